@@ -1,0 +1,62 @@
+# `make demo` and `make test` set everything up by themselves; a second call sets nothing up again.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SETUP  := $(VENV)/.setup
+DEV    := $(VENV)/.setup-dev
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# Real data and tokenizer files for tests, where a folder beside the checkout has them; they skip elsewhere.
+SHARED := $(wildcard ../shared/data)
+ifneq ($(SHARED),)
+export GRADUS_MIRROR ?= $(abspath $(SHARED))
+export TIKTOKEN_CACHE_DIR ?= $(abspath $(SHARED)/tiktoken-cache)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint types bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(DEV) ## Install Gradus and its development tools into .venv
+
+demo: $(SETUP) ## Run the spam pipeline on the sample data, offline
+	$(BIN)/gradus run spam-demo
+	@echo
+	@echo "Ask the model:    $(BIN)/gradus predict models:/spam-demo@candidate 'You have won a prize, claim it now'"
+	@echo "Compare the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///.gradus/mlflow.db"
+
+test: $(DEV) ## Run the tests (but for the slow ones)
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
+
+test-slow: $(DEV) ## Run the slow tests
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(DEV) ## Check style and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(DEV) ## Check types
+	$(BIN)/mypy
+
+bench: $(DEV) ## Run the benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove the virtual environment and everything that runs have left
+	rm -rf $(VENV) .gradus build dist *.egg-info
+
+$(SETUP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gradus needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) setuptools
+	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(SETUP)
+	@echo "Adding the development tools (once)"
+	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@$(PIP) --no-deps llms-from-scratch
+	@touch $@

@@ -1,0 +1,1 @@
+"""Building blocks of a fine-tuning pipeline; nothing in here but `components.tasks` knows Prefect."""

@@ -1,0 +1,73 @@
+"""Every error Gradus raises on purpose.
+
+GradusError                 something failed; exit code 1
+|-- ConfigError             a preset, an override or a combination of options is wrong; exit code 2
+|-- DataRejected            the data did not pass validation; exit code 3
+|-- DownloadError           a source could not be fetched
+|   |-- UnpackError         ... or what was fetched could not be unpacked safely
+|   `-- HashMismatch        ... or is not the file that was asked for
+|-- TableError              a file could not be read as a table
+|-- WeightsError            a model's weights or vocabulary could not be found or do not fit
+|-- TrainingError           training cannot go on
+`-- TrackingError           an MLflow run, model or store could not be reached or written
+
+A message is one line: what, where, and what to do about it.
+"""
+
+from pathlib import Path
+
+
+class GradusError(Exception):
+    """Base of all errors that are reported to the user as one line, without a traceback."""
+
+    exit_code = 1
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Prefect stores and restores exceptions; keep attributes set after construction.
+        return (type(self), self.args, self.__dict__)
+
+
+class ConfigError(GradusError):
+    """A preset, an override or a combination of options that cannot be run."""
+
+    exit_code = 2
+
+
+class DataRejected(GradusError):
+    """The data did not meet an expectation of severity `error`.
+
+    `evidence` is the folder that holds the report and the failing rows, once it is in its place.
+    """
+
+    exit_code = 3
+    evidence: Path | None = None
+
+
+class DownloadError(GradusError):
+    """A source could not be fetched. `transient` says whether trying again later may help."""
+
+    transient: bool = False
+
+
+class UnpackError(DownloadError):
+    """An archive is broken, lacks the member, or is not safe to unpack."""
+
+
+class HashMismatch(DownloadError):
+    """What was fetched is not the file whose SHA-256 the preset declares."""
+
+
+class TableError(GradusError):
+    """A file could not be read as a table in the declared format."""
+
+
+class WeightsError(GradusError):
+    """Weights or a vocabulary could not be found, or do not fit the model."""
+
+
+class TrainingError(GradusError):
+    """Training cannot go on: a loss that is not a number, or nothing to train on."""
+
+
+class TrackingError(GradusError):
+    """An MLflow store, run or model could not be reached, found or written."""

@@ -1,0 +1,15 @@
+"""Where Gradus keeps things; read from the environment when asked, never on import."""
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """Return `GRADUS_HOME`, or `.gradus` in the working directory. The folder need not exist."""
+    return Path(os.environ.get("GRADUS_HOME") or ".gradus").expanduser().absolute()
+
+
+def mirror() -> Path | None:
+    """Return the folder `GRADUS_MIRROR` in which file names are looked up before the network, if set."""
+    value = os.environ.get("GRADUS_MIRROR")
+    return Path(value).expanduser().absolute() if value else None

@@ -1,0 +1,131 @@
+"""How a block becomes a step: a Prefect task, cached by content, whose result is checked before it is believed."""
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec
+
+from prefect import Task, get_run_logger, task
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger
+from pydantic import BaseModel
+
+from components.home import home
+from components.records import Facts, Manifest, fingerprint
+from components.store import Store
+from components.versions import source_version
+
+P = ParamSpec("P")
+Write = Callable[Concatenate[Path, P], Facts]
+Identity = Callable[[Mapping[str, Any]], Any]
+
+RESULTS = "results"
+"""Folder under the home in which Prefect keeps the manifests it caches."""
+
+
+class Step(Generic[P]):
+    """A block that writes files, as a cached Prefect task: call it like the block, get a manifest.
+
+    The cache key is a hash of the step's sources (`components.versions`), the digests of the manifests it is
+    given, and its other arguments. Prefect keeps the manifest under that key, in this flow run and the next;
+    the store says first whether the files are there, every one with its hash, and if not Prefect is told to
+    run the step again.
+    """
+
+    def __init__(
+        self, write: Write[P], sources: str, identity: Identity, unkeyed: tuple[str, ...], **options: Any
+    ) -> None:
+        self.name = write.__name__
+        self.__doc__ = write.__doc__
+        self._write = write
+        self._sources = sources
+        self._identity = identity
+        self._unkeyed = unkeyed
+        parameters = list(inspect.signature(write).parameters.values())[1:]
+        self.__signature__ = inspect.Signature(parameters, return_annotation=Manifest)
+        self.task: Task[Any, Manifest] = task(
+            self._produce,
+            name=self.name,
+            description=inspect.getdoc(write),
+            cache_policy=CacheKeyFnPolicy(cache_key_fn=lambda _, parameters: f"{self.name}-{parameters['key']}"),
+            persist_result=True,
+            result_serializer="json",
+            **options,
+        )
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Manifest:
+        """Run the step, or take its manifest from the cache; `cached` on the manifest says which."""
+        call = self.__signature__.bind(*args, **kwargs)
+        call.apply_defaults()
+        arguments = call.arguments
+        key = self.key(arguments)
+        found = Store(home() / "store").find(self.name, key)
+        runnable = self.task.with_options(result_storage=_results_folder(), refresh_cache=found is None)
+        state = runnable(key=key, arguments=arguments, return_state=True)
+        manifest: Manifest = state.result()
+        manifest = manifest.model_copy(update={"cached": state.name == "Cached"})
+        run_logger().info(_summary(manifest))
+        return manifest
+
+    def key(self, arguments: Mapping[str, Any]) -> str:
+        """Return the cache key of a call with `arguments` (by name)."""
+        keyed = {name: value for name, value in arguments.items() if name not in self._unkeyed}
+        return fingerprint([self.name, source_version(self._sources), self._identity(keyed)])[:32]
+
+    def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
+        return Store(home() / "store").produce(self.name, key, lambda out: self._write(out, **arguments))
+
+
+def step(
+    sources: str,
+    *,
+    timeout_seconds: float,
+    identity: Identity | None = None,
+    unkeyed: tuple[str, ...] = (),
+    **options: Any,
+) -> Callable[[Write[P]], Step[P]]:
+    """Turn a function `(out, ...) -> Facts` into a `Step`.
+
+    `sources` is the module whose source closure is the step's version; `identity` maps the arguments to what
+    the key depends on, where that is not simply the arguments; `unkeyed` names arguments that change nothing
+    in the result, such as where to log. Other options go to Prefect's `task`.
+    """
+
+    def wrap(write: Write[P]) -> Step[P]:
+        return Step(write, sources, identity or identify, unkeyed, timeout_seconds=timeout_seconds, **options)
+
+    return wrap
+
+
+def identify(value: Any) -> Any:
+    """Reduce arguments to what they are by content: a manifest to its digest, a config to its values."""
+    if isinstance(value, Manifest):
+        return value.digest
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {name: identify(item) for name, item in value.items()}
+    return value
+
+
+def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
+    """Return the logger of the flow or task that runs, or a plain one outside of any."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("gradus")
+
+
+def _results_folder() -> Path:
+    folder = home() / RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _summary(manifest: Manifest) -> str:
+    counts = {Path(name).stem: file.rows for name, file in manifest.files.items() if file.rows is not None}
+    rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    what = "unchanged, taken from the store" if manifest.cached else f"done in {manifest.seconds:.1f} s"
+    return f"{manifest.step}: {what}" + (f" (rows: {rows})" if rows else "")

@@ -1,0 +1,114 @@
+"""The content-addressed store: a folder a step and key, complete or not there at all."""
+
+import fcntl
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.errors import DataRejected, GradusError
+from components.records import Facts, File, Manifest, sha256_of
+
+MANIFEST = "manifest.json"
+
+
+class Store:
+    """Folders `<root>/<step>/<key>/`, written beside and renamed into place, the manifest last."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def produce(self, step: str, key: str, write: Callable[[Path], Facts]) -> Manifest:
+        """Let `write` fill an empty folder, and publish what it wrote under `step` and `key`.
+
+        Two processes that want the same key do the work once: the second waits and takes the first's result.
+        A result whose files are gone or changed is written again.
+
+        Raises:
+            GradusError: if the store cannot be written, or whatever `write` raises. The evidence of
+                rejected data is kept beside, at `<key>.rejected`.
+        """
+        folder = self.root / step / key
+        with self._locked(folder):
+            found = self.find(step, key)
+            return found or self._write(step, key, folder, write)
+
+    def find(self, step: str, key: str) -> Manifest | None:
+        """Return the manifest under `step` and `key` if it is there and every file is as it was written."""
+        path = self.root / step / key / MANIFEST
+        try:
+            manifest = Manifest.model_validate_json(path.read_text())
+        except (OSError, ValueError):
+            return None
+        return None if manifest.damage() else manifest
+
+    def _write(self, step: str, key: str, folder: Path, write: Callable[[Path], Facts]) -> Manifest:
+        started = time.monotonic()
+        draft = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=folder.parent))
+        try:
+            facts = write(draft)
+            manifest = Manifest(
+                step=step,
+                key=key,
+                folder=folder,
+                files=describe(draft),
+                facts=facts,
+                seconds=round(time.monotonic() - started, 3),
+            )
+            (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+            replace_folder(draft, folder)
+            return manifest
+        except DataRejected as error:
+            error.evidence = folder.with_name(f"{key}.rejected")
+            replace_folder(draft, error.evidence)
+            raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self, folder: Path) -> Iterator[None]:
+        # flock, not a lock file: the kernel releases it when the process dies, however it dies.
+        lock = folder.with_name(f".{folder.name}.lock")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            file = lock.open("w")
+        except OSError as error:
+            raise GradusError(
+                f"cannot write to {folder.parent}: {error.strerror}; set GRADUS_HOME to a folder you can write"
+            ) from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def describe(folder: Path) -> dict[str, File]:
+    """Return what stands in `folder`: hash and size of every file, and the rows of Parquet tables."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): File(
+            sha256=sha256_of(path), bytes=path.stat().st_size, rows=parquet_rows(path)
+        )
+        for path in paths
+    }
+
+
+def parquet_rows(path: Path) -> int | None:
+    """Return the number of rows of a Parquet file from its footer, or None for other files."""
+    if path.suffix != ".parquet":
+        return None
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Rename `source` to `target`; what stood at `target` is moved aside first, then deleted."""
+    if target.exists():
+        aside = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent))
+        target.rename(aside / "old")
+        source.rename(target)
+        shutil.rmtree(aside)
+    else:
+        source.rename(target)

@@ -1,0 +1,161 @@
+"""Fine-tuning a GPT as a text classifier: from two splits to a saved model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import tiktoken
+import torch
+from torch import nn
+
+from components.errors import ConfigError
+from components.model.classifier import Classifier, set_trainable
+from components.model.config import ModelConfig
+from components.model.saved import build_classifier, save_classifier
+from components.model.tokenizer import end_of_text, load_tokenizer
+from components.records import Facts, Logger
+from components.training.batching import Examples, in_order, steps_per_epoch
+from components.training.config import TrainConfig
+from components.training.devices import pick_device, pick_precision
+from components.training.loop import History, Trainer
+from components.training.progress import training_bar
+
+
+def fine_tune(
+    train: Path,
+    validation: Path,
+    labels: list[str],
+    model: ModelConfig,
+    config: TrainConfig,
+    weights: Path | None,
+    mirror: Path | None,
+    logger: Logger,
+    out: Path,
+) -> Facts:
+    """Fine-tune a classifier and write it to `out/model`, with its history beside.
+
+    Writes `steps.parquet` (loss and gradient norm a step) and `history.parquet` (evaluations), and
+    `best.safetensors` where the last weights are the model but another step had a lower validation loss.
+    Same inputs, seed and machine: same weights, bit by bit.
+
+    Raises:
+        ConfigError: if the options do not fit the data or the machine.
+        TrainingError: if the loss is not a finite number.
+        WeightsError: if `weights` do not fit the model.
+    """
+    device = pick_device(config.device)
+    precision = pick_precision(config.precision, device)
+    encoding = load_tokenizer(model.vocabulary, mirror)
+    with _seeded(config.seed):
+        classifier = build_classifier(model, encoding, len(labels), config.pooling, weights, config.seed)
+        set_trainable(classifier, config.trainable)
+        classifier.to(device)
+        limit = _longest_allowed(config, classifier)
+        splits = [tokenise(path, labels, encoding, limit) for path in (train, validation)]
+        longest = max(len(tokens) for tokens in splits[0].tokens)
+        length = _padded_length(config, limit, longest)
+        cut = [_cut(examples, length) for examples in splits]
+        best = out / "best.safetensors"
+        steps = config.epochs * steps_per_epoch(len(cut[0]), config.batch_size)
+        with training_bar(min(steps, config.max_steps or steps), config.epochs) as progress:
+            history = Trainer(
+                model=classifier,
+                train=cut[0],
+                validation=cut[1],
+                config=config,
+                device=device,
+                precision=precision,
+                pad_id=end_of_text(encoding),
+                length=length,
+                logger=logger,
+                progress=progress,
+                save_best=lambda: save_trained(classifier, best),
+            ).fit()
+    kept = _keep(config, history, classifier, best)
+    save_classifier(out / "model", classifier.cpu(), encoding, labels, padding=length, max_length=length or limit)
+    write_history(history, out)
+    return {
+        "labels": list(labels),
+        "steps": len(history.steps),
+        "kept_step": kept,
+        "best_step": history.best.step if history.best else None,
+        "longest_train_tokens": longest,
+        "padded_length": length,
+        "batches": {
+            "train": steps_per_epoch(len(cut[0]), config.batch_size),
+            "validation": len(in_order(cut[1], config.batch_size)),
+        },
+        "parameters": sum(tensor.numel() for tensor in classifier.parameters()),
+        "trained_parameters": sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad),
+        "device": device.type,
+        "precision": precision,
+    }
+
+
+def tokenise(path: Path, labels: list[str], encoding: tiktoken.Encoding, limit: int) -> Examples:
+    """Read a split and encode its texts, each cut to `limit` tokens."""
+    frame = pd.read_parquet(path, columns=["text", "label"])
+    ids = {label: position for position, label in enumerate(labels)}
+    tokens = [tokens[:limit] for tokens in encoding.encode_ordinary_batch(frame["text"].tolist())]
+    return Examples(tokens, [ids[label] for label in frame["label"]])
+
+
+def save_trained(model: nn.Module, path: Path) -> None:
+    """Write the tensors that train, and only those, as safetensors; beside, then renamed."""
+    from safetensors.torch import save_file
+
+    draft = path.with_suffix(".part")
+    trained = {name: tensor.detach().cpu() for name, tensor in model.named_parameters() if tensor.requires_grad}
+    save_file(trained, draft)
+    draft.replace(path)
+
+
+def write_history(history: History, out: Path) -> None:
+    """Write `steps.parquet` and `history.parquet`."""
+    pd.DataFrame([asdict(step) for step in history.steps]).to_parquet(out / "steps.parquet", index=False)
+    pd.DataFrame([asdict(row) for row in history.evaluations]).to_parquet(out / "history.parquet", index=False)
+
+
+def _keep(config: TrainConfig, history: History, model: Classifier, best: Path) -> int:
+    """Put the weights to keep into `model` and return their step; a second copy on disk is removed."""
+    from safetensors.torch import load_file
+
+    last = history.steps[-1].step
+    best_step = history.best.step if history.best else last
+    if config.keep == "best" and best_step != last:
+        model.load_state_dict(load_file(best), strict=False)
+    kept = best_step if config.keep == "best" else last
+    if kept == best_step:
+        best.unlink(missing_ok=True)
+    return kept
+
+
+def _longest_allowed(config: TrainConfig, model: Classifier) -> int:
+    context = model.gpt.size.context
+    for name, value in (("max_length", config.max_length), ("padding", config.padding)):
+        if isinstance(value, int) and value > context:
+            raise ConfigError(
+                f"train.{name}={value} is more than the model's context: set it to {context} tokens or less"
+            )
+    return config.max_length or context
+
+
+def _padded_length(config: TrainConfig, limit: int, longest: int) -> int | None:
+    """Return the fixed length of every row, or None where a batch is only as long as its longest row."""
+    if config.padding == "batch":
+        return None
+    return min(limit, longest if config.padding == "train" else config.padding)
+
+
+def _cut(examples: Examples, length: int | None) -> Examples:
+    return Examples([tokens[:length] for tokens in examples.tokens], examples.labels)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed dropout, and leave the caller's random state as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,73 @@
+"""The recipe of a fine-tuning run."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from components.config import Config
+
+Trainable = Literal["last_layer", "last_block", "last_two_blocks", "all"]
+Pooling = Literal["last_token", "last_position"]
+
+
+class TrainConfig(Config):
+    """How a classifier is fine-tuned."""
+
+    epochs: int = Field(default=5, ge=1)
+    """Passes over the training set."""
+
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after this many optimiser steps, whatever `epochs` says."""
+
+    batch_size: int = Field(default=8, ge=1)
+    """Rows a step."""
+
+    learning_rate: float = Field(default=5e-5, gt=0, le=1)
+    """Constant learning rate of AdamW."""
+
+    weight_decay: float = Field(default=0.1, ge=0)
+    """Decoupled weight decay of AdamW, applied to every trained tensor."""
+
+    clip: float | None = Field(default=1.0, gt=0)
+    """Largest gradient norm; null leaves gradients as they are."""
+
+    eval_every: int = Field(default=50, ge=1)
+    """Steps between evaluations on train and validation."""
+
+    eval_batches: int | None = Field(default=5, ge=1)
+    """Batches of each split that such an evaluation looks at; null takes all of them."""
+
+    keep: Literal["best", "last"] = "best"
+    """Which weights become the model: the ones with the lowest validation loss, or the last ones."""
+
+    trainable: Trainable = "last_block"
+    """What is trained: the head alone, the head with the last block(s) and the final norm, or everything."""
+
+    pooling: Pooling = "last_token"
+    """Which position feeds the head: the last real token, or the last position of the padded row."""
+
+    padding: Literal["batch", "train"] | int = "batch"
+    """Pad to the longest row of the batch, to the longest of the training set, or to a number of tokens."""
+
+    max_length: int | None = Field(default=None, ge=1)
+    """Longest text in tokens, the rest is cut; null means the model's context."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` is bf16 where the machine computes in it, else fp32."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """`auto` is CUDA, then MPS, then the CPU."""
+
+    seed: int = Field(default=123, ge=0)
+    """Seed of the initial weights, the order of batches and dropout."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if isinstance(self.padding, int) and self.padding < 1:
+            raise ValueError(f"padding must be batch, train or a positive number of tokens, not {self.padding}")
+        if self.pooling == "last_position" and self.padding == "batch":
+            raise ValueError(
+                "pooling=last_position reads the end of the padding, which must not depend on the batch: "
+                "set train.padding=train, or train.pooling=last_token"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Prefect flows, their presets and the command line."""

@@ -1,0 +1,75 @@
+"""The classification flow: from a file of labelled texts to a registered model."""
+
+from prefect import flow
+from pydantic import BaseModel, JsonValue
+
+from components.errors import DataRejected
+from components.home import home
+from components.records import Manifest
+from components.steps import run_logger
+from components.tasks import (
+    download,
+    evaluate,
+    fetch_weights,
+    fine_tune,
+    log_results,
+    register,
+    report_validation,
+    split,
+    validate,
+)
+from components.tracking.runs import Run, open_run
+from pipelines.config import ClassificationConfig
+
+
+class RunSummary(BaseModel):
+    """What a flow run hands back, and what `gradus run --json` prints."""
+
+    run_id: str
+    status: str
+    metrics: dict[str, float] = {}
+    model_uri: str | None = None
+    cached_steps: list[str] = []
+
+
+@flow(name="classification", flow_run_name="{config.name}", persist_result=False)
+def classification(config: ClassificationConfig) -> RunSummary:
+    """Download, validate, split, fine-tune, evaluate, log and register, as one MLflow run."""
+    tracking = config.tracking
+    with open_run(tracking, home(), config.name, config.model_dump(mode="json"), {"gradus.preset": config.name}) as run:
+        steps = {"download": download(config.source)}
+        steps["validate"] = _validate(run, steps["download"], config)
+        steps["split"] = split(steps["validate"], config.split, config.balance)
+        steps["fetch_weights"] = fetch_weights(config.model)
+        steps["fine_tune"] = fine_tune(steps["split"], steps["fetch_weights"], config.model, config.train, run.run_id)
+        steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"], config.train.batch_size)
+        log_results(run.run_id, steps)
+        model = register(run.run_id, steps, tracking.model_name)
+        _say_what_was_cached(run, steps, model["cached_from"])
+    return RunSummary(
+        run_id=run.run_id,
+        status="FINISHED",
+        metrics=steps["evaluate"].facts["metrics"],
+        model_uri=model["model_uri"],
+        cached_steps=[name for name, manifest in steps.items() if manifest.cached],
+    )
+
+
+def _validate(run: Run, source: Manifest, config: ClassificationConfig) -> Manifest:
+    """Validate, and leave the report where people look, all the more if the data was rejected."""
+    try:
+        table = validate(source, config.validation)
+    except DataRejected as error:
+        if error.evidence:
+            report_validation(run.run_id, error.evidence)
+        raise
+    report_validation(run.run_id, table.folder)
+    return table
+
+
+def _say_what_was_cached(run: Run, steps: dict[str, Manifest], cached_from: JsonValue) -> None:
+    cached = [name for name, manifest in steps.items() if manifest.cached]
+    run.set_tags({"gradus.cached_steps": ", ".join(cached)})
+    if len(cached) == len(steps) and cached_from:
+        run.set_tags({"cached_from": str(cached_from)})
+        run_logger().info(f"nothing has changed since run {cached_from}: every step was taken from the store")

@@ -1,0 +1,1 @@
+"""The command `gradus`: it parses, calls and prints, and does nothing else."""

@@ -1,0 +1,82 @@
+"""What all commands share: options, one line an error, exit codes, and a quiet Prefect."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from components.errors import GradusError
+
+INTERRUPTED = 130
+
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the preset; may be repeated.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and everything that Prefect logs.")]
+
+
+def say(message: str, style: str = "") -> None:
+    """Print a line to standard error, which leaves standard output to results."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, style=style, markup=False)
+
+
+@contextmanager
+def errors_as_lines(debug: bool) -> Iterator[None]:
+    """Turn errors into a line on standard error and the exit code they stand for; `debug` adds the traceback."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the one place where every error becomes a line
+        if debug:
+            traceback.print_exc()
+        message, code = _describe(error)
+        say(message, style="red")
+        raise typer.Exit(code) from None
+
+
+def _describe(error: BaseException) -> tuple[str, int]:
+    if isinstance(error, GradusError):
+        evidence = getattr(error, "evidence", None)
+        return f"gradus: {error}" + (f"\nall of them, and the report: {evidence}" if evidence else ""), error.exit_code
+    if isinstance(error, Exception):
+        text = " ".join(str(error).split()) or "no message"
+        return f"gradus: {type(error).__name__}: {text} (--debug shows where)", 1
+    # KeyboardInterrupt, or Prefect's TerminationSignal where the process was told to stop.
+    return "gradus: interrupted; finished steps are kept, the next run goes on after them", INTERRUPTED
+
+
+def quieten() -> None:
+    """Let Prefect and MLflow say only what our own code logs. Call it before either is imported."""
+    # Read by Prefect when it sets up logging: its console handler becomes ours.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS", "pipelines.cli.console.StepHandler")
+    offline_defaults()
+
+
+def offline_defaults() -> None:
+    """Switch off what Prefect and MLflow would send to their makers, unless the user has decided."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+class StepHandler(logging.Handler):
+    """Shows what steps and flows say of themselves, not what Prefect says of them."""
+
+    def __init__(self, **_options: object) -> None:
+        super().__init__()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record of our own code; of anybody else's only what is critical."""
+        ours = f"{os.sep}prefect{os.sep}" not in record.pathname
+        if ours and record.name.startswith("prefect."):
+            say(f"  {record.getMessage()}")
+        elif record.levelno >= logging.CRITICAL:
+            print(record.getMessage(), file=sys.stderr)  # noqa: T201

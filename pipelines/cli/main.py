@@ -1,0 +1,24 @@
+"""The entry point of `gradus`."""
+
+import typer
+
+from pipelines.cli import predict, presets, run
+
+app = typer.Typer(
+    name="gradus",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Fine-tune language models as a pipeline you can schedule, trust and compare.",
+    epilog="Start with [bold]gradus run spam-demo[/bold]: two minutes, no network, nothing to set up.",
+)
+app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("presets")(presets.presets)
+app.command("show", epilog=presets.EXAMPLES)(presets.show)
+app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,75 @@
+"""`gradus run`: run a preset's flow and say what came of it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.console import Debug, Overrides, errors_as_lines, offline_defaults, quieten, say
+
+if TYPE_CHECKING:
+    from pipelines.classification import RunSummary
+    from pipelines.config import ClassificationConfig
+
+EXAMPLES = """
+[bold]Examples[/bold]\n
+gradus run spam-demo\n
+gradus run spam --set train.epochs=3 --set train.learning_rate=1e-4\n
+gradus run spam-book --set model.weights=random --set train.max_steps=20\n
+gradus run my-data.yaml --json > result.json
+"""
+
+SHOWN = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "average_precision", "loss")
+
+
+def run(
+    preset: Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="A name from `gradus presets`, or a file.")],
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run a pipeline, from download to registered model.
+
+    Finished steps are kept under GRADUS_HOME (default .gradus) and taken from there while nothing they depend on
+    has changed. Exit codes: 0 done, 1 failed, 2 bad usage or config, 3 data rejected, 130 interrupted.
+    """
+    with errors_as_lines(debug):
+        from pipelines.config import load_config
+
+        config = load_config(preset, overrides or [])
+        summary = _run(config, as_json, debug)
+        if as_json:
+            typer.echo(summary.model_dump_json())
+        else:
+            _print_summary(summary)
+
+
+def _run(config: "ClassificationConfig", as_json: bool, debug: bool) -> "RunSummary":
+    offline_defaults()
+    if not debug:
+        quieten()
+    say(f"gradus: running {config.name}")
+    from pipelines.classification import RunSummary, classification
+
+    try:
+        return classification(config)
+    except BaseException as error:
+        run_id = getattr(error, "run_id", None)
+        if as_json and run_id:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            typer.echo(RunSummary(run_id=run_id, status=status).model_dump_json())
+        raise
+
+
+def _print_summary(summary: "RunSummary") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("test set", "model", "TF-IDF + LR", "majority", title=None)
+    for metric in SHOWN:
+        prefixes = ("", "baseline/tfidf/", "baseline/majority/")
+        values = [summary.metrics[f"{prefix}test/{metric}"] for prefix in prefixes]
+        table.add_row(metric.replace("_", " "), *(f"{value:.4f}" for value in values))
+    console = Console()
+    console.print(table)
+    console.print(f"run    {summary.run_id}", highlight=False)
+    console.print(f"model  {summary.model_uri}", highlight=False)

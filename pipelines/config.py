@@ -1,0 +1,178 @@
+"""The flows' configs, composed from the components' own; presets and overrides are read here only."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from components.config import Config
+from components.data.balancing import BalanceConfig
+from components.data.rules import ValidationConfig
+from components.data.sources import SourceConfig
+from components.data.splitting import SplitConfig
+from components.errors import ConfigError
+from components.model.config import ModelConfig
+from components.tracking.config import TrackingConfig
+from components.training.config import TrainConfig
+
+
+class ClassificationConfig(Config):
+    """A text classifier, from download to registered model."""
+
+    pipeline: Literal["classification"] = "classification"
+    """Which flow runs."""
+
+    name: str = Field(default="classification", pattern=r"^[\w.-]+$")
+    """Name of the preset; part of the run's name."""
+
+    description: str = ""
+    """One line for `gradus presets`."""
+
+    source: SourceConfig
+    """Where the data comes from and how it is read."""
+
+    validation: ValidationConfig
+    """What the data must be like."""
+
+    split: SplitConfig = SplitConfig()
+    """How rows are dealt to train, validation and test."""
+
+    balance: BalanceConfig = BalanceConfig()
+    """How classes of different size are evened out."""
+
+    model: ModelConfig = ModelConfig()
+    """The network and where its weights come from."""
+
+    train: TrainConfig = TrainConfig()
+    """The recipe of fine-tuning."""
+
+    tracking: TrackingConfig = TrackingConfig()
+    """Where the run is recorded."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        context = self.model.shape.context
+        for key, tokens in (("max_length", self.train.max_length), ("padding", self.train.padding)):
+            if isinstance(tokens, int) and tokens > context:
+                raise ValueError(f"train.{key}={tokens} is more than the model's context: set it to {context} or less")
+        return self
+
+
+def load_config(preset: str, overrides: Iterable[str] = ()) -> ClassificationConfig:
+    """Return the config of a preset or YAML file, with `KEY=VALUE` overrides applied.
+
+    Raises:
+        ConfigError: naming every key that is unknown, of the wrong type or out of range.
+    """
+    source = _find_preset(preset)
+    tree = _read_yaml(source, preset)
+    tree.setdefault("name", Path(source.name).stem)
+    for override in overrides:
+        _apply(tree, override)
+    try:
+        return ClassificationConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, preset))) from error
+
+
+def shipped_presets() -> dict[str, ClassificationConfig]:
+    """Return the presets that Gradus ships, by name."""
+    return {name: load_config(name) for name in _shipped()}
+
+
+def _shipped() -> dict[str, Traversable]:
+    folder = files("pipelines") / "presets"
+    found = {entry.name.removesuffix(".yaml"): entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+    return dict(sorted(found.items()))
+
+
+def _find_preset(preset: str) -> Traversable:
+    shipped = _shipped()
+    if preset in shipped:
+        return shipped[preset]
+    if preset.endswith((".yaml", ".yml")):
+        if not Path(preset).is_file():
+            raise ConfigError(f"there is no file {preset}")
+        return Path(preset)
+    raise ConfigError(f"there is no preset {preset!r}{_did_you_mean(preset, shipped)}; see `gradus presets`")
+
+
+def _read_yaml(source: Traversable, preset: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{preset}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{preset}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{preset}: a preset is a mapping of keys such as source, validation, train")
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    """Set the dotted key of a `KEY=VALUE` override; the value is read as YAML, so `null`, `true`, `[a, b]` work."""
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set {override!r} is not KEY=VALUE, as in --set train.epochs=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: {text!r} is not valid YAML; put it in quotes") from error
+    *parents, last = key.split(".")
+    for parent in parents:
+        below = tree.get(parent)
+        if not isinstance(below, dict):
+            below = tree[parent] = {}
+        tree = below
+    tree[last] = value
+
+
+def _explain(error: ValidationError, preset: str) -> Iterator[str]:
+    """Yield a line for every key that is wrong."""
+    problems: dict[str, list[str]] = {}
+    for detail in error.errors(include_url=False):
+        keys, owner = _walk(detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            message = f"unknown key{_did_you_mean(keys[-1], owner.model_fields)}"
+        elif detail["type"] == "missing":
+            message = "this key is required"
+        else:
+            message = f"{detail['msg'].removeprefix('Value error, ')}"
+            if not isinstance(detail["input"], dict | BaseModel):
+                message += f" (it is {detail['input']!r})"
+        problems.setdefault(".".join(keys), []).append(message)
+    for key, messages in problems.items():
+        yield f"{preset}: {key + ': ' if key else ''}{' or '.join(dict.fromkeys(messages))}"
+
+
+def _walk(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
+    """Return a location's keys without the union tags that pydantic puts in between, and the model they end in."""
+    owner: type[BaseModel] = ClassificationConfig
+    keys: list[str] = []
+    inside_value = False
+    for position, part in enumerate(location):
+        name, last = str(part), position == len(location) - 1
+        if name in owner.model_fields:
+            keys.append(name)
+            below = _model_of(owner.model_fields[name].annotation)
+            inside_value, owner = below is None, below or owner
+        elif not inside_value and last:
+            keys.append(name)
+    return keys, owner
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for inner in get_args(annotation) if (model := _model_of(inner))), None)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"

@@ -1,0 +1,128 @@
+"""The store: complete or not there, checked before it is believed."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.errors import DataRejected, GradusError
+from components.records import Manifest
+from components.store import MANIFEST, Store
+
+
+def write_two(out: Path) -> dict[str, int]:
+    (out / "notes.txt").write_text("hello")
+    (out / "sub").mkdir()
+    pd.DataFrame({"x": [1, 2, 3]}).to_parquet(out / "sub/table.parquet")
+    return {"x": 3}
+
+
+def test_a_manifest_says_what_is_there(tmp_path: Path) -> None:
+    manifest = Store(tmp_path).produce("demo", "k1", write_two)
+    assert manifest.files.keys() == {"notes.txt", "sub/table.parquet"}
+    assert manifest.files["sub/table.parquet"].rows == 3
+    assert manifest.files["notes.txt"].bytes == 5
+    assert manifest.path("notes.txt").read_text() == "hello"
+    assert Store(tmp_path).find("demo", "k1") == manifest
+
+
+def test_the_second_call_does_no_work(tmp_path: Path) -> None:
+    calls = []
+
+    def write(out: Path) -> dict[str, int]:
+        calls.append(out)
+        return {}
+
+    assert Store(tmp_path).produce("demo", "k", write) == Store(tmp_path).produce("demo", "k", write)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("harm", ["delete", "flip", "append", "manifest"])
+def test_what_was_harmed_is_written_again(tmp_path: Path, harm: str) -> None:
+    store = Store(tmp_path)
+    manifest = store.produce("demo", "k", write_two)
+    path = manifest.path("notes.txt")
+    match harm:
+        case "delete":
+            path.unlink()
+        case "flip":
+            path.write_text("hellp")
+        case "append":
+            path.write_text("hello!")
+        case "manifest":
+            (manifest.folder / MANIFEST).unlink()
+    assert store.find("demo", "k") is None
+    assert store.produce("demo", "k", write_two).damage() is None
+    assert path.read_text() == "hello"
+
+
+def test_a_torn_manifest_is_not_a_result(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    manifest = store.produce("demo", "k", write_two)
+    (manifest.folder / MANIFEST).write_text('{"step": "de')
+    assert store.find("demo", "k") is None
+    assert store.produce("demo", "k", write_two).damage() is None
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+    def write(out: Path) -> dict[str, int]:
+        (out / "half").write_text("...")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        Store(tmp_path).produce("demo", "k", write)
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == [".k.lock"]
+
+
+def test_the_evidence_of_rejected_data_is_kept(tmp_path: Path) -> None:
+    def write(out: Path) -> dict[str, int]:
+        (out / "rejected.txt").write_text("row 3")
+        raise DataRejected("row 3 is blank")
+
+    for _ in range(2):
+        with pytest.raises(DataRejected) as caught:
+            Store(tmp_path).produce("demo", "k", write)
+    assert caught.value.evidence is not None
+    assert (caught.value.evidence / "rejected.txt").read_text() == "row 3"
+    assert Store(tmp_path).find("demo", "k") is None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_store_that_cannot_be_written_says_so_as_a_user(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(GradusError, match="set GRADUS_HOME"):
+        Store(tmp_path / "store").produce("demo", "k", write_two)
+
+
+def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where the folder should be")
+    with pytest.raises(GradusError, match="set GRADUS_HOME to a folder you can write"):
+        Store(tmp_path / "store").produce("demo", "k", write_two)
+
+
+def _slow_write(out: Path) -> dict[str, int]:
+    import time
+
+    time.sleep(0.3)
+    (out / f"by-{os.getpid()}").write_text("")
+    return {}
+
+
+def _produce(root: Path) -> list[str]:
+    return sorted(Store(root).produce("demo", "k", _slow_write).files)
+
+
+def test_two_processes_do_the_work_once(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        first, second = pool.map(_produce, [tmp_path, tmp_path])
+    assert first == second
+    assert len(first) == 1
+
+
+def test_the_digest_depends_on_contents_and_facts_only(tmp_path: Path) -> None:
+    one, two = (Store(tmp_path / name).produce("demo", name, write_two) for name in "ab")
+    assert one.digest == two.digest
+    other = Manifest(step="demo", key="k", folder=tmp_path, files=one.files, facts={"x": 4})
+    assert other.digest != one.digest
