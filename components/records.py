@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
-Facts = dict[str, JsonValue]
-"""What a step found out about its own output. Deterministic: no clock, no path, no host."""
+Facts = dict[str, Any]
+"""What a step found out about its own output: JSON values. Deterministic: no clock, no path, no host."""
 
 CHUNK = 1 << 20
 

@@ -4,9 +4,9 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec
+from typing import Any, Concatenate, Generic, ParamSpec, cast
 
-from prefect import Task, get_run_logger, task
+from prefect import State, Task, get_run_logger
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger
@@ -39,13 +39,13 @@ class Step(Generic[P]):
     ) -> None:
         self.name = write.__name__
         self.__doc__ = write.__doc__
-        self._write = write
+        self._write: Callable[..., Facts] = write
         self._sources = sources
         self._identity = identity
         self._unkeyed = unkeyed
         parameters = list(inspect.signature(write).parameters.values())[1:]
         self.__signature__ = inspect.Signature(parameters, return_annotation=Manifest)
-        self.task: Task[Any, Manifest] = task(
+        self.task: Task[Any, Manifest] = Task(
             self._produce,
             name=self.name,
             description=inspect.getdoc(write),
@@ -63,8 +63,8 @@ class Step(Generic[P]):
         key = self.key(arguments)
         found = Store(home() / "store").find(self.name, key)
         runnable = self.task.with_options(result_storage=_results_folder(), refresh_cache=found is None)
-        state = runnable(key=key, arguments=arguments, return_state=True)
-        manifest: Manifest = state.result()
+        state = cast(State[Manifest], runnable(key=key, arguments=arguments, return_state=True))
+        manifest = state.result()
         manifest = manifest.model_copy(update={"cached": state.name == "Cached"})
         run_logger().info(_summary(manifest))
         return manifest

@@ -29,6 +29,8 @@ from components.training.config import TrainConfig
 
 MINUTE = 60
 HOUR = 60 * MINUTE
+TRACKED = ("runs:/", "models:/")
+"""How the address of an earlier run's model begins."""
 
 
 def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -44,11 +46,12 @@ def _source_identity(arguments: Mapping[str, Any]) -> Any:
 
 
 def _weights_identity(arguments: Mapping[str, Any]) -> Any:
-    from components.model.weights import weights_identity
-    from components.tracking.registry import is_mlflow_uri, pin_model
+    from components.model.starting_weights import weights_identity
+    from components.tracking.registry import resolve_model
 
     weights = arguments["model"].weights
-    return pin_model(weights, home()) if is_mlflow_uri(weights) else weights_identity(weights, mirror())
+    # An alias may point elsewhere tomorrow; the place it points to now does not change.
+    return resolve_model(weights, home()) if weights.startswith(TRACKED) else weights_identity(weights, mirror())
 
 
 @step(
@@ -88,7 +91,7 @@ def split(
 
 
 @step(
-    "components.model.weights",
+    "components.model.starting_weights",
     identity=_weights_identity,
     timeout_seconds=6 * HOUR,
     retries=2,
@@ -97,11 +100,11 @@ def split(
 )
 def fetch_weights(out: Path, model: ModelConfig) -> Facts:
     """Bring the starting weights into the store, from the hub, the mirror, a folder or an earlier run's model."""
-    from components.model.weights import bring_weights
-    from components.tracking.registry import download_model_folder, is_mlflow_uri
+    from components.model.starting_weights import FOLDER, bring_weights
+    from components.tracking.registry import download_model_folder
 
-    if is_mlflow_uri(model.weights):
-        download_model_folder(model.weights, home(), out)
+    if model.weights.startswith(TRACKED):
+        download_model_folder(model.weights, home(), out / FOLDER)
         return {"weights": model.weights}
     return bring_weights(model.weights, home() / "hub", mirror(), out)
 
@@ -113,6 +116,7 @@ def fine_tune(
     """Fine-tune a classifier: `model/`, `history.parquet`, `steps.parquet`; curves go to the MLflow run `run_id`."""
     from contextlib import nullcontext
 
+    from components.model.starting_weights import FOLDER
     from components.tracking.runs import attached
     from components.training.classification import fine_tune as block
 
@@ -123,7 +127,7 @@ def fine_tune(
             splits.facts["labels"],  # type: ignore[arg-type]
             model,
             train,
-            weights.folder if weights.files else None,
+            weights.folder / FOLDER if weights.files else None,
             mirror(),
             logger,
             out,

@@ -21,15 +21,17 @@ def evaluate(splits: dict[str, Path], model: Path, batch_size: int, out: Path) -
     facts' `metrics` are flat (`test/accuracy`, `baseline/tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model)
-    labels = classifier.labels
+    labels = classifier.card.labels
     frames = {name: pd.read_parquet(path) for name, path in splits.items()}
     truths = {name: _ids(frame, labels) for name, frame in frames.items()}
     texts = {name: frame["text"].tolist() for name, frame in frames.items()}
     # Validation and test keep the real class ratio where the training set was balanced.
     majority = int(np.bincount(np.concatenate([truths["validation"], truths["test"]])).argmax())
-    models = {"model": classifier.probabilities} | fit_baselines(
-        texts["train"], truths["train"], majority, len(labels)
-    )
+    columns = [f"p_{label}" for label in labels]
+    models = {
+        "model": lambda rows: classifier.predict(rows)[columns].to_numpy(),
+        **fit_baselines(texts["train"], truths["train"], majority, len(labels)),
+    }
     said = {
         title: {name: Predictions(truths[name], predict(texts[name])) for name in splits}
         for title, predict in models.items()

@@ -26,12 +26,12 @@ class Predictions:
     @property
     def predicted(self) -> Ids:
         """Return the most probable class id of every row (N)."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1))
 
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Return which rows (N) were right."""
-        return self.predicted == self.truth
+        return np.asarray(self.predicted == self.truth)
 
 
 def classification_metrics(predictions: Predictions) -> dict[str, float]:

@@ -13,8 +13,9 @@ from torch import nn
 from components.errors import ConfigError
 from components.model.classifier import Classifier, set_trainable
 from components.model.config import ModelConfig
-from components.model.saved import build_classifier, save_classifier
-from components.model.tokenizer import end_of_text, load_tokenizer
+from components.model.saved import save_classifier
+from components.model.tokenizer import encode, end_of_text, load_tokenizer
+from components.model.weights import make_transformer
 from components.records import Facts, Logger
 from components.training.batching import Examples, in_order, steps_per_epoch
 from components.training.config import TrainConfig
@@ -49,7 +50,8 @@ def fine_tune(
     precision = pick_precision(config.precision, device)
     encoding = load_tokenizer(model.vocabulary, mirror)
     with _seeded(config.seed):
-        classifier = build_classifier(model, encoding, len(labels), config.pooling, weights, config.seed)
+        transformer = make_transformer(model, encoding.n_vocab, weights, config.seed)
+        classifier = Classifier(transformer, len(labels), config.pooling, config.seed)
         set_trainable(classifier, config.trainable)
         classifier.to(device)
         limit = _longest_allowed(config, classifier)
@@ -74,7 +76,8 @@ def fine_tune(
                 save_best=lambda: save_trained(classifier, best),
             ).fit()
     kept = _keep(config, history, classifier, best)
-    save_classifier(out / "model", classifier.cpu(), encoding, labels, padding=length, max_length=length or limit)
+    (out / "model").mkdir()
+    save_classifier(out / "model", classifier.cpu(), encoding, labels, max_length=length or limit, padding=length)
     write_history(history, out)
     return {
         "labels": list(labels),
@@ -98,7 +101,7 @@ def tokenise(path: Path, labels: list[str], encoding: tiktoken.Encoding, limit: 
     """Read a split and encode its texts, each cut to `limit` tokens."""
     frame = pd.read_parquet(path, columns=["text", "label"])
     ids = {label: position for position, label in enumerate(labels)}
-    tokens = [tokens[:limit] for tokens in encoding.encode_ordinary_batch(frame["text"].tolist())]
+    tokens = [tokens[:limit] for tokens in encode(encoding, frame["text"].tolist())]
     return Examples(tokens, [ids[label] for label in frame["label"]])
 
 
@@ -133,7 +136,7 @@ def _keep(config: TrainConfig, history: History, model: Classifier, best: Path) 
 
 
 def _longest_allowed(config: TrainConfig, model: Classifier) -> int:
-    context = model.gpt.size.context
+    context = model.transformer.size.context
     for name, value in (("max_length", config.max_length), ("padding", config.padding)):
         if isinstance(value, int) and value > context:
             raise ConfigError(

@@ -5,10 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from components.config import Config
-
-Trainable = Literal["last_layer", "last_block", "last_two_blocks", "all"]
-Pooling = Literal["last_token", "last_position"]
-
+from components.model.config import Pooling, Trainable
 
 class TrainConfig(Config):
     """How a classifier is fine-tuned."""

@@ -1,0 +1,1 @@
+"""Data on its way: download, read, validate, split, balance."""

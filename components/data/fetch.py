@@ -1,0 +1,271 @@
+"""One raw file from a URL, a mirror folder or the disk: bounded, checked, and there whole or not at all."""
+
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING
+
+from components.data.sources import SourceConfig, file_name, local_path
+from components.data.unpack import unpack
+from components.errors import DownloadError, HashMismatch
+from components.records import sha256_of
+
+if TYPE_CHECKING:
+    import requests
+    from tenacity import RetryCallState
+
+CHUNK = 1 << 16
+LONGEST_WAIT = 60.0  # seconds between two attempts
+UNNAMED = "download"
+
+logger = logging.getLogger(__name__)
+
+
+class TransientError(DownloadError):
+    """A fetch failed in a way that the next attempt may not: the connection, or the server (5xx)."""
+
+
+def fetch(source: SourceConfig, downloads: Path, mirror: Path | None) -> Path:
+    """Return the path of the source's raw (unpacked) file, at `<downloads>/<its sha256>/<its name>`.
+
+    A file that is there already with the declared hash is not fetched again. Without a declared hash a URL is
+    fetched, and a local file read, each time. What is interrupted leaves nothing under its final name.
+
+    Raises:
+        HashMismatch: if the file is not the one that `source.sha256` declares; it is not kept.
+        UnpackError: if the archive is damaged, unsafe, too large, or lacks `source.member`.
+        DownloadError: if the file cannot be fetched, is larger than `source.max_bytes`, or cannot be stored.
+    """
+    try:
+        if kept := _kept(source, downloads):
+            return kept
+        with _workplace(downloads) as work:
+            raw = _obtain(source, mirror, work)
+            return _publish(source, raw, downloads)
+    except OSError as error:
+        raise DownloadError(f"cannot store {source.url} in {downloads}: {error.strerror or error}") from error
+
+
+def locate(source: SourceConfig, mirror: Path | None) -> Path | None:
+    """Return the local file that stands for the source (its own, or the mirror's), or None for the network.
+
+    In the mirror a URL is looked up by its decoded file name, and nowhere but directly in that folder.
+    """
+    if path := local_path(source.url):
+        return path
+    name = file_name(source.url)
+    found = mirror / name if mirror and name else None
+    return found if found and found.is_file() else None
+
+
+def _kept(source: SourceConfig, downloads: Path) -> Path | None:
+    if source.sha256 is None:
+        return None
+    path = downloads / source.sha256 / _raw_name(source)
+    return path if path.is_file() and sha256_of(path) == source.sha256 else None
+
+
+def _raw_name(source: SourceConfig) -> str:
+    return PurePosixPath(source.member).name if source.member else file_name(source.url) or UNNAMED
+
+
+@contextmanager
+def _workplace(downloads: Path) -> Iterator[Path]:
+    # Inside `downloads`, so that publishing is a rename on one file system.
+    downloads.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=downloads) as folder:
+        yield Path(folder)
+
+
+def _obtain(source: SourceConfig, mirror: Path | None, work: Path) -> Path:
+    """Bring the source's raw file into the folder `work`, unchecked."""
+    # The names are the source's own: messages about an archive use them.
+    fetched = work / (file_name(source.url) or UNNAMED)
+    origin = locate(source, mirror)
+    if source.member is None:
+        _copy(origin, fetched, source) if origin else _get(source, fetched)
+        return fetched
+    if origin is None:
+        _get(source, fetched)
+    else:
+        _check_local(origin, source)
+    raw = work / f"{fetched.name}.unpacked"
+    unpack(origin or fetched, source.member, raw, source.max_bytes)
+    return raw
+
+
+def _publish(source: SourceConfig, raw: Path, downloads: Path) -> Path:
+    found = sha256_of(raw)
+    if source.sha256 not in (None, found):
+        what = f"{source.member!r} in {source.url}" if source.member else source.url
+        raise HashMismatch(
+            f"{what} has SHA-256 {found}, expected {source.sha256}; if its owner published a new version, "
+            "set source.sha256 to the new hash, otherwise check source.url"
+        )
+    target = downloads / found / _raw_name(source)
+    target.parent.mkdir(exist_ok=True)
+    raw.replace(target)
+    return target
+
+
+# --- from the disk
+
+
+def _check_local(origin: Path, source: SourceConfig) -> None:
+    """Raise DownloadError unless `origin` is a file that can be read and is not too large."""
+    try:
+        with origin.open("rb"):
+            size = origin.stat().st_size
+    except OSError as error:
+        raise DownloadError(f"cannot read {origin}: {error.strerror}; check source.url") from error
+    if size > source.max_bytes:
+        raise _too_large(source, f"{origin} is")
+
+
+def _copy(origin: Path, target: Path, source: SourceConfig) -> None:
+    _check_local(origin, source)
+    with origin.open("rb") as file, target.open("wb") as copy:
+        _save(iter(lambda: file.read(CHUNK), b""), copy, source, lambda _: None)
+
+
+# --- from the network
+
+
+def _get(source: SourceConfig, target: Path) -> None:
+    """Fetch `source.url` into `target`, trying again after transient errors, with exponential back-off and jitter."""
+    import tenacity
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TransientError),
+        stop=tenacity.stop_after_attempt(source.attempts),
+        wait=tenacity.wait_exponential(source.backoff, LONGEST_WAIT) + tenacity.wait_random(0, source.backoff),
+        before_sleep=_report,
+        reraise=True,
+    )
+    try:
+        retrying(_attempt, source, target)
+    except TransientError as error:
+        name = file_name(source.url) or "the file"
+        raise DownloadError(
+            f"{error}; gave up after attempt {source.attempts}: check the network, or put {name} into a folder and set "
+            "GRADUS_MIRROR to it"
+        ) from error
+
+
+def _report(state: "RetryCallState") -> None:
+    if state.outcome and state.next_action:
+        wait = state.next_action.sleep
+        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, state.outcome.exception(), wait)
+
+
+def _attempt(source: SourceConfig, target: Path) -> None:
+    import requests
+
+    # Bytes as they are stored: a length that can be compared, and no archive unpacked on the way.
+    headers = {"User-Agent": f"gradus/{_version()}", "Accept-Encoding": "identity"}
+    timeout = (source.timeout, source.timeout)
+    try:
+        with requests.get(source.url, stream=True, timeout=timeout, headers=headers) as response:
+            _check_status(source, response)
+            _receive(source, response, target)
+    except requests.RequestException as error:
+        raise _translated(source, error) from error
+
+
+def _check_status(source: SourceConfig, response: "requests.Response") -> None:
+    answer = f"{source.url}: the server answered {response.status_code} {response.reason or ''}".rstrip()
+    if response.status_code >= 500:
+        raise TransientError(answer)
+    if response.status_code != 200:
+        raise DownloadError(f"{answer}; check source.url")
+
+
+def _receive(source: SourceConfig, response: "requests.Response", target: Path) -> None:
+    """Write the body to `target`, never more than allowed, and raise TransientError if it is cut short."""
+    announced = _announced(response)
+    if announced is not None and announced > source.max_bytes:
+        raise _too_large(source, f"{source.url} is announced with {announced:,} bytes,")
+    with target.open("wb") as file, _progress(target.name, announced) as advance:
+        received = _save(response.iter_content(CHUNK), file, source, advance)
+    if announced is not None and received < announced:
+        raise TransientError(f"{source.url}: the answer was cut short: {received:,} of {announced:,} bytes")
+
+
+def _announced(response: "requests.Response") -> int | None:
+    """Return the length of the body as it will be read, where the server says it."""
+    length = response.headers.get("Content-Length", "")
+    plain = response.headers.get("Content-Encoding", "identity") == "identity"
+    return int(length) if plain and length.isascii() and length.isdigit() else None
+
+
+def _save(chunks: Iterator[bytes], file: IO[bytes], source: SourceConfig, advance: Callable[[int], None]) -> int:
+    received = 0
+    for chunk in chunks:
+        received += len(chunk)
+        if received > source.max_bytes:
+            raise _too_large(source, f"{source.url} is")
+        file.write(chunk)
+        advance(len(chunk))
+    return received
+
+
+def _translated(source: SourceConfig, error: "requests.RequestException") -> DownloadError:
+    from requests import exceptions
+
+    if isinstance(error, exceptions.InvalidSchema):
+        return DownloadError(f"{source.url}: refused a redirect to something other than http(s): {error}")
+    if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return DownloadError(
+            f"{source.url}: the server's certificate is not valid: {_cause(error)}; "
+            "for a certificate authority of your own set REQUESTS_CA_BUNDLE"
+        )
+    if isinstance(error, exceptions.Timeout) or "timed out" in str(error):
+        return TransientError(f"{source.url}: no answer within {source.timeout:g} s")
+    if isinstance(error, exceptions.ChunkedEncodingError):
+        return TransientError(f"{source.url}: the answer was cut short")
+    if isinstance(error, exceptions.ConnectionError):
+        return TransientError(f"{source.url}: {_cause(error)}")
+    return DownloadError(f"{source.url}: {error}; check source.url")
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the operating system said, which the layers above wrap into several lines."""
+    reason, link = str(error), error.__context__
+    while link:
+        reason = getattr(link, "strerror", None) or reason
+        link = link.__cause__ or link.__context__
+    return reason
+
+
+def _too_large(source: SourceConfig, what: str) -> DownloadError:
+    return DownloadError(f"{what} more than {source.max_bytes:,} bytes; raise source.max_bytes if that is expected")
+
+
+def _version() -> str:
+    try:
+        return version("gradus")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"
+
+
+@contextmanager
+def _progress(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show bytes, speed and time left while the block runs; nothing where stderr is not a terminal."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with progress.Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda size: bar.advance(task, size)

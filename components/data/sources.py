@@ -1,0 +1,153 @@
+"""Where a table of examples comes from: the section `source` of a preset."""
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from components.config import Config
+
+SAMPLES = Path(__file__).with_name("samples")
+REMOTE = ("http", "https")
+SCHEMES = (*REMOTE, "file", "sample")
+LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
+
+Format = Literal["csv", "tsv"]
+Encoding = Literal["utf-8", "cp1252", "latin-1"]
+Position = Annotated[int, Field(strict=True, ge=0)]
+Sha256 = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
+Label = Annotated[str, Field(coerce_numbers_to_str=True)]  # YAML reads `0: ham` as a number
+
+
+class SourceConfig(Config):
+    """A file of labelled texts: where it is, what it must hash to, and how it is read."""
+
+    url: str
+    """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file."""
+
+    sha256: Sha256 | None = None
+    """SHA-256 in hexadecimal of the unpacked member, or of the file itself where there is no member."""
+
+    member: str | None = None
+    """The one file to unpack when the source is a zip, a tar or a gzip file."""
+
+    max_bytes: int = Field(1 << 30, gt=0)
+    """Upper bound of the bytes fetched, and of the bytes unpacked."""
+
+    timeout: float = Field(30.0, gt=0, le=3600)
+    """Seconds to wait for a connection, and for each piece of an answer."""
+
+    attempts: int = Field(4, ge=1, le=20)
+    """How often a fetch is tried when the connection fails, breaks, stalls, or the server answers 5xx."""
+
+    backoff: float = Field(1.0, ge=0, le=60)
+    """Seconds before the second attempt, doubled for each further one; up to as much again is added at random."""
+
+    format: Format = "csv"
+    """How the fields of a record are separated: by commas or by tabs."""
+
+    header: bool = True
+    """Whether the first record names the columns."""
+
+    quoting: Literal["default", "none"] = "default"
+    """`default`: a field may stand in double quotes; `none`: a quote is a character like any other."""
+
+    columns: dict[Literal["text", "label"], str | Position] = Field(
+        default={"text": "text", "label": "label"}, min_length=1
+    )
+    """Which column is the text and which the label: its name, or its position from 0 (without a header)."""
+
+    label_map: dict[Label, Label] | None = None
+    """What raw labels are called from here on; labels that are not named stay as they are."""
+
+    encoding: Encoding = "utf-8"
+    """How the file's characters are encoded."""
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        if problem := _url_problem(url):
+            raise ValueError(problem)
+        return url
+
+    @field_validator("member")
+    @classmethod
+    def _check_member(cls, member: str | None) -> str | None:
+        if member is not None and not is_safe_member(member):
+            raise ValueError(f"{member!r} is not a relative path inside the archive (no '..', no leading '/')")
+        return member
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> "SourceConfig":
+        for field, column in self.columns.items():
+            if not self.header and isinstance(column, str):
+                raise ValueError(
+                    f"columns.{field}: {column!r} is a name, but without a header a column is a position: 0, 1, ..."
+                )
+        if len(set(self.columns.values())) < len(self.columns):
+            raise ValueError("columns: text and label are the same column")
+        return self
+
+
+def scheme_of(url: str) -> str | None:
+    """Return the scheme of a URL in lower case, or None for a bare path."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
+    return found[1].lower() if found else None
+
+
+def local_path(url: str) -> Path | None:
+    """Return the absolute path of the file that a local `url` means, or None for an http(s) URL."""
+    scheme = scheme_of(url)
+    if scheme in REMOTE:
+        return None
+    if scheme == "sample":
+        return SAMPLES / url.partition("://")[2]
+    if scheme == "file":
+        return Path(unquote(urlsplit(url).path))
+    return Path(url).expanduser().absolute()
+
+
+def file_name(url: str) -> str | None:
+    """Return the decoded file name at the end of a URL or path, or None where it has none that is safe to use."""
+    encoded = scheme_of(url) in (*REMOTE, "file")
+    name = unquote(urlsplit(url).path.rpartition("/")[2]) if encoded else url.rpartition("/")[2]
+    return name if _is_plain_name(name) else None
+
+
+def is_safe_member(name: str) -> bool:
+    """Return whether `name` is a relative path that stays inside the folder it is unpacked into."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not re.search(r"[\\\0]", name)
+
+
+def _is_plain_name(name: str) -> bool:
+    return name not in ("", ".", "..") and not re.search(r"[/\\\0]", name) and len(name.encode()) <= LONGEST_NAME
+
+
+def _url_problem(url: str) -> str | None:
+    scheme = scheme_of(url)
+    if scheme is None:
+        return None if url.strip() else "the URL is empty"
+    if scheme not in SCHEMES:
+        return f"{url!r} starts with {scheme}://; use https://, http://, file://, sample://NAME or a path"
+    if scheme == "sample":
+        name = url.partition("://")[2]
+        return None if _is_plain_name(name) else f"{url!r}: sample:// takes the name of a file that Gradus ships"
+    return _location_problem(url, scheme)
+
+
+def _location_problem(url: str, scheme: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"{url!r}: {error}"
+    if scheme == "file":
+        local = parts.netloc in ("", "localhost") and parts.path.startswith("/")
+        return None if local else f"{url!r}: file:// takes an absolute path: file:///folder/name"
+    if not parts.hostname or port == 0:
+        return f"{url!r} names no host"
+    # The URL is logged with the run's config, so a password in it would be too.
+    return "the URL holds a password; put it into ~/.netrc" if parts.username or parts.password else None

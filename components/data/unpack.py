@@ -1,0 +1,218 @@
+"""One member out of an archive, without trusting the archive."""
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import stat
+import struct
+import tarfile
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from components.data.sources import is_safe_member
+from components.errors import UnpackError
+
+CHUNK = 1 << 18
+NAMES_SHOWN = 10
+ENCRYPTED = 0x1  # bit of a zip entry's flags
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second: an empty one
+COMPRESSED: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
+    b"\x1f\x8b": lambda file: cast(IO[bytes], gzip.GzipFile(fileobj=file)),
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+# What the standard library raises on bytes that are not the archive they claim to be. OSError covers gzip and
+# bz2, and a full disk; NotImplementedError and RuntimeError are zipfile's for methods it does not know.
+BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
+
+
+class Readable(Protocol):
+    """Bytes to be read in order."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` bytes, none at the end."""
+
+
+class Bounded:
+    """A stream that refuses to give more than `limit` bytes in all."""
+
+    def __init__(self, stream: Readable, limit: int, refusal: str) -> None:
+        self.stream, self.left, self.refusal = stream, limit, refusal
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return at most `size` bytes.
+
+        Raises:
+            UnpackError: when there are more bytes than the limit.
+        """
+        wanted = self.left + 1 if size < 0 else min(size, self.left + 1)
+        data = self.stream.read(wanted)
+        self.left -= len(data)
+        if self.left < 0:
+            raise UnpackError(self.refusal)
+        return data
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be unpacked: the archive's name, the member, where to, and at most how many bytes."""
+
+    archive: str
+    member: str
+    draft: Path
+    max_bytes: int
+
+    def bounded(self, stream: Readable) -> Bounded:
+        """Return the stream, limited to the bytes allowed."""
+        return Bounded(stream, self.max_bytes, self.refusal)
+
+    @property
+    def refusal(self) -> str:
+        """The message when there are too many bytes."""
+        return (
+            f"{self.archive}: more than {self.max_bytes:,} bytes would come out; "
+            "raise source.max_bytes if that is expected"
+        )
+
+    def not_a_file(self) -> UnpackError:
+        """Return the error for a member that is something else."""
+        return UnpackError(
+            f"{self.archive}: refused to unpack {self.member!r}: it is a link, a folder or a device, not a file"
+        )
+
+    def missing(self, names: list[str]) -> UnpackError:
+        """Return the error for a member that is not among `names`."""
+        shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN]) or "nothing"
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        return UnpackError(
+            f"{self.archive} holds no {self.member!r}; it holds {shown}{more}: set source.member to one of them"
+        )
+
+
+def unpack(archive: Path, member: str, target: Path, max_bytes: int) -> None:
+    """Write the file `member` of a zip or tar (plain, gz, bz2, xz) to `target`, atomically.
+
+    What the archive is, is told by its content, not by its name. A plain `.gz`, `.bz2` or `.xz` holds one file
+    without a name worth trusting: it is unpacked whatever `member` is. Sizes are counted as bytes come out,
+    whatever headers say; in a compressed tar, everything that has to be decompressed counts.
+
+    Raises:
+        UnpackError: if there is no such member; if it is not a plain file (a link, a folder, a device), is
+            encrypted, or would lie outside the archive; if more than `max_bytes` bytes come out; if the archive
+            is damaged or is none.
+    """
+    if not is_safe_member(member):
+        raise UnpackError(f"{archive.name}: refused to unpack {member!r}: it is not a path inside the archive")
+    draft = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with archive.open("rb") as file:
+            _write_member(file, Job(archive.name, member, draft, max_bytes))
+        draft.replace(target)
+    except BROKEN as error:
+        reason = str(error) or "it ends too early"
+        raise UnpackError(
+            f"{archive.name}: cannot unpack {member!r}: {reason}; if the archive is damaged, fetch it again"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a file starts like an archive that `unpack` reads."""
+    with path.open("rb") as file:
+        start = file.read(tarfile.BLOCKSIZE)
+    return start.startswith((*ZIP, *COMPRESSED)) or _is_tar_header(start)
+
+
+def _write_member(file: IO[bytes], job: Job) -> None:
+    start = file.read(tarfile.BLOCKSIZE)
+    file.seek(0)
+    opener = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), None)
+    if start.startswith(ZIP):
+        _write_from_zip(file, job)
+    elif opener:
+        with contextlib.closing(opener(file)) as stream:
+            holds_tar = _is_tar_header(stream.read(tarfile.BLOCKSIZE))
+            stream.seek(0)
+            _write_from_tar(job.bounded(stream), job) if holds_tar else _copy(job.bounded(stream), job.draft)
+    elif _is_tar_header(start):
+        _write_from_tar(job.bounded(file), job)
+    else:
+        raise UnpackError(
+            f"{job.archive} is not a zip, tar, gz, bz2 or xz archive; if it is the file itself, drop source.member"
+        )
+
+
+def _write_from_zip(file: IO[bytes], job: Job) -> None:
+    with zipfile.ZipFile(file) as zipped:
+        if job.member not in zipped.namelist():
+            raise job.missing(zipped.namelist())
+        entry = zipped.getinfo(job.member)
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        if entry.is_dir() or kind not in (0, stat.S_IFREG):
+            raise job.not_a_file()
+        if entry.flag_bits & ENCRYPTED:
+            raise UnpackError(f"{job.archive}: {job.member!r} is encrypted; Gradus reads no encrypted archives")
+        if entry.file_size > job.max_bytes:
+            raise UnpackError(job.refusal)
+        with zipped.open(entry) as stream:
+            _copy(job.bounded(stream), job.draft)
+
+
+def _write_from_tar(stream: Bounded, job: Job) -> None:
+    names = []
+    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as tar:
+        # To the end, though the member may come first: the last entry of a name is the one that counts.
+        for entry in tar:
+            names.append(_plain(entry.name))
+            if names[-1] == _plain(job.member):
+                _write_entry(tar, entry, job)
+    while stream.read(CHUNK):  # ... and checksums of compressed data stand at its very end
+        pass
+    if _plain(job.member) not in names:
+        raise job.missing(names)
+
+
+def _write_entry(tar: tarfile.TarFile, entry: tarfile.TarInfo, job: Job) -> None:
+    content = tar.extractfile(entry) if entry.isreg() else None
+    if content is None:
+        raise job.not_a_file()
+    if _copy(job.bounded(content), job.draft) != entry.size:
+        raise EOFError
+
+
+def _copy(stream: Readable, draft: Path) -> int:
+    """Write a stream to `draft` and return how many bytes there were."""
+    with draft.open("wb") as file:
+        while data := stream.read(CHUNK):
+            file.write(data)
+        return file.tell()
+
+
+def _is_tar_header(block: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("./")

@@ -1,0 +1,113 @@
+"""A small HTTP server that misbehaves on request: `python http_server.py FOLDER [CERTIFICATE KEY]`.
+
+It writes its port to FOLDER/port and a line a request to FOLDER/requests. The path says what to do:
+/file/NAME serves FOLDER/NAME; /status/N answers N; /flaky/K/NAME answers 500 K times, then serves NAME;
+/stall/NAME sends the head and half the body and stops; /cut/NAME announces more than it sends; /cut-once/NAME does so
+the first time only; /endless sends without end or length; /lying sends 200,000 bytes without a length;
+/huge announces a terabyte; /redirect?URL redirects; /circle redirects to itself; /reset closes without an answer.
+"""
+
+import ssl
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+FOLDER = Path(sys.argv[1])
+SEEN: dict[str, int] = {}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        SEEN[self.path] = SEEN.get(self.path, 0) + 1
+        with (FOLDER / "requests").open("a") as log:
+            log.write(f"{self.path} {self.headers['User-Agent']}\n")
+        kind, _, rest = unquote(self.path).lstrip("/").replace("?", "/", 1).partition("/")
+        getattr(self, "answer_" + kind.replace("-", "_"))(rest)
+
+    def head(self, status: int, length: int | None = None, **headers: str) -> None:
+        self.send_response(status)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def answer_file(self, name: str) -> None:
+        body = (FOLDER / name).read_bytes()
+        self.head(200, len(body))
+        self.wfile.write(body)
+
+    def answer_status(self, status: str) -> None:
+        self.head(int(status), 0)
+
+    def answer_flaky(self, rest: str) -> None:
+        failures, _, name = rest.partition("/")
+        if SEEN[self.path] <= int(failures):
+            self.head(500, 0)
+        else:
+            self.answer_file(name)
+
+    def answer_stall(self, name: str) -> None:
+        body = (FOLDER / name).read_bytes()
+        self.head(200, len(body))
+        self.wfile.write(body[: len(body) // 2])
+        self.wfile.flush()
+        time.sleep(60)
+
+    def answer_cut(self, name: str) -> None:
+        body = (FOLDER / name).read_bytes()
+        self.head(200, len(body) + 7)
+        self.wfile.write(body)
+
+    def answer_cut_once(self, name: str) -> None:
+        if SEEN[self.path] == 1:
+            self.answer_cut(name)
+        else:
+            self.answer_file(name)
+
+    def answer_lying(self, _: str) -> None:
+        self.head(200)
+        self.wfile.write(b"x" * 200_000)
+
+    def answer_endless(self, _: str) -> None:
+        self.head(200)
+        try:
+            while True:
+                self.wfile.write(b"x" * 65536)
+        except OSError:
+            return
+
+    def answer_huge(self, _: str) -> None:
+        self.head(200, 10**12)
+        time.sleep(60)
+
+    def answer_redirect(self, target: str) -> None:
+        self.head(302, 0, Location=target)
+
+    def answer_circle(self, _: str) -> None:
+        self.answer_redirect("/circle")
+
+    def answer_reset(self, _: str) -> None:
+        self.connection.close()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def main() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    if len(sys.argv) > 2:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[2], sys.argv[3])
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    draft = FOLDER / ".port"
+    draft.write_text(str(server.server_address[1]))
+    draft.rename(FOLDER / "port")
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

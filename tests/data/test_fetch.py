@@ -1,0 +1,281 @@
+import hashlib
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.data.fetch import fetch
+from components.data.sources import SourceConfig
+from components.errors import DownloadError, HashMismatch
+
+SERVER = Path(__file__).with_name("http_server.py")
+BODY = b"ham\thello\nspam\twin a prize\n" * 4000
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+class Server:
+    """A real HTTP server in a process of its own, and what was asked of it."""
+
+    def __init__(self, folder: Path, *arguments: Path) -> None:
+        self.folder, self.scheme = folder, "https" if arguments else "http"
+        folder.mkdir()
+        (folder / "sms.tsv").write_bytes(BODY)
+        (folder / "requests").touch()
+        self.process = subprocess.Popen([sys.executable, SERVER, folder, *arguments], stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while not (folder / "port").exists():
+            assert time.monotonic() < deadline, "the test server did not start"
+            assert self.process.poll() is None, "the test server died"
+            time.sleep(0.02)
+        self.port = int((folder / "port").read_text())
+
+    def url(self, path: str) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}/{path}"
+
+    @property
+    def requests(self) -> list[str]:
+        return (self.folder / "requests").read_text().splitlines()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    running = Server(tmp_path / "server")
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+@pytest.fixture
+def downloads(tmp_path: Path) -> Path:
+    return tmp_path / "downloads"
+
+
+def config(url: str, **options: object) -> SourceConfig:
+    return SourceConfig.model_validate({"url": url, "backoff": 0.01, "timeout": 5, **options})
+
+
+def left_behind(downloads: Path) -> list[Path]:
+    return [path for path in downloads.rglob("*") if path.is_file()]
+
+
+def test_fetches_once_when_the_hash_is_declared(server: Server, downloads: Path) -> None:
+    source = config(server.url("file/sms.tsv"), sha256=SHA256.upper())
+    path = fetch(source, downloads, None)
+    assert path.read_bytes() == BODY
+    assert path == downloads / SHA256 / "sms.tsv"
+    assert fetch(source, downloads, None) == path
+    assert len(server.requests) == 1
+    assert server.requests[0].split()[1].startswith("gradus/")
+    assert left_behind(downloads) == [path]
+
+
+def test_fetches_each_time_without_a_hash(server: Server, downloads: Path) -> None:
+    source = config(server.url("file/sms.tsv"))
+    first = fetch(source, downloads, None)
+    (server.folder / "sms.tsv").write_bytes(b"new")
+    second = fetch(source, downloads, None)
+    assert (first.read_bytes(), second.read_bytes()) == (BODY, b"new")
+    assert len(server.requests) == 2
+
+
+def test_a_damaged_download_is_fetched_again(server: Server, downloads: Path) -> None:
+    source = config(server.url("file/sms.tsv"), sha256=SHA256)
+    path = fetch(source, downloads, None)
+    path.write_bytes(b"X" + BODY[1:])
+    with path.open("rb") as reader:
+        assert fetch(source, downloads, None).read_bytes() == BODY
+        # Replaced as a whole: who reads the old file never sees half of the new one.
+        assert reader.read() == b"X" + BODY[1:]
+    assert len(server.requests) == 2
+
+
+def test_a_published_file_is_readable_as_the_umask_says(server: Server, downloads: Path) -> None:
+    mask = os.umask(0o022)
+    try:
+        path = fetch(config(server.url("file/sms.tsv")), downloads, None)
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_wrong_hash_is_refused_once_and_leaves_nothing(server: Server, downloads: Path) -> None:
+    expected = "0" * 64
+    with pytest.raises(HashMismatch) as caught:
+        fetch(config(server.url("file/sms.tsv"), sha256=expected), downloads, None)
+    message = str(caught.value)
+    assert expected in message
+    assert SHA256 in message
+    assert "source.sha256" in message
+    assert "\n" not in message
+    assert left_behind(downloads) == []
+    assert len(server.requests) == 1
+
+
+def test_server_errors_are_tried_again(server: Server, downloads: Path) -> None:
+    path = fetch(config(server.url("flaky/2/sms.tsv"), sha256=SHA256), downloads, None)
+    assert path.read_bytes() == BODY
+    assert len(server.requests) == 3
+
+
+def test_server_errors_end_after_the_attempts(server: Server, downloads: Path) -> None:
+    with pytest.raises(DownloadError, match=r"answered 503 .*after attempt 3.*GRADUS_MIRROR"):
+        fetch(config(server.url("status/503"), attempts=3), downloads, None)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("status", [204, 304, 403, 404, 429])
+def test_other_answers_fail_at_once(server: Server, downloads: Path, status: int) -> None:
+    with pytest.raises(DownloadError, match=f"answered {status}.*check source.url"):
+        fetch(config(server.url(f"status/{status}")), downloads, None)
+    assert len(server.requests) == 1
+    assert left_behind(downloads) == []
+
+
+def test_a_stalled_answer_times_out_and_is_tried_again(server: Server, downloads: Path) -> None:
+    with pytest.raises(DownloadError, match=r"no answer within 0\.4 s"):
+        fetch(config(server.url("stall/sms.tsv"), timeout=0.4, attempts=2), downloads, None)
+    assert len(server.requests) == 2
+    assert left_behind(downloads) == []
+
+
+def test_a_short_answer_is_an_error(server: Server, downloads: Path) -> None:
+    with pytest.raises(DownloadError, match="cut short"):
+        fetch(config(server.url("cut/sms.tsv"), attempts=2), downloads, None)
+    assert len(server.requests) == 2
+    assert left_behind(downloads) == []
+
+
+def test_a_short_answer_is_tried_again_from_the_start(server: Server, downloads: Path) -> None:
+    assert fetch(config(server.url("cut-once/sms.tsv")), downloads, None).read_bytes() == BODY
+    assert len(server.requests) == 2
+
+
+def test_a_closed_connection_is_tried_again(server: Server, downloads: Path) -> None:
+    with pytest.raises(DownloadError):
+        fetch(config(server.url("reset"), attempts=2), downloads, None)
+    assert len(server.requests) == 2
+
+
+def test_nobody_listening(server: Server, downloads: Path) -> None:
+    server.process.kill()
+    server.process.wait()
+    with pytest.raises(DownloadError, match=r"Connection refused.*sms\.tsv.*GRADUS_MIRROR") as caught:
+        fetch(config(server.url("file/sms.tsv"), attempts=2), downloads, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_bytes_than_allowed_stop_the_stream(server: Server, downloads: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(DownloadError, match=r"more than 100,000 bytes; raise source\.max_bytes"):
+        fetch(config(server.url("endless"), max_bytes=100_000), downloads, None)
+    assert time.monotonic() - started < 5
+    assert len(server.requests) == 1
+    assert left_behind(downloads) == []
+
+
+def test_a_length_too_large_is_refused_before_the_body(server: Server, downloads: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(DownloadError, match=r"announced with 1,000,000,000,000 bytes"):
+        fetch(config(server.url("huge")), downloads, None)
+    assert time.monotonic() - started < 3
+    assert len(server.requests) == 1
+
+
+def test_exactly_the_limit_is_allowed(server: Server, downloads: Path) -> None:
+    assert fetch(config(server.url("lying"), max_bytes=200_000), downloads, None).stat().st_size == 200_000
+    with pytest.raises(DownloadError):
+        fetch(config(server.url("lying"), max_bytes=199_999), downloads, None)
+
+
+def test_a_redirect_to_a_file_is_refused(server: Server, downloads: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    with pytest.raises(DownloadError, match="refused a redirect"):
+        fetch(config(server.url(f"redirect?{(tmp_path / 'secret').as_uri()}")), downloads, None)
+    assert len(server.requests) == 1
+    assert left_behind(downloads) == []
+
+
+def test_a_redirect_to_http_is_followed(server: Server, downloads: Path) -> None:
+    source = config(server.url("redirect?" + server.url("file/sms.tsv")), sha256=SHA256)
+    assert fetch(source, downloads, None).read_bytes() == BODY
+
+
+def test_a_circle_of_redirects_ends(server: Server, downloads: Path) -> None:
+    with pytest.raises(DownloadError, match="30 redirects"):
+        fetch(config(server.url("circle")), downloads, None)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
+def test_certificates_are_checked(tmp_path: Path, downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    extra = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", *request, *extra], check=True, capture_output=True)
+    secure = Server(tmp_path / "secure", certificate, key)
+    try:
+        source = config(secure.url("file/sms.tsv"))
+        with pytest.raises(DownloadError, match=r"certificate is not valid.*REQUESTS_CA_BUNDLE"):
+            fetch(source, downloads, None)
+        assert secure.requests == []
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert fetch(source, downloads, None).read_bytes() == BODY
+    finally:
+        secure.process.kill()
+        secure.process.wait()
+
+
+FETCH = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
+from pathlib import Path
+from components.data.fetch import fetch
+from components.data.sources import SourceConfig
+fetch(SourceConfig(url=sys.argv[1]), Path(sys.argv[2]), None)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_fetch_publishes_nothing(server: Server, downloads: Path, how: signal.Signals) -> None:
+    command = [sys.executable, "-c", FETCH, server.url("stall/sms.tsv"), str(downloads)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not server.requests and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(how)
+    process.wait(20)
+    assert len(server.requests) == 1
+    assert [path for path in downloads.iterdir() if not path.name.startswith(".fetch-")] == []
+    if how == signal.SIGINT:
+        assert list(downloads.iterdir()) == []
+
+
+def test_progress_is_shown_on_a_terminal_only(server: Server, downloads: Path) -> None:
+    command = [sys.executable, "-c", FETCH, server.url("file/sms.tsv"), str(downloads)]
+    root = Path(__file__).parents[2]
+    silent = subprocess.run(command, cwd=root, capture_output=True, check=True)
+    assert (silent.stdout, silent.stderr) == (b"", b"")
+    terminal, end = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    subprocess.run(command, cwd=root, stdout=subprocess.DEVNULL, stderr=end, env=environment, check=True)
+    os.close(end)
+    assert b"sms.tsv" in os.read(terminal, 1 << 16)
+    os.close(terminal)
+
+
+def test_what_the_mirror_lacks_comes_from_the_network(server: Server, downloads: Path, tmp_path: Path) -> None:
+    assert fetch(config(server.url("file/sms.tsv")), downloads, tmp_path / "no such folder").read_bytes() == BODY
