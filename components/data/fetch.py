@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from components.data.sources import SourceConfig, file_name, local_path
 from components.data.unpack import unpack
-from components.errors import DownloadError, HashMismatch
+from components.errors import DownloadError, HashMismatch, TransientError
 from components.records import sha256_of
 
 if TYPE_CHECKING:
@@ -23,10 +23,6 @@ LONGEST_WAIT = 60.0  # seconds between two attempts
 UNNAMED = "download"
 
 logger = logging.getLogger(__name__)
-
-
-class TransientError(DownloadError):
-    """A fetch failed in a way that the next attempt may not: the connection, or the server (5xx)."""
 
 
 def fetch(source: SourceConfig, downloads: Path, mirror: Path | None) -> Path:
@@ -150,7 +146,7 @@ def _get(source: SourceConfig, target: Path) -> None:
         retrying(_attempt, source, target)
     except TransientError as error:
         name = file_name(source.url) or "the file"
-        raise DownloadError(
+        raise TransientError(
             f"{error}; gave up after attempt {source.attempts}: check the network, or put {name} into a folder and set "
             "GRADUS_MIRROR to it"
         ) from error

@@ -57,14 +57,16 @@ def quieten() -> None:
     """Let Prefect and MLflow say only what our own code logs. Call it before either is imported."""
     # Read by Prefect when it sets up logging: its console handler becomes ours.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS", "pipelines.cli.console.StepHandler")
-    offline_defaults()
+    set_defaults()
 
 
-def offline_defaults() -> None:
-    """Switch off what Prefect and MLflow would send to their makers, unless the user has decided."""
+def set_defaults() -> None:
+    """Set what Prefect and MLflow should do unless the user has decided: send nothing to their makers, be patient."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # On a busy machine the temporary server takes longer to start than the 20 s that Prefect gives it.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
 
 class StepHandler(logging.Handler):

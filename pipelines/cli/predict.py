@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from components.errors import ConfigError
-from pipelines.cli.console import Debug, errors_as_lines, offline_defaults
+from pipelines.cli.console import Debug, errors_as_lines, set_defaults
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -27,7 +27,7 @@ def predict(
     """Classify texts with a trained model."""
     with errors_as_lines(debug):
         rows = _read_texts(texts or [], file)
-        offline_defaults()
+        set_defaults()
         from components.home import home
         from components.serving.load import load_model
         from components.tracking.registry import resolve_model

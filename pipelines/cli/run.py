@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, Overrides, errors_as_lines, offline_defaults, quieten, say
+from pipelines.cli.console import Debug, Overrides, errors_as_lines, set_defaults, quieten, say
 
 if TYPE_CHECKING:
     from pipelines.classification import RunSummary
@@ -44,7 +44,7 @@ def run(
 
 
 def _run(config: "ClassificationConfig", as_json: bool, debug: bool) -> "RunSummary":
-    offline_defaults()
+    set_defaults()
     if not debug:
         quieten()
     say(f"gradus: running {config.name}")

@@ -1,0 +1,105 @@
+"""Train the byte-pair vocabulary of the preset `spam-demo`: `python -m components.data.samples.make_vocabulary`.
+
+Byte-pair encoding as in Sennrich et al. 2016 (https://arxiv.org/abs/1508.07909), on bytes and with the pattern of GPT-2
+(Radford et al. 2019). The file is tiktoken's: a line a token, `base64(bytes) rank`; ranks 0 to 255 are the bytes.
+`<|endoftext|>` is not in the file: it takes the next id.
+"""
+
+import argparse
+import base64
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+
+from components.data.samples.make_spam import HERE, LABELS, LONG_TEXT
+from components.model.tokenizer import GPT2_PATTERN
+
+SIZE = 1535
+"""Tokens in the file; with `<|endoftext|>` 1,536."""
+
+Pair = tuple[bytes, bytes]
+
+
+def clean_texts(path: Path) -> list[str]:
+    """Return the texts of a sample's rows that validation would let pass."""
+    rows = (line.split("\t", 1) for line in path.read_text(encoding="utf-8").splitlines())
+    return [text for label, text in rows if label in LABELS and text.strip() and len(text) <= LONG_TEXT]
+
+
+def chunks(texts: Iterable[str]) -> Counter[tuple[bytes, ...]]:
+    """Return how often each chunk of GPT-2's pattern occurs, as sequences of single bytes."""
+    import regex  # type: ignore[import-untyped]  # tiktoken brings it; the standard `re` has no \p{L}
+
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(regex.findall(GPT2_PATTERN, text))
+    return Counter({tuple(bytes([byte]) for byte in chunk.encode()): n for chunk, n in counts.items()})
+
+
+def train(texts: Iterable[str], size: int = SIZE) -> list[bytes]:
+    """Return `size` tokens in order of rank: the 256 bytes, then the merges, the most frequent pair first.
+
+    Of pairs equally frequent, the one whose bytes sort first is merged. Fewer tokens come back
+    when nothing is left to merge.
+    """
+    counts = chunks(texts)
+    words, weights = [list(chunk) for chunk in counts], list(counts.values())
+    pairs: Counter[Pair] = Counter()
+    where: defaultdict[Pair, set[int]] = defaultdict(set)
+    for i, word in enumerate(words):
+        count_pairs(word, weights[i], i, pairs, where)
+    tokens = [bytes([byte]) for byte in range(256)]
+    known = set(tokens)
+    while len(tokens) < size and pairs:
+        pair = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        for i in where.pop(pair):
+            for old in pairwise(words[i]):
+                pairs[old] -= weights[i]
+            words[i] = merge(words[i], pair)
+            count_pairs(words[i], weights[i], i, pairs, where)
+        pairs = +pairs
+        if (token := b"".join(pair)) not in known:
+            known.add(token)
+            tokens.append(token)
+    return tokens
+
+
+def count_pairs(
+    word: list[bytes], weight: int, index: int, pairs: Counter[Pair], where: defaultdict[Pair, set[int]]
+) -> None:
+    """Add a word's neighbouring tokens to the counts, and note where they stand."""
+    for pair in pairwise(word):
+        pairs[pair] += weight
+        where[pair].add(index)
+
+
+def merge(word: list[bytes], pair: Pair) -> list[bytes]:
+    """Return `word` with every occurrence of `pair`, from the left, made one token."""
+    merged: list[bytes] = []
+    for token in word:
+        # A token that was just merged is longer than the pair's first half, so it cannot match again by mistake.
+        if merged and (merged[-1], token) == pair:
+            merged[-1] = b"".join(pair)
+        else:
+            merged.append(token)
+    return merged
+
+
+def tiktoken_lines(tokens: Iterable[bytes]) -> str:
+    """Return a vocabulary in tiktoken's file format."""
+    return "".join(f"{base64.b64encode(token).decode()} {rank}\n" for rank, token in enumerate(tokens))
+
+
+def main() -> None:
+    """Train on the clean messages of the sample and write the vocabulary."""
+    parser = argparse.ArgumentParser(description="Train the byte-pair vocabulary of the preset spam-demo.")
+    parser.add_argument("--sample", type=Path, default=HERE / "spam.tsv", help="label<TAB>text lines to train on")
+    parser.add_argument("--out", type=Path, default=HERE / "vocabulary.tiktoken", help="where to write")
+    arguments = parser.parse_args()
+    tokens = train(clean_texts(arguments.sample))
+    arguments.out.write_bytes(tiktoken_lines(tokens).encode())
+
+
+if __name__ == "__main__":
+    main()
