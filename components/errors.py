@@ -4,6 +4,7 @@ GradusError                 something failed; exit code 1
 |-- ConfigError             a preset, an override or a combination of options is wrong; exit code 2
 |-- DataRejected            the data did not pass validation; exit code 3
 |-- DownloadError           a source could not be fetched
+|   |-- TransientError      ... for now: the connection, or the server
 |   |-- UnpackError         ... or what was fetched could not be unpacked safely
 |   `-- HashMismatch        ... or is not the file that was asked for
 |-- TableError              a file could not be read as a table
@@ -44,9 +45,11 @@ class DataRejected(GradusError):
 
 
 class DownloadError(GradusError):
-    """A source could not be fetched. `transient` says whether trying again later may help."""
+    """A source could not be fetched."""
 
-    transient: bool = False
+
+class TransientError(DownloadError):
+    """A fetch failed in a way that the next attempt may not: the connection, or the server (5xx)."""
 
 
 class UnpackError(DownloadError):

@@ -20,7 +20,7 @@ from components.data.balancing import BalanceConfig
 from components.data.rules import ValidationConfig
 from components.data.sources import SourceConfig
 from components.data.splitting import SPLITS, SplitConfig
-from components.errors import DownloadError
+from components.errors import TransientError
 from components.home import home, mirror
 from components.model.config import ModelConfig
 from components.records import Facts, Manifest, NoLogger
@@ -35,8 +35,7 @@ TRACKED = ("runs:/", "models:/")
 
 def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
     """Say whether a failure is of a kind that may be gone a little later."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, DownloadError) and error.transient
+    return isinstance(state.result(raise_on_failure=False), TransientError)
 
 
 def _source_identity(arguments: Mapping[str, Any]) -> Any:
@@ -59,7 +58,7 @@ def _weights_identity(arguments: Mapping[str, Any]) -> Any:
     identity=_source_identity,
     timeout_seconds=6 * HOUR,
     retries=1,
-    retry_delay_seconds=15,
+    retry_delay_seconds=5,
     retry_condition_fn=may_pass,
 )
 def download(out: Path, source: SourceConfig) -> Facts:
@@ -87,7 +86,7 @@ def split(
     """Deal a validated table to `train.parquet`, `validation.parquet` and `test.parquet`."""
     from components.data.splitting import split as block
 
-    return block(table.path("table.parquet"), config, balance, table.facts["labels"], out)  # type: ignore[arg-type]
+    return block(table.path("table.parquet"), config, balance, table.facts["labels"], out)
 
 
 @step(
@@ -124,7 +123,7 @@ def fine_tune(
         return block(
             splits.path("train.parquet"),
             splits.path("validation.parquet"),
-            splits.facts["labels"],  # type: ignore[arg-type]
+            splits.facts["labels"],
             model,
             train,
             weights.folder / FOLDER if weights.files else None,

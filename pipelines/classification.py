@@ -43,6 +43,7 @@ def classification(config: ClassificationConfig) -> RunSummary:
         steps["fetch_weights"] = fetch_weights(config.model)
         steps["fine_tune"] = fine_tune(steps["split"], steps["fetch_weights"], config.model, config.train, run.run_id)
         steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"], config.train.batch_size)
+        run_logger().info(steps["evaluate"].facts["verdict"])
         log_results(run.run_id, steps)
         model = register(run.run_id, steps, tracking.model_name)
         _say_what_was_cached(run, steps, model["cached_from"])

@@ -26,7 +26,7 @@ def versions_after(folder: Path, edited: str) -> dict[str, str]:
     modules = ["components.data.splitting", "components.data.download", "components.data.validation"]
     code = f"from components.versions import source_version as v; print([v(m) for m in {modules}])"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
-    return dict(zip(modules, eval(done.stdout), strict=True))  # noqa: S307
+    return dict(zip(modules, eval(done.stdout), strict=True))
 
 
 def test_an_edited_helper_changes_what_uses_it_and_nothing_else(tmp_path: Path) -> None:

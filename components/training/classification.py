@@ -14,7 +14,7 @@ from components.errors import ConfigError
 from components.model.classifier import Classifier, set_trainable
 from components.model.config import ModelConfig
 from components.model.saved import save_classifier
-from components.model.tokenizer import encode, end_of_text, load_tokenizer
+from components.model.tokenizer import VOCABULARY_FILE, encode, end_of_text, load_tokenizer, read_tokenizer
 from components.model.weights import make_transformer
 from components.records import Facts, Logger
 from components.training.batching import Examples, in_order, steps_per_epoch
@@ -49,6 +49,7 @@ def fine_tune(
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
     encoding = load_tokenizer(model.vocabulary, mirror)
+    _check_vocabulary(weights, encoding)
     with _seeded(config.seed):
         transformer = make_transformer(model, encoding.n_vocab, weights, config.seed)
         classifier = Classifier(transformer, len(labels), config.pooling, config.seed)
@@ -143,6 +144,16 @@ def _longest_allowed(config: TrainConfig, model: Classifier) -> int:
                 f"train.{name}={value} is more than the model's context: set it to {context} tokens or less"
             )
     return config.max_length or context
+
+
+def _check_vocabulary(weights: Path | None, encoding: tiktoken.Encoding) -> None:
+    """Refuse an earlier model whose token ids stand for other texts; its weights would load all the same."""
+    if weights is None or not (weights / VOCABULARY_FILE).exists():
+        return
+    if read_tokenizer(weights)._mergeable_ranks != encoding._mergeable_ranks:
+        raise ConfigError(
+            "model.weights was trained with another vocabulary than model.vocabulary; set the one of its run"
+        )
 
 
 def _padded_length(config: TrainConfig, limit: int, longest: int) -> int | None:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from components.config import Config
 from components.model.config import Pooling, Trainable
 
+
 class TrainConfig(Config):
     """How a classifier is fine-tuned."""
 

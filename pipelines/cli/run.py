@@ -1,10 +1,11 @@
 """`gradus run`: run a preset's flow and say what came of it."""
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, Overrides, errors_as_lines, set_defaults, quieten, say
+from pipelines.cli.console import Debug, Overrides, errors_as_lines, quieten, say, set_defaults
 
 if TYPE_CHECKING:
     from pipelines.classification import RunSummary
@@ -47,7 +48,8 @@ def _run(config: "ClassificationConfig", as_json: bool, debug: bool) -> "RunSumm
     set_defaults()
     if not debug:
         quieten()
-    say(f"gradus: running {config.name}")
+    server = os.environ.get("PREFECT_API_URL", "a temporary Prefect server (PREFECT_API_URL names one that runs)")
+    say(f"gradus: running {config.name} with {server}")
     from pipelines.classification import RunSummary, classification
 
     try:

@@ -32,7 +32,8 @@ def test_what_show_prints_loads_as_the_same_config(name: str, tmp_path: Path) ->
 def test_the_book_preset_is_the_tutorials_recipe() -> None:
     config = load_config("spam-book")
     assert (config.train.learning_rate, config.train.weight_decay, config.train.epochs) == (5e-5, 0.1, 5)
-    assert (config.train.padding, config.train.pooling, config.train.trainable) == ("train", "last_position", "last_block")
+    assert (config.train.padding, config.train.pooling) == ("train", "last_position")
+    assert config.train.trainable == "last_block"
     assert not config.model.tie_embeddings
 
 
@@ -95,7 +96,9 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
 
 
 def test_an_unknown_preset() -> None:
-    assert refused(preset="spam-bok") == "there is no preset 'spam-bok', did you mean 'spam-book'?; see `gradus presets`"
+    assert "there is no preset 'spam-bok', did you mean 'spam-book'?; see `gradus presets`" in refused(
+        preset="spam-bok"
+    )
     assert "there is no file nowhere.yaml" in refused(preset="nowhere.yaml")
 
 

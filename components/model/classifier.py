@@ -1,0 +1,102 @@
+"""A GPT that classifies: the network without its language-model head, and a linear layer on one position.
+
+Shapes: B batch, T tokens, D width, C classes, N texts.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from components.model.config import Pooling, Trainable
+from components.model.gpt import INITIAL_STD, Transformer, draw
+
+
+class Classifier(nn.Module):
+    """A `Transformer` and a linear head from the hidden state at one position to C classes."""
+
+    def __init__(self, transformer: Transformer, classes: int, pooling: Pooling = "last_token", seed: int = 0) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.pooling = pooling
+        self.head = nn.Linear(transformer.size.width, classes)
+        draw(self.head.weight, INITIAL_STD, seed, "head.weight")
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits (B, C) for tokens (B, T), of which the first `lengths` (B,) in each row are real.
+
+        Attention is causal, so what pads a row after its last real token cannot change that token's state.
+
+        Raises:
+            ConfigError: if T exceeds the context.
+        """
+        hidden = self.transformer(tokens)
+        rows = torch.arange(len(tokens), device=tokens.device)
+        pooled = hidden[:, -1] if self.pooling == "last_position" else hidden[rows, lengths - 1]
+        logits: Tensor = self.head(pooled)
+        return logits
+
+
+def set_trainable(model: Classifier, trainable: Trainable) -> None:
+    """Let the named part of a classifier train, and freeze the rest.
+
+    `last_block` and `last_two_blocks` include the final norm and the head.
+    """
+    transformer = model.transformer
+    parts: dict[Trainable, list[nn.Module]] = {
+        "last_layer": [model.head],
+        "last_block": [*transformer.h[-1:], transformer.ln_f, model.head],
+        "last_two_blocks": [*transformer.h[-2:], transformer.ln_f, model.head],
+        "all": [model],
+    }
+    model.requires_grad_(False)
+    for part in parts[trainable]:
+        part.requires_grad_(True)
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return rows of token ids as tokens (B, T) and lengths (B,), both int64 on the CPU.
+
+    T is `length`, or the longest row's. A row without tokens counts as one `pad_id`.
+
+    Raises:
+        ValueError: if a row is longer than `length`.
+    """
+    rows = [row or [pad_id] for row in rows]
+    longest = max(map(len, rows))
+    if length is not None and longest > length:
+        raise ValueError(f"a row of {longest} tokens cannot be padded to {length}")
+    tokens = torch.full((len(rows), length or longest), pad_id)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = torch.tensor(ids)
+    return tokens, torch.tensor([len(row) for row in rows])
+
+
+def classify(
+    model: Classifier, rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None, batch_size: int = 32
+) -> Tensor:
+    """Return the logits (N, C) of tokenised texts, in their order: fp32, on the CPU. Softmax gives probabilities.
+
+    Rows are padded to `length`, or, without it, to the longest of their batch, where rows of like length go together.
+    With `last_position` and no `length` each text goes alone, so that no result depends on its neighbours.
+
+    Raises:
+        ConfigError: if a row exceeds the context.
+        ValueError: if a row is longer than `length`.
+    """
+    device = model.head.weight.device
+    order = range(len(rows)) if length else sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    size = 1 if model.pooling == "last_position" and length is None else batch_size
+    logits = torch.empty(len(rows), model.head.out_features)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(rows), size):
+                batch = order[start : start + size]
+                tokens, lengths = pad([rows[index] for index in batch], pad_id, length)
+                logits[list(batch)] = model(tokens.to(device), lengths.to(device)).float().cpu()
+    finally:
+        model.train(was_training)
+    return logits

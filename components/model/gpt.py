@@ -1,0 +1,154 @@
+"""GPT-2, from "Language Models are Unsupervised Multitask Learners" (Radford et al. 2019).
+
+Parameters carry the names that Hugging Face's `transformers` gives them, so loading published weights is a copy.
+Shapes: B batch, T tokens, D width, H heads, V vocabulary.
+"""
+
+import math
+import zlib
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from components.errors import ConfigError
+from components.model.config import GPTSize
+
+INITIAL_STD = 0.02
+
+
+class Attention(nn.Module):
+    """Causal self-attention over H heads, each of width D / H (Vaswani et al. 2017)."""
+
+    def __init__(self, size: GPTSize, dropout: float) -> None:
+        super().__init__()
+        self.heads = size.heads
+        self.dropout = dropout
+        self.c_attn = nn.Linear(size.width, 3 * size.width)
+        self.c_proj = nn.Linear(size.width, size.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Let each position look at itself and those before it: (B, T, D) to (B, T, D)."""
+        query, key, value = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H)
+        dropout = self.dropout if self.training else 0.0
+        seen = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        mixed: Tensor = self.c_proj(seen.transpose(1, 2).flatten(2))
+        return mixed
+
+
+class MLP(nn.Module):
+    """The position-wise half of a block: four times wider inside, GELU in its tanh form (Hendrycks & Gimpel 2016)."""
+
+    def __init__(self, size: GPTSize) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(size.width, 4 * size.width)
+        self.c_proj = nn.Linear(4 * size.width, size.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform each position by itself: (B, T, D) to (B, T, D)."""
+        transformed: Tensor = self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+        return transformed
+
+
+class Block(nn.Module):
+    """Attention, then MLP, each on the normalised input and added to it (pre-norm residual)."""
+
+    def __init__(self, size: GPTSize, dropout: float) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(size.width)
+        self.attn = Attention(size, dropout)
+        self.ln_2 = nn.LayerNorm(size.width)
+        self.mlp = MLP(size)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        x = x + self.drop(self.attn(self.ln_1(x)))
+        out: Tensor = x + self.drop(self.mlp(self.ln_2(x)))
+        return out
+
+
+class Transformer(nn.Module):
+    """GPT-2 without a head: from tokens to a vector for each position.
+
+    Made with PyTorch's default weights; `initialise` draws GPT-2's, `components.model.weights` loads trained ones.
+    """
+
+    def __init__(self, size: GPTSize, vocabulary: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.size = size
+        self.vocabulary = vocabulary
+        self.wte = nn.Embedding(vocabulary, size.width)
+        self.wpe = nn.Embedding(size.context, size.width)
+        self.drop = nn.Dropout(dropout)
+        self.h = nn.ModuleList([Block(size, dropout) for _ in range(size.layers)])
+        self.ln_f = nn.LayerNorm(size.width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the final, normalised hidden states: (B, T) int64 to (B, T, D).
+
+        Raises:
+            ConfigError: if T exceeds the context.
+        """
+        length = tokens.shape[1]
+        if length > self.size.context:
+            context = self.size.context
+            raise ConfigError(f"{length} tokens do not fit a context of {context}; set max_length to {context} or less")
+        positions = torch.arange(length, device=tokens.device)
+        x = self.drop(self.wte(tokens) + self.wpe(positions))
+        for block in self.h:
+            x = block(x)
+        hidden: Tensor = self.ln_f(x)
+        return hidden
+
+    def initialise(self, seed: int) -> None:
+        """Draw weights as GPT-2 did: N(0, 0.02), residual projections divided by sqrt(2 * layers), zero biases."""
+        residual_std = INITIAL_STD / math.sqrt(2 * self.size.layers)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif "ln_" in name:
+                nn.init.ones_(parameter)
+            else:
+                draw(parameter, residual_std if name.endswith("c_proj.weight") else INITIAL_STD, seed, name)
+
+
+class GPT(nn.Module):
+    """GPT-2 as a language model: a `Transformer` and a head that is the token embedding (tied) or its own (untied)."""
+
+    def __init__(self, size: GPTSize, vocabulary: int, dropout: float = 0.0, tie_embeddings: bool = True) -> None:
+        super().__init__()
+        self.transformer = Transformer(size, vocabulary, dropout)
+        self.lm_head = None if tie_embeddings else nn.Linear(size.width, vocabulary, bias=False)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """Return the hidden states that the head reads: (B, T) to (B, T, D)."""
+        states: Tensor = self.transformer(tokens)
+        return states
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the logits of the token after each position: (B, T) to (B, T, V).
+
+        Raises:
+            ConfigError: if T exceeds the context.
+        """
+        head = self.transformer.wte if self.lm_head is None else self.lm_head
+        return F.linear(self.hidden(tokens), head.weight)
+
+    def initialise(self, seed: int) -> None:
+        """Draw weights as GPT-2 did; an untied head is drawn like the embedding."""
+        self.transformer.initialise(seed)
+        if self.lm_head is not None:
+            draw(self.lm_head.weight, INITIAL_STD, seed, "lm_head.weight")
+
+
+def draw(parameter: Tensor, std: float, seed: int, name: str) -> None:
+    """Fill a parameter from N(0, std), by a generator of its own.
+
+    The generator depends on seed and name only, so that a parameter gets the same values on every device and
+    whatever else the model has: tied or untied, language model or classifier.
+    """
+    generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{name}".encode()))
+    values = torch.empty(parameter.shape, device="cpu").normal_(0.0, std, generator=generator)
+    with torch.no_grad():
+        parameter.copy_(values)

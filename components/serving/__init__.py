@@ -1,0 +1,1 @@
+"""What a logged model runs: load and predict."""

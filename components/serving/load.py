@@ -1,0 +1,61 @@
+"""Load a classifier to use it: from a folder, or from wherever MLflow keeps a model."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import TrackingError
+
+if TYPE_CHECKING:
+    from components.model.saved import LoadedClassifier
+
+CARD = "model.json"
+INSIDE = "artifacts/*"
+"""Where a logged model holds the saved classifier; the folder's name is the one it had when it was logged."""
+
+
+def load_model(model: str | Path, tracking_uri: str | None = None, device: str = "cpu") -> "LoadedClassifier":
+    """Return a classifier whose `predict(texts)` gives a table of `label`, `probability` and `p_<label>`.
+
+    It is run by this installation's code, not by the copy in the logged model; both give the same numbers, and a
+    format that this Gradus does not know is refused.
+
+    Args:
+        model: a saved classifier's folder, a logged model's folder, or the address of one (`models:/NAME@ALIAS`,
+            `models:/NAME/VERSION`, `models:/m-...`, `s3://...`).
+        tracking_uri: the MLflow store that addresses are looked up in.
+        device: where to run.
+
+    Raises:
+        TrackingError: if there is no model at that address.
+        WeightsError: if what is there is no classifier, or a damaged one.
+    """
+    from components.model.saved import load_classifier
+
+    if Path(model).is_dir():
+        return load_classifier(saved_folder(Path(model)), device)
+    with tempfile.TemporaryDirectory(prefix="gradus-") as folder:
+        return load_classifier(saved_folder(_fetch(str(model), folder, tracking_uri)), device)
+
+
+def saved_folder(folder: Path) -> Path:
+    """Return the saved classifier in a folder: the folder itself, or the part of a logged model that holds it.
+
+    Raises:
+        TrackingError: if there is none.
+    """
+    for candidate in (folder, *folder.glob(INSIDE)):
+        if (candidate / CARD).is_file():
+            return candidate
+    raise TrackingError(f"{folder} holds no classifier that Gradus saved: no {CARD} in it or its {INSIDE}")
+
+
+def _fetch(address: str, folder: str, tracking_uri: str | None) -> Path:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(address, dst_path=folder, tracking_uri=tracking_uri, registry_uri=tracking_uri))
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise TrackingError(f"cannot fetch the model {address}: {reason}") from error

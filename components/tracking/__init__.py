@@ -1,0 +1,1 @@
+"""MLflow: runs, plots, packaging and the registry."""

@@ -1,0 +1,148 @@
+"""What a classification run leaves in MLflow, and its model in the registry."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from components.records import Facts, Manifest
+from components.tracking.datasets import log_inputs
+from components.tracking.packaging import CANDIDATE, link_model, log_classifier
+from components.tracking.plots import confusion_figure, curves_figure
+from components.tracking.registry import find_tagged, model_of_run
+from components.tracking.runs import Run
+
+SPLITS = ("train", "validation", "test")
+EXAMPLES = 3
+"""Texts that stand in the model as an example of its input."""
+DIGEST_TAG = "gradus.model_digest"
+"""Tag of a registered version: the digest of the step that trained it, by which an unchanged model is known."""
+
+
+def log_validation(run: Run, folder: Path) -> tuple[list[dict[str, Any]], str]:
+    """Log the report of a validation, passed or not; return its table and a one-line summary."""
+    for name in ("report.html", "report.json", "rejected.parquet"):
+        if (folder / name).exists():
+            run.log_file(folder / name, "validation")
+    report = json.loads((folder / "report.json").read_text())
+    summary = f"{report['verdict']}: {report['rows_out']:,} of {report['rows_in']:,} rows can be used"
+    return report["expectations"], summary
+
+
+def log_classification(run: Run, manifests: dict[str, Manifest]) -> None:
+    """Log data, curves, plots, tables and figures of the steps `split`, `fine_tune` and `evaluate`."""
+    splits, trained, scores = manifests["split"], manifests["fine_tune"], manifests["evaluate"]
+    files = {name: f"{name}.parquet" for name in SPLITS}
+    log_inputs(
+        run,
+        {split: splits.path(name) for split, name in files.items()},
+        {split: splits.files[name].sha256 for split, name in files.items()},
+        str(manifests["download"].facts["url"]),
+        run.name,
+    )
+    if trained.cached:
+        _log_curves(run, trained)
+    run.metrics(scores.facts["metrics"] | measured(manifests), trained.facts["steps"])
+    run.flush()
+    title = f"{run.name}: kept step {trained.facts['kept_step']}"
+    run.log_figure(curves_figure(pd.read_parquet(trained.path("history.parquet")), title), "plots/curves.png")
+    labels = scores.facts["labels"]
+    for split, matrix in scores.facts["confusion"].items():
+        run.log_figure(confusion_figure(matrix, labels, f"{split} split"), f"plots/confusion_{split}.png")
+    predictions = pd.read_parquet(scores.path("predictions.parquet"))
+    run.log_table(predictions[predictions["split"] == "test"], "predictions_test.json")
+    run.log_file(scores.path("predictions.parquet"))
+    run.log_file(scores.path("metrics.json"))
+    run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
+    run.set_tags({"gradus.verdict": scores.facts["verdict"], "mlflow.note.content": note(manifests)})
+
+
+def measured(manifests: dict[str, Manifest]) -> dict[str, float]:
+    """Return what the steps counted, as metrics: rows, rejected rows, overlap, batches, tokens, parameters, seconds."""
+    checked, splits, trained = (manifests[name].facts for name in ("validate", "split", "fine_tune"))
+    values = {
+        "data/rows_in": checked["rows_in"],
+        "data/rows_out": checked["rows_out"],
+        "data/longest_train_tokens": trained["longest_train_tokens"],
+        "model/parameters": trained["parameters"],
+        "model/trained_parameters": trained["trained_parameters"],
+    }
+    for split in SPLITS:
+        values[f"data/rows_{split}"] = splits["rows"][split]
+        values[f"data/batches_{split}"] = trained["batches"].get(split) or manifests["evaluate"].facts["batches"][split]
+    for split, counts in splits["overlap"].items():
+        values |= {f"data/overlap_{split}_{kind}": count for kind, count in counts.items()}
+    values |= {f"seconds/{name}": manifest.seconds for name, manifest in manifests.items() if not manifest.cached}
+    return {name: float(value) for name, value in values.items()}
+
+
+def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
+    """Return the metrics as rows, one a metric and split, with the model beside the baselines."""
+    metrics: dict[str, float] = facts["metrics"]
+    names = [name.removeprefix("test/") for name in metrics if name.startswith("test/")]
+    return [
+        {
+            "split": split,
+            "metric": name,
+            "model": round(metrics[f"{split}/{name}"], 4),
+            "TF-IDF + LR": round(metrics[f"baseline/tfidf/{split}/{name}"], 4),
+            "majority": round(metrics[f"baseline/majority/{split}/{name}"], 4),
+        }
+        for split in reversed(SPLITS)
+        for name in names
+    ]
+
+
+def note(manifests: dict[str, Manifest]) -> str:
+    """Return the run's description in Markdown: the verdict, and the figures that one looks for first."""
+    splits, scores = manifests["split"].facts, manifests["evaluate"].facts
+    metrics, overlap = scores["metrics"], splits["overlap"]["test"]
+    lines = [
+        str(scores["verdict"]),
+        "",
+        f"- test accuracy **{metrics['test/accuracy']:.2%}** "
+        f"(95 % interval {metrics['test/accuracy_low']:.2%} to {metrics['test/accuracy_high']:.2%})",
+        f"- test rows that also stand in train: {overlap['exact']} word for word, {overlap['folded']} after folding",
+        "- " + ", ".join(f"{name} {count:,}" for name, count in splits["rows"].items()) + " rows",
+    ]
+    return "\n".join(lines)
+
+
+def publish_classifier(run: Run, manifests: dict[str, Manifest], model_name: str | None) -> dict[str, str | None]:
+    """Log the trained model and register it as `candidate`, unless a version of just this model is there already.
+
+    Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    trained = manifests["fine_tune"]
+    known = find_tagged(run.client, model_name, DIGEST_TAG, trained.digest) if model_name else None
+    if known and known.run_id and model_name:
+        link_model(run, f"models:/{model_of_run(run.client, known.run_id, None).model_id}")
+        run.client.set_registered_model_alias(model_name, CANDIDATE, known.version)
+        return {"model_uri": f"models:/{model_name}/{known.version}", "cached_from": known.run_id}
+    texts = pd.read_parquet(manifests["split"].path("train.parquet"), columns=["text"])["text"].head(EXAMPLES)
+    logged = log_classifier(
+        run,
+        trained.folder / "model",
+        texts.tolist(),
+        model_name,
+        note(manifests),
+        {DIGEST_TAG: trained.digest, "gradus.data_digest": manifests["split"].digest},
+    )
+    uri = f"models:/{model_name}/{logged.version}" if logged.version else logged.uri
+    return {"model_uri": uri, "cached_from": None}
+
+
+def _log_curves(run: Run, trained: Manifest) -> None:
+    """Log the curves of a training that this run did not have to repeat."""
+    steps = pd.read_parquet(trained.path("steps.parquet"))
+    for row in steps.to_dict("records"):
+        values = {"curve/batch_loss": row["loss"], "curve/gradient_norm": row["gradient_norm"]}
+        run.metrics(values, int(row["step"]))
+    history = pd.read_parquet(trained.path("history.parquet"))
+    for row in history.to_dict("records"):
+        step = int(row.pop("step"))
+        run.metrics({f"curve/{name}": value for name, value in row.items()}, step)

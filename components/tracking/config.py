@@ -1,0 +1,16 @@
+"""The section `tracking` of a preset."""
+
+from pydantic import Field
+
+from components.config import Config
+
+
+class TrackingConfig(Config):
+    """Where and under which names a run is recorded in MLflow."""
+
+    experiment: str = Field(default="gradus", min_length=1, max_length=256)
+    """The MLflow experiment; created when it is not there."""
+    model_name: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^/:]+$")
+    """The registered model that a run adds a version to; none: the model is logged, not registered."""
+    system_metrics: bool = True
+    """Sample processor, memory, disk, network and GPU use while the run is open."""

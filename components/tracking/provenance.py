@@ -1,0 +1,133 @@
+"""Which code and which process made a run, as tags; and whether that process is still there."""
+
+import getpass
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import components
+
+HOST_TAG = "gradus.host"
+PROCESS_TAG = "gradus.process"
+GIT_TIMEOUT = 10.0
+"""Seconds; a repository too slow to answer is left out of the tags."""
+SAME_START = 2.0
+"""Seconds by which two readings of one process's start may differ: the clock may have been set meanwhile."""
+
+Tags = dict[str, str]
+
+
+def code_tags() -> Tags:
+    """Return tags for the version of Gradus and the git revision of the working directory or, failing that, of Gradus.
+
+    Without git or a repository there are no git tags.
+    """
+    tags = {"gradus.version": version()}
+    for folder in (Path.cwd(), Path(components.__file__).parent):
+        if revision := _git(folder, "rev-parse", "HEAD"):
+            changes = _git(folder, "status", "--porcelain")
+            tags["mlflow.source.git.commit"] = revision
+            tags["gradus.git.dirty"] = "unknown" if changes is None else str(bool(changes)).lower()
+            break
+    return tags
+
+
+def version() -> str:
+    """Return the installed version of Gradus, or `unknown` where it runs without being installed."""
+    try:
+        return importlib.metadata.version("gradus")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints, or None if there is no git, no repository or no answer."""
+    # No optional locks: reading the state must not get in the way of the user's own git.
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=GIT_TIMEOUT, env=environment, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def process_tags(pid: int | None = None) -> Tags:
+    """Return the tags `gradus.host` and `gradus.process`, which identify a process, this one unless told otherwise.
+
+    The second is JSON: process number and its name space, when the process started, and the machine and its boot.
+    """
+    import psutil
+
+    pid = os.getpid() if pid is None else pid
+    process = {
+        "pid": pid,
+        "started": round(psutil.Process(pid).create_time(), 2),
+        "boot": _first_line("/proc/sys/kernel/random/boot_id") or f"{psutil.boot_time():.0f}",
+        "machine": _first_line("/etc/machine-id", "/var/lib/dbus/machine-id") or platform.node(),
+        "namespace": _pid_namespace(),
+    }
+    return {HOST_TAG: socket.gethostname(), PROCESS_TAG: json.dumps(process)}
+
+
+def user_tags(source: str) -> Tags:
+    """Return the tags that MLflow's pages show as the run's author and source."""
+    tags = {"mlflow.source.name": source, "mlflow.source.type": "LOCAL"}
+    try:
+        return {**tags, "mlflow.user": getpass.getuser()}
+    except (KeyError, OSError):  # a container without an entry for the user
+        return tags
+
+
+def is_orphan(tags: Mapping[str, str]) -> bool:
+    """Tell whether the process that `process_tags` described ran on this machine and is gone.
+
+    When in doubt (another machine, another container on this one, tags missing) the answer is no.
+    """
+    here = process_tags()
+    if tags.get(HOST_TAG) != here[HOST_TAG] or PROCESS_TAG not in tags:
+        return False
+    then, now = json.loads(tags[PROCESS_TAG]), json.loads(here[PROCESS_TAG])
+    if then["machine"] != now["machine"]:
+        return False
+    if then["boot"] != now["boot"]:
+        return True
+    # In another name space the number means another process.
+    return bool(then["namespace"] == now["namespace"]) and not _is_running(then["pid"], then["started"])
+
+
+def _is_running(pid: int, started: float) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < SAME_START
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not Linux
+        return "none"
+
+
+def _first_line(*paths: str) -> str | None:
+    for path in paths:
+        try:
+            if line := Path(path).read_text().strip():
+                return line
+        except OSError:
+            continue
+    return None

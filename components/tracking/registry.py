@@ -1,0 +1,217 @@
+"""Find models: by run, by registered version or alias, by address, in a folder."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from components.errors import TrackingError
+from components.tracking.packaging import MODEL_ID_TAG, MODEL_NAME
+from components.tracking.stores import open_client, tracking_errors, tracking_uri, without_password
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+    from mlflow.entities import Run as RunEntity
+    from mlflow.entities.model_registry import ModelVersion
+
+Found = TypeVar("Found")
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+RUN_MODEL = re.compile(r"runs:/+(?P<run>[0-9a-f]{32})(?:/(?P<name>[^/]+))?/?")
+LOGGED_MODEL = re.compile(r"models:/+(?P<id>m-[0-9a-f]{32})/?")
+ALIAS = re.compile(r"models:/+(?P<name>[^/@]+)@(?P<alias>[^/@]+)/?")
+VERSION = re.compile(r"models:/+(?P<name>[^/@]+)/(?P<version>\d+|latest)/?")
+CARD = "model.json"
+"""The file by which a saved classifier's folder is known."""
+CACHED_FROM = "cached_from"
+"""Tag of a run that trained nothing: the id of the run whose model it uses."""
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"}
+"""How MLflow's stores say that something is not there; an alias that is not set counts as a wrong parameter."""
+HINT = "give a run id, models:/NAME@ALIAS, models:/NAME/VERSION or a folder"
+
+
+def resolve_model(model: str, home: Path) -> str:
+    """Return where a model's files are: a folder, or the address of a remote one that `load_model` can fetch.
+
+    Args:
+        model: a folder, a run id, `runs:/RUN[/NAME]`, `models:/NAME@ALIAS`, `models:/NAME/VERSION`,
+            `models:/NAME/latest` or `models:/m-...`.
+        home: the folder of the local store.
+
+    Raises:
+        TrackingError: if there is no such model, or its files are gone.
+    """
+    if Path(model).expanduser().is_dir():
+        return str(Path(model).expanduser().absolute())
+    if not re.match(r"(runs|models):/|[0-9a-f]{32}$", model):
+        raise TrackingError(f"{model!r} is neither a folder nor a model's address; {HINT}")
+    client = open_client(home)
+    with tracking_errors(f"cannot look up the model {model}"):
+        return _existing(_locate(client, model), model)
+
+
+def _locate(client: "MlflowClient", model: str) -> str:
+    if match := RUN_ID.fullmatch(model):
+        return str(model_of_run(client, match[0], None).artifact_location)
+    if match := RUN_MODEL.fullmatch(model):
+        return str(model_of_run(client, match["run"], match["name"]).artifact_location)
+    if match := LOGGED_MODEL.fullmatch(model):
+        return str(_logged_model(client, match["id"]).artifact_location)
+    if match := ALIAS.fullmatch(model):
+        return _location(client, _require(version_by_alias(client, match["name"], match["alias"]), model))
+    if match := VERSION.fullmatch(model):
+        return _location(client, _require(get_version(client, match["name"], match["version"]), model))
+    raise TrackingError(f"{model!r} names no model; {HINT}")
+
+
+def _require(version: "ModelVersion | None", model: str) -> "ModelVersion":
+    if version is None:
+        raise TrackingError(f"there is no registered model {model}; {HINT}")
+    return version
+
+
+def _location(client: "MlflowClient", version: "ModelVersion") -> str:
+    source = version_source(version)
+    if match := LOGGED_MODEL.fullmatch(source):
+        return str(_logged_model(client, match["id"]).artifact_location)
+    return source
+
+
+def _existing(location: str, model: str) -> str:
+    path = Path(location.removeprefix("file://"))
+    if path.is_absolute() and not path.is_dir():
+        raise TrackingError(f"the files of {model} are gone from {path}; run its pipeline again")
+    return str(path) if path.is_absolute() else location
+
+
+def model_of_run(client: "MlflowClient", run_id: str, name: str | None) -> "LoggedModel":
+    """Return the model called `name` (by default `model`) that a run logged, the latest if there are several."""
+    run = _run(client, run_id)
+    outputs = sorted(run.outputs.model_outputs, key=lambda output: -output.step) if run.outputs else []
+    for output in outputs:
+        found = _logged_model(client, output.model_id)
+        if found.name == (name or MODEL_NAME):
+            return found
+    if earlier := run.data.tags.get(CACHED_FROM):
+        return model_of_run(client, earlier, name)
+    status = run.info.status.lower()
+    raise TrackingError(f"run {run_id} ({status}) has no model {name or MODEL_NAME!r}; {HINT}")
+
+
+def _run(client: "MlflowClient", run_id: str) -> "RunEntity":
+    found = unless_absent(lambda: client.get_run(run_id))
+    if found is None:
+        raise TrackingError(f"there is no run {run_id} in {without_password(client.tracking_uri)}; {HINT}")
+    return found
+
+
+def _logged_model(client: "MlflowClient", model_id: str) -> "LoggedModel":
+    found = unless_absent(lambda: client.get_logged_model(model_id))
+    if found is None:
+        raise TrackingError(f"there is no model {model_id} in {without_password(client.tracking_uri)}; {HINT}")
+    return found
+
+
+def get_version(client: "MlflowClient", name: str, version: str) -> "ModelVersion | None":
+    """Return a version of a registered model by its number, or the highest for `latest`, or None if it is not there."""
+    if version != "latest":
+        return unless_absent(lambda: client.get_model_version(name, version))
+    return next(_newest_first(client, name), None)
+
+
+def find_version(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> "ModelVersion | None":
+    """Return the newest version of a registered model that has all these tags and whose files are there, or None."""
+    for version in _newest_first(client, name):
+        if tags.items() <= version.tags.items() and model_exists(client, name, version.version):
+            return version
+    return None
+
+
+def version_source(version: "ModelVersion") -> str:
+    """Return the address of the model that a version was made from: `models:/m-...` for one that Gradus logged."""
+    model_id = version.tags.get(MODEL_ID_TAG) or version.model_id
+    return f"models:/{model_id}" if model_id else str(version.source)
+
+
+def _newest_first(client: "MlflowClient", name: str) -> Iterator["ModelVersion"]:
+    quoted = name.replace("'", "''")
+    versions = client.search_model_versions(f"name = '{quoted}'")
+    yield from sorted(versions, key=lambda version: -int(version.version))
+
+
+def find_tagged(client: "MlflowClient", name: str, tag: str, value: str) -> "ModelVersion | None":
+    """Return the highest version of a registered model that carries a tag and whose files are there, or None."""
+    quoted = name.replace("'", "''")
+    found = client.search_model_versions(f"name = '{quoted}' AND tags.`{tag}` = '{value}'")
+    there = [version for version in found if model_exists(client, name, str(version.version))]
+    return max(there, key=lambda version: int(version.version), default=None)
+
+
+def model_exists(client: "MlflowClient", name: str, version: str) -> bool:
+    """Tell whether a registered model has a version (a number, or `latest`) whose files are there as well."""
+    found = get_version(client, name, version)
+    if found is None:
+        return False
+    try:
+        _existing(_location(client, found), f"models:/{name}/{version}")
+    except TrackingError:
+        return False
+    return True
+
+
+def version_by_alias(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
+    """Return the version of a registered model that an alias points to, or None."""
+    return unless_absent(lambda: client.get_model_version_by_alias(name, alias))
+
+
+def set_alias(client: "MlflowClient", name: str, alias: str, version: str) -> None:
+    """Point an alias at a version, away from the one that it pointed to.
+
+    Raises:
+        TrackingError: if there is no such version.
+    """
+    with tracking_errors(f"cannot set alias {alias!r} of model {name!r} to version {version}"):
+        client.set_registered_model_alias(name, alias, version)
+
+
+def unless_absent(look_up: Callable[[], Found]) -> Found | None:
+    """Return what `look_up` finds in MLflow, or None if it says that there is no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return look_up()
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+
+
+def download_model_folder(model: str, home: Path, target: Path) -> Path:
+    """Copy the saved classifier of a logged model into `target`, which must not be there, and return it.
+
+    It is written beside and renamed, so that `target` is complete or absent. For `model.weights=models:/NAME@ALIAS`.
+
+    Raises:
+        TrackingError: if there is no such model, or it holds no saved classifier.
+    """
+    location = resolve_model(model, home)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".model-", dir=target.parent) as scratch:
+        folder = Path(location) if Path(location).is_dir() else _download(location, Path(scratch), home)
+        found = next((path for path in (folder, *folder.glob("artifacts/*")) if (path / CARD).is_file()), None)
+        if found is None:
+            raise TrackingError(f"{model} holds no classifier that Gradus saved; {HINT}")
+        shutil.copytree(found, Path(scratch) / "copy")
+        (Path(scratch) / "copy").rename(target)
+    return target
+
+
+def _download(location: str, scratch: Path, home: Path) -> Path:
+    from mlflow.artifacts import download_artifacts
+
+    uri = tracking_uri(home)
+    with tracking_errors(f"cannot fetch the model {location}"):
+        return Path(download_artifacts(location, dst_path=str(scratch), tracking_uri=uri, registry_uri=uri))

@@ -1,0 +1,151 @@
+"""The MLflow store that runs are recorded in: local SQLite and files, or the server that the environment names."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ARTIFACTS = "artifacts"
+DATABASE = "mlflow.db"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it MLflow's pages guess what the experiment is about, and open on traces and judges."""
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output belongs to `--json`
+}
+"""What Gradus asks of MLflow, unless the user's environment says otherwise."""
+REACH_TIMEOUT = 10.0
+"""Seconds within which a tracking server must answer when a run is opened."""
+
+
+def tracking_uri(home: Path) -> str:
+    """Return `MLFLOW_TRACKING_URI` if it is set, else the SQLite database `<home>/mlflow.db`, absolute."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_uri(home)
+
+
+def local_uri(home: Path) -> str:
+    """Return the address of the SQLite database in `home`."""
+    return f"sqlite:///{home.expanduser().absolute() / DATABASE}"
+
+
+def open_client(home: Path) -> "MlflowClient":
+    """Return a client of the store, bound to its address and not to MLflow's process-wide settings.
+
+    Raises:
+        TrackingError: if the store cannot be reached or written.
+    """
+    uri = tracking_uri(home)
+    quiet()
+    with tracking_errors(f"cannot open the MLflow store {without_password(uri)}"):
+        reach(uri)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+        client.search_experiments(max_results=1)  # creates the tables of a new database
+        return client
+
+
+def connect(home: Path, experiment: str) -> "tuple[MlflowClient, str]":
+    """Return a client and the id of `experiment`, which is created when it is not there.
+
+    The local store keeps artifacts in `<home>/artifacts`; a server keeps them where it was told to.
+
+    Raises:
+        TrackingError: if the store cannot be reached or written, or the experiment was deleted.
+    """
+    client = open_client(home)
+    with tracking_errors(f"cannot open the MLflow experiment {experiment!r}"):
+        return client, _experiment_id(client, home, experiment)
+
+
+def _experiment_id(client: "MlflowClient", home: Path, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, _artifact_location(client.tracking_uri, home), EXPERIMENT_TAGS)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)  # another process was first
+    if found is None or found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"the MLflow experiment {name!r} was deleted: restore it with `mlflow experiments restore`, "
+            "or set tracking.experiment to another name"
+        )
+    return str(found.experiment_id)
+
+
+def _artifact_location(uri: str, home: Path) -> str | None:
+    return str(home.expanduser().absolute() / ARTIFACTS) if uri == local_uri(home) else None
+
+
+def reach(uri: str) -> None:
+    """Fail within seconds where MLflow itself would retry for minutes.
+
+    Raises:
+        OSError: if the folder of a SQLite database cannot be written, or a server does not answer.
+    """
+    if uri.startswith("sqlite:///"):
+        path = Path(uri.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    elif uri.startswith(("http://", "https://")):
+        _ask(uri)
+
+
+def _ask(uri: str) -> None:
+    import requests
+
+    try:
+        requests.head(uri, timeout=REACH_TIMEOUT)  # any answer will do; MLflow does the authentication
+    except requests.exceptions.SSLError:
+        return  # it answers; whether its certificate is accepted is MLflow's setting
+
+
+@contextmanager
+def tracking_errors(doing: str) -> Iterator[None]:
+    """Turn errors of MLflow, its database and its server into a `TrackingError` of one line."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = one_line(error.strerror or error) if isinstance(error, OSError) else one_line(error)
+        raise TrackingError(f"{doing}: {reason}; check MLFLOW_TRACKING_URI and GRADUS_HOME") from error
+
+
+def one_line(error: object, limit: int = 1000) -> str:
+    """Return the text of an error on one line, cut to `limit` characters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def without_password(uri: str) -> str:
+    """Return an address without the user and password that may stand in it."""
+    scheme, found, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{found}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def quiet() -> None:
+    """Keep MLflow's and alembic's progress messages and addresses off the terminal, and its telemetry at home.
+
+    What the user has set in the environment is left as it is. Warnings and errors still show.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+        os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"  # read when MLflow is imported
+        for name in ("mlflow", "alembic"):  # in case it was imported before
+            logging.getLogger(name).setLevel(logging.WARNING)

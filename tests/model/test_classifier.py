@@ -1,0 +1,115 @@
+import pytest
+import torch
+
+from components.errors import ConfigError
+from components.model.classifier import Classifier, classify, pad, set_trainable
+from components.model.config import GPTSize, Pooling, Trainable
+from components.model.gpt import Transformer
+
+TINY = GPTSize(layers=3, heads=4, width=32, context=24)
+VOCABULARY, PAD = 101, 100
+ROWS = [[5, 6, 7], [1], [], [9, 8, 7, 6, 5, 4], [3, 3], [2, 4, 6, 8], [50] * 20]
+
+
+def tiny(pooling: Pooling = "last_token", classes: int = 3, layers: int = 3) -> Classifier:
+    transformer = Transformer(TINY.model_copy(update={"layers": layers}), VOCABULARY)
+    transformer.initialise(1)
+    return Classifier(transformer, classes, pooling, seed=2)
+
+
+def test_the_head_depends_on_its_seed_alone() -> None:
+    transformer = Transformer(TINY, VOCABULARY)
+    heads = [Classifier(transformer, 2, seed=seed).head for seed in (4, 4, 5)]
+    assert torch.equal(heads[0].weight, heads[1].weight)
+    assert not torch.equal(heads[0].weight, heads[2].weight)
+    assert not heads[0].bias.any()
+
+
+def test_a_classifier_has_no_language_model_head() -> None:
+    count = sum(parameter.numel() for parameter in tiny().parameters())
+    assert count == sum(parameter.numel() for parameter in tiny().transformer.parameters()) + 3 * 32 + 3
+
+
+def test_rows_are_padded_to_the_longest_or_to_a_length() -> None:
+    tokens, lengths = pad([[1, 2, 3], [], [4]], PAD)
+    assert tokens.tolist() == [[1, 2, 3], [PAD, PAD, PAD], [4, PAD, PAD]]
+    assert lengths.tolist() == [3, 1, 1]
+    assert pad([[1, 2, 3]], PAD, 5)[0].tolist() == [[1, 2, 3, PAD, PAD]]
+    with pytest.raises(ValueError, match="a row of 3 tokens cannot be padded to 2"):
+        pad([[1, 2, 3]], PAD, 2)
+
+
+@pytest.mark.parametrize("pooling", ["last_token", "last_position"])
+def test_the_head_reads_the_pooled_position(pooling: Pooling) -> None:
+    model = tiny(pooling).eval()
+    tokens, lengths = pad(ROWS, PAD)
+    hidden = model.transformer(tokens)
+    ends = lengths - 1 if pooling == "last_token" else torch.full_like(lengths, 19)
+    expected = torch.stack([model.head(hidden[row, end]) for row, end in enumerate(ends.tolist())])
+    torch.testing.assert_close(model(tokens, lengths), expected)
+
+
+def test_last_token_does_not_depend_on_padding_and_last_position_does() -> None:
+    cases: list[tuple[Pooling, bool]] = [("last_token", True), ("last_position", False)]
+    for pooling, same in cases:
+        model = tiny(pooling).eval()
+        short, long = model(*pad(ROWS, PAD, 20)), model(*pad(ROWS, PAD, 24))
+        assert torch.allclose(short, long, atol=1e-6) == same
+
+
+@pytest.mark.parametrize("pooling", ["last_token", "last_position"])
+@pytest.mark.parametrize("length", [None, 24])
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_batches_give_what_single_texts_give_in_the_same_order(
+    pooling: Pooling, length: int | None, batch_size: int
+) -> None:
+    model = tiny(pooling)
+    together = classify(model, ROWS, PAD, length, batch_size)
+    alone = [model.eval()(*pad([row], PAD, length)) for row in ROWS]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_classifying_nothing_gives_no_rows() -> None:
+    assert classify(tiny(), [], PAD).shape == (0, 3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_classifying_leaves_the_model_as_it_was_and_without_gradient(training: bool) -> None:
+    model = tiny().train(training)
+    assert not classify(model, ROWS, PAD).requires_grad
+    assert model.training == training
+    with pytest.raises(ConfigError, match="25 tokens do not fit a context of 24"):
+        classify(model, [[1] * 25], PAD)
+    assert model.training == training
+
+
+@pytest.mark.parametrize(
+    ("trainable", "expected"),
+    [
+        ("last_layer", {"head."}),
+        ("last_block", {"transformer.h.2.", "transformer.ln_f.", "head."}),
+        ("last_two_blocks", {"transformer.h.1.", "transformer.h.2.", "transformer.ln_f.", "head."}),
+        ("all", {"transformer.", "head."}),
+    ],
+)
+def test_exactly_the_named_parameters_train(trainable: Trainable, expected: set[str]) -> None:
+    model = tiny()
+    set_trainable(model, "all" if trainable == "last_layer" else "last_layer")  # what was set before does not matter
+    set_trainable(model, trainable)
+    found = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert found == {name for name, _ in model.named_parameters() if name.startswith(tuple(expected))}
+
+
+def test_frozen_parameters_get_no_gradient_and_the_others_do() -> None:
+    model = tiny()
+    set_trainable(model, "last_block")
+    model(*pad(ROWS, PAD)).sum().backward()
+    for parameter in model.parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad
+
+
+def test_one_block_is_enough_for_last_two_blocks() -> None:
+    model = tiny(layers=1)
+    set_trainable(model, "last_two_blocks")
+    assert model.transformer.get_parameter("h.0.attn.c_attn.weight").requires_grad
+    assert not model.transformer.wte.weight.requires_grad

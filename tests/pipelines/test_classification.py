@@ -1,0 +1,146 @@
+"""The classification flow on the sample data, with a real Prefect server and a real MLflow store."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from components.errors import DataRejected, TrainingError
+from components.home import home
+from pipelines.classification import RunSummary, classification
+from pipelines.config import load_config
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+TINY = [
+    "model.size={layers: 1, heads: 1, width: 16, context: 128}",
+    "train.max_steps=4",
+    "train.eval_every=2",
+    "train.eval_batches=2",
+    "tracking.system_metrics=false",
+]
+STEPS = ["download", "validate", "split", "fetch_weights", "fine_tune", "evaluate"]
+
+
+def run(*overrides: str) -> RunSummary:
+    return classification(load_config("spam-demo", [*TINY, *overrides]))
+
+
+def client() -> MlflowClient:
+    return MlflowClient(f"sqlite:///{home()}/mlflow.db")
+
+
+def only_run(status: str) -> tuple[str, dict[str, str]]:
+    experiment = client().get_experiment_by_name("spam-demo")
+    (found,) = client().search_runs([experiment.experiment_id])
+    assert found.info.status == status
+    return found.info.run_id, found.data.tags
+
+
+def artifacts(run_id: str, folder: str = "") -> set[str]:
+    return {entry.path for entry in client().list_artifacts(run_id, folder)}
+
+
+def test_a_run_leaves_everything_where_it_belongs() -> None:
+    summary = run()
+    assert summary.status == "FINISHED"
+    assert summary.cached_steps == []
+    assert summary.model_uri == "models:/spam-demo/1"
+
+    found = client().get_run(summary.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.params["train.max_steps"] == "4"
+    assert found.data.params["source.url"] == "sample://spam.tsv"
+    assert found.data.metrics["test/accuracy"] == summary.metrics["test/accuracy"]
+    assert found.data.metrics["data/overlap_test_folded"] == 0
+    assert "On 707 test rows the language model is right on" in found.data.tags["gradus.verdict"]
+    assert {entry.tags[0].value for entry in found.inputs.dataset_inputs} >= {"training", "validation", "testing"}
+    steps = [metric.step for metric in client().get_metric_history(summary.run_id, "curve/batch_loss")]
+    assert steps == [1, 2, 3, 4]
+    evaluated = [metric.step for metric in client().get_metric_history(summary.run_id, "curve/validation_loss")]
+    assert evaluated == [0, 2, 4]
+
+    assert artifacts(summary.run_id) >= {"config.yaml", "predictions.parquet", "predictions_test.json", "metrics.json"}
+    assert artifacts(summary.run_id, "plots") >= {"plots/curves.png", "plots/confusion_test.png"}
+    assert artifacts(summary.run_id, "validation") == {
+        f"validation/{name}" for name in ("report.html", "report.json", "rejected.parquet")
+    }
+    version = client().get_model_version_by_alias("spam-demo", "candidate")
+    assert version.version == 1
+    assert version.run_id == summary.run_id
+
+
+def test_metrics_and_baselines_of_all_splits_are_reported() -> None:
+    metrics = run().metrics
+    names = ["loss", "accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1", "average_precision"]
+    for split in ("train", "validation", "test"):
+        for prefix in ("", "baseline/tfidf/", "baseline/majority/"):
+            assert {f"{prefix}{split}/{name}" for name in names} <= metrics.keys()
+    assert 0.85 <= metrics["baseline/tfidf/test/accuracy"] <= 0.98
+
+
+def test_an_unchanged_run_skips_every_step_and_says_so() -> None:
+    first = run()
+    second = run()
+    assert second.cached_steps == STEPS
+    assert second.metrics == first.metrics
+    assert second.model_uri == first.model_uri
+    tags = client().get_run(second.run_id).data.tags
+    assert tags["cached_from"] == first.run_id
+    assert tags["gradus.cached_steps"] == ", ".join(STEPS)
+    assert len(client().search_model_versions("name='spam-demo'")) == 1
+    # The curves are there although nothing was trained.
+    assert len(client().get_metric_history(second.run_id, "curve/batch_loss")) == 4
+
+
+def test_another_recipe_skips_what_comes_before_training() -> None:
+    run()
+    second = run("train.max_steps=3", "train.epochs=2")
+    assert second.cached_steps == STEPS[:4]
+    assert second.model_uri == "models:/spam-demo/2"
+
+
+def test_a_flipped_byte_runs_that_step_again() -> None:
+    run()
+    (table,) = (home() / "store/split").glob("*/train.parquet")
+    raw = bytearray(table.read_bytes())
+    raw[100] ^= 1
+    table.write_bytes(raw)
+    # The split is written again as it was, so what depends on it is unchanged.
+    assert run().cached_steps == [step for step in STEPS if step != "split"]
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    weights = []
+    for name in ("one", "two"):
+        summary = run(f"tracking.model_name={name}")
+        weights.append(client().get_model_version(name, "1").tags["gradus.model_digest"])
+        (folder,) = (home() / "store/fine_tune").glob("*/model")
+        (folder / "model.safetensors").unlink()  # so that the second run trains again
+        assert summary.status == "FINISHED"
+    assert weights[0] == weights[1]
+
+
+def test_rejected_data_leaves_a_failed_run_with_its_evidence() -> None:
+    with pytest.raises(DataRejected, match="label_in_set") as caught:
+        run("validation.label_in_set.severity=error")
+    run_id, tags = only_run("FAILED")
+    assert "label_in_set" in tags["gradus.error"]
+    assert "validation/report.html" in artifacts(run_id, "validation")
+    assert caught.value.evidence is not None
+    report = json.loads((caught.value.evidence / "report.json").read_text())
+    assert report["verdict"] == "rejected"
+
+
+def test_a_diverging_training_leaves_a_failed_run() -> None:
+    with pytest.raises(TrainingError, match=r"the loss of step \d+ is .*; lower train.learning_rate"):
+        run("train.learning_rate=1", "train.clip=null", "train.max_steps=60", "train.weight_decay=1e8")
+    only_run("FAILED")
+
+
+def test_an_earlier_model_can_be_trained_further(tmp_path: Path) -> None:
+    run()
+    summary = run("model.weights=models:/spam-demo@candidate")
+    assert summary.model_uri == "models:/spam-demo/2"
+    assert summary.cached_steps == ["download", "validate", "split"]
