@@ -10,7 +10,7 @@ from components.records import Facts, Manifest
 from components.tracking.datasets import log_inputs
 from components.tracking.packaging import CANDIDATE, link_model, log_classifier
 from components.tracking.plots import confusion_figure, curves_figure
-from components.tracking.registry import find_tagged, model_of_run
+from components.tracking.registry import find_version, set_alias, version_source
 from components.tracking.runs import Run
 
 SPLITS = ("train", "validation", "test")
@@ -118,10 +118,10 @@ def publish_classifier(run: Run, manifests: dict[str, Manifest], model_name: str
         TrackingError: if the store cannot be written.
     """
     trained = manifests["fine_tune"]
-    known = find_tagged(run.client, model_name, DIGEST_TAG, trained.digest) if model_name else None
-    if known and known.run_id and model_name:
-        link_model(run, f"models:/{model_of_run(run.client, known.run_id, None).model_id}")
-        run.client.set_registered_model_alias(model_name, CANDIDATE, known.version)
+    known = find_version(run.client, model_name, {DIGEST_TAG: trained.digest}) if model_name else None
+    if known and model_name:
+        link_model(run, version_source(known))
+        set_alias(run.client, model_name, CANDIDATE, str(known.version))
         return {"model_uri": f"models:/{model_name}/{known.version}", "cached_from": known.run_id}
     texts = pd.read_parquet(manifests["split"].path("train.parquet"), columns=["text"])["text"].head(EXAMPLES)
     logged = log_classifier(

@@ -10,8 +10,11 @@ from components.tracking.stores import one_line
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-INTERVAL = 5.0
+INTERVAL = 2.5
 """Seconds between samples; `MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL` overrides it."""
+SAMPLES = 2
+"""Samples that are averaged to one logged value: processor use is measured since the sample before, so the first of a
+run says nothing by itself. `MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING` overrides it."""
 PREFIX = "system/"
 
 log = logging.getLogger(__name__)
@@ -28,7 +31,7 @@ def system_metrics(client: "MlflowClient", run_id: str) -> Iterator[None]:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     monitor_class: Any = SystemMetricsMonitor
-    monitor = monitor_class(run_id, sampling_interval=INTERVAL, tracking_uri=client.tracking_uri)
+    monitor = monitor_class(run_id, INTERVAL, SAMPLES, tracking_uri=client.tracking_uri)
     monitor.start()
     try:
         yield

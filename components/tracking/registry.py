@@ -55,9 +55,9 @@ def resolve_model(model: str, home: Path) -> str:
 
 def _locate(client: "MlflowClient", model: str) -> str:
     if match := RUN_ID.fullmatch(model):
-        return str(model_of_run(client, match[0], None).artifact_location)
+        return str(_model_of_run(client, match[0], None).artifact_location)
     if match := RUN_MODEL.fullmatch(model):
-        return str(model_of_run(client, match["run"], match["name"]).artifact_location)
+        return str(_model_of_run(client, match["run"], match["name"]).artifact_location)
     if match := LOGGED_MODEL.fullmatch(model):
         return str(_logged_model(client, match["id"]).artifact_location)
     if match := ALIAS.fullmatch(model):
@@ -87,7 +87,7 @@ def _existing(location: str, model: str) -> str:
     return str(path) if path.is_absolute() else location
 
 
-def model_of_run(client: "MlflowClient", run_id: str, name: str | None) -> "LoggedModel":
+def _model_of_run(client: "MlflowClient", run_id: str, name: str | None) -> "LoggedModel":
     """Return the model called `name` (by default `model`) that a run logged, the latest if there are several."""
     run = _run(client, run_id)
     outputs = sorted(run.outputs.model_outputs, key=lambda output: -output.step) if run.outputs else []
@@ -96,7 +96,7 @@ def model_of_run(client: "MlflowClient", run_id: str, name: str | None) -> "Logg
         if found.name == (name or MODEL_NAME):
             return found
     if earlier := run.data.tags.get(CACHED_FROM):
-        return model_of_run(client, earlier, name)
+        return _model_of_run(client, earlier, name)
     status = run.info.status.lower()
     raise TrackingError(f"run {run_id} ({status}) has no model {name or MODEL_NAME!r}; {HINT}")
 
@@ -140,14 +140,6 @@ def _newest_first(client: "MlflowClient", name: str) -> Iterator["ModelVersion"]
     quoted = name.replace("'", "''")
     versions = client.search_model_versions(f"name = '{quoted}'")
     yield from sorted(versions, key=lambda version: -int(version.version))
-
-
-def find_tagged(client: "MlflowClient", name: str, tag: str, value: str) -> "ModelVersion | None":
-    """Return the highest version of a registered model that carries a tag and whose files are there, or None."""
-    quoted = name.replace("'", "''")
-    found = client.search_model_versions(f"name = '{quoted}' AND tags.`{tag}` = '{value}'")
-    there = [version for version in found if model_exists(client, name, str(version.version))]
-    return max(there, key=lambda version: int(version.version), default=None)
 
 
 def model_exists(client: "MlflowClient", name: str, version: str) -> bool:

@@ -33,6 +33,8 @@ PARAMETER_LIMIT = 6000
 """Characters of a parameter's value that MLflow keeps; the whole config is in the artifact `config.yaml`."""
 TABLE_ROWS = 10_000
 """Rows that MLflow's page shows well; a longer table is an artifact to download."""
+TRAINING_VIEW = "workflowType=machine_learning"
+"""Makes MLflow's page open on metrics and models instead of traces and judges."""
 ERROR_TAG = "gradus.error"
 ORPHANED = "its process ended without closing the run"
 NOTE_TAG = "mlflow.note.content"
@@ -66,7 +68,7 @@ class Run:
         if not self.tracking_uri.startswith("http"):
             return None
         server = without_password(self.tracking_uri).rstrip("/")
-        return f"{server}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        return f"{server}/#/experiments/{self.experiment_id}/runs/{self.run_id}?{TRAINING_VIEW}"
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Record metric values at an optimiser step; they are written in batches (`components.records.Logger`)."""
