@@ -28,7 +28,7 @@ demo: $(SETUP) ## Run the spam pipeline on the sample data, offline
 	@echo "Compare the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///.gradus/mlflow.db"
 
 test: $(DEV) ## Run the tests (but for the slow ones)
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --cov --cov-report=term:skip-covered $(ARGS)
 
 test-slow: $(DEV) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -217,6 +217,7 @@ def _closing(run: Run) -> Iterator[None]:
     except BaseException as error:
         # What is no Exception is an interruption: KeyboardInterrupt, SystemExit, Prefect's TerminationSignal.
         failed = isinstance(error, Exception)
+        error.run_id = run.run_id  # type: ignore[attr-defined]  # for whoever reports the error
         _close_quietly(run, "FAILED" if failed else "KILLED", describe_error(error))
         raise
     else:

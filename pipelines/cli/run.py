@@ -1,6 +1,7 @@
 """`gradus run`: run a preset's flow and say what came of it."""
 
 import os
+import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,16 +51,42 @@ def _run(config: "ClassificationConfig", as_json: bool, debug: bool) -> "RunSumm
         quieten()
     server = os.environ.get("PREFECT_API_URL", "a temporary Prefect server (PREFECT_API_URL names one that runs)")
     say(f"gradus: running {config.name} with {server}")
+    # Prefect turns SIGTERM into an exception, and when the flow has ended sends it again to the handler before.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _start_server()
     from pipelines.classification import RunSummary, classification
 
     try:
         return classification(config)
     except BaseException as error:
-        run_id = getattr(error, "run_id", None)
-        if as_json and run_id:
+        if as_json and (run_id := _failed_run(error)):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             typer.echo(RunSummary(run_id=run_id, status=status).model_dump_json())
         raise
+
+
+def _start_server() -> None:
+    """Start the temporary Prefect server, unless one is given, so that Ctrl-C does not stop it before the flow.
+
+    A terminal sends SIGINT to all processes of a command. Those that start while it is blocked keep it blocked, so
+    the server lives until the flow has reported its end, and is then stopped with SIGTERM.
+    """
+    from prefect.client.orchestration import get_client
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        get_client(sync_client=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _failed_run(error: BaseException | None) -> str | None:
+    """Return the MLflow run that an error ended, which stands on it or on one that it came from."""
+    while error is not None:
+        if run_id := getattr(error, "run_id", None):
+            return str(run_id)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _print_summary(summary: "RunSummary") -> None:
