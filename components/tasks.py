@@ -160,8 +160,8 @@ def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
 
     with attached(run_id, home()) as run:
         log_classification(run, manifests)
-        if run.url:
-            create_link_artifact(key="mlflow-run", link=run.url, link_text=f"MLflow run {run_id}")
+        pages = None if run.on_server else f"Start its pages with `mlflow ui --backend-store-uri {run.tracking_uri}`."
+        create_link_artifact(key="mlflow-run", link=run.url, link_text=f"MLflow run {run_id}", description=pages)
     facts = manifests["evaluate"].facts
     create_table_artifact(key="metrics", table=metrics_rows(facts), description=str(facts["verdict"]))
 

@@ -70,7 +70,8 @@ def _validate(run: Run, source: Manifest, config: ClassificationConfig) -> Manif
 
 def _say_what_was_cached(run: Run, steps: dict[str, Manifest], cached_from: JsonValue) -> None:
     cached = [name for name, manifest in steps.items() if manifest.cached]
-    run.set_tags({"gradus.cached_steps": ", ".join(cached)})
+    if cached:
+        run.set_tags({"gradus.cached_steps": ", ".join(cached)})
     if len(cached) == len(steps) and cached_from:
         run.set_tags({"cached_from": str(cached_from)})
         run_logger().info(f"nothing has changed since run {cached_from}: every step was taken from the store")

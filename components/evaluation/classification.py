@@ -1,24 +1,27 @@
 """Evaluating a classifier on all three splits, beside two baselines."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from components.evaluation.baselines import TITLES, fit_baselines
-from components.evaluation.metrics import Predictions, classification_metrics, confusion, mcnemar
-from components.model.saved import load_classifier
+from components.evaluation.metrics import Predictions, Probabilities, classification_metrics, confusion, mcnemar
+from components.model.saved import LoadedClassifier, load_classifier
 from components.records import Facts
 
 SIGNIFICANT = 0.05
+CHUNK = 128
+"""Texts between two moves of the progress bar; within a chunk, batches are sorted by length."""
 
 
 def evaluate(splits: dict[str, Path], model: Path, batch_size: int, out: Path) -> Facts:
     """Write `predictions.parquet` and `metrics.json`; return metrics, confusion matrices and a plain sentence.
 
     `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder. The
-    facts' `metrics` are flat (`test/accuracy`, `baseline/tfidf/test/f1`), ready for a tracker.
+    facts' `metrics` are flat (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model)
     labels = classifier.card.labels
@@ -27,9 +30,8 @@ def evaluate(splits: dict[str, Path], model: Path, batch_size: int, out: Path) -
     texts = {name: frame["text"].tolist() for name, frame in frames.items()}
     # Validation and test keep the real class ratio where the training set was balanced.
     majority = int(np.bincount(np.concatenate([truths["validation"], truths["test"]])).argmax())
-    columns = [f"p_{label}" for label in labels]
     models = {
-        "model": lambda rows: classifier.predict(rows)[columns].to_numpy(),
+        "model": lambda rows: _probabilities(classifier, rows),
         **fit_baselines(texts["train"], truths["train"], majority, len(labels)),
     }
     said = {
@@ -57,7 +59,7 @@ def evaluate(splits: dict[str, Path], model: Path, batch_size: int, out: Path) -
 def predictions_table(
     frames: dict[str, pd.DataFrame], said: dict[str, dict[str, Predictions]], labels: list[str]
 ) -> pd.DataFrame:
-    """Return one row a message: split, row, text, label, predicted, correct, probability, p_<label>, tfidf.
+    """Return one row a message: split, label, predicted, probability, text, row, correct, tfidf, p_<label>.
 
     Within a split the errors come first, the ones the model was surest of on top.
     """
@@ -74,7 +76,7 @@ def predictions_table(
         for position, label in enumerate(labels):
             part[f"p_{label}"] = model.probabilities[:, position]
         parts.append(part.sort_values(["correct", "probability"], ascending=[True, False], kind="stable"))
-    first = ["split", "row", "text", "label", "predicted", "correct", "probability"]
+    first = ["split", "label", "predicted", "probability", "text", "row", "correct"]
     table = pd.concat(parts[::-1], ignore_index=True)
     return table[first + [column for column in table.columns if column not in first]]
 
@@ -95,12 +97,24 @@ def verdict(test: dict[str, Predictions]) -> str:
     return f"{opening}: it {' and '.join(parts)}."
 
 
+def _probabilities(classifier: LoadedClassifier, texts: list[str]) -> Probabilities:
+    """Return probabilities (N, C), with a progress bar on standard error if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    columns = [f"p_{label}" for label in classifier.card.labels]
+    chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
+    quiet = not sys.stderr.isatty()
+    shown = track(chunks, "evaluate", console=Console(stderr=True), transient=True, disable=quiet)
+    return np.concatenate([classifier.predict(chunk)[columns].to_numpy() for chunk in shown])
+
+
 def _p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _prefix(title: str) -> str:
-    return "" if title == "model" else f"baseline/{title}/"
+    return "" if title == "model" else f"{title}/"
 
 
 def _ids(frame: pd.DataFrame, labels: list[str]) -> np.ndarray:

@@ -51,7 +51,7 @@ def log_classification(run: Run, manifests: dict[str, Manifest]) -> None:
     for split, matrix in scores.facts["confusion"].items():
         run.log_figure(confusion_figure(matrix, labels, f"{split} split"), f"plots/confusion_{split}.png")
     predictions = pd.read_parquet(scores.path("predictions.parquet"))
-    run.log_table(predictions[predictions["split"] == "test"], "predictions_test.json")
+    run.log_table(predictions[predictions["split"] == "test"].drop(columns="split"), "predictions_test.json")
     run.log_file(scores.path("predictions.parquet"))
     run.log_file(scores.path("metrics.json"))
     run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
@@ -86,8 +86,8 @@ def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
             "split": split,
             "metric": name,
             "model": round(metrics[f"{split}/{name}"], 4),
-            "TF-IDF + LR": round(metrics[f"baseline/tfidf/{split}/{name}"], 4),
-            "majority": round(metrics[f"baseline/majority/{split}/{name}"], 4),
+            "TF-IDF + LR": round(metrics[f"tfidf/{split}/{name}"], 4),
+            "majority": round(metrics[f"majority/{split}/{name}"], 4),
         }
         for split in reversed(SPLITS)
         for name in names

@@ -33,6 +33,7 @@ PARAMETER_LIMIT = 6000
 """Characters of a parameter's value that MLflow keeps; the whole config is in the artifact `config.yaml`."""
 TABLE_ROWS = 10_000
 """Rows that MLflow's page shows well; a longer table is an artifact to download."""
+LOCAL_PAGES = "http://127.0.0.1:5000"
 TRAINING_VIEW = "workflowType=machine_learning"
 """Makes MLflow's page open on metrics and models instead of traces and judges."""
 ERROR_TAG = "gradus.error"
@@ -63,11 +64,14 @@ class Run:
         return str(self.client.tracking_uri)
 
     @property
-    def url(self) -> str | None:
-        """The run's page if the store is a server, else None."""
-        if not self.tracking_uri.startswith("http"):
-            return None
-        server = without_password(self.tracking_uri).rstrip("/")
+    def on_server(self) -> bool:
+        """Whether the store is a server, with pages of its own."""
+        return self.tracking_uri.startswith("http")
+
+    @property
+    def url(self) -> str:
+        """The run's page: on the store's server, else where `mlflow ui` shows it by default."""
+        server = without_password(self.tracking_uri).rstrip("/") if self.on_server else LOCAL_PAGES
         return f"{server}/#/experiments/{self.experiment_id}/runs/{self.run_id}?{TRAINING_VIEW}"
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:

@@ -95,7 +95,7 @@ def _print_summary(summary: "RunSummary") -> None:
 
     table = Table("test set", "model", "TF-IDF + LR", "majority", title=None)
     for metric in SHOWN:
-        prefixes = ("", "baseline/tfidf/", "baseline/majority/")
+        prefixes = ("", "tfidf/", "majority/")
         values = [summary.metrics[f"{prefix}test/{metric}"] for prefix in prefixes]
         table.add_row(metric.replace("_", " "), *(f"{value:.4f}" for value in values))
     console = Console()

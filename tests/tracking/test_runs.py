@@ -83,7 +83,8 @@ def test_the_local_store_is_inside_home_and_no_run_stays_active(home: Path) -> N
     assert tracking_uri(home) == f"sqlite:///{home}/mlflow.db"
     assert (home / "mlflow.db").is_file()
     assert artifact(run, "config.yaml").is_relative_to(home / "artifacts")
-    assert run.url is None
+    assert run.url.startswith("http://127.0.0.1:5000/#/experiments/")
+    assert not run.on_server
 
 
 def test_a_failed_run_says_why_on_one_line(home: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_run_and_its_model_live_on_the_server(
         logged = log_classifier(run, saved_model, ["a"], "remote", tags={"digest": "1"})
     assert not home.exists(), "nothing is written at home"
     assert run.client.get_run(run.run_id).info.status == "FINISHED"
-    assert run.url is not None
+    assert run.on_server
     assert run.url.startswith(f"{server}/#/experiments/{run.experiment_id}/runs/{run.run_id}?")
     assert capsys.readouterr().out == ""
 

@@ -136,7 +136,7 @@ def test_padding_does_not_change_what_the_last_token_sees(tmp_path: Path) -> Non
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="lower train.learning_rate"):
+    with pytest.raises(TrainingError, match=r"lower train\.learning_rate"):
         tune(tmp_path, epochs=50, learning_rate=1, weight_decay=1e30, clip=None)
 
 

@@ -1,0 +1,1 @@
+"""What Gradus claims of its speed, measured: `python -m benchmarks`."""

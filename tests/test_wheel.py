@@ -1,0 +1,125 @@
+"""The built wheel works where this checkout is not: it runs the command, and a flow that a user wrote."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "own_flow.md"
+SETTINGS = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "HF_HUB_OFFLINE": "1",
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+
+def run(*command: str | Path, cwd: Path, homes: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that knows nothing of this checkout; it must exit with 0. `homes` holds what it keeps."""
+    ours = ("PYTHON", "GRADUS", "PREFECT", "MLFLOW")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    environment |= SETTINGS | {"GRADUS_HOME": str(homes / "gradus"), "PREFECT_HOME": str(homes / "prefect")}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done
+
+
+def tracked_files() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of the tracked files: nothing that merely lies about gets in."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in tracked_files():
+        (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / "source" / name)
+    build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "dist")
+    run(*build, cwd=folder / "source", homes=folder)
+    (built,) = (folder / "dist").iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of a virtual environment that holds the wheel and what it depends on."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", folder / "venv", cwd=folder, homes=folder)
+    scripts = folder / "venv" / "bin"
+    pip = (scripts / "python", "-m", "pip", "install", "--quiet")
+    run(*pip, "--constraint", ROOT / "constraints.txt", wheel, cwd=folder, homes=folder)
+    return scripts
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return folder
+
+
+def test_it_holds_the_two_packages_with_their_data_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    packaged = {name for name in names if ".dist-info/" not in name}
+    assert packaged == {name for name in tracked_files() if name.startswith(("pipelines/", "components/"))}
+    assert packaged >= {
+        "pipelines/py.typed",
+        "pipelines/presets/spam-demo.yaml",
+        "components/py.typed",
+        "components/data/report.html",
+        "components/data/samples/spam.tsv",
+        "components/data/samples/vocabulary.tiktoken",
+    }
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_command_runs_the_demo(scripts: Path, empty: Path, tmp_path: Path) -> None:
+    done = run(
+        scripts / "gradus", "run", "spam-demo", "--json", "--set", "train.max_steps=20", cwd=empty, homes=tmp_path
+    )
+    result = json.loads(done.stdout)
+    assert (result["status"], result["cached_steps"]) == ("FINISHED", [])
+    assert "test/balanced_accuracy" in result["metrics"]
+    assert "Traceback" not in done.stderr
+    assert list(empty.iterdir()) == [], "what a run leaves goes to GRADUS_HOME"
+
+
+def test_a_users_own_flow_prints_what_its_page_says(scripts: Path, empty: Path, tmp_path: Path) -> None:
+    page = PAGE.read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (promised,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= 15
+    (empty / "own_flow.py").write_text(code)
+    write_messages(empty / "messages.csv")
+
+    first = run(scripts / "python", "own_flow.py", cwd=empty, homes=tmp_path)
+    assert first.stdout == promised
+    assert "unchanged" not in first.stderr
+    second = run(scripts / "python", "own_flow.py", cwd=empty, homes=tmp_path)
+    assert second.stdout == promised
+    assert second.stderr.count("unchanged, taken from the store") == 3
+
+
+def write_messages(path: Path) -> None:
+    """Write 60 messages, half of them spam, no two of which are alike but for digits."""
+    words = ["apple", "bread", "candle", "dinner", "evening", "forest"]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for word in words:
+            for thing in ("cheap", "quick", "great", "sweet", "sunny"):
+                writer.writerow([f"see you, {thing} {word}", "ham"])
+                writer.writerow([f"WINNER! {thing} {word}, claim it now", "spam"])
