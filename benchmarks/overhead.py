@@ -1,12 +1,14 @@
 """What orchestration, tracking and validation cost beside the work itself.
 
 Every run is `gradus run spam-demo` in a process of its own, with an empty GRADUS_HOME and an empty PREFECT_HOME in a
-temporary folder. Its overhead is its wall time less the time inside its six steps, which is what the manifests in its
-store say: a step's work and the hashing of its files. So these count as overhead: starting Python, importing, starting
-Prefect's server, creating its database and MLflow's, logging, packaging and registering the model.
+temporary folder. Its overhead is its wall time less the time inside its six steps. The manifests in its store say what
+that is: the steps' work, the imports that only they need, and the hashing of their files. So these count as overhead:
+starting Python, importing Prefect and the flow, starting Prefect's server, creating its database and MLflow's, logging,
+packaging and registering the model.
 
-The second run is the same command once more. With a server that runs, the server is started on an empty database and
-answers before the clock starts. `gradus --help` runs once before it is timed, so that its byte code is compiled.
+`own server`: the run starts a temporary Prefect server. `given server`: one was started on an empty database, and
+answered, before the clock started. The unchanged run is the same command once more. `gradus --help` runs once before it
+is timed, so that its byte code is compiled.
 """
 
 import json
@@ -42,10 +44,10 @@ def measure(runs: int) -> Benchmark:
     wall, inside, second = zip(*alone, strict=True)
     figures = [
         Figure("gradus --help", helps, must=0.5, aim=0.25),
-        Figure("spam-demo less its steps, temporary server", [w - i for w, i in zip(wall, inside, strict=True)], 18, 9),
-        Figure("spam-demo less its steps, server that runs", served, 6, 3),
-        Figure("unchanged second run, temporary server", second, 12, 6),
-        Figure("spam-demo in all, temporary server", wall),
+        Figure("run less its steps, own server", [w - i for w, i in zip(wall, inside, strict=True)], 18, 9),
+        Figure("run less its steps, given server", served, 6, 3),
+        Figure("unchanged run, own server", second, 12, 6),
+        Figure("whole run, own server", wall),
     ]
     return Benchmark("overhead", str(__doc__), figures)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks.machine import Machine
 
-COLUMNS = ("what", "median", "lowest", "highest", "must be below", "aim", "met")
+COLUMNS = ("what", "median", "from", "to", "must", "aim", "met")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Figure:
     def row(self) -> tuple[str, ...]:
         """Return the cells of this figure, one for each of `COLUMNS`."""
         spread = (self.median, min(self.values), max(self.values), self.must, self.aim)
-        return (self.what, *("" if value is None else f"{value:.2f} s" for value in spread), self.met)
+        return (self.what, *("" if value is None else f"{value:.2f}" for value in spread), self.met)
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class Benchmark:
     def markdown(self, machine: Machine, day: date) -> str:
         """Return the page: what was measured, on what, how, and every single value."""
         about = [f"- {name}: {value}" for name, value in machine.describe().items()]
-        every = [f"- {figure.what}: {figure.every()} s" for figure in self.figures]
+        every = [f"- {figure.what}: {figure.every()}" for figure in self.figures]
         rows = [COLUMNS, ["---"] * len(COLUMNS), *(figure.row() for figure in self.figures)]
         return "\n".join(
             [
                 f"# {self.name}, {day.isoformat()}\n",
                 *about,
-                "\n## Measured\n",
+                "\n## Measured, in seconds\n",
                 *(f"| {' | '.join(row)} |" for row in rows),
                 "\n## Every run, in order\n",
                 *every,
@@ -81,7 +81,7 @@ class Benchmark:
 
 def table(benchmarks: Sequence[Benchmark], machine: Machine) -> Table:
     """Return one table with the figures of all benchmarks."""
-    shown = Table("benchmark", *COLUMNS, title=f"{machine.cpu}, {machine.cores} cores", title_justify="left")
+    shown = Table("benchmark", *COLUMNS, title=f"{machine.cpu}, {machine.cores} cores; seconds", title_justify="left")
     for benchmark in benchmarks:
         for figure in benchmark.figures:
             shown.add_row(benchmark.name, *figure.row())

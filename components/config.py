@@ -1,6 +1,8 @@
 """The base of every config: typed, frozen, and closed to unknown keys."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Config(BaseModel):
@@ -10,4 +12,15 @@ class Config(BaseModel):
     `pipelines.config` turns that into a `ConfigError` that names the key.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, values: Any) -> Any:
+        # Python and pydantic take True for 1; whoever writes `epochs: true` means something else.
+        if isinstance(values, dict):
+            for name, value in values.items():
+                field = cls.model_fields.get(name)
+                if isinstance(value, bool) and field and bool not in (field.annotation, *get_args(field.annotation)):
+                    raise ValueError(f"{name} is {str(value).lower()}, but true and false are not among its values")
+        return values

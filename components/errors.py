@@ -68,6 +68,10 @@ class WeightsError(GradusError):
     """Weights or a vocabulary could not be found, or do not fit the model."""
 
 
+class WeightsUnreachable(WeightsError, TransientError):
+    """The hub did not answer, or the connection broke."""
+
+
 class TrainingError(GradusError):
     """Training cannot go on: a loss that is not a number, or nothing to train on."""
 

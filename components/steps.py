@@ -65,7 +65,8 @@ class Step(Generic[P]):
         runnable = self.task.with_options(result_storage=_results_folder(), refresh_cache=found is None)
         state = cast(State[Manifest], runnable(key=key, arguments=arguments, return_state=True))
         manifest = state.result()
-        manifest = manifest.model_copy(update={"cached": state.name == "Cached"})
+        # Where the store has it, nothing was done anew, whether or not Prefect still had a record of it.
+        manifest = (found or manifest).model_copy(update={"cached": found is not None})
         run_logger().info(_summary(manifest))
         return manifest
 

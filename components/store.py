@@ -42,6 +42,7 @@ class Store:
             manifest = Manifest.model_validate_json(path.read_text())
         except (OSError, ValueError):
             return None
+        manifest = manifest.model_copy(update={"folder": path.parent})  # the store may have been moved
         return None if manifest.damage() else manifest
 
     def _write(self, step: str, key: str, folder: Path, write: Callable[[Path], Facts]) -> Manifest:

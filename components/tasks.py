@@ -24,7 +24,7 @@ from components.errors import TransientError
 from components.home import home, mirror
 from components.model.config import ModelConfig
 from components.records import Facts, Manifest, NoLogger
-from components.steps import step
+from components.steps import identify, step
 from components.training.config import TrainConfig
 
 MINUTE = 60
@@ -108,7 +108,21 @@ def fetch_weights(out: Path, model: ModelConfig) -> Facts:
     return bring_weights(model.weights, home() / "hub", mirror(), out)
 
 
-@step("components.training.classification", timeout_seconds=7 * 24 * HOUR, unkeyed=("run_id",))
+def _training_identity(arguments: Mapping[str, Any]) -> Any:
+    from components.model.tokenizer import vocabulary_identity
+
+    model: ModelConfig = arguments["model"]
+    # A classifier has no language-model head to tie; where the weights come from is in the manifest of `weights`.
+    shape = model.model_dump(mode="json", exclude={"tie_embeddings", "weights"})
+    return identify({**arguments, "model": shape | {"vocabulary": vocabulary_identity(model.vocabulary)}})
+
+
+@step(
+    "components.training.classification",
+    identity=_training_identity,
+    timeout_seconds=7 * 24 * HOUR,
+    unkeyed=("run_id",),
+)
 def fine_tune(
     out: Path, splits: Manifest, weights: Manifest, model: ModelConfig, train: TrainConfig, run_id: str | None = None
 ) -> Facts:
@@ -134,11 +148,12 @@ def fine_tune(
 
 
 @step("components.evaluation.classification", timeout_seconds=24 * HOUR)
-def evaluate(out: Path, splits: Manifest, trained: Manifest, batch_size: int = 8) -> Facts:
+def evaluate(out: Path, splits: Manifest, trained: Manifest) -> Facts:
     """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`."""
     from components.evaluation.classification import evaluate as block
 
-    return block({name: splits.path(f"{name}.parquet") for name in SPLITS}, trained.folder / "model", batch_size, out)
+    tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
+    return block(tables, trained.folder / "model", splits.facts["majority"], trained.facts["device"], out)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -160,7 +175,7 @@ def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
 
     with attached(run_id, home()) as run:
         log_classification(run, manifests)
-        pages = None if run.on_server else f"Start its pages with `mlflow ui --backend-store-uri {run.tracking_uri}`."
+        pages = None if run.on_server else f"Start its pages with `mlflow ui --backend-store-uri {run.shown_uri}`."
         create_link_artifact(key="mlflow-run", link=run.url, link_text=f"MLflow run {run_id}", description=pages)
     facts = manifests["evaluate"].facts
     create_table_artifact(key="metrics", table=metrics_rows(facts), description=str(facts["verdict"]))

@@ -42,7 +42,7 @@ def classification(config: ClassificationConfig) -> RunSummary:
         steps["split"] = split(steps["validate"], config.split, config.balance)
         steps["fetch_weights"] = fetch_weights(config.model)
         steps["fine_tune"] = fine_tune(steps["split"], steps["fetch_weights"], config.model, config.train, run.run_id)
-        steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"], config.train.batch_size)
+        steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"])
         run_logger().info(steps["evaluate"].facts["verdict"])
         log_results(run.run_id, steps)
         model = register(run.run_id, steps, tracking.model_name)

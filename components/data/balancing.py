@@ -17,7 +17,7 @@ class BalanceConfig(Config):
     when: Literal["train_only", "before_split"] = "train_only"
     """`train_only` keeps the real class ratio in validation and test; `before_split` is the tutorial's order."""
 
-    seed: int = Field(default=123, ge=0)
+    seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the draw."""
 
 

@@ -1,6 +1,5 @@
 """The step `download`: the raw file, kept as it came, and the table that it holds."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def download(source: SourceConfig, downloads: Path, mirror: Path | None, out: Pa
     fetched = fetch(source, downloads, mirror)
     raw = out / "raw" / fetched.name
     raw.parent.mkdir()
-    _link(fetched, raw)
+    shutil.copyfile(fetched, raw)
     frame = read_table(raw, source)
     write_table(frame, out / "table.parquet")
     return {
@@ -47,15 +46,3 @@ def source_identity(source: SourceConfig, mirror: Path | None) -> dict[str, Json
     path = locate(source, mirror)
     content = sha256_of(path) if path and path.is_file() else None
     return {**source.model_dump(mode="json", exclude=NOT_IDENTITY), "content": content}
-
-
-def is_remote(source: SourceConfig, mirror: Path | None) -> bool:
-    """Return whether the source has to come over the network."""
-    return locate(source, mirror) is None
-
-
-def _link(path: Path, target: Path) -> None:
-    try:
-        os.link(path, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(path, target)

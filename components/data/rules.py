@@ -104,7 +104,7 @@ class ClassRatio(Config):
 class ValidationConfig(Config):
     """The expectations of a table of labelled texts, each with its own severity."""
 
-    labels: list[Annotated[str, Field(min_length=1)]] = Field(min_length=2)
+    labels: list[Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]] = Field(min_length=2)
     """The declared labels in order; a class's id is its position, and of two the second is the positive one."""
     columns: Columns = Columns()
     """Which columns there are."""

@@ -42,7 +42,7 @@ class SplitConfig(Config):
     fractions: Fractions = Fractions()
     """Share of the rows in each split."""
 
-    seed: int = Field(default=123, ge=0)
+    seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the shuffle."""
 
     group_duplicates: bool = True
@@ -55,14 +55,20 @@ class SplitConfig(Config):
 def split(table: Path, config: SplitConfig, balance: BalanceConfig, labels: list[str], out: Path) -> Facts:
     """Write `train.parquet`, `validation.parquet` and `test.parquet` to `out`; return counts and overlap.
 
+    The facts' `majority` is the most frequent label of the training split before it was balanced. `overlap` counts
+    the rows of validation and test that stand in train, and the rows of test that stand in validation.
+
     Raises:
         ConfigError: if a split would get no row, or no row of a class.
     """
     frame = pd.read_parquet(table)
+    if missing := {"text", "label"} - set(frame.columns):
+        raise ConfigError(f"the table has no column {' and '.join(sorted(missing))}; check source.columns")
     if balance.method == "undersample" and balance.when == "before_split":
         frame = undersample(frame, labels, balance.seed)
     parts = deal(frame, config)
     dealt = {name: len(part) for name, part in parts.items()}
+    majority = str(parts["train"]["label"].value_counts().idxmax()) if len(parts["train"]) else labels[0]
     if balance.method == "undersample" and balance.when == "train_only":
         even = undersample(parts["train"], labels, balance.seed)
         parts["train"] = even.sample(frac=1, random_state=config.seed)
@@ -74,7 +80,12 @@ def split(table: Path, config: SplitConfig, balance: BalanceConfig, labels: list
         "rows": {name: len(part) for name, part in parts.items()},
         "rows_before_balancing": dealt,
         "classes": {name: class_counts(part, labels) for name, part in parts.items()},
-        "overlap": {name: overlap(parts["train"], parts[name]) for name in SPLITS[1:]},
+        "majority": majority,
+        "overlap": {
+            "validation": overlap(parts["train"], parts["validation"]),
+            "test": overlap(parts["train"], parts["test"]),
+            "test_validation": overlap(parts["validation"], parts["test"]),
+        },
     }
 
 
@@ -89,7 +100,7 @@ def deal(frame: pd.DataFrame, config: SplitConfig) -> dict[str, pd.DataFrame]:
 
 
 def overlap(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, int]:
-    """Count the rows of `other` whose text stands in `train`: word for word, and after folding."""
+    """Count the rows of `other` whose text stands in `train` (or any other split): word for word, and folded."""
     return {
         "exact": int(other["text"].isin(set(train["text"])).sum()),
         "folded": int(fold_all(other["text"]).isin(set(fold_all(train["text"]))).sum()),

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from components.evaluation.metrics import Ids, Probabilities
 
@@ -22,12 +22,21 @@ def fit_baselines(texts: list[str], truth: Ids, majority: int, classes: int) -> 
     `majority` is the most frequent class of the data as it really is: a balanced training set has none.
     """
     constant = DummyClassifier(strategy="constant", constant=majority).fit([""], [majority])
-    # The defaults of both, but for enough iterations to converge.
-    tfidf = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000)).fit(texts, truth)
+    tfidf = _fit_tfidf(texts, truth)
     return {
         "majority": lambda rows: _spread(constant.predict_proba(rows), constant.classes_, classes),
         "tfidf": lambda rows: _spread(tfidf.predict_proba(rows), tfidf.classes_, classes),
     }
+
+
+def _fit_tfidf(texts: list[str], truth: Ids) -> Pipeline:
+    # The defaults of both, but for enough iterations to converge.
+    regression = LogisticRegression(max_iter=1000)
+    try:
+        return make_pipeline(TfidfVectorizer(), regression).fit(texts, truth)
+    except ValueError:
+        # No text holds a word of two letters, as with emoji or single characters: then characters are the words.
+        return make_pipeline(TfidfVectorizer(analyzer="char"), regression).fit(texts, truth)
 
 
 def _spread(probabilities: Probabilities, seen: Ids, classes: int) -> Probabilities:

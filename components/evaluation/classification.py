@@ -17,22 +17,21 @@ CHUNK = 128
 """Texts between two moves of the progress bar; within a chunk, batches are sorted by length."""
 
 
-def evaluate(splits: dict[str, Path], model: Path, batch_size: int, out: Path) -> Facts:
+def evaluate(splits: dict[str, Path], model: Path, majority: str, device: str, out: Path) -> Facts:
     """Write `predictions.parquet` and `metrics.json`; return metrics, confusion matrices and a plain sentence.
 
-    `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder. The
+    `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `majority` the
+    label that the majority baseline always says (a balanced training set has none of its own). The
     facts' `metrics` are flat (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
-    classifier = load_classifier(model)
+    classifier = load_classifier(model, device)
     labels = classifier.card.labels
     frames = {name: pd.read_parquet(path) for name, path in splits.items()}
     truths = {name: _ids(frame, labels) for name, frame in frames.items()}
     texts = {name: frame["text"].tolist() for name, frame in frames.items()}
-    # Validation and test keep the real class ratio where the training set was balanced.
-    majority = int(np.bincount(np.concatenate([truths["validation"], truths["test"]])).argmax())
     models = {
         "model": lambda rows: _probabilities(classifier, rows),
-        **fit_baselines(texts["train"], truths["train"], majority, len(labels)),
+        **fit_baselines(texts["train"], truths["train"], labels.index(majority), len(labels)),
     }
     said = {
         title: {name: Predictions(truths[name], predict(texts[name])) for name in splits}
@@ -48,7 +47,6 @@ def evaluate(splits: dict[str, Path], model: Path, batch_size: int, out: Path) -
         "labels": list(labels),
         "metrics": dict(metrics),
         "confusion": {name: confusion(predictions) for name, predictions in said["model"].items()},
-        "batches": {name: -(-len(frame) // batch_size) for name, frame in frames.items()},
         "verdict": verdict({title: by_split["test"] for title, by_split in said.items()}),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1))

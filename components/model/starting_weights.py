@@ -1,6 +1,5 @@
 """The step `fetch_weights`: the weights that fine-tuning starts from, brought into the store."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,7 @@ FOLDER = "weights"
 
 
 def bring_weights(weights: str, cache: Path, mirror: Path | None, out: Path) -> Facts:
-    """Link the files of `weights` into `out/weights`; nothing is written for `random`.
+    """Copy the files of `weights` into `out/weights`; nothing is written for `random`.
 
     Raises:
         WeightsError: if they cannot be found or fetched.
@@ -20,7 +19,8 @@ def bring_weights(weights: str, cache: Path, mirror: Path | None, out: Path) -> 
     if found is not None:
         (out / FOLDER).mkdir()
         for file in _files(found):
-            _link(file.resolve(), out / FOLDER / file.name)
+            # A copy, not a link: what happens to the store must not happen to the user's file.
+            shutil.copyfile(file, out / FOLDER / file.name)
     return {"weights": weights}
 
 
@@ -33,10 +33,3 @@ def weights_identity(weights: str, mirror: Path | None) -> dict[str, object]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(file for pattern in ("*.safetensors", "*.json", "*.tiktoken") for file in folder.glob(pattern))
-
-
-def _link(path: Path, target: Path) -> None:
-    try:
-        os.link(path, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(path, target)

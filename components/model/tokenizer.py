@@ -15,6 +15,7 @@ from pathlib import Path
 import tiktoken
 
 from components.errors import WeightsError
+from components.records import sha256_of
 
 END_OF_TEXT = "<|endoftext|>"
 SAMPLE = "sample://"
@@ -41,7 +42,7 @@ def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> tiktoken.Enco
     if vocabulary == "gpt2":
         merges = mirror / GPT2_MERGES if mirror else None
         return _gpt2_from_merges(merges) if merges and merges.is_file() else _gpt2_from_tiktoken()
-    path = _sample(vocabulary) if vocabulary.startswith(SAMPLE) else Path(vocabulary).expanduser()
+    path = _vocabulary_path(vocabulary)
     ranks = _read_ranks(path)
     return _encoding(path.stem, GPT2_PATTERN, ranks, {END_OF_TEXT: len(ranks)}, path)
 
@@ -101,7 +102,17 @@ def _read_ranks(path: Path) -> dict[bytes, int]:
         raise WeightsError(f"{path} is not a .tiktoken vocabulary: a line is not `base64 rank`") from error
 
 
-def _sample(vocabulary: str) -> Path:
+def vocabulary_identity(vocabulary: str) -> str | None:
+    """Return what a vocabulary is by content: `gpt2`, which never changes, or its file's SHA-256 (None: not there)."""
+    if vocabulary == "gpt2":
+        return vocabulary
+    path = _vocabulary_path(vocabulary)
+    return sha256_of(path) if path.is_file() else None
+
+
+def _vocabulary_path(vocabulary: str) -> Path:
+    if not vocabulary.startswith(SAMPLE):
+        return Path(vocabulary).expanduser()
     name = Path(vocabulary.removeprefix(SAMPLE)).name
     return Path(str(resources.files("components") / "data" / "samples" / name))
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from components.errors import WeightsError
+from components.errors import WeightsError, WeightsUnreachable
 from components.model.config import ModelConfig
 from components.model.gpt import GPT, Transformer
 
@@ -196,7 +196,7 @@ def _download(hub_id: str, cache: Path, mirror: Path | None) -> Path:
     # The hub's base error is that of httpx or httpx2, whichever its version uses.
     except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
         where = mirror or "$GRADUS_MIRROR"
-        raise WeightsError(
+        raise WeightsUnreachable(
             f"{hub_id} could not be downloaded ({_cause(error)}); connect to the network, "
             f"or put its config.json and {WEIGHTS_FILE} in {where}/{hub_id}"
         ) from error

@@ -70,11 +70,16 @@ def measured(manifests: dict[str, Manifest]) -> dict[str, float]:
     }
     for split in SPLITS:
         values[f"data/rows_{split}"] = splits["rows"][split]
-        values[f"data/batches_{split}"] = trained["batches"].get(split) or manifests["evaluate"].facts["batches"][split]
+        values[f"data/batches_{split}"] = batches(splits["rows"][split], trained["batch_size"], whole=split == "train")
     for split, counts in splits["overlap"].items():
         values |= {f"data/overlap_{split}_{kind}": count for kind, count in counts.items()}
     values |= {f"seconds/{name}": manifest.seconds for name, manifest in manifests.items() if not manifest.cached}
     return {name: float(value) for name, value in values.items()}
+
+
+def batches(rows: int, size: int, whole: bool) -> int:
+    """Return how many batches a split makes; training takes whole ones only, unless there is less than one."""
+    return max(rows // size, 1) if whole else -(-rows // size)
 
 
 def metrics_rows(facts: Facts) -> list[dict[str, Any]]:

@@ -131,8 +131,9 @@ def confusion_figure(matrix: "Sequence[Sequence[int]]", labels: Sequence[str], t
 
 
 def _name_the_labels(axes: "Axes", labels: Sequence[str]) -> None:
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels)
+    # A label is not a formula, even if it holds dollar signs.
+    axes.set_xticks(range(len(labels)), labels, parse_math=False)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.set_xlabel("predicted label")
     axes.set_ylabel("true label")
     axes.tick_params(length=0, labelsize=FONT)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ FLUSH_SIZE = 500
 FLUSH_SECONDS = 5.0
 """Seconds after which metrics are written though fewer came, so that curves grow while one looks."""
 PARAMETERS_A_CALL = 100
+PARAMETER_KEY = re.compile(r"[a-z][a-z0-9_]*")
 PARAMETER_LIMIT = 6000
 """Characters of a parameter's value that MLflow keeps; the whole config is in the artifact `config.yaml`."""
 TABLE_ROWS = 10_000
@@ -64,6 +66,11 @@ class Run:
         return str(self.client.tracking_uri)
 
     @property
+    def shown_uri(self) -> str:
+        """The address of the store without a password, to be shown."""
+        return without_password(self.tracking_uri)
+
+    @property
     def on_server(self) -> bool:
         """Whether the store is a server, with pages of its own."""
         return self.tracking_uri.startswith("http")
@@ -71,7 +78,7 @@ class Run:
     @property
     def url(self) -> str:
         """The run's page: on the store's server, else where `mlflow ui` shows it by default."""
-        server = without_password(self.tracking_uri).rstrip("/") if self.on_server else LOCAL_PAGES
+        server = self.shown_uri.rstrip("/") if self.on_server else LOCAL_PAGES
         return f"{server}/#/experiments/{self.experiment_id}/runs/{self.run_id}?{TRAINING_VIEW}"
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
@@ -276,7 +283,8 @@ def flatten(config: Mapping[str, JsonValue], prefix: str = "") -> dict[str, Json
     """Return a nested config as one level of keys joined by dots; lists and empty sections stay values."""
     flat: dict[str, JsonValue] = {}
     for key, value in config.items():
-        if isinstance(value, dict) and value:
+        # A mapping from labels is a value: MLflow's keys may not hold every character that a label may.
+        if isinstance(value, dict) and value and all(PARAMETER_KEY.fullmatch(name) for name in value):
             flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value

@@ -1,9 +1,10 @@
 """The MLflow store that runs are recorded in: local SQLite and files, or the server that the environment names."""
 
+import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,8 +50,18 @@ def open_client(home: Path) -> "MlflowClient":
         from mlflow import MlflowClient
 
         client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
-        client.search_experiments(max_results=1)  # creates the tables of a new database
+        with _alone(home) if uri == local_uri(home) else nullcontext():
+            client.search_experiments(max_results=1)  # creates the tables of a new database
         return client
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold a lock: two processes that create the same database's tables at once would break both."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / f".{DATABASE}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def connect(home: Path, experiment: str) -> "tuple[MlflowClient, str]":

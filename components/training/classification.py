@@ -17,7 +17,7 @@ from components.model.saved import save_classifier
 from components.model.tokenizer import VOCABULARY_FILE, encode, end_of_text, load_tokenizer, read_tokenizer
 from components.model.weights import make_transformer
 from components.records import Facts, Logger
-from components.training.batching import Examples, in_order, steps_per_epoch
+from components.training.batching import Examples, steps_per_epoch
 from components.training.config import TrainConfig
 from components.training.devices import pick_device, pick_precision
 from components.training.loop import History, Trainer
@@ -87,10 +87,7 @@ def fine_tune(
         "best_step": history.best.step if history.best else None,
         "longest_train_tokens": longest,
         "padded_length": length,
-        "batches": {
-            "train": steps_per_epoch(len(cut[0]), config.batch_size),
-            "validation": len(in_order(cut[1], config.batch_size)),
-        },
+        "batch_size": config.batch_size,
         "parameters": sum(tensor.numel() for tensor in classifier.parameters()),
         "trained_parameters": sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad),
         "device": device.type,

@@ -56,13 +56,17 @@ class TrainConfig(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` is CUDA, then MPS, then the CPU."""
 
-    seed: int = Field(default=123, ge=0)
+    seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the initial weights, the order of batches and dropout."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if isinstance(self.padding, int) and self.padding < 1:
             raise ValueError(f"padding must be batch, train or a positive number of tokens, not {self.padding}")
+        if isinstance(self.padding, int) and self.max_length and self.padding > self.max_length:
+            raise ValueError(
+                f"padding={self.padding} is more than max_length={self.max_length}: set train.padding to it or less"
+            )
         if self.pooling == "last_position" and self.padding == "batch":
             raise ValueError(
                 "pooling=last_position reads the end of the padding, which must not depend on the batch: "

@@ -16,6 +16,8 @@ from components.training.config import TrainConfig
 from components.training.devices import autocast
 from components.training.progress import Progress
 
+REMEDY = "lower train.learning_rate, set train.clip=1.0, or use train.precision=fp32"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -125,10 +127,7 @@ class Trainer:
 
     def _record(self, history: History, step: Step) -> None:
         if not math.isfinite(step.loss):
-            raise TrainingError(
-                f"the loss of step {step.step} is {step.loss}; "
-                "lower train.learning_rate, set train.clip=1.0, or use train.precision=fp32"
-            )
+            raise TrainingError(f"the loss of step {step.step} is {step.loss}; {REMEDY}")
         history.steps.append(step)
         self.logger.metrics({"curve/batch_loss": step.loss, "curve/gradient_norm": step.gradient_norm}, step.step)
 
@@ -147,6 +146,8 @@ class Trainer:
     def _evaluate(self, history: History, step: int, seen: int) -> None:
         train, validation = self._measure(self.train), self._measure(self.validation)
         evaluation = Evaluation(step, self._epoch(step), seen, *train, *validation)
+        if not math.isfinite(evaluation.validation_loss):
+            raise TrainingError(f"the validation loss after step {step} is {evaluation.validation_loss}; {REMEDY}")
         history.evaluations.append(evaluation)
         values = asdict(evaluation)
         del values["step"]

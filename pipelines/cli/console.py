@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -76,9 +77,12 @@ class StepHandler(logging.Handler):
         super().__init__()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record of our own code; of anybody else's only what is critical."""
-        ours = f"{os.sep}prefect{os.sep}" not in record.pathname
-        if ours and record.name.startswith("prefect."):
+        """Print what flows and steps log, and our own warnings; of anybody else's only what is critical."""
+        import prefect
+
+        by_prefect = Path(record.pathname).is_relative_to(Path(prefect.__file__).parent)
+        from_flow = record.name.startswith("prefect.") and not by_prefect
+        if from_flow or record.name.startswith(("components.", "pipelines.")):
             say(f"  {record.getMessage()}")
         elif record.levelno >= logging.CRITICAL:
             print(record.getMessage(), file=sys.stderr)  # noqa: T201

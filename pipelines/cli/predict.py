@@ -65,6 +65,8 @@ def _read_texts(texts: list[str], file: Path | None) -> list[str]:
 
 def _lines(raw: bytes, name: str) -> list[str]:
     try:
-        return raw.decode("utf-8").splitlines()
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name} is not UTF-8: byte {error.start} cannot be read; convert it first") from error
+    # Not `splitlines`, which also cuts at form feeds and Unicode's line separators.
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []

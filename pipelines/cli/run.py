@@ -53,6 +53,8 @@ def _run(config: "ClassificationConfig", as_json: bool, debug: bool) -> "RunSumm
     say(f"gradus: running {config.name} with {server}")
     # Prefect turns SIGTERM into an exception, and when the flow has ended sends it again to the handler before.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     _start_server()
     from pipelines.classification import RunSummary, classification
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from components.data.download import download, is_remote, source_identity
+from components.data.download import download, source_identity
 from components.data.sources import SourceConfig
 from components.errors import HashMismatch
 from components.records import fingerprint
@@ -86,15 +86,12 @@ def test_identity_follows_what_changes_the_result(tmp_path: Path) -> None:
 
 def test_identity_of_a_mirrored_file_follows_its_content(tmp_path: Path) -> None:
     source = SourceConfig(url="https://example.org/texts.csv")
-    assert is_remote(source, tmp_path)
     assert source_identity(source, tmp_path)["content"] is None
     local(tmp_path)
-    assert not is_remote(source, tmp_path)
     content = hashlib.sha256(b"text,label\nhello,ham\n").hexdigest()
     assert source_identity(source, tmp_path)["content"] == content
 
 
 def test_identity_of_a_file_that_is_not_there(tmp_path: Path) -> None:
     source = SourceConfig(url=str(tmp_path / "nowhere.csv"))
-    assert not is_remote(source, None)
     assert source_identity(source, None)["content"] is None

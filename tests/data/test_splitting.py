@@ -67,7 +67,8 @@ def test_the_spam_preset_leaks_nothing_and_keeps_the_real_class_ratio(tmp_path: 
     facts, parts = run(frame, tmp_path, SplitConfig(), BalanceConfig(method="undersample"))
     assert len(frame) == 5574
     none = {"exact": 0, "folded": 0}
-    assert facts["overlap"] == {"validation": none, "test": none}
+    assert facts["overlap"] == {"validation": none, "test": none, "test_validation": none}
+    assert facts["majority"] == "ham"
     folded = {name: set(parts[name]["text"].map(fold)) for name in SPLITS}
     assert not folded["validation"] & folded["test"]
     assert facts["classes"]["train"]["ham"] == facts["classes"]["train"]["spam"]
