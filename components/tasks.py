@@ -98,10 +98,15 @@ def split(
     retry_condition_fn=may_pass,
 )
 def fetch_weights(out: Path, model: ModelConfig) -> Facts:
-    """Bring the starting weights into the store, from the hub, the mirror, a folder or an earlier run's model."""
+    """Bring the starting weights into the store, from the hub, the mirror, a folder or an earlier run's model.
+
+    The vocabulary is loaded too, so that it is in tiktoken's cache, or missed, before anything is trained.
+    """
     from components.model.starting_weights import FOLDER, bring_weights
+    from components.model.tokenizer import load_tokenizer
     from components.tracking.registry import download_model_folder
 
+    load_tokenizer(model.vocabulary, mirror())
     if model.weights.startswith(TRACKED):
         download_model_folder(model.weights, home(), out / FOLDER)
         return {"weights": model.weights}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tiktoken
 
-from components.errors import WeightsError
+from components.errors import WeightsError, WeightsUnreachable
 from components.records import sha256_of
 
 END_OF_TEXT = "<|endoftext|>"
@@ -121,7 +121,7 @@ def _gpt2_from_tiktoken() -> tiktoken.Encoding:
     try:
         return tiktoken.get_encoding("gpt2")
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
-        raise WeightsError(
+        raise WeightsUnreachable(
             f"GPT-2's vocabulary could not be fetched ({type(error).__name__}); set TIKTOKEN_CACHE_DIR to a folder "
             f"that holds it, or put {GPT2_MERGES} in the folder GRADUS_MIRROR"
         ) from error

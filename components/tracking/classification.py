@@ -10,7 +10,7 @@ from components.records import Facts, Manifest
 from components.tracking.datasets import log_inputs
 from components.tracking.packaging import CANDIDATE, link_model, log_classifier
 from components.tracking.plots import confusion_figure, curves_figure
-from components.tracking.registry import find_version, set_alias, version_source
+from components.tracking.registry import find_logged_model, find_version, set_alias, version_source
 from components.tracking.runs import Run
 
 SPLITS = ("train", "validation", "test")
@@ -123,8 +123,12 @@ def publish_classifier(run: Run, manifests: dict[str, Manifest], model_name: str
         TrackingError: if the store cannot be written.
     """
     trained = manifests["fine_tune"]
-    known = find_version(run.client, model_name, {DIGEST_TAG: trained.digest}) if model_name else None
-    if known and model_name:
+    if model_name is None:
+        earlier = find_logged_model(run.client, run.experiment_id, {DIGEST_TAG: trained.digest})
+        if earlier:
+            link_model(run, earlier.model_uri)
+            return {"model_uri": earlier.model_uri, "cached_from": earlier.source_run_id}
+    elif known := find_version(run.client, model_name, {DIGEST_TAG: trained.digest}):
         link_model(run, version_source(known))
         set_alias(run.client, model_name, CANDIDATE, str(known.version))
         return {"model_uri": f"models:/{model_name}/{known.version}", "cached_from": known.run_id}

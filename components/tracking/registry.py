@@ -130,6 +130,24 @@ def find_version(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> 
     return None
 
 
+def find_logged_model(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "LoggedModel | None":
+    """Return a model logged in an experiment that has all these tags and whose files are there, or None."""
+    wanted = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    for model in client.search_logged_models([experiment_id], filter_string=wanted):
+        if not unreachable(model):
+            return model
+    return None
+
+
+def unreachable(model: "LoggedModel") -> bool:
+    """Tell whether the files of a logged model are gone."""
+    try:
+        _existing(str(model.artifact_location), model.model_id)
+    except TrackingError:
+        return True
+    return False
+
+
 def version_source(version: "ModelVersion") -> str:
     """Return the address of the model that a version was made from: `models:/m-...` for one that Gradus logged."""
     model_id = version.tags.get(MODEL_ID_TAG) or version.model_id

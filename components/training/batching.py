@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from components.model import classifier
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -33,13 +35,8 @@ class Batch:
 
 def pad(examples: Examples, rows: list[int], pad_id: int, length: int | None) -> Batch:
     """Return `rows` of `examples`, right-padded with `pad_id` to `length`, or to the longest of them."""
-    chosen = [examples.tokens[row] for row in rows]
-    # A blank text has no token; one pad token gives the head something to read.
-    lengths = [max(len(tokens), 1) for tokens in chosen]
-    tokens = torch.full((len(rows), length or max(lengths)), pad_id)
-    for row, ids in enumerate(chosen):
-        tokens[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-    return Batch(tokens, torch.tensor(lengths), torch.tensor([examples.labels[row] for row in rows]))
+    tokens, lengths = classifier.pad([examples.tokens[row] for row in rows], pad_id, length)
+    return Batch(tokens, lengths, torch.tensor([examples.labels[row] for row in rows]))
 
 
 def in_order(examples: Examples, batch_size: int) -> list[list[int]]:

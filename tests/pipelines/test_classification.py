@@ -1,11 +1,13 @@
 """The classification flow on the sample data, with a real Prefect server and a real MLflow store."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from components.data.sources import SAMPLES
 from components.errors import DataRejected, TrainingError
 from components.home import home
 from pipelines.classification import RunSummary, classification
@@ -106,6 +108,33 @@ def test_an_unchanged_run_skips_every_step_and_says_so() -> None:
     assert len(client().search_model_versions("name='spam-demo'")) == 1
     # The curves are there although nothing was trained.
     assert len(client().get_metric_history(second.run_id, "curve/batch_loss")) == 4
+
+
+def test_an_unchanged_model_without_a_name_is_not_logged_twice() -> None:
+    first = run("tracking.model_name=null")
+    second = run("tracking.model_name=null")
+    assert first.model_uri is not None
+    assert first.model_uri.startswith("models:/m-")
+    assert second.model_uri == first.model_uri
+    assert client().get_run(second.run_id).data.tags["cached_from"] == first.run_id
+
+
+def test_results_that_prefect_forgot_are_still_cached() -> None:
+    first = run()
+    shutil.rmtree(home() / "results")
+    second = run()
+    assert second.cached_steps == STEPS
+    assert len(client().get_metric_history(second.run_id, "curve/batch_loss")) == 4
+    assert second.model_uri == first.model_uri
+
+
+def test_another_vocabulary_at_the_same_path_trains_again(tmp_path: Path) -> None:
+    path = tmp_path / "words.tiktoken"
+    shutil.copyfile(SAMPLES / "vocabulary.tiktoken", path)
+    run(f"model.vocabulary={path}")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:-1]) + "\n")
+    assert run(f"model.vocabulary={path}").cached_steps == STEPS[:4]
 
 
 def test_another_recipe_skips_what_comes_before_training() -> None:
