@@ -14,6 +14,8 @@ ROOTS = ("components", "pipelines")
 def source_version(module: str) -> str:
     """Return a hash of `module` and of every module of this repository that it imports, however deep.
 
+    An HTML template that stands beside a module under its name counts as part of it.
+
     Imports are read from the syntax tree, those inside functions too, so nothing is run. An edited helper
     gives a new version to the steps that use it, and to no other.
     """
@@ -21,6 +23,9 @@ def source_version(module: str) -> str:
     for name, path in sorted(closure(module).items()):
         digest.update(name.encode())
         digest.update(path.read_bytes())
+        template = path.with_suffix(".html")
+        if template.is_file():
+            digest.update(template.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -35,6 +35,12 @@ def test_an_edited_helper_changes_what_uses_it_and_nothing_else(tmp_path: Path) 
     assert changed == {"components.data.splitting"}
 
 
+def test_a_template_counts_as_part_of_its_module(tmp_path: Path) -> None:
+    after = versions_after(tmp_path, "components/data/validation_report.html")
+    changed = {module for module, version in after.items() if version != source_version(module)}
+    assert changed == {"components.data.validation"}
+
+
 def test_a_helper_of_all_changes_all(tmp_path: Path) -> None:
     after = versions_after(tmp_path, "components/errors.py")
     assert all(version != source_version(module) for module, version in after.items())

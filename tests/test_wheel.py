@@ -79,7 +79,7 @@ def test_it_holds_the_two_packages_with_their_data_and_nothing_else(wheel: Path)
         "pipelines/py.typed",
         "pipelines/presets/spam-demo.yaml",
         "components/py.typed",
-        "components/data/report.html",
+        "components/data/validation_report.html",
         "components/data/samples/spam.tsv",
         "components/data/samples/vocabulary.tiktoken",
     }

@@ -202,7 +202,7 @@ def render(report: Report) -> str:
     """Return the report as one HTML page without script or outside reference; every value is escaped."""
     from jinja2 import Environment, StrictUndefined
 
-    source = files("components.data").joinpath("report.html").read_text(encoding="utf-8")
+    source = files("components.data").joinpath("validation_report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["quoted"] = quoted
     environment.filters["counted"] = counted

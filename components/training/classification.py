@@ -1,6 +1,6 @@
 """Fine-tuning a GPT as a text classifier: from two splits to a saved model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import tiktoken
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from components.errors import ConfigError
 from components.model.classifier import Classifier, set_trainable
@@ -17,10 +17,10 @@ from components.model.saved import save_classifier
 from components.model.tokenizer import VOCABULARY_FILE, encode, end_of_text, load_tokenizer, read_tokenizer
 from components.model.weights import make_transformer
 from components.records import Facts, Logger
-from components.training.batching import Examples, steps_per_epoch
+from components.training.batching import Examples
 from components.training.config import TrainConfig
 from components.training.devices import pick_device, pick_precision
-from components.training.loop import History, Trainer
+from components.training.loop import History, Trainer, total_steps
 from components.training.progress import training_bar
 
 
@@ -56,17 +56,15 @@ def fine_tune(
         set_trainable(classifier, config.trainable)
         classifier.to(device)
         limit = _longest_allowed(config, classifier)
-        splits = [tokenise(path, labels, encoding, limit) for path in (train, validation)]
-        longest = max(len(tokens) for tokens in splits[0].tokens)
+        examples = [tokenise(path, labels, encoding, limit) for path in (train, validation)]
+        longest = max(len(tokens) for tokens in examples[0].tokens)
         length = _padded_length(config, limit, longest)
-        cut = [_cut(examples, length) for examples in splits]
         best = out / "best.safetensors"
-        steps = config.epochs * steps_per_epoch(len(cut[0]), config.batch_size)
-        with training_bar(min(steps, config.max_steps or steps), config.epochs) as progress:
+        with training_bar(total_steps(config, len(examples[0])), config.epochs) as progress:
             history = Trainer(
                 model=classifier,
-                train=cut[0],
-                validation=cut[1],
+                train=_cut(examples[0], length),
+                validation=_cut(examples[1], length),
                 config=config,
                 device=device,
                 precision=precision,
@@ -88,8 +86,8 @@ def fine_tune(
         "longest_train_tokens": longest,
         "padded_length": length,
         "batch_size": config.batch_size,
-        "parameters": sum(tensor.numel() for tensor in classifier.parameters()),
-        "trained_parameters": sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad),
+        "parameters": _count(classifier.parameters()),
+        "trained_parameters": _count(tensor for tensor in classifier.parameters() if tensor.requires_grad),
         "device": device.type,
         "precision": precision,
     }
@@ -101,6 +99,10 @@ def tokenise(path: Path, labels: list[str], encoding: tiktoken.Encoding, limit: 
     ids = {label: position for position, label in enumerate(labels)}
     tokens = [tokens[:limit] for tokens in encode(encoding, frame["text"].tolist())]
     return Examples(tokens, [ids[label] for label in frame["label"]])
+
+
+def _count(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors)
 
 
 def save_trained(model: nn.Module, path: Path) -> None:

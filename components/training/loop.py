@@ -52,6 +52,12 @@ class History:
     best: Evaluation | None = None
 
 
+def total_steps(config: TrainConfig, rows: int) -> int:
+    """Return the number of optimiser steps that `rows` training rows make."""
+    steps = config.epochs * steps_per_epoch(rows, config.batch_size)
+    return min(steps, config.max_steps or steps)
+
+
 @dataclass
 class Trainer:
     """A model, what it learns from, and how.
@@ -71,12 +77,6 @@ class Trainer:
     progress: Progress
     save_best: Callable[[], None]
 
-    @property
-    def total_steps(self) -> int:
-        """Return the number of optimiser steps of the whole run."""
-        steps = self.config.epochs * steps_per_epoch(len(self.train), self.config.batch_size)
-        return min(steps, self.config.max_steps or steps)
-
     def fit(self) -> History:
         """Train; return the history. The model is left with its last weights.
 
@@ -91,7 +91,7 @@ class Trainer:
             weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=self.device.type != "mps"
         )
         order = torch.Generator().manual_seed(config.seed)
-        total, seen = self.total_steps, 0
+        total, seen = total_steps(config, len(self.train)), 0
         self._evaluate(history, step=0, seen=0)
         for epoch in count(1):
             for rows in shuffled(self.train, config.batch_size, order):
