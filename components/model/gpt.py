@@ -17,6 +17,20 @@ from components.model.config import GPTSize
 INITIAL_STD = 0.02
 
 
+class Linear(nn.Linear):
+    """A linear layer that is not initialised: its weights are drawn or loaded right after, and drawing takes time."""
+
+    def reset_parameters(self) -> None:
+        """Leave the memory as it is."""
+
+
+class Embedding(nn.Embedding):
+    """An embedding that is not initialised, for the same reason."""
+
+    def reset_parameters(self) -> None:
+        """Leave the memory as it is."""
+
+
 class Attention(nn.Module):
     """Causal self-attention over H heads, each of width D / H (Vaswani et al. 2017)."""
 
@@ -24,8 +38,8 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = size.heads
         self.dropout = dropout
-        self.c_attn = nn.Linear(size.width, 3 * size.width)
-        self.c_proj = nn.Linear(size.width, size.width)
+        self.c_attn = Linear(size.width, 3 * size.width)
+        self.c_proj = Linear(size.width, size.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Let each position look at itself and those before it: (B, T, D) to (B, T, D)."""
@@ -41,8 +55,8 @@ class MLP(nn.Module):
 
     def __init__(self, size: GPTSize) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(size.width, 4 * size.width)
-        self.c_proj = nn.Linear(4 * size.width, size.width)
+        self.c_fc = Linear(size.width, 4 * size.width)
+        self.c_proj = Linear(4 * size.width, size.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each position by itself: (B, T, D) to (B, T, D)."""
@@ -71,15 +85,15 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """GPT-2 without a head: from tokens to a vector for each position.
 
-    Made with PyTorch's default weights; `initialise` draws GPT-2's, `components.model.weights` loads trained ones.
+    Made with weights that hold nothing yet: `initialise` draws GPT-2's, `components.model.weights` loads trained ones.
     """
 
     def __init__(self, size: GPTSize, vocabulary: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.size = size
         self.vocabulary = vocabulary
-        self.wte = nn.Embedding(vocabulary, size.width)
-        self.wpe = nn.Embedding(size.context, size.width)
+        self.wte = Embedding(vocabulary, size.width)
+        self.wpe = Embedding(size.context, size.width)
         self.drop = nn.Dropout(dropout)
         self.h = nn.ModuleList([Block(size, dropout) for _ in range(size.layers)])
         self.ln_f = nn.LayerNorm(size.width)
@@ -119,7 +133,7 @@ class GPT(nn.Module):
     def __init__(self, size: GPTSize, vocabulary: int, dropout: float = 0.0, tie_embeddings: bool = True) -> None:
         super().__init__()
         self.transformer = Transformer(size, vocabulary, dropout)
-        self.lm_head = None if tie_embeddings else nn.Linear(size.width, vocabulary, bias=False)
+        self.lm_head = None if tie_embeddings else Linear(size.width, vocabulary, bias=False)
 
     def hidden(self, tokens: Tensor) -> Tensor:
         """Return the hidden states that the head reads: (B, T) to (B, T, D)."""

@@ -84,11 +84,9 @@ def load_classifier(folder: Path, device: str = "cpu") -> "LoadedClassifier":
     """
     card = _read_card(folder / MODEL_FILE)
     encoding = read_tokenizer(folder)
-    with torch.device("meta"):
-        model = Classifier(Transformer(card.size, encoding.n_vocab), len(card.labels), card.pooling)
-    model.to_empty(device=device)
+    model = Classifier(Transformer(card.size, encoding.n_vocab), len(card.labels), card.pooling)
     load_weights(model, folder)
-    return LoadedClassifier(model.eval(), encoding, card)
+    return LoadedClassifier(model.eval().to(device), encoding, card)
 
 
 @dataclass(frozen=True)

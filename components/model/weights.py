@@ -68,9 +68,7 @@ def make_transformer(config: ModelConfig, vocabulary: int, weights: Path | None,
     Raises:
         WeightsError: as `load_weights`.
     """
-    with torch.device("meta"):  # neither memory nor time for weights that are replaced at once
-        transformer = Transformer(config.shape, vocabulary, config.dropout)
-    return _filled(transformer, weights, seed)
+    return _filled(Transformer(config.shape, vocabulary, config.dropout), weights, seed)
 
 
 def make_gpt(config: ModelConfig, vocabulary: int, weights: Path | None, seed: int) -> GPT:
@@ -79,9 +77,7 @@ def make_gpt(config: ModelConfig, vocabulary: int, weights: Path | None, seed: i
     Raises:
         WeightsError: as `load_weights`.
     """
-    with torch.device("meta"):
-        gpt = GPT(config.shape, vocabulary, config.dropout, config.tie_embeddings)
-    return _filled(gpt, weights, seed)
+    return _filled(GPT(config.shape, vocabulary, config.dropout, config.tie_embeddings), weights, seed)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
@@ -123,7 +119,6 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def _filled(model: Network, weights: Path | None, seed: int) -> Network:
-    model.to_empty(device="cpu")
     if weights is None:
         model.initialise(seed)
     else:
