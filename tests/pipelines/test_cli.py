@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from components.home import home
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 ROOT = Path(__file__).parents[2]
 TINY = [
     "--set=model.size={layers: 1, heads: 1, width: 16, context: 128}",
@@ -82,6 +83,8 @@ def test_an_interrupted_run_is_killed_and_exits_with_130(
     environment: dict[str, str], sent: signal.Signals, name: str
 ) -> None:
     command = [*GRADUS, "run", "spam-demo", *TINY, "--set=train.epochs=1000", "--json"]
+    # A shell starts what runs in its background with SIGINT ignored, and the tests may run there.
+    command = [sys.executable, "-c", HEED + command[2], *command[3:]]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -91,7 +94,10 @@ def test_an_interrupted_run_is_killed_and_exits_with_130(
         while not list((home() / "store").glob("fine_tune/.*/best.safetensors")) and time.monotonic() < deadline:
             time.sleep(0.2)
         process.send_signal(sent)
-        stdout, stderr = process.communicate(timeout=60)
+        try:
+            stdout, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, stderr
     assert json.loads(stdout)["status"] == "KILLED"
     assert stderr.splitlines()[-1].startswith("gradus: interrupted")
