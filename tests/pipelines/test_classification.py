@@ -128,6 +128,7 @@ def test_results_that_prefect_forgot_are_still_cached() -> None:
     assert second.model_uri == first.model_uri
 
 
+@pytest.mark.slow
 def test_another_vocabulary_at_the_same_path_trains_again(tmp_path: Path) -> None:
     path = tmp_path / "words.tiktoken"
     shutil.copyfile(SAMPLES / "vocabulary.tiktoken", path)
@@ -154,6 +155,7 @@ def test_a_flipped_byte_runs_that_step_again() -> None:
     assert run().cached_steps == [step for step in STEPS if step != "split"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights() -> None:
     weights = []
     for name in ("one", "two"):
@@ -195,6 +197,7 @@ def test_the_book_preset_on_the_real_data() -> None:
     assert len(client().get_metric_history(summary.run_id, "curve/batch_loss")) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("real_data")
 def test_the_spam_preset_on_the_real_data() -> None:
     data = figures(classification(load_config("spam", REAL)), "data/")
@@ -220,6 +223,7 @@ def test_a_diverging_training_leaves_a_failed_run() -> None:
     only_run("FAILED")
 
 
+@pytest.mark.slow
 def test_an_earlier_model_can_be_trained_further(tmp_path: Path) -> None:
     run()
     summary = run("model.weights=models:/spam-demo@candidate")

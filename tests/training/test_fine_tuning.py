@@ -152,6 +152,7 @@ def test_precision() -> None:
     assert pick_precision("auto", cpu) in {"bf16", "fp32"}
 
 
+@pytest.mark.slow
 def test_bf16_learns_as_well(tmp_path: Path) -> None:
     tune(tmp_path, epochs=6, precision="bf16")
     assert pd.read_parquet(tmp_path / "out/history.parquet")["validation_accuracy"].iloc[-1] == 1.0
