@@ -26,6 +26,8 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ranks = {bytes([index]): index for index in range(256)}
     special = {"<|endoftext|>": 256}
     encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
-    model = Classifier(Transformer(GPTSize(layers=1, heads=2, width=16, context=32), 257), 2)
+    transformer = Transformer(GPTSize(layers=1, heads=2, width=16, context=32), 257)
+    transformer.initialise(seed=0)
+    model = Classifier(transformer, 2)
     save_classifier(folder, model, encoding, ["ham", "spam"], max_length=32)
     return folder
