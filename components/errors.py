@@ -19,9 +19,13 @@ from pathlib import Path
 
 
 class GradusError(Exception):
-    """Base of all errors that are reported to the user as one line, without a traceback."""
+    """Base of all errors that are reported to the user as one line, without a traceback.
+
+    `evidence` is the folder of what the step that failed has left to look at, if anything.
+    """
 
     exit_code = 1
+    evidence: Path | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # Prefect stores and restores exceptions; keep attributes set after construction.
@@ -35,13 +39,9 @@ class ConfigError(GradusError):
 
 
 class DataRejected(GradusError):
-    """The data did not meet an expectation of severity `error`.
-
-    `evidence` is the folder that holds the report and the failing rows, once it is in its place.
-    """
+    """The data did not meet an expectation of severity `error`; the evidence is the report and the failing rows."""
 
     exit_code = 3
-    evidence: Path | None = None
 
 
 class DownloadError(GradusError):

@@ -27,8 +27,8 @@ class Store:
         A result whose files are gone or changed is written again.
 
         Raises:
-            GradusError: if the store cannot be written, or whatever `write` raises. The evidence of
-                rejected data is kept beside, at `<key>.rejected`.
+            GradusError: if the store cannot be written, or whatever `write` raises. If that names `out` as its
+                `evidence`, what was written is kept beside, at `<key>.failed` or `<key>.interrupted`.
         """
         folder = self.root / step / key
         with self._locked(folder):
@@ -61,9 +61,11 @@ class Store:
             (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
             replace_folder(draft, folder)
             return manifest
-        except DataRejected as error:
-            error.evidence = folder.with_name(f"{key}.rejected")
-            replace_folder(draft, error.evidence)
+        except BaseException as error:
+            if getattr(error, "evidence", None) == draft:
+                kept = folder.with_name(f"{key}.{_outcome(error)}")
+                replace_folder(draft, kept)
+                error.evidence = kept  # type: ignore[attr-defined]
             raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -82,6 +84,12 @@ class Store:
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, DataRejected):
+        return "rejected"
+    return "failed" if isinstance(error, Exception) else "interrupted"
 
 
 def describe(folder: Path) -> dict[str, File]:

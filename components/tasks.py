@@ -22,7 +22,7 @@ from components.data.sources import SourceConfig
 from components.data.splitting import SPLITS, SplitConfig
 from components.errors import TransientError
 from components.home import home, mirror
-from components.model.config import ModelConfig
+from components.model.config import LoraConfig, ModelConfig
 from components.records import Facts, Manifest, NoLogger
 from components.steps import identify, step
 from components.training.config import TrainConfig
@@ -119,7 +119,10 @@ def _training_identity(arguments: Mapping[str, Any]) -> Any:
     model: ModelConfig = arguments["model"]
     # A classifier has no language-model head to tie; where the weights come from is in the manifest of `weights`.
     shape = model.model_dump(mode="json", exclude={"tie_embeddings", "weights"})
-    return identify({**arguments, "model": shape | {"vocabulary": vocabulary_identity(model.vocabulary)}})
+    # Without adapters their settings change nothing.
+    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
+    vocabulary = vocabulary_identity(model.vocabulary)
+    return identify({**arguments, "model": shape | {"vocabulary": vocabulary}, "lora": lora})
 
 
 @step(
@@ -129,9 +132,18 @@ def _training_identity(arguments: Mapping[str, Any]) -> Any:
     unkeyed=("run_id",),
 )
 def fine_tune(
-    out: Path, splits: Manifest, weights: Manifest, model: ModelConfig, train: TrainConfig, run_id: str | None = None
+    out: Path,
+    splits: Manifest,
+    weights: Manifest,
+    model: ModelConfig,
+    train: TrainConfig,
+    lora: LoraConfig = LoraConfig(),
+    run_id: str | None = None,
 ) -> Facts:
-    """Fine-tune a classifier: `model/`, `history.parquet`, `steps.parquet`; curves go to the MLflow run `run_id`."""
+    """Fine-tune a classifier: `model/`, `history.parquet`, `steps.parquet`; curves go to the MLflow run `run_id`.
+
+    What an interruption leaves is kept beside, and so are the rows that made a loss infinite.
+    """
     from contextlib import nullcontext
 
     from components.model.starting_weights import FOLDER
@@ -149,6 +161,8 @@ def fine_tune(
             mirror(),
             logger,
             out,
+            lora,
+            splits.facts.get("class_weights"),
         )
 
 
@@ -170,6 +184,16 @@ def report_validation(run_id: str, folder: Path) -> None:
     with attached(run_id, home()) as run:
         rows, summary = log_validation(run, folder)
     create_table_artifact(key="validation", table=rows, description=summary)
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def report_failed_training(run_id: str, folder: Path) -> None:
+    """Log the rows of the step at which training failed to MLflow, as `failed/batch.parquet`."""
+    from components.tracking.runs import attached
+
+    with attached(run_id, home()) as run:
+        for file in folder.glob("batch.parquet"):
+            run.log_file(file, "failed")
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

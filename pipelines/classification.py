@@ -3,7 +3,7 @@
 from prefect import flow
 from pydantic import BaseModel, JsonValue
 
-from components.errors import DataRejected
+from components.errors import DataRejected, TrainingError
 from components.home import home
 from components.records import Manifest
 from components.steps import run_logger
@@ -14,6 +14,7 @@ from components.tasks import (
     fine_tune,
     log_results,
     register,
+    report_failed_training,
     report_validation,
     split,
     validate,
@@ -41,7 +42,7 @@ def classification(config: ClassificationConfig) -> RunSummary:
         steps["validate"] = _validate(run, steps["download"], config)
         steps["split"] = split(steps["validate"], config.split, config.balance)
         steps["fetch_weights"] = fetch_weights(config.model)
-        steps["fine_tune"] = fine_tune(steps["split"], steps["fetch_weights"], config.model, config.train, run.run_id)
+        steps["fine_tune"] = _fine_tune(run, steps["split"], steps["fetch_weights"], config)
         steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"])
         run_logger().info(steps["evaluate"].facts["verdict"])
         log_results(run.run_id, steps)
@@ -66,6 +67,16 @@ def _validate(run: Run, source: Manifest, config: ClassificationConfig) -> Manif
         raise
     report_validation(run.run_id, table.folder)
     return table
+
+
+def _fine_tune(run: Run, splits: Manifest, weights: Manifest, config: ClassificationConfig) -> Manifest:
+    """Fine-tune, and leave the rows of the step that failed where people look."""
+    try:
+        return fine_tune(splits, weights, config.model, config.train, config.lora, run.run_id)
+    except TrainingError as error:
+        if error.evidence:
+            report_failed_training(run.run_id, error.evidence)
+        raise
 
 
 def _say_what_was_cached(run: Run, steps: dict[str, Manifest], cached_from: JsonValue) -> None:

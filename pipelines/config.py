@@ -16,7 +16,7 @@ from components.data.rules import ValidationConfig
 from components.data.sources import SourceConfig
 from components.data.splitting import SplitConfig
 from components.errors import ConfigError
-from components.model.config import ModelConfig
+from components.model.config import LoraConfig, ModelConfig
 from components.tracking.config import TrackingConfig
 from components.training.config import TrainConfig
 
@@ -47,6 +47,9 @@ class ClassificationConfig(Config):
 
     model: ModelConfig = ModelConfig()
     """The network and where its weights come from."""
+
+    lora: LoraConfig = LoraConfig()
+    """The adapters, where `train.trainable` is `lora`."""
 
     train: TrainConfig = TrainConfig()
     """The recipe of fine-tuning."""

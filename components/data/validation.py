@@ -65,7 +65,9 @@ def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
     write_report(report, {"rules": rules.model_dump(), "evaluations": engine.log}, out)
     write_rejected(report.failing_rows, out / "rejected.parquet")
     if report.errors:
-        raise DataRejected(report.message())
+        rejected = DataRejected(report.message())
+        rejected.evidence = out
+        raise rejected
     pq.write_table(source.filter(frame.index.isin(left.index)), out / "table.parquet")
     return report.facts()
 

@@ -1,4 +1,4 @@
-"""A GPT that classifies: the network without its language-model head, and a linear layer on one position.
+"""A GPT that classifies: the network without its language-model head, and a linear layer on what it says of a text.
 
 Shapes: B batch, T tokens, D width, C classes, N texts.
 """
@@ -8,17 +8,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from components.model.config import Pooling, Trainable
+from components.model.config import PADDING_IS_READ, Pooling, Trainable
 from components.model.gpt import INITIAL_STD, Transformer, draw
+from components.model.lora import is_adapter
 
 
 class Classifier(nn.Module):
-    """A `Transformer` and a linear head from the hidden state at one position to C classes."""
+    """A `Transformer` and a linear head from one pooled hidden state to C classes."""
 
-    def __init__(self, transformer: Transformer, classes: int, pooling: Pooling = "last_token", seed: int = 0) -> None:
+    def __init__(
+        self,
+        transformer: Transformer,
+        classes: int,
+        pooling: Pooling = "last_token",
+        seed: int = 0,
+        causal: bool = True,
+    ) -> None:
         super().__init__()
         self.transformer = transformer
         self.pooling = pooling
+        self.causal = causal
         self.head = nn.Linear(transformer.size.width, classes)
         draw(self.head.weight, INITIAL_STD, seed, "head.weight")
         nn.init.zeros_(self.head.bias)
@@ -26,22 +35,38 @@ class Classifier(nn.Module):
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Return logits (B, C) for tokens (B, T), of which the first `lengths` (B,) in each row are real.
 
-        Attention is causal, so what pads a row after its last real token cannot change that token's state.
+        What pads a row does not change what is pooled from its real tokens: causal attention cannot see it, and
+        attention that is not causal is kept from it. The poolings in `PADDING_IS_READ` take it for a part of the text.
 
         Raises:
             ConfigError: if T exceeds the context.
         """
-        hidden = self.transformer(tokens)
-        rows = torch.arange(len(tokens), device=tokens.device)
-        pooled = hidden[:, -1] if self.pooling == "last_position" else hidden[rows, lengths - 1]
-        logits: Tensor = self.head(pooled)
+        real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]  # (B, T)
+        visible = None if self.causal or self.pooling in PADDING_IS_READ else real
+        hidden = self.transformer(tokens, self.causal, visible)
+        logits: Tensor = self.head(self._pool(hidden, lengths, real))
         return logits
+
+    def _pool(self, hidden: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
+        """Return one state a text: (B, T, D) to (B, D)."""
+        match self.pooling:
+            case "last_token":
+                return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+            case "first_token":
+                return hidden[:, 0]
+            case "mean":
+                return (hidden * real[:, :, None]).sum(dim=1) / lengths[:, None]
+            case "last_position":
+                return hidden[:, -1]
+            case "mean_positions":
+                return hidden.mean(dim=1)
 
 
 def set_trainable(model: Classifier, trainable: Trainable) -> None:
     """Let the named part of a classifier train, and freeze the rest.
 
-    `last_block` and `last_two_blocks` include the final norm and the head.
+    `last_block` and `last_two_blocks` include the final norm and the head; `lora` is the adapters that
+    `components.model.lora.add_adapters` has put in, and the head.
     """
     transformer = model.transformer
     parts: dict[Trainable, list[nn.Module]] = {
@@ -49,10 +74,14 @@ def set_trainable(model: Classifier, trainable: Trainable) -> None:
         "last_block": [*transformer.h[-1:], transformer.ln_f, model.head],
         "last_two_blocks": [*transformer.h[-2:], transformer.ln_f, model.head],
         "all": [model],
+        "lora": [model.head],
     }
     model.requires_grad_(False)
     for part in parts[trainable]:
         part.requires_grad_(True)
+    if trainable == "lora":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad or is_adapter(name))
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Tensor, Tensor]:
@@ -79,7 +108,8 @@ def classify(
     """Return the logits (N, C) of tokenised texts, in their order: fp32, on the CPU. Softmax gives probabilities.
 
     Rows are padded to `length`, or, without it, to the longest of their batch, where rows of like length go together.
-    With `last_position` and no `length` each text goes alone, so that no result depends on its neighbours.
+    Where padding is read (`PADDING_IS_READ`) and there is no `length` each text goes alone, so that no result depends
+    on its neighbours.
 
     Raises:
         ConfigError: if a row exceeds the context.
@@ -87,7 +117,7 @@ def classify(
     """
     device = model.head.weight.device
     order = range(len(rows)) if length else sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    size = 1 if model.pooling == "last_position" and length is None else batch_size
+    size = 1 if model.pooling in PADDING_IS_READ and length is None else batch_size
     logits = torch.empty(len(rows), model.head.out_features)
     was_training = model.training
     model.eval()

@@ -8,11 +8,19 @@ from components.config import Config
 
 SizeName = Literal["124M", "355M", "774M", "1558M"]
 
-Pooling = Literal["last_token", "last_position"]
-"""Which position feeds the classifier: the last real token of a text, or the padded end of its row."""
+Pooling = Literal["last_token", "first_token", "mean", "last_position", "mean_positions"]
+"""What feeds the classifier: the last or the first real token of a text, or the mean of its real tokens; or the padded
+end of its row, or the mean of the whole row."""
 
-Trainable = Literal["last_layer", "last_block", "last_two_blocks", "all"]
-"""Which parameters train: the head; the last block or two and the final norm as well; or everything."""
+PADDING_IS_READ: frozenset[Pooling] = frozenset({"last_position", "mean_positions"})
+"""The poolings that read a row with its padding, so that another length of padding is another input."""
+
+Trainable = Literal["last_layer", "last_block", "last_two_blocks", "all", "lora"]
+"""Which parameters train: the head; the last block or two and the final norm as well; everything; or low-rank
+adapters of every block, and the head."""
+
+LoraTarget = Literal["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
+"""A linear layer of every block that may get an adapter."""
 
 
 class GPTSize(Config):
@@ -53,6 +61,19 @@ PUBLISHED: dict[str, str] = {
 
 def _size_kind(value: object) -> str:
     return "name" if isinstance(value, str) else "shape"
+
+
+class LoraConfig(Config):
+    """Section `lora` of a preset: low-rank adapters (Hu et al. 2021), used where `train.trainable` is `lora`."""
+
+    rank: int = Field(default=16, ge=1)
+    """Rank r of an adapter."""
+    alpha: float = Field(default=16.0, gt=0)
+    """An adapter's output is multiplied by alpha / rank. For a recipe that multiplies by alpha, set alpha * rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of an adapter's inputs dropped while training."""
+    targets: list[LoraTarget] = Field(default=["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"], min_length=1)
+    """The layers of every block that get an adapter."""
 
 
 class ModelConfig(Config):

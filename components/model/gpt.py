@@ -32,7 +32,7 @@ class Embedding(nn.Embedding):
 
 
 class Attention(nn.Module):
-    """Causal self-attention over H heads, each of width D / H (Vaswani et al. 2017)."""
+    """Self-attention over H heads, each of width D / H (Vaswani et al. 2017)."""
 
     def __init__(self, size: GPTSize, dropout: float) -> None:
         super().__init__()
@@ -41,11 +41,11 @@ class Attention(nn.Module):
         self.c_attn = Linear(size.width, 3 * size.width)
         self.c_proj = Linear(size.width, size.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Let each position look at itself and those before it: (B, T, D) to (B, T, D)."""
+    def forward(self, x: Tensor, causal: bool = True, visible: Tensor | None = None) -> Tensor:
+        """Mix positions, (B, T, D) to (B, T, D): each sees itself and those before it, or, not causal, `visible`."""
         query, key, value = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H)
         dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        seen = F.scaled_dot_product_attention(query, key, value, visible, dropout, is_causal=causal)
         mixed: Tensor = self.c_proj(seen.transpose(1, 2).flatten(2))
         return mixed
 
@@ -75,9 +75,9 @@ class Block(nn.Module):
         self.mlp = MLP(size)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, causal: bool = True, visible: Tensor | None = None) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        x = x + self.drop(self.attn(self.ln_1(x)))
+        x = x + self.drop(self.attn(self.ln_1(x), causal, visible))
         out: Tensor = x + self.drop(self.mlp(self.ln_2(x)))
         return out
 
@@ -98,8 +98,10 @@ class Transformer(nn.Module):
         self.h = nn.ModuleList([Block(size, dropout) for _ in range(size.layers)])
         self.ln_f = nn.LayerNorm(size.width)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, causal: bool = True, visible: Tensor | None = None) -> Tensor:
         """Return the final, normalised hidden states: (B, T) int64 to (B, T, D).
+
+        Not `causal`, every position sees the whole row, or what `visible` (B, T) says of it.
 
         Raises:
             ConfigError: if T exceeds the context.
@@ -109,9 +111,10 @@ class Transformer(nn.Module):
             context = self.size.context
             raise ConfigError(f"{length} tokens do not fit a context of {context}; set max_length to {context} or less")
         positions = torch.arange(length, device=tokens.device)
+        mask = None if causal or visible is None else visible[:, None, None, :]  # over heads and queries
         x = self.drop(self.wte(tokens) + self.wpe(positions))
         for block in self.h:
-            x = block(x)
+            x = block(x, causal, mask)
         hidden: Tensor = self.ln_f(x)
         return hidden
 

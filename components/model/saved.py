@@ -41,6 +41,8 @@ class ClassifierCard(Config):
     """Names of the classes; the position is the class id."""
     pooling: Pooling
     """Which position feeds the head."""
+    causal: bool = True
+    """Whether a position sees only itself and those before it."""
     padding: int | None = Field(default=None, gt=0)
     """Tokens that every text is padded to, or None: no further than its batch."""
     max_length: int = Field(gt=0)
@@ -69,7 +71,12 @@ def save_classifier(
     if len(labels) != model.head.out_features:
         raise ValueError(f"{len(labels)} labels for a head of {model.head.out_features} classes")
     card = ClassifierCard(
-        size=model.transformer.size, labels=labels, pooling=model.pooling, padding=padding, max_length=max_length
+        size=model.transformer.size,
+        labels=labels,
+        pooling=model.pooling,
+        causal=model.causal,
+        padding=padding,
+        max_length=max_length,
     )
     save_weights(model, folder / WEIGHTS_FILE)
     write_tokenizer(encoding, folder)
@@ -84,7 +91,8 @@ def load_classifier(folder: Path, device: str = "cpu") -> "LoadedClassifier":
     """
     card = _read_card(folder / MODEL_FILE)
     encoding = read_tokenizer(folder)
-    model = Classifier(Transformer(card.size, encoding.n_vocab), len(card.labels), card.pooling)
+    transformer = Transformer(card.size, encoding.n_vocab)
+    model = Classifier(transformer, len(card.labels), card.pooling, causal=card.causal)
     load_weights(model, folder)
     return LoadedClassifier(model.eval().to(device), encoding, card)
 

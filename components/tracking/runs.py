@@ -39,6 +39,7 @@ LOCAL_PAGES = "http://127.0.0.1:5000"
 TRAINING_VIEW = "workflowType=machine_learning"
 """Makes MLflow's page open on metrics and models instead of traces and judges."""
 ERROR_TAG = "gradus.error"
+EVIDENCE_TAG = "gradus.evidence"
 ORPHANED = "its process ended without closing the run"
 NOTE_TAG = "mlflow.note.content"
 
@@ -229,17 +230,18 @@ def _closing(run: Run) -> Iterator[None]:
         # What is no Exception is an interruption: KeyboardInterrupt, SystemExit, Prefect's TerminationSignal.
         failed = isinstance(error, Exception)
         error.run_id = run.run_id  # type: ignore[attr-defined]  # for whoever reports the error
-        _close_quietly(run, "FAILED" if failed else "KILLED", describe_error(error))
+        _close_quietly(run, "FAILED" if failed else "KILLED", describe_error(error), getattr(error, "evidence", None))
         raise
     else:
         run.close("FINISHED")
 
 
-def _close_quietly(run: Run, status: str, reason: str) -> None:
+def _close_quietly(run: Run, status: str, reason: str, evidence: Path | None) -> None:
     """Close a run without hiding the error that ends it behind one of the store."""
+    kept = {EVIDENCE_TAG: str(evidence)} if evidence else {}
     try:
         try:
-            run.set_tags({ERROR_TAG: reason, NOTE_TAG: f"{status.capitalize()}: {reason}"})
+            run.set_tags({ERROR_TAG: reason, NOTE_TAG: f"{status.capitalize()}: {reason}", **kept})
         finally:
             run.close(status)
     except TrackingError as error:

@@ -1,9 +1,12 @@
 """Rows of tokens to padded batches."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from components.model import classifier
@@ -11,13 +14,41 @@ from components.model import classifier
 
 @dataclass(frozen=True)
 class Examples:
-    """Tokenised, labelled rows: `tokens[i]` are the token ids of row i, `labels[i]` its class id."""
+    """N tokenised, labelled rows, end to end in flat arrays: four bytes a token, however many rows there are.
 
-    tokens: list[list[int]]
-    labels: list[int]
+    `ids` are all token ids, `offsets` (N + 1) says where each row starts, `labels` (N) are class ids. Rows count as
+    cut to `limit` tokens.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    limit: int | None = None
+
+    @classmethod
+    def of(cls, rows: Iterable[list[int]], labels: list[int]) -> Self:
+        """Return the examples whose tokens are `rows`."""
+        parts = [np.asarray(row, dtype=np.int32) for row in rows]
+        offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+        return cls(np.concatenate([np.empty(0, np.int32), *parts]), offsets, np.asarray(labels, dtype=np.int64))
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the number of tokens of every row (N)."""
+        lengths: NDArray[np.int64] = np.diff(self.offsets)
+        return lengths if self.limit is None else np.minimum(lengths, self.limit)
+
+    def tokens(self, row: int) -> list[int]:
+        """Return the token ids of a row."""
+        tokens: list[int] = self.ids[self.offsets[row] : self.offsets[row + 1]][: self.limit].tolist()
+        return tokens
+
+    def cut(self, limit: int | None) -> "Examples":
+        """Return the same rows, cut to `limit` tokens."""
+        return self if limit is None else replace(self, limit=min(limit, self.limit or limit))
 
 
 @dataclass(frozen=True)
@@ -35,27 +66,31 @@ class Batch:
 
 def pad(examples: Examples, rows: list[int], pad_id: int, length: int | None) -> Batch:
     """Return `rows` of `examples`, right-padded with `pad_id` to `length`, or to the longest of them."""
-    tokens, lengths = classifier.pad([examples.tokens[row] for row in rows], pad_id, length)
-    return Batch(tokens, lengths, torch.tensor([examples.labels[row] for row in rows]))
+    tokens, lengths = classifier.pad([examples.tokens(row) for row in rows], pad_id, length)
+    return Batch(tokens, lengths, torch.from_numpy(examples.labels[rows]))
 
 
-def in_order(examples: Examples, batch_size: int) -> list[list[int]]:
+def in_order(rows: int, batch_size: int) -> list[list[int]]:
     """Return the row numbers of every batch in file order; the last batch may be smaller."""
-    rows = list(range(len(examples)))
+    return in_batches(list(range(rows)), batch_size)
+
+
+def in_batches(rows: list[int], batch_size: int) -> list[list[int]]:
+    """Cut row numbers into batches; the last may be smaller."""
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
 
 
-def shuffled(examples: Examples, batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """Yield the row numbers of one epoch's batches in random order, all of one size.
+def shuffled(rows: int, step_size: int, generator: torch.Generator) -> Iterator[list[int]]:
+    """Yield the row numbers of one epoch's steps in random order, `step_size` of them each.
 
-    Rows that do not fill a batch are left out of this epoch (the shuffle picks others the next time),
-    unless there are fewer rows than one batch holds.
+    Rows that do not fill a step are left out of this epoch (the shuffle picks others the next time),
+    unless there are fewer rows than one step takes.
     """
-    order = torch.randperm(len(examples), generator=generator).tolist()
-    for start in range(0, steps_per_epoch(len(examples), batch_size) * batch_size, batch_size):
-        yield order[start : start + batch_size]
+    order = torch.randperm(rows, generator=generator).tolist()
+    for start in range(0, steps_per_epoch(rows, step_size) * step_size, step_size):
+        yield order[start : start + step_size]
 
 
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Return how many full batches an epoch has, at least one."""
-    return max(rows // batch_size, 1)
+def steps_per_epoch(rows: int, step_size: int) -> int:
+    """Return how many full steps of `step_size` rows an epoch has, at least one."""
+    return max(rows // step_size, 1)

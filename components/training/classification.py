@@ -1,18 +1,22 @@
 """Fine-tuning a GPT as a text classifier: from two splits to a saved model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import tiktoken
 import torch
 from torch import Tensor, nn
 
 from components.errors import ConfigError
 from components.model.classifier import Classifier, set_trainable
-from components.model.config import ModelConfig
+from components.model.config import LoraConfig, ModelConfig
+from components.model.lora import add_adapters, merge_adapters
 from components.model.saved import save_classifier
 from components.model.tokenizer import VOCABULARY_FILE, encode, end_of_text, load_tokenizer, read_tokenizer
 from components.model.weights import make_transformer
@@ -20,8 +24,12 @@ from components.records import Facts, Logger
 from components.training.batching import Examples
 from components.training.config import TrainConfig
 from components.training.devices import pick_device, pick_precision
-from components.training.loop import History, Trainer, total_steps
+from components.training.loop import History, NotFinite, Trainer, rows_per_step, total_steps
 from components.training.progress import training_bar
+
+BEST = "best.safetensors"
+CHUNK = 8192
+"""Rows of a split that are read and encoded at once."""
 
 
 def fine_tune(
@@ -34,12 +42,17 @@ def fine_tune(
     mirror: Path | None,
     logger: Logger,
     out: Path,
+    lora: LoraConfig | None = None,
+    class_weights: list[float] | None = None,
 ) -> Facts:
     """Fine-tune a classifier and write it to `out/model`, with its history beside.
 
-    Writes `steps.parquet` (loss and gradient norm a step) and `history.parquet` (evaluations), and
-    `best.safetensors` where the last weights are the model but another step had a lower validation loss.
-    Same inputs, seed and machine: same weights, bit by bit.
+    Writes `steps.parquet` (loss, gradient norm and learning rate of a step) and `history.parquet` (evaluations), and
+    `best.safetensors` where the last weights are the model but another step had a lower validation loss. Adapters are
+    merged into the model. Same inputs, seed and machine: same weights, bit by bit.
+
+    An interruption leaves what there is so far in `out`, and a loss that is not finite `batch.parquet`, the rows of the
+    step; the exception's `evidence` says so.
 
     Raises:
         ConfigError: if the options do not fit the data or the machine.
@@ -50,59 +63,108 @@ def fine_tune(
     precision = pick_precision(config.precision, device)
     encoding = load_tokenizer(model.vocabulary, mirror)
     _check_vocabulary(weights, encoding)
-    with _seeded(config.seed):
-        transformer = make_transformer(model, encoding.n_vocab, weights, config.seed)
-        classifier = Classifier(transformer, len(labels), config.pooling, config.seed)
-        set_trainable(classifier, config.trainable)
-        classifier.to(device)
-        limit = _longest_allowed(config, classifier)
-        examples = [tokenise(path, labels, encoding, limit) for path in (train, validation)]
-        longest = max(len(tokens) for tokens in examples[0].tokens)
-        length = _padded_length(config, limit, longest)
-        best = out / "best.safetensors"
-        with training_bar(total_steps(config, len(examples[0])), config.epochs) as progress:
-            history = Trainer(
-                model=classifier,
-                train=_cut(examples[0], length),
-                validation=_cut(examples[1], length),
-                config=config,
-                device=device,
-                precision=precision,
-                pad_id=end_of_text(encoding),
-                length=length,
-                logger=logger,
-                progress=progress,
-                save_best=lambda: save_trained(classifier, best),
-            ).fit()
-    kept = _keep(config, history, classifier, best)
-    (out / "model").mkdir()
-    save_classifier(out / "model", classifier.cpu(), encoding, labels, max_length=length or limit, padding=length)
-    write_history(history, out)
+    data = prepare(train, validation, labels, encoding, config, model.shape.context)
+    with _seeded(config.seed), training_bar(total_steps(config, len(data.train)), config.epochs) as progress:
+        classifier = build_classifier(model, lora or LoraConfig(), config, len(labels), encoding.n_vocab, weights)
+        trainer = Trainer(
+            model=classifier.to(device),
+            train=data.train,
+            validation=data.validation,
+            config=config,
+            device=device,
+            precision=precision,
+            pad_id=end_of_text(encoding),
+            length=data.length,
+            logger=logger,
+            progress=progress,
+            save_best=lambda: save_trained(classifier, out / BEST),
+            class_weights=None if class_weights is None else torch.tensor(class_weights, device=device),
+        )
+        parameters = _count_parameters(classifier)
+        save = partial(_save, trainer, classifier, data, encoding, labels, out)
+        with _kept_if_stopped(trainer, train, save, out):
+            trainer.fit()
     return {
         "labels": list(labels),
-        "steps": len(history.steps),
-        "kept_step": kept,
-        "best_step": history.best.step if history.best else None,
-        "longest_train_tokens": longest,
-        "padded_length": length,
+        **save(),
+        "longest_train_tokens": data.longest,
+        "padded_length": data.length,
+        "truncated_rows": data.truncated,
         "batch_size": config.batch_size,
-        "parameters": _count(classifier.parameters()),
-        "trained_parameters": _count(tensor for tensor in classifier.parameters() if tensor.requires_grad),
+        "rows_per_step": rows_per_step(config),
+        **parameters,
         "device": device.type,
         "precision": precision,
     }
 
 
-def tokenise(path: Path, labels: list[str], encoding: tiktoken.Encoding, limit: int) -> Examples:
-    """Read a split and encode its texts, each cut to `limit` tokens."""
-    frame = pd.read_parquet(path, columns=["text", "label"])
+@dataclass(frozen=True)
+class Prepared:
+    """Both splits as the network gets them."""
+
+    train: Examples
+    validation: Examples
+    limit: int
+    """Tokens that a text is cut to."""
+    length: int | None
+    """Tokens that every row is padded to, or None: no further than its batch."""
+    longest: int
+    """Tokens of the longest training row, none longer than the context."""
+    truncated: dict[str, int]
+    """How many rows of each split lose tokens."""
+
+
+def prepare(
+    train: Path, validation: Path, labels: list[str], encoding: tiktoken.Encoding, config: TrainConfig, context: int
+) -> Prepared:
+    """Tokenise both splits, and settle how long rows are.
+
+    Raises:
+        ConfigError: if a length that is asked for exceeds the context.
+    """
+    limit = _longest_allowed(config, context)
+    splits = {"train": tokenise(train, labels, encoding), "validation": tokenise(validation, labels, encoding)}
+    longest = min(int(splits["train"].lengths.max()), limit)
+    length = _padded_length(config, limit, longest)
+    cut = length or limit
+    return Prepared(
+        train=splits["train"].cut(cut),
+        validation=splits["validation"].cut(cut),
+        limit=cut,
+        length=length,
+        longest=longest,
+        truncated={name: int((split.lengths > cut).sum()) for name, split in splits.items()},
+    )
+
+
+def tokenise(path: Path, labels: list[str], encoding: tiktoken.Encoding) -> Examples:
+    """Read a split, some thousand rows at a time, and encode its texts."""
     ids = {label: position for position, label in enumerate(labels)}
-    tokens = [tokens[:limit] for tokens in encode(encoding, frame["text"].tolist())]
-    return Examples(tokens, [ids[label] for label in frame["label"]])
+    tokens: list[np.ndarray] = [np.empty(0, np.int32)]
+    lengths: list[int] = [0]
+    classes: list[int] = []
+    for batch in pq.ParquetFile(path).iter_batches(CHUNK, columns=["text", "label"]):
+        rows = encode(encoding, batch["text"].to_pylist())
+        tokens.append(np.fromiter((token for row in rows for token in row), np.int32, sum(map(len, rows))))
+        lengths += map(len, rows)
+        classes += [ids[label] for label in batch["label"].to_pylist()]
+    return Examples(np.concatenate(tokens), np.cumsum(lengths, dtype=np.int64), np.asarray(classes, dtype=np.int64))
 
 
-def _count(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() for tensor in tensors)
+def build_classifier(
+    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocabulary: int, weights: Path | None
+) -> Classifier:
+    """Return the classifier that training starts from, on the CPU, with the part that trains unfrozen.
+
+    Raises:
+        WeightsError: if `weights` do not fit the model.
+    """
+    transformer = make_transformer(model, vocabulary, weights, config.seed)
+    classifier = Classifier(transformer, classes, config.pooling, config.seed, config.causal)
+    if config.trainable == "lora":
+        add_adapters(transformer, lora, config.seed)
+    set_trainable(classifier, config.trainable)
+    return classifier
 
 
 def save_trained(model: nn.Module, path: Path) -> None:
@@ -121,6 +183,24 @@ def write_history(history: History, out: Path) -> None:
     pd.DataFrame([asdict(row) for row in history.evaluations]).to_parquet(out / "history.parquet", index=False)
 
 
+def _save(
+    trainer: Trainer, classifier: Classifier, data: Prepared, encoding: tiktoken.Encoding, labels: list[str], out: Path
+) -> Facts:
+    """Write the model that is kept, and the history; return what was kept of which steps."""
+    history, config = trainer.history, trainer.config
+    kept = _keep(config, history, classifier, out / BEST)
+    merge_adapters(classifier.transformer)
+    (out / "model").mkdir()
+    save_classifier(out / "model", classifier.cpu(), encoding, labels, max_length=data.limit, padding=data.length)
+    write_history(history, out)
+    return {
+        "steps": len(history.steps),
+        "kept_step": kept,
+        "best_step": history.best.step if history.best else None,
+        "stopped_early": len(history.steps) < total_steps(config, len(data.train)),
+    }
+
+
 def _keep(config: TrainConfig, history: History, model: Classifier, best: Path) -> int:
     """Put the weights to keep into `model` and return their step; a second copy on disk is removed."""
     from safetensors.torch import load_file
@@ -135,8 +215,31 @@ def _keep(config: TrainConfig, history: History, model: Classifier, best: Path) 
     return kept
 
 
-def _longest_allowed(config: TrainConfig, model: Classifier) -> int:
-    context = model.transformer.size.context
+@contextmanager
+def _kept_if_stopped(trainer: Trainer, train: Path, save: Callable[[], Facts], out: Path) -> Iterator[None]:
+    """Leave in `out` what is worth keeping where training does not come to its end, and say so on the exception."""
+    try:
+        yield
+    except NotFinite as error:
+        _write_batch(trainer, error.rows, train, out / "batch.parquet")
+        error.evidence = out
+        raise
+    except Exception:
+        raise
+    except BaseException as stopped:  # Ctrl-C, or the process is told to end
+        if trainer.history.steps:
+            save()
+            stopped.evidence = out  # type: ignore[attr-defined]
+        raise
+
+
+def _write_batch(trainer: Trainer, rows: list[int], train: Path, path: Path) -> None:
+    """Write the rows of the training split that a step saw, with their token ids."""
+    frame = pd.read_parquet(train).iloc[rows]
+    frame.assign(tokens=[trainer.train.tokens(row) for row in rows]).to_parquet(path, index=False)
+
+
+def _longest_allowed(config: TrainConfig, context: int) -> int:
     for name, value in (("max_length", config.max_length), ("padding", config.padding)):
         if isinstance(value, int) and value > context:
             raise ConfigError(
@@ -157,13 +260,17 @@ def _check_vocabulary(weights: Path | None, encoding: tiktoken.Encoding) -> None
 
 def _padded_length(config: TrainConfig, limit: int, longest: int) -> int | None:
     """Return the fixed length of every row, or None where a batch is only as long as its longest row."""
-    if config.padding == "batch":
+    if config.padding in ("batch", "none"):
         return None
-    return min(limit, longest if config.padding == "train" else config.padding)
+    return min(limit, longest if config.padding == "train" else int(config.padding))
 
 
-def _cut(examples: Examples, length: int | None) -> Examples:
-    return Examples([tokens[:length] for tokens in examples.tokens], examples.labels)
+def _count_parameters(model: nn.Module) -> Facts:
+    def count(tensors: Iterable[Tensor]) -> int:
+        return sum(tensor.numel() for tensor in tensors)
+
+    trained = (tensor for tensor in model.parameters() if tensor.requires_grad)
+    return {"parameters": count(model.parameters()), "trained_parameters": count(trained)}
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from components.config import Config
-from components.model.config import Pooling, Trainable
+from components.model.config import PADDING_IS_READ, Pooling, Trainable
 
 
 class TrainConfig(Config):
@@ -18,10 +18,19 @@ class TrainConfig(Config):
     """Stop after this many optimiser steps, whatever `epochs` says."""
 
     batch_size: int = Field(default=8, ge=1)
-    """Rows a step."""
+    """Rows that go through the network at once."""
+
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients make one step: it is that of one batch of `batch_size * accumulate` rows."""
 
     learning_rate: float = Field(default=5e-5, gt=0, le=1)
-    """Constant learning rate of AdamW."""
+    """Learning rate of AdamW at its highest."""
+
+    schedule: Literal["constant", "cosine"] = "constant"
+    """How the learning rate goes on after the warm-up: it stays, or falls to 0 along a cosine."""
+
+    warmup: float = Field(default=0.0, ge=0)
+    """Steps over which the learning rate rises from 0: a share of the run if below 1, else a number of steps."""
 
     weight_decay: float = Field(default=0.1, ge=0)
     """Decoupled weight decay of AdamW, applied to every trained tensor."""
@@ -35,17 +44,23 @@ class TrainConfig(Config):
     eval_batches: int | None = Field(default=5, ge=1)
     """Batches of each split that such an evaluation looks at; null takes all of them."""
 
+    early_stopping: int | None = Field(default=None, ge=1)
+    """Stop after so many evaluations in a row without a lower validation loss; null never does."""
+
     keep: Literal["best", "last"] = "best"
     """Which weights become the model: the ones with the lowest validation loss, or the last ones."""
 
     trainable: Trainable = "last_block"
-    """What is trained: the head alone, the head with the last block(s) and the final norm, or everything."""
+    """What is trained: the head alone, the head with the last block(s) and the final norm, everything, or adapters."""
 
     pooling: Pooling = "last_token"
-    """Which position feeds the head: the last real token, or the last position of the padded row."""
+    """What feeds the head: the last real token, the first, or their mean; or the padded row's end or its mean."""
 
-    padding: Literal["batch", "train"] | int = "batch"
-    """Pad to the longest row of the batch, to the longest of the training set, or to a number of tokens."""
+    causal: bool = True
+    """Whether a token sees only itself and those before it; false lets all tokens of a text see each other."""
+
+    padding: Literal["batch", "train", "none"] | int = "batch"
+    """Pad to the longest row of the batch, of the training set, or to a number of tokens; `none` takes single rows."""
 
     max_length: int | None = Field(default=None, ge=1)
     """Longest text in tokens, the rest is cut; null means the model's context."""
@@ -62,14 +77,20 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if isinstance(self.padding, int) and self.padding < 1:
-            raise ValueError(f"padding must be batch, train or a positive number of tokens, not {self.padding}")
+            raise ValueError(f"padding must be batch, train, none or a positive number of tokens, not {self.padding}")
         if isinstance(self.padding, int) and self.max_length and self.padding > self.max_length:
             raise ValueError(
                 f"padding={self.padding} is more than max_length={self.max_length}: set train.padding to it or less"
             )
-        if self.pooling == "last_position" and self.padding == "batch":
+        if self.padding == "none" and self.batch_size > 1:
             raise ValueError(
-                "pooling=last_position reads the end of the padding, which must not depend on the batch: "
-                "set train.padding=train, or train.pooling=last_token"
+                "padding=none needs single rows: "
+                f"set train.batch_size=1 and train.accumulate={self.batch_size * self.accumulate}"
+            )
+        if self.pooling in PADDING_IS_READ and self.padding == "batch":
+            real = "last_token" if self.pooling == "last_position" else "mean"
+            raise ValueError(
+                f"pooling={self.pooling} reads the padding, which must not depend on the batch: "
+                f"set train.padding=train, or train.pooling={real}"
             )
         return self

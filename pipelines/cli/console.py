@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from components.errors import GradusError
+from components.errors import DataRejected, GradusError
 
 INTERRUPTED = 130
 
@@ -44,14 +44,18 @@ def errors_as_lines(debug: bool) -> Iterator[None]:
 
 
 def _describe(error: BaseException) -> tuple[str, int]:
+    evidence = getattr(error, "evidence", None)
+    shown = "all of them, and the report" if isinstance(error, DataRejected) else "the rows that it came from"
+    kept = f"\n{shown}: {evidence}" if evidence else ""
     if isinstance(error, GradusError):
-        evidence = getattr(error, "evidence", None)
-        return f"gradus: {error}" + (f"\nall of them, and the report: {evidence}" if evidence else ""), error.exit_code
+        return f"gradus: {error}{kept}", error.exit_code
     if isinstance(error, Exception):
         text = " ".join(str(error).split()) or "no message"
         return f"gradus: {type(error).__name__}: {text} (--debug shows where)", 1
     # KeyboardInterrupt, or Prefect's TerminationSignal where the process was told to stop.
-    return "gradus: interrupted; finished steps are kept, the next run goes on after them", INTERRUPTED
+    if evidence:
+        kept = f"\nthe model so far: {evidence / 'model'} (for `gradus predict`, or model.weights of a new run)"
+    return f"gradus: interrupted; finished steps are kept, the next run goes on after them{kept}", INTERRUPTED
 
 
 def quieten() -> None:

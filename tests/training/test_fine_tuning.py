@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from components.errors import ConfigError, TrainingError
-from components.model.config import ModelConfig
+from components.model.config import LoraConfig, ModelConfig
 from components.model.saved import load_classifier
 from components.records import Facts
 from components.training.classification import fine_tune
@@ -22,7 +22,7 @@ MODEL = ModelConfig(
     vocabulary="sample://vocabulary.tiktoken",
     dropout=0.1,
 )
-QUICK = {"trainable": "all", "learning_rate": 3e-3, "batch_size": 4, "eval_every": 5, "device": "cpu"}
+QUICK = {"trainable": "all", "learning_rate": 3e-3, "batch_size": 4, "eval_every": 5, "device": "cpu", "precision": "fp32"}
 
 
 class Recorder:
@@ -44,7 +44,13 @@ def write_splits(folder: Path) -> None:
 
 
 def tune(
-    folder: Path, name: str = "out", logger: Recorder | None = None, model: ModelConfig = MODEL, **options: object
+    folder: Path,
+    name: str = "out",
+    logger: Recorder | None = None,
+    model: ModelConfig = MODEL,
+    lora: LoraConfig | None = None,
+    class_weights: list[float] | None = None,
+    **options: object,
 ) -> Facts:
     if not (folder / "train.parquet").exists():
         write_splits(folder)
@@ -52,7 +58,8 @@ def tune(
     out.mkdir()
     config = TrainConfig(**(QUICK | options))
     train, validation = folder / "train.parquet", folder / "validation.parquet"
-    return fine_tune(train, validation, LABELS, model, config, None, None, logger or Recorder(), out)
+    logger = logger or Recorder()
+    return fine_tune(train, validation, LABELS, model, config, None, None, logger, out, lora, class_weights)
 
 
 def weights(folder: Path, name: str = "out") -> dict[str, torch.Tensor]:
