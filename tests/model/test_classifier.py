@@ -1,20 +1,23 @@
+from typing import get_args
+
 import pytest
 import torch
 
 from components.errors import ConfigError
 from components.model.classifier import Classifier, classify, pad, set_trainable
-from components.model.config import GPTSize, Pooling, Trainable
+from components.model.config import PADDING_IS_READ, GPTSize, Pooling, Trainable
 from components.model.gpt import Transformer
+from tests.tutorial import tutorial_classifier
 
 TINY = GPTSize(layers=3, heads=4, width=32, context=24)
 VOCABULARY, PAD = 101, 100
 ROWS = [[5, 6, 7], [1], [], [9, 8, 7, 6, 5, 4], [3, 3], [2, 4, 6, 8], [50] * 20]
 
 
-def tiny(pooling: Pooling = "last_token", classes: int = 3, layers: int = 3) -> Classifier:
+def tiny(pooling: Pooling = "last_token", classes: int = 3, layers: int = 3, causal: bool = True) -> Classifier:
     transformer = Transformer(TINY.model_copy(update={"layers": layers}), VOCABULARY)
     transformer.initialise(1)
-    return Classifier(transformer, classes, pooling, seed=2)
+    return Classifier(transformer, classes, pooling, seed=2, causal=causal)
 
 
 def test_the_head_depends_on_its_seed_alone() -> None:
@@ -39,25 +42,51 @@ def test_rows_are_padded_to_the_longest_or_to_a_length() -> None:
         pad([[1, 2, 3]], PAD, 2)
 
 
-@pytest.mark.parametrize("pooling", ["last_token", "last_position"])
-def test_the_head_reads_the_pooled_position(pooling: Pooling) -> None:
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_the_head_reads_what_is_pooled(pooling: Pooling) -> None:
     model = tiny(pooling).eval()
     tokens, lengths = pad(ROWS, PAD)
-    hidden = model.transformer(tokens)
-    ends = lengths - 1 if pooling == "last_token" else torch.full_like(lengths, 19)
-    expected = torch.stack([model.head(hidden[row, end]) for row, end in enumerate(ends.tolist())])
-    torch.testing.assert_close(model(tokens, lengths), expected)
+    pooled = []
+    for states, length in zip(model.transformer(tokens), lengths.tolist(), strict=True):
+        wanted = {
+            "last_token": states[length - 1],
+            "first_token": states[0],
+            "mean": states[:length].mean(dim=0),
+            "last_position": states[19],
+            "mean_positions": states.mean(dim=0),
+        }
+        pooled.append(wanted[pooling])
+    torch.testing.assert_close(model(tokens, lengths), model.head(torch.stack(pooled)))
 
 
-def test_last_token_does_not_depend_on_padding_and_last_position_does() -> None:
-    cases: list[tuple[Pooling, bool]] = [("last_token", True), ("last_position", False)]
-    for pooling, same in cases:
-        model = tiny(pooling).eval()
-        short, long = model(*pad(ROWS, PAD, 20)), model(*pad(ROWS, PAD, 24))
-        assert torch.allclose(short, long, atol=1e-6) == same
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_padding_matters_only_to_the_poolings_that_read_it(pooling: Pooling, causal: bool) -> None:
+    model = tiny(pooling, causal=causal).eval()
+    short, long = model(*pad(ROWS, PAD, 20)), model(*pad(ROWS, PAD, 24))
+    assert torch.allclose(short, long, atol=1e-6) == (pooling not in PADDING_IS_READ)
 
 
-@pytest.mark.parametrize("pooling", ["last_token", "last_position"])
+def test_without_the_causal_mask_the_first_token_sees_the_last() -> None:
+    for causal in (True, False):
+        model = tiny("first_token", causal=causal).eval()
+        one, other = (model(*pad([[5, 6, last]], PAD)) for last in (7, 8))
+        assert torch.equal(one, other) == causal
+
+
+@pytest.mark.parametrize("pooling", ["last_position", "mean_positions"])
+def test_open_attention_is_the_tutorials_with_its_mask_taken_away(pooling: Pooling) -> None:
+    model = tiny(pooling, causal=False).eval()
+    tutorial = tutorial_classifier(model)
+    for block in tutorial.trf_blocks:
+        block.att.mask.zero_()
+    tokens, lengths = pad(ROWS, PAD)
+    expected = tutorial(tokens)
+    expected = expected[:, -1] if pooling == "last_position" else expected.mean(dim=1)
+    assert (model(tokens, lengths) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("pooling", get_args(Pooling))
 @pytest.mark.parametrize("length", [None, 24])
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
 def test_batches_give_what_single_texts_give_in_the_same_order(

@@ -1,7 +1,6 @@
 """Logits against peers on the same weights, and what happens when weights do not fit."""
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,10 +13,20 @@ from components.model.classifier import Classifier
 from components.model.config import GPTSize, ModelConfig, Pooling
 from components.model.gpt import GPT
 from components.model.weights import find_weights, load_weights, make_gpt, make_transformer, save_weights
+from tests.tutorial import tutorial_classifier, tutorial_model
 
 TINY = GPTSize(layers=3, heads=4, width=32, context=24)
 VOCABULARY = 101
 TOKENS = torch.randint(VOCABULARY, (3, 24), generator=torch.Generator().manual_seed(7))
+
+
+def with_telling_biases(gpt: GPT) -> GPT:
+    """Biases and norms are 0 and 1 at first, and would show nothing."""
+    torch.manual_seed(11)
+    for name, parameter in gpt.named_parameters():
+        if name.endswith("bias") or "ln_" in name:
+            torch.nn.init.normal_(parameter, mean=0.5, std=0.3)
+    return gpt
 
 
 def peer(tied: bool = True) -> GPT2LMHeadModel:
@@ -128,54 +137,18 @@ def test_half_precision_weights_are_widened(tmp_path: Path) -> None:
 
 
 def test_logits_equal_the_tutorials_on_the_same_weights() -> None:
-    ch04 = pytest.importorskip("llms_from_scratch.ch04")
-    gpt = make_gpt(config(tie_embeddings=False), VOCABULARY, None, seed=6).eval()
-    tutorial = tutorial_model(ch04, gpt)
+    gpt = with_telling_biases(make_gpt(config(tie_embeddings=False), VOCABULARY, None, seed=6).eval())
+    tutorial = tutorial_model(gpt)
     assert (tutorial(TOKENS) - gpt(TOKENS)).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize(("pooling", "length"), [("last_position", 24), ("last_token", 17)])
 def test_a_classifier_equals_the_tutorials_on_the_same_weights(pooling: Pooling, length: int) -> None:
-    ch04 = pytest.importorskip("llms_from_scratch.ch04")
-    gpt = make_gpt(config(tie_embeddings=False), VOCABULARY, None, seed=6)
+    gpt = with_telling_biases(make_gpt(config(tie_embeddings=False), VOCABULARY, None, seed=6))
     model = Classifier(gpt.transformer, 2, pooling, seed=8).eval()
-    tutorial = tutorial_model(ch04, gpt)
-    tutorial.out_head = torch.nn.Linear(32, 2)
-    tutorial.out_head.load_state_dict(model.head.state_dict())
+    tutorial = tutorial_classifier(model)
     expected = tutorial(TOKENS)[:, length - 1]
     assert (model(TOKENS, torch.full((3,), 17)) - expected).abs().max() < 1e-4
-
-
-def tutorial_model(ch04: ModuleType, gpt: GPT) -> torch.nn.Module:
-    """The tutorial's model of chapter 4 with the weights of `gpt`."""
-    cfg = {"vocab_size": VOCABULARY, "context_length": 24, "emb_dim": 32, "n_heads": 4, "n_layers": 3,
-           "drop_rate": 0.0, "qkv_bias": True}  # fmt: skip
-    model: torch.nn.Module = ch04.GPTModel(cfg).eval()
-    torch.manual_seed(11)
-    for name, parameter in gpt.named_parameters():
-        if name.endswith("bias") or "ln_" in name:
-            torch.nn.init.normal_(parameter, mean=0.5, std=0.3)
-    ours, theirs = gpt.state_dict(), {}
-    theirs["tok_emb.weight"], theirs["pos_emb.weight"] = ours["transformer.wte.weight"], ours["transformer.wpe.weight"]
-    theirs["out_head.weight"] = ours["lm_head.weight"]
-    theirs |= renamed_norm(ours, "transformer.ln_f", "final_norm")
-    for layer in range(3):
-        a, b = f"transformer.h.{layer}", f"trf_blocks.{layer}"
-        for kind in ("weight", "bias"):
-            for name, part in zip(("query", "key", "value"), ours[f"{a}.attn.c_attn.{kind}"].chunk(3), strict=True):
-                theirs[f"{b}.att.W_{name}.{kind}"] = part
-            theirs[f"{b}.att.out_proj.{kind}"] = ours[f"{a}.attn.c_proj.{kind}"]
-            theirs[f"{b}.ff.layers.0.{kind}"] = ours[f"{a}.mlp.c_fc.{kind}"]
-            theirs[f"{b}.ff.layers.2.{kind}"] = ours[f"{a}.mlp.c_proj.{kind}"]
-        theirs |= renamed_norm(ours, f"{a}.ln_1", f"{b}.norm1") | renamed_norm(ours, f"{a}.ln_2", f"{b}.norm2")
-    missing, unexpected = model.load_state_dict(theirs, strict=False)
-    assert not unexpected
-    assert all(name.endswith("att.mask") for name in missing)
-    return model
-
-
-def renamed_norm(ours: dict[str, torch.Tensor], a: str, b: str) -> dict[str, torch.Tensor]:
-    return {f"{b}.scale": ours[f"{a}.weight"], f"{b}.shift": ours[f"{a}.bias"]}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,14 @@ MODEL = ModelConfig(
     vocabulary="sample://vocabulary.tiktoken",
     dropout=0.1,
 )
-QUICK = {"trainable": "all", "learning_rate": 3e-3, "batch_size": 4, "eval_every": 5, "device": "cpu", "precision": "fp32"}
+QUICK = {
+    "trainable": "all",
+    "learning_rate": 3e-3,
+    "batch_size": 4,
+    "eval_every": 5,
+    "device": "cpu",
+    "precision": "fp32",
+}
 
 
 class Recorder:
