@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.errors import DataRejected, GradusError
+from components.errors import DataRejected, GradusError, TrainingError
 from components.records import Manifest
 from components.store import MANIFEST, Store
 
@@ -76,16 +76,24 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "demo").iterdir()] == [".k.lock"]
 
 
-def test_the_evidence_of_rejected_data_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("raised", "suffix"),
+    [(DataRejected, "rejected"), (TrainingError, "failed"), (KeyboardInterrupt, "interrupted")],
+)
+def test_what_is_worth_keeping_of_a_step_that_fails_is_kept(
+    tmp_path: Path, raised: type[BaseException], suffix: str
+) -> None:
     def write(out: Path) -> dict[str, int]:
-        (out / "rejected.txt").write_text("row 3")
-        raise DataRejected("row 3 is blank")
+        (out / "seen.txt").write_text("row 3")
+        error = raised("row 3 is blank")
+        error.evidence = out  # type: ignore[attr-defined]
+        raise error
 
     for _ in range(2):
-        with pytest.raises(DataRejected) as caught:
+        with pytest.raises(raised) as caught:
             Store(tmp_path).produce("demo", "k", write)
-    assert caught.value.evidence is not None
-    assert (caught.value.evidence / "rejected.txt").read_text() == "row 3"
+    assert caught.value.evidence == tmp_path / f"demo/k.{suffix}"  # type: ignore[attr-defined]
+    assert (tmp_path / f"demo/k.{suffix}/seen.txt").read_text() == "row 3"
     assert Store(tmp_path).find("demo", "k") is None
 
 

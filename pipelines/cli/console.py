@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,7 +44,7 @@ def errors_as_lines(debug: bool) -> Iterator[None]:
 
 
 def _describe(error: BaseException) -> tuple[str, int]:
-    evidence = getattr(error, "evidence", None)
+    evidence = noted(error, "evidence")
     shown = "all of them, and the report" if isinstance(error, DataRejected) else "the rows that it came from"
     kept = f"\n{shown}: {evidence}" if evidence else ""
     if isinstance(error, GradusError):
@@ -56,6 +56,15 @@ def _describe(error: BaseException) -> tuple[str, int]:
     if evidence:
         kept = f"\nthe model so far: {evidence / 'model'} (for `gradus predict`, or model.weights of a new run)"
     return f"gradus: interrupted; finished steps are kept, the next run goes on after them{kept}", INTERRUPTED
+
+
+def noted(error: BaseException | None, name: str) -> Any:
+    """Return what was noted as the attribute `name` on an error or on one that it came from, or None."""
+    while error is not None:
+        if found := getattr(error, name, None):
+            return found
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def quieten() -> None:

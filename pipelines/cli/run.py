@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, Overrides, errors_as_lines, quieten, say, set_defaults
+from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quieten, say, set_defaults
 
 if TYPE_CHECKING:
     from pipelines.classification import RunSummary
@@ -61,7 +61,7 @@ def _run(config: "ClassificationConfig", as_json: bool, debug: bool) -> "RunSumm
     try:
         return classification(config)
     except BaseException as error:
-        if as_json and (run_id := _failed_run(error)):
+        if as_json and (run_id := noted(error, "run_id")):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             typer.echo(RunSummary(run_id=run_id, status=status).model_dump_json())
         raise
@@ -80,15 +80,6 @@ def _start_server() -> None:
         get_client(sync_client=True)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _failed_run(error: BaseException | None) -> str | None:
-    """Return the MLflow run that an error ended, which stands on it or on one that it came from."""
-    while error is not None:
-        if run_id := getattr(error, "run_id", None):
-            return str(run_id)
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _print_summary(summary: "RunSummary") -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
@@ -217,10 +218,16 @@ def test_rejected_data_leaves_a_failed_run_with_its_evidence() -> None:
     assert report["verdict"] == "rejected"
 
 
-def test_a_diverging_training_leaves_a_failed_run() -> None:
-    with pytest.raises(TrainingError, match=r"the loss of step \d+ is .*; lower train.learning_rate"):
+def test_a_diverging_training_leaves_a_failed_run_with_the_rows_of_its_step() -> None:
+    with pytest.raises(TrainingError, match=r"the loss of step \d+ is .*; lower train.learning_rate") as caught:
         run("train.learning_rate=1", "train.clip=null", "train.max_steps=60", "train.weight_decay=1e8")
-    only_run("FAILED")
+    run_id, tags = only_run("FAILED")
+    assert artifacts(run_id, "failed") == {"failed/batch.parquet"}
+    assert caught.value.evidence is not None
+    assert tags["gradus.evidence"] == str(caught.value.evidence)
+    rows = pd.read_parquet(caught.value.evidence / "batch.parquet")
+    assert len(rows) == 16
+    assert {"row", "text", "label", "tokens"} <= set(rows.columns)
 
 
 @pytest.mark.slow

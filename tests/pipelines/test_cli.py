@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
 from components.home import home
+from components.model.saved import load_classifier
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -93,6 +95,7 @@ def test_an_interrupted_run_is_killed_and_exits_with_130(
         # swallowed by code that is not ours.
         while not list((home() / "store").glob("fine_tune/.*/best.safetensors")) and time.monotonic() < deadline:
             time.sleep(0.2)
+        time.sleep(1)  # some steps
         process.send_signal(sent)
         try:
             stdout, stderr = process.communicate(timeout=60)
@@ -100,11 +103,17 @@ def test_an_interrupted_run_is_killed_and_exits_with_130(
             process.kill()
     assert process.returncode == 130, stderr
     assert json.loads(stdout)["status"] == "KILLED"
-    assert stderr.splitlines()[-1].startswith("gradus: interrupted")
+    assert "gradus: interrupted" in stderr
     assert "Traceback" not in stderr
+    # What was learned so far is kept, and can be used.
+    (kept,) = (home() / "store/fine_tune").glob("*.interrupted")
+    assert f"the model so far: {kept}/model" in stderr.splitlines()[-1]
+    assert len(pd.read_parquet(kept / "steps.parquet")) > 0
+    assert set(load_classifier(kept / "model").predict(["hello there"])["label"]) <= {"ham", "spam"}
     client = MlflowClient(f"sqlite:///{home()}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("spam-demo").experiment_id])
     assert run.info.status == "KILLED"
+    assert run.data.tags["gradus.evidence"] == str(kept)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,13 @@ from safetensors.torch import load_file
 from components.errors import ConfigError, TrainingError
 from components.model.config import LoraConfig, ModelConfig
 from components.model.saved import load_classifier
+from components.model.tokenizer import load_tokenizer
+from components.model.weights import make_transformer, save_weights
 from components.records import Facts
 from components.training.classification import fine_tune
 from components.training.config import TrainConfig
 from components.training.devices import pick_device, pick_precision
+from components.training.loop import NotFinite
 
 LABELS = ["ham", "spam"]
 MODEL = ModelConfig(
@@ -152,6 +155,44 @@ def test_padding_does_not_change_what_the_last_token_sees(tmp_path: Path) -> Non
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"lower train\.learning_rate"):
         tune(tmp_path, epochs=50, learning_rate=1, weight_decay=1e30, clip=None)
+
+
+def test_the_rows_of_a_step_whose_loss_is_no_number_are_kept_and_the_step_is_not_taken(tmp_path: Path) -> None:
+    write_splits(tmp_path)
+    encoding = load_tokenizer(MODEL.vocabulary)
+    start = make_transformer(MODEL, encoding.n_vocab, None, seed=0)
+    with torch.no_grad():
+        start.wte.weight[encoding.encode_single_token(" prize")] = float("nan")
+    (tmp_path / "start").mkdir()
+    save_weights(start, tmp_path / "start/model.safetensors")
+    (tmp_path / "out").mkdir()
+    config = TrainConfig(**(QUICK | {"eval_batches": 1, "seed": 1}))
+    frame = pd.read_parquet(tmp_path / "validation.parquet")
+    frame[frame["label"] == "ham"].to_parquet(tmp_path / "validation.parquet")  # so that evaluations are finite
+    paths = tmp_path / "train.parquet", tmp_path / "validation.parquet"
+    with pytest.raises(NotFinite, match="the loss of step 1 is nan") as caught:
+        fine_tune(*paths, LABELS, MODEL, config, tmp_path / "start", None, Recorder(), tmp_path / "out")
+    assert caught.value.evidence == tmp_path / "out"
+    rows = pd.read_parquet(tmp_path / "out/batch.parquet")
+    train = pd.read_parquet(paths[0])
+    assert rows["text"].tolist() == train["text"].iloc[caught.value.rows].tolist()
+    assert rows["text"].str.contains("prize").any()
+    assert rows["tokens"].map(len).min() > 0
+
+
+def test_an_interrupted_training_keeps_a_model_and_its_history(tmp_path: Path) -> None:
+    class Impatient(Recorder):
+        def metrics(self, values: dict[str, float], step: int) -> None:
+            super().metrics(values, step)
+            if step == 7:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        tune(tmp_path, logger=Impatient(), epochs=3)
+    assert caught.value.evidence == tmp_path / "out"  # type: ignore[attr-defined]
+    assert pd.read_parquet(tmp_path / "out/steps.parquet")["step"].tolist() == list(range(1, 8))
+    predicted = load_classifier(tmp_path / "out/model").predict(["see you soon"])
+    assert predicted["probability"].between(0, 1).all()
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
