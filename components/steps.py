@@ -1,8 +1,12 @@
 """How a block becomes a step: a Prefect task, cached by content, whose result is checked before it is believed."""
 
+import importlib
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, cast
 
@@ -76,6 +80,8 @@ class Step(Generic[P]):
         return fingerprint([self.name, source_version(self._sources), self._identity(keyed)])[:32]
 
     def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
+        with interruptions_held_back():
+            importlib.import_module(self._sources)
         return Store(home() / "store").produce(self.name, key, lambda out: self._write(out, **arguments))
 
 
@@ -109,6 +115,27 @@ def identify(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: identify(item) for name, item in value.items()}
     return value
+
+
+@contextmanager
+def interruptions_held_back() -> Iterator[None]:
+    """Let an interruption that comes within the block take effect at its end.
+
+    Libraries that are being imported may swallow a KeyboardInterrupt, and then nobody heard of it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = {name: signal.signal(name, lambda number, _frame: held.append(number)) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+        for number in held[:1]:
+            signal.raise_signal(number)
 
 
 def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:

@@ -1,5 +1,6 @@
 """Steps: cached by content across flow runs, and never believed unchecked."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from prefect import flow
 from components.config import Config
 from components.errors import DataRejected
 from components.records import Facts, Manifest
-from components.steps import step
+from components.steps import interruptions_held_back, step
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -118,3 +119,16 @@ def test_a_step_looks_like_its_block() -> None:
     assert write_words.__doc__ == "Write a text."
     with pytest.raises(TypeError, match="unexpected keyword argument 'wrods'"):
         write_words(wrods=Words())  # type: ignore[call-arg]
+
+
+def test_an_interruption_that_is_held_back_comes_at_the_end() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    reached = False
+    try:
+        with pytest.raises(KeyboardInterrupt), interruptions_held_back():
+            signal.raise_signal(signal.SIGINT)
+            reached = True
+        assert reached
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
