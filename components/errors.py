@@ -25,7 +25,10 @@ class GradusError(Exception):
     """
 
     exit_code = 1
-    evidence: Path | None = None
+
+    def __init__(self, message: str, evidence: Path | None = None) -> None:
+        super().__init__(message)
+        self.evidence = evidence
 
     def __reduce__(self) -> tuple[object, ...]:
         # Prefect stores and restores exceptions; keep attributes set after construction.

@@ -40,7 +40,7 @@ def shout(out: Path, source: Manifest) -> Facts:
 def reject(out: Path) -> Facts:
     """Reject everything."""
     (out / "why.txt").write_text("because")
-    raise DataRejected("nothing will do")
+    raise DataRejected("nothing will do", evidence=out)
 
 
 @flow
@@ -125,7 +125,7 @@ def test_an_interruption_that_is_held_back_comes_at_the_end() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     reached = False
     try:
-        with pytest.raises(KeyboardInterrupt), interruptions_held_back():
+        with pytest.raises(KeyboardInterrupt), interruptions_held_back():  # noqa: PT012
             signal.raise_signal(signal.SIGINT)
             reached = True
         assert reached

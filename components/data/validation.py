@@ -65,9 +65,7 @@ def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
     write_report(report, {"rules": rules.model_dump(), "evaluations": engine.log}, out)
     write_rejected(report.failing_rows, out / "rejected.parquet")
     if report.errors:
-        rejected = DataRejected(report.message())
-        rejected.evidence = out
-        raise rejected
+        raise DataRejected(report.message(), evidence=out)
     pq.write_table(source.filter(frame.index.isin(left.index)), out / "table.parquet")
     return report.facts()
 
