@@ -235,8 +235,9 @@ def _kept_if_stopped(trainer: Trainer, train: Path, save: Callable[[], Facts], o
 
 def _write_batch(trainer: Trainer, rows: list[int], train: Path, path: Path) -> None:
     """Write the rows of the training split that a step saw, with their token ids."""
-    frame = pd.read_parquet(train).iloc[rows]
-    frame.assign(tokens=[trainer.train.tokens(row) for row in rows]).to_parquet(path, index=False)
+    frame = pd.read_parquet(train).iloc[rows].reset_index(drop=True)
+    frame["tokens"] = pd.Series([trainer.train.tokens(row) for row in rows], index=frame.index)
+    frame.to_parquet(path, index=False)
 
 
 def _longest_allowed(config: TrainConfig, context: int) -> int:
