@@ -3,10 +3,7 @@
 import importlib
 import inspect
 import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, cast
 
@@ -17,6 +14,7 @@ from prefect.logging import get_logger
 from pydantic import BaseModel
 
 from components.home import home
+from components.interruptions import interruptions_held_back
 from components.records import Facts, Manifest, fingerprint
 from components.store import Store
 from components.versions import source_version
@@ -61,9 +59,7 @@ class Step(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Manifest:
         """Run the step, or take its manifest from the cache; `cached` on the manifest says which."""
-        call = self.__signature__.bind(*args, **kwargs)
-        call.apply_defaults()
-        arguments = call.arguments
+        arguments = self._arguments(*args, **kwargs)
         key = self.key(arguments)
         found = Store(home() / "store").find(self.name, key)
         runnable = self.task.with_options(result_storage=_results_folder(), refresh_cache=found is None)
@@ -74,10 +70,27 @@ class Step(Generic[P]):
         run_logger().info(_summary(manifest))
         return manifest
 
+    def without_prefect(self, *args: P.args, **kwargs: P.kwargs) -> Manifest:
+        """Do the same with the store alone: no server, no retries, no timeout.
+
+        What is found or written there is what a run with these arguments takes.
+        """
+        arguments = self._arguments(*args, **kwargs)
+        key = self.key(arguments)
+        found = Store(home() / "store").find(self.name, key)
+        manifest = found or self._produce(key, arguments)
+        return manifest.model_copy(update={"cached": found is not None})
+
     def key(self, arguments: Mapping[str, Any]) -> str:
         """Return the cache key of a call with `arguments` (by name)."""
         keyed = {name: value for name, value in arguments.items() if name not in self._unkeyed}
         return fingerprint([self.name, source_version(self._sources), self._identity(keyed)])[:32]
+
+    def _arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the arguments of a call by name, with defaults."""
+        call = self.__signature__.bind(*args, **kwargs)
+        call.apply_defaults()
+        return call.arguments
 
     def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
         with interruptions_held_back():
@@ -115,27 +128,6 @@ def identify(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: identify(item) for name, item in value.items()}
     return value
-
-
-@contextmanager
-def interruptions_held_back() -> Iterator[None]:
-    """Let an interruption that comes within the block take effect at its end.
-
-    Libraries that are being imported may swallow a KeyboardInterrupt, and then nobody heard of it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = {name: signal.signal(name, lambda number, _frame: held.append(number)) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-        for number in held[:1]:
-            signal.raise_signal(number)
 
 
 def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:

@@ -12,6 +12,8 @@ from components.errors import DataRejected, GradusError
 from components.records import Facts, File, Manifest, sha256_of
 
 MANIFEST = "manifest.json"
+CHECKPOINT = "checkpoint"
+"""Folder in which an interrupted block leaves what it goes on from."""
 
 
 class Store:
@@ -28,7 +30,8 @@ class Store:
 
         Raises:
             GradusError: if the store cannot be written, or whatever `write` raises. If that names `out` as its
-                `evidence`, what was written is kept beside, at `<key>.failed` or `<key>.interrupted`.
+                `evidence`, what was written is kept beside, at `<key>.failed` or `<key>.interrupted`. A folder
+                `checkpoint` in the latter stands in `out` when the key is tried again.
         """
         folder = self.root / step / key
         with self._locked(folder):
@@ -48,7 +51,10 @@ class Store:
     def _write(self, step: str, key: str, folder: Path, write: Callable[[Path], Facts]) -> Manifest:
         started = time.monotonic()
         draft = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=folder.parent))
+        interrupted = folder.with_name(f"{key}.interrupted")
         try:
+            if (interrupted / CHECKPOINT).is_dir():
+                shutil.copytree(interrupted / CHECKPOINT, draft / CHECKPOINT)
             facts = write(draft)
             manifest = Manifest(
                 step=step,
@@ -60,6 +66,7 @@ class Store:
             )
             (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
             replace_folder(draft, folder)
+            shutil.rmtree(interrupted, ignore_errors=True)
             return manifest
         except BaseException as error:
             if getattr(error, "evidence", None) == draft:

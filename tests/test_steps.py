@@ -1,6 +1,5 @@
 """Steps: cached by content across flow runs, and never believed unchecked."""
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from prefect import flow
 from components.config import Config
 from components.errors import DataRejected
 from components.records import Facts, Manifest
-from components.steps import interruptions_held_back, step
+from components.steps import step
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -119,16 +118,3 @@ def test_a_step_looks_like_its_block() -> None:
     assert write_words.__doc__ == "Write a text."
     with pytest.raises(TypeError, match="unexpected keyword argument 'wrods'"):
         write_words(wrods=Words())  # type: ignore[call-arg]
-
-
-def test_an_interruption_that_is_held_back_comes_at_the_end() -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
-    reached = False
-    try:
-        with pytest.raises(KeyboardInterrupt), interruptions_held_back():  # noqa: PT012
-            signal.raise_signal(signal.SIGINT)
-            reached = True
-        assert reached
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)

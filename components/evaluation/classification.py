@@ -1,85 +1,66 @@
 """Evaluating a classifier on all three splits, beside two baselines."""
 
 import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from components.evaluation.baselines import TITLES, fit_baselines
-from components.evaluation.metrics import Predictions, Probabilities, classification_metrics, confusion, mcnemar
-from components.model.saved import LoadedClassifier, load_classifier
+from components.evaluation.baselines import TFIDF_ROWS, TITLES, fit_baselines
+from components.evaluation.curves import calibration_table, curves_table, lengths_table
+from components.evaluation.intervals import bootstrap_intervals
+from components.evaluation.metrics import Predictions, classification_metrics, confusion, mcnemar, per_class
+from components.evaluation.predictions import write_predictions
+from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
+from components.model.saved import load_classifier
 from components.records import Facts
 
 SIGNIFICANT = 0.05
-CHUNK = 128
-"""Texts between two moves of the progress bar; within a chunk, batches are sorted by length."""
+WITH_INTERVALS = ("validation", "test")
+"""Splits whose figures of the model get intervals: what it was trained on says nothing about other texts."""
 
 
-def evaluate(splits: dict[str, Path], model: Path, majority: str, device: str, out: Path) -> Facts:
-    """Write `predictions.parquet` and `metrics.json`; return metrics, confusion matrices and a plain sentence.
+def evaluate(
+    splits: dict[str, Path], model: Path, majority: str, device: str, out: Path, ordered: bool = False
+) -> Facts:
+    """Write metrics, predictions and what figures are drawn from; return metrics, counts and a plain sentence.
+
+    Files: `metrics.json` (the facts), `predictions.parquet` (errors first), and of the test split `curves.parquet`; of
+    all splits `calibration.parquet` and `lengths.parquet`. Splits are read in batches, so that memory holds their
+    class ids and probabilities and not their texts.
 
     `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `majority` the
-    label that the majority baseline always says (a balanced training set has none of its own). The
-    facts' `metrics` are flat (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
+    label that the majority baseline always says (a balanced training set has none of its own), `ordered` says that the
+    labels are steps of a scale. The facts' `metrics` are flat (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model, device)
     labels = classifier.card.labels
-    frames = {name: pd.read_parquet(path) for name, path in splits.items()}
-    truths = {name: _ids(frame, labels) for name, frame in frames.items()}
-    texts = {name: frame["text"].tolist() for name, frame in frames.items()}
-    models = {
-        "model": lambda rows: _probabilities(classifier, rows),
-        **fit_baselines(texts["train"], truths["train"], labels.index(majority), len(labels)),
-    }
-    said = {
-        title: {name: Predictions(truths[name], predict(texts[name])) for name in splits}
-        for title, predict in models.items()
-    }
-    metrics = {
-        f"{_prefix(title)}{name}/{metric}": value
-        for title, by_split in said.items()
-        for name, predictions in by_split.items()
-        for metric, value in classification_metrics(predictions).items()
-    }
+    rows = {name: count_rows(path) for name, path in splits.items()}
+    texts, truth = read_evenly(splits["train"], labels, TFIDF_ROWS)
+    baselines = fit_baselines(texts, truth, labels.index(majority), len(labels))
+    with progress_bar(sum(rows.values())) as advance:
+        scored = {name: score(path, classifier, baselines, advance) for name, path in splits.items()}
     facts: Facts = {
         "labels": list(labels),
-        "metrics": dict(metrics),
-        "confusion": {name: confusion(predictions) for name, predictions in said["model"].items()},
-        "verdict": verdict({title: by_split["test"] for title, by_split in said.items()}),
+        "ordered": ordered,
+        "metrics": _metrics(scored, ordered),
+        "per_class": {name: per_class(found.said["model"], labels) for name, found in scored.items()},
+        "confusion": {name: confusion(found.said["model"]) for name, found in scored.items()},
+        "lengths": {name: _lengths(found, classifier.card.max_length) for name, found in scored.items()},
+        "max_length": classifier.card.max_length,
+        "tfidf_rows": len(texts),
+        "verdict": verdict(scored["test"].said),
     }
-    (out / "metrics.json").write_text(json.dumps(facts, indent=1))
-    predictions_table(frames, said, labels).to_parquet(out / "predictions.parquet", index=False)
+    (out / "metrics.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
+    curves_table(scored["test"], labels).to_parquet(out / "curves.parquet", index=False)
+    calibration_table(scored).to_parquet(out / "calibration.parquet", index=False)
+    lengths_table(scored).to_parquet(out / "lengths.parquet", index=False)
+    write_predictions(splits, scored, labels, out / "predictions.parquet")
     return facts
 
 
-def predictions_table(
-    frames: dict[str, pd.DataFrame], said: dict[str, dict[str, Predictions]], labels: list[str]
-) -> pd.DataFrame:
-    """Return one row a message: split, label, predicted, probability, text, row, correct, tfidf, p_<label>.
-
-    Within a split the errors come first, the ones the model was surest of on top.
-    """
-    parts = []
-    for name, frame in frames.items():
-        model, names = said["model"][name], np.array(labels)
-        part = frame.assign(
-            split=name,
-            predicted=names[model.predicted],
-            correct=model.correct,
-            probability=model.probabilities.max(axis=1),
-            tfidf=names[said["tfidf"][name].predicted],
-        )
-        for position, label in enumerate(labels):
-            part[f"p_{label}"] = model.probabilities[:, position]
-        parts.append(part.sort_values(["correct", "probability"], ascending=[True, False], kind="stable"))
-    first = ["split", "label", "predicted", "probability", "text", "row", "correct"]
-    table = pd.concat(parts[::-1], ignore_index=True)
-    return table[first + [column for column in table.columns if column not in first]]
-
-
-def verdict(test: dict[str, Predictions]) -> str:
+def verdict(test: Mapping[str, Predictions]) -> str:
     """Say in one or two plain sentences whether the language model beats the baselines on the test split."""
     model = test["model"]
     shares = {title: float(predictions.correct.mean()) for title, predictions in test.items()}
@@ -95,16 +76,30 @@ def verdict(test: dict[str, Predictions]) -> str:
     return f"{opening}: it {' and '.join(parts)}."
 
 
-def _probabilities(classifier: LoadedClassifier, texts: list[str]) -> Probabilities:
-    """Return probabilities (N, C), with a progress bar on standard error if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
+def _metrics(scored: dict[str, Scored], ordered: bool) -> dict[str, float]:
+    """Return all metrics by their flat names, the model's before the baselines'."""
+    found = {
+        f"{_prefix(title)}{name}/{metric}": value
+        for title in ("model", *TITLES)
+        for name, split in scored.items()
+        for metric, value in classification_metrics(split.said[title], ordered).items()
+    }
+    for name in WITH_INTERVALS:
+        intervals = bootstrap_intervals(scored[name].said["model"])
+        found |= {f"{name}/{metric}": value for metric, value in intervals.items()}
+    return found
 
-    columns = [f"p_{label}" for label in classifier.card.labels]
-    chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
-    quiet = not sys.stderr.isatty()
-    shown = track(chunks, "evaluate", console=Console(stderr=True), transient=True, disable=quiet)
-    return np.concatenate([classifier.predict(chunk)[columns].to_numpy() for chunk in shown])
+
+def _lengths(scored: Scored, limit: int) -> dict[str, Any]:
+    """Return how long the texts of a split are in tokens, and how many are cut at `limit`."""
+    lengths = scored.lengths
+    cut = int((lengths > limit).sum())
+    return {
+        "median": float(np.median(lengths)),
+        "longest": int(lengths.max()),
+        "cut": cut,
+        "cut_share": cut / len(lengths),
+    }
 
 
 def _p_value(value: float) -> str:
@@ -113,8 +108,3 @@ def _p_value(value: float) -> str:
 
 def _prefix(title: str) -> str:
     return "" if title == "model" else f"{title}/"
-
-
-def _ids(frame: pd.DataFrame, labels: list[str]) -> np.ndarray:
-    positions = {label: position for position, label in enumerate(labels)}
-    return frame["label"].map(positions).to_numpy(dtype=np.int64)

@@ -6,14 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from components.records import Facts, Manifest
+from components.records import Manifest
+from components.tracking.card import short_card
 from components.tracking.datasets import log_inputs
+from components.tracking.evidence import SPLITS
+from components.tracking.findings import about_run, log_findings
 from components.tracking.packaging import CANDIDATE, link_model, log_classifier
-from components.tracking.plots import confusion_figure, curves_figure
 from components.tracking.registry import find_logged_model, find_version, set_alias, version_source
 from components.tracking.runs import Run
 
-SPLITS = ("train", "validation", "test")
 EXAMPLES = 3
 """Texts that stand in the model as an example of its input."""
 DIGEST_TAG = "gradus.model_digest"
@@ -31,7 +32,7 @@ def log_validation(run: Run, folder: Path) -> tuple[list[dict[str, Any]], str]:
 
 
 def log_classification(run: Run, manifests: dict[str, Manifest]) -> None:
-    """Log data, curves, plots, tables and figures of the steps `split`, `fine_tune` and `evaluate`."""
+    """Log data, metrics, curves, figures, tables, report and model card of a run's steps."""
     splits, trained, scores = manifests["split"], manifests["fine_tune"], manifests["evaluate"]
     files = {name: f"{name}.parquet" for name in SPLITS}
     log_inputs(
@@ -45,13 +46,7 @@ def log_classification(run: Run, manifests: dict[str, Manifest]) -> None:
         _log_curves(run, trained)
     run.metrics(scores.facts["metrics"] | measured(manifests), trained.facts["steps"])
     run.flush()
-    title = f"{run.name}: kept step {trained.facts['kept_step']}"
-    run.log_figure(curves_figure(pd.read_parquet(trained.path("history.parquet")), title), "plots/curves.png")
-    labels = scores.facts["labels"]
-    for split, matrix in scores.facts["confusion"].items():
-        run.log_figure(confusion_figure(matrix, labels, f"{split} split"), f"plots/confusion_{split}.png")
-    predictions = pd.read_parquet(scores.path("predictions.parquet"))
-    run.log_table(predictions[predictions["split"] == "test"].drop(columns="split"), "predictions_test.json")
+    log_findings(run, manifests)
     run.log_file(scores.path("predictions.parquet"))
     run.log_file(scores.path("metrics.json"))
     run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
@@ -80,23 +75,6 @@ def measured(manifests: dict[str, Manifest]) -> dict[str, float]:
 def batches(rows: int, size: int, whole: bool) -> int:
     """Return how many batches a split makes; training takes whole ones only, unless there is less than one."""
     return max(rows // size, 1) if whole else -(-rows // size)
-
-
-def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
-    """Return the metrics as rows, one a metric and split, with the model beside the baselines."""
-    metrics: dict[str, float] = facts["metrics"]
-    names = [name.removeprefix("test/") for name in metrics if name.startswith("test/")]
-    return [
-        {
-            "split": split,
-            "metric": name,
-            "model": round(metrics[f"{split}/{name}"], 4),
-            "TF-IDF + LR": round(metrics[f"tfidf/{split}/{name}"], 4),
-            "majority": round(metrics[f"majority/{split}/{name}"], 4),
-        }
-        for split in reversed(SPLITS)
-        for name in names
-    ]
 
 
 def note(manifests: dict[str, Manifest]) -> str:
@@ -138,7 +116,7 @@ def publish_classifier(run: Run, manifests: dict[str, Manifest], model_name: str
         trained.folder / "model",
         texts.tolist(),
         model_name,
-        note(manifests),
+        short_card(about_run(run), manifests),
         {DIGEST_TAG: trained.digest, "gradus.data_digest": manifests["split"].digest},
     )
     uri = f"models:/{model_name}/{logged.version}" if logged.version else logged.uri

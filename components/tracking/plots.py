@@ -5,7 +5,7 @@ those of Okabe and Ito (2008), told apart with any kind of colour vision; the sp
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,10 @@ FEW_POINTS = 40
 """Up to so many points each gets a marker."""
 DARK_CELL = 0.55
 """Share of a row above which a cell is dark enough for white text."""
+MOST_NUMBERED = 20
+"""Labels up to which a confusion matrix has its numbers written in; with more the colours must do."""
+WIDEST = 12.0
+"""Inches that the cells of a confusion matrix take at most."""
 
 
 def curves_figure(history: "pd.DataFrame", title: str = "") -> "Figure":
@@ -113,15 +117,16 @@ def confusion_figure(matrix: "Sequence[Sequence[int]]", labels: Sequence[str], t
 
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 2.6 + 1.0 * len(labels)
+    side = 2.6 + min(1.0 * len(labels), WIDEST)
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    for row, column in np.ndindex(counts.shape):
+    size = min(FONT + 1, 130 / len(labels))
+    for row, column in np.ndindex(counts.shape) if len(labels) <= MOST_NUMBERED else ():
         share = float(shares[row, column])
         text = f"{int(counts[row, column]):,}\n{100 * share:.1f} %"
         colour = "white" if share > DARK_CELL else "black"
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=FONT + 1)
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
     _name_the_labels(axes, labels)
     axes.set_title(title, fontsize=FONT + 1, fontweight="bold")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, format=lambda value, _position: f"{100 * value:.0f} %")
@@ -132,11 +137,14 @@ def confusion_figure(matrix: "Sequence[Sequence[int]]", labels: Sequence[str], t
 
 def _name_the_labels(axes: "Axes", labels: Sequence[str]) -> None:
     # A label is not a formula, even if it holds dollar signs.
-    axes.set_xticks(range(len(labels)), labels, parse_math=False)
+    # Many or long ones would run into each other.
+    crowded = len(labels) * max(map(len, labels)) > 10 * min(len(labels), WIDEST)
+    upright: dict[str, Any] = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+    axes.set_xticks(range(len(labels)), labels, parse_math=False, **upright)
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.set_xlabel("predicted label")
     axes.set_ylabel("true label")
-    axes.tick_params(length=0, labelsize=FONT)
+    axes.tick_params(length=0, labelsize=min(FONT, 400 / len(labels)))
     axes.spines[:].set_visible(False)
     axes.set_xticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)
     axes.set_yticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)

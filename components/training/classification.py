@@ -1,8 +1,9 @@
 """Fine-tuning a GPT as a text classifier: from two splits to a saved model."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,13 +22,14 @@ from components.model.saved import save_classifier
 from components.model.tokenizer import VOCABULARY_FILE, encode, end_of_text, load_tokenizer, read_tokenizer
 from components.model.weights import make_transformer
 from components.records import Facts, Logger
+from components.store import CHECKPOINT
 from components.training.batching import Examples
+from components.training.checkpoint import BEST, read_checkpoint, write_checkpoint, write_history, write_trained
 from components.training.config import TrainConfig
 from components.training.devices import pick_device, pick_precision
 from components.training.loop import History, NotFinite, Trainer, rows_per_step, total_steps
 from components.training.progress import training_bar
 
-BEST = "best.safetensors"
 CHUNK = 8192
 """Rows of a split that are read and encoded at once."""
 
@@ -51,8 +53,9 @@ def fine_tune(
     `best.safetensors` where the last weights are the model but another step had a lower validation loss. Adapters are
     merged into the model. Same inputs, seed and machine: same weights, bit by bit.
 
-    An interruption leaves what there is so far in `out`, and a loss that is not finite `batch.parquet`, the rows of the
-    step; the exception's `evidence` says so.
+    An interruption leaves the model so far in `out/model`, and `out/checkpoint`; where that stands in `out` at the
+    start, training goes on from it. A loss that is not finite leaves `batch.parquet`, the rows of the step. The
+    exception's `evidence` says that something is left.
 
     Raises:
         ConfigError: if the options do not fit the data or the machine.
@@ -77,11 +80,14 @@ def fine_tune(
             length=data.length,
             logger=logger,
             progress=progress,
-            save_best=lambda: save_trained(classifier, out / BEST),
+            save_best=lambda: write_trained(classifier, out / BEST),
             class_weights=None if class_weights is None else torch.tensor(class_weights, device=device),
         )
         parameters = _count_parameters(classifier)
         save = partial(_save, trainer, classifier, data, encoding, labels, out)
+        if (out / CHECKPOINT).exists():
+            read_checkpoint(out / CHECKPOINT, trainer, out / BEST)
+            shutil.rmtree(out / CHECKPOINT)
         with _kept_if_stopped(trainer, train, save, out):
             trainer.fit()
     return {
@@ -167,22 +173,6 @@ def build_classifier(
     return classifier
 
 
-def save_trained(model: nn.Module, path: Path) -> None:
-    """Write the tensors that train, and only those, as safetensors; beside, then renamed."""
-    from safetensors.torch import save_file
-
-    draft = path.with_suffix(".part")
-    trained = {name: tensor.detach().cpu() for name, tensor in model.named_parameters() if tensor.requires_grad}
-    save_file(trained, draft)
-    draft.replace(path)
-
-
-def write_history(history: History, out: Path) -> None:
-    """Write `steps.parquet` and `history.parquet`."""
-    pd.DataFrame([asdict(step) for step in history.steps]).to_parquet(out / "steps.parquet", index=False)
-    pd.DataFrame([asdict(row) for row in history.evaluations]).to_parquet(out / "history.parquet", index=False)
-
-
 def _save(
     trainer: Trainer, classifier: Classifier, data: Prepared, encoding: tiktoken.Encoding, labels: list[str], out: Path
 ) -> Facts:
@@ -227,7 +217,8 @@ def _kept_if_stopped(trainer: Trainer, train: Path, save: Callable[[], Facts], o
     except Exception:
         raise
     except BaseException as stopped:  # Ctrl-C, or the process is told to end
-        if trainer.history.steps:
+        if trainer.taken:
+            write_checkpoint(trainer, out / BEST, out / CHECKPOINT)
             save()
             stopped.evidence = out  # type: ignore[attr-defined]
         raise

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from components.errors import TrainingError
+from components.interruptions import interruptions_held_back
 from components.records import Logger
 from components.training.batching import Batch, Examples, in_batches, in_order, pad, shuffled, steps_per_epoch
 from components.training.config import TrainConfig
@@ -92,7 +93,8 @@ class Trainer:
     """A model, what it learns from, and how.
 
     `class_weights` (C) say how much a row of each class counts in the loss, by default all the same. `save_best` is
-    called whenever the validation loss is the lowest so far. `history` can be read while `fit` runs.
+    called whenever the validation loss is the lowest so far. `history` can be read while `fit` runs, and one that is
+    not empty is gone on from (`components.training.checkpoint`): as if there had been no interruption, bit by bit.
     """
 
     model: nn.Module
@@ -108,48 +110,86 @@ class Trainer:
     save_best: Callable[[], None]
     class_weights: Tensor | None = None
     history: History = field(default_factory=History)
+    optimiser: torch.optim.AdamW = field(init=False)
+    random_state: dict[str, Tensor] = field(init=False, default_factory=dict)
+    """That of torch's generators after the last step, by device."""
+
+    def __post_init__(self) -> None:
+        self.weights = [tensor for tensor in self.model.parameters() if tensor.requires_grad]
+        # Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
+        self.optimiser = torch.optim.AdamW(
+            self.weights,
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=self.device.type != "mps",
+        )
 
     def fit(self) -> History:
         """Train; return the history. The model is left with its last weights.
 
-        AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
-
         Raises:
             NotFinite: if a loss or a gradient is not a finite number; the step is not taken.
         """
-        config = self.config
-        weights = [tensor for tensor in self.model.parameters() if tensor.requires_grad]
-        optimiser = torch.optim.AdamW(
-            weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=self.device.type != "mps"
-        )
-        total, seen = total_steps(config, len(self.train)), 0
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, learning_rate_factor(config, total))
-        self._evaluate(step=0, seen=0)
-        for step, (epoch, rows) in enumerate(self._rows(), start=1):
-            optimiser.zero_grad(set_to_none=True)
-            loss, accuracy = self._accumulate(rows)
-            norm = nn.utils.clip_grad_norm_(weights, config.clip or math.inf).item()
-            self._check_finite(step, rows, loss, norm)
-            rate = schedule.get_last_lr()[0]
-            optimiser.step()
-            schedule.step()
-            seen += len(rows)
-            self._record(Step(step, self._epoch(step), seen, loss, norm, float(rate)))
-            self.progress(epoch, loss, accuracy)
-            if step % config.eval_every == 0 or step == total:
-                self._evaluate(step, seen)
-                if config.early_stopping and self.history.evaluations_since_best >= config.early_stopping:
-                    break
-            if step == total:
+        factor = learning_rate_factor(self.config, self.total)
+        self.random_state = random_state(self.device)
+        if self.taken not in (evaluation.step for evaluation in self.history.evaluations) and self._is_due():
+            self._evaluate()
+        for epoch, rows in self._rows():
+            if self._is_over():
                 break
+            rate = self.config.learning_rate * factor(self.taken)
+            loss, accuracy = self._step(rows, rate)
+            self.progress(self.taken, epoch, loss, accuracy)
+            if self._is_due():
+                self._evaluate()
         return self.history
 
+    @property
+    def taken(self) -> int:
+        """How many steps have been taken."""
+        return len(self.history.steps)
+
+    @property
+    def total(self) -> int:
+        """How many steps there will be, unless training stops early."""
+        return total_steps(self.config, len(self.train))
+
+    def _is_due(self) -> bool:
+        return self.taken % self.config.eval_every == 0 or self.taken == self.total
+
+    def _is_over(self) -> bool:
+        patience = self.config.early_stopping
+        return self.taken == self.total or bool(patience and self.history.evaluations_since_best >= patience)
+
     def _rows(self) -> Iterator[tuple[int, list[int]]]:
-        """Yield the epoch, from 1, and the rows of every step, without an end."""
+        """Yield the epoch, from 1, and the rows of every step that has not been taken, without an end."""
         order = torch.Generator().manual_seed(self.config.seed)
+        skipped = self.taken
         for epoch in count(1):
             for rows in shuffled(len(self.train), rows_per_step(self.config), order):
-                yield epoch, rows
+                if skipped:
+                    skipped -= 1
+                else:
+                    yield epoch, rows
+
+    def _step(self, rows: list[int], rate: float) -> tuple[float, float]:
+        """Take one optimiser step; return its loss and accuracy."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, accuracy = self._accumulate(rows)
+        norm = nn.utils.clip_grad_norm_(self.weights, self.config.clip or math.inf).item()
+        step = self.taken + 1
+        self._check_finite(step, rows, loss, norm)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        seen = self._seen() + len(rows)
+        with interruptions_held_back():  # weights, moments and history belong together
+            self.optimiser.step()
+            self._record(Step(step, self._epoch(step), seen, loss, norm, rate))
+            self.random_state = random_state(self.device)
+        return loss, accuracy
+
+    def _seen(self) -> int:
+        return self.history.steps[-1].examples_seen if self.history.steps else 0
 
     def _accumulate(self, rows: list[int]) -> tuple[float, float]:
         """Add up the gradients of a step's batches; return its loss and accuracy.
@@ -193,8 +233,7 @@ class Trainer:
 
     def _record(self, step: Step) -> None:
         self.history.steps.append(step)
-        values = {"batch_loss": step.loss, "gradient_norm": step.gradient_norm, "learning_rate": step.learning_rate}
-        self.logger.metrics({f"curve/{name}": value for name, value in values.items()}, step.step)
+        log_step(self.logger, step)
 
     @torch.inference_mode()
     def _measure(self, examples: Examples) -> tuple[float, float]:
@@ -209,16 +248,38 @@ class Trainer:
             rows += len(chosen)
         return loss / weight, right / rows
 
-    def _evaluate(self, step: int, seen: int) -> None:
+    def _evaluate(self) -> None:
+        step, seen = self.taken, self._seen()
         train, validation = self._measure(self.train), self._measure(self.validation)
         evaluation = Evaluation(step, self._epoch(step), seen, *train, *validation)
         if not math.isfinite(evaluation.validation_loss):
             raise NotFinite(f"the validation loss after step {step} is {evaluation.validation_loss}; {REMEDY}")
+        with interruptions_held_back():  # history and weights belong together
+            self._note(evaluation)
+
+    def _note(self, evaluation: Evaluation) -> None:
         history = self.history
         history.evaluations.append(evaluation)
-        values = asdict(evaluation)
-        del values["step"]
-        self.logger.metrics({f"curve/{name}": value for name, value in values.items()}, step)
+        log_evaluation(self.logger, evaluation)
         if history.best is None or evaluation.validation_loss < history.best.validation_loss:
             history.best = evaluation
             self.save_best()
+
+
+def log_step(logger: Logger, step: Step) -> None:
+    """Log a step's numbers as `curve/...`."""
+    values = {"batch_loss": step.loss, "gradient_norm": step.gradient_norm, "learning_rate": step.learning_rate}
+    logger.metrics({f"curve/{name}": value for name, value in values.items()}, step.step)
+
+
+def log_evaluation(logger: Logger, evaluation: Evaluation) -> None:
+    """Log an evaluation's numbers as `curve/...`."""
+    values = asdict(evaluation)
+    step = values.pop("step")
+    logger.metrics({f"curve/{name}": value for name, value in values.items()}, step)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the state of torch's generators, by device."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state

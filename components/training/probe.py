@@ -28,7 +28,13 @@ WORDS = 8
 
 
 def activation_bytes(
-    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, length: int, device: torch.device, precision: str
+    model: ModelConfig,
+    lora: LoraConfig,
+    config: TrainConfig,
+    classes: int,
+    length: int,
+    device: torch.device,
+    precision: str,
 ) -> int:
     """Return the most bytes that a step on (batch_size, `length`) tokens holds besides weights and their gradients.
 

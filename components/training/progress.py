@@ -13,8 +13,8 @@ WINDOW = 20
 class Progress(Protocol):
     """What the loop tells whoever watches, once a step."""
 
-    def __call__(self, epoch: int, loss: float, accuracy: float) -> None:
-        """Report one finished step."""
+    def __call__(self, step: int, epoch: int, loss: float, accuracy: float) -> None:
+        """Report a finished step, the first being 1."""
 
 
 @contextmanager
@@ -37,9 +37,9 @@ def training_bar(steps: int, epochs: int) -> Iterator[Progress]:
     with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
         task = bar.add_task("", total=steps, epoch=1, epochs=epochs, loss=float("nan"), accuracy=float("nan"))
 
-        def report(epoch: int, loss: float, accuracy: float) -> None:
+        def report(step: int, epoch: int, loss: float, accuracy: float) -> None:
             recent.append((loss, accuracy))
             means = [sum(column) / len(recent) for column in zip(*recent, strict=True)]
-            bar.update(task, advance=1, epoch=epoch, loss=means[0], accuracy=means[1])
+            bar.update(task, completed=step, epoch=epoch, loss=means[0], accuracy=means[1])
 
         yield report

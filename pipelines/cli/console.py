@@ -53,9 +53,10 @@ def _describe(error: BaseException) -> tuple[str, int]:
         text = " ".join(str(error).split()) or "no message"
         return f"gradus: {type(error).__name__}: {text} (--debug shows where)", 1
     # KeyboardInterrupt, or Prefect's TerminationSignal where the process was told to stop.
+    message = "gradus: interrupted; finished steps are kept, the next run goes on after them"
     if evidence:
-        kept = f"\nthe model so far: {evidence / 'model'} (for `gradus predict`, or model.weights of a new run)"
-    return f"gradus: interrupted; finished steps are kept, the next run goes on after them{kept}", INTERRUPTED
+        message = f"gradus: interrupted; the next run goes on from here\nthe model so far: {evidence / 'model'}"
+    return message, INTERRUPTED
 
 
 def noted(error: BaseException | None, name: str) -> Any:

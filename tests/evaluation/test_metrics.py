@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from components.evaluation.metrics import Predictions, classification_metrics, confusion, mcnemar, wilson_interval
+from components.evaluation.metrics import (
+    Predictions,
+    classification_metrics,
+    confusion,
+    mcnemar,
+    per_class,
+    wilson_interval,
+)
 
 
 def binary(truth: list[int], positive: list[float]) -> Predictions:
@@ -53,3 +60,41 @@ def test_mcnemar_looks_only_at_rows_where_one_is_right() -> None:
     # Ten rows that only the first gets right: 2 * 0.5 ** 10.
     assert mcnemar(binary(truth, good), binary(truth, bad)) == pytest.approx(2 * 0.5**10)
     assert mcnemar(binary(truth, good), binary(truth, good)) == 1.0
+
+
+def test_further_metrics_by_hand() -> None:
+    found = classification_metrics(binary([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.2, 0.7, 0.1, 0.3]))
+    # Of the nine pairs of a positive and a negative row the second positive comes first in 3 + 3 + 1.
+    assert found["roc_auc"] == pytest.approx(7 / 9)
+    # Two of three right on either side: (4 - 1) / 9.
+    assert found["matthews_correlation"] == pytest.approx(3 / 9)
+    assert found["brier"] == pytest.approx((0.01 + 0.04 + 0.64 + 0.49 + 0.01 + 0.09) / 6)
+    assert "mean_absolute_error" not in found
+
+
+def test_ordered_labels_count_by_how_far_off_they_are() -> None:
+    near = Predictions(np.array([0, 1, 2, 3, 4]), np.eye(5)[[1, 1, 2, 3, 3]])
+    far = Predictions(np.array([0, 1, 2, 3, 4]), np.eye(5)[[4, 1, 2, 3, 0]])
+    by_name = [classification_metrics(predictions, ordered=True) for predictions in (near, far)]
+    assert [found["accuracy"] for found in by_name] == [0.6, 0.6]
+    assert [found["mean_absolute_error"] for found in by_name] == [2 / 5, 8 / 5]
+    # 1 - sum of squares seen / expected from the margins: near (0 2 1 2 0 against 1 1 1 1 1), far (as truth).
+    squares = sum((said - true) ** 2 for said in (1, 1, 2, 3, 3) for true in range(5)) / 5
+    assert by_name[0]["quadratic_weighted_kappa"] == pytest.approx(1 - 2 / squares)
+    assert by_name[1]["quadratic_weighted_kappa"] == pytest.approx(1 - 32 / 20)
+
+
+def test_one_class_alone_has_no_kappa_and_no_roc() -> None:
+    found = classification_metrics(Predictions(np.array([1, 1]), np.eye(3)[[1, 1]]), ordered=True)
+    assert "quadratic_weighted_kappa" not in found
+    assert "roc_auc" not in found
+    assert (found["f1"], found["mean_absolute_error"]) == (1.0, 0.0)
+
+
+def test_per_class_figures_say_what_is_undefined() -> None:
+    rows = per_class(Predictions(np.array([0, 0, 1]), np.eye(3)[[0, 1, 1]]), ["a", "b", "c"])
+    assert [row["rows"] for row in rows] == [2, 1, 0]
+    assert [row["predicted"] for row in rows] == [1, 2, 0]
+    assert [row["precision"] for row in rows] == [1.0, 0.5, None]
+    assert [row["recall"] for row in rows] == [0.5, 1.0, None]
+    assert rows[2]["average_precision"] is None

@@ -65,7 +65,17 @@ def test_a_run_leaves_everything_where_it_belongs() -> None:
     assert evaluated == [0, 2, 4]
 
     assert artifacts(summary.run_id) >= {"config.yaml", "predictions.parquet", "predictions_test.json", "metrics.json"}
-    assert artifacts(summary.run_id, "plots") >= {"plots/curves.png", "plots/confusion_test.png"}
+    assert artifacts(summary.run_id) >= {"report.html", "model_card.md", "errors_test.json"}
+    plots = (
+        "curves",
+        "thresholds",
+        "calibration",
+        "lengths",
+        "confusion_train",
+        "confusion_validation",
+        "confusion_test",
+    )
+    assert artifacts(summary.run_id, "plots") == {f"plots/{name}.png" for name in plots}
     assert artifacts(summary.run_id, "validation") == {
         f"validation/{name}" for name in ("report.html", "report.json", "rejected.parquet")
     }
@@ -91,10 +101,13 @@ def test_the_flow_runs_page_has_tables_and_a_link() -> None:
 def test_metrics_and_baselines_of_all_splits_are_reported() -> None:
     metrics = run().metrics
     names = ["loss", "accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1", "average_precision"]
+    names += ["roc_auc", "calibration_error", "brier", "matthews_correlation"]
     for split in ("train", "validation", "test"):
         for prefix in ("", "tfidf/", "majority/"):
             assert {f"{prefix}{split}/{name}" for name in names} <= metrics.keys()
     assert 0.85 <= metrics["tfidf/test/accuracy"] <= 0.98
+    for name in ("f1", "balanced_accuracy", "average_precision"):
+        assert metrics[f"test/{name}_low"] <= metrics[f"test/{name}"] <= metrics[f"test/{name}_high"]
 
 
 def test_an_unchanged_run_skips_every_step_and_says_so() -> None:

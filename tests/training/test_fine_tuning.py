@@ -1,5 +1,7 @@
 """Fine-tuning: it learns, it repeats itself bit by bit, it keeps the right weights, and it says what it cannot do."""
 
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,7 @@ from components.model.saved import load_classifier
 from components.model.tokenizer import load_tokenizer
 from components.model.weights import make_transformer, save_weights
 from components.records import Facts
+from components.store import Store
 from components.training.classification import fine_tune
 from components.training.config import TrainConfig
 from components.training.devices import pick_device, pick_precision
@@ -60,12 +63,14 @@ def tune(
     model: ModelConfig = MODEL,
     lora: LoraConfig | None = None,
     class_weights: list[float] | None = None,
+    out: Path | None = None,
     **options: object,
 ) -> Facts:
     if not (folder / "train.parquet").exists():
         write_splits(folder)
-    out = folder / name
-    out.mkdir()
+    if out is None:
+        out = folder / name
+        out.mkdir()
     config = TrainConfig(**(QUICK | options))
     train, validation = folder / "train.parquet", folder / "validation.parquet"
     logger = logger or Recorder()
@@ -180,19 +185,61 @@ def test_the_rows_of_a_step_whose_loss_is_no_number_are_kept_and_the_step_is_not
     assert rows["tokens"].map(len).min() > 0
 
 
-def test_an_interrupted_training_keeps_a_model_and_its_history(tmp_path: Path) -> None:
-    class Impatient(Recorder):
-        def metrics(self, values: dict[str, float], step: int) -> None:
-            super().metrics(values, step)
-            if step == 7:
-                raise KeyboardInterrupt
+class Impatient(Recorder):
+    """A logger that presses Ctrl-C when a step is logged."""
 
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        super().metrics(values, step)
+        if step == self.step:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C is ignored where tests run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
+def test_an_interrupted_training_keeps_a_model_and_its_history(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
-        tune(tmp_path, logger=Impatient(), epochs=3)
+        tune(tmp_path, logger=Impatient(7), epochs=3)
     assert caught.value.evidence == tmp_path / "out"  # type: ignore[attr-defined]
     assert pd.read_parquet(tmp_path / "out/steps.parquet")["step"].tolist() == list(range(1, 8))
     predicted = load_classifier(tmp_path / "out/model").predict(["see you soon"])
     assert predicted["probability"].between(0, 1).all()
+
+
+@pytest.mark.usefixtures("heeded")
+@pytest.mark.parametrize(("keep", "trainable"), [("best", "all"), ("last", "lora")])
+@pytest.mark.parametrize("stop", [1, 7, 10])
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, stop: int, keep: str, trainable: str
+) -> None:
+    options = {"epochs": 2, "keep": keep, "trainable": trainable, "schedule": "cosine", "warmup": 3}
+    whole = Recorder()
+    expected = tune(tmp_path, "whole", whole, **options)
+    store, resumed = Store(tmp_path / "store"), Recorder()
+
+    def write(logger: Recorder) -> Callable[[Path], Facts]:
+        return lambda out: tune(tmp_path, "unused", logger, out=out, **options)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        store.produce("fine_tune", "k", write(Impatient(stop)))
+    assert len(pd.read_parquet(caught.value.evidence / "steps.parquet")) == stop  # type: ignore[attr-defined]
+    manifest = store.produce("fine_tune", "k", write(resumed))
+    assert manifest.facts == expected
+    assert sorted(resumed.rows, key=str) == sorted(whole.rows, key=str)
+    for file in (path for path in (tmp_path / "whole").rglob("*") if path.is_file()):
+        name = file.relative_to(tmp_path / "whole")
+        assert (manifest.folder / name).read_bytes() == file.read_bytes(), name
+    assert not list((tmp_path / "store").rglob("checkpoint"))
 
 
 def test_a_device_that_is_not_there_is_named() -> None:

@@ -46,7 +46,7 @@ def trainer(config: TrainConfig, rows: int = 24, class_weights: list[float] | No
         pad_id=99,
         length=None,
         logger=NoLogger(),
-        progress=lambda _epoch, _loss, _accuracy: None,
+        progress=lambda _step, _epoch, _loss, _accuracy: None,
         save_best=lambda: None,
         class_weights=None if class_weights is None else torch.tensor(class_weights),
     )

@@ -1,0 +1,78 @@
+"""Curves of a classifier over all thresholds, thin enough to be drawn; and other tables that figures are made of."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from components.evaluation.calibration import calibration_bins
+from components.evaluation.metrics import Predictions, average_precision, roc_auc
+from components.evaluation.scoring import Scored
+
+Floats = NDArray[np.float64]
+
+POINTS = 400
+"""Points a curve keeps at most, at even distances along it."""
+CURVES = ("model", "tfidf")
+"""Whose curves are drawn; the majority class has none to speak of."""
+
+
+def curves_table(scored: Scored, labels: list[str]) -> pd.DataFrame:
+    """Return ROC and precision-recall curves of a split, one class against the rest.
+
+    Columns: `classifier`, `label`, `curve` (`roc`, `precision_recall`), `area` (ROC AUC, average precision), and `x`
+    and `y`: false and true positive rate, or recall and precision from recall 1 down. Of two classes only the second
+    has curves; a class without a row, or with all rows, has none.
+    """
+    parts = [
+        pd.DataFrame({"classifier": name, "label": labels[label], "curve": curve, "area": area, "x": x, "y": y})
+        for name in CURVES
+        for label in scored.said[name].averaged
+        for curve, area, x, y in _curves(scored.said[name], label)
+    ]
+    columns = dict.fromkeys(["classifier", "label", "curve"], "str") | dict.fromkeys(["area", "x", "y"], "float64")
+    return pd.concat([pd.DataFrame(columns=list(columns)), *parts], ignore_index=True).astype(columns)
+
+
+def calibration_table(scored: Mapping[str, Scored]) -> pd.DataFrame:
+    """Return the calibration bins of every split: `split`, `classifier`, `low`, `high`, `rows`, `confidence`, ..."""
+    return pd.DataFrame(
+        {"split": split, "classifier": name, **asdict(each)}
+        for split, found in scored.items()
+        for name in CURVES
+        for each in calibration_bins(found.said[name].probabilities.max(axis=1), found.said[name].correct)
+    )
+
+
+def lengths_table(scored: Mapping[str, Scored]) -> pd.DataFrame:
+    """Return how many texts of a split have how many tokens before they are cut: `split`, `tokens`, `rows`."""
+    parts = []
+    for split, found in scored.items():
+        tokens, rows = np.unique(found.lengths, return_counts=True)
+        parts.append(pd.DataFrame({"split": split, "tokens": tokens, "rows": rows}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _curves(predictions: Predictions, label: int) -> Iterator[tuple[str, float | None, Floats, Floats]]:
+    positive = predictions.truth == label
+    if positive.all() or not positive.any():
+        return
+    score = predictions.probabilities[:, label]
+    false_rate, true_rate, _ = roc_curve(positive, score)
+    yield "roc", roc_auc(predictions, label), *thin(false_rate, true_rate)
+    precision, recall, _ = precision_recall_curve(positive, score)
+    yield "precision_recall", average_precision(predictions, label), *thin(recall, precision)
+
+
+def thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return at most `POINTS` points of a curve, its ends among them."""
+    if len(x) <= POINTS:
+        return x, y
+    travelled = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    kept = np.searchsorted(travelled, np.linspace(0, travelled[-1], POINTS))
+    kept[-1] = len(x) - 1
+    kept = np.unique(kept)
+    return x[kept], y[kept]

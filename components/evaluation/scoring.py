@@ -1,0 +1,103 @@
+"""What classifiers say of a split, read and scored a batch at a time.
+
+Of every row only its class id, its length in tokens and the probabilities stay in memory; its text does not.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from components.evaluation.metrics import Ids, Predictions, Probabilities
+from components.model.saved import LoadedClassifier
+from components.model.tokenizer import encode
+
+CHUNK = 128
+"""Texts between two moves of the progress bar; within a chunk, batches are sorted by length."""
+READ = 64 * CHUNK
+"""Rows read at once."""
+
+Predict = Callable[[list[str]], Probabilities]
+"""Maps N texts to probabilities (N, C)."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A split: what each classifier said of it, by name, and how many tokens each text has before it is cut (N)."""
+
+    said: dict[str, Predictions]
+    lengths: NDArray[np.int32]
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a Parquet file."""
+    return int(pq.ParquetFile(path).metadata.num_rows)
+
+
+def read_texts(path: Path, labels: list[str]) -> Iterator[tuple[list[str], Ids]]:
+    """Yield the texts and class ids of a split in order, `READ` rows at a time."""
+    ids = {label: position for position, label in enumerate(labels)}
+    for batch in pq.ParquetFile(path).iter_batches(READ, columns=["text", "label"]):
+        columns = batch.to_pydict()
+        yield columns["text"], np.array([ids[label] for label in columns["label"]], dtype=np.int64)
+
+
+def read_evenly(path: Path, labels: list[str], most: int) -> tuple[list[str], Ids]:
+    """Return at most `most` texts and their class ids, at even distances in the file; all of them if there are less."""
+    rows = count_rows(path)
+    chosen = np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
+    texts: list[str] = []
+    parts: list[Ids] = [np.empty(0, np.int64)]
+    start = 0
+    for some, ids in read_texts(path, labels):
+        here = chosen[(chosen >= start) & (chosen < start + len(some))] - start
+        texts += [some[position] for position in here.tolist()]
+        parts.append(ids[here])
+        start += len(some)
+    return texts, np.concatenate(parts)
+
+
+def score(path: Path, classifier: LoadedClassifier, baselines: Mapping[str, Predict], advance: "Advance") -> Scored:
+    """Return what the model (`model`) and the baselines say of a split."""
+    truth: list[Ids] = []
+    lengths: list[NDArray[np.int32]] = []
+    said: dict[str, list[Probabilities]] = {name: [] for name in ("model", *baselines)}
+    for texts, ids in read_texts(path, classifier.card.labels):
+        truth.append(ids)
+        lengths.append(np.array([len(row) for row in encode(classifier.encoding, texts)], dtype=np.int32))
+        said["model"].append(_probabilities(classifier, texts, advance))
+        for name, predict in baselines.items():
+            said[name].append(predict(texts))
+    whole = np.concatenate(truth)
+    predictions = {name: Predictions(whole, np.concatenate(parts)) for name, parts in said.items()}
+    return Scored(predictions, np.concatenate(lengths))
+
+
+def _probabilities(classifier: LoadedClassifier, texts: list[str], advance: "Advance") -> Probabilities:
+    columns = [f"p_{label}" for label in classifier.card.labels]
+    parts = []
+    for start in range(0, len(texts), CHUNK):
+        chunk = texts[start : start + CHUNK]
+        parts.append(classifier.predict(chunk)[columns].to_numpy())
+        advance(len(chunk))
+    return np.concatenate(parts)
+
+
+Advance = Callable[[int], None]
+"""Is told how many further rows are done."""
+
+
+@contextmanager
+def progress_bar(rows: int) -> Iterator[Advance]:
+    """Show how many of `rows` are scored, on standard error, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("evaluate", total=rows)
+        yield lambda done: bar.advance(task, done)

@@ -1,0 +1,28 @@
+"""Holding Ctrl-C back for a moment."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def interruptions_held_back() -> Iterator[None]:
+    """Let an interruption that comes within the block take effect at its end.
+
+    For what must not be cut in two, and for imports: libraries may swallow a KeyboardInterrupt while they load, and
+    then nobody heard of it. Outside of the main thread, to which signals come, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = {name: signal.signal(name, lambda number, _frame: held.append(number)) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+        for number in held[:1]:
+            signal.raise_signal(number)

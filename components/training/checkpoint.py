@@ -1,0 +1,71 @@
+"""A training that was interrupted, as files, so that it can go on as if it had not been."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from components.training.loop import Evaluation, History, Step, Trainer, log_evaluation, log_step
+
+WEIGHTS, MOMENTS, RANDOM = "weights.safetensors", "moments.safetensors", "random.safetensors"
+STEPS, EVALUATIONS = "steps.parquet", "history.parquet"
+BEST = "best.safetensors"
+
+
+def write_checkpoint(trainer: Trainer, best: Path, folder: Path) -> None:
+    """Write all that `read_checkpoint` needs into `folder`: weights, moments, generators, history, the best weights."""
+    folder.mkdir()
+    write_trained(trainer.model, folder / WEIGHTS)
+    moments = {
+        f"{index}.{name}": tensor.detach().cpu()
+        for index, state in trainer.optimiser.state_dict()["state"].items()
+        for name, tensor in state.items()
+    }
+    save_file(moments, folder / MOMENTS)
+    save_file(trainer.random_state, folder / RANDOM)
+    write_history(trainer.history, folder)
+    shutil.copyfile(best, folder / BEST)
+
+
+def read_checkpoint(folder: Path, trainer: Trainer, best: Path) -> None:
+    """Bring a trainer to where another one was when `write_checkpoint` was called; its curves are logged again."""
+    trainer.model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in load_file(folder / MOMENTS).items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    groups = trainer.optimiser.state_dict()["param_groups"]
+    trainer.optimiser.load_state_dict({"state": state, "param_groups": groups})
+    for device, random in load_file(folder / RANDOM).items():
+        (torch.cuda.set_rng_state if device == "cuda" else torch.set_rng_state)(random)
+    trainer.history = read_history(folder)
+    for step in trainer.history.steps:
+        log_step(trainer.logger, step)
+    for evaluation in trainer.history.evaluations:
+        log_evaluation(trainer.logger, evaluation)
+    shutil.copyfile(folder / BEST, best)
+
+
+def write_trained(model: nn.Module, path: Path) -> None:
+    """Write the tensors that train, and only those, as safetensors; beside, then renamed."""
+    draft = path.with_suffix(".part")
+    save_file({name: tensor.detach().cpu() for name, tensor in model.named_parameters() if tensor.requires_grad}, draft)
+    draft.replace(path)
+
+
+def write_history(history: History, out: Path) -> None:
+    """Write `steps.parquet` and `history.parquet`."""
+    pd.DataFrame([asdict(step) for step in history.steps]).to_parquet(out / STEPS, index=False)
+    pd.DataFrame([asdict(row) for row in history.evaluations]).to_parquet(out / EVALUATIONS, index=False)
+
+
+def read_history(folder: Path) -> History:
+    """Return what `write_history` wrote."""
+    steps = [Step(*row) for row in pd.read_parquet(folder / STEPS).itertuples(index=False)]
+    evaluations = [Evaluation(*row) for row in pd.read_parquet(folder / EVALUATIONS).itertuples(index=False)]
+    best = min(evaluations, key=lambda evaluation: evaluation.validation_loss, default=None)
+    return History(steps, evaluations, best)

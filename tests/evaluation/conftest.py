@@ -1,0 +1,34 @@
+"""What the tests of evaluation share: tiny classifiers with random weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+MakeModel = Callable[[list[str]], Path]
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> MakeModel:
+    """A function from labels to the folder of a classifier with a byte vocabulary that reads 16 tokens."""
+    import tiktoken
+
+    from components.model.classifier import Classifier
+    from components.model.config import GPTSize
+    from components.model.gpt import Transformer
+    from components.model.saved import save_classifier
+
+    ranks = {bytes([index]): index for index in range(256)}
+    encoding = tiktoken.Encoding(
+        "bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 256}
+    )
+
+    def make(labels: list[str]) -> Path:
+        folder = tmp_path / "model"
+        folder.mkdir()
+        transformer = Transformer(GPTSize(layers=1, heads=2, width=16, context=32), 257)
+        transformer.initialise(seed=0)
+        save_classifier(folder, Classifier(transformer, len(labels)), encoding, labels, max_length=16)
+        return folder
+
+    return make

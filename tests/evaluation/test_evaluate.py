@@ -1,0 +1,106 @@
+"""The step `evaluate` on small files: what it writes, in which order, and what it says where classes are missing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.evaluation.classification import evaluate
+from components.evaluation.metrics import Predictions
+from components.evaluation.predictions import BLOCK, write_predictions
+from components.evaluation.scoring import READ, Scored, read_evenly, read_texts
+
+STARS = ["1", "2", "3"]
+MakeModel = Callable[[list[str]], Path]
+
+
+def write_split(path: Path, labels: list[str]) -> Path:
+    texts = [f"review number {index} says {'good ' * (index % 7)}" for index in range(len(labels))]
+    frame = pd.DataFrame({"row": range(1, len(labels) + 1), "text": texts, "label": labels})
+    frame.to_parquet(path, index=False)
+    return path
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> dict[str, Path]:
+    labels = {"train": STARS * 20, "validation": ["1", "2"] * 5, "test": ["3"] * 6}
+    return {name: write_split(tmp_path / f"{name}.parquet", rows) for name, rows in labels.items()}
+
+
+def test_classes_without_a_row_cost_no_figure_but_their_own(
+    splits: dict[str, Path], make_model: MakeModel, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    facts = evaluate(splits, make_model(STARS), "1", "cpu", out, ordered=True)
+    metrics = facts["metrics"]
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert json.loads((out / "metrics.json").read_text()) == facts
+    # One class cannot be told from a rest that is not there.
+    assert "test/roc_auc" not in metrics
+    assert {"validation/roc_auc", "validation/f1_low", "validation/average_precision_high"} <= metrics.keys()
+    assert {"train/f1", "tfidf/test/f1"} <= metrics.keys()
+    assert not {"train/f1_low", "tfidf/test/f1_low"} & metrics.keys()
+    assert metrics["majority/test/mean_absolute_error"] == 2.0
+    assert metrics["majority/validation/quadratic_weighted_kappa"] == 0.0
+    third = facts["per_class"]["validation"][2]
+    assert (third["rows"], third["recall"], third["f1"], third["roc_auc"]) == (0, None, None, None)
+    curves = pd.read_parquet(out / "curves.parquet")
+    assert curves.empty
+    assert list(curves.columns) == ["classifier", "label", "curve", "area", "x", "y"]
+
+
+def test_lengths_are_counted_before_the_cut(splits: dict[str, Path], make_model: MakeModel, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    facts = evaluate(splits, make_model(STARS), "1", "cpu", out)
+    texts = pd.read_parquet(splits["test"])["text"]
+    lengths = [len(text.encode()) for text in texts]  # the vocabulary is bytes
+    assert facts["max_length"] == 16
+    assert facts["lengths"]["test"]["longest"] == max(lengths) > 16
+    assert facts["lengths"]["test"]["cut"] == sum(length > 16 for length in lengths)
+    table = pd.read_parquet(out / "lengths.parquet").query("split == 'test'")
+    assert np.repeat(table["tokens"], table["rows"]).tolist() == sorted(lengths)
+    assert "test/mean_absolute_error" not in facts["metrics"]
+
+
+def test_predictions_are_written_by_blocks_as_pandas_would_sort_them(tmp_path: Path) -> None:
+    rows = BLOCK + READ + 5
+    random = np.random.default_rng(0)
+    labels = ["ham", "spam"]
+    truth = random.integers(2, size=rows)
+    # Few distinct values: ties must stay in the order of the file.
+    spam = random.integers(50, size=rows) / 49
+    said = Predictions(truth, np.column_stack([1 - spam, spam]))
+    frame = pd.DataFrame({"row": np.arange(rows), "text": [f"text {row}" for row in range(rows)]})
+    frame["label"] = np.array(labels)[truth]
+    frame["site"] = frame["row"] % 3
+    frame.to_parquet(tmp_path / "split.parquet", row_group_size=3000, index=False)
+
+    tables = dict.fromkeys(["train", "test"], tmp_path / "split.parquet")
+    scored = Scored({"model": said, "tfidf": said}, np.zeros(rows, np.int32))
+    write_predictions(tables, dict.fromkeys(tables, scored), labels, tmp_path / "predictions.parquet")
+
+    found = pd.read_parquet(tmp_path / "predictions.parquet")
+    expected = frame.assign(
+        correct=said.correct, probability=said.probabilities.max(axis=1), predicted=np.array(labels)[said.predicted]
+    ).sort_values(["correct", "probability"], ascending=[True, False], kind="stable", ignore_index=True)
+    first = ["split", "label", "predicted", "probability", "text", "row", "correct", "site", "tfidf", "p_ham", "p_spam"]
+    assert list(found.columns) == first
+    assert found["split"].tolist() == ["test"] * rows + ["train"] * rows
+    for half in (found[:rows], found[rows:].reset_index(drop=True)):
+        pd.testing.assert_frame_equal(half[expected.columns], expected, check_exact=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"split.parquet", "predictions.parquet"}
+
+
+def test_a_baseline_gets_rows_from_all_of_a_large_file(tmp_path: Path) -> None:
+    path = write_split(tmp_path / "train.parquet", ["ham"] * READ + ["spam"] * READ)
+    every = [text for texts, _ in read_texts(path, ["ham", "spam"]) for text in texts]
+    texts, ids = read_evenly(path, ["ham", "spam"], 1000)
+    assert (texts[0], texts[-1]) == (every[0], every[-1])
+    assert len(set(texts)) == len(texts) == 1000
+    assert ids.tolist() == [0] * 500 + [1] * 500
+    assert read_evenly(path, ["ham", "spam"], 10**9)[0] == every

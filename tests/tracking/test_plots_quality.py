@@ -1,0 +1,96 @@
+"""Figures of quality: what they show, and that no data makes them fail or warn."""
+
+import warnings
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from components.tracking.plots import confusion_figure
+from components.tracking.plots_quality import calibration_figure, lengths_figure, thresholds_figure
+
+
+def drawn(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.savefig(buffer, format="png", dpi=40)
+    return buffer.getvalue()
+
+
+def words(legend: object) -> list[str]:
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def curves(labels: list[str]) -> pd.DataFrame:
+    points = pd.DataFrame({"x": [0.0, 0.1, 1.0], "y": [0.0, 0.9, 1.0]})
+    return pd.concat(
+        [
+            points.assign(classifier=name, label=label, curve=curve, area=0.9 + 0.01 * place)
+            for place, label in enumerate(labels)
+            for name in ("model", "tfidf")
+            for curve in ("roc", "precision_recall")
+        ]
+    )
+
+
+def test_two_classes_have_the_model_beside_tfidf_and_chance() -> None:
+    figure = thresholds_figure(curves(["spam"]), {"ham": 0.75, "spam": 0.25}, "test")
+    drawn(figure)
+    roc, precision = figure.axes
+    assert words(roc.get_legend()) == ["model (AUC 0.900)", "TF-IDF + LR (AUC 0.900)", "chance"]
+    assert words(precision.get_legend()) == ["model (AP 0.900)", "TF-IDF + LR (AP 0.900)", "chance (0.250)"]
+    assert precision.lines[-1].get_ydata()[0] == 0.25
+
+
+def test_of_many_classes_the_largest_are_drawn() -> None:
+    labels = [f"$label_{place}" for place in range(12)]
+    shares = {label: place / 66 for place, label in enumerate(labels)}
+    figure = thresholds_figure(curves(labels), shares, "test")
+    drawn(figure)
+    shown = words(figure.axes[0].get_legend())
+    assert len(shown) == 9
+    assert shown[0].startswith("$label_11 (AUC")
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 9
+
+
+def bins(classifier: str, rows: list[int], accuracy: list[float]) -> pd.DataFrame:
+    low = np.arange(20 - len(rows), 20) / 20
+    frame = pd.DataFrame({"low": low, "high": low + 0.05, "rows": rows, "confidence": low + 0.02})
+    return frame.assign(classifier=classifier, accuracy=accuracy, split="test")
+
+
+@pytest.mark.parametrize("rows", [[1], [3, 4, 500], [1] * 20])
+def test_calibration_has_a_point_an_interval_and_a_bar_for_each_bin(rows: list[int]) -> None:
+    right = [1.0] * len(rows)
+    table = pd.concat([bins("model", rows, right), bins("tfidf", rows, [0.0] * len(rows))])
+    figure = calibration_figure(table, {"model": 0.1, "tfidf": 0.2}, 2, "test")
+    drawn(figure)
+    share, count = figure.axes
+    assert share.lines[1].get_ydata().tolist() == right
+    assert sorted(bar.get_height() for bar in count.patches) == sorted(rows * 2)
+    assert "model (calibration error 0.100)" in words(figure.legends[0])
+    low, high = share.get_ylim()
+    assert low < 0.0
+    assert high > 1.0
+
+
+@pytest.mark.parametrize("limit", [5, 40, 1024])
+def test_lengths_say_what_is_cut(limit: int) -> None:
+    table = pd.DataFrame({"split": ["train"] * 3 + ["test"], "tokens": [4, 6, 39, 0], "rows": [2, 1, 1, 3]})
+    figure = lengths_figure(table, limit, "lengths")
+    drawn(figure)
+    said = words(figure.legends[0])
+    assert said[0] == f"train: 4 texts, {50 if limit == 5 else 0}.0 % cut"
+    assert said[1] == "test: 3 texts, 0.0 % cut"
+    assert said[2] == f"cut at {limit:,} tokens" + (", far to the right" if limit == 1024 else "")
+
+
+def test_a_confusion_matrix_of_many_labels_stays_a_page() -> None:
+    labels = [f"a rather long label {place}" for place in range(60)]
+    figure = confusion_figure(np.eye(60, dtype=int).tolist(), labels, "test")
+    drawn(figure)
+    assert not figure.axes[0].texts
+    assert max(figure.get_size_inches()) < 17
