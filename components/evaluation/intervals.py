@@ -26,7 +26,7 @@ def bootstrap_intervals(predictions: Predictions, seed: int = 0) -> dict[str, fl
     They are defined as in `classification_metrics`; a metric undefined in every resample is left out. Same rows and
     seed: same intervals.
     """
-    blocks = [_resampled(predictions, weights) for weights in _weights(predictions, seed)]
+    blocks = [resampled_metrics(predictions, weights) for weights in resamples(predictions, seed)]
     intervals: dict[str, float] = {}
     for name in blocks[0]:
         values = np.concatenate([block[name] for block in blocks])
@@ -36,8 +36,11 @@ def bootstrap_intervals(predictions: Predictions, seed: int = 0) -> dict[str, fl
     return intervals
 
 
-def _weights(predictions: Predictions, seed: int) -> Iterator[Floats]:
-    """Yield how often each row was drawn (R, N), in blocks of resamples that fit into memory."""
+def resamples(predictions: Predictions, seed: int) -> Iterator[Floats]:
+    """Yield how often each row was drawn (R, N), in blocks of resamples that fit into memory.
+
+    The same for predictions of the same rows and classes, so that two models can be compared in pairs.
+    """
     rows, classes = predictions.probabilities.shape
     resamples = int(np.clip(BUDGET // (rows * classes), FEWEST_RESAMPLES, RESAMPLES))
     generator = np.random.default_rng(seed)
@@ -48,7 +51,7 @@ def _weights(predictions: Predictions, seed: int) -> Iterator[Floats]:
         yield np.bincount(drawn.ravel(), minlength=block * rows).reshape(block, rows).astype(np.float64)
 
 
-def _resampled(predictions: Predictions, weights: Floats) -> dict[str, Floats]:
+def resampled_metrics(predictions: Predictions, weights: Floats) -> dict[str, Floats]:
     """Return the metrics (R) of resamples given as weights (R, N); nan where undefined."""
     identity = np.eye(predictions.probabilities.shape[1])
     right = weights @ (identity[predictions.truth] * predictions.correct[:, None])  # (R, C)
