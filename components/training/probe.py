@@ -94,15 +94,15 @@ def _measure(
             logits = network(tokens, lengths)
         loss = F.cross_entropy(logits.float(), tokens[:, 0] % classes)
         kept = live.bytes
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
     return kept, live.peak - kept
 
 
-class LiveTensors(TorchDispatchMode):
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that are made while it is active, as long as each lives."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
         self.peak = 0
         self._known: set[int] = set()
@@ -138,7 +138,10 @@ def _gradients_dropped(network: nn.Module) -> Iterator[None]:
         parameter.grad = None
 
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    hooks = [parameter.register_post_accumulate_grad_hook(drop) for parameter in trained]
+    hooks = [
+        parameter.register_post_accumulate_grad_hook(drop)  # type: ignore[no-untyped-call]
+        for parameter in trained
+    ]
     try:
         yield
     finally:

@@ -1,34 +1,31 @@
-"""`gradus compare`: two runs beside each other."""
+"""`gradus compare`: two runs side by side."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, errors_as_lines, set_defaults
-
-if TYPE_CHECKING:
-    from pipelines.comparison import RunComparison
+from pipelines.cli.console import Debug, errors_as_lines, say, set_defaults
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
-gradus compare 0a1b2c3d 9f8e7d6c\n
-gradus compare models:/spam-classifier@champion models:/spam-classifier@candidate --json\n
+gradus compare 0a1b2c3d4e5f60718293a4b5c6d7e8f9 9f8e7d6c\n
+gradus compare models:/spam-classifier@champion models:/spam-classifier@candidate\n
+gradus compare models:/spam-classifier/3 9f8e7d6c --json > comparison.json
 """
-Address = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's id or its first 8 characters, or models:/NAME@ALIAS.")
-]
+
+RUN_HELP = "A run id, 8 or more of its first characters, or a runs:/ or models:/ address."
 
 
 def compare(
-    first: Address,
-    second: Address,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    first: Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)],
+    second: Annotated[str, typer.Argument(metavar="RUN", help=RUN_HELP)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Compare two runs: what was set differently, and which model is better on the same test rows.
+    """Compare two runs: parameters that differ, and metrics on the test rows that both have.
 
-    Differences come with 95 % intervals (paired bootstrap), and McNemar's exact test says whether one model is right
-    more often than chance explains.
+    Whether one is right more often is McNemar's exact test on the same rows, leaving out what either has learned from;
+    intervals are 95 %. Exit codes: 0 done, 1 the two cannot be compared.
     """
     with errors_as_lines(debug):
         set_defaults()
@@ -39,37 +36,11 @@ def compare(
         if as_json:
             typer.echo(found.model_dump_json())
         else:
-            _show(found)
+            from pipelines.cli.compare_view import show
 
-
-def _show(found: "RunComparison") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    names = found.first[:8], found.second[:8]
-    console = Console(highlight=False)
-    parameters = Table("parameter", *names, title="What was set differently", title_justify="left")
-    for each in found.parameters:
-        values = ("-" if value is None else value for value in (each.first, each.second))
-        parameters.add_row(each.key, *(Text(value) for value in values))
-    metrics = Table("test set", *names, "difference", "95 % interval", title_justify="left")
-    metrics.title = f"On {found.rows:,} common test rows" + ("" if found.same_test_split else ", of different splits")
-    for row in found.differences:
-        interval = f"{row.low:+.4f} to {row.high:+.4f}"
-        metrics.add_row(
-            row.metric.replace("_", " "),
-            f"{row.first:.4f}",
-            f"{row.second:.4f}",
-            f"{row.second - row.first:+.4f}",
-            interval,
-        )
-    if found.parameters:
-        console.print(parameters)
-    else:
-        console.print("Nothing was set differently.")
-    console.print(metrics)
-    console.print(
-        f"right alone: {names[0]} on {found.only_first_right:,} rows, {names[1]} on {found.only_second_right:,}"
-    )
-    console.print(found.sentence)
+            show(found)
+        for warning in found.warnings:
+            say(f"gradus: {warning}", style="yellow")
+        if found.refused:
+            say(f"gradus: {found.refused}", style="red")
+            raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 import typer
 
-from pipelines.cli import predict, presets, run
+from pipelines.cli import check, compare, generate, predict, presets, promote, run
 
 app = typer.Typer(
     name="gradus",
@@ -13,10 +13,14 @@ app = typer.Typer(
     help="Fine-tune language models as a pipeline you can schedule, trust and compare.",
     epilog="Start with [bold]gradus run spam-demo[/bold]: two minutes, no network, nothing to set up.",
 )
+app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("run", epilog=run.EXAMPLES)(run.run)
 app.command("presets")(presets.presets)
 app.command("show", epilog=presets.EXAMPLES)(presets.show)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
+app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 
 
 def main() -> None:

@@ -1,49 +1,42 @@
-"""`gradus promote`: make a model the champion of its name."""
+"""`gradus promote`: make a model the champion, if it is not worse than the present one."""
 
 from typing import Annotated
 
 import typer
 
-from components.errors import ConfigError
 from pipelines.cli.console import Debug, errors_as_lines, set_defaults
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
-gradus promote 0a1b2c3d\n
-gradus promote models:/spam-classifier@candidate --metric f1\n
-gradus promote models:/spam-classifier@previous_champion --force --reason "the new one is too slow"\n
+gradus promote 9f8e7d6c\n
+gradus promote models:/spam-classifier@candidate\n
+gradus promote models:/spam-classifier/4 --force --reason "recall matters more here"\n
+gradus promote models:/spam-classifier@previous_champion --force --reason "roll back: complaints since noon"
 """
 
 
 def promote(
     model: Annotated[
-        str, typer.Argument(metavar="RUN|MODEL", help="A run's id or its first 8 characters, or models:/NAME@ALIAS.")
+        str, typer.Argument(metavar="RUN_OR_MODEL", help="A run id or its beginning, a runs:/ or models:/ address.")
     ],
-    name: Annotated[
-        str | None, typer.Option("--model-name", help="The registered model, if the run's stands under several names.")
+    model_name: Annotated[
+        str | None, typer.Option(help="The registered model, where the run's model has versions of several.")
     ] = None,
-    metric: Annotated[str, typer.Option("--metric", help="What must not be lower than the champion's.")] = "accuracy",
-    force: Annotated[bool, typer.Option("--force", help="Promote without a comparison; needs --reason.")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stands on the model's page.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote whatever the figures say; needs --reason.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why; kept as a tag of the version and of the run.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Point the alias `champion` at a model, if it is not worse than the present one on the same test rows.
+    """Set the alias `champion` on a model's version, if it is not worse than the present champion.
 
-    The champion before keeps the alias `previous_champion`. Exit codes: 0 it is the champion, 1 it is not.
+    Refused if the champion is right significantly more often (McNemar's exact test, p < 0.05) on the test rows that
+    both have, or if there are none. The former champion becomes `previous_champion`. Exit codes: 0 done, or it is the
+    champion already; 1 refused, nothing changed; 2 bad usage.
     """
     with errors_as_lines(debug):
-        if force != bool(reason.strip()):
-            raise ConfigError("--force and --reason TEXT go together: whoever reads the model's page wants to know why")
         set_defaults()
         from components.home import home
-        from pipelines.comparison import promote as promote_model
+        from pipelines.promotion import promote as decide
 
-        done = promote_model(model, home(), name, metric, reason.strip() or None)
-        if as_json:
-            typer.echo(done.model_dump_json())
-            return
-        if done.changed:
-            before = f" in place of version {done.champion_before}" if done.champion_before else ""
-            typer.echo(f"version {done.version} of {done.model} is now champion{before}")
-        typer.echo(done.reason)
+        found = decide(model, home(), model_name, force, reason)
+        typer.echo(found.model_dump_json() if as_json else found.sentence)

@@ -20,7 +20,20 @@ gradus run spam-book --set model.weights=random --set train.max_steps=20\n
 gradus run my-data.yaml --json > result.json
 """
 
-SHOWN = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "average_precision", "loss")
+SHOWN = (
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "average_precision",
+    "roc_auc",
+    "mean_absolute_error",
+    "quadratic_weighted_kappa",
+    "calibration_error",
+    "loss",
+)
+"""The metrics in the table; those that are not defined on the data are left out."""
 
 
 def run(
@@ -86,11 +99,13 @@ def _print_summary(summary: "RunSummary") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("test set", "model", "TF-IDF + LR", "majority", title=None)
-    for metric in SHOWN:
-        prefixes = ("", "tfidf/", "majority/")
-        values = [summary.metrics[f"{prefix}test/{metric}"] for prefix in prefixes]
-        table.add_row(metric.replace("_", " "), *(f"{value:.4f}" for value in values))
+    from components.tracking.evidence import key_figures
+
+    table = Table("test set", "model", "95 % interval", "TF-IDF + LR", "majority", title=None)
+    for figure in key_figures(summary.metrics):
+        if figure.name in SHOWN:
+            others = ("" if value is None else f"{value:.4f}" for value in (figure.tfidf, figure.majority))
+            table.add_row(figure.title, f"{figure.model:.4f}", figure.interval, *others)
     console = Console()
     console.print(table)
     console.print(f"run    {summary.run_id}", highlight=False)

@@ -1,0 +1,1 @@
+"""Decoding: from a language model and a prompt to a text."""

@@ -1,0 +1,64 @@
+"""The decoding loop: one token a turn, and the text that the tokens make.
+
+Shapes: B batch, T tokens, D width, V vocabulary.
+"""
+
+import codecs
+from collections.abc import Callable, Iterable, Iterator
+
+import tiktoken
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from components.generation.config import GenerationConfig
+from components.generation.sampling import next_tokens
+from components.model.gpt import GPT
+
+NextLogits = Callable[[Tensor], Tensor]
+"""From all tokens so far (B, T) to the logits of the next one (B, V).
+
+Every turn it is given one more column and may remember the rest: a key-value cache is another `NextLogits`.
+"""
+
+
+def uncached(model: GPT) -> NextLogits:
+    """Return a `NextLogits` that reads everything anew each turn; beyond the context, the last tokens only."""
+
+    def logits(tokens: Tensor) -> Tensor:
+        head = model.transformer.wte if model.lm_head is None else model.lm_head
+        with torch.inference_mode():
+            hidden = model.hidden(tokens[:, -model.transformer.size.context :])
+            # Not the model's `forward`, whose logits of all positions take B x T x V numbers.
+            return F.linear(hidden[:, -1], head.weight).float()
+
+    return logits
+
+
+def generate(next_logits: NextLogits, tokens: Tensor, config: GenerationConfig, stop: int) -> Iterator[Tensor]:
+    """Yield the next token of every row (B), turn after turn, for prompts of equal length: tokens (B, T), T > 0.
+
+    A row that has come to the token `stop` goes on with it; the last turn is the one in which all rows have, or
+    `config.max_new_tokens`. Same prompts, seed and machine: same tokens.
+    """
+    generator = torch.Generator(tokens.device).manual_seed(config.seed)
+    ended = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+    for _ in range(config.max_new_tokens):
+        chosen = next_tokens(next_logits(tokens), config, generator).masked_fill(ended, stop)
+        ended |= chosen == stop
+        yield chosen
+        if ended.all():
+            return
+        tokens = torch.cat([tokens, chosen[:, None]], dim=1)
+
+
+def as_text(encoding: tiktoken.Encoding, tokens: Iterable[int]) -> Iterator[str]:
+    """Yield the text that each token completes.
+
+    A token of a byte-level vocabulary may end within a character: its bytes are held back until the character is
+    whole, and what never becomes one is shown as U+FFFD.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for token in tokens:
+        yield decoder.decode(encoding.decode_single_token_bytes(token))
+    yield decoder.decode(b"", final=True)

@@ -1,0 +1,93 @@
+"""Language models to generate with: from the hub, a folder, or untrained."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tiktoken
+from pydantic import ValidationError
+
+from components.errors import ConfigError, WeightsError
+from components.model.config import GPTSize, ModelConfig, SizeName
+from components.model.gpt import GPT
+from components.model.tokenizer import load_tokenizer
+from components.model.weights import TRACKED, find_local_weights, find_weights, make_gpt
+
+SETTINGS = "config.json"
+"""Where `transformers` keeps a model's shape, and what the fields of `GPTSize` are called there."""
+NAMES = {"layers": "n_layer", "heads": "n_head", "width": "n_embd", "context": "n_positions"}
+CARD = "model.json"
+"""The file by which a saved classifier's folder is known."""
+
+
+def load_language_model(
+    model: str,
+    size: SizeName | GPTSize | None,
+    vocabulary: str,
+    cache: Path,
+    mirror: Path | None = None,
+    seed: int = 0,
+) -> tuple[GPT, tiktoken.Encoding]:
+    """Return a GPT-2 and its tokenizer, on the CPU in fp32.
+
+    Args:
+        model: a hub id, a folder with weights in the layout of `transformers`, or `random`.
+        size: the network's shape; None reads it from the weights' `config.json`.
+        vocabulary: as `model.vocabulary` of a preset.
+        cache: where what the hub sends is kept.
+        mirror: a folder to look in before the network.
+        seed: of random weights.
+
+    Raises:
+        ConfigError: if `size` is needed, or the model is a classifier.
+        WeightsError: if weights or vocabulary cannot be had, or do not fit each other.
+    """
+    _refuse_classifiers(model, mirror)
+    if model == "random" and size is None:
+        raise ConfigError("random weights have no size: give --size, such as 124M")
+    folder = find_weights(model, cache, mirror)
+    settings = _settings(folder) if folder else {}
+    shape = size or _size(settings, model)
+    encoding = load_tokenizer(vocabulary, mirror)
+    _check_vocabulary(settings, encoding, model, vocabulary)
+    # Untied fits all files: one without a head gets the embedding as its head.
+    config = ModelConfig(size=shape, weights=model, tie_embeddings=folder is None, vocabulary=vocabulary)
+    return make_gpt(config, encoding.n_vocab, folder, seed).eval(), encoding
+
+
+def _refuse_classifiers(model: str, mirror: Path | None) -> None:
+    """Refuse a network that was fine-tuned to feed a classifier: what it would write says nothing of any model."""
+    folder = find_local_weights(model, mirror)
+    if model.startswith(TRACKED) or (folder and (folder / CARD).exists()):
+        raise ConfigError(f"{model} is a classifier, which writes no text; ask it with `gradus predict {model} TEXT`")
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """Return what `config.json` says, or nothing where there is none."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return {}
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        kind = settings.get("model_type", "gpt2")
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}); fetch the model again") from error
+    if kind != "gpt2":
+        raise WeightsError(f"{folder} holds a model of type {kind}, and only gpt2 is known; choose another model")
+    return dict(settings)
+
+
+def _size(settings: dict[str, Any], model: str) -> GPTSize:
+    try:
+        return GPTSize(**{field: settings[name] for field, name in NAMES.items()})
+    except (KeyError, ValidationError) as error:
+        needed = ", ".join(NAMES.values())
+        raise ConfigError(f"{model} has no {SETTINGS} that names its size ({needed}); give --size") from error
+
+
+def _check_vocabulary(settings: dict[str, Any], encoding: tiktoken.Encoding, model: str, vocabulary: str) -> None:
+    tokens = settings.get("vocab_size", encoding.n_vocab)
+    if tokens != encoding.n_vocab:
+        raise WeightsError(
+            f"{model} knows {tokens} tokens, the vocabulary {vocabulary} has {encoding.n_vocab}; give --vocabulary"
+        )

@@ -1,0 +1,58 @@
+"""From logits to the next token: greedy, or drawn with temperature, top-k and top-p.
+
+Shapes: B batch, V vocabulary.
+"""
+
+import torch
+from torch import Tensor
+
+from components.generation.config import GenerationConfig
+
+NEVER = float("-inf")
+"""The logit of a token that may not be drawn."""
+
+
+def next_tokens(logits: Tensor, config: GenerationConfig, generator: torch.Generator | None = None) -> Tensor:
+    """Return the token that each row goes on with: (B, V) to (B).
+
+    At temperature 0 the likeliest. Else drawn from what `filtered` leaves, by `generator` on the same device.
+    """
+    if config.temperature == 0:
+        return logits.argmax(dim=-1)
+    probabilities = filtered(logits, config).softmax(dim=-1)
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+
+
+def filtered(logits: Tensor, config: GenerationConfig) -> Tensor:
+    """Return fp32 logits (B, V) to draw from: divided by the temperature, then cut by top-k, then by top-p.
+
+    That is the order of `transformers`; top-p sees the probabilities that temperature and top-k have left.
+    """
+    logits = logits.float() / config.temperature
+    if config.top_k is not None:
+        logits = keep_top_k(logits, config.top_k)
+    if config.top_p is not None:
+        logits = keep_top_p(logits, config.top_p)
+    return logits
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """Rule out all but the k largest logits of each row; what equals the k-th stays as well.
+
+    Fan, Lewis and Dauphin, "Hierarchical Neural Story Generation", 2018.
+    """
+    smallest_kept = logits.topk(min(k, logits.shape[-1])).values[:, -1:]
+    return logits.masked_fill(logits < smallest_kept, NEVER)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """Rule out all but the nucleus of each row: the fewest tokens whose probabilities add up to p or more.
+
+    Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020.
+    """
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probabilities = ordered.softmax(dim=-1)
+    before = probabilities.cumsum(dim=-1) - probabilities
+    outside = before >= p
+    outside[:, 0] = False  # also where rounding has it otherwise
+    return logits.masked_fill(outside.scatter(-1, order, outside), NEVER)

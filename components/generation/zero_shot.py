@@ -1,0 +1,114 @@
+"""Classifying with a language model that nobody has fine-tuned: the label that it would rather go on with.
+
+Brown et al., "Language Models are Few-Shot Learners", 2020, section 2. A GPT-2 is hardly better than chance at it; it
+shows that weights were read and what they know, not what fine-tuning will reach.
+Shapes: C labels, T tokens, D width, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tiktoken
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from components.generation.config import GenerationConfig
+from components.generation.decoding import as_text, generate, uncached
+from components.model.classifier import pad
+from components.model.gpt import GPT
+from components.model.tokenizer import encode, end_of_text
+
+BEFORE, AFTER = "Message: ", "\nIs this message {labels}? It is"
+
+SHOWN_TOKENS = 12
+"""Tokens of the continuation that is shown."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What the model says of a text, and what is true."""
+
+    text: str
+    truth: str
+    said: str
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """What came of asking for a few texts. `always` is the share of texts with the commonest label among them."""
+
+    guesses: list[Guess]
+    accuracy: float
+    always: float
+    prompt: str
+    continuation: str
+    """What the model writes by itself after the first text's prompt, likeliest token by likeliest token."""
+
+
+def try_zero_shot(
+    model: GPT, encoding: tiktoken.Encoding, texts: list[str], truths: list[str], labels: Sequence[str]
+) -> ZeroShot:
+    """Ask the model for the label of each text; there must be one text at least."""
+    said = [labels[position] for position in classify_by_prompt(model, encoding, texts, labels)]
+    guesses = [Guess(*guess) for guess in zip(texts, truths, said, strict=True)]
+    prompt = prompt_tokens(encoding, texts[0], labels, model.transformer.size.context)
+    return ZeroShot(
+        guesses=guesses,
+        accuracy=sum(guess.truth == guess.said for guess in guesses) / len(guesses),
+        always=max(truths.count(label) for label in labels) / len(guesses),
+        prompt=encoding.decode(prompt),
+        continuation=_continue(model, encoding, prompt),
+    )
+
+
+def _continue(model: GPT, encoding: tiktoken.Encoding, prompt: list[int]) -> str:
+    ids = torch.tensor([prompt], device=model.transformer.wte.weight.device)
+    stop = end_of_text(encoding)
+    turns = generate(uncached(model), ids, GenerationConfig(max_new_tokens=SHOWN_TOKENS), stop)
+    chosen = (int(turn) for turn in turns)
+    return "".join(as_text(encoding, (token for token in chosen if token != stop)))
+
+
+def prompt_tokens(encoding: tiktoken.Encoding, text: str, labels: Sequence[str], limit: int) -> list[int]:
+    """Return a prompt that shows a text and names the labels; the text is cut so that there are at most `limit`."""
+    named = " or ".join([", ".join(labels[:-1]), labels[-1]])
+    before, message, after = encode(encoding, [BEFORE, text, AFTER.format(labels=named)])
+    return before + message[: max(limit - len(before) - len(after), 0)] + after
+
+
+def label_tokens(encoding: tiktoken.Encoding, labels: Sequence[str]) -> list[list[int]]:
+    """Return what would follow the prompt for each label."""
+    return encode(encoding, [f" {label}" for label in labels])
+
+
+@torch.inference_mode()
+def score_continuations(model: GPT, prompt: list[int], continuations: list[list[int]], pad_id: int) -> Tensor:
+    """Return the mean log-likelihood of the tokens of each continuation after the prompt: (C), fp32 on the CPU.
+
+    The mean, not the sum, so that a label is not the less likely for having more tokens.
+    """
+    rows = [prompt + continuation for continuation in continuations]
+    tokens, _ = pad(rows, pad_id)
+    hidden = model.hidden(tokens.to(model.transformer.wte.weight.device))
+    head = model.transformer.wte if model.lm_head is None else model.lm_head
+    scores = []
+    for row, continuation in enumerate(continuations):
+        start = len(prompt) - 1  # the position that says the first token of the continuation
+        logits = F.linear(hidden[row, start : start + len(continuation)], head.weight).float()
+        wanted = torch.tensor(continuation, device=logits.device)
+        scores.append(-F.cross_entropy(logits, wanted).cpu())
+    return torch.stack(scores)
+
+
+def classify_by_prompt(
+    model: GPT, encoding: tiktoken.Encoding, texts: Sequence[str], labels: Sequence[str]
+) -> list[int]:
+    """Return for each text the position of the label that the model finds likeliest after the prompt."""
+    continuations = label_tokens(encoding, labels)
+    limit = model.transformer.size.context - max(map(len, continuations))
+    stop = end_of_text(encoding)
+    return [
+        int(score_continuations(model, prompt_tokens(encoding, text, labels, limit), continuations, stop).argmax())
+        for text in texts
+    ]

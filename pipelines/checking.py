@@ -1,0 +1,243 @@
+"""What `gradus check` finds out about a preset, its data and what a run would cost; nothing is trained."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, Field
+
+from components.errors import WeightsError
+from components.generation.zero_shot import ZeroShot, try_zero_shot
+from components.home import mirror
+from components.model.saved import MODEL_FILE
+from components.model.starting_weights import FOLDER
+from components.model.tokenizer import end_of_text, load_tokenizer
+from components.model.weights import make_gpt
+from components.records import Manifest
+from components.tasks import download, fetch_weights, split, validate
+from components.training.classification import Prepared, build_classifier, prepare, tokenise
+from components.training.devices import pick_device, pick_precision
+from components.training.estimate import Memory, Part, Plan, count_parameters, estimate_memory, plan, process_bytes
+from components.training.preview import Lengths, Sample, all_lengths, describe_lengths, draw_samples
+from components.training.timing import Stopwatch, Timing
+from pipelines.config import ClassificationConfig
+
+if TYPE_CHECKING:
+    import tiktoken
+
+    from components.training.batching import Examples
+
+Got = TypeVar("Got")
+
+TRACKING = 300_000_000
+"""Bytes by which MLflow, plots and baselines make the process of a run larger than that of a check, as measured."""
+ASKED = 20
+"""Validation rows that a language model is asked about."""
+
+
+class Data(BaseModel):
+    """What the steps before training say, and whether they were done now or before."""
+
+    url: str
+    rows: int
+    rows_used: int
+    expectations: list[dict[str, Any]]
+    warnings: list[str]
+    report: Path
+    classes: dict[str, dict[str, int]] = Field(description="Rows of each label, stage by stage.")
+    overlap: dict[str, dict[str, int]]
+    cached_steps: list[str]
+
+
+class Texts(BaseModel):
+    """What the tokenizer makes of the data."""
+
+    lengths: list[Lengths]
+    samples: list[Sample]
+
+
+class Cost(BaseModel):
+    """What a run would take."""
+
+    device: str
+    precision: str
+    parameters: list[Part]
+    plan: Plan
+    memory: Memory
+    timing: Timing | None = Field(description="None where the run would not fit into memory.")
+
+
+class Check(BaseModel):
+    """All that a check found out. `missing` says what could not be had, and how to get it."""
+
+    preset: str
+    data: Data
+    texts: Texts | None = None
+    cost: Cost | None = None
+    zero_shot: ZeroShot | None = None
+    no_zero_shot: str = ""
+    missing: list[str] = []
+
+
+def check(config: ClassificationConfig) -> Check:
+    """Validate a config and its data, and look at what a run would train, on what, and at what cost.
+
+    The steps before training are done as in a run, and a run takes them from the store.
+
+    Raises:
+        DataRejected: if the data does not pass.
+        ConfigError: if the options do not fit the data or the machine.
+    """
+    process = process_bytes()  # before the steps, which a run takes from the store
+    splits, data = _data(config)
+    found = Check(preset=config.name, data=data)
+    encoding = _or_missing(lambda: load_tokenizer(config.model.vocabulary, mirror()), found)
+    weights = _or_missing(lambda: fetch_weights.without_prefect(config.model), found)
+    if encoding is None:
+        return found
+    folder = weights.folder / FOLDER if weights and weights.files else None
+    prepared = _prepare(config, splits, encoding)
+    test = tokenise(splits.path("test.parquet"), splits.facts["labels"], encoding)
+    found.texts = _texts(config, prepared, test, splits.facts["labels"], encoding)
+    found.cost = _cost(config, prepared, test, encoding, folder, process, found)
+    found.no_zero_shot = _why_no_zero_shot(config, folder, found)
+    if not found.no_zero_shot:
+        found.zero_shot = _zero_shot(config, splits, encoding, folder)
+    return found
+
+
+def _data(config: ClassificationConfig) -> tuple[Manifest, Data]:
+    source = download.without_prefect(config.source)
+    table = validate.without_prefect(source, config.validation)
+    splits = split.without_prefect(table, config.split, config.balance)
+    data = Data(
+        url=str(source.facts["url"]),
+        rows=table.facts["rows_in"],
+        rows_used=table.facts["rows_out"],
+        expectations=table.facts["expectations"],
+        warnings=table.facts["warnings"],
+        report=table.folder / "report.html",
+        classes=_classes(config, table, splits),
+        overlap=splits.facts["overlap"],
+        cached_steps=[step.step for step in (source, table, splits) if step.cached],
+    )
+    return splits, data
+
+
+def _classes(config: ClassificationConfig, table: Manifest, splits: Manifest) -> dict[str, dict[str, int]]:
+    """Return the rows of each label at first, after splitting, and after balancing."""
+    before: dict[str, int] = table.facts["class_counts"]
+    after: dict[str, dict[str, int]] = splits.facts["classes"]
+    stages = {"validated": {label: int(before[label]) for label in splits.facts["labels"]}}
+    if config.balance.method == "undersample" and config.balance.when == "train_only":
+        dealt = {
+            label: count - after["validation"][label] - after["test"][label]
+            for label, count in stages["validated"].items()
+        }
+        stages["train, before balancing"] = dealt
+    return stages | after
+
+
+def _or_missing(get: Callable[[], Got], found: Check) -> Got | None:
+    """Return what `get` gets, or note why it cannot be had, or used, and go on without."""
+    try:
+        return get()
+    except WeightsError as error:
+        if str(error) not in found.missing:
+            found.missing.append(str(error))
+        return None
+
+
+def _prepare(config: ClassificationConfig, splits: Manifest, encoding: "tiktoken.Encoding") -> Prepared:
+    train, validation = splits.path("train.parquet"), splits.path("validation.parquet")
+    return prepare(train, validation, splits.facts["labels"], encoding, config.train, config.model.shape.context)
+
+
+def _texts(
+    config: ClassificationConfig,
+    prepared: Prepared,
+    test: "Examples",
+    labels: list[str],
+    encoding: "tiktoken.Encoding",
+) -> Texts:
+    examples = {"train": prepared.train, "validation": prepared.validation, "test": test}
+    whole = {name: replace(part, limit=None).lengths for name, part in examples.items()}
+    return Texts(
+        lengths=[describe_lengths(name, lengths, prepared.limit) for name, lengths in whole.items()],
+        samples=draw_samples(
+            "train", prepared.train, whole["train"], labels, encoding, config.train.pooling, prepared.length
+        ),
+    )
+
+
+def _cost(
+    config: ClassificationConfig,
+    prepared: Prepared,
+    test: "Examples",
+    encoding: "tiktoken.Encoding",
+    weights: Path | None,
+    process: int,
+    found: Check,
+) -> Cost:
+    classes = len(found.data.classes["validated"])
+    device = pick_device(config.train.device)
+    precision = pick_precision(config.train.precision, device)
+    recipe = (config.model, config.lora, config.train)
+    words = encoding.n_vocab
+    memory = estimate_memory(
+        *recipe,
+        classes,
+        words,
+        prepared.length or int(all_lengths([prepared.train, prepared.validation]).max()),
+        device,
+        precision,
+        process + TRACKING,
+        prepared.train.ids.nbytes + prepared.validation.ids.nbytes,
+    )
+    times = plan(config.train, len(prepared.train))
+    timing = None
+    if memory.total < memory.available:
+        network = _or_missing(lambda: build_classifier(*recipe, classes, words, weights), found)
+        network = network or build_classifier(*recipe, classes, words, None)
+        lengths = {
+            "train": prepared.train.lengths,
+            "validation": prepared.validation.lengths,
+            "test": test.cut(prepared.limit).lengths,
+        }
+        stopwatch = Stopwatch(
+            network, prepared.train, config.train, prepared.length, end_of_text(encoding), device, precision
+        )
+        timing = stopwatch.time(times, lengths)
+    return Cost(
+        device=device.type,
+        precision=precision,
+        parameters=count_parameters(*recipe, classes, words),
+        plan=times,
+        memory=memory,
+        timing=timing,
+    )
+
+
+def _why_no_zero_shot(config: ClassificationConfig, weights: Path | None, found: Check) -> str:
+    if config.model.weights == "random":
+        return "the weights are random"
+    if weights is None or found.missing:
+        return "the weights are missing, or are others"
+    if (weights / MODEL_FILE).exists():
+        return "the weights are a classifier's"
+    if found.cost and found.cost.timing is None:
+        return "there is not enough free memory"
+    return ""
+
+
+def _zero_shot(
+    config: ClassificationConfig, splits: Manifest, encoding: "tiktoken.Encoding", weights: Path | None
+) -> ZeroShot:
+    import pandas as pd
+
+    device = pick_device(config.train.device)
+    model = make_gpt(config.model, encoding.n_vocab, weights, config.train.seed).eval().to(device)
+    rows = pd.read_parquet(splits.path("validation.parquet"), columns=["text", "label"])
+    asked = rows.sample(min(ASKED, len(rows)), random_state=config.train.seed)
+    return try_zero_shot(model, encoding, asked["text"].tolist(), asked["label"].tolist(), splits.facts["labels"])

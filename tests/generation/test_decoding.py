@@ -1,0 +1,136 @@
+"""Greedy decoding token by token as transformers does it, and the text that tokens make."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from components.errors import ConfigError, WeightsError
+from components.generation.config import GenerationConfig
+from components.generation.decoding import as_text, generate, uncached
+from components.generation.loading import load_language_model
+from components.model.config import GPTSize
+from components.model.gpt import GPT
+from components.model.tokenizer import encode, end_of_text, load_tokenizer
+
+WORDS = "sample://vocabulary.tiktoken"
+ENCODING = load_tokenizer(WORDS)
+STOP = end_of_text(ENCODING)
+LIKE = 1e-4
+
+
+def peer(tied: bool = True) -> GPT2LMHeadModel:
+    torch.manual_seed(11)
+    config = GPT2Config(
+        vocab_size=ENCODING.n_vocab, n_positions=48, n_embd=32, n_layer=3, n_head=4, initializer_range=0.3,
+        tie_word_embeddings=tied, bos_token_id=STOP, eos_token_id=STOP, pad_token_id=STOP,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config).eval()
+
+
+def load(folder: Path, size: GPTSize | None = None) -> GPT:
+    return load_language_model(str(folder), size, WORDS, folder / "cache")[0]
+
+
+def without_prefix(model: GPT2LMHeadModel, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    model.config.save_pretrained(folder)
+    tensors = {name.removeprefix("transformer."): tensor for name, tensor in model.transformer.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("layout", ["prefix", "no prefix", "own head"])
+def test_greedy_output_is_that_of_transformers(tmp_path: Path, layout: str) -> None:
+    model = peer(tied=layout != "own head")
+    if layout == "no prefix":
+        without_prefix(model, tmp_path)
+    else:
+        model.save_pretrained(tmp_path)
+    gpt = load(tmp_path)
+    prompt = torch.tensor(encode(ENCODING, ["see you at five"]))
+    expected = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=24)
+    found = prompt
+    for token in generate(uncached(gpt), prompt, GenerationConfig(max_new_tokens=24), STOP):
+        best, second = uncached(gpt)(found)[0].topk(2).values
+        found = torch.cat([found, token[:, None]], dim=1)
+        if best - second < LIKE:
+            break
+        assert int(token) == int(expected[0, found.shape[1] - 1])
+    assert found.shape[1] > prompt.shape[1] + 5
+
+
+def test_rows_end_each_at_its_own_stop_and_the_loop_with_the_last() -> None:
+    says = {0: [5, STOP, 6, 6], 1: [7, 8, 9, STOP]}
+
+    def scripted(tokens: torch.Tensor) -> torch.Tensor:
+        turn = tokens.shape[1] - 2
+        return torch.stack([torch.eye(STOP + 1)[says[row][turn]] for row in says])
+
+    turns = list(generate(scripted, torch.tensor([[1, 2], [3, 4]]), GenerationConfig(max_new_tokens=10), STOP))
+    assert [turn.tolist() for turn in turns] == [[5, 7], [STOP, 8], [STOP, 9], [STOP, STOP]]
+
+
+def test_beyond_the_context_the_last_tokens_are_seen() -> None:
+    gpt = GPT(GPTSize(layers=1, heads=2, width=16, context=8), ENCODING.n_vocab).eval()
+    gpt.initialise(3)
+    tokens = torch.arange(12)[None]
+    assert torch.equal(uncached(gpt)(tokens), uncached(gpt)(tokens[:, -8:]))
+    assert len(list(generate(uncached(gpt), tokens, GenerationConfig(max_new_tokens=12), STOP))) == 12
+
+
+def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
+    gpt = GPT(GPTSize(layers=1, heads=2, width=16, context=64), ENCODING.n_vocab).eval()
+    gpt.initialise(3)
+
+    def drawn(seed: int) -> list[int]:
+        config = GenerationConfig(max_new_tokens=20, temperature=1.0, seed=seed)
+        return [int(token) for token in generate(uncached(gpt), torch.tensor([[1]]), config, STOP)]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_characters_come_whole_however_their_bytes_are_cut() -> None:
+    text = "Grüße 🎁 ok"
+    one_byte_tokens = [ENCODING.encode_single_token(bytes([byte])) for byte in text.encode()]
+    pieces = list(as_text(ENCODING, one_byte_tokens))
+    assert "".join(pieces) == text
+    assert "🎁" in pieces
+    assert "".join(as_text(ENCODING, one_byte_tokens[:10])) == "Grüße \ufffd"
+
+
+def test_a_size_is_read_from_the_config_or_must_be_given(tmp_path: Path) -> None:
+    peer().save_pretrained(tmp_path)
+    size = GPTSize(layers=3, heads=4, width=32, context=48)
+    assert load(tmp_path).transformer.size == size
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ConfigError, match="give --size"):
+        load(tmp_path)
+    assert load(tmp_path, size).transformer.size == size
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [('{"model_type": "llama"}', "of type llama"), ("[1]", "cannot be read"), ("{", "cannot be read")],
+)
+def test_a_config_of_something_else_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    peer().save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(WeightsError, match=message):
+        load(tmp_path)
+
+
+def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    peer().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace(f'"vocab_size": {ENCODING.n_vocab}', '"vocab_size": 7'))
+    with pytest.raises(WeightsError, match=r"knows 7 tokens.*give --vocabulary"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("address", ["models:/spam@candidate", "folder"])
+def test_a_classifier_is_sent_to_predict(tmp_path: Path, address: str) -> None:
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(ConfigError, match="gradus predict"):
+        load(tmp_path) if address == "folder" else load_language_model(address, None, WORDS, tmp_path)
