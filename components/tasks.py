@@ -24,7 +24,8 @@ from components.errors import TransientError
 from components.home import home, mirror
 from components.model.config import LoraConfig, ModelConfig
 from components.records import Facts, Manifest, NoLogger
-from components.steps import identify, step
+from components.steps import identify, run_logger, step
+from components.store import CHECKPOINT
 from components.training.config import TrainConfig
 
 MINUTE = 60
@@ -86,7 +87,8 @@ def split(
     """Deal a validated table to `train.parquet`, `validation.parquet` and `test.parquet`."""
     from components.data.splitting import split as block
 
-    return block(table.path("table.parquet"), config, balance, table.facts["labels"], out)
+    ordered = bool(table.facts.get("ordered", False))
+    return block(table.path("table.parquet"), config, balance, table.facts["labels"], out, ordered)
 
 
 @step(
@@ -150,6 +152,8 @@ def fine_tune(
     from components.tracking.runs import attached
     from components.training.classification import fine_tune as block
 
+    if (out / CHECKPOINT).exists():
+        run_logger().info("fine_tune: going on where an interrupted run stopped")
     with attached(run_id, home()) if run_id else nullcontext(NoLogger()) as logger:
         return block(
             splits.path("train.parquet"),
@@ -168,11 +172,15 @@ def fine_tune(
 
 @step("components.evaluation.classification", timeout_seconds=24 * HOUR)
 def evaluate(out: Path, splits: Manifest, trained: Manifest) -> Facts:
-    """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`."""
+    """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`, and for figures more.
+
+    Those are `curves.parquet` (of the test split), `calibration.parquet` and `lengths.parquet`.
+    """
     from components.evaluation.classification import evaluate as block
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
-    return block(tables, trained.folder / "model", splits.facts["majority"], trained.facts["device"], out)
+    ordered = bool(splits.facts.get("ordered", False))
+    return block(tables, trained.folder / "model", splits.facts["majority"], trained.facts["device"], out, ordered)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -199,7 +207,8 @@ def report_failed_training(run_id: str, folder: Path) -> None:
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
     """Write what the steps found out to the MLflow run: data, curves, plots, tables; metrics also to Prefect's page."""
-    from components.tracking.classification import log_classification, metrics_rows
+    from components.tracking.classification import log_classification
+    from components.tracking.evidence import metrics_rows
     from components.tracking.runs import attached
 
     with attached(run_id, home()) as run:

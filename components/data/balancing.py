@@ -1,9 +1,10 @@
-"""Balancing classes by undersampling."""
+"""Balancing classes: by undersampling, or by weights in the loss."""
 
-from typing import Literal
+from typing import Literal, Self
 
+import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.config import Config
 
@@ -11,8 +12,9 @@ from components.config import Config
 class BalanceConfig(Config):
     """How classes of different size are evened out."""
 
-    method: Literal["none", "undersample"] = "none"
-    """`undersample` draws, from each class, as many rows as the smallest class has."""
+    method: Literal["none", "undersample", "class_weight"] = "none"
+    """`undersample` draws, from each class, as many rows as the smallest class has; `class_weight` keeps all rows and
+    lets a row of a small class count for more in the loss."""
 
     when: Literal["train_only", "before_split"] = "train_only"
     """`train_only` keeps the real class ratio in validation and test; `before_split` is the tutorial's order."""
@@ -20,18 +22,37 @@ class BalanceConfig(Config):
     seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the draw."""
 
+    @model_validator(mode="after")
+    def _weights_belong_to_training(self) -> Self:
+        if self.method == "class_weight" and self.when == "before_split":
+            raise ValueError(
+                "method=class_weight leaves the rows as they are, so nothing can be done before the split: "
+                "set when=train_only, or method=undersample"
+            )
+        return self
 
-def undersample(frame: pd.DataFrame, labels: list[str], seed: int) -> pd.DataFrame:
-    """Return `frame` with equally many rows of every class, class after class in the order of `labels`.
+
+def undersample(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
+    """Return positions in `labels` (class ids) with equally many rows of each class, class after class.
 
     Classes that are already as small as the smallest are kept whole and in order; the others are drawn by
     `DataFrame.sample` with `random_state=seed`. With two classes this is row for row the recipe of
     Raschka, "Build a Large Language Model (From Scratch)", chapter 6.
     """
-    counts = frame["label"].value_counts()
-    smallest = int(counts.reindex(labels, fill_value=0).min())
-    drawn = []
-    for label in labels:
-        rows = frame[frame["label"] == label]
-        drawn.append(rows if len(rows) == smallest else rows.sample(smallest, random_state=seed))
-    return pd.concat(drawn)
+    places = [np.flatnonzero(labels == label) for label in range(classes)]
+    smallest = min(len(each) for each in places)
+    return np.concatenate([each if len(each) == smallest else draw(each, seed, smallest) for each in places])
+
+
+def draw(rows: np.ndarray, seed: int, count: int | None = None) -> np.ndarray:
+    """Return `count` of the rows in a random order (all of them by default), as `DataFrame.sample` draws them."""
+    return pd.Series(rows).sample(len(rows) if count is None else count, random_state=seed).to_numpy()
+
+
+def class_weights(counts: dict[str, int]) -> list[float]:
+    """Return the weight of each class, rows / (classes * rows of the class): scikit-learn's `balanced`.
+
+    Every class has a row. King and Zeng, "Logistic Regression in Rare Events Data" (2001).
+    """
+    rows = sum(counts.values())
+    return [rows / (len(counts) * count) for count in counts.values()]

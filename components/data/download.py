@@ -5,13 +5,14 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from components.data.batches import write_batches
 from components.data.fetch import fetch, locate
 from components.data.sources import SourceConfig
-from components.data.tables import read_table, write_table
+from components.data.tables import read_batches, schema_of
 from components.records import Facts, sha256_of
 
 # How a file is fetched does not change what is fetched.
-NOT_IDENTITY = {"max_bytes", "timeout", "attempts", "backoff"}
+NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff"}
 
 
 def download(source: SourceConfig, downloads: Path, mirror: Path | None, out: Path) -> Facts:
@@ -20,20 +21,21 @@ def download(source: SourceConfig, downloads: Path, mirror: Path | None, out: Pa
     Raises:
         DownloadError: if the source cannot be fetched, unpacked, or is not the file declared.
         TableError: if it cannot be read as a table.
+        DataRejected: if it lacks a column that `source.columns` names.
     """
     fetched = fetch(source, downloads, mirror)
     raw = out / "raw" / fetched.name
     raw.parent.mkdir()
     shutil.copyfile(fetched, raw)
-    frame = read_table(raw, source)
-    write_table(frame, out / "table.parquet")
+    schema = schema_of(source)
+    rows = write_batches(read_batches(raw, source), schema, out / "table.parquet")
     return {
         "url": source.url,
         "member": source.member,
         "sha256": sha256_of(raw),
         "bytes": raw.stat().st_size,
-        "rows": len(frame),
-        "columns": list(frame.columns),
+        "rows": rows,
+        "columns": schema.names,
     }
 
 

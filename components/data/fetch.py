@@ -1,10 +1,13 @@
 """One raw file from a URL, a mirror folder or the disk: bounded, checked, and there whole or not at all."""
 
+import fcntl
 import logging
+import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 16
 LONGEST_WAIT = 60.0  # seconds between two attempts
 UNNAMED = "download"
+DRAFT = ".fetch-"
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +47,10 @@ def fetch(source: SourceConfig, downloads: Path, mirror: Path | None) -> Path:
             raw = _obtain(source, mirror, work)
             return _publish(source, raw, downloads)
     except OSError as error:
-        raise DownloadError(f"cannot store {source.url} in {downloads}: {error.strerror or error}") from error
+        raise DownloadError(
+            f"cannot store {source.url} in {downloads}: {error.strerror or error}; "
+            "make room there, or set GRADUS_HOME to a folder you can write"
+        ) from error
 
 
 def locate(source: SourceConfig, mirror: Path | None) -> Path | None:
@@ -73,8 +80,32 @@ def _raw_name(source: SourceConfig) -> str:
 def _workplace(downloads: Path) -> Iterator[Path]:
     # Inside `downloads`, so that publishing is a rename on one file system.
     downloads.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=downloads) as folder:
-        yield Path(folder)
+    with ExitStack() as stack:
+        with _locked(downloads):
+            _sweep(downloads)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=DRAFT, dir=downloads)))
+            stack.enter_context(_locked(folder))
+        yield folder
+
+
+def _sweep(downloads: Path) -> None:
+    """Remove what processes left that were killed: the folders that nobody holds a lock on."""
+    for folder in downloads.glob(f"{DRAFT}*"):
+        with suppress(OSError), _locked(folder, wait=False):
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    # The kernel releases it when the process dies, however it dies.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Not every network file system locks folders: there nothing is swept.
+        with suppress(OSError) if wait else nullcontext():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _obtain(source: SourceConfig, mirror: Path | None, work: Path) -> Path:
@@ -213,7 +244,9 @@ def _translated(source: SourceConfig, error: "requests.RequestException") -> Dow
     from requests import exceptions
 
     if isinstance(error, exceptions.InvalidSchema):
-        return DownloadError(f"{source.url}: refused a redirect to something other than http(s): {error}")
+        return DownloadError(
+            f"{source.url}: refused a redirect to something other than http(s): {error}; set source.url"
+        )
     if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
         return DownloadError(
             f"{source.url}: the server's certificate is not valid: {_cause(error)}; "

@@ -3,8 +3,6 @@
 import re
 import unicodedata
 
-import pandas as pd
-
 _SPACE_OR_DIGITS = re.compile(r"[\s\d]+")
 
 
@@ -15,8 +13,3 @@ def fold(text: str) -> str:
     fold to the same string. Coarser never leaks: it only keeps more texts together.
     """
     return _SPACE_OR_DIGITS.sub("", unicodedata.normalize("NFKC", text).casefold())
-
-
-def fold_all(texts: "pd.Series[str]") -> "pd.Series[str]":
-    """Fold every text of a series; the index is kept."""
-    return texts.map(fold)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from components.config import Config
+from components.data.columns import Label
 
 Severity = Literal["error", "warn"]
 
@@ -104,8 +105,10 @@ class ClassRatio(Config):
 class ValidationConfig(Config):
     """The expectations of a table of labelled texts, each with its own severity."""
 
-    labels: list[Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]] = Field(min_length=2)
+    labels: list[Annotated[Label, Field(min_length=1)]] = Field(min_length=2)
     """The declared labels in order; a class's id is its position, and of two the second is the positive one."""
+    ordered: bool = False
+    """Whether the labels are declared from least to most, as 1 to 5 stars: then how far off a model is counts too."""
     columns: Columns = Columns()
     """Which columns there are."""
     label_in_set: LabelInSet = LabelInSet()

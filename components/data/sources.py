@@ -8,17 +8,18 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from components.config import Config
+from components.data.columns import Key, Label, is_template, keys_of
 
 SAMPLES = Path(__file__).with_name("samples")
 REMOTE = ("http", "https")
 SCHEMES = (*REMOTE, "file", "sample")
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 
-Format = Literal["csv", "tsv"]
+DELIMITED = ("csv", "tsv")
+Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 Encoding = Literal["utf-8", "cp1252", "latin-1"]
 Position = Annotated[int, Field(strict=True, ge=0)]
 Sha256 = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
-Label = Annotated[str, Field(coerce_numbers_to_str=True)]  # YAML reads `0: ham` as a number
 
 
 class SourceConfig(Config):
@@ -33,6 +34,9 @@ class SourceConfig(Config):
     member: str | None = None
     """The one file to unpack when the source is a zip, a tar or a gzip file."""
 
+    licence: str | None = None
+    """What may be done with the data, for the model card; nothing depends on it."""
+
     max_bytes: int = Field(1 << 30, gt=0)
     """Upper bound of the bytes fetched, and of the bytes unpacked."""
 
@@ -46,18 +50,22 @@ class SourceConfig(Config):
     """Seconds before the second attempt, doubled for each further one; up to as much again is added at random."""
 
     format: Format = "csv"
-    """How the fields of a record are separated: by commas or by tabs."""
+    """`csv` and `tsv`: fields separated by commas or tabs; `json`: a list of objects; `jsonl`: an object a line;
+    `parquet`."""
 
     header: bool = True
-    """Whether the first record names the columns."""
+    """Whether the first record of a csv or tsv file names the columns."""
 
     quoting: Literal["default", "none"] = "default"
-    """`default`: a field may stand in double quotes; `none`: a quote is a character like any other."""
+    """Of csv and tsv. `default`: a field may stand in double quotes; `none`: a quote is a character like any other."""
 
     columns: dict[Literal["text", "label"], str | Position] = Field(
         default={"text": "text", "label": "label"}, min_length=1
     )
-    """Which column is the text and which the label: its name, or its position from 0 (without a header)."""
+    """Which column is the text and which the label: its name, or its position from 0 (without a header).
+
+    The text may be a template over several: `"{title}\\n\\n{body}"`. Whatever has a brace is one; `{{` and `}}` stand
+    for a brace; a missing cell is empty. In json, jsonl and parquet `a.b` is the `b` inside `a`."""
 
     label_map: dict[Label, Label] | None = None
     """What raw labels are called from here on; labels that are not named stay as they are."""
@@ -80,15 +88,40 @@ class SourceConfig(Config):
         return member
 
     @model_validator(mode="after")
+    def _check_format(self) -> "SourceConfig":
+        if self.format not in DELIMITED:
+            for key, default in (("header", True), ("quoting", "default")):
+                if getattr(self, key) != default:
+                    raise ValueError(f"{key} means nothing for format={self.format}; leave it out, or set format")
+        if self.format == "parquet" and self.encoding != "utf-8":
+            raise ValueError("encoding means nothing for format=parquet, whose text is always UTF-8; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _check_columns(self) -> "SourceConfig":
         for field, column in self.columns.items():
-            if not self.header and isinstance(column, str):
-                raise ValueError(
-                    f"columns.{field}: {column!r} is a name, but without a header a column is a position: 0, 1, ..."
-                )
+            if is_template(column) and field == "label":
+                raise ValueError(f"columns.label: {column!r} has a brace, but only the text can be a template")
+            for each in self.fields_of(field):
+                self._check_key(field, each)
         if len(set(self.columns.values())) < len(self.columns):
             raise ValueError("columns: text and label are the same column")
         return self
+
+    def _check_key(self, field: str, column: Key) -> None:
+        if not self.header and isinstance(column, str):
+            raise ValueError(
+                f"columns.{field}: {column!r} is a name, but without a header a column is a position: 0, 1, ..."
+            )
+        if isinstance(column, int) and self.format in ("json", "jsonl"):
+            raise ValueError(
+                f"columns.{field}: {column} is a position, but {self.format} has names only; give the name"
+            )
+
+    def fields_of(self, field: Literal["text", "label"]) -> tuple[Key, ...]:
+        """Return the file's columns that `text` or `label` is made of; none if it is not mapped."""
+        column = self.columns.get(field)
+        return () if column is None else keys_of(column, positions=not self.header)
 
 
 def scheme_of(url: str) -> str | None:

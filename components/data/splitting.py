@@ -8,9 +8,9 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from components.config import Config
-from components.data.balancing import BalanceConfig, undersample
-from components.data.folding import fold_all
-from components.data.tables import write_table
+from components.data.balancing import BalanceConfig, class_weights, draw, undersample
+from components.data.reordering import write_in_order
+from components.data.row_index import RowIndex, index_rows
 from components.errors import ConfigError
 from components.records import Facts
 
@@ -52,65 +52,84 @@ class SplitConfig(Config):
     """Give every split the same share of each class."""
 
 
-def split(table: Path, config: SplitConfig, balance: BalanceConfig, labels: list[str], out: Path) -> Facts:
+def split(
+    table: Path,
+    config: SplitConfig,
+    balance: BalanceConfig,
+    labels: list[str],
+    out: Path,
+    ordered: bool = False,
+) -> Facts:
     """Write `train.parquet`, `validation.parquet` and `test.parquet` to `out`; return counts and overlap.
 
     The facts' `majority` is the most frequent label of the training split before it was balanced. `overlap` counts
     the rows of validation and test that stand in train, and the rows of test that stand in validation.
+    `class_weights` are in the order of `labels`, or None unless `balance.method` asks for them; `ordered` is passed on.
+    In memory is an index of the rows (`components.data.row_index`), not the texts.
 
     Raises:
         ConfigError: if a split would get no row, or no row of a class.
     """
-    frame = pd.read_parquet(table)
-    if missing := {"text", "label"} - set(frame.columns):
-        raise ConfigError(f"the table has no column {' and '.join(sorted(missing))}; check source.columns")
-    if balance.method == "undersample" and balance.when == "before_split":
-        frame = undersample(frame, labels, balance.seed)
-    parts = deal(frame, config)
+    rows = index_rows(table, labels)
+    used = np.arange(len(rows))
+    undersampled = balance.method == "undersample"
+    if undersampled and balance.when == "before_split":
+        used = undersample(rows.labels, len(labels), balance.seed)
+    parts = deal(rows, used, config)
     dealt = {name: len(part) for name, part in parts.items()}
-    majority = str(parts["train"]["label"].value_counts().idxmax()) if len(parts["train"]) else labels[0]
-    if balance.method == "undersample" and balance.when == "train_only":
-        even = undersample(parts["train"], labels, balance.seed)
-        parts["train"] = even.sample(frac=1, random_state=config.seed)
-    _refuse_gaps(parts, labels)
-    for name, part in parts.items():
-        write_table(part, out / f"{name}.parquet")
+    majority = _majority(rows, parts["train"], labels)
+    if undersampled and balance.when == "train_only":
+        train = parts["train"]
+        parts["train"] = draw(train[undersample(rows.labels[train], len(labels), balance.seed)], config.seed)
+    classes = {name: class_counts(rows, part, labels) for name, part in parts.items()}
+    _refuse_gaps(classes, config)
+    write_in_order(table, {out / f"{name}.parquet": part for name, part in parts.items()})
     return {
         "labels": list(labels),
+        "ordered": ordered,
         "rows": {name: len(part) for name, part in parts.items()},
         "rows_before_balancing": dealt,
-        "classes": {name: class_counts(part, labels) for name, part in parts.items()},
+        "classes": classes,
+        "class_weights": class_weights(classes["train"]) if balance.method == "class_weight" else None,
         "majority": majority,
         "overlap": {
-            "validation": overlap(parts["train"], parts["validation"]),
-            "test": overlap(parts["train"], parts["test"]),
-            "test_validation": overlap(parts["validation"], parts["test"]),
+            "validation": overlap(rows, parts["train"], parts["validation"]),
+            "test": overlap(rows, parts["train"], parts["test"]),
+            "test_validation": overlap(rows, parts["validation"], parts["test"]),
         },
     }
 
 
-def deal(frame: pd.DataFrame, config: SplitConfig) -> dict[str, pd.DataFrame]:
-    """Shuffle `frame` and deal its rows to the three splits; every row lands in exactly one."""
-    shuffled = frame.sample(frac=1, random_state=config.seed).reset_index(drop=True)
+def deal(rows: RowIndex, used: np.ndarray, config: SplitConfig) -> dict[str, np.ndarray]:
+    """Shuffle the rows at the positions `used` and deal them to the three splits; every one lands in exactly one."""
+    shuffled = draw(used, config.seed)
     if config.group_duplicates or config.stratify:
-        split_of = _assign(shuffled, config)
+        split_of = _assign(rows, shuffled, config)
     else:
         split_of = _cut(len(shuffled), config.fractions)
     return {name: shuffled[split_of == position] for position, name in enumerate(SPLITS)}
 
 
-def overlap(train: pd.DataFrame, other: pd.DataFrame) -> dict[str, int]:
+def overlap(rows: RowIndex, train: np.ndarray, other: np.ndarray) -> dict[str, int]:
     """Count the rows of `other` whose text stands in `train` (or any other split): word for word, and folded."""
     return {
-        "exact": int(other["text"].isin(set(train["text"])).sum()),
-        "folded": int(fold_all(other["text"]).isin(set(fold_all(train["text"]))).sum()),
+        "exact": int(pd.Series(rows.exact[other]).isin(rows.exact[train]).sum()),
+        "folded": int(pd.Series(rows.folded[other]).isin(rows.folded[train]).sum()),
     }
 
 
-def class_counts(frame: pd.DataFrame, labels: list[str]) -> dict[str, int]:
+def class_counts(rows: RowIndex, part: np.ndarray, labels: list[str]) -> dict[str, int]:
     """Return the number of rows of each label, in the order of `labels`."""
-    counts = frame["label"].value_counts()
-    return {label: int(counts.get(label, 0)) for label in labels}
+    counts = np.bincount(rows.labels[part], minlength=len(labels))
+    return {label: int(counts[position]) for position, label in enumerate(labels)}
+
+
+def _majority(rows: RowIndex, train: np.ndarray, labels: list[str]) -> str:
+    if not len(train):
+        return labels[0]
+    counts = pd.Series(rows.labels[train]).value_counts()
+    majority: str = rows.names[counts.index[int(counts.to_numpy().argmax())]]
+    return majority
 
 
 def _cut(rows: int, fractions: Fractions) -> np.ndarray:
@@ -120,32 +139,58 @@ def _cut(rows: int, fractions: Fractions) -> np.ndarray:
     return np.repeat([0, 1, 2], [train, validation, rows - train - validation])
 
 
-def _assign(frame: pd.DataFrame, config: SplitConfig) -> np.ndarray:
+def _assign(rows: RowIndex, shuffled: np.ndarray, config: SplitConfig) -> np.ndarray:
     """Return the split (0, 1, 2) of every row, dealing whole groups so that each class meets its shares.
 
     Groups are dealt largest first, each to the split that is furthest below its share of the group's class;
     the many groups of one text come last and even out what the large ones left.
     """
-    group = fold_all(frame["text"]) if config.group_duplicates else frame.index.to_series()
-    groups = pd.DataFrame({"group": group, "label": frame["label"] if config.stratify else ""})
+    if config.group_duplicates:
+        # Numbered as they appear, so a number that is larger than all before it begins a group.
+        group = pd.factorize(rows.folded[shuffled])[0]
+        first = np.flatnonzero(np.diff(np.maximum.accumulate(group), prepend=-1))
+    else:
+        group = first = np.arange(len(shuffled))
+    sizes = np.bincount(group, minlength=len(first))
     # A text with two labels counts for the label it first has.
-    sizes = groups.groupby("group", sort=False).agg(size=("label", "size"), label=("label", "first"))
-    shares = np.array([config.fractions.train, config.fractions.validation, config.fractions.test])
-    split_of_group: dict[object, int] = {}
-    for _, stratum in sizes.groupby("label", sort=True):
-        wanted = shares * stratum["size"].sum()
-        for name, size in stratum["size"].sort_values(ascending=False, kind="stable").items():
-            position = int(np.argmax(wanted))
-            wanted[position] -= size
-            split_of_group[name] = position
-    return group.map(split_of_group).to_numpy()
+    stratum_of = rows.labels[shuffled[first]] if config.stratify else np.zeros(len(first), np.int32)
+    split_of_group = np.empty(len(first), np.int8)
+    for stratum in np.unique(stratum_of):
+        groups = np.flatnonzero(stratum_of == stratum)
+        groups = groups[np.argsort(-sizes[groups], kind="stable")]
+        split_of_group[groups] = _fill(sizes[groups], config.fractions)
+    return split_of_group[group]
 
 
-def _refuse_gaps(parts: dict[str, pd.DataFrame], labels: list[str]) -> None:
-    for name, part in parts.items():
-        missing = [label for label, count in class_counts(part, labels).items() if count == 0]
+def _fill(sizes: np.ndarray, fractions: Fractions) -> np.ndarray:
+    """Return the split of each group of a class: always the one that lacks most of its share."""
+    total = int(sizes.sum())
+    wanted = [fractions.train * total, fractions.validation * total, fractions.test * total]
+    chosen = np.empty(len(sizes), np.int8)
+    for position, size in enumerate(sizes.tolist()):
+        split_of = wanted.index(max(wanted))
+        wanted[split_of] -= size
+        chosen[position] = split_of
+    return chosen
+
+
+def _refuse_gaps(classes: dict[str, dict[str, int]], config: SplitConfig) -> None:
+    """Raise ConfigError if a split lacks a class, with what helps: more rows, or another way to split."""
+    for name, counts in classes.items():
+        missing = [label for label, count in counts.items() if count == 0]
         if missing:
-            raise ConfigError(
-                f"the {name} split has no row labelled {', '.join(map(repr, missing))}; "
-                "give it a larger split.fractions, set split.stratify=true, or collect more rows of that class"
-            )
+            named = ", ".join(map(repr, missing))
+            raise ConfigError(f"the {name} split has no row labelled {named}; {_advice(classes, missing, config)}")
+
+
+def _advice(classes: dict[str, dict[str, int]], missing: list[str], config: SplitConfig) -> str:
+    total = min(sum(counts[label] for counts in classes.values()) for label in missing)
+    if total < len(SPLITS):
+        return (
+            f"there {'is 1 row' if total == 1 else f'are {total} rows'} for three splits: collect more, "
+            "or take the class out of validation.labels"
+        )
+    if not config.stratify:
+        return "set split.stratify=true, or collect more rows of that class"
+    copies = ", whose near duplicates stay together" if config.group_duplicates else ""
+    return f"give it a larger split.fractions, or collect more rows of that class{copies}"

@@ -27,12 +27,14 @@ class Finding:
     expected: str
     observed: str = ""
     detail: str = ""
-    failing: tuple[int, ...] = ()
-    """Positions of the failing rows in the table, from 0."""
+    failing: int = 0
+    """How many rows fail."""
     rows: int = 0
     """How many rows it was evaluated on, if it is about rows."""
     by_row: bool = False
     """Whether it is about rows, which can be left out, and not about the table."""
+    note: str = ""
+    """What is to be said of the failing rows besides their number."""
 
     @property
     def failed(self) -> bool:
@@ -52,8 +54,8 @@ class Finding:
     def found(self) -> str:
         """What was found, in words."""
         if self.by_row:
-            verb = "fails" if len(self.failing) == 1 else "fail"
-            return f"{len(self.failing):,} of {counted(self.rows, 'row')} {verb}"
+            verb = "fails" if self.failing == 1 else "fail"
+            return f"{self.failing:,} of {counted(self.rows, 'row')} {verb}" + (f" ({self.note})" if self.note else "")
         return f"{self.observed} ({self.detail})" if self.detail else self.observed
 
     def facts(self) -> dict[str, JsonValue]:
@@ -64,7 +66,7 @@ class Finding:
             "success": self.success,
             "expected": self.expected,
             "observed": self.observed,
-            "failing_rows": len(self.failing),
+            "failing_rows": self.failing,
             "detail": self.detail,
         }
 
@@ -83,7 +85,8 @@ class FailingRow:
 class Report:
     """The outcome of validating one table.
 
-    `class_counts` and `rows_out` count the rows that meet every expectation about rows.
+    `class_counts` and `rows_out` count the rows that meet every expectation about rows; `reasons` counts the others by
+    reason, and `failing_rows` has the first `SHOWN` of each reason, in the table's order.
     """
 
     labels: list[str]
@@ -92,12 +95,18 @@ class Report:
     class_counts: dict[str, int]
     findings: list[Finding]
     failing_rows: list[FailingRow]
+    reasons: dict[str, int]
     versions: dict[str, str]
 
     @property
     def errors(self) -> list[Finding]:
         """The expectations of severity `error` that are not met."""
         return [finding for finding in self.findings if finding.failed and finding.severity == "error"]
+
+    @property
+    def rejected(self) -> int:
+        """How many rows fail at least one expectation."""
+        return sum(self.reasons.values())
 
     @property
     def verdict(self) -> Literal["accepted", "accepted with warnings", "rejected"]:
@@ -116,7 +125,7 @@ class Report:
         return {
             "rows_in": self.rows_in,
             "rows_out": self.rows_out,
-            "rejected": {finding.name: len(finding.failing) for finding in self.findings if finding.failing},
+            "rejected": {finding.name: finding.failing for finding in self.findings if finding.failing},
             "labels": list(self.labels),
             "class_counts": dict(self.class_counts),
             "expectations": [finding.facts() for finding in self.findings],
@@ -128,10 +137,11 @@ class Report:
         reasons = "; ".join(f"{finding.name}: {finding.found}" for finding in self.errors)
         lines = [f"data rejected by {reasons}. {self._remedy()}."]
         lines += [f"  {f.name} ({f.severity}): {f.found}; expected: {f.expected}" for f in self._unmet()]
-        failing = self._stopping_rows() or self.failing_rows
-        shown = pick(failing)
+        stopping = self._stopping_rows()
+        shown = pick(stopping or self.failing_rows)
+        count = sum(self.reasons[reason] for reason in {item.reason for item in stopping}) or self.rejected
         lines += [f"  row {i.row}  label {quoted(i.label, 30)}  {quoted(i.text, 60)}  {i.reason}" for i in shown]
-        if hidden := len(failing) - len(shown):
+        if hidden := count - len(shown):
             lines.append(f"  and {counted(hidden, 'further row')}; rejected.parquet has all of them")
         return "\n".join(lines)
 
@@ -155,15 +165,19 @@ class Report:
             return "Correct the data, or name the columns in source.columns"
         if not self.rows_out:
             return "No row is left to use: correct the data or the rules"
-        effect = "leave such rows out" if first.by_row else "go on all the same"
-        return f"Correct the data, or set validation.{first.name}.severity=warn to {effect}"
+        relax = f"set validation.{first.name}.severity=warn to"
+        if first.name == "label_in_set":
+            return f"Correct the data, declare the label in validation.labels, or {relax} leave such rows out"
+        if first.name == "rows_per_class":
+            return "Collect more rows, lower validation.rows_per_class.min, or take the class out of validation.labels"
+        return f"Correct the data, or {relax} {'leave such rows out' if first.by_row else 'go on all the same'}"
 
 
 def _sentence(finding: Finding) -> str:
     if finding.success is None:
         return f"{finding.name} was not evaluated: {finding.detail}."
     if finding.by_row:
-        return f"{finding.name}: {counted(len(finding.failing), 'row')} left out; expected: {finding.expected}."
+        return f"{finding.name}: {counted(finding.failing, 'row')} left out; expected: {finding.expected}."
     return f"{finding.name}: {finding.found}; expected: {finding.expected}."
 
 

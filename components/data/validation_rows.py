@@ -1,94 +1,184 @@
-"""The table under validation: read, checked for its types, and parted into what passes and what fails."""
+"""The table under validation: read in batches, checked for its types, and parted into what passes and what fails."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from components.data.batches import batches_of, write_batches
 from components.data.rules import COLUMNS
-from components.data.validation_report import FailingRow, Finding
+from components.data.validation_report import SHOWN, FailingRow
 from components.errors import TableError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
 
-def read(table: Path) -> "pa.Table":
-    """Return a Parquet table whose columns of `COLUMNS`, as far as they are there, have the right types.
+class Source:
+    """A Parquet table, read as often as it takes and never whole.
 
     Raises:
-        TableError: if it is not a Parquet file, or `row` is not of integers, or `text` or `label` not of text.
+        TableError: on construction or while it is read, if it is not a Parquet file, or if of `COLUMNS` those that are
+            there have other types: `row` is of integers, `text` and `label` are of text.
     """
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self.path = path
+        with self._reading():
+            self._file = pq.ParquetFile(path, pre_buffer=False)
+        self.schema: pa.Schema = self._file.schema_arrow
+        self.rows: int = self._file.metadata.num_rows
+        self.columns = [name for name in COLUMNS if name in self.schema.names]
+        for name in self.columns:
+            if fault := _fault(self.schema, name):
+                raise self._wrong(name, fault)
+
+    def batches(self, columns: Sequence[str] | None = None) -> "Iterator[tuple[slice, pa.RecordBatch]]":
+        """Yield the rows in batches, each with its positions in the table."""
+        done = 0
+        with self._reading():
+            for batch in batches_of(self._file, columns):
+                yield slice(done, done := done + batch.num_rows), batch
+
+    def frames(self) -> "Iterator[pd.DataFrame]":
+        """Yield those of `COLUMNS` that are there, at least once; a null is None, and the index is the position."""
+        if not self.rows:
+            yield _frame(self.schema.empty_table(), self.columns, slice(0, 0))
+        for positions, batch in self.batches(self.columns):
+            if "row" in self.columns and batch["row"].null_count:
+                raise self._wrong("row", f"has {batch['row'].type} values or nulls, not integers only")
+            yield _frame(batch, self.columns, positions)
+
+    def label_counts(self, kept: "np.ndarray") -> Counter[str]:
+        """Count the labels of the rows that are kept."""
+        import pyarrow as pa
+
+        counts: Counter[str] = Counter()
+        for positions, batch in self.batches(["label"]) if "label" in self.columns else ():
+            labels = batch["label"].cast(pa.string()).filter(pa.array(kept[positions]))
+            counts.update({each["values"]: each["counts"] for each in labels.value_counts().to_pylist()})
+        return counts
+
+    def write(self, kept: "np.ndarray", path: Path) -> None:
+        """Write the rows that are kept, with all their columns as they are."""
+        import pyarrow as pa
+
+        chosen = (batch.filter(pa.array(kept[positions])) for positions, batch in self.batches())
+        write_batches(chosen, self.schema, path)
+
+    def _wrong(self, name: str, fault: str) -> TableError:
+        return TableError(f"{self.path}: column {name!r} {fault}; write it as {'int64' if name == 'row' else 'string'}")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise TableError(f"{self.path} cannot be read as a Parquet table: {reason}") from error
+
+
+def _fault(schema: "pa.Schema", name: str) -> str | None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        source = pq.read_table(table)
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise TableError(f"{table} cannot be read as a Parquet table: {reason}") from error
-    for name in COLUMNS:
-        if fault := _fault(source, name):
-            raise TableError(f"{table}: column {name!r} {fault}; write it as {'int64' if name == 'row' else 'string'}")
-    return source
-
-
-def _fault(source: "pa.Table", name: str) -> str | None:
-    import pyarrow as pa
-
-    found = source.schema.get_all_field_indices(name)
-    if len(found) != 1:
-        return f"is there {len(found)} times" if found else None
-    kind = source.schema.field(name).type
+    if (found := len(schema.get_all_field_indices(name))) > 1:
+        return f"is there {found} times"
+    kind = schema.field(name).type
     if name == "row":
-        fits = pa.types.is_integer(kind) and not source[name].null_count
-        return None if fits else f"has {kind} values or nulls, not integers only"
+        return None if pa.types.is_integer(kind) else f"has {kind} values or nulls, not integers only"
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
     return None if any(test(value) for test in tests) else f"has {kind} values, not text"
 
 
-def frame_of(source: "pa.Table") -> "pd.DataFrame":
-    """Return those of `COLUMNS` that are there; a null is None, and the index is the position in the table."""
+def _frame(batch: "pa.RecordBatch | pa.Table", columns: Iterable[str], positions: slice) -> "pd.DataFrame":
     import pandas as pd
     import pyarrow as pa
 
-    kinds = {"row": pa.int64(), "text": pa.string(), "label": pa.string()}
-    series = {
-        name: pd.Series(
-            source[name].cast(kinds[name]).to_numpy(zero_copy_only=False), dtype="int64" if name == "row" else object
-        )
-        for name in COLUMNS
-        if name in source.column_names
-    }
-    return pd.DataFrame(series, index=pd.RangeIndex(source.num_rows))
+    index = pd.RangeIndex(positions.start, positions.stop)
+    series = {}
+    for name in columns:
+        values = batch[name].cast(pa.int64() if name == "row" else pa.string()).to_numpy(zero_copy_only=False)
+        series[name] = pd.Series(values, index, dtype="int64" if name == "row" else object)
+    return pd.DataFrame(series, index=index)
 
 
-def rejected_rows(frame: "pd.DataFrame", findings: list[Finding]) -> "pd.DataFrame":
-    """Return the failing rows with columns `row`, `text`, `label` and `reason`; the index is the position."""
-    import pandas as pd
+class Marks:
+    """Which rows of a table fail which expectations, a byte a row."""
 
-    positions = failing_positions(findings)
-    reasons: dict[int, list[str]] = {position: [] for position in positions}
-    for finding in findings:
-        for position in finding.failing:
-            reasons[position].append(finding.name)
-    failing = frame.loc[positions].reindex(columns=list(COLUMNS)).astype(object)
-    if "row" not in frame:
-        failing["row"] = [position + 1 for position in positions]
-    failing["reason"] = pd.Series({position: ";".join(names) for position, names in reasons.items()}, dtype=object)
-    return failing.where(failing.notna(), None)
+    def __init__(self, rows: int, names: Sequence[str]) -> None:
+        import numpy as np
+
+        self._bits = np.zeros(rows, np.uint8)
+        self._flags = {name: np.uint8(1 << place) for place, name in enumerate(names)}
+
+    def add(self, name: str, positions: Iterable[Any]) -> None:
+        """Mark the rows at these positions as failing an expectation."""
+        self._bits[list(positions)] |= self._flags[name]
+
+    def failing(self, name: str) -> int:
+        """Return how many rows fail an expectation."""
+        return int((self._bits & self._flags[name]).astype(bool).sum())
+
+    @property
+    def kept(self) -> "np.ndarray":
+        """Whether a row meets every expectation (rows)."""
+        return self.kept_of(slice(None))
+
+    def kept_of(self, positions: "slice | np.ndarray") -> "np.ndarray":
+        """Return the same of some rows."""
+        kept: np.ndarray = self._bits[positions] == 0
+        return kept
+
+    def reasons(self, positions: slice) -> list[str]:
+        """Return for each row the names of the expectations that it fails, joined with `;`."""
+        words = [";".join(n for n, flag in self._flags.items() if bits & flag) for bits in range(256)]
+        return [words[bits] for bits in self._bits[positions].tolist()]
 
 
-def failing_positions(findings: Iterable[Finding]) -> list[int]:
-    """Return the positions of the rows that fail any expectation, in order."""
-    return sorted({position for finding in findings for position in finding.failing})
+def write_rejected(source: Source, marks: Marks, path: Path) -> tuple[dict[str, int], list[FailingRow]]:
+    """Write the failing rows to Parquet: `row` int64, `text`, `label` and `reason` string.
 
-
-def write_rejected(rows: list[FailingRow], path: Path) -> None:
-    """Write failing rows to Parquet: `row` int64, `text`, `label` and `reason` string."""
+    Returns how many there are of each reason, and the first `SHOWN` of each.
+    """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     schema = pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string()), ("reason", pa.string())])
-    pq.write_table(pa.Table.from_pylist([vars(row) for row in rows], schema=schema), path)
+    counts: Counter[str] = Counter()
+    shown: list[FailingRow] = []
+
+    def failing() -> Iterator[pa.RecordBatch]:
+        kept = marks.kept
+        for positions, batch in source.batches(source.columns) if not kept.all() else ():
+            rows = _rejected(batch, positions, marks.reasons(positions), schema)
+            rows = rows.filter(pa.array(~kept[positions]))
+            for row, reason in enumerate(rows["reason"].to_pylist()):
+                counts[reason] += 1
+                if counts[reason] <= SHOWN:
+                    shown.append(FailingRow(*(column[row].as_py() for column in rows)))
+            yield rows
+
+    write_batches(failing(), schema, path)
+    return dict(counts), shown
+
+
+def _rejected(batch: "pa.RecordBatch", positions: slice, reasons: list[str], schema: "pa.Schema") -> "pa.RecordBatch":
+    """Return the rows of a batch with their reasons; a table without row numbers is numbered by place."""
+    import pyarrow as pa
+
+    columns = {name: batch[name] for name in batch.schema.names} | {"reason": reasons}
+    columns.setdefault("row", range(positions.start + 1, positions.stop + 1))
+    empty = [None] * batch.num_rows
+    arrays = [columns.get(field.name, empty) for field in schema]
+    cast = [
+        each.cast(field.type) if isinstance(each, pa.Array) else pa.array(each, field.type)
+        for each, field in zip(arrays, schema, strict=True)
+    ]
+    return pa.record_batch(cast, schema=schema)

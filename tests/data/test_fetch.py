@@ -1,4 +1,5 @@
 import hashlib
+import io
 import os
 import pty
 import shutil
@@ -6,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,6 +221,49 @@ def test_a_circle_of_redirects_ends(server: Server, downloads: Path) -> None:
         fetch(config(server.url("circle")), downloads, None)
 
 
+@pytest.mark.parametrize(
+    ("path", "options", "says"),
+    [
+        ("status/404", {}, r"answered 404 .*; check source\.url$"),
+        ("status/500", {}, r"answered 500 .*; gave up after attempt 1: check the network, or put 500 into a folder"),
+        (
+            "stall/sms.tsv",
+            {"timeout": 0.3},
+            r"no answer within 0\.3 s; gave up .* put sms\.tsv into a folder and set GRADUS",
+        ),
+        ("reset", {}, r"check the network"),
+        ("cut/sms.tsv", {}, r"the answer was cut short; gave up .*check the network"),
+        ("endless", {"max_bytes": 1000}, r"more than 1,000 bytes; raise source\.max_bytes"),
+        ("redirect?file:///etc/hostname", {}, r"refused a redirect .*file:///etc/hostname.*; set source\.url"),
+        ("file/half.zip", {"member": "sms.tsv"}, r"half\.zip: cannot unpack 'sms\.tsv': .*fetch it again"),
+        (
+            "file/whole.zip",
+            {"member": "ham.tsv"},
+            r"whole\.zip holds no 'ham\.tsv'; it holds 'sms\.tsv': set source\.member",
+        ),
+        ("file/sms.tsv", {"member": "sms.tsv"}, r"sms\.tsv is not a zip, .*drop source\.member"),
+        (
+            "file/sms.tsv",
+            {"sha256": "0" * 64},
+            r"has SHA-256 .*, expected 0000.*; if its owner published a new version",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_leaves_nothing(
+    server: Server, downloads: Path, path: str, options: dict[str, object], says: str
+) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("sms.tsv", BODY)
+    (server.folder / "whole.zip").write_bytes(archive.getvalue())
+    (server.folder / "half.zip").write_bytes(archive.getvalue()[: len(archive.getvalue()) // 2])
+    with pytest.raises(DownloadError, match=says) as caught:
+        fetch(config(server.url(path), attempts=1, **options), downloads, None)
+    assert "\n" not in str(caught.value)
+    assert path.partition("?")[0].rpartition("/")[2] in str(caught.value)
+    assert list(downloads.iterdir()) == []
+
+
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the certificate")
 def test_certificates_are_checked(tmp_path: Path, downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
@@ -260,8 +305,22 @@ def test_an_interrupted_fetch_publishes_nothing(server: Server, downloads: Path,
     process.wait(20)
     assert len(server.requests) == 1
     assert [path for path in downloads.iterdir() if not path.name.startswith(".fetch-")] == []
-    if how == signal.SIGINT:
-        assert list(downloads.iterdir()) == []
+    assert (list(downloads.iterdir()) == []) == (how == signal.SIGINT)
+    # What a killed process could not take away goes with the next fetch.
+    assert list(downloads.iterdir()) == [] or fetch(config(server.url("file/sms.tsv")), downloads, None)
+    assert not list(downloads.glob(".fetch-*"))
+
+
+def test_a_fetch_leaves_alone_what_another_one_is_at(server: Server, downloads: Path) -> None:
+    command = [sys.executable, "-c", FETCH, server.url("stall/sms.tsv"), str(downloads)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 30
+        while not server.requests and time.monotonic() < deadline:
+            time.sleep(0.02)
+        (at_work,) = downloads.glob(".fetch-*")
+        fetch(config(server.url("file/sms.tsv")), downloads, None)
+        assert list(downloads.glob(".fetch-*")) == [at_work]
+        process.kill()
 
 
 def test_progress_is_shown_on_a_terminal_only(server: Server, downloads: Path) -> None:

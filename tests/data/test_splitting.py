@@ -2,16 +2,21 @@
 
 import csv
 import io
+import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
+from sklearn.utils.class_weight import compute_class_weight
 
 from components.data.balancing import BalanceConfig, undersample
 from components.data.folding import fold
+from components.data.reordering import write_in_order
 from components.data.splitting import SPLITS, Fractions, SplitConfig, split
 from components.errors import ConfigError
 
@@ -101,17 +106,130 @@ def test_the_seed_decides_the_split(tmp_path: Path) -> None:
     assert splits[0] == splits[1] != splits[2]
 
 
+def dealt_with_pandas(frame: pd.DataFrame, config: SplitConfig, balance: BalanceConfig) -> dict[str, pd.DataFrame]:
+    """The same split with the whole table in memory, text by text."""
+
+    def even(rows: pd.DataFrame) -> pd.DataFrame:
+        parts = [rows[rows.label == label] for label in LABELS]
+        fewest = min(map(len, parts))
+        return pd.concat([part if len(part) == fewest else part.sample(fewest, random_state=7) for part in parts])
+
+    if balance.method == "undersample" and balance.when == "before_split":
+        frame = even(frame)
+    frame = frame.sample(frac=1, random_state=config.seed).reset_index(drop=True)
+    group = frame["text"].map(fold) if config.group_duplicates else frame.index.to_series()
+    groups = pd.DataFrame({"group": group, "label": frame["label"] if config.stratify else ""}).groupby(
+        "group", sort=False
+    )
+    side = {}
+    for _, stratum in groups.agg(size=("label", "size"), label=("label", "first")).groupby("label"):
+        wanted = np.array([0.7, 0.1, 0.2]) * stratum["size"].sum()
+        for name, size in stratum["size"].sort_values(ascending=False, kind="stable").items():
+            side[name] = SPLITS[np.argmax(wanted)]
+            wanted[np.argmax(wanted)] -= size
+    parts = {name: frame[group.map(side) == name] for name in SPLITS}
+    if balance.method == "undersample" and balance.when == "train_only":
+        parts["train"] = even(parts["train"]).sample(frac=1, random_state=config.seed)
+    return parts
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    group=st.booleans(),
+    method=st.sampled_from(["none", "undersample", "class_weight"]),
+    when=st.sampled_from(["train_only", "before_split"]),
+)
+def test_it_is_row_for_row_what_pandas_makes_of_the_whole_table(seed: int, group: bool, method: str, when: str) -> None:
+    frame = made_up(300, seed)
+    config = SplitConfig(seed=seed, group_duplicates=group)
+    balance = BalanceConfig(method=method, when="train_only" if method == "class_weight" else when, seed=7)
+    with tempfile.TemporaryDirectory() as folder:
+        facts, parts = run(frame, Path(folder), config, balance)
+    expected = dealt_with_pandas(frame, config, balance)
+    for name in SPLITS:
+        assert parts[name].values.tolist() == expected[name].values.tolist()
+        texts = expected[name]["text"]
+        known = expected["train"]["text"]
+        if name != "train":
+            exact, folded = texts.isin(set(known)).sum(), texts.map(fold).isin(set(known.map(fold))).sum()
+            assert facts["overlap"][name] == {"exact": exact, "folded": folded}
+
+
 def test_undersampling_keeps_small_classes_whole() -> None:
-    frame = pd.DataFrame({"row": range(9), "text": list("abcdefghi"), "label": list("xxxxxyyzz")})
-    even = undersample(frame, ["z", "x", "y"], seed=0)
-    assert even["label"].tolist() == list("zzxxyy")
-    assert even["text"].tolist()[:2] == ["h", "i"]
+    even = undersample(np.array([1, 1, 1, 1, 1, 2, 2, 0, 0]), classes=3, seed=0)
+    assert even[:2].tolist() == [7, 8]
+    assert set(even[2:4]) < {0, 1, 2, 3, 4}
+    assert even[4:].tolist() == [5, 6]
 
 
-def test_a_split_without_a_class_is_refused(tmp_path: Path) -> None:
-    frame = made_up(40, 0).assign(label=["ham"] * 39 + ["spam"])
-    with pytest.raises(ConfigError, match=r"has no row labelled 'spam'; give it"):
-        run(frame, tmp_path, SplitConfig(), BalanceConfig())
+def test_class_weights_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    facts, parts = run(made_up(400, 0), tmp_path, SplitConfig(), BalanceConfig(method="class_weight"), ["spam", "ham"])
+    assert facts["rows"] == facts["rows_before_balancing"]
+    expected = compute_class_weight("balanced", classes=np.array(["spam", "ham"]), y=parts["train"]["label"].to_numpy())
+    assert facts["class_weights"] == pytest.approx(expected.tolist())
+    assert run(made_up(400, 0), tmp_path, SplitConfig(), BalanceConfig())[0]["class_weights"] is None
+
+
+def test_class_weights_before_the_split_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"set when=train_only, or method=undersample"):
+        BalanceConfig(method="class_weight", when="before_split")
+
+
+def test_whether_labels_are_ordered_is_passed_on(tmp_path: Path) -> None:
+    made_up(200, 0).to_parquet(tmp_path / "table.parquet")
+    for ordered in (True, False):
+        facts = split(tmp_path / "table.parquet", SplitConfig(), BalanceConfig(), LABELS, tmp_path, ordered)
+        assert facts["ordered"] is ordered
+
+
+def uneven(spam: list[str]) -> pd.DataFrame:
+    texts = [f"{'abcdefghij'[row % 10] * (row // 10 + 1)}" for row in range(40)] + spam
+    return pd.DataFrame({"row": range(1, len(texts) + 1), "text": texts, "label": ["ham"] * 40 + ["spam"] * len(spam)})
+
+
+@pytest.mark.parametrize(
+    ("spam", "config", "says"),
+    [
+        (["x"], {}, "there is 1 row for three splits: collect more, or take the class out of validation.labels"),
+        (["x", "y"], {"stratify": False}, "there are 2 rows for three splits: collect more"),
+        (
+            ["x", "y", "z"],
+            {"stratify": False, "seed": 1},
+            "set split.stratify=true, or collect more rows of that class",
+        ),
+        (
+            ["x 1", "x 2", "x 3"],
+            {},
+            "larger split.fractions, or collect more rows of that class, whose near duplicates",
+        ),
+        (["x", "y", "z"], {"group_duplicates": False}, "larger split.fractions, or collect more rows of that class$"),
+    ],
+)
+def test_a_split_without_a_class_is_refused_with_what_helps(
+    tmp_path: Path, spam: list[str], config: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"split has no row labelled 'spam'; .*{says}") as caught:
+        run(uneven(spam), tmp_path, SplitConfig.model_validate(config), BalanceConfig())
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.parquet"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=st.integers(1, 60), run_length=st.integers(1, 70), data=st.data())
+def test_rows_are_written_in_any_order_through_files(rows: int, run_length: int, data: st.DataObject) -> None:
+    order = np.array(data.draw(st.permutations(range(rows))), np.int64)
+    used, cut = data.draw(st.integers(0, rows)), data.draw(st.integers(0, rows))
+    parts = np.split(order[:used], [min(cut, used)])
+    frame = pd.DataFrame({"row": range(rows), "text": [f"text {row}" for row in range(rows)]})
+    with tempfile.TemporaryDirectory() as folder:
+        frame.to_parquet(Path(folder, "table"))
+        paths = [Path(folder, "one"), Path(folder, "two")]
+        write_in_order(Path(folder, "table"), dict(zip(paths, parts, strict=True)), run_length)
+        for path, part in zip(paths, parts, strict=True):
+            assert pd.read_parquet(path)["row"].tolist() == part.tolist()
+            assert pd.read_parquet(path)["text"].tolist() == [f"text {row}" for row in part]
+        assert len(list(Path(folder).iterdir())) == 3
 
 
 def test_fractions_must_add_up() -> None:

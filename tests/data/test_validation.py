@@ -17,7 +17,8 @@ import pytest
 from pydantic import ValidationError
 
 from components.data.rules import ValidationConfig
-from components.data.validation import Engine, validate
+from components.data.validation import validate
+from components.data.validation_engine import Engine
 from components.errors import DataRejected, GradusError, TableError
 
 SMS = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"
@@ -179,7 +180,8 @@ def test_rows_that_fail_an_error_stop_the_flow(case: Case, name: str) -> None:
     bad, options = BAD_ROWS[name]
     message = case.refuse(with_rows(bad, bad), **{name: {"severity": "error", **options}})
     first, *rest = message.splitlines()
-    assert first.startswith(f"data rejected by {name}: 2 of 42 rows fail. ")
+    note = ' (not declared: "spm")' if name == "label_in_set" else ""
+    assert first.startswith(f"data rejected by {name}: 2 of 42 rows fail{note}. ")
     assert f"validation.{name}.severity=warn" in first
     assert [line.split()[1] for line in rest if line.startswith("  row ")] == ["2", "4"]
     assert all(line.endswith(name) for line in rest if line.startswith("  row "))
@@ -215,7 +217,9 @@ def test_all_expectations_are_named_not_only_the_first_that_fails(case: Case) ->
         rows_per_class={"min": 500, "severity": "warn"},
     )
     first = message.splitlines()[0]
-    assert "label_in_set: 1 of 43 rows fails; text_not_null: 1 of 43 rows fails; rows: 40 rows" in first
+    assert (
+        'label_in_set: 1 of 43 rows fails (not declared: "spm"); text_not_null: 1 of 43 rows fails; rows: 40' in first
+    )
     assert "text_not_blank" not in first
     assert "  text_not_blank (warn): 1 of 43 rows fails" in message
     assert "  rows_per_class (warn): 20 rows of" in message
@@ -353,6 +357,23 @@ def test_a_class_without_rows(case: Case) -> None:
     assert "other" in of(facts, "rows_per_class")["detail"]
     assert of(facts, "class_ratio")["success"] is False
     assert case.report()["expectations"] == facts["expectations"]
+
+
+def test_all_rows_of_one_class(case: Case) -> None:
+    (first, *rest) = case.refuse(good_rows(40, 0)).splitlines()
+    assert first == (
+        'data rejected by rows_per_class: 0 rows of "spam" (too few of "spam"). Collect more rows, lower '
+        "validation.rows_per_class.min, or take the class out of validation.labels."
+    )
+    assert all(line.startswith(("  rows_per_class (error)", "  class_ratio (warn)")) for line in rest)
+
+
+def test_undeclared_labels_are_named_a_few_of_them(case: Case) -> None:
+    first = case.refuse(with_rows(*((f"hello {number}", f"label{number}") for number in range(9)))).splitlines()[0]
+    assert (
+        'label_in_set: 9 of 49 rows fail (not declared: "label0", "label1", "label2", "label3", "label4", ...)' in first
+    )
+    assert "declare the label in validation.labels, or set validation.label_in_set.severity=warn" in first
 
 
 def test_numbers_are_of_the_rows_that_are_left(case: Case) -> None:
@@ -493,7 +514,7 @@ def test_rules_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
 def test_a_part_of_a_section_keeps_the_rest() -> None:
     rules = ValidationConfig.model_validate({"labels": ["ham", "spam"], "text_length": {"max": 500}})
     assert (rules.text_length.min, rules.text_length.max, rules.text_length.severity) == (1, 500, "warn")
-    assert list(rules.expected()) == NAMES == [name for name in ValidationConfig.model_fields if name != "labels"]
+    assert list(rules.expected()) == NAMES == list(ValidationConfig.model_fields)[2:]  # after labels and ordered
 
 
 # Real data

@@ -30,7 +30,7 @@ def report(**changes: object) -> Report:
     findings = [
         Finding("columns", "error", True, "the table has its columns", "row, text, label"),
         Finding("label_in_set", "error", True, "label is declared", "3 of 3 rows", rows=3, by_row=True),
-        Finding("text_length", "warn", False, "1 to 9 characters", "2 of 3 rows", failing=(1,), rows=3, by_row=True),
+        Finding("text_length", "warn", False, "1 to 9 characters", "2 of 3 rows", failing=1, rows=3, by_row=True),
         Finding("class_ratio", "warn", None, "at most 3", detail="there is no column label"),
     ]
     base = Report(
@@ -40,6 +40,7 @@ def report(**changes: object) -> Report:
         class_counts={"ham": 1, "spam": 1},
         findings=findings,
         failing_rows=[FailingRow(2, "a long text", "ham", "text_length")],
+        reasons={"text_length": 1},
         versions={"great_expectations": "1.2.3"},
     )
     return replace(base, **changes)  # type: ignore[arg-type]
@@ -57,7 +58,7 @@ def test_a_page_shows_verdict_counts_findings_rows_and_versions() -> None:
 
 def test_a_page_of_accepted_data_lists_no_rows() -> None:
     findings = [Finding("rows", "error", True, "at least 1", "3 rows")]
-    text = Page(render(report(findings=findings, failing_rows=[], rows_out=3))).text
+    text = Page(render(report(findings=findings, failing_rows=[], reasons={}, rows_out=3))).text
     assert "Data accepted\n" in text
     assert "All 3 rows are used." in text
     assert "Failing rows" in text
@@ -66,7 +67,7 @@ def test_a_page_of_accepted_data_lists_no_rows() -> None:
 
 def test_a_page_of_rejected_data_names_the_errors() -> None:
     findings = [Finding("rows", "error", False, "at least 20 rows", "0 rows", detail="the table is empty")]
-    text = Page(render(report(findings=findings, failing_rows=[], rows_in=0, rows_out=0))).text
+    text = Page(render(report(findings=findings, failing_rows=[], reasons={}, rows_in=0, rows_out=0))).text
     assert "Data rejected" in text
     assert "rows: 0 rows (the table is empty); expected: at least 20 rows" in text
 
@@ -77,7 +78,7 @@ def test_hostile_values_are_shown_not_run() -> None:
         class_counts={"ham": 1, HOSTILE: 1},
         findings=[
             Finding("rows", "error", False, HOSTILE, HOSTILE, detail=HOSTILE),
-            Finding("text_length", "warn", False, HOSTILE, HOSTILE, failing=(0,), by_row=True),
+            Finding("text_length", "warn", False, HOSTILE, HOSTILE, failing=1, by_row=True),
         ],
         failing_rows=[FailingRow(1, HOSTILE, HOSTILE, "text_length")],
         versions={HOSTILE: HOSTILE},
@@ -113,10 +114,10 @@ def test_rows_that_stop_the_flow_are_shown_before_those_left_out() -> None:
     rows = [FailingRow(number, "x", "ham", "text_length") for number in range(30)]
     rows += [FailingRow(number, "x", "spm", "label_in_set;text_length") for number in range(30, 35)]
     findings = [
-        Finding("label_in_set", "error", False, "", failing=tuple(range(30, 35)), rows=40, by_row=True),
-        Finding("text_length", "warn", False, "", failing=tuple(range(35)), rows=40, by_row=True),
+        Finding("label_in_set", "error", False, "", failing=5, rows=40, by_row=True),
+        Finding("text_length", "warn", False, "", failing=35, rows=40, by_row=True),
     ]
-    failing = report(findings=findings, failing_rows=rows)
+    failing = report(findings=findings, failing_rows=rows, reasons={"text_length": 30, "label_in_set;text_length": 5})
     assert [item.row for item in failing.shown_rows()] == [*range(15), *range(30, 35)]
     assert [line.split()[1] for line in failing.message().splitlines() if line.startswith("  row ")] == [
         str(number) for number in range(30, 35)

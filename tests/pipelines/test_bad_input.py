@@ -74,7 +74,7 @@ CASES: dict[str, tuple[bytes, list[str], int, str]] = {
         1,
         r"not utf-8: byte \d+ \(line 91\)",
     ),
-    "missing column": (GOOD.encode(), ["source.columns={label: 0, text: 5}"], 3, "no column text"),
+    "missing column": (GOOD.encode(), ["source.columns={label: 0, text: 5}"], 3, "column"),
     "a class smaller than the splits": (
         GOOD.encode() + b"eggs\tonly one\n",
         ["validation.labels=[ham, spam, eggs]", "validation.rows_per_class.min=1"],

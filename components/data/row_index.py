@@ -1,0 +1,61 @@
+"""What a split needs to know of every row, in 20 bytes each: hashes of its text, and its label's number."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.data.batches import batches_of, hashed
+from components.data.folding import fold
+from components.errors import ConfigError
+
+BATCH = 1 << 14
+
+
+@dataclass(frozen=True)
+class RowIndex:
+    """The rows of a table, by position."""
+
+    exact: np.ndarray
+    """uint64 (rows): equal for equal texts."""
+    folded: np.ndarray
+    """uint64 (rows): equal for near duplicates (`components.data.folding`)."""
+    labels: np.ndarray
+    """int32 (rows): position of the label in `names`."""
+    names: list[str]
+    """The declared labels in their order, then those that turned up besides."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def index_rows(table: Path, labels: list[str]) -> RowIndex:
+    """Read a Parquet table's texts and labels, a batch at a time.
+
+    Raises:
+        ConfigError: if it lacks one of the two columns.
+    """
+    with pq.ParquetFile(table, pre_buffer=False) as file:
+        if missing := {"text", "label"} - set(file.schema_arrow.names):
+            raise ConfigError(f"the table has no column {' and '.join(sorted(missing))}; check source.columns")
+        rows = file.metadata.num_rows
+        exact, folded = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
+        codes, numbers = np.empty(rows, np.int32), {label: number for number, label in enumerate(labels)}
+        done = 0
+        for batch in batches_of(file, ["text", "label"], BATCH):
+            part = slice(done, done := done + batch.num_rows)
+            texts = batch["text"].cast(pa.string()).to_numpy(zero_copy_only=False)
+            exact[part] = hashed(texts)
+            folded[part] = hashed(np.array([fold(text) for text in texts], object))
+            codes[part] = _codes(batch["label"], numbers)
+    return RowIndex(exact, folded, codes, list(numbers))
+
+
+def _codes(labels: pa.Array, numbers: dict[str, int]) -> np.ndarray:
+    """Return the labels' numbers, giving new labels the next ones."""
+    encoded = labels.cast(pa.string()).dictionary_encode(null_encoding="encode")
+    found = [numbers.setdefault(label, len(numbers)) for label in encoded.dictionary.to_pylist()]
+    codes: np.ndarray = np.array(found, np.int32)[encoded.indices.to_numpy()]
+    return codes
