@@ -10,6 +10,8 @@ GradusError                 something failed; exit code 1
 |-- TableError              a file could not be read as a table
 |-- WeightsError            a model's weights or vocabulary could not be found or do not fit
 |-- TrainingError           training cannot go on
+|-- NotComparable           two runs have no test rows in common on which they can be compared
+|-- PromotionRefused        a model may not become the champion
 `-- TrackingError           an MLflow run, model or store could not be reached or written
 
 A message is one line: what, where, and what to do about it.
@@ -77,6 +79,14 @@ class WeightsUnreachable(WeightsError, TransientError):
 
 class TrainingError(GradusError):
     """Training cannot go on: a loss that is not a number, or nothing to train on."""
+
+
+class NotComparable(GradusError):
+    """Two runs have no test rows in common that neither has learned from, or tell different labels apart."""
+
+
+class PromotionRefused(GradusError):
+    """A model is worse than the champion, cannot be compared with it, or is not fit to be used."""
 
 
 class TrackingError(GradusError):

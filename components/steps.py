@@ -145,7 +145,8 @@ def _results_folder() -> Path:
 
 
 def _summary(manifest: Manifest) -> str:
-    counts = {Path(name).stem: file.rows for name, file in manifest.files.items() if file.rows is not None}
+    tables = {name: file.rows for name, file in manifest.files.items() if "/" not in name}
+    counts = {Path(name).stem: rows for name, rows in tables.items() if rows is not None}
     rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     what = "unchanged, taken from the store" if manifest.cached else f"done in {manifest.seconds:.1f} s"
     return f"{manifest.step}: {what}" + (f" (rows: {rows})" if rows else "")

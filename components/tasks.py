@@ -174,7 +174,7 @@ def fine_tune(
 def evaluate(out: Path, splits: Manifest, trained: Manifest) -> Facts:
     """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`, and for figures more.
 
-    Those are `curves.parquet` (of the test split), `calibration.parquet` and `lengths.parquet`.
+    Those are in `figures/`: `curves.parquet` (of the test split), `calibration.parquet` and `lengths.parquet`.
     """
     from components.evaluation.classification import evaluate as block
 

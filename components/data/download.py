@@ -11,7 +11,7 @@ from components.data.sources import SourceConfig
 from components.data.tables import read_batches, schema_of
 from components.records import Facts, sha256_of
 
-# How a file is fetched does not change what is fetched.
+# How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff"}
 
 

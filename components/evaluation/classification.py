@@ -26,8 +26,8 @@ def evaluate(
 ) -> Facts:
     """Write metrics, predictions and what figures are drawn from; return metrics, counts and a plain sentence.
 
-    Files: `metrics.json` (the facts), `predictions.parquet` (errors first), and of the test split `curves.parquet`; of
-    all splits `calibration.parquet` and `lengths.parquet`. Splits are read in batches, so that memory holds their
+    Files: `metrics.json` (the facts), `predictions.parquet` (errors first), and in `figures/` of the test split
+    `curves.parquet`, of all splits `calibration.parquet` and `lengths.parquet`. Splits are read in batches, so that memory holds their
     class ids and probabilities and not their texts.
 
     `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `majority` the
@@ -53,6 +53,7 @@ def evaluate(
         "verdict": verdict(scored["test"].said),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
+    (out / "figures").mkdir()
     curves_table(scored["test"], labels).to_parquet(out / "curves.parquet", index=False)
     calibration_table(scored).to_parquet(out / "calibration.parquet", index=False)
     lengths_table(scored).to_parquet(out / "lengths.parquet", index=False)

@@ -111,6 +111,7 @@ def test_the_command_prints_all_of_it() -> None:
     assert found["data"]["cached_steps"] == ["download", "validate", "split"]
 
 
+@pytest.mark.slow
 def test_missing_weights_come_last_and_exit_with_1() -> None:
     done = gradus("check", "spam-demo", *(f"--set={override}" for override in [*TINY, "model.weights=./nowhere"]))
     assert done.returncode == 1
