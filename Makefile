@@ -14,7 +14,7 @@ export TIKTOKEN_CACHE_DIR ?= $(abspath $(SHARED)/tiktoken-cache)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types bench clean
+.PHONY: help setup demo test test-slow lint types docs bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ lint: $(DEV) ## Check style and the direction of imports
 
 types: $(DEV) ## Check types
 	$(BIN)/mypy
+
+docs: $(DEV) ## Draw docs/architecture.md from the code
+	$(BIN)/python -m docs.draw_architecture
 
 bench: $(DEV) ## Run the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,4 +1,4 @@
-"""What every test shares: an empty home, no network, and one Prefect server for all that need one."""
+"""What tests share: a home of their own, no network, one Prefect server, one tiny classifier, the real data."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,12 +24,18 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """Start one real Prefect server with a database of its own for the whole session."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.settings import (
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        temporary_settings,
+    )
     from prefect.testing.utilities import prefect_test_harness
 
     # The heartbeat thread sleeps for a second at the end of every flow.
     quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    with prefect_test_harness(server_startup_timeout=120), quick:
+    # The server lives longer than the environment that `isolated` sets for a test.
+    silent = temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False})
+    with silent, prefect_test_harness(server_startup_timeout=120), quick:
         yield
 
 
@@ -39,3 +45,25 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"there is no real data at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a classifier with a byte vocabulary and random weights."""
+    import tiktoken
+
+    from components.model.classifier import Classifier
+    from components.model.config import GPTSize
+    from components.model.gpt import Transformer
+    from components.model.saved import save_classifier
+
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    folder.mkdir()
+    ranks = {bytes([index]): index for index in range(256)}
+    special = {"<|endoftext|>": 256}
+    encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
+    transformer = Transformer(GPTSize(layers=1, heads=2, width=16, context=32), 257)
+    transformer.initialise(seed=0)
+    model = Classifier(transformer, 2)
+    save_classifier(folder, model, encoding, ["ham", "spam"], max_length=32)
+    return folder
