@@ -83,7 +83,7 @@ def draw() -> str:
     purposes = {module.name: module.purpose for module in modules}
     tasks = find_tasks()
     parts = [INTRODUCTION, rooms_picture(modules, purposes)]
-    for flow in find_flows(modules, set(tasks)):
+    for flow in (found for found in find_flows(modules, set(tasks)) if found.tasks):
         parts += [f"## The flow `{flow.name}`", flow_picture(flow), tasks_table(flow, tasks)]
     parts += ["## Who enforces what", rules_table(), "## Every module"]
     for folder in sorted({module.folder for module in modules}, key=_by_package):

@@ -1,149 +1,227 @@
-"""Two finished runs beside each other, and the promotion of the better one's model."""
+"""Two runs side by side: what was set differently, and what their models said of the same test rows."""
 
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from components.errors import ConfigError, GradusError, TrackingError
-from components.evaluation.comparison import METRICS, Comparison, Difference, Said, compare, sentence
-from components.tracking.promotion import Promotion, find_champion, make_champion
-from components.tracking.reading import FinishedRun, find_registered, find_run, read_predictions
+from components.data.folding import fold
+from components.errors import NotComparable
+from components.evaluation.comparison import MetricPair, Paired, Side, compare_predictions
+from components.evaluation.pairing import Pairs, pair, read_scored
+from components.tracking.evidence import TITLES
+from components.tracking.reading import PREDICTIONS, RecordedRun, find_run, predictions_of
 
 
-class Parameter(BaseModel):
-    """A key that the runs set differently; None where a run does not have it."""
+class RunSide(BaseModel):
+    """One of the two runs."""
 
-    key: str
-    first: str | None
-    second: str | None
+    address: str
+    run_id: str
+    name: str
+    status: str
+    cached_from: str | None
+    metrics: dict[str, float]
+    """The figures of its own test set, as they were recorded."""
+
+
+class Figure(BaseModel):
+    """A metric of both on the rows compared; the difference is second minus first, intervals are 95 %."""
+
+    name: str
+    title: str
+    first: float
+    second: float
+    difference: float
+    first_interval: tuple[float, float]
+    second_interval: tuple[float, float]
+    difference_interval: tuple[float, float]
+    better: Side | None
+
+
+class Tested(BaseModel):
+    """What a comparison on common test rows came to."""
+
+    rows: int
+    test_rows: tuple[int, int]
+    same_test_set: bool
+    left_out: int
+    """Common rows that were left out, as one of the two was trained on them."""
+    training_data_known: bool
+    only_first_right: int
+    only_second_right: int
+    p_value: float
+    better: Side | None
+    smallest_difference: float
+    figures: list[Figure]
 
 
 class RunComparison(BaseModel):
     """What `gradus compare` finds out, and what `--json` prints."""
 
-    first: str
-    second: str
-    same_test_split: bool
-    rows: int
-    only_first_right: int
-    only_second_right: int
-    p_value: float
-    significant: bool
-    sentence: str
-    differences: list[Difference]
-    parameters: list[Parameter]
-
-
-class PromotionResult(BaseModel):
-    """What `gradus promote` did."""
-
-    model: str
-    version: str
-    champion_before: str | None
-    changed: bool
-    reason: str
+    first: RunSide
+    second: RunSide
+    parameters: dict[str, tuple[str | None, str | None]]
+    """Keys whose values differ; None where a run does not have one."""
+    data: dict[str, tuple[str | None, str | None]]
+    """SHA-256 of the splits that differ."""
+    test: Tested | None = None
+    sentence: str = ""
+    warnings: list[str] = []
+    refused: str | None = None
+    """Why the two cannot be compared, in one line."""
 
 
 def compare_runs(first: str, second: str, home: Path) -> RunComparison:
-    """Compare two finished runs by what their models said of the same test rows.
+    """Compare two runs by what their models said of the test rows that both have.
+
+    Runs that are not finished or left no predictions are shown beside each other, with a warning and without a test;
+    what cannot be compared is said in `refused`.
 
     Raises:
-        TrackingError: if a run cannot be found, is not finished, or has no predictions.
-        GradusError: if there is nothing to compare them on.
+        TrackingError: if a run cannot be found, or the store cannot be read.
     """
-    one, other = find_run(first, home), find_run(second, home)
-    found = _on_the_same_rows(one, other, home)
-    return RunComparison(
-        first=one.run_id,
-        second=other.run_id,
-        same_test_split=_same_data(one, other),
-        rows=found.rows,
-        only_first_right=found.only_first,
-        only_second_right=found.only_second,
-        p_value=found.p_value,
-        significant=found.significant,
-        sentence=sentence(found, one.title, other.title),
-        differences=found.differences,
-        parameters=_parameters(one, other),
+    runs = [find_run(address, home) for address in (first, second)]
+    found = RunComparison(
+        first=_side(first, runs[0]),
+        second=_side(second, runs[1]),
+        parameters=_differing(runs[0].params, runs[1].params),
+        data=_differing(runs[0].data, runs[1].data),
+    )
+    found.warnings += [
+        f"run {run.run_id[:8]} is {run.status.lower()}, not finished" for run in _each_once(runs) if not run.finished
+    ]
+    try:
+        pairs = pair_runs(runs[0], runs[1], home)
+    except NotComparable as error:
+        found.refused = f"not compared: {error}; {REMEDY}"
+        return found
+    if isinstance(pairs, str):
+        found.warnings.append(pairs)
+        return found
+    paired = compare_predictions(pairs.first, pairs.second, is_ordered(runs))
+    found.test = _tested(pairs, paired)
+    found.sentence = sentence(paired, pairs, f"run {runs[0].run_id[:8]}", f"run {runs[1].run_id[:8]}")
+    return found
+
+
+REMEDY = "run both on the same source and split"
+
+
+def pair_runs(first: RecordedRun, second: RecordedRun, home: Path) -> Pairs | str:
+    """Return what two runs' models said of the same rows; a line saying what is missing if one left no predictions.
+
+    Raises:
+        NotComparable: if there are no rows to compare them on.
+        TrackingError: if the store cannot be read.
+    """
+    with ExitStack() as stack:
+        paths = [stack.enter_context(predictions_of(run, home)) for run in (first, second)]
+        lacking = [run.run_id[:8] for run, path in zip((first, second), paths, strict=True) if path is None]
+        if lacking:
+            return f"run {' and run '.join(dict.fromkeys(lacking))} left no {PREDICTIONS}: there is nothing to test on"
+        scored = [read_scored(path, fold) for path in paths if path]
+    return pair(scored[0], scored[1])
+
+
+def is_ordered(runs: Iterable[RecordedRun]) -> bool:
+    """Say whether the labels are steps of a scale for all of the runs."""
+    return all("test/mean_absolute_error" in run.metrics for run in runs)
+
+
+def sentence(paired: Paired, pairs: Pairs, first: str, second: str) -> str:
+    """Say in plain words which of two is better on what."""
+    names: dict[Side, str] = {"first": first, "second": second}
+    accuracy = next(each for each in paired.metrics if each.name == "accuracy")
+    shares: dict[Side, str] = {"first": f"{accuracy.first:.1%}", "second": f"{accuracy.second:.1%}"}
+    if winner := paired.better:
+        loser: Side = "first" if winner == "second" else "second"
+        what = f"{names[winner]} is right significantly more often than {names[loser]}"
+        figures = f"{shares[winner]} against {shares[loser]}"
+    else:
+        what = f"there is no significant difference between {first} and {second}"
+        figures = f"{shares['first']} and {shares['second']} right"
+    said = f"On {_rows(pairs)} {what} ({figures}, McNemar p {p_value(paired.p_value)})"
+    return "; ".join([said, *_elsewhere(paired, names)]) + "."
+
+
+def _elsewhere(paired: Paired, names: Mapping[Side, str]) -> list[str]:
+    """Name the other metrics of which the interval of the difference leaves out 0."""
+    parts = []
+    for side, name in names.items():
+        titles = [
+            TITLES[each.name].partition(" (")[0]
+            for each in in_order(paired.metrics)
+            if each.better == side and each.name != "accuracy"
+        ]
+        if titles:
+            parts.append(f"{name} is better in {', '.join(titles)}")
+    return parts
+
+
+def _rows(pairs: Pairs) -> str:
+    if pairs.same_test_set and pairs.rows == pairs.common:
+        return f"the same {pairs.rows:,} test rows"
+    return f"the {pairs.rows:,} test rows that both have and neither was trained on"
+
+
+def p_value(value: float) -> str:
+    """Return a p value for a sentence."""
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def in_order(metrics: list[MetricPair]) -> list[MetricPair]:
+    """Return metrics in order of interest."""
+    names = list(TITLES)
+    return sorted(metrics, key=lambda each: names.index(each.name))
+
+
+def _side(address: str, run: RecordedRun) -> RunSide:
+    metrics = {name: value for name, value in run.metrics.items() if name.startswith("test/")}
+    return RunSide(
+        address=address,
+        run_id=run.run_id,
+        name=run.name,
+        status=run.status,
+        cached_from=run.cached_from,
+        metrics=metrics,
     )
 
 
-def promote(
-    address: str, home: Path, name: str | None = None, metric: str = "accuracy", reason: str | None = None
-) -> PromotionResult:
-    """Make a model the champion of its name, if it is not worse than the present one on the same test rows.
-
-    Not worse means: `metric` is at least as high. Whether a difference is more than chance is said in the reason, but
-    does not decide: otherwise a small test set would let models decay step by step.
-
-    Args:
-        address: a run, or a registered model, as in `components.tracking.reading`.
-        home: the folder of the local store.
-        name: the registered model, where the run's stands under several names.
-        metric: what must not be lower.
-        reason: promote whatever the comparison says, for this reason.
-
-    Raises:
-        TrackingError: if there is no such model, or its run is not finished.
-        GradusError: if it is worse than the champion, or cannot be compared with it.
-    """
-    if metric not in METRICS:
-        raise ConfigError(f"--metric {metric}: it is one of {', '.join(METRICS)}")
-    version = find_registered(address, name, home)
-    model, number = str(version.name), str(version.version)
-    champion = find_champion(model, home)
-    before = str(champion.version) if champion else None
-    if before == number:
-        return _result(model, number, before, False, f"version {number} of {model} is the champion already")
-    challenger = find_run(str(version.run_id), home)
-    if reason is not None:
-        why = reason
-    elif champion is None:
-        why = f"the first champion of {model}"
-    else:
-        why = _evidence(find_run(str(champion.run_id), home), challenger, metric, home)
-    make_champion(version, Promotion(why, before, forced=reason is not None), home)
-    return _result(model, number, before, True, why)
+def _tested(pairs: Pairs, paired: Paired) -> Tested:
+    return Tested(
+        rows=paired.rows,
+        test_rows=(pairs.in_first, pairs.in_second),
+        same_test_set=pairs.same_test_set,
+        left_out=pairs.common - pairs.rows,
+        training_data_known=pairs.learned_known,
+        only_first_right=paired.only_first,
+        only_second_right=paired.only_second,
+        p_value=paired.p_value,
+        better=paired.better,
+        smallest_difference=paired.smallest_difference,
+        figures=[
+            Figure(
+                name=each.name,
+                title=TITLES[each.name],
+                first=each.first,
+                second=each.second,
+                difference=each.difference,
+                first_interval=each.first_interval,
+                second_interval=each.second_interval,
+                difference_interval=each.difference_interval,
+                better=each.better if each.name != "accuracy" else paired.better,
+            )
+            for each in in_order(paired.metrics)
+        ],
+    )
 
 
-def _result(model: str, version: str, before: str | None, changed: bool, reason: str) -> PromotionResult:
-    return PromotionResult(model=model, version=version, champion_before=before, changed=changed, reason=reason)
+def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    keys = [*first, *(key for key in second if key not in first)]
+    return {key: (first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)}
 
 
-def _evidence(champion: FinishedRun, challenger: FinishedRun, metric: str, home: Path) -> str:
-    """Return the sentence that speaks for a challenger.
-
-    Raises:
-        GradusError: if it is worse, or there is nothing to compare on; with what to do.
-    """
-    force = "promote it all the same with --force --reason TEXT"
-    try:
-        found = _on_the_same_rows(champion, challenger, home)
-    except GradusError as error:
-        raise TrackingError(f"not promoted, as it cannot be compared with the champion: {error}; or {force}") from error
-    said = sentence(found, f"the champion ({champion.title})", f"the challenger ({challenger.title})")
-    measured = found.difference(metric)
-    if measured.second < measured.first:
-        raise GradusError(
-            f"not promoted: {metric} is {measured.second:.4f}, the champion's {measured.first:.4f}. {said} "
-            f"Keep the champion, or {force}"
-        )
-    return f"{metric} {measured.second:.4f}, the champion's {measured.first:.4f}. {said}"
-
-
-def _on_the_same_rows(one: FinishedRun, other: FinishedRun, home: Path) -> Comparison:
-    said = [Said(*read_predictions(run, home)) for run in (one, other)]
-    return compare(said[0], said[1], _same_data(one, other))
-
-
-def _same_data(one: FinishedRun, other: FinishedRun) -> bool:
-    return one.test_sha256 is not None and one.test_sha256 == other.test_sha256
-
-
-def _parameters(one: FinishedRun, other: FinishedRun) -> list[Parameter]:
-    keys = sorted(one.params.keys() | other.params.keys())
-    return [
-        Parameter(key=key, first=one.params.get(key), second=other.params.get(key))
-        for key in keys
-        if one.params.get(key) != other.params.get(key)
-    ]
+def _each_once(runs: list[RecordedRun]) -> list[RecordedRun]:
+    return list({run.run_id: run for run in runs}.values())

@@ -27,8 +27,8 @@ def evaluate(
     """Write metrics, predictions and what figures are drawn from; return metrics, counts and a plain sentence.
 
     Files: `metrics.json` (the facts), `predictions.parquet` (errors first), and in `figures/` of the test split
-    `curves.parquet`, of all splits `calibration.parquet` and `lengths.parquet`. Splits are read in batches, so that memory holds their
-    class ids and probabilities and not their texts.
+    `curves.parquet`, of all splits `calibration.parquet` and `lengths.parquet`. Splits are read in batches, so that
+    memory holds their class ids and probabilities and not their texts.
 
     `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `majority` the
     label that the majority baseline always says (a balanced training set has none of its own), `ordered` says that the

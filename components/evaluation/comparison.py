@@ -1,161 +1,131 @@
-# NOTE OF THE LEAD to the helper on "compare, promote, deploy": as nothing of yours was to be seen for 50 minutes, I did
-# these points myself: this file, components/tracking/{reading,promotion}.py, pipelines/comparison.py,
-# pipelines/cli/{compare,promote}.py, tests/evaluation/test_comparison.py, tests/pipelines/test_comparison.py; deploy/ is
-# with another helper. Please write no code for them any more. What is left for you: docs/compare_and_promote.md with real
-# output of these commands (two spam-demo runs), and a review of them: report defects to me instead of editing. Remove
-# components/evaluation/weighted.py if nothing uses it.
-"""Two classifiers on the same test rows: what differs, and whether it is more than chance."""
+"""Two classifiers on the same rows: which is better on what, and whether it is more than chance."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from scipy.stats import binomtest
 
-from components.errors import GradusError
-from components.evaluation.intervals import resampled_metrics, resamples
+from components.evaluation.intervals import resamples
 from components.evaluation.metrics import Predictions, classification_metrics, mcnemar
+from components.evaluation.weighted import Floats, weighted_metrics
+
+Side = Literal["first", "second"]
+Interval = tuple[float, float]
 
 SIGNIFICANT = 0.05
-FEWEST_ROWS = 30
-"""Common rows below which nothing can be said about two models."""
-METRICS = ("accuracy", "balanced_accuracy", "f1", "average_precision")
+LESS_IS_BETTER = {"loss", "brier", "calibration_error", "mean_absolute_error"}
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A metric of both models, and the 95 % interval of the second's less the first's."""
+class MetricPair:
+    """A metric of two classifiers on the same rows, with 95 % intervals; the difference is second minus first."""
 
-    metric: str
+    name: str
     first: float
     second: float
-    low: float
-    high: float
+    first_interval: Interval
+    second_interval: Interval
+    difference_interval: Interval
+
+    @property
+    def difference(self) -> float:
+        """Second minus first."""
+        return self.second - self.first
+
+    @property
+    def better(self) -> Side | None:
+        """Return whose value is better where the interval of the difference leaves out 0, else None."""
+        low, high = self.difference_interval
+        if low <= 0 <= high:
+            return None
+        return "second" if (low > 0) != (self.name in LESS_IS_BETTER) else "first"
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two models on the same rows.
-
-    `only_first` and `only_second` count the rows on which one of the two alone is right, `p_value` is that of
-    McNemar's exact test on them.
-    """
+class Paired:
+    """Two classifiers on the same rows."""
 
     rows: int
     only_first: int
+    """Rows on which the first was right and the second was wrong."""
     only_second: int
     p_value: float
-    differences: list[Difference]
+    """McNemar's exact test, two-sided: that both are right equally often."""
+    metrics: list[MetricPair]
 
     @property
-    def significant(self) -> bool:
-        """Whether one of the two is right significantly more often."""
-        return self.p_value < SIGNIFICANT
+    def better(self) -> Side | None:
+        """Return who is right significantly more often, or None."""
+        if self.p_value >= SIGNIFICANT:
+            return None
+        return "second" if self.only_second > self.only_first else "first"
 
-    def difference(self, metric: str) -> Difference:
-        """Return the comparison of one metric.
-
-        Raises:
-            GradusError: if it is not defined on these rows.
-        """
-        for difference in self.differences:
-            if difference.metric == metric:
-                return difference
-        known = ", ".join(difference.metric for difference in self.differences)
-        raise GradusError(f"{metric} is not defined on the common test rows; compare by one of {known}")
+    @property
+    def smallest_difference(self) -> float:
+        """The smallest difference of shares right that would have been significant with as many rows apart."""
+        return smallest_difference(self.rows, self.only_first + self.only_second)
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a run's model said: the rows of `predictions.parquet` of its test split, and the texts it was trained on."""
+def compare_predictions(first: Predictions, second: Predictions, ordered: bool = False, seed: int = 0) -> Paired:
+    """Compare two classifiers on the same N > 0 rows, in the same order and with the same classes.
 
-    test: pd.DataFrame
-    trained_on: set[str]
-
-
-def compare(first: Said, second: Said, same_data: bool, seed: int = 0) -> Comparison:
-    """Compare two models on the test rows that both have.
-
-    With `same_data` the test splits are the same file, and rows are matched by number. Otherwise they are matched by
-    text and label, and rows that either model was trained on are left out.
+    Intervals of accuracies are Wilson's. All others are paired bootstraps (Efron and Tibshirani, "An Introduction to
+    the Bootstrap", 1993, chapter 13): the same rows are drawn for both, so that what makes rows easy or hard for both
+    cancels out in the difference. Metrics that are undefined for one of the two are left out.
 
     Raises:
-        GradusError: if the models have different labels, or too few test rows in common.
+        ValueError: if the rows' true classes are not the same.
     """
-    if _labels(first.test) != _labels(second.test):
-        raise GradusError(
-            f"the models have different labels ({', '.join(_labels(first.test))}; {', '.join(_labels(second.test))}): "
-            "nothing can be compared"
-        )
-    one, other = _matched(first, second, ["row"] if same_data else ["text", "label"], same_data)
-    return compare_predictions(_predictions(one), _predictions(other), seed)
-
-
-def compare_predictions(first: Predictions, second: Predictions, seed: int = 0) -> Comparison:
-    """Compare what two models said of the same N rows, in the same order.
-
-    The interval of a difference is that of the paired bootstrap: both models are measured on the same resamples.
-    """
-    return Comparison(
+    if not np.array_equal(first.truth, second.truth) or first.probabilities.shape != second.probabilities.shape:
+        raise ValueError("the two were not scored on the same rows and classes")
+    values = [classification_metrics(each, ordered) for each in (first, second)]
+    resampled = _resampled(first, second, ordered, seed)
+    names = [name for name in resampled[0] if all(name in each for each in values)]
+    return Paired(
         rows=len(first.truth),
         only_first=int((first.correct & ~second.correct).sum()),
         only_second=int((second.correct & ~first.correct).sum()),
         p_value=mcnemar(first, second),
-        differences=_differences(first, second, seed),
+        metrics=[_pair(name, values, [each[name] for each in resampled]) for name in names],
     )
 
 
-def sentence(comparison: Comparison, first: str, second: str) -> str:
-    """Say in one sentence which of two models, called `first` and `second`, is right more often."""
-    accuracy = comparison.difference("accuracy")
-    p_value = "< 0.001" if comparison.p_value < 0.001 else f"= {comparison.p_value:.3f}"
-    figures = f"({accuracy.second:.1%} and {accuracy.first:.1%} of {comparison.rows:,} test rows, McNemar p {p_value})"
-    if not comparison.significant:
-        return f"There is no significant difference between {second} and {first} {figures}."
-    relation = "better" if accuracy.second > accuracy.first else "worse"
-    return f"{second} is significantly {relation} than {first} {figures}."
+def smallest_difference(rows: int, discordant: int) -> float:
+    """Return the smallest significant difference of shares right, if exactly one is right on `discordant` rows.
+
+    With fewer than six such rows no outcome is significant: then the difference that six, all one way, would make.
+    """
+    few = min(count for count in range(1, 20) if binomtest(count, count).pvalue < SIGNIFICANT)
+    if discordant < few:
+        return few / rows
+    low, high = (discordant + 1) // 2, discordant  # p falls as the larger count grows from half to all
+    while low < high:
+        middle = (low + high) // 2
+        if binomtest(middle, discordant).pvalue < SIGNIFICANT:
+            high = middle
+        else:
+            low = middle + 1
+    return (2 * low - discordant) / rows
 
 
-def _differences(first: Predictions, second: Predictions, seed: int) -> list[Difference]:
-    metrics = classification_metrics(first), classification_metrics(second)
-    spread: dict[str, list[NDArray[np.float64]]] = {name: [] for name in METRICS}
-    for weights in resamples(first, seed):
-        one, other = (
-            {"accuracy": weights @ said.correct / len(said.truth), **resampled_metrics(said, weights)}
-            for said in (first, second)
-        )
-        for name in METRICS:
-            spread[name].append(other[name] - one[name])
-    found = []
-    for name in METRICS:
-        values = np.concatenate(spread[name])
-        defined = values[~np.isnan(values)]
-        if defined.size and all(name in each for each in metrics):
-            low, high = np.quantile(defined, [0.025, 0.975]).tolist()
-            found.append(Difference(name, metrics[0][name], metrics[1][name], low, high))
-    return found
+def _resampled(first: Predictions, second: Predictions, ordered: bool, seed: int) -> list[dict[str, Floats]]:
+    """Return, for each of the two, every metric (R) of the same R samples drawn with replacement."""
+    blocks: list[list[dict[str, Floats]]] = [[], []]
+    for weights in resamples(first, seed):  # depends on the rows only, not on what was said of them
+        for each, predictions in zip(blocks, (first, second), strict=True):
+            each.append(weighted_metrics(predictions, weights, ordered))
+    return [{name: np.concatenate([block[name] for block in each]) for name in each[0]} for each in blocks]
 
 
-def _matched(first: Said, second: Said, keys: list[str], same_data: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows that both have, in the same order."""
-    seen = set() if same_data else first.trained_on | second.trained_on
-    parts = [said.test[~said.test["text"].isin(seen)].drop_duplicates(keys).set_index(keys) for said in (first, second)]
-    common = parts[0].index.intersection(parts[1].index)
-    if len(common) < FEWEST_ROWS:
-        raise GradusError(
-            f"the runs have {len(common)} test rows in common that neither was trained on, at least {FEWEST_ROWS} are "
-            "needed: run both on the same source and split"
-        )
-    one, other = (part.loc[common].reset_index() for part in parts)
-    return one, other
+def _pair(name: str, values: list[dict[str, float]], resampled: list[Floats]) -> MetricPair:
+    intervals = [_middle(each) for each in resampled]
+    if name == "accuracy":
+        intervals = [(each["accuracy_low"], each["accuracy_high"]) for each in values]
+    difference = _middle(resampled[1] - resampled[0])
+    return MetricPair(name, values[0][name], values[1][name], intervals[0], intervals[1], difference)
 
 
-def _predictions(frame: pd.DataFrame) -> Predictions:
-    labels = _labels(frame)
-    ids = {label: position for position, label in enumerate(labels)}
-    probabilities = frame[[f"p_{label}" for label in labels]].to_numpy(dtype=np.float64)
-    return Predictions(frame["label"].map(ids).to_numpy(dtype=np.int64), probabilities)
-
-
-def _labels(frame: pd.DataFrame) -> list[str]:
-    return [name.removeprefix("p_") for name in frame.columns if name.startswith("p_")]
+def _middle(values: Floats) -> Interval:
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,18 +1,29 @@
-"""Reading finished runs back: by id, by the beginning of one, or by the model that they made."""
+"""Reading recorded runs back: by id, by the beginning of one, or by the model that they made."""
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import TrackingError
-from components.tracking.registry import ALIAS, RUN_ID, RUN_MODEL, VERSION, get_version, unless_absent, version_by_alias
-from components.tracking.stores import open_client, tracking_errors, tracking_uri
+from components.tracking.packaging import MODEL_ID_TAG
+from components.tracking.registry import (
+    ALIAS,
+    CACHED_FROM,
+    LOGGED_MODEL,
+    RUN_ID,
+    RUN_MODEL,
+    VERSION,
+    get_version,
+    unless_absent,
+    version_by_alias,
+)
+from components.tracking.stores import open_client, tracking_errors
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run as RunEntity
     from mlflow.entities.model_registry import ModelVersion
@@ -23,52 +34,71 @@ HINT = "give a run's id or its first 8 characters or more, models:/NAME@ALIAS or
 
 
 @dataclass(frozen=True)
-class FinishedRun:
+class RecordedRun:
     """What a run left, as far as two runs can be compared by it."""
 
     run_id: str
     name: str
+    status: str
+    """FINISHED, FAILED, KILLED or RUNNING."""
     params: Mapping[str, str] = field(repr=False)
     metrics: Mapping[str, float] = field(repr=False)
-    test_sha256: str | None
+    data: Mapping[str, str] = field(repr=False)
+    """SHA-256 of the data by split."""
+    cached_from: str | None = None
+    """The run whose steps this one took from the store, if it took all."""
 
     @property
     def title(self) -> str:
         """What to call the run in a sentence."""
         return f"{self.name} {self.run_id[:8]}"
 
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end."""
+        return self.status == "FINISHED"
 
-def find_run(address: str, home: Path) -> FinishedRun:
-    """Return the finished run that an address names.
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of a registered model, and the run that made it."""
+
+    name: str
+    number: str
+    run_id: str
+
+    @classmethod
+    def of(cls, version: "ModelVersion") -> "Registered":
+        """Return what is needed of MLflow's own record."""
+        return cls(str(version.name), str(version.version), str(version.run_id or ""))
+
+
+def find_run(address: str, home: Path) -> RecordedRun:
+    """Return the run that an address names, in whatever state it is.
 
     Args:
-        address: a run id, the beginning of one (8 characters or more), `runs:/RUN`, or a registered model's address
-            (`models:/NAME@ALIAS`, `models:/NAME/VERSION`), which stands for the run that made it.
+        address: a run id, the beginning of one (8 characters or more), `runs:/RUN`, or a model's address
+            (`models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/m-...`), which stands for the run that made it.
         home: the folder of the local store.
 
     Raises:
-        TrackingError: if there is no such run, several begin like this, or it is not finished.
+        TrackingError: if there is no such run, or several begin like this.
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the run {address}"):
-        return finished(client, _run_id(client, address))
+        run = _get_run(client, _run_id(client, address))
+        return RecordedRun(
+            run_id=run.info.run_id,
+            name=run.info.run_name or "run",
+            status=run.info.status,
+            params=run.data.params,
+            metrics=run.data.metrics,
+            data=_data(run),
+            cached_from=run.data.tags.get(CACHED_FROM),
+        )
 
 
-def finished(client: "MlflowClient", run_id: str) -> FinishedRun:
-    """Return a finished run by its id.
-
-    Raises:
-        TrackingError: if there is no such run, or it is not finished.
-    """
-    run = unless_absent(lambda: client.get_run(run_id))
-    if run is None:
-        raise TrackingError(f"there is no run {run_id}; {HINT}")
-    if run.info.status != "FINISHED":
-        raise TrackingError(f"run {run_id} is {run.info.status.lower()}, not finished: it has no figures to go by")
-    return FinishedRun(run_id, run.info.run_name, run.data.params, run.data.metrics, _test_sha256(run))
-
-
-def find_registered(address: str, name: str | None, home: Path) -> "ModelVersion":
+def find_registered(address: str, name: str | None, home: Path) -> Registered:
     """Return the registered version that an address names: a model's own, or that of the model that a run made.
 
     Args:
@@ -81,31 +111,47 @@ def find_registered(address: str, name: str | None, home: Path) -> "ModelVersion
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the model of {address}"):
-        return _addressed(client, address) or _made_by(client, _run_id(client, address), name)
+        if version := _addressed(client, address):
+            if name not in {None, version.name}:
+                raise TrackingError(f"{address} is no version of {name}; leave --model-name out")
+            return Registered.of(version)
+        if match := LOGGED_MODEL.fullmatch(address):
+            return _one_name(address, _versions(client, [match["id"]], name), name)
+        run_id = _run_id(client, address)
+        return _one_name(f"run {run_id}", _versions(client, _models(_get_run(client, run_id)), name), name)
 
 
-def read_predictions(run: FinishedRun, home: Path) -> "tuple[pd.DataFrame, set[str]]":
-    """Return what a run's model said of the test split, and the texts that it was trained on.
+@contextmanager
+def predictions_of(run: RecordedRun, home: Path) -> Iterator[Path | None]:
+    """Fetch the predictions of a run, or of the run that it took all steps from; None if there are none.
+
+    The file is deleted afterwards.
 
     Raises:
-        TrackingError: if the run has no predictions.
+        TrackingError: if the store cannot be read.
     """
-    import pandas as pd
-    from mlflow.artifacts import download_artifacts
-
+    client = open_client(home)
     with tempfile.TemporaryDirectory(prefix="gradus-") as folder:
-        doing = f"run {run.run_id} has no {PREDICTIONS} to compare by"
-        with tracking_errors(doing):
-            uri = tracking_uri(home)
-            path = download_artifacts(f"runs:/{run.run_id}/{PREDICTIONS}", dst_path=folder, tracking_uri=uri)
-        test = pd.read_parquet(path, filters=[("split", "==", "test")])
-        train = pd.read_parquet(path, columns=["text"], filters=[("split", "==", "train")])
-    return test, set(train["text"])
+        with tracking_errors(f"cannot fetch {PREDICTIONS} of run {run.run_id}"):
+            found = _fetch(client, run.run_id, folder) or (run.cached_from and _fetch(client, run.cached_from, folder))
+        yield found or None
+
+
+def _fetch(client: "MlflowClient", run_id: str, folder: str) -> Path | None:
+    there = unless_absent(lambda: [file.path for file in client.list_artifacts(run_id)])
+    return Path(client.download_artifacts(run_id, PREDICTIONS, folder)) if PREDICTIONS in (there or []) else None
 
 
 def _run_id(client: "MlflowClient", address: str) -> str:
     if version := _addressed(client, address):
+        if not version.run_id:
+            raise TrackingError(f"no run made {address}; {HINT}")
         return str(version.run_id)
+    if match := LOGGED_MODEL.fullmatch(address):
+        model_id = match["id"]
+        model = unless_absent(lambda: client.get_logged_model(model_id))
+        if model and model.source_run_id:
+            return str(model.source_run_id)
     if match := RUN_MODEL.fullmatch(address):
         return match["run"]
     if RUN_ID.fullmatch(address):
@@ -116,7 +162,7 @@ def _run_id(client: "MlflowClient", address: str) -> str:
 
 
 def _addressed(client: "MlflowClient", address: str) -> "ModelVersion | None":
-    """Return the version that a `models:/` address names; None for an address of another kind."""
+    """Return the version that a registered model's address names; None for an address of another kind."""
     if match := ALIAS.fullmatch(address):
         found = version_by_alias(client, match["name"], match["alias"])
     elif match := VERSION.fullmatch(address):
@@ -137,32 +183,39 @@ def _by_prefix(client: "MlflowClient", prefix: str) -> str:
     return str(found[0].info.run_id)
 
 
-def _made_by(client: "MlflowClient", run_id: str, name: str | None) -> "ModelVersion":
+def _get_run(client: "MlflowClient", run_id: str) -> "RunEntity":
     run = unless_absent(lambda: client.get_run(run_id))
     if run is None:
         raise TrackingError(f"there is no run {run_id}; {HINT}")
-    models = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
-    versions = [
+    return run
+
+
+def _models(run: "RunEntity") -> list[str]:
+    return [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
+
+
+def _versions(client: "MlflowClient", models: list[str], name: str | None) -> "list[ModelVersion]":
+    """Return the registered versions of logged models, of one registered model if it is named."""
+    found = [
         version
         for model in models
-        for version in client.search_model_versions(f"tags.`gradus.model_id` = '{model}'")
-        if name in (None, version.name)
+        for version in client.search_model_versions(f"tags.`{MODEL_ID_TAG}` = '{model}'")
+        if name in {None, version.name}
     ]
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def _one_name(what: str, versions: "list[ModelVersion]", name: str | None) -> Registered:
     names = sorted({version.name for version in versions})
     if len(names) > 1:
-        raise TrackingError(
-            f"run {run_id}'s model is registered as {' and '.join(names)}; say which: --model-name NAME"
-        )
+        raise TrackingError(f"the model of {what} is registered as {' and '.join(names)}; say which: --model-name NAME")
     if not versions:
         where = f" as {name}" if name else ""
-        raise TrackingError(f"run {run_id} has no registered model{where}; set tracking.model_name and run it again")
-    return max(versions, key=lambda version: int(version.version))
+        raise TrackingError(f"{what} has no registered model{where}; set tracking.model_name and run it again")
+    return Registered.of(versions[-1])
 
 
-def _test_sha256(run: "RunEntity") -> str | None:
-    """Return the hash of the test split that a run was measured on."""
-    for entry in run.inputs.dataset_inputs if run.inputs else []:
-        tags = {tag.key: tag.value for tag in entry.tags}
-        if tags.get("split") == "test":
-            return tags.get("sha256")
-    return None
+def _data(run: "RunEntity") -> dict[str, str]:
+    """Return the hashes of the data that a run used, by split."""
+    tags = [{tag.key: tag.value for tag in entry.tags} for entry in (run.inputs.dataset_inputs if run.inputs else [])]
+    return {each["split"]: each["sha256"] for each in tags if {"split", "sha256"} <= each.keys()}

@@ -49,7 +49,7 @@ def _settings(found: RunComparison) -> Table | None:
 def _figures(found: RunComparison, test: Tested) -> Table:
     table = _table("test set", *_names(found), "difference", "95 % interval", "better")
     for column in table.columns[1:5]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     names = dict(zip(("first", "second"), _names(found), strict=True))
     for figure in test.figures:
         low, high = figure.difference_interval
@@ -65,7 +65,7 @@ def _figures(found: RunComparison, test: Tested) -> Table:
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.4f} ({interval[0]:.3f} to {interval[1]:.3f})"
+    return f"{value:.4f} ({interval[0]:.3f}-{interval[1]:.3f})"
 
 
 def _counts(test: Tested) -> str:

@@ -1,111 +1,128 @@
-"""Two classifiers on the same rows: counts, p value and intervals against independent computations."""
+"""Two classifiers compared: against plain computations row by row, and by what must hold for any two."""
+
+from itertools import combinations
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap
-from sklearn.metrics import f1_score
+from sklearn.metrics import matthews_corrcoef
 
-from components.errors import GradusError
-from components.evaluation.comparison import Said, compare, compare_predictions, sentence
-from components.evaluation.metrics import Predictions
+from components.evaluation.comparison import compare_predictions, smallest_difference
+from components.evaluation.intervals import RESAMPLES
+from components.evaluation.metrics import Predictions, classification_metrics
+from components.evaluation.weighted import weighted_metrics
 
 
-def said(truth: np.ndarray, share: float, seed: int, classes: int = 2) -> Predictions:
-    """A classifier that is right on about `share` of the rows."""
+def draw(rows: int, classes: int, seed: int, truth_seed: int = 0) -> Predictions:
+    """Return random predictions, better than chance and with ties, of rows that depend on `truth_seed` only."""
+    truth = np.random.default_rng(truth_seed).permutation(np.arange(rows) % classes)
     random = np.random.default_rng(seed)
-    predicted = np.where(random.random(len(truth)) < share, truth, random.integers(classes, size=len(truth)))
-    probabilities = random.dirichlet(np.ones(classes), size=len(truth)) * 0.4
-    probabilities[np.arange(len(truth)), predicted] += 0.6
-    return Predictions(truth, probabilities)
+    scores = np.round(random.random((rows, classes)) + 0.4 * np.eye(classes)[truth], 1) + 0.01
+    return Predictions(truth, scores / scores.sum(axis=1, keepdims=True))
 
 
-TRUTH = np.random.default_rng(0).integers(2, size=400)
+def telling(correct: list[int]) -> Predictions:
+    """Return predictions of rows of class 0 that are right where `correct` is 1."""
+    right = np.array(correct) == 1
+    return Predictions(np.zeros(len(right), np.int64), np.where(right[:, None], [0.9, 0.1], [0.2, 0.8]))
 
 
-def test_counts_and_p_value_are_those_of_the_rows() -> None:
-    first, second = said(TRUTH, 0.6, 1), said(TRUTH, 0.8, 2)
-    found = compare_predictions(first, second)
-    only_first = sum(a and not b for a, b in zip(first.correct, second.correct, strict=True))
-    only_second = sum(b and not a for a, b in zip(first.correct, second.correct, strict=True))
-    assert (found.only_first, found.only_second) == (only_first, only_second)
-    assert found.p_value == pytest.approx(binomtest(only_first, only_first + only_second).pvalue)
-    assert found.rows == 400
-    assert "challenger is significantly better than champion" in sentence(found, "champion", "challenger")
-    assert "worse" in sentence(compare_predictions(second, first), "one", "other")
+@pytest.mark.parametrize(("classes", "ordered"), [(2, False), (2, True), (4, True)])
+def test_whole_weights_do_what_writing_rows_down_so_often_does(classes: int, ordered: bool) -> None:
+    predictions = draw(30, classes, seed=5)
+    weights = np.random.default_rng(1).integers(0, 3, size=(20, 30)).astype(np.float64)
+    found = weighted_metrics(predictions, weights, ordered)
+    for sample, counts in enumerate(weights.astype(int)):
+        drawn = np.repeat(np.arange(30), counts)
+        assert len(set(predictions.truth[drawn])) == classes
+        repeated = Predictions(predictions.truth[drawn], predictions.probabilities[drawn])
+        expected = classification_metrics(repeated, ordered)
+        assert found.keys() == expected.keys() - {"accuracy_low", "accuracy_high"}
+        for name, values in found.items():
+            assert values[sample] == pytest.approx(expected[name]), name
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "f1"])
-def test_intervals_are_those_of_scipys_paired_bootstrap(metric: str) -> None:
-    first, second = said(TRUTH, 0.6, 1), said(TRUTH, 0.8, 2)
-    one, other = first.predicted, second.predicted
+def test_the_interval_of_a_difference_is_that_of_a_plain_paired_bootstrap() -> None:
+    first, second = draw(50, 3, seed=1), draw(50, 3, seed=2)
+    drawn = np.random.default_rng(0).integers(50, size=(RESAMPLES, 50))
+    plain = [
+        matthews_corrcoef(second.truth[rows], second.predicted[rows])
+        - matthews_corrcoef(first.truth[rows], first.predicted[rows])
+        for rows in drawn
+    ]
+    found = {pair.name: pair for pair in compare_predictions(first, second).metrics}
+    assert found["matthews_correlation"].difference_interval == pytest.approx(tuple(np.quantile(plain, [0.025, 0.975])))
+    low, high = (classification_metrics(first)[f"accuracy_{end}"] for end in ("low", "high"))
+    assert found["accuracy"].first_interval == (low, high)
+
+
+def test_the_interval_agrees_with_scipys_paired_bootstrap() -> None:
+    first, second = draw(400, 2, seed=1), draw(400, 2, seed=2)
 
     def difference(truth: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
-        if metric == "f1":
-            return float(f1_score(truth, other) - f1_score(truth, one))
         return float((truth == other).mean() - (truth == one).mean())
 
+    samples = (first.truth, first.predicted, second.predicted)
     expected = bootstrap(
-        (TRUTH, one, other), difference, paired=True, vectorized=False, method="percentile", n_resamples=1000,
+        samples, difference, paired=True, vectorized=False, method="percentile", n_resamples=1000,
         rng=np.random.default_rng(5),
     ).confidence_interval  # fmt: skip
-    found = compare_predictions(first, second).difference(metric)
-    assert found.second - found.first == pytest.approx(difference(TRUTH, one, other))
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.015)
+    found = next(pair for pair in compare_predictions(first, second).metrics if pair.name == "accuracy")
+    assert found.difference == pytest.approx(difference(*samples))
+    assert found.difference_interval == pytest.approx((expected.low, expected.high), abs=0.015)
 
 
-def test_a_model_does_not_differ_from_itself() -> None:
-    model = said(TRUTH, 0.7, 1)
-    found = compare_predictions(model, model)
-    assert found.p_value == 1
-    assert not found.significant
-    assert all(each.low == each.high == 0 for each in found.differences)
-    assert "no significant difference" in sentence(found, "a", "b")
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 4), st.integers(5, 40), st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
+def test_swapping_the_two_turns_every_sign(classes: int, rows: int, one: int, two: int, ordered: bool) -> None:
+    first, second = draw(rows, classes, one), draw(rows, classes, two)
+    there, back = compare_predictions(first, second, ordered), compare_predictions(second, first, ordered)
+    assert (there.p_value, there.only_first, there.only_second) == (back.p_value, back.only_second, back.only_first)
+    swapped = {"first": "second", "second": "first", None: None}
+    assert there.better == swapped[back.better]
+    for here, other in zip(there.metrics, back.metrics, strict=True):
+        assert (here.name, here.difference) == (other.name, pytest.approx(-other.difference))
+        low, high = other.difference_interval
+        assert here.difference_interval == pytest.approx((-high, -low))
+        assert here.better == swapped[other.better]
+        assert here.first_interval == other.second_interval
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(30, 120), st.integers(2, 4), st.integers(0, 1000))
-def test_the_other_way_round_everything_is_mirrored(rows: int, classes: int, seed: int) -> None:
-    truth = np.random.default_rng(seed).integers(classes, size=rows)
-    first, second = (said(truth, share, seed + 1, classes) for share in (0.4, 0.9))
-    there, back = compare_predictions(first, second), compare_predictions(second, first)
-    assert there.p_value == back.p_value
-    assert (there.only_first, there.only_second) == (back.only_second, back.only_first)
-    for one, other in zip(there.differences, back.differences, strict=True):
-        assert (one.first, one.second) == (other.second, other.first)
-        assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-12)
+@settings(deadline=None, max_examples=20)
+@given(st.integers(2, 4), st.integers(1, 40), st.integers(0, 10**6))
+def test_a_classifier_does_not_differ_from_itself(classes: int, rows: int, seed: int) -> None:
+    same = draw(rows, classes, seed)
+    found = compare_predictions(same, same)
+    assert (found.p_value, found.only_first, found.only_second, found.better) == (1.0, 0, 0, None)
+    assert {(pair.difference, *pair.difference_interval, pair.better) for pair in found.metrics} == {(0, 0, 0, None)}
 
 
-def table(texts: list[str], seed: int, labels: tuple[str, str] = ("ham", "spam")) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    spam = random.random(len(texts))
-    frame = pd.DataFrame({"row": range(len(texts)), "text": texts, "label": np.resize(labels, len(texts))})
-    frame = frame.assign(**{f"p_{labels[0]}": 1 - spam, f"p_{labels[1]}": spam})
-    return frame.sample(frac=1, random_state=seed)  # each run sorts its rows by its own errors
+def test_mcnemar_counts_the_rows_on_which_exactly_one_is_right() -> None:
+    first = telling([1] * 60 + [1] * 3 + [0] * 15 + [0] * 22)
+    second = telling([1] * 60 + [0] * 3 + [1] * 15 + [0] * 22)
+    found = compare_predictions(first, second)
+    assert (found.only_first, found.only_second, found.better) == (3, 15, "second")
+    # By hand: 2 * (C(18,0) + C(18,1) + C(18,2) + C(18,3)) / 2**18.
+    assert found.p_value == pytest.approx(2 * (1 + 18 + 153 + 816) / 2**18)
+    assert compare_predictions(telling([1, 1, 1, 1, 1, 0]), telling([0, 0, 0, 0, 0, 1])).better is None
 
 
-def test_rows_of_the_same_split_are_matched_whatever_their_order() -> None:
-    texts = [f"text {number}" for number in range(60)]
-    one = table(texts, 1)
-    found = compare(Said(one, set(texts)), Said(one.sample(frac=1, random_state=9), set()), same_data=True)
-    assert found.rows == 60
-    assert found.only_first == found.only_second == 0
+def test_less_loss_is_better() -> None:
+    sure, unsure = (Predictions(np.zeros(40, np.int64), np.tile([p, 1 - p], (40, 1))) for p in (0.9, 0.6))
+    found = {pair.name: pair.better for pair in compare_predictions(unsure, sure).metrics}
+    assert (found["loss"], found["accuracy"]) == ("second", None)
 
 
-def test_rows_of_different_splits_are_matched_by_text_without_what_was_trained_on() -> None:
-    texts = [f"text {number}" for number in range(80)]
-    first = Said(table(texts[:70], 1), {"text 3", "elsewhere"})
-    second = Said(table(texts[10:], 2), {"text 12", "text 50"})
-    assert compare(first, second, same_data=False).rows == 60 - 2
+@pytest.mark.parametrize("discordant", [0, 5, 6, 7, 20, 33, 120])
+def test_the_smallest_difference_is_the_first_that_would_be_significant(discordant: int) -> None:
+    counts = max(discordant, 6)
+    gaps = [abs(2 * one - counts) for one in range(counts + 1) if binomtest(one, counts).pvalue < 0.05]
+    assert smallest_difference(1000, discordant) == min(gaps) / 1000
 
 
-def test_too_few_common_rows_and_other_labels_are_refused() -> None:
-    one = table([f"a {number}" for number in range(40)], 1)
-    other = table([f"b {number}" for number in range(40)], 1)
-    with pytest.raises(GradusError, match="have 0 test rows in common that neither was trained on, at least 30"):
-        compare(Said(one, set()), Said(other, set()), same_data=False)
-    named = table([f"a {number}" for number in range(40)], 1, ("no", "yes"))
-    with pytest.raises(GradusError, match=r"different labels \(ham, spam; no, yes\)"):
-        compare(Said(one, set()), Said(named, set()), same_data=True)
+def test_other_rows_are_a_mistake_of_the_caller() -> None:
+    for one, two in combinations([draw(10, 2, 0), draw(11, 2, 0), draw(10, 3, 0), draw(10, 2, 0, truth_seed=1)], 2):
+        with pytest.raises(ValueError, match="not scored on the same rows"):
+            compare_predictions(one, two)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +13,22 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.data.rules import COLUMNS
-from components.errors import GradusError, TrackingError
+from components.errors import ConfigError, PromotionRefused, TrackingError
 from components.tracking.config import TrackingConfig
-from components.tracking.datasets import log_inputs
-from components.tracking.packaging import log_classifier
-from components.tracking.runs import open_run
-from pipelines.comparison import PromotionResult, compare_runs, promote
+from components.tracking.packaging import link_model, log_classifier
+from components.tracking.promotion import Promotion, make_champion
+from components.tracking.reading import find_registered
+from components.tracking.registry import resolve_model
+from components.tracking.runs import Run, open_run
+from pipelines.comparison import compare_runs
+from pipelines.promotion import promote
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
 ROOT = Path(__file__).parents[2]
+QUIET = TrackingConfig(experiment="compared", system_metrics=False)
 ROWS = 200
+
+Make = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -36,70 +43,97 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.node.name).partition("[")[0][-60:]
 
 
-def made(home: Path, model: Path, name: str, wrong: int, *, data: str = "a" * 64, **params: str) -> str:
-    """A finished run whose model, registered as `name`, errs on the first `wrong` of its test rows."""
-    truth = np.arange(ROWS) % 2
-    says_spam = np.where(np.arange(ROWS) < wrong, 1 - truth, truth) * 0.8 + 0.1
-    prefix = "" if data == "a" * 64 else data[0]
-    frame = pd.DataFrame(
-        {
-            "split": "test",
-            "row": np.arange(ROWS),
-            "text": [f"{prefix}text {row}" for row in range(ROWS)],
-            "label": np.array(["ham", "spam"])[truth],
-            "p_ham": 1 - says_spam,
-            "p_spam": says_spam,
-        }
-    )
-    table = model.parent / "table.parquet"
-    frame[list(COLUMNS)].to_parquet(table)
-    predictions = model.parent / "predictions.parquet"
-    pd.concat([frame, frame.head(1).assign(split="train", text="trained on")]).to_parquet(predictions)
-    with open_run(TrackingConfig(experiment="compared", system_metrics=False), home, "made", params) as run:
-        log_inputs(run, {"test": table}, {"test": data}, "nowhere", "made")
-        run.log_file(predictions)
-        log_classifier(run, model, ["a"], name)
-    return run.run_id
+@pytest.fixture
+def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
+    """A function that makes a finished run whose model, registered as `name`, errs on its first `wrong` test rows."""
+
+    def made(wrong: int, start: int = 0, train: tuple[str, ...] = ("learned",), **params: str) -> str:
+        with open_run(QUIET, home, "made", params) as run:
+            run.metrics({"test/accuracy": 1 - wrong / ROWS}, 1)
+            run.log_file(predictions(tmp_path, wrong, start, train))
+            log_classifier(run, saved_model, ["a"], name)
+        return run.run_id
+
+    return made
 
 
-def champion(home: Path, name: str, alias: str = "champion") -> str:
-    return str(MlflowClient(f"sqlite:///{home}/mlflow.db").get_model_version_by_alias(name, alias).version)
+def predictions(folder: Path, wrong: int, start: int, train: tuple[str, ...]) -> Path:
+    number = np.arange(start, start + ROWS)
+    truth = number % 2
+    spam = np.where(np.arange(ROWS) < wrong, 1 - truth, truth) * 0.8 + 0.1
+    frame = pd.DataFrame({"split": "test", "label": np.array(["ham", "spam"])[truth]})
+    frame = frame.assign(text=[f"text {chr(97 + row % 26)}{chr(97 + row // 26)}" for row in number])
+    learned = pd.DataFrame({"split": "train", "label": "ham", "text": train})
+    frame = pd.concat([frame.assign(p_ham=1 - spam, p_spam=spam), learned.assign(p_ham=1.0, p_spam=0.0)])
+    frame.to_parquet(folder / "predictions.parquet", index=False)
+    return folder / "predictions.parquet"
+
+
+def aliases(home: Path, name: str) -> dict[str, str]:
+    found = MlflowClient(f"sqlite:///{home}/mlflow.db").get_registered_model(name).aliases
+    return {alias: str(version) for alias, version in found.items() if alias != "candidate"}
 
 
 def gradus(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GRADUS_HOME": str(home), "COLUMNS": "140"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GRADUS_HOME": str(home), "COLUMNS": "150"}
     return subprocess.run([*GRADUS, *arguments], env=environment, capture_output=True, text=True, timeout=120)
 
 
-def test_a_comparison_says_what_differs(home: Path, saved_model: Path, name: str) -> None:
-    one = made(home, saved_model, name, wrong=30, epochs="3", seed="1")
-    other = made(home, saved_model, name, wrong=5, epochs="4", seed="1", extra="yes")
+def test_a_comparison_says_what_differs_and_who_is_better(home: Path, make: Make, name: str) -> None:
+    one = make(30, epochs="3", seed="1")
+    other = make(5, epochs="4", seed="1", extra="yes")
     found = compare_runs(one, f"models:/{name}/2", home)
-    assert (found.first, found.second, found.rows, found.same_test_split) == (one, other, ROWS, True)
-    assert {each.key: (each.first, each.second) for each in found.parameters} == {
-        "epochs": ("3", "4"),
-        "extra": (None, "yes"),
-    }
-    accuracy = found.differences[0]
-    assert (accuracy.metric, accuracy.first, accuracy.second) == ("accuracy", 0.85, 0.975)
-    assert accuracy.low < 0.125 < accuracy.high
-    assert (found.only_first_right, found.only_second_right, found.significant) == (0, 25, True)
-    assert f"made {other[:8]} is significantly better than made {one[:8]}" in found.sentence
+    assert (found.first.run_id, found.second.run_id) == (one, other)
+    assert found.parameters == {"epochs": ("3", "4"), "extra": (None, "yes")}
+    assert found.test is not None
+    assert (found.test.rows, found.test.same_test_set, found.test.left_out) == (ROWS, True, 0)
+    accuracy = found.test.figures[0]
+    assert (accuracy.name, accuracy.first, accuracy.second, accuracy.better) == ("accuracy", 0.85, 0.975, "second")
+    assert (found.test.only_first_right, found.test.only_second_right) == (0, 25)
+    assert found.sentence.startswith(
+        f"On the same 200 test rows run {other[:8]} is right significantly more often than run {one[:8]} "
+        f"(97.5% against 85.0%, McNemar p < 0.001); run {other[:8]} is better in balanced accuracy, "
+    )
 
     shown = gradus(home, "compare", one[:12], other)
     assert shown.returncode == 0, shown.stderr
     assert found.sentence in " ".join(shown.stdout.split())
     assert "epochs" in shown.stdout
     assert "seed" not in shown.stdout
-    printed = gradus(home, "compare", one, other, "--json")
-    assert json.loads(printed.stdout) == found.model_dump(mode="json")
+    printed = json.loads(gradus(home, "compare", one, f"models:/{name}/2", "--json").stdout)
+    assert printed == found.model_dump(mode="json")
 
 
-def test_runs_without_common_rows_are_refused(home: Path, saved_model: Path, name: str) -> None:
-    one = made(home, saved_model, name, wrong=3)
-    other = made(home, saved_model, name, wrong=3, data="b" * 64)
-    with pytest.raises(GradusError, match="run both on the same source and split"):
-        compare_runs(one, other, home)
+def test_two_that_err_alike_do_not_differ_significantly(home: Path, make: Make) -> None:
+    one, other = make(10), make(13)
+    found = compare_runs(one, other, home)
+    assert "no significant difference" in found.sentence
+    assert "McNemar p = 0.250" in found.sentence
+    same = compare_runs(one, one, home)
+    assert same.test is not None
+    assert (same.test.p_value, same.parameters) == (1.0, {})
+
+
+def test_common_rows_are_compared_without_what_one_was_trained_on(home: Path, make: Make) -> None:
+    one, other = make(10), make(0, start=150, train=("TEXT AF", "text bf", "elsewhere"))
+    # Rows 150 to 199 stand in both test sets: `text uf` to `text rh`, with `text ag`, but not `text af`.
+    found = compare_runs(one, other, home).test
+    assert found is not None
+    assert (found.rows, found.left_out, found.same_test_set, found.test_rows) == (50, 0, False, (ROWS, ROWS))
+    leaked = make(0, start=150, train=("TEXT  AG",))
+    found = compare_runs(one, leaked, home).test
+    assert found is not None
+    assert (found.rows, found.left_out) == (49, 1)
+
+
+def test_runs_without_common_rows_are_refused(home: Path, make: Make) -> None:
+    one, other = make(3), make(3, start=ROWS)
+    done = gradus(home, "compare", one, other)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "gradus: not compared: of 200 and 200 test rows none is the same; run both on the same source and split"
+    ]
+    assert json.loads(gradus(home, "compare", one, other, "--json").stdout)["test"] is None
 
 
 @pytest.mark.parametrize(
@@ -108,6 +142,7 @@ def test_runs_without_common_rows_are_refused(home: Path, saved_model: Path, nam
         ("f" * 32, "there is no run ffff"),
         ("abcdef0123", "no run begins with abcdef0123"),
         ("models:/nobody@champion", "there is no registered model models:/nobody@champion"),
+        ("models:/m-" + "0" * 32, "names no run"),
         ("yesterday's", "names no run"),
     ],
 )
@@ -116,62 +151,136 @@ def test_an_address_that_leads_nowhere_is_named(home: Path, address: str, messag
         compare_runs(address, address, home)
 
 
-def test_a_run_that_failed_is_not_compared(home: Path) -> None:
-    with (
-        pytest.raises(ValueError, match="no"),
-        open_run(TrackingConfig(experiment="compared", system_metrics=False), home, "failed", {}) as run,
-    ):
+def failed_run(home: Path) -> Run:
+    with pytest.raises(ValueError, match="no"), open_run(QUIET, home, "failed", {"seed": "1"}) as run:
         raise ValueError("no")
-    with pytest.raises(TrackingError, match="is failed, not finished"):
-        compare_runs(run.run_id, run.run_id, home)
+    return run
 
 
-def test_the_first_model_is_promoted_and_a_worse_one_is_not(home: Path, saved_model: Path, name: str) -> None:
-    first = made(home, saved_model, name, wrong=10)
-    assert promote(first, home) == PromotionResult(
-        model=name, version="1", champion_before=None, changed=True, reason=f"the first champion of {name}"
-    )
+def test_a_run_that_failed_is_shown_with_a_warning(home: Path, make: Make) -> None:
+    one, failed = make(3), failed_run(home).run_id
+    done = gradus(home, "compare", one, failed)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        f"gradus: run {failed[:8]} is failed, not finished",
+        f"gradus: run {failed[:8]} left no predictions.parquet: there is nothing to test on",
+    ]
+    assert "seed" in done.stdout
+
+
+def test_a_run_that_took_everything_from_another_stands_for_it(home: Path, make: Make, name: str) -> None:
+    one = make(3)
+    model = MlflowClient(f"sqlite:///{home}/mlflow.db").get_run(one).outputs.model_outputs[0].model_id
+    with open_run(QUIET, home, "again", {}, {"cached_from": one}) as run:
+        link_model(run, f"models:/{model}")
+    found = compare_runs(one, run.run_id, home)
+    assert found.test is not None
+    assert (found.test.p_value, found.second.cached_from) == (1.0, one)
+    assert promote(run.run_id, home).version == "1"
+    assert aliases(home, name) == {"champion": "1"}
+
+
+def test_the_first_model_is_promoted_and_one_that_is_worse_is_not(home: Path, make: Make, name: str) -> None:
+    first = make(10)
+    done = promote(first, home)
+    assert (done.model, done.version, done.champion_before, done.changed) == (name, "1", None, True)
     again = gradus(home, "promote", first)
     assert (again.returncode, again.stdout) == (0, f"version 1 of {name} is the champion already\n")
 
-    worse = made(home, saved_model, name, wrong=11)
+    worse = make(18)
     refused = gradus(home, "promote", worse)
     assert refused.returncode == 1
-    assert refused.stderr.startswith("gradus: not promoted: accuracy is 0.9450, the champion's 0.9500. There is no sig")
-    assert champion(home, name) == "1"
+    assert refused.stdout == ""
+    assert refused.stderr.startswith(
+        "gradus: not promoted: On the same 200 test rows the champion (version 1) is right significantly more often "
+        "than the new model (version 2) (95.0% against 91.0%, McNemar p = 0.008)"
+    )
+    assert refused.stderr.endswith("; --force --reason TEXT promotes it all the same\n")
+    assert aliases(home, name) == {"champion": "1"}
+    tags = MlflowClient(f"sqlite:///{home}/mlflow.db").get_run(worse).data.tags
+    assert not [tag for tag in tags if "promot" in tag]
 
 
-def test_a_better_model_takes_the_place_and_the_page_says_why(home: Path, saved_model: Path, name: str) -> None:
-    promote(made(home, saved_model, name, wrong=10), home)
-    better = made(home, saved_model, name, wrong=2)
-    done = gradus(home, "promote", f"models:/{name}@candidate", "--metric", "f1", "--json")
+def test_one_that_is_not_significantly_worse_is_promoted_and_the_page_says_so(
+    home: Path, make: Make, name: str
+) -> None:
+    promote(make(10), home)
+    other = make(13)
+    done = gradus(home, "promote", f"models:/{name}@candidate", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["champion_before"] == "1"
-    assert (champion(home, name), champion(home, name, "previous_champion")) == ("2", "1")
+    result = json.loads(done.stdout)
+    assert (result["champion_before"], result["changed"], result["forced"]) == ("1", True, False)
+    assert "there is no significant difference" in result["sentence"]
+    assert aliases(home, name) == {"champion": "2", "previous_champion": "1"}
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")
-    for tags in (client.get_model_version(name, "2").tags, client.get_run(better).data.tags):
+    for tags in (client.get_model_version(name, "2").tags, client.get_run(other).data.tags):
         assert tags["gradus.promoted_over"] == "1"
-        assert tags["gradus.promotion_reason"].startswith("f1 0.9900, the champion's 0.9500")
-        assert tags["gradus.promotion_forced"] == "false"
-        assert tags["gradus.promoted_at"] >= "2026"
+        assert tags["gradus.promotion_evidence"].startswith("On the same 200 test rows there is no significant")
+        assert tags["gradus.promotion_reason"] == "none given"
+        assert tags["gradus.promoted_by"]
+        assert tags["gradus.promoted_at"].endswith("+00:00")
 
 
-def test_force_needs_a_reason_and_goes_back(home: Path, saved_model: Path, name: str) -> None:
-    promote(made(home, saved_model, name, wrong=10), home)
-    promote(made(home, saved_model, name, wrong=2), home)
+def test_force_needs_a_reason_and_goes_back(home: Path, make: Make, name: str) -> None:
+    promote(make(30), home)
+    promote(make(2), home)
     back = f"models:/{name}@previous_champion"
     assert gradus(home, "promote", back).returncode == 1
-    for half in (["--force"], ["--reason", "slow"], ["--force", "--reason", " "]):
-        refused = gradus(home, "promote", back, *half)
-        assert refused.returncode == 2
-        assert "--force and --reason TEXT go together" in refused.stderr
+    for reason in ([], ["--reason", " "]):
+        refused = gradus(home, "promote", back, "--force", *reason)
+        assert (refused.returncode, refused.stderr[:35]) == (2, "gradus: --force needs --reason TEXT")
+    assert aliases(home, name) == {"champion": "2", "previous_champion": "1"}
     assert gradus(home, "promote", back, "--force", "--reason", "the new one is slow").returncode == 0
-    assert (champion(home, name), champion(home, name, "previous_champion")) == ("1", "2")
+    assert aliases(home, name) == {"champion": "1", "previous_champion": "2"}
+    tags = MlflowClient(f"sqlite:///{home}/mlflow.db").get_model_version(name, "1").tags
+    assert tags["gradus.promotion_reason"] == "the new one is slow"
+    assert "the champion (version 2) is right significantly more often" in tags["gradus.promotion_evidence"]
 
 
-def test_what_cannot_be_compared_is_not_promoted(home: Path, saved_model: Path, name: str) -> None:
-    promote(made(home, saved_model, name, wrong=10), home)
-    other = made(home, saved_model, name, wrong=0, data="c" * 64)
-    with pytest.raises(TrackingError, match=r"cannot be compared with the champion: .* --force --reason"):
-        promote(other, home)
-    assert champion(home, name) == "1"
+def test_what_cannot_be_compared_is_not_promoted(home: Path, make: Make, name: str) -> None:
+    promote(make(10), home)
+    with pytest.raises(PromotionRefused, match=r"cannot be compared .* none is the same; --force --reason"):
+        promote(make(0, start=ROWS), home)
+    with pytest.raises(PromotionRefused, match=r"the 50 rows that both have are too few \(at least 100\)"):
+        promote(make(0, start=150), home)
+    promote(make(0, start=50), home)
+    assert aliases(home, name) == {"champion": "4", "previous_champion": "1"}
+
+
+def test_an_unfinished_run_and_a_model_without_files_are_refused_even_by_force(
+    home: Path, make: Make, saved_model: Path, name: str
+) -> None:
+    failed = failed_run(home)
+    log_classifier(failed, saved_model, ["a"], name)
+    with pytest.raises(PromotionRefused, match="is failed, not finished"):
+        promote(failed.run_id, home, force=True, reason="it will do")
+    make(3)
+    shutil.rmtree(resolve_model(f"models:/{name}/2", home))
+    with pytest.raises(PromotionRefused, match=f"the files of version 2 of {name} are gone"):
+        promote(f"models:/{name}/2", home, force=True, reason="it will do")
+
+
+def test_a_run_in_two_registries_has_to_be_told_which(home: Path, make: Make, saved_model: Path, name: str) -> None:
+    run_id = make(3)
+    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    model = client.get_model_version(name, "1")
+    client.create_registered_model(f"{name} 2")
+    client.create_model_version(f"{name} 2", model.source, run_id, {"gradus.model_id": model.tags["gradus.model_id"]})
+    with pytest.raises(TrackingError, match=r"is registered as .* and .*; say which: --model-name NAME"):
+        promote(run_id, home)
+    assert promote(run_id, home, f"{name} 2").model == f"{name} 2"
+    with pytest.raises(TrackingError, match="has no registered model as nobody"):
+        promote(run_id, home, "nobody")
+    with pytest.raises(TrackingError, match="is no version of nobody"):
+        promote(f"models:/{name}/1", home, "nobody")
+
+
+def test_a_champion_that_changed_meanwhile_is_not_overwritten(home: Path, make: Make, name: str) -> None:
+    make(3)
+    promote(make(3), home)
+    version = find_registered(f"models:/{name}/1", None, home)
+    with pytest.raises(TrackingError, match="somebody else has just promoted"):
+        make_champion(version, Promotion("evidence", over=None), home)
+    assert aliases(home, name) == {"champion": "2"}
+    with pytest.raises(ConfigError, match="needs --reason"):
+        promote(f"models:/{name}/1", home, force=True)

@@ -1,0 +1,130 @@
+"""Who becomes champion: a model that is not worse than the present one on the same test rows."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from components.errors import ConfigError, NotComparable, PromotionRefused
+from components.evaluation.comparison import compare_predictions
+from components.tracking.promotion import Promotion, find_champion, has_files, make_champion
+from components.tracking.reading import RecordedRun, Registered, find_registered, find_run
+from pipelines.comparison import REMEDY, is_ordered, pair_runs, sentence
+
+FEWEST_ROWS = 100
+"""Rows on which two models of different test sets must be compared at least, for it to be evidence."""
+FORCE = "--force --reason TEXT promotes it all the same"
+
+
+class PromotionResult(BaseModel):
+    """What `gradus promote` did, and what `--json` prints."""
+
+    model: str
+    version: str
+    run_id: str
+    champion_before: str | None
+    changed: bool
+    forced: bool = False
+    sentence: str
+
+
+def promote(
+    address: str, home: Path, name: str | None = None, force: bool = False, reason: str | None = None
+) -> PromotionResult:
+    """Make a model the champion of its name, if it is not worse than the present one on the same test rows.
+
+    Worse means: the champion is right on significantly more rows (McNemar's exact test, p < 0.05). Without a
+    significant difference it is promoted, and the sentence says that there is none.
+
+    Args:
+        address: a run or a model, as in `components.tracking.reading`.
+        home: the folder of the local store.
+        name: the registered model, where the run's stands under several names.
+        force: promote whatever the comparison says; needs a reason.
+        reason: why, in a person's words; kept with or without `force`.
+
+    Raises:
+        ConfigError: if `force` comes without a reason.
+        PromotionRefused: if it is worse than the champion, cannot be compared with it, or its run is not finished.
+        TrackingError: if there is no such model, or the store cannot be read or written.
+    """
+    reason = (reason or "").strip() or None
+    if force and reason is None:
+        raise ConfigError("--force needs --reason TEXT: whoever reads the model's page wants to know why")
+    version = find_registered(address, name, home)
+    model, number = version.name, version.number
+    champion = find_champion(model, home)
+    before = champion.number if champion else None
+    run = _finished_run(address, version, home)
+    if before == number:
+        said = f"version {number} of {model} is the champion already"
+        return _result(version, run, before, said, changed=False)
+    evidence = _evidence(champion, version, run, force, home)
+    make_champion(version, Promotion(evidence, before, reason, force), home, run.run_id)
+    instead = f" in place of version {before}" if before else ""
+    said = f"version {number} of {model} is now the champion{instead}: {reason if force else evidence}"
+    return _result(version, run, before, said, changed=True, forced=force)
+
+
+def _result(
+    version: Registered, run: RecordedRun, before: str | None, said: str, changed: bool, forced: bool = False
+) -> PromotionResult:
+    return PromotionResult(
+        model=version.name,
+        version=version.number,
+        run_id=run.run_id,
+        champion_before=before,
+        changed=changed,
+        forced=forced,
+        sentence=said,
+    )
+
+
+def _finished_run(address: str, version: Registered, home: Path) -> RecordedRun:
+    """Return the run whose figures speak for a version: the one that was named, else the one that made it.
+
+    Raises:
+        PromotionRefused: if it, or the one that made the model, did not come to its end, or the files are gone.
+    """
+    named = find_run(address, home)
+    for run in (named, find_run(version.run_id, home)):
+        if not run.finished:
+            raise PromotionRefused(
+                f"not promoted: run {run.run_id[:8]} is {run.status.lower()}, not finished; promote a run that came "
+                "to its end"
+            )
+    if not has_files(version, home):
+        raise PromotionRefused(f"not promoted: the files of version {version.number} of {version.name} are gone")
+    return named
+
+
+def _evidence(champion: Registered | None, version: Registered, run: RecordedRun, force: bool, home: Path) -> str:
+    """Return what speaks for a version, or against it if it is forced.
+
+    Raises:
+        PromotionRefused: if it is worse than the champion or cannot be compared with it, unless it is forced.
+    """
+    if champion is None:
+        return f"the first champion of {version.name}"
+    try:
+        worse, said = _against(champion, version, run, home)
+    except NotComparable as error:
+        worse, said = True, f"it cannot be compared with the champion, version {champion.number}: {error}"
+    if worse and not force:
+        raise PromotionRefused(f"not promoted: {said.rstrip('.')}; {FORCE}")
+    return said
+
+
+def _against(champion: Registered, version: Registered, run: RecordedRun, home: Path) -> tuple[bool, str]:
+    """Return whether a version is worse than the champion, and what the comparison says."""
+    other = find_run(champion.run_id, home)
+    pairs = pair_runs(other, run, home)
+    if isinstance(pairs, str):
+        raise NotComparable(pairs)
+    if not pairs.same_test_set and pairs.rows < FEWEST_ROWS:
+        raise NotComparable(
+            f"their test sets differ, and the {pairs.rows:,} rows that both have are too few (at least {FEWEST_ROWS}); "
+            f"{REMEDY}"
+        )
+    paired = compare_predictions(pairs.first, pairs.second, is_ordered([other, run]))
+    names = f"the champion (version {champion.number})", f"the new model (version {version.number})"
+    return paired.better == "first", sentence(paired, pairs, *names)
