@@ -54,9 +54,9 @@ def evaluate(
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
     (out / "figures").mkdir()
-    curves_table(scored["test"], labels).to_parquet(out / "curves.parquet", index=False)
-    calibration_table(scored).to_parquet(out / "calibration.parquet", index=False)
-    lengths_table(scored).to_parquet(out / "lengths.parquet", index=False)
+    curves_table(scored["test"], labels).to_parquet(out / "figures/curves.parquet", index=False)
+    calibration_table(scored).to_parquet(out / "figures/calibration.parquet", index=False)
+    lengths_table(scored).to_parquet(out / "figures/lengths.parquet", index=False)
     write_predictions(splits, scored, labels, out / "predictions.parquet")
     return facts
 

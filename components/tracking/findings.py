@@ -80,18 +80,18 @@ def figures(manifests: Mapping[str, Manifest], run_name: str) -> "Iterator[tuple
         yield f"confusion_{split}", plots.confusion_figure(matrix, facts["labels"], f"{split} split")
     rows = {each["label"]: each["rows"] for each in facts["per_class"]["test"]}
     shares = {label: count / sum(rows.values()) for label, count in rows.items()}
-    curves = pd.read_parquet(scores.path("curves.parquet"))
+    curves = pd.read_parquet(scores.path("figures/curves.parquet"))
     title = f"test split, {facts['labels'][1]!r} told from the rest" if len(rows) == 2 else "test split, each label"
     if len(curves):
         yield "thresholds", plots_quality.thresholds_figure(curves, shares, title)
-    bins = pd.read_parquet(scores.path("calibration.parquet"))
+    bins = pd.read_parquet(scores.path("figures/calibration.parquet"))
     errors = {
         name: facts["metrics"][f"{prefix}test/calibration_error"]
         for name, prefix in (("model", ""), ("tfidf", "tfidf/"))
     }
     test = bins[bins["split"] == "test"]
     yield "calibration", plots_quality.calibration_figure(test, errors, len(rows), "calibration on the test split")
-    lengths = pd.read_parquet(scores.path("lengths.parquet"))
+    lengths = pd.read_parquet(scores.path("figures/lengths.parquet"))
     yield "lengths", plots_quality.lengths_figure(lengths, facts["max_length"], "lengths of the texts")
 
 

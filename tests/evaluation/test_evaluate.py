@@ -48,7 +48,7 @@ def test_classes_without_a_row_cost_no_figure_but_their_own(
     assert metrics["majority/validation/quadratic_weighted_kappa"] == 0.0
     third = facts["per_class"]["validation"][2]
     assert (third["rows"], third["recall"], third["f1"], third["roc_auc"]) == (0, None, None, None)
-    curves = pd.read_parquet(out / "curves.parquet")
+    curves = pd.read_parquet(out / "figures/curves.parquet")
     assert curves.empty
     assert list(curves.columns) == ["classifier", "label", "curve", "area", "x", "y"]
 
@@ -62,7 +62,7 @@ def test_lengths_are_counted_before_the_cut(splits: dict[str, Path], make_model:
     assert facts["max_length"] == 16
     assert facts["lengths"]["test"]["longest"] == max(lengths) > 16
     assert facts["lengths"]["test"]["cut"] == sum(length > 16 for length in lengths)
-    table = pd.read_parquet(out / "lengths.parquet").query("split == 'test'")
+    table = pd.read_parquet(out / "figures/lengths.parquet").query("split == 'test'")
     assert np.repeat(table["tokens"], table["rows"]).tolist() == sorted(lengths)
     assert "test/mean_absolute_error" not in facts["metrics"]
 
