@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -31,23 +32,32 @@ def write_checkpoint(trainer: Trainer, best: Path, folder: Path) -> None:
     shutil.copyfile(best, folder / BEST)
 
 
-def read_checkpoint(folder: Path, trainer: Trainer, best: Path) -> None:
-    """Bring a trainer to where another one was when `write_checkpoint` was called; its curves are logged again."""
-    trainer.model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+def read_checkpoint(folder: Path, trainer: Trainer, best: Path) -> bool:
+    """Bring a trainer to where another one was when `write_checkpoint` was called; its curves are logged again.
+
+    Returns False, and changes nothing, if a file is missing or damaged: training then starts anew.
+    """
+    try:
+        weights, moments, random = (load_file(folder / name) for name in (WEIGHTS, MOMENTS, RANDOM))
+        history = read_history(folder)
+        shutil.copyfile(folder / BEST, best)
+    except (SafetensorError, OSError, ValueError):
+        return False
+    trainer.model.load_state_dict(weights, strict=False)
     state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in load_file(folder / MOMENTS).items():
+    for key, tensor in moments.items():
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = tensor
     groups = trainer.optimiser.state_dict()["param_groups"]
     trainer.optimiser.load_state_dict({"state": state, "param_groups": groups})
-    for device, random in load_file(folder / RANDOM).items():
-        (torch.cuda.set_rng_state if device == "cuda" else torch.set_rng_state)(random)
-    trainer.history = read_history(folder)
+    for device, generator in random.items():
+        (torch.cuda.set_rng_state if device == "cuda" else torch.set_rng_state)(generator)
+    trainer.history = history
     for step in trainer.history.steps:
         log_step(trainer.logger, step)
     for evaluation in trainer.history.evaluations:
         log_evaluation(trainer.logger, evaluation)
-    shutil.copyfile(folder / BEST, best)
+    return True
 
 
 def write_trained(model: nn.Module, path: Path) -> None:

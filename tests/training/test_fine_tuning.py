@@ -242,6 +242,24 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
     assert not list((tmp_path / "store").rglob("checkpoint"))
 
 
+@pytest.mark.usefixtures("heeded")
+@pytest.mark.parametrize("name", ["moments.safetensors", "best.safetensors", "history.parquet"])
+def test_a_damaged_checkpoint_is_left_aside(tmp_path: Path, name: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        tune(tmp_path, "stopped", Impatient(3), max_steps=5)
+    file = tmp_path / "stopped/checkpoint" / name
+    if name.startswith("best"):
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:90])
+    (tmp_path / "again").mkdir()
+    (tmp_path / "stopped/checkpoint").rename(tmp_path / "again/checkpoint")
+    anew = tune(tmp_path, out=tmp_path / "again", max_steps=5)
+    assert anew == tune(tmp_path, "whole", max_steps=5)
+    assert weights(tmp_path, "again")["head.weight"].equal(weights(tmp_path, "whole")["head.weight"])
+    assert not (tmp_path / "again/checkpoint").exists()
+
+
 def test_a_device_that_is_not_there_is_named() -> None:
     missing = "mps" if torch.cuda.is_available() else "cuda"
     with pytest.raises(ConfigError, match=rf"train.device={missing}, but this machine has no such device"):
