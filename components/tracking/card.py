@@ -110,7 +110,8 @@ def _data(about: About, manifests: Mapping[str, Manifest]) -> str:
 
 
 def _recipe(about: About) -> str:
-    chosen = {key: value for key, value in about.params.items() if key.startswith(("model.", "train.", "balance."))}
+    sections = ("model.", "train.", "balance.", *(["lora."] if about.params.get("train.trainable") == "lora" else []))
+    chosen = {key: value for key, value in about.params.items() if key.startswith(sections)}
     rows = [(f"`{key}`", f"`{value}`" if value else "") for key, value in chosen.items()]
     return _table(("key", "value"), rows) + "\n\nThe whole config is the run's artifact `config.yaml`."
 

@@ -127,8 +127,8 @@ def _log_curves(run: Run, trained: Manifest) -> None:
     """Log the curves of a training that this run did not have to repeat."""
     steps = pd.read_parquet(trained.path("steps.parquet"))
     for row in steps.to_dict("records"):
-        values = {"curve/batch_loss": row["loss"], "curve/gradient_norm": row["gradient_norm"]}
-        run.metrics(values, int(row["step"]))
+        values = {"batch_loss": row["loss"], **{name: row[name] for name in ("gradient_norm", "learning_rate")}}
+        run.metrics({f"curve/{name}": value for name, value in values.items()}, int(row["step"]))
     history = pd.read_parquet(trained.path("history.parquet"))
     for row in history.to_dict("records"):
         step = int(row.pop("step"))

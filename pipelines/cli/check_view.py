@@ -125,30 +125,40 @@ def _show_cost(console: Console, cost: Cost) -> None:
         console.print("no time estimated: this would not fit into the memory that is free", style="red")
 
 
+PEAKS = {
+    "training": "while it trains",
+    "saving": "while the model is written",
+    "loading": "while the starting weights are read",
+}
+
+
 def _show_memory(console: Console, memory: Memory, title: str) -> None:
     table = _table("memory at the peak", title)
-    for name, size in _holds(memory):
-        table.add_row(name, _size(size))
+    apart = False
+    for name, size, held in _holds(memory):
+        apart |= not held
+        table.add_row(name, _size(size) if held else f"({_size(size)})")
     table.add_row("all", _size(memory.total))
     table.add_row("free", _size(memory.available))
     _right(table)
     console.print(table)
+    if apart:
+        console.print(f"The peak is {PEAKS[memory.peak]}; what stands in brackets is not held then.")
 
 
-def _holds(memory: Memory) -> Iterator[tuple[str, int]]:
+def _holds(memory: Memory) -> Iterator[tuple[str, int, bool]]:
+    """Yield the parts of a run's memory, and whether they are held at its peak."""
     if memory.process:
-        yield "interpreter and libraries", memory.process
-        yield "tokens of the data", memory.data
-    yield "weights", memory.weights
-    if memory.loading and memory.peak == "loading":
-        yield "their files, while they are read", memory.loading
-        return
-    yield "gradients", memory.gradients
+        yield "interpreter and libraries", memory.process, True
+        yield "tokens of the data", memory.data, True
+    yield "weights", memory.weights, True
+    if memory.peak == "loading":
+        yield "their files, while they are read", memory.loading, True
+    yield "gradients", memory.gradients, memory.peak != "loading"
+    yield "optimiser", memory.optimiser, memory.peak == "training"
+    yield "activations", memory.activations, memory.peak == "training"
     if memory.peak == "saving":
-        yield "weights as they are written", memory.saving
-        return
-    yield "optimiser", memory.optimiser
-    yield "activations", memory.activations
+        yield "weights as they are written", memory.saving, True
 
 
 def _show_timing(console: Console, timing: Timing) -> None:

@@ -121,7 +121,8 @@ def test_an_unchanged_run_skips_every_step_and_says_so() -> None:
     assert tags["gradus.cached_steps"] == ", ".join(STEPS)
     assert len(client().search_model_versions("name='spam-demo'")) == 1
     # The curves are there although nothing was trained.
-    assert len(client().get_metric_history(second.run_id, "curve/batch_loss")) == 4
+    for name in ("batch_loss", "gradient_norm", "learning_rate"):
+        assert len(client().get_metric_history(second.run_id, f"curve/{name}")) == 4
 
 
 def test_an_unchanged_model_without_a_name_is_not_logged_twice() -> None:
