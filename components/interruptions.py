@@ -3,7 +3,10 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+
+_publication: ContextVar[ExitStack | None] = ContextVar("publication", default=None)
 
 
 @contextmanager
@@ -26,3 +29,20 @@ def interruptions_held_back() -> Iterator[None]:
             signal.signal(name, handler)
         for number in held[:1]:
             signal.raise_signal(number)
+
+
+@contextmanager
+def publication() -> Iterator[None]:
+    """Mark the block in which a step's result is made and published, for `hold_until_published`."""
+    with ExitStack() as stack:
+        token = _publication.set(stack)
+        try:
+            yield
+        finally:
+            _publication.reset(token)
+
+
+def hold_until_published() -> None:
+    """Hold interruptions back from here on until the result under way is in its place, if one is being published."""
+    if stack := _publication.get():
+        stack.enter_context(interruptions_held_back())

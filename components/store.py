@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.errors import DataRejected, GradusError
+from components.interruptions import hold_until_published, publication
 from components.records import Facts, File, Manifest, sha256_of
 
 MANIFEST = "manifest.json"
@@ -31,7 +32,7 @@ class Store:
         Raises:
             GradusError: if the store cannot be written, or whatever `write` raises. If that names `out` as its
                 `evidence`, what was written is kept beside, at `<key>.failed` or `<key>.interrupted`. A folder
-                `checkpoint` in the latter stands in `out` when the key is tried again.
+                `checkpoint` in it stands in `out` when the key is tried again.
         """
         folder = self.root / step / key
         with self._locked(folder):
@@ -51,31 +52,39 @@ class Store:
     def _write(self, step: str, key: str, folder: Path, write: Callable[[Path], Facts]) -> Manifest:
         started = time.monotonic()
         draft = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=folder.parent))
-        interrupted = folder.with_name(f"{key}.interrupted")
-        try:
-            if (interrupted / CHECKPOINT).is_dir():
-                shutil.copytree(interrupted / CHECKPOINT, draft / CHECKPOINT)
-            facts = write(draft)
-            manifest = Manifest(
-                step=step,
-                key=key,
-                folder=folder,
-                files=describe(draft),
-                facts=facts,
-                seconds=round(time.monotonic() - started, 3),
-            )
-            (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
-            replace_folder(draft, folder)
-            shutil.rmtree(interrupted, ignore_errors=True)
-            return manifest
-        except BaseException as error:
-            if getattr(error, "evidence", None) == draft:
-                kept = folder.with_name(f"{key}.{_outcome(error)}")
-                replace_folder(draft, kept)
-                error.evidence = kept  # type: ignore[attr-defined]
-            raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        with publication():
+            try:
+                self._bring_checkpoint(folder, draft)
+                facts = write(draft)
+                hold_until_published()
+                manifest = Manifest(
+                    step=step,
+                    key=key,
+                    folder=folder,
+                    files=describe(draft),
+                    facts=facts,
+                    seconds=round(time.monotonic() - started, 3),
+                )
+                (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+                replace_folder(draft, folder)
+                for stopped in _stopped(folder):
+                    shutil.rmtree(stopped, ignore_errors=True)
+                return manifest
+            except BaseException as error:
+                if getattr(error, "evidence", None) == draft:
+                    kept = folder.with_name(f"{key}.{_outcome(error)}")
+                    replace_folder(draft, kept)
+                    error.evidence = kept  # type: ignore[attr-defined]
+                raise
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def _bring_checkpoint(self, folder: Path, draft: Path) -> None:
+        """Copy what an earlier attempt left to go on from into the draft."""
+        for stopped in _stopped(folder):
+            if (stopped / CHECKPOINT).is_dir():
+                shutil.copytree(stopped / CHECKPOINT, draft / CHECKPOINT)
+                return
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
@@ -91,6 +100,12 @@ class Store:
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _stopped(folder: Path) -> list[Path]:
+    """Return where attempts that came to no end leave what is worth keeping, the newest first."""
+    folders = [folder.with_name(f"{folder.name}.{outcome}") for outcome in ("interrupted", "failed")]
+    return sorted((kept for kept in folders if kept.is_dir()), key=lambda kept: -kept.stat().st_mtime)
 
 
 def _outcome(error: BaseException) -> str:

@@ -153,7 +153,7 @@ def fine_tune(
     from components.training.classification import fine_tune as block
 
     if (out / CHECKPOINT).exists():
-        run_logger().info("fine_tune: going on where an interrupted run stopped")
+        run_logger().info("fine_tune: going on from what a run that was stopped has left, if it is whole")
     with attached(run_id, home()) if run_id else nullcontext(NoLogger()) as logger:
         return block(
             splits.path("train.parquet"),

@@ -1,6 +1,6 @@
 """Rows of tokens to padded batches."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -70,14 +70,10 @@ def pad(examples: Examples, rows: list[int], pad_id: int, length: int | None) ->
     return Batch(tokens, lengths, torch.from_numpy(examples.labels[rows]))
 
 
-def in_order(rows: int, batch_size: int) -> list[list[int]]:
-    """Return the row numbers of every batch in file order; the last batch may be smaller."""
-    return in_batches(list(range(rows)), batch_size)
-
-
-def in_batches(rows: list[int], batch_size: int) -> list[list[int]]:
+def in_batches(rows: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     """Cut row numbers into batches; the last may be smaller."""
-    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    for start in range(0, len(rows), batch_size):
+        yield list(rows[start : start + batch_size])
 
 
 def shuffled(rows: int, step_size: int, generator: torch.Generator) -> Iterator[list[int]]:

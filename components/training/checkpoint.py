@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from components.training.loop import Evaluation, History, Step, Trainer, log_evaluation, log_step
+from components.training.loop import Evaluation, History, Step, Trainer, log_evaluation, log_step, random_state
 
 WEIGHTS, MOMENTS, RANDOM = "weights.safetensors", "moments.safetensors", "random.safetensors"
 STEPS, EVALUATIONS = "steps.parquet", "history.parquet"
@@ -35,19 +35,18 @@ def write_checkpoint(trainer: Trainer, best: Path, folder: Path) -> None:
 def read_checkpoint(folder: Path, trainer: Trainer, best: Path) -> bool:
     """Bring a trainer to where another one was when `write_checkpoint` was called; its curves are logged again.
 
-    Returns False, and changes nothing, if a file is missing or damaged: training then starts anew.
+    Returns False, and changes nothing, if a file is missing, damaged or of something else: training then starts anew.
     """
     try:
-        weights, moments, random = (load_file(folder / name) for name in (WEIGHTS, MOMENTS, RANDOM))
+        weights, moments, random, _ = (load_file(folder / name) for name in (WEIGHTS, MOMENTS, RANDOM, BEST))
         history = read_history(folder)
-        shutil.copyfile(folder / BEST, best)
-    except (SafetensorError, OSError, ValueError):
+        state = _nested(moments)
+    except (SafetensorError, OSError, ValueError, TypeError):
         return False
+    if not _fits(trainer, weights, state, random, history):
+        return False
+    shutil.copyfile(folder / BEST, best)
     trainer.model.load_state_dict(weights, strict=False)
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in moments.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
     groups = trainer.optimiser.state_dict()["param_groups"]
     trainer.optimiser.load_state_dict({"state": state, "param_groups": groups})
     for device, generator in random.items():
@@ -58,6 +57,37 @@ def read_checkpoint(folder: Path, trainer: Trainer, best: Path) -> bool:
     for evaluation in trainer.history.evaluations:
         log_evaluation(trainer.logger, evaluation)
     return True
+
+
+def _nested(moments: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Return `{"0.step": ...}` as `{0: {"step": ...}}`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in moments.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    return state
+
+
+def _fits(
+    trainer: Trainer,
+    weights: dict[str, Tensor],
+    state: dict[int, dict[str, Tensor]],
+    random: dict[str, Tensor],
+    history: History,
+) -> bool:
+    """Tell whether the parts of a checkpoint are those of this trainer."""
+    named = [(name, tensor) for name, tensor in trainer.model.named_parameters() if tensor.requires_grad]
+    shapes = {name: tensor.shape for name, tensor in named}
+    moments = [{"step": torch.Size(), "exp_avg": tensor.shape, "exp_avg_sq": tensor.shape} for _, tensor in named]
+    return (
+        {name: tensor.shape for name, tensor in weights.items()} == shapes
+        and {index: {name: tensor.shape for name, tensor in each.items()} for index, each in state.items()}
+        == dict(enumerate(moments))
+        and {name: each.shape for name, each in random.items()}
+        == {name: each.shape for name, each in random_state(trainer.device).items()}
+        and [step.step for step in history.steps] == list(range(1, len(history.steps) + 1))
+        and bool(history.evaluations)
+    )
 
 
 def write_trained(model: nn.Module, path: Path) -> None:

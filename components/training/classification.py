@@ -12,9 +12,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import tiktoken
 import torch
+from pyarrow.dataset import dataset
 from torch import Tensor, nn
 
 from components.errors import ConfigError
+from components.interruptions import hold_until_published
 from components.model.classifier import Classifier, set_trainable
 from components.model.config import LoraConfig, ModelConfig
 from components.model.lora import add_adapters, merge_adapters
@@ -27,7 +29,7 @@ from components.training.batching import Examples
 from components.training.checkpoint import BEST, read_checkpoint, write_checkpoint, write_history, write_trained
 from components.training.config import TrainConfig
 from components.training.devices import pick_device, pick_precision
-from components.training.loop import History, NotFinite, Trainer, rows_per_step, total_steps
+from components.training.loop import History, NotFinite, Split, Trainer, rows_per_step, total_steps
 from components.training.progress import training_bar
 
 CHUNK = 8192
@@ -53,9 +55,9 @@ def fine_tune(
     `best.safetensors` where the last weights are the model but another step had a lower validation loss. Adapters are
     merged into the model. Same inputs, seed and machine: same weights, bit by bit.
 
-    An interruption leaves the model so far in `out/model`, and `out/checkpoint`; where that stands in `out` at the
-    start, training goes on from it. A loss that is not finite leaves `batch.parquet`, the rows of the step. The
-    exception's `evidence` says that something is left.
+    An interruption leaves the model so far in `out/model`, and `out/checkpoint`, which an error leaves too; where that
+    stands in `out` at the start, training goes on from it. A loss that is not finite leaves `batch.parquet`, its rows.
+    The exception's `evidence` says that something is left.
 
     Raises:
         ConfigError: if the options do not fit the data or the machine.
@@ -88,8 +90,9 @@ def fine_tune(
         if (out / CHECKPOINT).exists():
             read_checkpoint(out / CHECKPOINT, trainer, out / BEST)
             shutil.rmtree(out / CHECKPOINT)
-        with _kept_if_stopped(trainer, train, save, out):
+        with _kept_if_stopped(trainer, {"train": train, "validation": validation}, save, out):
             trainer.fit()
+        hold_until_published()
     return {
         "labels": list(labels),
         **save(),
@@ -206,28 +209,31 @@ def _keep(config: TrainConfig, history: History, model: Classifier, best: Path) 
 
 
 @contextmanager
-def _kept_if_stopped(trainer: Trainer, train: Path, save: Callable[[], Facts], out: Path) -> Iterator[None]:
+def _kept_if_stopped(
+    trainer: Trainer, splits: dict[Split, Path], save: Callable[[], Facts], out: Path
+) -> Iterator[None]:
     """Leave in `out` what is worth keeping where training does not come to its end, and say so on the exception."""
     try:
         yield
     except NotFinite as error:
-        _write_batch(trainer, error.rows, train, out / "batch.parquet")
+        _write_rows(trainer, error, splits[error.split], out / "batch.parquet")
         error.evidence = out
         raise
-    except Exception:
-        raise
-    except BaseException as stopped:  # Ctrl-C, or the process is told to end
+    except BaseException as stopped:  # Ctrl-C, or the process is told to end, or something fails
         if trainer.taken:
+            hold_until_published()
             write_checkpoint(trainer, out / BEST, out / CHECKPOINT)
-            save()
+            if not isinstance(stopped, Exception):
+                save()
             stopped.evidence = out  # type: ignore[attr-defined]
         raise
 
 
-def _write_batch(trainer: Trainer, rows: list[int], train: Path, path: Path) -> None:
-    """Write the rows of the training split that a step saw, with their token ids."""
-    frame = pd.read_parquet(train).iloc[rows].reset_index(drop=True)
-    frame["tokens"] = pd.Series([trainer.train.tokens(row) for row in rows], index=frame.index)
+def _write_rows(trainer: Trainer, error: NotFinite, split: Path, path: Path) -> None:
+    """Write the rows of a split whose loss is not finite, with their token ids."""
+    examples = trainer.train if error.split == "train" else trainer.validation
+    frame = dataset(split).take(error.rows).to_pandas()
+    frame["tokens"] = pd.Series([examples.tokens(row) for row in error.rows], index=frame.index)
     frame.to_parquet(path, index=False)
 
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import count
-from typing import NamedTuple
+from itertools import count, islice
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +13,27 @@ from torch.nn import functional as F
 from components.errors import TrainingError
 from components.interruptions import interruptions_held_back
 from components.records import Logger
-from components.training.batching import Batch, Examples, in_batches, in_order, pad, shuffled, steps_per_epoch
+from components.training.batching import Batch, Examples, in_batches, pad, shuffled, steps_per_epoch
 from components.training.config import TrainConfig
 from components.training.devices import autocast
 from components.training.progress import Progress
 from components.training.schedule import learning_rate_factor
 
+Split = Literal["train", "validation"]
+
 REMEDY = "lower train.learning_rate, set train.clip=1.0, or use train.precision=fp32"
 
 
 class NotFinite(TrainingError):
-    """A loss or a gradient is not a finite number; `rows` are the training rows of the step that it came from."""
+    """A loss or a gradient is not a finite number; `rows` of `split` are those that it came from."""
 
-    def __init__(self, message: str, rows: list[int] | None = None) -> None:
+    def __init__(self, message: str, rows: list[int], split: Split = "train") -> None:
         super().__init__(message)
-        self.rows = rows or []
+        self.rows = rows
+        self.split = split
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (str(self), self.rows, self.split), self.__dict__)
 
 
 @dataclass(frozen=True)
@@ -184,8 +190,9 @@ class Trainer:
         seen = self._seen() + len(rows)
         with interruptions_held_back():  # weights, moments and history belong together
             self.optimiser.step()
-            self._record(Step(step, self._epoch(step), seen, loss, norm, rate))
+            self.history.steps.append(Step(step, self._epoch(step), seen, loss, norm, rate))
             self.random_state = random_state(self.device)
+            log_step(self.logger, self.history.steps[-1])
         return loss, accuracy
 
     def _seen(self) -> int:
@@ -231,17 +238,18 @@ class Trainer:
             if not math.isfinite(value):
                 raise NotFinite(f"the {what} of step {step} is {value}; {REMEDY}", rows)
 
-    def _record(self, step: Step) -> None:
-        self.history.steps.append(step)
-        log_step(self.logger, step)
-
     @torch.inference_mode()
-    def _measure(self, examples: Examples) -> tuple[float, float]:
+    def _measure(self, split: Split) -> tuple[float, float]:
         """Return mean loss and accuracy over the first `eval_batches` batches, rows counting as in training."""
         self.model.eval()
+        examples = self.train if split == "train" else self.validation
         loss = weight = right = rows = 0.0
-        for chosen in in_order(len(examples), self.config.batch_size)[: self.config.eval_batches]:
+        for chosen in islice(in_batches(range(len(examples)), self.config.batch_size), self.config.eval_batches):
             measured = self._measure_batch(self._batch(examples, chosen))
+            if not math.isfinite(measured.loss.item()):
+                remedy = REMEDY if self.taken else "look at model.weights, and at these rows"
+                where = f"the loss of {len(chosen)} {split} rows after step {self.taken}"
+                raise NotFinite(f"{where} is {measured.loss.item()}; {remedy}", chosen, split)
             loss += measured.loss.item()
             weight += measured.weight.item()
             right += measured.right.item()
@@ -250,20 +258,17 @@ class Trainer:
 
     def _evaluate(self) -> None:
         step, seen = self.taken, self._seen()
-        train, validation = self._measure(self.train), self._measure(self.validation)
-        evaluation = Evaluation(step, self._epoch(step), seen, *train, *validation)
-        if not math.isfinite(evaluation.validation_loss):
-            raise NotFinite(f"the validation loss after step {step} is {evaluation.validation_loss}; {REMEDY}")
+        evaluation = Evaluation(step, self._epoch(step), seen, *self._measure("train"), *self._measure("validation"))
         with interruptions_held_back():  # history and weights belong together
             self._note(evaluation)
 
     def _note(self, evaluation: Evaluation) -> None:
         history = self.history
         history.evaluations.append(evaluation)
-        log_evaluation(self.logger, evaluation)
         if history.best is None or evaluation.validation_loss < history.best.validation_loss:
             history.best = evaluation
             self.save_best()
+        log_evaluation(self.logger, evaluation)
 
 
 def log_step(logger: Logger, step: Step) -> None:

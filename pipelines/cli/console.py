@@ -45,18 +45,24 @@ def errors_as_lines(debug: bool) -> Iterator[None]:
 
 def _describe(error: BaseException) -> tuple[str, int]:
     evidence = noted(error, "evidence")
-    shown = "all of them, and the report" if isinstance(error, DataRejected) else "the rows that it came from"
-    kept = f"\n{shown}: {evidence}" if evidence else ""
+    kept = f"\n{_about(evidence, error)}: {evidence}" if evidence else ""
     if isinstance(error, GradusError):
         return f"gradus: {error}{kept}", error.exit_code
     if isinstance(error, Exception):
         text = " ".join(str(error).split()) or "no message"
-        return f"gradus: {type(error).__name__}: {text} (--debug shows where)", 1
+        return f"gradus: {type(error).__name__}: {text} (--debug shows where){kept}", 1
     # KeyboardInterrupt, or Prefect's TerminationSignal where the process was told to stop.
     message = "gradus: interrupted; finished steps are kept, the next run goes on after them"
     if evidence:
         message = f"gradus: interrupted; the next run goes on from here\nthe model so far: {evidence / 'model'}"
     return message, INTERRUPTED
+
+
+def _about(evidence: Path, error: BaseException) -> str:
+    if isinstance(error, DataRejected):
+        return "all of them, and the report"
+    rows = (evidence / "batch.parquet").exists()
+    return "the rows that it came from" if rows else "what was done so far, from which the next run goes on"
 
 
 def noted(error: BaseException | None, name: str) -> Any:

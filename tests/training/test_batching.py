@@ -2,7 +2,7 @@
 
 import torch
 
-from components.training.batching import Examples, in_order, pad, shuffled, steps_per_epoch
+from components.training.batching import Examples, in_batches, pad, shuffled, steps_per_epoch
 
 EXAMPLES = Examples.of([[1, 2, 3], [4], [], [5, 6]], [0, 1, 0, 1])
 
@@ -27,7 +27,7 @@ def test_a_text_without_tokens_becomes_one_pad_token() -> None:
 def test_the_tutorials_batch_counts() -> None:
     assert steps_per_epoch(1045, 8) == 130
     for rows, batches in ((149, 19), (300, 38)):
-        assert len(in_order(rows, 8)) == batches
+        assert len(list(in_batches(range(rows), 8))) == batches
 
 
 def test_an_epoch_sees_every_row_at_most_once_and_another_order_each_time() -> None:

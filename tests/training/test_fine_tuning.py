@@ -1,15 +1,17 @@
 """Fine-tuning: it learns, it repeats itself bit by bit, it keeps the right weights, and it says what it cannot do."""
 
+import pickle
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from components.errors import ConfigError, TrainingError
+from components.errors import ConfigError, TrackingError, TrainingError
 from components.model.config import LoraConfig, ModelConfig
 from components.model.saved import load_classifier
 from components.model.tokenizer import load_tokenizer
@@ -162,27 +164,45 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         tune(tmp_path, epochs=50, learning_rate=1, weight_decay=1e30, clip=None)
 
 
-def test_the_rows_of_a_step_whose_loss_is_no_number_are_kept_and_the_step_is_not_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("train", "the loss of step 1 is nan; lower train.learning_rate"),
+        ("validation", "the loss of 12 validation rows after step 0 is nan; look at model.weights, and at these rows"),
+    ],
+)
+def test_the_rows_whose_loss_is_no_number_are_kept(tmp_path: Path, where: str, message: str) -> None:
     write_splits(tmp_path)
+    start = weights_that_cannot_read(" prize", tmp_path / "start")
+    paths = tmp_path / "train.parquet", tmp_path / "validation.parquet"
+    # Evaluations look at the first rows: those of train are fine, those of validation only if training is to begin.
+    frame = pd.read_parquet(paths[0]).sort_values("label", kind="stable")
+    frame.to_parquet(paths[0], index=False)
+    if where == "train":
+        validation = pd.read_parquet(paths[1])
+        validation[validation["label"] == "ham"].to_parquet(paths[1], index=False)
+    config = TrainConfig(**(QUICK | {"batch_size": 12, "eval_batches": 1, "seed": 1}))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(NotFinite, match=message) as caught:
+        fine_tune(*paths, LABELS, MODEL, config, start, None, Recorder(), tmp_path / "out")
+    assert caught.value.evidence == tmp_path / "out"
+    rows = pd.read_parquet(tmp_path / "out/batch.parquet")
+    expected = pd.read_parquet(tmp_path / f"{where}.parquet")["text"].iloc[caught.value.rows]
+    assert rows["text"].tolist() == expected.tolist()
+    assert rows["text"].str.contains("prize").any()
+    assert rows["tokens"].map(len).min() > 0
+    again = pickle.loads(pickle.dumps(caught.value))  # as Prefect does
+    assert (str(again), again.rows, again.evidence) == (str(caught.value), caught.value.rows, caught.value.evidence)
+
+
+def weights_that_cannot_read(token: str, folder: Path) -> Path:
     encoding = load_tokenizer(MODEL.vocabulary)
     start = make_transformer(MODEL, encoding.n_vocab, None, seed=0)
     with torch.no_grad():
-        start.wte.weight[encoding.encode_single_token(" prize")] = float("nan")
-    (tmp_path / "start").mkdir()
-    save_weights(start, tmp_path / "start/model.safetensors")
-    (tmp_path / "out").mkdir()
-    config = TrainConfig(**(QUICK | {"eval_batches": 1, "seed": 1}))
-    frame = pd.read_parquet(tmp_path / "validation.parquet")
-    frame[frame["label"] == "ham"].to_parquet(tmp_path / "validation.parquet")  # so that evaluations are finite
-    paths = tmp_path / "train.parquet", tmp_path / "validation.parquet"
-    with pytest.raises(NotFinite, match="the loss of step 1 is nan") as caught:
-        fine_tune(*paths, LABELS, MODEL, config, tmp_path / "start", None, Recorder(), tmp_path / "out")
-    assert caught.value.evidence == tmp_path / "out"
-    rows = pd.read_parquet(tmp_path / "out/batch.parquet")
-    train = pd.read_parquet(paths[0])
-    assert rows["text"].tolist() == train["text"].iloc[caught.value.rows].tolist()
-    assert rows["text"].str.contains("prize").any()
-    assert rows["tokens"].map(len).min() > 0
+        start.wte.weight[encoding.encode_single_token(token)] = float("nan")
+    folder.mkdir()
+    save_weights(start, folder / "model.safetensors")
+    return folder
 
 
 class Impatient(Recorder):
@@ -243,21 +263,83 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
 
 
 @pytest.mark.usefixtures("heeded")
-@pytest.mark.parametrize("name", ["moments.safetensors", "best.safetensors", "history.parquet"])
-def test_a_damaged_checkpoint_is_left_aside(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("harm", ["gone", "junk", "of something else"])
+@pytest.mark.parametrize("name", ["weights", "moments", "random", "best"])
+def test_a_checkpoint_that_is_not_whole_is_left_aside(tmp_path: Path, name: str, harm: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         tune(tmp_path, "stopped", Impatient(3), max_steps=5)
-    file = tmp_path / "stopped/checkpoint" / name
-    if name.startswith("best"):
+    file = tmp_path / f"stopped/checkpoint/{name}.safetensors"
+    if harm == "gone":
         file.unlink()
+    elif harm == "junk":
+        file.write_bytes(b"junk")
     else:
-        file.write_bytes(file.read_bytes()[:90])
+        save_file({"0.else": torch.zeros(3)}, file)
+    if (name, harm) == ("best", "of something else"):
+        pytest.skip("it is whole, and only ours are ever written there")
+    for history in ("steps", "history") if harm == "junk" else ():
+        (tmp_path / f"stopped/checkpoint/{history}.parquet").write_bytes(b"junk")
     (tmp_path / "again").mkdir()
     (tmp_path / "stopped/checkpoint").rename(tmp_path / "again/checkpoint")
     anew = tune(tmp_path, out=tmp_path / "again", max_steps=5)
     assert anew == tune(tmp_path, "whole", max_steps=5)
     assert weights(tmp_path, "again")["head.weight"].equal(weights(tmp_path, "whole")["head.weight"])
     assert not (tmp_path / "again/checkpoint").exists()
+
+
+def test_an_error_that_has_nothing_to_do_with_training_does_not_cost_it(tmp_path: Path) -> None:
+    class Broken(Recorder):
+        def metrics(self, values: dict[str, float], step: int) -> None:
+            super().metrics(values, step)
+            if step == 6:
+                raise TrackingError("the server is gone")
+
+    store, resumed = Store(tmp_path / "store"), Recorder()
+    with pytest.raises(TrackingError) as caught:
+        store.produce("fine_tune", "k", lambda out: tune(tmp_path, logger=Broken(), out=out, max_steps=9))
+    assert caught.value.evidence == tmp_path / "store/fine_tune/k.failed"
+    manifest = store.produce("fine_tune", "k", lambda out: tune(tmp_path, logger=resumed, out=out, max_steps=9))
+    assert manifest.facts == tune(tmp_path, "whole", max_steps=9)
+    whole = weights(tmp_path, "whole")
+    assert load_file(manifest.folder / "model/model.safetensors")["head.weight"].equal(whole["head.weight"])
+    assert not caught.value.evidence.exists()
+
+
+@pytest.mark.usefixtures("heeded")
+def test_an_interruption_after_the_last_step_waits_until_the_result_is_in_its_place(tmp_path: Path) -> None:
+    def write(out: Path) -> Facts:
+        facts = tune(tmp_path, out=out, max_steps=3)
+        signal.raise_signal(signal.SIGINT)
+        return facts
+
+    store = Store(tmp_path / "store")
+    with pytest.raises(KeyboardInterrupt):
+        store.produce("fine_tune", "k", write)
+    found = store.find("fine_tune", "k")
+    assert found is not None
+    assert found.facts["steps"] == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("heeded")
+def test_a_second_interruption_does_not_lose_what_the_first_one_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from components.training import classification
+
+    keep = classification.write_checkpoint
+
+    def impatiently(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        keep(*arguments)
+
+    monkeypatch.setattr(classification, "write_checkpoint", impatiently)
+    store = Store(tmp_path / "store")
+    with pytest.raises(KeyboardInterrupt):
+        store.produce("fine_tune", "k", lambda out: tune(tmp_path, logger=Impatient(3), out=out))
+    kept = tmp_path / "store/fine_tune/k.interrupted"
+    assert (kept / "checkpoint/weights.safetensors").exists()
+    assert (kept / "model/model.safetensors").exists()
 
 
 def test_a_device_that_is_not_there_is_named() -> None:

@@ -9,7 +9,7 @@ import torch
 from components.model.config import GPTSize, LoraConfig, ModelConfig
 from components.model.tokenizer import end_of_text, load_tokenizer
 from components.records import NoLogger
-from components.training.batching import in_order, pad, shuffled
+from components.training.batching import in_batches, pad, shuffled
 from components.training.classification import build_classifier, fine_tune, prepare
 from pipelines.config import load_config
 from tests.tutorial import tutorial_classifier
@@ -62,7 +62,10 @@ def check(splits: tuple[Path, Path], out: Path, size: GPTSize | str, count: int 
     assert steps["loss"].tolist() == pytest.approx(losses, abs=TOLERANCE)
 
     looked_at = [
-        [as_theirs(split, rows, data.length, encoding) for rows in in_order(len(split), config.batch_size)[:5]]
+        [
+            as_theirs(split, rows, data.length, encoding)
+            for rows in list(in_batches(range(len(split)), config.batch_size))[:5]
+        ]
         for split in (data.train, data.validation)
     ]
     expected = ch06.evaluate_model(tutorial, *looked_at, "cpu", 5)
