@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, Field
 
 from components.errors import WeightsError
-from components.generation.zero_shot import ZeroShot, try_zero_shot
+from components.generation.zero_shot import ZeroShot, has_room, try_zero_shot
 from components.home import mirror
 from components.model.saved import MODEL_FILE
 from components.model.starting_weights import FOLDER
@@ -16,10 +16,11 @@ from components.model.tokenizer import end_of_text, load_tokenizer
 from components.model.weights import make_gpt
 from components.records import Manifest
 from components.tasks import download, fetch_weights, split, validate
-from components.training.classification import Prepared, build_classifier, prepare, tokenise
+from components.training.classification import Prepared, _check_vocabulary, build_classifier, prepare, tokenise
 from components.training.devices import pick_device, pick_precision
 from components.training.estimate import Memory, Part, Plan, count_parameters, estimate_memory, plan, process_bytes
 from components.training.preview import Lengths, Sample, all_lengths, describe_lengths, draw_samples
+from components.training.schedule import warmup_steps
 from components.training.timing import Stopwatch, Timing
 from pipelines.config import ClassificationConfig
 
@@ -97,11 +98,13 @@ def check(config: ClassificationConfig) -> Check:
     if encoding is None:
         return found
     folder = weights.folder / FOLDER if weights and weights.files else None
+    _check_vocabulary(folder, encoding)
     prepared = _prepare(config, splits, encoding)
+    warmup_steps(config.train, plan(config.train, len(prepared.train)).steps)  # refuses what training would
     test = tokenise(splits.path("test.parquet"), splits.facts["labels"], encoding)
     found.texts = _texts(config, prepared, test, splits.facts["labels"], encoding)
     found.cost = _cost(config, prepared, test, encoding, folder, process, found)
-    found.no_zero_shot = _why_no_zero_shot(config, folder, found)
+    found.no_zero_shot = _why_no_zero_shot(config, splits.facts["labels"], encoding, folder, found)
     if not found.no_zero_shot:
         found.zero_shot = _zero_shot(config, splits, encoding, folder)
     return found
@@ -219,7 +222,9 @@ def _cost(
     )
 
 
-def _why_no_zero_shot(config: ClassificationConfig, weights: Path | None, found: Check) -> str:
+def _why_no_zero_shot(
+    config: ClassificationConfig, labels: list[str], encoding: "tiktoken.Encoding", weights: Path | None, found: Check
+) -> str:
     if config.model.weights == "random":
         return "the weights are random"
     if weights is None or found.missing:
@@ -228,6 +233,8 @@ def _why_no_zero_shot(config: ClassificationConfig, weights: Path | None, found:
         return "the weights are a classifier's"
     if found.cost and found.cost.timing is None:
         return "there is not enough free memory"
+    if not has_room(encoding, labels, config.model.shape.context):
+        return "the prompt does not fit the model's context"
     return ""
 
 

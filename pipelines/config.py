@@ -132,7 +132,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         if not isinstance(below, dict):
             below = tree[parent] = {}
         tree = below
-    tree[last] = value
+    # YAML reads `1: ham` as a number, which the override's 1 means too.
+    tree[next((name for name in tree if str(name) == last), last)] = value
 
 
 def _explain(error: ValidationError, preset: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from components.errors import ConfigError, NotComparable, PromotionRefused
+from components.errors import ConfigError, NotComparable, PromotionRefused, TrackingError
 from components.evaluation.comparison import compare_predictions
 from components.tracking.promotion import Promotion, find_champion, has_files, make_champion
 from components.tracking.reading import RecordedRun, Registered, find_registered, find_run
@@ -116,7 +116,7 @@ def _evidence(champion: Registered | None, version: Registered, run: RecordedRun
 
 def _against(champion: Registered, version: Registered, run: RecordedRun, home: Path) -> tuple[bool, str]:
     """Return whether a version is worse than the champion, and what the comparison says."""
-    other = find_run(champion.run_id, home)
+    other = _run_of(champion, home)
     pairs = pair_runs(other, run, home)
     if isinstance(pairs, str):
         raise NotComparable(pairs)
@@ -128,3 +128,17 @@ def _against(champion: Registered, version: Registered, run: RecordedRun, home: 
     paired = compare_predictions(pairs.first, pairs.second, is_ordered([other, run]))
     names = f"the champion (version {champion.number})", f"the new model (version {version.number})"
     return paired.better == "first", sentence(paired, pairs, *names)
+
+
+def _run_of(champion: Registered, home: Path) -> RecordedRun:
+    """Return the run that made the champion.
+
+    Raises:
+        NotComparable: if there is none: it was registered by hand, or its run was deleted for good.
+    """
+    if not champion.run_id:
+        raise NotComparable("no run made that version, so there are no predictions of it")
+    try:
+        return find_run(champion.run_id, home)
+    except TrackingError as error:
+        raise NotComparable(f"the run that made it, {champion.run_id[:8]}, cannot be found") from error

@@ -1,18 +1,33 @@
 """The step `download`: the raw file, kept as it came, and the table that it holds."""
 
+import json
+import logging
+import os
 import shutil
+import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from components.data.batches import write_batches
-from components.data.fetch import fetch, locate
+from components.data.fetch import fetch, locate, request_headers
 from components.data.sources import SourceConfig
 from components.data.tables import read_batches, schema_of
-from components.records import Facts, sha256_of
+from components.home import home
+from components.records import Facts, fingerprint, sha256_of
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff"}
+
+HEAD_TIMEOUT = 10.0  # seconds, or `source.timeout` if that is less
+VALIDATORS = ("ETag", "Last-Modified")
+HEAD_REFUSED = (403, 405, 501)  # from servers that may answer GET all the same
+REVISIONS = "revisions"
+"""Folder under the home that holds, a file for each URL, what its server said last."""
+
+logger = logging.getLogger(__name__)
 
 
 def download(source: SourceConfig, downloads: Path, mirror: Path | None, out: Path) -> Facts:
@@ -40,11 +55,52 @@ def download(source: SourceConfig, downloads: Path, mirror: Path | None, out: Pa
 
 
 def source_identity(source: SourceConfig, mirror: Path | None) -> dict[str, JsonValue]:
-    """Return what the step's result depends on: the config, and the content of a local file that stands for it.
+    """Return what the step's result depends on: the config, and the content of the file as far as it is known.
 
-    `content` is the SHA-256 of that file (the source's own, or the mirror's), and None for the network or if there is
-    no such file.
+    `content` is the SHA-256 of a local file (the source's own, or the mirror's), None if there is no such file. For a
+    URL without `source.sha256` it is what the server says of the file's version when it is asked now; if it says
+    nothing, a value that is new each time, so that the file is fetched; if it cannot be reached, what it said last.
     """
     path = locate(source, mirror)
-    content = sha256_of(path) if path and path.is_file() else None
+    if path:
+        content: JsonValue = sha256_of(path) if path.is_file() else None
+    else:
+        content = None if source.sha256 else _revision(source)
     return {**source.model_dump(mode="json", exclude=NOT_IDENTITY), "content": content}
+
+
+def _revision(source: SourceConfig) -> JsonValue:
+    import requests
+
+    kept = home() / REVISIONS / f"{fingerprint(source.url)}.json"
+    timeout = min(source.timeout, HEAD_TIMEOUT)
+    try:
+        response = requests.head(source.url, timeout=timeout, headers=request_headers(), allow_redirects=True)
+    except requests.RequestException as error:
+        if not isinstance(error, requests.ConnectionError) or isinstance(error, requests.exceptions.SSLError):
+            return time.time_ns()  # Something is wrong, such as a refused redirect: the fetch says what.
+        logger.warning("%s cannot be reached: what was fetched last is used, if it is still in the store", source.url)
+        return _recall(kept)
+    said = {name: response.headers[name] for name in (*VALIDATORS, "Content-Length") if name in response.headers}
+    if response.status_code == 200 and any(name in said for name in VALIDATORS):
+        return _remember(kept, dict(said))
+    fresh = time.time_ns()
+    return _remember(kept, fresh) if response.status_code in (200, *HEAD_REFUSED) else fresh
+
+
+def _recall(kept: Path) -> JsonValue:
+    with suppress(OSError, ValueError):
+        found: JsonValue = json.loads(kept.read_text(encoding="utf-8"))
+        return found
+    return None
+
+
+def _remember(kept: Path, revision: JsonValue) -> JsonValue:
+    # A home that cannot be written is named by the store, which comes next.
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(prefix=".", dir=kept.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(revision, file)
+        Path(draft).replace(kept)
+    return revision

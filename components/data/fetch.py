@@ -192,11 +192,9 @@ def _report(state: "RetryCallState") -> None:
 def _attempt(source: SourceConfig, target: Path) -> None:
     import requests
 
-    # Bytes as they are stored: a length that can be compared, and no archive unpacked on the way.
-    headers = {"User-Agent": f"gradus/{_version()}", "Accept-Encoding": "identity"}
     timeout = (source.timeout, source.timeout)
     try:
-        with requests.get(source.url, stream=True, timeout=timeout, headers=headers) as response:
+        with requests.get(source.url, stream=True, timeout=timeout, headers=request_headers()) as response:
             _check_status(source, response)
             _receive(source, response, target)
     except requests.RequestException as error:
@@ -274,11 +272,13 @@ def _too_large(source: SourceConfig, what: str) -> DownloadError:
     return DownloadError(f"{what} more than {source.max_bytes:,} bytes; raise source.max_bytes if that is expected")
 
 
-def _version() -> str:
-    try:
-        return version("gradus")
-    except PackageNotFoundError:  # run from a checkout
-        return "0"
+def request_headers() -> dict[str, str]:
+    """Return the headers that every request to a server carries."""
+    gradus = "0"  # run from a checkout
+    with suppress(PackageNotFoundError):
+        gradus = version("gradus")
+    # Bytes as they are stored: a length that can be compared, and no archive unpacked on the way.
+    return {"User-Agent": f"gradus/{gradus}", "Accept-Encoding": "identity"}
 
 
 @contextmanager

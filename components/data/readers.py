@@ -165,8 +165,11 @@ def _place(path: Path, source: SourceConfig, key: Key, first: list[str]) -> int:
 
 def _read_json(path: Path, source: SourceConfig, keys: Sequence[Key]) -> Iterator[Batch]:
     # Read whole: the standard library has no parser that stops in the middle of a list.
+    written = path.read_text(encoding=_codec(source))
+    if not written.strip():
+        raise _empty(path)
     try:
-        content = json.loads(path.read_text(encoding=_codec(source)))
+        content = json.loads(written)
     except json.JSONDecodeError as error:
         hint = "; if it has an object a line, set source.format=jsonl" if error.msg == "Extra data" else ""
         raise TableError(
@@ -256,9 +259,7 @@ def _read_parquet(path: Path, source: SourceConfig, keys: Sequence[Key]) -> Iter
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             names = [_parquet_name(path, source, key, file.schema_arrow) for key in keys]
             for batch in file.iter_batches(BATCH, columns=names):
-                flat = pa.Table.from_batches([batch])
-                while any(pa.types.is_struct(field.type) for field in flat.schema):
-                    flat = flat.flatten()
+                flat = _flat(pa.Table.from_batches([batch]))
                 yield [flat[name].to_pylist() for name in names]
     except (pa.ArrowException, OSError) as error:
         if is_archive(path):
@@ -275,19 +276,25 @@ def _parquet_name(path: Path, source: SourceConfig, key: Key, schema: Any) -> st
         if key >= len(names):
             raise no_column(path, source, key, range(len(names)))
         key = names[key]
-    if names.count(key) > 1:
-        raise TableError(f"{path.name} has {names.count(key)} columns {key!r}; rename one")
-    if key not in names and not _is_inside(schema, str(key)):
+    leaves = _flat(schema.empty_table()).schema.names
+    if leaves.count(key) > 1:
+        raise TableError(
+            f"{path.name} has {leaves.count(key)} columns {key!r}, counting fields inside structs; rename one"
+        )
+    inside = [repr(name) for name in leaves if name.startswith(f"{key}.")][:NAMES_SHOWN]
+    if key not in leaves and inside:
+        raise TableError(
+            f"{path.name}: column {key!r} is a struct; name a field of it in source.columns: {' or '.join(inside)}"
+        )
+    if key not in leaves:
         raise no_column(path, source, key, names)
     return str(key)
 
 
-def _is_inside(fields: Any, key: str) -> bool:
-    """Say whether a dotted name leads through structs to a field."""
+def _flat(table: Any) -> Any:
+    """Return the table with every struct taken apart: the `b` inside `a` is the column `a.b`."""
     import pyarrow as pa
 
-    name, _, rest = key.partition(".")
-    if name not in [field.name for field in fields]:
-        return False
-    inside = next(field for field in fields if field.name == name).type
-    return not rest or (pa.types.is_struct(inside) and _is_inside(inside, rest))
+    while any(pa.types.is_struct(field.type) for field in table.schema):
+        table = table.flatten()
+    return table

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from components.config import Config
-from components.data.columns import Key, Label, is_template, keys_of
+from components.data.columns import Key, Label, as_text, is_template, keys_of
 
 SAMPLES = Path(__file__).with_name("samples")
 REMOTE = ("http", "https")
@@ -29,7 +29,10 @@ class SourceConfig(Config):
     """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file."""
 
     sha256: Sha256 | None = None
-    """SHA-256 in hexadecimal of the unpacked member, or of the file itself where there is no member."""
+    """SHA-256 in hexadecimal of the unpacked member, or of the file itself where there is no member.
+
+    Without one, every run asks an http(s) server by HEAD whether the file has changed, and fetches it again if it has
+    or the server does not say. If the server cannot be reached, what was fetched last is used."""
 
     member: str | None = None
     """The one file to unpack when the source is a zip, a tar or a gzip file."""
@@ -86,6 +89,15 @@ class SourceConfig(Config):
         if member is not None and not is_safe_member(member):
             raise ValueError(f"{member!r} is not a relative path inside the archive (no '..', no leading '/')")
         return member
+
+    @field_validator("label_map", mode="before")
+    @classmethod
+    def _check_label_map(cls, names: object) -> object:
+        keys = [key for key in names if isinstance(key, str | int | float)] if isinstance(names, dict) else []
+        labels = [as_text(key) for key in keys]
+        if twice := sorted({label for label in labels if label is not None and labels.count(label) > 1}):
+            raise ValueError(f"{twice[0]!r} is there as a number and as a text, which is one label; write it once")
+        return names
 
     @model_validator(mode="after")
     def _check_format(self) -> "SourceConfig":

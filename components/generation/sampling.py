@@ -10,6 +10,8 @@ from components.generation.config import GenerationConfig
 
 NEVER = float("-inf")
 """The logit of a token that may not be drawn."""
+LOWEST_TEMPERATURE = torch.finfo(torch.float32).tiny
+"""What a lower temperature counts as: fp32 has no reciprocal of much smaller numbers."""
 
 
 def next_tokens(logits: Tensor, config: GenerationConfig, generator: torch.Generator | None = None) -> Tensor:
@@ -26,9 +28,12 @@ def next_tokens(logits: Tensor, config: GenerationConfig, generator: torch.Gener
 def filtered(logits: Tensor, config: GenerationConfig) -> Tensor:
     """Return fp32 logits (B, V) to draw from: divided by the temperature, then cut by top-k, then by top-p.
 
-    That is the order of `transformers`; top-p sees the probabilities that temperature and top-k have left.
+    That is the order of `transformers`; top-p sees the probabilities that temperature and top-k have left. The largest
+    of each row is shifted to 0 first, so that no temperature, however low, makes it infinite.
     """
-    logits = logits.float() / config.temperature
+    logits = logits.float()
+    temperature = max(config.temperature, LOWEST_TEMPERATURE)
+    logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
     if config.top_k is not None:
         logits = keep_top_k(logits, config.top_k)
     if config.top_p is not None:

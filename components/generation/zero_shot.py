@@ -49,7 +49,7 @@ class ZeroShot:
 def try_zero_shot(
     model: GPT, encoding: tiktoken.Encoding, texts: list[str], truths: list[str], labels: Sequence[str]
 ) -> ZeroShot:
-    """Ask the model for the label of each text; there must be one text at least."""
+    """Ask the model for the label of each text; there must be one text at least, and `has_room` for the question."""
     said = [labels[position] for position in classify_by_prompt(model, encoding, texts, labels)]
     guesses = [Guess(*guess) for guess in zip(texts, truths, said, strict=True)]
     prompt = prompt_tokens(encoding, texts[0], labels, model.transformer.size.context)
@@ -75,6 +75,12 @@ def prompt_tokens(encoding: tiktoken.Encoding, text: str, labels: Sequence[str],
     named = " or ".join([", ".join(labels[:-1]), labels[-1]])
     before, message, after = encode(encoding, [BEFORE, text, AFTER.format(labels=named)])
     return before + message[: max(limit - len(before) - len(after), 0)] + after
+
+
+def has_room(encoding: tiktoken.Encoding, labels: Sequence[str], context: int) -> bool:
+    """Return whether a context holds the question, one token of a text, and the longest label."""
+    question = len(prompt_tokens(encoding, "", labels, limit=0))
+    return question + 1 + max(map(len, label_tokens(encoding, labels))) <= context
 
 
 def label_tokens(encoding: tiktoken.Encoding, labels: Sequence[str]) -> list[list[int]]:

@@ -1,15 +1,17 @@
 """A small HTTP server that misbehaves on request: `python http_server.py FOLDER [CERTIFICATE KEY]`.
 
 It writes its port to FOLDER/port and a line a request to FOLDER/requests. The path says what to do:
-/file/NAME serves FOLDER/NAME; /status/N answers N; /flaky/K/NAME answers 500 K times, then serves NAME;
-/stall/NAME sends the head and half the body and stops; /cut/NAME announces more than it sends; /cut-once/NAME does so
-the first time only; /endless sends without end or length; /lying sends 200,000 bytes without a length;
-/huge announces a terabyte; /redirect?URL redirects; /circle redirects to itself; /reset closes without an answer.
+/file/NAME serves FOLDER/NAME; /tagged/NAME does so with its hash as an ETag and answers HEAD;
+/status/N answers N; /flaky/K/NAME answers 500 K times, then serves NAME; /stall/NAME sends the head and half the body
+and stops; /cut/NAME announces more than it sends; /cut-once/NAME does so the first time only; /endless sends without
+end or length; /lying sends 200,000 bytes without a length; /huge announces a terabyte; /redirect?URL redirects; /circle
+redirects to itself; /reset closes without an answer. Of the others only /redirect answers HEAD.
 """
 
 import ssl
 import sys
 import time
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
@@ -26,6 +28,15 @@ class Handler(BaseHTTPRequestHandler):
         kind, _, rest = unquote(self.path).lstrip("/").replace("?", "/", 1).partition("/")
         getattr(self, "answer_" + kind.replace("-", "_"))(rest)
 
+    def do_HEAD(self) -> None:
+        kind, _, rest = unquote(self.path).lstrip("/").replace("?", "/", 1).partition("/")
+        if kind not in ("tagged", "redirect"):
+            self.head(501, 0)
+            return
+        with (FOLDER / "requests").open("a") as log:
+            log.write(f"HEAD {self.path}\n")
+        getattr(self, "answer_" + kind)(rest)
+
     def head(self, status: int, length: int | None = None, **headers: str) -> None:
         self.send_response(status)
         if length is not None:
@@ -38,6 +49,12 @@ class Handler(BaseHTTPRequestHandler):
         body = (FOLDER / name).read_bytes()
         self.head(200, len(body))
         self.wfile.write(body)
+
+    def answer_tagged(self, name: str) -> None:
+        body = (FOLDER / name).read_bytes()
+        self.head(200, len(body), ETag=f'"{sha256(body).hexdigest()}"')
+        if self.command == "GET":
+            self.wfile.write(body)
 
     def answer_status(self, status: str) -> None:
         self.head(int(status), 0)

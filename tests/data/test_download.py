@@ -85,7 +85,7 @@ def test_identity_follows_what_changes_the_result(tmp_path: Path) -> None:
 
 
 def test_identity_of_a_mirrored_file_follows_its_content(tmp_path: Path) -> None:
-    source = SourceConfig(url="https://example.org/texts.csv")
+    source = SourceConfig(url="http://127.0.0.1:1/texts.csv")  # where nobody listens
     assert source_identity(source, tmp_path)["content"] is None
     local(tmp_path)
     content = hashlib.sha256(b"text,label\nhello,ham\n").hexdigest()

@@ -108,6 +108,15 @@ def test_what_yaml_reads_as_true_is_refused_as_a_label() -> None:
         SourceConfig.model_validate({"url": "raw", "label_map": {True: "spam"}})
 
 
+@pytest.mark.parametrize("label_map", [{"1": "ham", 1: "spam"}, {0: "a", 1.0: "ham", "1": "ham"}])
+def test_a_label_named_twice_in_a_map_is_refused(label_map: dict[Any, str]) -> None:
+    with pytest.raises(ValidationError, match=r"'1' is there as a number and as a text, .*; write it once"):
+        SourceConfig.model_validate({"url": "raw", "label_map": label_map})
+    kept = SourceConfig.model_validate({"url": "raw", "label_map": {1: "ham", "1.0": "ham", "01": "spam"}})
+    assert kept.label_map == {"1": "ham", "1.0": "ham", "01": "spam"}
+    assert SourceConfig.model_validate({"url": "raw", "label_map": None}).label_map is None
+
+
 def test_records_beyond_a_batch_keep_their_numbers_and_may_start_with_others(tmp_path: Path) -> None:
     records = [{"other": 1, "label": row} for row in range(40_000)] + [{"text": "late", "label": 9}]
     found = read(tmp_path, lines(records), "jsonl")
@@ -141,6 +150,8 @@ BROKEN: list[tuple[str, bytes, str]] = [
     ("jsonl", GOOD + b'{"text": "a", "label": {"a": 1}}', "column 'label' of record 2 holds a dict, not text"),
     ("jsonl", b"[" * 200_000, "line 1 is not JSON"),
     ("json", b"", r"raw\.json is empty"),
+    ("json", b"\xef\xbb\xbf", r"raw\.json is empty"),
+    ("json", b"\n \n", r"raw\.json is empty"),
     ("json", b"[1, 2]", "record 1 holds a number, not an object"),
     ("json", b'[{"text": "a"}, "b"]', "record 2 holds a text, not an object"),
     ("json", b'{"data": [{"text": "a"}]}', "holds one object, not a list of objects; write the list under 'data' to"),
@@ -187,8 +198,24 @@ def test_a_column_that_no_record_has(tmp_path: Path) -> None:
 
 def test_a_duplicate_column_in_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.table([["a"], ["b"], ["c"]], names=["text", "text", "label"]), tmp_path / "made")
-    with pytest.raises(TableError, match="2 columns 'text'; rename one"):
+    with pytest.raises(TableError, match="2 columns 'text', counting fields inside structs; rename one"):
         read(tmp_path, (tmp_path / "made").read_bytes(), "parquet")
+
+
+@pytest.mark.parametrize("text", ["text", "text.inner", 0, "{label}{text}"])
+def test_a_parquet_struct_for_the_text_is_refused_with_its_fields(tmp_path: Path, text: str | int) -> None:
+    content = parquet(tmp_path, {"text": [{"inner": {"x": "a", "y": "b"}}], "label": [1]})
+    says = r"raw\.parquet: column 'text(\.inner)?' is a struct; name a field .* 'text\.inner\.x' or 'text\.inner\.y'$"
+    with pytest.raises(TableError, match=says):
+        read(tmp_path, content, "parquet", columns={"text": text, "label": "label"})
+    assert read(tmp_path, content, "parquet", columns={"text": "text.inner.y", "label": "label"})["text"] == ["b"]
+
+
+def test_a_parquet_column_that_is_named_like_a_field_of_a_struct(tmp_path: Path) -> None:
+    content = parquet(tmp_path, {"a.b": ["x"], "a": [{"b": "y", "c": "z"}], "label": [1]})
+    with pytest.raises(TableError, match=r"2 columns 'a\.b', counting fields inside structs; rename one$"):
+        read(tmp_path, content, "parquet", columns={"text": "a.b", "label": "label"})
+    assert read(tmp_path, content, "parquet", columns={"text": "a.c", "label": "label"})["text"] == ["z"]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,28 @@ def test_all_three_come_in_the_order_of_transformers(seed: int, temperature: flo
     for warper in (TemperatureLogitsWarper(temperature), TopKLogitsWarper(k), TopPLogitsWarper(p)):
         expected = warper(NO_IDS, expected)
     found = filtered(logits, GenerationConfig(temperature=temperature, top_k=k, top_p=p))
-    assert torch.allclose(found, expected, rtol=1e-6)
+    assert torch.equal(found.isinf(), expected.isinf())
+    assert torch.allclose(found.softmax(dim=-1), expected.softmax(dim=-1), rtol=1e-4)
+    assert (found.amax(dim=-1) == 0).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    temperature=st.floats(0, 1e-30, exclude_min=True),
+    k=st.none() | st.integers(1, 10**30),
+    p=st.none() | st.floats(0, 1, exclude_min=True),
+)
+def test_the_lowest_temperatures_take_the_likeliest(temperature: float, k: int | None, p: float | None) -> None:
+    logits = some_logits(3)
+    config = GenerationConfig(temperature=temperature, top_k=k, top_p=p)
+    assert torch.equal(next_tokens(logits, config, torch.Generator().manual_seed(0)), logits.argmax(dim=-1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(temperature=st.floats(1e30, float("inf")))
+def test_the_highest_temperatures_leave_all_tokens_alike(temperature: float) -> None:
+    shares = filtered(some_logits(4), GenerationConfig(temperature=temperature)).softmax(dim=-1)
+    assert torch.allclose(shares, torch.full_like(shares, 1 / shares.shape[1]))
 
 
 def test_a_nucleus_of_everything_and_of_one() -> None:

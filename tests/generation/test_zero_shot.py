@@ -5,6 +5,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from components.generation.zero_shot import (
     classify_by_prompt,
+    has_room,
     label_tokens,
     prompt_tokens,
     score_continuations,
@@ -59,6 +60,14 @@ def test_a_text_is_cut_and_not_the_question() -> None:
     assert len(prompt) == 60
     assert ENCODING.decode(prompt).endswith("Is this message ham or spam? It is")
     assert classify_by_prompt(model(context=60), ENCODING, ["win " * 500], LABELS)[0] in range(3)
+
+
+def test_there_is_room_from_the_context_on_in_which_one_token_of_a_text_is_seen() -> None:
+    smallest = next(context for context in range(1, 200) if has_room(ENCODING, LABELS, context))
+    limit = smallest - max(map(len, label_tokens(ENCODING, LABELS)))
+    prompt = prompt_tokens(ENCODING, "win " * 9, LABELS, limit)
+    assert len(prompt) == len(prompt_tokens(ENCODING, "", LABELS, 0)) + 1
+    assert classify_by_prompt(model(context=smallest), ENCODING, ["win " * 9], LABELS)[0] in range(3)
 
 
 def test_what_is_reported_adds_up() -> None:

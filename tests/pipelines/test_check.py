@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from components.errors import DataRejected
+from components.errors import ConfigError, DataRejected
 from components.model.tokenizer import load_tokenizer
 from components.tasks import download, split, validate
 from pipelines.checking import check
@@ -27,10 +28,10 @@ def gradus(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
 
 
-def weights(folder: Path, vocabulary: int = WORDS) -> Path:
+def weights(folder: Path, vocabulary: int = WORDS, context: int = 64) -> Path:
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=vocabulary, n_positions=64, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+        vocab_size=vocabulary, n_positions=context, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
     )
     GPT2LMHeadModel(config).save_pretrained(folder / "gpt2")
     return folder / "gpt2"
@@ -83,6 +84,21 @@ def test_weights_of_another_vocabulary_are_named_and_the_rest_is_shown(tmp_path:
     assert found.zero_shot is None
 
 
+def test_a_context_too_small_for_the_question_is_no_reason_to_lose_the_rest(tmp_path: Path) -> None:
+    size = "model.size={layers: 2, heads: 2, width: 16, context: 16}"
+    found = check(load_config("spam-demo", [*TINY, size, f"model.weights={weights(tmp_path, context=16)}"]))
+    assert (found.missing, found.zero_shot) == ([], None)
+    assert found.no_zero_shot == "the prompt does not fit the model's context"
+    assert found.cost is not None
+
+
+def test_what_a_run_refuses_is_refused(saved_model: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train.warmup=474 is 474 steps, but the run has 474"):
+        check(load_config("spam-demo", [*TINY, "train.warmup=474"]))
+    with pytest.raises(ConfigError, match=r"trained with another vocabulary than model.vocabulary"):
+        check(load_config("spam-demo", [*TINY, f"model.weights={saved_model}"]))
+
+
 def test_rejected_data_is_rejected_as_in_a_run() -> None:
     with pytest.raises(DataRejected) as caught:
         check(load_config("spam-demo", [*TINY, "validation.text_not_blank.severity=error"]))
@@ -133,3 +149,39 @@ def test_what_cannot_be_checked_is_one_line(arguments: list[str], code: int, mes
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is counted differently elsewhere")
+def test_the_memory_that_is_announced_is_what_a_whole_run_takes(prefect_server: None, tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    options = [
+        "model.size={layers: 4, heads: 4, width: 256, context: 128}",
+        "train.batch_size=256",
+        "train.max_steps=2",
+        "train.eval_batches=1",
+        "train.device=cpu",
+    ]
+    overrides = [f"--set={option}" for option in options]
+    memory = json.loads(gradus("check", "spam-demo", *overrides, "--json").stdout)["cost"]["memory"]
+    command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", "run", "spam-demo", *overrides]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    with (tmp_path / "said.txt").open("w+") as said:
+        run = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
+        taken = 0
+        while run.poll() is None:
+            taken = max(taken, peak_of(run.pid))
+            time.sleep(0.05)
+        said.seek(0)
+        assert run.returncode == 0, said.read()
+    assert memory["total"] / taken == pytest.approx(1, abs=0.3)
+
+
+def peak_of(pid: int) -> int:
+    """The most bytes that a running process has held. (`ru_maxrss` begins with what the process that started it had.)"""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)

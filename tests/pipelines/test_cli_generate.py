@@ -30,6 +30,16 @@ def test_it_goes_on_with_the_prompt_the_same_way_each_time() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("prompt", "options"),
+    [("see you", ["1e-38"]), ("see you", ["1", "--top-p", "1e-9"]), ("", ["1", "--top-k", "99999"])],
+)
+def test_extreme_options_and_an_empty_prompt_are_no_trouble(prompt: str, options: list[str]) -> None:
+    done = generate("random", prompt, *SMALL, "--max-new-tokens", "4", "--temperature", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.removeprefix(prompt).strip("\n")
+
+
 def test_a_prompt_beyond_the_context_is_said_to_be_cut() -> None:
     done = generate("random", "see you soon " * 40, *SMALL, "--max-new-tokens", "3")
     assert done.returncode == 0, done.stderr
@@ -43,6 +53,9 @@ def test_a_prompt_beyond_the_context_is_said_to_be_cut() -> None:
         (["random", "x", "--size", "125M"], 2, "gradus: --size 125M: Input should be"),
         (["random", "x", "--size", "{layers: 1, heads: 3, width: 16, context: 9}"], 2, "not divisible by heads 3"),
         (["random", "x", "--top-k", "5"], 2, "gradus: top_k has no effect at temperature 0: set temperature=1"),
+        (["random", "x", "--temperature", "-1"], 2, "gradus: --temperature: Input should be greater"),
+        (["random", "x", "--temperature", "nan"], 2, "gradus: --temperature: Input should be"),
+        (["random", "x", "--temperature", "1", "--top-k", "0"], 2, "gradus: --top-k: Input should be greater"),
         (["random", "x", "--max-new-tokens", "0"], 2, "gradus: --max-new-tokens: Input should be greater"),
         (["./nowhere", "x"], 1, "gradus: there is no folder ./nowhere"),
         (["models:/spam@candidate", "x"], 2, "ask it with `gradus predict"),
