@@ -31,7 +31,7 @@ test: $(DEV) ## Run the tests (but for the slow ones)
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --cov --cov-report=term:skip-covered $(ARGS)
 
 test-slow: $(DEV) ## Run the slow tests
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(DEV) ## Check style and the direction of imports
 	$(BIN)/ruff check .

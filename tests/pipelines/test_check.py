@@ -179,7 +179,7 @@ def test_the_memory_that_is_announced_is_what_a_whole_run_takes(prefect_server: 
 
 
 def peak_of(pid: int) -> int:
-    """The most bytes that a running process has held. (`ru_maxrss` begins with what the process that started it had.)"""
+    """The most bytes that a running process has held; `ru_maxrss` begins with what the one that started it had."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
