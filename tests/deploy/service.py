@@ -105,7 +105,7 @@ class Service:
         only = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run_id)]))
         with self.client() as client:
             runs = client.read_task_runs(flow_run_filter=only)
-        return {run.name.rpartition("-")[0] for run in runs if run.state.is_running()}
+        return {run.name.rpartition("-")[0] for run in runs if run.state and run.state.is_running()}
 
     def planned(self) -> list[Any]:
         """Return the runs that the schedule has planned, the next one first."""
