@@ -10,6 +10,8 @@ GradusError                 something failed; exit code 1
 |-- TableError              a file could not be read as a table
 |-- WeightsError            a model's weights or vocabulary could not be found or do not fit
 |-- TrainingError           training cannot go on
+|-- JudgeError              a judge refused, or too many of its replies could not be read
+|   `-- JudgeUnreachable    ... or its server is down, stalls, or went away
 |-- NotComparable           two runs have no test rows in common on which they can be compared
 |-- PromotionRefused        a model may not become the champion
 `-- TrackingError           an MLflow run, model or store could not be reached or written
@@ -79,6 +81,14 @@ class WeightsUnreachable(WeightsError, TransientError):
 
 class TrainingError(GradusError):
     """Training cannot go on: a loss that is not a number, or nothing to train on."""
+
+
+class JudgeError(GradusError):
+    """A judge cannot be asked, refused, or said too often what cannot be read. Verdicts that were made are kept."""
+
+
+class JudgeUnreachable(JudgeError):
+    """A judge's server is down, stalls or went away; once it is back, the next run asks what is left."""
 
 
 class NotComparable(GradusError):

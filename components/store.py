@@ -4,7 +4,7 @@ import fcntl
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,10 +51,12 @@ class Store:
 
     def _write(self, step: str, key: str, folder: Path, write: Callable[[Path], Facts]) -> Manifest:
         started = time.monotonic()
-        draft = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=folder.parent))
+        left = _stopped(folder)
+        draft = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=folder.parent))
         with publication():
             try:
-                self._bring_checkpoint(folder, draft)
+                _bring_checkpoint(left, draft)
+                _sweep(each for each in left if not (each / CHECKPOINT).is_dir() and each.name.startswith("."))
                 facts = write(draft)
                 hold_until_published()
                 manifest = Manifest(
@@ -67,8 +69,7 @@ class Store:
                 )
                 (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
                 replace_folder(draft, folder)
-                for stopped in _stopped(folder):
-                    shutil.rmtree(stopped, ignore_errors=True)
+                _sweep(left)
                 return manifest
             except BaseException as error:
                 if getattr(error, "evidence", None) == draft:
@@ -78,13 +79,6 @@ class Store:
                 raise
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-
-    def _bring_checkpoint(self, folder: Path, draft: Path) -> None:
-        """Copy what an earlier attempt left to go on from into the draft."""
-        for stopped in _stopped(folder):
-            if (stopped / CHECKPOINT).is_dir():
-                shutil.copytree(stopped / CHECKPOINT, draft / CHECKPOINT)
-                return
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
@@ -102,10 +96,32 @@ class Store:
             yield
 
 
+def _drafts(key: str) -> str:
+    """Return how the names of a key's drafts begin."""
+    return f".{key}-"
+
+
 def _stopped(folder: Path) -> list[Path]:
-    """Return where attempts that came to no end leave what is worth keeping, the newest first."""
+    """Return what attempts that came to no end have left, the newest first; who asks holds the key's lock.
+
+    What an error or an interruption kept has a name of its own; a process that was killed leaves its draft.
+    """
     folders = [folder.with_name(f"{folder.name}.{outcome}") for outcome in ("interrupted", "failed")]
+    folders += folder.parent.glob(f"{_drafts(folder.name)}*")
     return sorted((kept for kept in folders if kept.is_dir()), key=lambda kept: -kept.stat().st_mtime)
+
+
+def _bring_checkpoint(left: Iterable[Path], draft: Path) -> None:
+    """Copy what an earlier attempt left to go on from into the draft."""
+    for stopped in left:
+        if (stopped / CHECKPOINT).is_dir():
+            shutil.copytree(stopped / CHECKPOINT, draft / CHECKPOINT)
+            return
+
+
+def _sweep(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _outcome(error: BaseException) -> str:

@@ -10,15 +10,16 @@ from pydantic import BaseModel, Field
 from components.errors import WeightsError
 from components.generation.zero_shot import ZeroShot, has_room, try_zero_shot
 from components.home import mirror
+from components.model.devices import pick_device, pick_precision
 from components.model.saved import MODEL_FILE
 from components.model.starting_weights import FOLDER
 from components.model.tokenizer import end_of_text, load_tokenizer
 from components.model.weights import make_gpt
 from components.records import Manifest
 from components.tasks import download, fetch_weights, split, validate
-from components.training.classification import Prepared, _check_vocabulary, build_classifier, prepare, tokenise
-from components.training.devices import pick_device, pick_precision
+from components.training.classification import Prepared, build_classifier, prepare, tokenise
 from components.training.estimate import Memory, Part, Plan, count_parameters, estimate_memory, plan, process_bytes
+from components.training.preparing import check_vocabulary
 from components.training.preview import Lengths, Sample, all_lengths, describe_lengths, draw_samples
 from components.training.schedule import warmup_steps
 from components.training.timing import Stopwatch, Timing
@@ -98,7 +99,7 @@ def check(config: ClassificationConfig) -> Check:
     if encoding is None:
         return found
     folder = weights.folder / FOLDER if weights and weights.files else None
-    _check_vocabulary(folder, encoding)
+    check_vocabulary(folder, encoding)
     prepared = _prepare(config, splits, encoding)
     warmup_steps(config.train, plan(config.train, len(prepared.train)).steps)  # refuses what training would
     test = tokenise(splits.path("test.parquet"), splits.facts["labels"], encoding)

@@ -2,13 +2,17 @@
 
 import multiprocessing
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from components.errors import DataRejected, GradusError, TrainingError
-from components.records import Manifest
+from components.records import Facts, Manifest
 from components.store import MANIFEST, Store
 
 
@@ -95,6 +99,33 @@ def test_what_is_worth_keeping_of_a_step_that_fails_is_kept(
     assert caught.value.evidence == tmp_path / f"demo/k.{suffix}"  # type: ignore[attr-defined]
     assert (tmp_path / f"demo/k.{suffix}/seen.txt").read_text() == "row 3"
     assert Store(tmp_path).find("demo", "k") is None
+
+
+def test_what_a_killed_process_had_done_is_gone_on_from_and_swept(tmp_path: Path) -> None:
+    killed = """
+import os, signal, sys
+from pathlib import Path
+from components.store import Store
+
+def write(out):
+    (out / "checkpoint").mkdir(exist_ok=True)
+    with (out / "checkpoint/done").open("a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Store(Path(sys.argv[1])).produce("step", "key", write)
+"""
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", killed, str(tmp_path)]).returncode == -signal.SIGKILL
+
+    def write(out: Path) -> Facts:
+        (out / "done").write_text((out / "checkpoint/done").read_text() + "x")
+        shutil.rmtree(out / "checkpoint")
+        return {}
+
+    manifest = Store(tmp_path).produce("step", "key", write)
+    assert manifest.path("done").read_text() == "xxx"
+    assert [path.name for path in (tmp_path / "step").iterdir() if path.is_dir()] == ["key"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

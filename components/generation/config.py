@@ -1,6 +1,6 @@
 """How a language model is asked to go on."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,12 @@ class GenerationConfig(Config):
 
     seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the draws."""
+
+    batch_size: int = Field(default=16, ge=1)
+    """Prompts that are continued at once."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Numbers to compute with; auto is bf16 where the hardware multiplies in it. Weights stay in fp32."""
 
     @model_validator(mode="after")
     def _filters_need_a_draw(self) -> Self:

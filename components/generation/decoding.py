@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from components.generation.cache import CachedGPT
 from components.generation.config import GenerationConfig
 from components.generation.sampling import next_tokens
 from components.model.gpt import GPT
@@ -18,7 +19,7 @@ from components.model.gpt import GPT
 NextLogits = Callable[[Tensor], Tensor]
 """From all tokens so far (B, T) to the logits of the next one (B, V).
 
-Every turn it is given one more column and may remember the rest: a key-value cache is another `NextLogits`.
+Every turn it is given one more column and may remember the rest.
 """
 
 
@@ -26,11 +27,25 @@ def uncached(model: GPT) -> NextLogits:
     """Return a `NextLogits` that reads everything anew each turn; beyond the context, the last tokens only."""
 
     def logits(tokens: Tensor) -> Tensor:
-        head = model.transformer.wte if model.lm_head is None else model.lm_head
         with torch.inference_mode():
             hidden = model.hidden(tokens[:, -model.transformer.size.context :])
             # Not the model's `forward`, whose logits of all positions take B x T x V numbers.
-            return F.linear(hidden[:, -1], head.weight).float()
+            return F.linear(hidden[:, -1], model.head).float()
+
+    return logits
+
+
+def cached(model: GPT) -> NextLogits:
+    """Return a `NextLogits` that reads each token once; beyond the context it does as `uncached`.
+
+    There every token that is seen has another position each turn, and what was computed of it no longer holds.
+    """
+    reader, read_anew = CachedGPT(model), uncached(model)
+
+    def logits(tokens: Tensor) -> Tensor:
+        if tokens.shape[1] > model.transformer.size.context:
+            return read_anew(tokens)
+        return reader.read(tokens[:, reader.length :])
 
     return logits
 

@@ -3,6 +3,8 @@
 Shapes: B batch, V vocabulary.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,14 +16,20 @@ LOWEST_TEMPERATURE = torch.finfo(torch.float32).tiny
 """What a lower temperature counts as: fp32 has no reciprocal of much smaller numbers."""
 
 
-def next_tokens(logits: Tensor, config: GenerationConfig, generator: torch.Generator | None = None) -> Tensor:
+def next_tokens(
+    logits: Tensor, config: GenerationConfig, generator: torch.Generator | Sequence[torch.Generator] | None = None
+) -> Tensor:
     """Return the token that each row goes on with: (B, V) to (B).
 
-    At temperature 0 the likeliest. Else drawn from what `filtered` leaves, by `generator` on the same device.
+    At temperature 0 the likeliest. Else drawn from what `filtered` leaves, by `generator` on the same device, or by
+    one generator a row.
     """
     if config.temperature == 0:
         return logits.argmax(dim=-1)
     probabilities = filtered(logits, config).softmax(dim=-1)
+    if isinstance(generator, Sequence):
+        rows = zip(probabilities, generator, strict=True)
+        return torch.cat([torch.multinomial(row, 1, generator=own) for row, own in rows])
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
 
 

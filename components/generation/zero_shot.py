@@ -97,11 +97,10 @@ def score_continuations(model: GPT, prompt: list[int], continuations: list[list[
     rows = [prompt + continuation for continuation in continuations]
     tokens, _ = pad(rows, pad_id)
     hidden = model.hidden(tokens.to(model.transformer.wte.weight.device))
-    head = model.transformer.wte if model.lm_head is None else model.lm_head
     scores = []
     for row, continuation in enumerate(continuations):
         start = len(prompt) - 1  # the position that says the first token of the continuation
-        logits = F.linear(hidden[row, start : start + len(continuation)], head.weight).float()
+        logits = F.linear(hidden[row, start : start + len(continuation)], model.head).float()
         wanted = torch.tensor(continuation, device=logits.device)
         scores.append(-F.cross_entropy(logits, wanted).cpu())
     return torch.stack(scores)

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from components.model.config import PADDING_IS_READ, Pooling, Trainable
+from components.model.config import PADDING_IS_READ, Pooling
 from components.model.gpt import INITIAL_STD, Transformer, draw
-from components.model.lora import is_adapter
 
 
 class Classifier(nn.Module):
@@ -60,28 +59,6 @@ class Classifier(nn.Module):
                 return hidden[:, -1]
             case "mean_positions":
                 return hidden.mean(dim=1)
-
-
-def set_trainable(model: Classifier, trainable: Trainable) -> None:
-    """Let the named part of a classifier train, and freeze the rest.
-
-    `last_block` and `last_two_blocks` include the final norm and the head; `lora` is the adapters that
-    `components.model.lora.add_adapters` has put in, and the head.
-    """
-    transformer = model.transformer
-    parts: dict[Trainable, list[nn.Module]] = {
-        "last_layer": [model.head],
-        "last_block": [*transformer.h[-1:], transformer.ln_f, model.head],
-        "last_two_blocks": [*transformer.h[-2:], transformer.ln_f, model.head],
-        "all": [model],
-        "lora": [model.head],
-    }
-    model.requires_grad_(False)
-    for part in parts[trainable]:
-        part.requires_grad_(True)
-    if trainable == "lora":
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(parameter.requires_grad or is_adapter(name))
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Tensor, Tensor]:

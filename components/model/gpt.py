@@ -6,15 +6,22 @@ Shapes: B batch, T tokens, D width, H heads, V vocabulary.
 
 import math
 import zlib
+from collections.abc import Callable, Sequence
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from components.errors import ConfigError
 from components.model.config import GPTSize
 
 INITIAL_STD = 0.02
+
+Remember = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""What a block does with the keys and values of the tokens that it reads, (B, H, T, D/H) each: it returns those that
+they see, (B, H, S, D/H), which may be more than it was given. A key-value cache is one a block."""
 
 
 class Linear(nn.Linear):
@@ -41,9 +48,13 @@ class Attention(nn.Module):
         self.c_attn = Linear(size.width, 3 * size.width)
         self.c_proj = Linear(size.width, size.width)
 
-    def forward(self, x: Tensor, causal: bool = True, visible: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, causal: bool = True, visible: Tensor | None = None, remember: Remember | None = None
+    ) -> Tensor:
         """Mix positions, (B, T, D) to (B, T, D): each sees itself and those before it, or, not causal, `visible`."""
         query, key, value = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H)
+        if remember is not None:
+            key, value = remember(key, value)
         dropout = self.dropout if self.training else 0.0
         seen = F.scaled_dot_product_attention(query, key, value, visible, dropout, is_causal=causal)
         mixed: Tensor = self.c_proj(seen.transpose(1, 2).flatten(2))
@@ -75,9 +86,11 @@ class Block(nn.Module):
         self.mlp = MLP(size)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, causal: bool = True, visible: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, causal: bool = True, visible: Tensor | None = None, remember: Remember | None = None
+    ) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        x = x + self.drop(self.attn(self.ln_1(x), causal, visible))
+        x = x + self.drop(self.attn(self.ln_1(x), causal, visible, remember))
         out: Tensor = x + self.drop(self.mlp(self.ln_2(x)))
         return out
 
@@ -86,22 +99,34 @@ class Transformer(nn.Module):
     """GPT-2 without a head: from tokens to a vector for each position.
 
     Made with weights that hold nothing yet: `initialise` draws GPT-2's, `components.model.weights` loads trained ones.
+    With `recompute` set, training keeps no activations but those between blocks, and computes a block's again when its
+    gradient is due (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
     """
 
     def __init__(self, size: GPTSize, vocabulary: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.size = size
         self.vocabulary = vocabulary
+        self.recompute = False
         self.wte = Embedding(vocabulary, size.width)
         self.wpe = Embedding(size.context, size.width)
         self.drop = nn.Dropout(dropout)
         self.h = nn.ModuleList([Block(size, dropout) for _ in range(size.layers)])
         self.ln_f = nn.LayerNorm(size.width)
 
-    def forward(self, tokens: Tensor, causal: bool = True, visible: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        causal: bool = True,
+        visible: Tensor | None = None,
+        positions: Tensor | None = None,
+        remember: Sequence[Remember] | None = None,
+    ) -> Tensor:
         """Return the final, normalised hidden states: (B, T) int64 to (B, T, D).
 
-        Not `causal`, every position sees the whole row, or what `visible` (B, T) says of it.
+        Not `causal`, every position sees the whole row; or of it what `visible` says, to all alike (B, S) or to each
+        its own (B, T, S). `positions` (B, T) are the tokens' places in their texts where these do not all begin in
+        column 0; `remember` is what each block does with keys and values, so that S may be more than T.
 
         Raises:
             ConfigError: if T exceeds the context.
@@ -110,11 +135,15 @@ class Transformer(nn.Module):
         if length > self.size.context:
             context = self.size.context
             raise ConfigError(f"{length} tokens do not fit a context of {context}; set max_length to {context} or less")
-        positions = torch.arange(length, device=tokens.device)
-        mask = None if causal or visible is None else visible[:, None, None, :]  # over heads and queries
+        if positions is None:
+            positions = torch.arange(length, device=tokens.device)
+        mask = None if causal or visible is None else _over_heads(visible)
         x = self.drop(self.wte(tokens) + self.wpe(positions))
-        for block in self.h:
-            x = block(x, causal, mask)
+        for block, keep in zip(self.h, remember or repeat(None)):  # noqa: B905 - repeat has no end
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, causal, mask, use_reentrant=False)
+            else:
+                x = block(x, causal, mask, keep)
         hidden: Tensor = self.ln_f(x)
         return hidden
 
@@ -130,6 +159,11 @@ class Transformer(nn.Module):
                 draw(parameter, residual_std if name.endswith("c_proj.weight") else INITIAL_STD, seed, name)
 
 
+def _over_heads(visible: Tensor) -> Tensor:
+    """(B, S) to (B, 1, 1, S), the same for all heads and queries; (B, T, S) to (B, 1, T, S)."""
+    return visible[:, None, None, :] if visible.dim() == 2 else visible[:, None]
+
+
 class GPT(nn.Module):
     """GPT-2 as a language model: a `Transformer` and a head that is the token embedding (tied) or its own (untied)."""
 
@@ -138,19 +172,30 @@ class GPT(nn.Module):
         self.transformer = Transformer(size, vocabulary, dropout)
         self.lm_head = None if tie_embeddings else Linear(size.width, vocabulary, bias=False)
 
+    @property
+    def head(self) -> Tensor:
+        """The weights (V, D) that make logits of hidden states."""
+        return self.transformer.wte.weight if self.lm_head is None else self.lm_head.weight
+
     def hidden(self, tokens: Tensor) -> Tensor:
         """Return the hidden states that the head reads: (B, T) to (B, T, D)."""
         states: Tensor = self.transformer(tokens)
         return states
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return the logits of the token after each position: (B, T) to (B, T, V).
+    def forward(
+        self,
+        tokens: Tensor,
+        causal: bool = True,
+        visible: Tensor | None = None,
+        positions: Tensor | None = None,
+        remember: Sequence[Remember] | None = None,
+    ) -> Tensor:
+        """Return the logits of the token after each position: (B, T) to (B, T, V); the rest is `Transformer`'s.
 
         Raises:
             ConfigError: if T exceeds the context.
         """
-        head = self.transformer.wte if self.lm_head is None else self.lm_head
-        return F.linear(self.hidden(tokens), head.weight)
+        return F.linear(self.transformer(tokens, causal, visible, positions, remember), self.head)
 
     def initialise(self, seed: int) -> None:
         """Draw weights as GPT-2 did; an untied head is drawn like the embedding."""

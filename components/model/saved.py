@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import tiktoken
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from components.config import Config
-from components.errors import WeightsError
+from components.model.cards import CARD_FILE, CLASSIFIER, read_card, write_card
 from components.model.classifier import Classifier, classify
 from components.model.config import GPTSize, Pooling
 from components.model.gpt import Transformer
@@ -27,7 +27,7 @@ from components.model.weights import WEIGHTS_FILE, load_weights, save_weights
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL_FILE = "model.json"
+MODEL_FILE = CARD_FILE
 
 
 class ClassifierCard(Config):
@@ -80,7 +80,7 @@ def save_classifier(
     )
     save_weights(model, folder / WEIGHTS_FILE)
     write_tokenizer(encoding, folder)
-    (folder / MODEL_FILE).write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_card(card, folder)
 
 
 def load_classifier(folder: Path, device: str = "cpu") -> "LoadedClassifier":
@@ -89,7 +89,7 @@ def load_classifier(folder: Path, device: str = "cpu") -> "LoadedClassifier":
     Raises:
         WeightsError: if the folder holds none, or one that is damaged or of an unknown format.
     """
-    card = _read_card(folder / MODEL_FILE)
+    card = read_card(folder, ClassifierCard, CLASSIFIER)
     encoding = read_tokenizer(folder)
     transformer = Transformer(card.size, encoding.n_vocab)
     model = Classifier(transformer, len(card.labels), card.pooling, causal=card.causal)
@@ -119,16 +119,3 @@ class LoadedClassifier:
         columns = {f"p_{label}": probabilities[:, index].numpy() for index, label in enumerate(self.card.labels)}
         likeliest = probabilities.amax(dim=1).numpy()
         return pd.DataFrame({"label": pd.Series(labels, dtype="str"), "probability": likeliest, **columns})
-
-
-def _read_card(path: Path) -> ClassifierCard:
-    try:
-        return ClassifierCard.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"{path.parent} holds no saved classifier: {path.name} {error.strerror}") from error
-    except ValidationError as error:
-        reason = error.errors()[0]
-        where = ".".join(map(str, reason["loc"])) or "content"
-        raise WeightsError(
-            f"{path} is no classifier of a format this Gradus knows ({where}: {reason['msg']})"
-        ) from error

@@ -87,6 +87,21 @@ def shuffled(rows: int, step_size: int, generator: torch.Generator) -> Iterator[
         yield order[start : start + step_size]
 
 
+def grouped_by_length(
+    lengths: NDArray[np.int64], step_size: int, generator: torch.Generator, steps: int = 50
+) -> Iterator[list[int]]:
+    """Yield the row numbers of one epoch's steps in random order, where rows of like length go together.
+
+    Of every `steps` steps the shuffled rows are sorted by length (N) and cut, and the pieces shuffled: little padding
+    is left, and what goes together is another choice every epoch.
+    """
+    order = torch.cat([torch.tensor(rows) for rows in shuffled(len(lengths), step_size, generator)])
+    for pool in torch.split(order, step_size * steps):
+        ordered = torch.split(pool[torch.from_numpy(lengths)[pool].argsort(stable=True)], step_size)
+        for place in torch.randperm(len(ordered), generator=generator).tolist():
+            yield ordered[place].tolist()
+
+
 def steps_per_epoch(rows: int, step_size: int) -> int:
     """Return how many full steps of `step_size` rows an epoch has, at least one."""
     return max(rows // step_size, 1)

@@ -1,23 +1,21 @@
 """A training that was interrupted, as files, so that it can go on as if it had not been."""
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from components.training.loop import Evaluation, History, Step, Trainer, log_evaluation, log_step, random_state
+from components.training.history import History, log_evaluation, log_step, read_history, write_history
+from components.training.loop import Trainer, random_state, write_trained
 
 WEIGHTS, MOMENTS, RANDOM = "weights.safetensors", "moments.safetensors", "random.safetensors"
-STEPS, EVALUATIONS = "steps.parquet", "history.parquet"
 BEST = "best.safetensors"
 
 
-def write_checkpoint(trainer: Trainer, best: Path, folder: Path) -> None:
+def write_checkpoint(trainer: Trainer, folder: Path) -> None:
     """Write all that `read_checkpoint` needs into `folder`: weights, moments, generators, history, the best weights."""
     folder.mkdir()
     write_trained(trainer.model, folder / WEIGHTS)
@@ -29,23 +27,27 @@ def write_checkpoint(trainer: Trainer, best: Path, folder: Path) -> None:
     save_file(moments, folder / MOMENTS)
     save_file(trainer.random_state, folder / RANDOM)
     write_history(trainer.history, folder)
-    shutil.copyfile(best, folder / BEST)
+    if trainer.best:
+        shutil.copyfile(trainer.best, folder / BEST)
 
 
-def read_checkpoint(folder: Path, trainer: Trainer, best: Path) -> bool:
+def read_checkpoint(folder: Path, trainer: Trainer) -> bool:
     """Bring a trainer to where another one was when `write_checkpoint` was called; its curves are logged again.
 
     Returns False, and changes nothing, if a file is missing, damaged or of something else: training then starts anew.
     """
     try:
-        weights, moments, random, _ = (load_file(folder / name) for name in (WEIGHTS, MOMENTS, RANDOM, BEST))
+        weights, moments, random = (load_file(folder / name) for name in (WEIGHTS, MOMENTS, RANDOM))
+        if trainer.best:
+            load_file(folder / BEST)
         history = read_history(folder)
         state = _nested(moments)
     except (SafetensorError, OSError, ValueError, TypeError):
         return False
     if not _fits(trainer, weights, state, random, history):
         return False
-    shutil.copyfile(folder / BEST, best)
+    if trainer.best:
+        shutil.copyfile(folder / BEST, trainer.best)
     trainer.model.load_state_dict(weights, strict=False)
     groups = trainer.optimiser.state_dict()["param_groups"]
     trainer.optimiser.load_state_dict({"state": state, "param_groups": groups})
@@ -55,7 +57,7 @@ def read_checkpoint(folder: Path, trainer: Trainer, best: Path) -> bool:
     for step in trainer.history.steps:
         log_step(trainer.logger, step)
     for evaluation in trainer.history.evaluations:
-        log_evaluation(trainer.logger, evaluation)
+        log_evaluation(trainer.logger, evaluation, trainer.objective.is_language_model)
     return True
 
 
@@ -88,24 +90,3 @@ def _fits(
         and [step.step for step in history.steps] == list(range(1, len(history.steps) + 1))
         and bool(history.evaluations)
     )
-
-
-def write_trained(model: nn.Module, path: Path) -> None:
-    """Write the tensors that train, and only those, as safetensors; beside, then renamed."""
-    draft = path.with_suffix(".part")
-    save_file({name: tensor.detach().cpu() for name, tensor in model.named_parameters() if tensor.requires_grad}, draft)
-    draft.replace(path)
-
-
-def write_history(history: History, out: Path) -> None:
-    """Write `steps.parquet` and `history.parquet`."""
-    pd.DataFrame([asdict(step) for step in history.steps]).to_parquet(out / STEPS, index=False)
-    pd.DataFrame([asdict(row) for row in history.evaluations]).to_parquet(out / EVALUATIONS, index=False)
-
-
-def read_history(folder: Path) -> History:
-    """Return what `write_history` wrote."""
-    steps = [Step(*row) for row in pd.read_parquet(folder / STEPS).itertuples(index=False)]
-    evaluations = [Evaluation(*row) for row in pd.read_parquet(folder / EVALUATIONS).itertuples(index=False)]
-    best = min(evaluations, key=lambda evaluation: evaluation.validation_loss, default=None)
-    return History(steps, evaluations, best)

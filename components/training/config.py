@@ -1,4 +1,4 @@
-"""The recipe of a fine-tuning run."""
+"""The recipes of fine-tuning runs."""
 
 from typing import Literal, Self
 
@@ -8,8 +8,8 @@ from components.config import Config
 from components.model.config import PADDING_IS_READ, Pooling, Trainable
 
 
-class TrainConfig(Config):
-    """How a classifier is fine-tuned."""
+class Recipe(Config):
+    """How a model is fine-tuned, whatever it learns."""
 
     epochs: int = Field(default=5, ge=1)
     """Passes over the training set."""
@@ -53,17 +53,8 @@ class TrainConfig(Config):
     trainable: Trainable = "last_block"
     """What is trained: the head alone, the head with the last block(s) and the final norm, everything, or adapters."""
 
-    pooling: Pooling = "last_token"
-    """What feeds the head: the last real token, the first, or their mean; or the padded row's end or its mean."""
-
-    causal: bool = True
-    """Whether a token sees only itself and those before it; false lets all tokens of a text see each other."""
-
-    padding: Literal["batch", "train", "none"] | int = "batch"
-    """Pad to the longest row of the batch, of the training set, or to a number of tokens; `none` takes single rows."""
-
     max_length: int | None = Field(default=None, ge=1)
-    """Longest text in tokens, the rest is cut; null means the model's context."""
+    """Longest row in tokens, the rest is cut; null means the model's context."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` is bf16 where the machine computes in it, else fp32."""
@@ -73,6 +64,24 @@ class TrainConfig(Config):
 
     seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the initial weights, the order of batches and dropout."""
+
+
+def rows_per_step(config: Recipe) -> int:
+    """Return how many rows one optimiser step sees."""
+    return config.batch_size * config.accumulate
+
+
+class TrainConfig(Recipe):
+    """How a classifier is fine-tuned."""
+
+    pooling: Pooling = "last_token"
+    """What feeds the head: the last real token, the first, or their mean; or the padded row's end or its mean."""
+
+    causal: bool = True
+    """Whether a token sees only itself and those before it; false lets all tokens of a text see each other."""
+
+    padding: Literal["batch", "train", "none"] | int = "batch"
+    """Pad to the longest row of the batch, of the training set, or to a number of tokens; `none` takes single rows."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -94,3 +103,26 @@ class TrainConfig(Config):
                 f"set train.padding=train, or train.pooling={real}"
             )
         return self
+
+
+class InstructionTrainConfig(Recipe):
+    """How a language model is fine-tuned on instructions."""
+
+    epochs: int = Field(default=2, ge=1)
+    """Passes over the training set."""
+
+    eval_every: int = Field(default=20, ge=1)
+    """Steps between evaluations on train and validation, each with a sample response."""
+
+    trainable: Literal["last_block", "last_two_blocks", "all", "lora"] = "all"
+    """What is trained: everything, the last block(s) with the final norm and an untied head, or adapters."""
+
+    mask_prompt: bool = True
+    """Whether only the response is learnt; false learns to write the prompt as well, as the tutorial does."""
+
+    batching: Literal["padded", "length", "packed"] = "length"
+    """`padded`: rows as they come, padded to the longest of their batch; `length`: rows of like length go together;
+    `packed`: a batch's rows one after the other without padding, each seeing only itself."""
+
+    gradient_checkpointing: bool = False
+    """Whether activations are computed a second time instead of being kept: less memory, a third more time."""

@@ -15,8 +15,8 @@ from components.model.config import LoraConfig, ModelConfig
 from components.model.lora import is_adapter
 from components.model.weights import TRANSPOSED
 from components.training.batching import steps_per_epoch
-from components.training.config import TrainConfig
-from components.training.loop import rows_per_step, total_steps
+from components.training.config import TrainConfig, rows_per_step
+from components.training.loop import total_steps
 from components.training.probe import activation_bytes, outline
 
 FLOAT = 4

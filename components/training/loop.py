@@ -1,25 +1,24 @@
-"""The training loop of a classifier."""
+"""The training loop: steps, evaluations, and what is kept of them."""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import count, islice
-from typing import Literal, NamedTuple
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from components.errors import TrainingError
 from components.interruptions import interruptions_held_back
 from components.records import Logger
-from components.training.batching import Batch, Examples, in_batches, pad, shuffled, steps_per_epoch
-from components.training.config import TrainConfig
-from components.training.devices import autocast
+from components.training.batching import in_batches, steps_per_epoch
+from components.training.config import Recipe, rows_per_step
+from components.training.history import Evaluation, History, Sample, Step, log_evaluation, log_step
+from components.training.objectives import Objective, Split
 from components.training.progress import Progress
 from components.training.schedule import learning_rate_factor
-
-Split = Literal["train", "validation"]
 
 REMEDY = "lower train.learning_rate, set train.clip=1.0, or use train.precision=fp32"
 
@@ -36,85 +35,30 @@ class NotFinite(TrainingError):
         return (type(self), (str(self), self.rows, self.split), self.__dict__)
 
 
-@dataclass(frozen=True)
-class Step:
-    """One optimiser step: mean cross entropy of its rows, the gradient's norm before clipping, and the rate taken."""
-
-    step: int
-    epoch: float
-    examples_seen: int
-    loss: float
-    gradient_norm: float
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Loss and accuracy on (a sample of) train and validation after some step."""
-
-    step: int
-    epoch: float
-    examples_seen: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-
-
-@dataclass
-class History:
-    """What happened: every step, every evaluation, and the evaluation with the lowest validation loss."""
-
-    steps: list[Step] = field(default_factory=list)
-    evaluations: list[Evaluation] = field(default_factory=list)
-    best: Evaluation | None = None
-
-    @property
-    def evaluations_since_best(self) -> int:
-        """Return how many evaluations there were after the best one."""
-        return len(self.evaluations) - 1 - self.evaluations.index(self.best) if self.best else 0
-
-
-def rows_per_step(config: TrainConfig) -> int:
-    """Return how many rows one optimiser step sees."""
-    return config.batch_size * config.accumulate
-
-
-def total_steps(config: TrainConfig, rows: int) -> int:
+def total_steps(config: Recipe, rows: int) -> int:
     """Return the number of optimiser steps that `rows` training rows make, unless training stops early."""
     steps = config.epochs * steps_per_epoch(rows, rows_per_step(config))
     return min(steps, config.max_steps or steps)
 
 
-class Measured(NamedTuple):
-    """A batch's weighted sum of cross entropies, the sum of its rows' weights, and how many rows were right."""
-
-    loss: Tensor
-    weight: Tensor
-    right: Tensor
-
-
 @dataclass
 class Trainer:
-    """A model, what it learns from, and how.
+    """A model, what it learns from (`objective`, which knows the model too), and how.
 
-    `class_weights` (C) say how much a row of each class counts in the loss, by default all the same. `save_best` is
-    called whenever the validation loss is the lowest so far. `history` can be read while `fit` runs, and one that is
-    not empty is gone on from (`components.training.checkpoint`): as if there had been no interruption, bit by bit.
+    The tensors that train are written to `best` whenever the validation loss is the lowest so far; `sample` lets a
+    language model say something at every evaluation.
+    `history` can be read while `fit` runs, and one that is not empty is gone on from
+    (`components.training.checkpoint`): as if there had been no interruption, bit by bit.
     """
 
     model: nn.Module
-    train: Examples
-    validation: Examples
-    config: TrainConfig
+    objective: Objective
+    config: Recipe
     device: torch.device
-    precision: str
-    pad_id: int
-    length: int | None
     logger: Logger
     progress: Progress
-    save_best: Callable[[], None]
-    class_weights: Tensor | None = None
+    best: Path | None
+    sample: Callable[[Evaluation], Sample | None] = lambda _evaluation: None
     history: History = field(default_factory=History)
     optimiser: torch.optim.AdamW = field(init=False)
     random_state: dict[str, Tensor] = field(init=False, default_factory=dict)
@@ -158,7 +102,7 @@ class Trainer:
     @property
     def total(self) -> int:
         """How many steps there will be, unless training stops early."""
-        return total_steps(self.config, len(self.train))
+        return total_steps(self.config, self._count)
 
     def _is_due(self) -> bool:
         return self.taken % self.config.eval_every == 0 or self.taken == self.total
@@ -172,7 +116,7 @@ class Trainer:
         order = torch.Generator().manual_seed(self.config.seed)
         skipped = self.taken
         for epoch in count(1):
-            for rows in shuffled(len(self.train), rows_per_step(self.config), order):
+            for rows in self.objective.epoch(order):
                 if skipped:
                     skipped -= 1
                 else:
@@ -187,16 +131,23 @@ class Trainer:
         self._check_finite(step, rows, loss, norm)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        seen = self._seen() + len(rows)
+        seen = self._seen() + len(rows), self._tokens_seen() + self.objective.tokens(rows)
         with interruptions_held_back():  # weights, moments and history belong together
             self.optimiser.step()
-            self.history.steps.append(Step(step, self._epoch(step), seen, loss, norm, rate))
+            self.history.steps.append(Step(step, self._epoch(step), *seen, loss, norm, rate))
             self.random_state = random_state(self.device)
             log_step(self.logger, self.history.steps[-1])
         return loss, accuracy
 
+    @property
+    def _count(self) -> int:
+        return len(self.objective.rows("train"))
+
     def _seen(self) -> int:
         return self.history.steps[-1].examples_seen if self.history.steps else 0
+
+    def _tokens_seen(self) -> int:
+        return self.history.steps[-1].tokens_seen if self.history.steps else 0
 
     def _accumulate(self, rows: list[int]) -> tuple[float, float]:
         """Add up the gradients of a step's batches; return its loss and accuracy.
@@ -204,34 +155,19 @@ class Trainer:
         Each batch counts by the weight of its rows in the whole step, so that the gradient is that of one large batch.
         """
         self.model.train()
-        weight = self._weights(torch.from_numpy(self.train.labels[rows]).to(self.device)).sum()
-        loss = right = 0.0
+        weight = self.objective.weight(rows)
+        loss = right = predictions = 0.0
         for batch in in_batches(rows, self.config.batch_size):
-            measured = self._measure_batch(self._batch(self.train, batch))
+            measured = self.objective.measure(self.objective.batch("train", batch))
             share = measured.loss / weight
             share.backward()  # type: ignore[no-untyped-call]
             loss += share.item()
             right += measured.right.item()
-        return loss, right / len(rows)
+            predictions += measured.predictions
+        return loss, right / max(predictions, 1)
 
     def _epoch(self, step: int) -> float:
-        return step / steps_per_epoch(len(self.train), rows_per_step(self.config))
-
-    def _batch(self, examples: Examples, rows: list[int]) -> Batch:
-        return pad(examples, rows, self.pad_id, self.length).to(self.device)
-
-    def _weights(self, labels: Tensor) -> Tensor:
-        """Return how much each row counts: class ids (B) to (B)."""
-        return (
-            torch.ones_like(labels, dtype=torch.float32) if self.class_weights is None else self.class_weights[labels]
-        )
-
-    def _measure_batch(self, batch: Batch) -> Measured:
-        with autocast(self.device, self.precision):
-            logits = self.model(batch.tokens, batch.lengths)
-        logits = logits.float()  # (B, C)
-        loss = F.cross_entropy(logits, batch.labels, self.class_weights, reduction="sum")
-        return Measured(loss, self._weights(batch.labels).sum(), (logits.argmax(dim=-1) == batch.labels).sum())
+        return step / steps_per_epoch(self._count, rows_per_step(self.config))
 
     def _check_finite(self, step: int, rows: list[int], loss: float, norm: float) -> None:
         for what, value in (("loss", loss), ("gradient's norm", norm)):
@@ -242,10 +178,10 @@ class Trainer:
     def _measure(self, split: Split) -> tuple[float, float]:
         """Return mean loss and accuracy over the first `eval_batches` batches, rows counting as in training."""
         self.model.eval()
-        examples = self.train if split == "train" else self.validation
-        loss = weight = right = rows = 0.0
-        for chosen in islice(in_batches(range(len(examples)), self.config.batch_size), self.config.eval_batches):
-            measured = self._measure_batch(self._batch(examples, chosen))
+        rows = range(len(self.objective.rows(split)))
+        loss = weight = right = predictions = 0.0
+        for chosen in islice(in_batches(rows, self.config.batch_size), self.config.eval_batches):
+            measured = self.objective.measure(self.objective.batch(split, chosen))
             if not math.isfinite(measured.loss.item()):
                 remedy = REMEDY if self.taken else "look at model.weights, and at these rows"
                 where = f"the loss of {len(chosen)} {split} rows after step {self.taken}"
@@ -253,35 +189,33 @@ class Trainer:
             loss += measured.loss.item()
             weight += measured.weight.item()
             right += measured.right.item()
-            rows += len(chosen)
-        return loss / weight, right / rows
+            predictions += measured.predictions
+        return (loss / weight if weight else 0.0), right / max(predictions, 1)
 
     def _evaluate(self) -> None:
-        step, seen = self.taken, self._seen()
-        evaluation = Evaluation(step, self._epoch(step), seen, *self._measure("train"), *self._measure("validation"))
+        step = self.taken
+        seen = self._seen(), self._tokens_seen()
+        evaluation = Evaluation(step, self._epoch(step), *seen, *self._measure("train"), *self._measure("validation"))
+        sample = self.sample(evaluation)
         with interruptions_held_back():  # history and weights belong together
-            self._note(evaluation)
+            self._note(evaluation, sample)
 
-    def _note(self, evaluation: Evaluation) -> None:
+    def _note(self, evaluation: Evaluation, sample: Sample | None) -> None:
         history = self.history
         history.evaluations.append(evaluation)
+        history.samples += [sample] if sample else []
         if history.best is None or evaluation.validation_loss < history.best.validation_loss:
             history.best = evaluation
-            self.save_best()
-        log_evaluation(self.logger, evaluation)
+            if self.best:
+                write_trained(self.model, self.best)
+        log_evaluation(self.logger, evaluation, self.objective.is_language_model)
 
 
-def log_step(logger: Logger, step: Step) -> None:
-    """Log a step's numbers as `curve/...`."""
-    values = {"batch_loss": step.loss, "gradient_norm": step.gradient_norm, "learning_rate": step.learning_rate}
-    logger.metrics({f"curve/{name}": value for name, value in values.items()}, step.step)
-
-
-def log_evaluation(logger: Logger, evaluation: Evaluation) -> None:
-    """Log an evaluation's numbers as `curve/...`."""
-    values = asdict(evaluation)
-    step = values.pop("step")
-    logger.metrics({f"curve/{name}": value for name, value in values.items()}, step)
+def write_trained(model: nn.Module, path: Path) -> None:
+    """Write the tensors that train, and only those, as safetensors; beside, then renamed."""
+    draft = path.with_suffix(".part")
+    save_file({name: tensor.detach().cpu() for name, tensor in model.named_parameters() if tensor.requires_grad}, draft)
+    draft.replace(path)
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

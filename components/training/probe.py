@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from components.model.classifier import Classifier, set_trainable
+from components.model.classifier import Classifier
 from components.model.config import LoraConfig, ModelConfig
+from components.model.devices import autocast
 from components.model.gpt import Transformer
 from components.model.lora import add_adapters
+from components.model.trainable import set_trainable
 from components.training.config import TrainConfig
-from components.training.devices import autocast
 
 LAYERS = (2, 3)
 ROWS = (2, 3)

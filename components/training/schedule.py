@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 
 from components.errors import ConfigError
-from components.training.config import TrainConfig
+from components.training.config import Recipe
 
 
-def warmup_steps(config: TrainConfig, total: int) -> int:
+def warmup_steps(config: Recipe, total: int) -> int:
     """Return how many of `total` steps the learning rate rises.
 
     Raises:
@@ -21,7 +21,7 @@ def warmup_steps(config: TrainConfig, total: int) -> int:
     return steps
 
 
-def learning_rate_factor(config: TrainConfig, total: int) -> Callable[[int], float]:
+def learning_rate_factor(config: Recipe, total: int) -> Callable[[int], float]:
     """Return the function from a step (0 is the first) to the share of `learning_rate` that it is taken with.
 
     The rise goes in equal parts to 1; the cosine falls to 0 at the end of the run (Loshchilov and Hutter, "SGDR", 2017,

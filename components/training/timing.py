@@ -14,11 +14,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from components.model.classifier import Classifier
+from components.model.devices import autocast
 from components.training.batching import Batch, Examples, in_batches, pad, shuffled
-from components.training.config import TrainConfig
-from components.training.devices import autocast
+from components.training.config import TrainConfig, rows_per_step
 from components.training.estimate import Plan
-from components.training.loop import rows_per_step
 
 BUDGET = 3.0
 """Seconds after which no further batch is timed."""

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from components.errors import ConfigError
-from components.model.classifier import Classifier, classify, pad, set_trainable
+from components.model.classifier import Classifier, classify, pad
 from components.model.config import PADDING_IS_READ, GPTSize, Pooling, Trainable
 from components.model.gpt import Transformer
+from components.model.trainable import set_trainable
 from tests.tutorial import tutorial_classifier
 
 TINY = GPTSize(layers=3, heads=4, width=32, context=24)

@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 
-from components.model.classifier import Classifier, set_trainable
+from components.model.classifier import Classifier
 from components.model.config import GPTSize, LoraConfig
 from components.model.gpt import Transformer
 from components.model.lora import add_adapters, is_adapter, merge_adapters
+from components.model.trainable import set_trainable
 
 TINY = GPTSize(layers=3, heads=4, width=32, context=24)
 TOKENS, LENGTHS = torch.arange(40).reshape(2, 20) % 50, torch.tensor([20, 13])

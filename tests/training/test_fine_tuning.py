@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from components.errors import ConfigError, TrainingError
+from components.model.devices import pick_device, pick_precision
 from components.model.saved import load_classifier
 from components.model.tokenizer import load_tokenizer
 from components.model.weights import make_transformer, save_weights
 from components.training.classification import fine_tune
 from components.training.config import TrainConfig
-from components.training.devices import pick_device, pick_precision
 from components.training.loop import NotFinite
 from tests.training.tuning import LABELS, MODEL, QUICK, Recorder, tune, weights, write_splits
 

@@ -21,6 +21,7 @@ from components.training.batching import Examples
 from components.training.classification import build_classifier, fine_tune
 from components.training.config import TrainConfig
 from components.training.loop import Trainer, total_steps
+from components.training.objectives.classification import Classification
 from components.training.schedule import learning_rate_factor
 
 SIZE = GPTSize(layers=2, heads=2, width=32, context=32)
@@ -36,20 +37,10 @@ def trainer(config: TrainConfig, rows: int = 24, class_weights: list[float] | No
     examples = Examples.of(tokens, [row % classes for row in range(rows)])
     transformer = Transformer(SIZE, 100)
     transformer.initialise(1)
-    return Trainer(
-        model=Classifier(transformer, classes, config.pooling, seed=2, causal=config.causal),
-        train=examples,
-        validation=examples,
-        config=config,
-        device=CPU,
-        precision="fp32",
-        pad_id=99,
-        length=None,
-        logger=NoLogger(),
-        progress=lambda _step, _epoch, _loss, _accuracy: None,
-        save_best=lambda: None,
-        class_weights=None if class_weights is None else torch.tensor(class_weights),
-    )
+    model = Classifier(transformer, classes, config.pooling, seed=2, causal=config.causal)
+    weights = None if class_weights is None else torch.tensor(class_weights)
+    objective = Classification(model, examples, examples, config, CPU, "fp32", 99, None, weights)
+    return Trainer(model, objective, config, CPU, NoLogger(), lambda *_: None, best=None)
 
 
 def write_splits(folder: Path) -> tuple[Path, Path]:
@@ -87,7 +78,7 @@ def test_the_weighted_loss_is_that_of_torch() -> None:
     tuned = trainer(TrainConfig(batch_size=10), class_weights=weights, classes=3)
     rows = list(range(10))
     loss, _ = tuned._accumulate(rows)
-    batch = tuned._batch(tuned.train, rows)
+    batch = tuned.objective.batch("train", rows)
     expected = torch.nn.functional.cross_entropy(
         tuned.model(batch.tokens, batch.lengths), batch.labels, weight=torch.tensor(weights)
     )

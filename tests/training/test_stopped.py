@@ -137,15 +137,15 @@ def test_an_interruption_after_the_last_step_waits_until_the_result_is_in_its_pl
 def test_a_second_interruption_does_not_lose_what_the_first_one_keeps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.training import classification
+    from components.training import keeping
 
-    keep = classification.write_checkpoint
+    keep = keeping.write_checkpoint
 
     def impatiently(*arguments: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         keep(*arguments)
 
-    monkeypatch.setattr(classification, "write_checkpoint", impatiently)
+    monkeypatch.setattr(keeping, "write_checkpoint", impatiently)
     store = Store(tmp_path / "store")
     with pytest.raises(KeyboardInterrupt):
         store.produce("fine_tune", "k", lambda out: tune(tmp_path, logger=Impatient(3), out=out))

@@ -1,0 +1,1 @@
+"""Judging: from responses to verdicts, by a language model or by comparing texts."""

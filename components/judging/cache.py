@@ -1,0 +1,137 @@
+"""Verdicts that were made, in a SQLite file: committed one by one, and never asked for again.
+
+Write-ahead logging lets several processes read and write at once, and a process that is killed loses nothing that it
+had committed. After a loss of power the last few may be missing; they are asked for again.
+"""
+
+import fcntl
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+from components.errors import JudgeError
+from components.home import home
+from components.judging.verdicts import Verdict
+
+PATIENCE = 60.0  # seconds to wait for another process to commit
+BATCH = 500  # keys a query
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS verdicts (
+    key TEXT PRIMARY KEY, score REAL, reason TEXT NOT NULL, reply TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS judges (judge TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID;
+"""
+
+logger = logging.getLogger(__name__)
+
+
+def verdicts_path() -> Path:
+    """Return where verdicts are kept unless a caller says otherwise."""
+    return home() / "verdicts.sqlite"
+
+
+class Cache:
+    """The verdicts in a file, by key, and the digests that judges had. For use from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or begin it. One that is no database any more is set aside with a warning.
+
+        Raises:
+            JudgeError: if the file cannot be opened or written.
+        """
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _open(path)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def find(self, keys: Iterable[str]) -> dict[str, Verdict]:
+        """Return the verdicts that there are, by key."""
+        keys = list(keys)
+        found: dict[str, Verdict] = {}
+        for start in range(0, len(keys), BATCH):
+            batch = keys[start : start + BATCH]
+            marks = ", ".join("?" * len(batch))
+            rows = self._run(f"SELECT key, score, reason, reply FROM verdicts WHERE key IN ({marks})", batch)
+            found |= {key: Verdict(score, reason, reply) for key, score, reason, reply in rows}
+        return found
+
+    def keep(self, key: str, verdict: Verdict) -> Verdict:
+        """Commit a verdict, and return the one that is kept: another process may have been first."""
+        statement = "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?) RETURNING key"
+        made = self._run(statement, (key, verdict.score, verdict.reason, verdict.reply))
+        return verdict if made else self.find([key])[key]
+
+    def remember(self, judge: str, digest: str | None) -> None:
+        """Keep the digest that a judge has now, for when its server cannot be asked."""
+        self._run("INSERT OR REPLACE INTO judges VALUES (?, ?)", (judge, digest))
+
+    def remembered(self, judge: str) -> list[str | None]:
+        """Return the digest that a judge had when it was last asked, in a list, or an empty list."""
+        return [digest for (digest,) in self._run("SELECT digest FROM judges WHERE judge = ?", (judge,))]
+
+    def _run(self, statement: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock, self._connection:
+                return self._connection.execute(statement, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> JudgeError:
+        return JudgeError(
+            f"cannot keep verdicts in {self._path}: {error}; make room there, or set GRADUS_HOME to a folder you can "
+            "write"
+        )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # One process at a time: of two that find the file damaged, the second must not set the new one aside.
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            return _connect(path)
+        except sqlite3.OperationalError:
+            raise  # locked, full, not writable: the file itself may be whole
+        except sqlite3.DatabaseError as error:
+            aside = _set_aside(path)
+            logger.warning("%s is damaged (%s); it is now %s, and verdicts are asked for anew", path, error, aside.name)
+            return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if damage != "ok":
+            raise sqlite3.DatabaseError(damage)
+        connection.executescript(TABLES)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_aside(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    for suffix in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside

@@ -1,0 +1,117 @@
+"""Who judges responses, and how it is asked."""
+
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import ConfigDict, Field, model_validator
+
+from components.config import Config
+
+Kind = Literal["ollama", "openai", "lexical"]
+
+Also = Literal["start", "reference"]
+
+URLS = {"ollama": "http://localhost:11434", "openai": "http://localhost:8000"}
+"""Where a server of each kind listens unless it was told otherwise."""
+
+VARIED = 0.7
+"""Temperature at which repeats differ, unless the config sets one."""
+
+
+class JudgeConfig(Config):
+    """Section `judge` of a preset: who gives responses a score, and how it is asked."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # a refused address may hold a password
+
+    kind: Kind = "ollama"
+    """`ollama`; `openai`, which is any server with `/v1/chat/completions`; or `lexical`, which compares texts (chrF)
+    and needs no server. The lexical judge reads none of the settings below but `also`."""
+
+    model: str = Field(default="llama3", min_length=1)
+    """Name of the judge's model on its server."""
+
+    url: str | None = None
+    """Where the server is; without one, `http://localhost:11434` for `ollama` and `http://localhost:8000` for
+    `openai`."""
+
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Name of the environment variable that holds the key which the server asks for. Never the key itself."""
+
+    also: tuple[Also, ...] = ("start", "reference")
+    """What is judged besides the model's responses: the starting model's responses, the references themselves."""
+
+    repeats: int = Field(default=1, ge=1, le=100)
+    """How often each response is judged, repeat i with seed + i."""
+
+    concurrency: int = Field(default=4, ge=1, le=256)
+    """Requests under way at once. A few more than the server works on at once keep it busy: they wait there."""
+
+    max_unparsed: float = Field(default=0.05, ge=0, le=1)
+    """Largest share of verdicts that may be unreadable, of the model's, the start's and the references' each."""
+
+    seed: int = Field(default=123, ge=0, lt=2**31 - 2000)
+    """Seed of the judge's sampling."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """Sampling temperature of the judge; without one, 0 for one repeat and 0.7 for more."""
+
+    num_ctx: int = Field(default=2048, ge=512)
+    """Smallest context that Ollama is asked for, in tokens; longer prompts raise it for the whole judging."""
+
+    max_tokens: int = Field(default=256, ge=16)
+    """Most tokens of a reply."""
+
+    timeout: float = Field(default=300, gt=0)
+    """Seconds to wait for a connection, and then for each further piece of a reply."""
+
+    attempts: int = Field(default=4, ge=1)
+    """How often a request is sent before the judging gives up."""
+
+    backoff: float = Field(default=1, gt=0)
+    """Seconds before the second attempt; the wait doubles with each."""
+
+    stream: bool = False
+    """Whether replies come in pieces. The verdicts are the same; the timeout then counts for each piece."""
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether a language model judges."""
+        return self.kind != "lexical"
+
+    @property
+    def server(self) -> str:
+        """The server's address, without a slash at its end. The lexical judge has none."""
+        return (self.url or URLS[self.kind]).rstrip("/")
+
+    @property
+    def sampling_temperature(self) -> float:
+        """The temperature that requests carry."""
+        if self.temperature is not None:
+            return self.temperature
+        return VARIED if self.repeats > 1 else 0.0
+
+    @model_validator(mode="after")
+    def _repeats_need_a_draw(self) -> Self:
+        if self.repeats > 1 and self.temperature == 0:
+            raise ValueError(
+                "repeats at temperature 0 say the same again: set judge.temperature above 0, or judge.repeats=1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        # Not a field's validator, whose message would show what it refused.
+        if self.url is None:
+            return self
+        try:
+            address = urlsplit(self.url)
+            _ = address.port
+        except ValueError:
+            raise ValueError("url is not an address; write it like http://localhost:11434") from None
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError("url must begin with http:// or https:// and name a server, like http://localhost:11434")
+        if address.username is not None or address.password is not None:
+            raise ValueError("url holds a user name or password: take it out, and name a variable in judge.api_key_env")
+        if address.query or address.fragment:
+            raise ValueError("url has a part after ? or #, which a server's address has not")
+        return self

@@ -1,0 +1,240 @@
+"""Fine-tuning a GPT on instructions: from two splits to a saved language model."""
+
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import tiktoken
+
+from components.errors import ConfigError
+from components.interruptions import hold_until_published
+from components.model.config import LoraConfig, ModelConfig
+from components.model.devices import pick_device, pick_precision
+from components.model.gpt import GPT
+from components.model.lora import add_adapters, merge_adapters
+from components.model.saved_gpt import save_gpt
+from components.model.tokenizer import encode, end_of_text, load_tokenizer
+from components.model.trainable import set_trainable
+from components.model.weights import make_gpt
+from components.prompts import PromptConfig, Template
+from components.records import Facts, Logger
+from components.store import CHECKPOINT
+from components.training.checkpoint import BEST, read_checkpoint
+from components.training.config import InstructionTrainConfig, rows_per_step
+from components.training.history import Evaluation, Sample, write_history
+from components.training.keeping import keep, kept_if_stopped, stopped_early
+from components.training.loop import Trainer, total_steps
+from components.training.objectives.instruction import Entries, Instruction
+from components.training.preparing import check_vocabulary, count_parameters, seeded
+from components.training.progress import training_bar
+
+CHUNK = 8192
+"""Rows of a split that are read and encoded at once."""
+
+Respond = Callable[[GPT, tiktoken.Encoding, Template, str, str], str]
+"""How a language model answers an instruction and its input; generation is another component's."""
+
+
+def fine_tune(
+    train: Path,
+    validation: Path,
+    prompt: PromptConfig,
+    model: ModelConfig,
+    config: InstructionTrainConfig,
+    weights: Path | None,
+    mirror: Path | None,
+    logger: Logger,
+    respond: Respond,
+    out: Path,
+    lora: LoraConfig | None = None,
+) -> Facts:
+    """Fine-tune a language model and write it to `out/model`, with its history beside.
+
+    Writes `steps.parquet` (loss, gradient norm and learning rate of a step), `history.parquet` (evaluations) and
+    `samples.parquet` (what it answers to the first entry of the validation split at each of them). Adapters are merged
+    into the model. Same inputs, seed and machine: same weights, bit by bit.
+
+    What an interruption or an error leaves is as with `components.training.classification.fine_tune`.
+
+    Raises:
+        ConfigError: if the options do not fit the data or the machine, or nothing would be learnt.
+        TrainingError: if the loss is not a finite number.
+        WeightsError: if `weights` do not fit the model.
+    """
+    device = pick_device(config.device)
+    precision = pick_precision(config.precision, device)
+    encoding = load_tokenizer(model.vocabulary, mirror)
+    check_vocabulary(weights, encoding)
+    template = prompt.resolved
+    data = prepare(train, validation, template, encoding, config, model.shape.context)
+    with seeded(config.seed), training_bar(total_steps(config, len(data.train)), config.epochs) as progress:
+        gpt = build_gpt(model, lora or LoraConfig(), config, encoding.n_vocab, weights).to(device)
+        objective = Instruction(gpt, data.train, data.validation, config, device, precision, end=end_of_text(encoding))
+        trainer = Trainer(
+            gpt,
+            objective,
+            config,
+            device,
+            logger,
+            progress,
+            best=out / BEST if config.keep == "best" else None,
+            sample=_Sampler(gpt, encoding, template, respond, validation),
+        )
+        parameters = count_parameters(gpt)
+        save = partial(_save, trainer, gpt, encoding, template, out)
+        if (out / CHECKPOINT).exists():
+            read_checkpoint(out / CHECKPOINT, trainer)
+            shutil.rmtree(out / CHECKPOINT)
+        with kept_if_stopped(trainer, {"train": train, "validation": validation}, save, out):
+            trainer.fit()
+        hold_until_published()
+    return {
+        **save(),
+        "template": prompt.name,
+        "longest_train_tokens": data.longest,
+        "max_length": data.limit,
+        "truncated_rows": data.truncated,
+        "trained_token_share": data.trained_share,
+        "batch_size": config.batch_size,
+        "rows_per_step": rows_per_step(config),
+        **parameters,
+        "device": device.type,
+        "precision": precision,
+    }
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Both splits as the network gets them."""
+
+    train: Entries
+    validation: Entries
+    limit: int
+    """Tokens that an entry is cut to."""
+    longest: int
+    """Tokens of the longest training entry, before it is cut."""
+    truncated: dict[str, int]
+    """How many entries of each split lose tokens, or their end."""
+    trained_share: float
+    """Share of the tokens of the training split from which something is learnt."""
+
+
+def prepare(
+    train: Path,
+    validation: Path,
+    template: Template,
+    encoding: tiktoken.Encoding,
+    config: InstructionTrainConfig,
+    context: int,
+) -> Prepared:
+    """Tokenise both splits, and settle how long entries are.
+
+    Raises:
+        ConfigError: if `max_length` exceeds the context, or leaves nothing of any response.
+    """
+    if config.max_length is not None and config.max_length > context:
+        raise ConfigError(
+            f"train.max_length={config.max_length} is more than the model's context: set it to {context} tokens or less"
+        )
+    limit = config.max_length or context
+    splits = {"train": tokenise(train, template, encoding), "validation": tokenise(validation, template, encoding)}
+    cut = {name: entries.cut(limit) for name, entries in splits.items()}
+    for name, entries in cut.items():
+        if not entries.trained(config.mask_prompt).any():
+            raise ConfigError(
+                f"nothing can be learnt: every target of the {len(entries):,} {name} entries is masked, since no "
+                f"prompt leaves room for a response within {limit:,} tokens; raise train.max_length, or set "
+                "train.mask_prompt=false"
+            )
+    trained = int(cut["train"].trained(config.mask_prompt).sum())
+    return Prepared(
+        train=cut["train"],
+        validation=cut["validation"],
+        limit=limit,
+        longest=int(splits["train"].lengths.max()),
+        truncated={name: int((entries.lengths > limit).sum()) for name, entries in splits.items()},
+        trained_share=trained / int(cut["train"].lengths.sum()),
+    )
+
+
+def tokenise(path: Path, template: Template, encoding: tiktoken.Encoding) -> Entries:
+    """Read a split, some thousand rows at a time, and encode its prompts and completions.
+
+    They are encoded apart, as generation has to: it sees the prompt alone.
+    """
+
+    def pairs() -> Iterator[tuple[list[int], list[int]]]:
+        for batch in pq.ParquetFile(path).iter_batches(CHUNK, columns=["instruction", "input", "output"]):
+            rows = batch.to_pylist()
+            prompts = encode(encoding, [template.prompt(row["instruction"], row["input"]) for row in rows])
+            completions = encode(encoding, [template.completion(row["output"]) for row in rows])
+            yield from zip(prompts, completions, strict=True)
+
+    return Entries.of(pairs())
+
+
+def build_gpt(
+    model: ModelConfig, lora: LoraConfig, config: InstructionTrainConfig, vocabulary: int, weights: Path | None
+) -> GPT:
+    """Return the language model that training starts from, on the CPU, with the part that trains unfrozen.
+
+    Raises:
+        WeightsError: if `weights` do not fit the model.
+    """
+    gpt = make_gpt(model, vocabulary, weights, config.seed)
+    gpt.transformer.recompute = config.gradient_checkpointing
+    if config.trainable == "lora":
+        add_adapters(gpt.transformer, lora, config.seed)
+    set_trainable(gpt, config.trainable)
+    return gpt
+
+
+class _Sampler:
+    """Asks the model for its response to the first entry of the validation split, whenever it is evaluated."""
+
+    def __init__(
+        self, model: GPT, encoding: tiktoken.Encoding, template: Template, respond: Respond, validation: Path
+    ) -> None:
+        self.model, self.encoding, self.template, self.respond = model, encoding, template, respond
+        self.entry = next(pq.ParquetFile(validation).iter_batches(1)).to_pylist()[0]
+
+    def __call__(self, evaluation: Evaluation) -> Sample:
+        entry = self.entry
+        response = self.respond(self.model, self.encoding, self.template, entry["instruction"], entry["input"])
+        return Sample(
+            step=evaluation.step,
+            epoch=evaluation.epoch,
+            row=entry["row"],
+            instruction=entry["instruction"],
+            input=entry["input"],
+            reference=entry["output"],
+            response=response,
+        )
+
+
+def _save(trainer: Trainer, gpt: GPT, encoding: tiktoken.Encoding, template: Template, out: Path) -> Facts:
+    """Write the model that is kept, and the history; return what was kept of which steps."""
+    history = trainer.history
+    kept = keep(trainer.config, history, gpt, trainer.best)
+    merge_adapters(gpt.transformer)
+    (out / "model").mkdir()
+    save_gpt(out / "model", gpt.cpu(), encoding, template)
+    write_history(history, out)
+    return {**kept, "stopped_early": stopped_early(trainer), **_figures(trainer, kept["kept_step"])}
+
+
+def _figures(trainer: Trainer, kept: int) -> Facts:
+    """Return the losses at the start and of the weights that are kept, where there was an evaluation."""
+    evaluations = trainer.history.evaluations
+    at_kept = next((each for each in evaluations if each.step == kept), None)
+    loss = at_kept.validation_loss if at_kept else None
+    return {
+        "tokens_seen": trainer.history.steps[-1].tokens_seen,
+        "initial_validation_loss": evaluations[0].validation_loss if evaluations else None,
+        "validation_loss": loss,
+        "validation_perplexity": math.exp(loss) if loss is not None else None,
+    }

@@ -1,0 +1,54 @@
+"""What is learnt: between the loop, which knows of steps and losses, and the rows of a task."""
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+Split = Literal["train", "validation"]
+
+
+class Measured(NamedTuple):
+    """A batch's weighted sum of cross entropies, the sum of the weights, and how many of `predictions` were right."""
+
+    loss: Tensor
+    weight: Tensor
+    right: Tensor
+    predictions: int
+
+
+class Tokens(Protocol):
+    """Rows of token ids."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def tokens(self, row: int) -> list[int]:
+        """Return the token ids of a row."""
+
+
+class Objective(Protocol):
+    """The rows to learn from, how they are dealt to steps and put into batches, and how a batch is measured."""
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether the loss is that of the next token, so that its exponential is a perplexity."""
+
+    def rows(self, split: Split) -> Tokens:
+        """Return the rows of a split."""
+
+    def epoch(self, order: torch.Generator) -> Iterator[list[int]]:
+        """Yield the training rows of each step of one epoch."""
+
+    def batch(self, split: Split, rows: list[int]) -> Any:
+        """Return these rows of a split as one batch, for `measure`."""
+
+    def weight(self, rows: list[int]) -> Tensor:
+        """Return how much these training rows count together."""
+
+    def tokens(self, rows: list[int]) -> int:
+        """Return how many tokens these training rows have."""
+
+    def measure(self, batch: Any) -> Measured:
+        """Let the model read a batch, and compare what it says with what is true."""

@@ -1,0 +1,202 @@
+"""Learning to respond: the cross entropy of the next token of an entry.
+
+Shapes: B batch, T tokens, D width, V vocabulary, N entries.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from components.model.devices import autocast
+from components.model.gpt import GPT
+from components.training.batching import grouped_by_length, shuffled
+from components.training.config import InstructionTrainConfig, rows_per_step
+from components.training.objectives import Measured, Split
+
+IGNORED = -100
+"""The target of a position from which nothing is learnt, as `torch.nn.functional.cross_entropy` has it."""
+
+
+@dataclass(frozen=True)
+class Entries:
+    """N tokenised entries, end to end in flat arrays: a prompt and its completion each, without an end-of-text token.
+
+    `ids` are all token ids, `offsets` (N + 1) says where each entry starts, `prompts` (N) how many of its tokens are
+    prompt. An entry is read up to its last token, which foretells the end, and no further than `limit` tokens.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    prompts: NDArray[np.int64]
+    limit: int | None = None
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> Self:
+        """Return the entries with these prompts and completions."""
+        parts, prompts = [np.empty(0, np.int32)], []
+        for prompt, completion in pairs:
+            parts.append(np.asarray([*prompt, *completion], dtype=np.int32))
+            prompts.append(len(prompt))
+        offsets = np.cumsum([0, *map(len, parts[1:])], dtype=np.int64)
+        return cls(np.concatenate(parts), offsets, np.asarray(prompts, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many tokens of every entry are read (N)."""
+        lengths: NDArray[np.int64] = np.diff(self.offsets)
+        return lengths if self.limit is None else np.minimum(lengths, self.limit)
+
+    def tokens(self, row: int) -> list[int]:
+        """Return the token ids of an entry that are read."""
+        tokens: list[int] = self.ids[self.offsets[row] : self.offsets[row + 1]][: self.limit].tolist()
+        return tokens
+
+    def targets(self, row: int, end: int, mask_prompt: bool) -> list[int]:
+        """Return what follows each token that is read: the next one, and `end` after the last; or no prompt's."""
+        start, stop = self.offsets[row : row + 2]
+        following: list[int] = [*self.ids[start + 1 : stop].tolist(), end]
+        # The prompt's last token is the one that foretells the response's first.
+        hidden = max(int(self.prompts[row]) - 1, 0) if mask_prompt else 0
+        return ([IGNORED] * hidden + following[hidden:])[: self.limit]
+
+    def trained(self, mask_prompt: bool) -> NDArray[np.int64]:
+        """Return how many targets of every entry are learnt from (N)."""
+        hidden = np.maximum(self.prompts - 1, 0) if mask_prompt else 0
+        trained: NDArray[np.int64] = np.maximum(self.lengths - hidden, 0)
+        return trained
+
+    def cut(self, limit: int | None) -> "Entries":
+        """Return the same entries, cut to `limit` tokens."""
+        return self if limit is None else replace(self, limit=min(limit, self.limit or limit))
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Tokens (B, T) and what follows each (B, T), `IGNORED` where nothing is learnt.
+
+    Packed, a row holds several entries: `positions` (B, T) begin anew with each, and `visible` (B, T, T) says which
+    tokens each one sees.
+    """
+
+    tokens: Tensor
+    targets: Tensor
+    positions: Tensor | None = None
+    visible: Tensor | None = None
+
+    def to(self, device: torch.device) -> "TokenBatch":
+        """Return the batch on `device`."""
+        move = {name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None}
+        return replace(self, **move)
+
+
+def collate(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
+    """Pad rows to the longest of them: with `pad_id`, from which nothing is learnt."""
+    longest = max(map(len, tokens))
+    padded = torch.full((len(tokens), longest), pad_id)
+    following = torch.full((len(tokens), longest), IGNORED)
+    for row, (read, next_ones) in enumerate(zip(tokens, targets, strict=True)):
+        padded[row, : len(read)] = torch.tensor(read)
+        following[row, : len(next_ones)] = torch.tensor(next_ones)
+    return TokenBatch(padded, following)
+
+
+def pack(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int, room: int) -> TokenBatch:
+    """Put rows one after the other into as few rows of at most `room` tokens as first fit, longest first, finds.
+
+    Attention is block-diagonal and positions restart, so that an entry does not see its neighbours (Krell et al.,
+    "Efficient Sequence Packing without Cross-contamination", 2021).
+    """
+    bins = _first_fit([len(row) for row in tokens], room)
+    batch = collate(
+        [[token for row in each for token in tokens[row]] for each in bins],
+        [[target for row in each for target in targets[row]] for each in bins],
+        pad_id,
+    )
+    width = batch.tokens.shape[1]
+    places, entry = torch.zeros(len(bins), width, dtype=torch.int64), torch.full((len(bins), width), -1)
+    for line, each in enumerate(bins):
+        lengths = [len(tokens[row]) for row in each]
+        places[line, : sum(lengths)] = torch.cat([torch.arange(length) for length in lengths])
+        entry[line, : sum(lengths)] = torch.repeat_interleave(torch.tensor(each), torch.tensor(lengths))
+    same = entry[:, :, None] == entry[:, None, :]  # padding sees padding, for a row that sees nothing has no softmax
+    return replace(batch, positions=places, visible=same.tril())
+
+
+def _first_fit(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Deal numbers of rows to bins that hold `room` tokens, or one row that is longer."""
+    bins: list[list[int]] = []
+    left: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        place = next((place for place, free in enumerate(left) if free >= lengths[row]), len(bins))
+        if place == len(bins):
+            bins.append([])
+            left.append(room)
+        bins[place].append(row)
+        left[place] -= lengths[row]
+    return bins
+
+
+@dataclass
+class Instruction:
+    """A language model and entries whose tokens it learns to foretell."""
+
+    model: GPT
+    train: Entries
+    validation: Entries
+    config: InstructionTrainConfig
+    device: torch.device
+    precision: str
+    end: int
+    """The end-of-text token, which also pads."""
+    is_language_model: ClassVar[bool] = True
+
+    def rows(self, split: Split) -> Entries:
+        """Return the entries of a split."""
+        return self.train if split == "train" else self.validation
+
+    def epoch(self, order: torch.Generator) -> Iterator[list[int]]:
+        """Yield the training entries of each step of one epoch, in random order."""
+        size = rows_per_step(self.config)
+        if self.config.batching == "length":
+            return grouped_by_length(self.train.lengths, size, order)
+        return shuffled(len(self.train), size, order)
+
+    def batch(self, split: Split, rows: list[int]) -> TokenBatch:
+        """Return these entries of a split, padded or packed."""
+        entries = self.rows(split)
+        tokens = [entries.tokens(row) for row in rows]
+        targets = [entries.targets(row, self.end, self.config.mask_prompt) for row in rows]
+        if self.config.batching == "packed":
+            return pack(tokens, targets, self.end, self.model.transformer.size.context).to(self.device)
+        return collate(tokens, targets, self.end).to(self.device)
+
+    def weight(self, rows: list[int]) -> Tensor:
+        """Return how many tokens of these training entries are learnt from, at least one."""
+        return torch.tensor(max(int(self.train.trained(self.config.mask_prompt)[rows].sum()), 1), device=self.device)
+
+    def tokens(self, rows: list[int]) -> int:
+        """Return how many tokens of these training entries are read."""
+        return int(self.train.lengths[rows].sum())
+
+    def measure(self, batch: TokenBatch) -> Measured:
+        """Foretell the targets of a batch; logits are made where there is one, and nowhere else."""
+        wanted = batch.targets != IGNORED
+        with autocast(self.device, self.precision):
+            hidden = self.model.transformer(
+                batch.tokens, causal=batch.visible is None, visible=batch.visible, positions=batch.positions
+            )
+            logits = F.linear(hidden[wanted], self.model.head)  # (targets, V)
+        logits, targets = logits.float(), batch.targets[wanted]
+        loss = F.cross_entropy(logits, targets, reduction="sum")
+        right = (logits.argmax(dim=-1) == targets).sum()
+        count = len(targets)
+        return Measured(loss, torch.tensor(float(count)), right, count)

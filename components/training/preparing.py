@@ -1,0 +1,41 @@
+"""What every training does before its first step, whatever it learns."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tiktoken
+import torch
+from torch import Tensor, nn
+
+from components.errors import ConfigError
+from components.model.tokenizer import VOCABULARY_FILE, read_tokenizer
+from components.records import Facts
+
+
+def check_vocabulary(weights: Path | None, encoding: tiktoken.Encoding) -> None:
+    """Refuse an earlier model whose token ids stand for other texts; its weights would load all the same."""
+    if weights is None or not (weights / VOCABULARY_FILE).exists():
+        return
+    if read_tokenizer(weights)._mergeable_ranks != encoding._mergeable_ranks:
+        raise ConfigError(
+            "model.weights was trained with another vocabulary than model.vocabulary; set the one of its run"
+        )
+
+
+def count_parameters(model: nn.Module) -> Facts:
+    """Return how many parameters there are, and how many of them train."""
+
+    def count(tensors: Iterable[Tensor]) -> int:
+        return sum(tensor.numel() for tensor in tensors)
+
+    trained = (tensor for tensor in model.parameters() if tensor.requires_grad)
+    return {"parameters": count(model.parameters()), "trained_parameters": count(trained)}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed dropout, and leave the caller's random state as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
