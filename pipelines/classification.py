@@ -1,7 +1,6 @@
 """The classification flow: from a file of labelled texts to a registered model."""
 
 from prefect import flow
-from pydantic import BaseModel, JsonValue
 
 from components.errors import DataRejected, TrainingError
 from components.home import home
@@ -19,18 +18,10 @@ from components.tasks import (
     split,
     validate,
 )
+from components.tracking.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from pipelines.config import ClassificationConfig
-
-
-class RunSummary(BaseModel):
-    """What a flow run hands back, and what `gradus run --json` prints."""
-
-    run_id: str
-    status: str
-    metrics: dict[str, float] = {}
-    model_uri: str | None = None
-    cached_steps: list[str] = []
+from pipelines.summary import RunSummary, say_what_was_cached
 
 
 @flow(name="classification", flow_run_name="{config.name}", persist_result=False)
@@ -38,6 +29,7 @@ def classification(config: ClassificationConfig) -> RunSummary:
     """Download, validate, split, fine-tune, evaluate, log and register, as one MLflow run."""
     tracking = config.tracking
     with open_run(tracking, home(), config.name, config.model_dump(mode="json"), {"gradus.preset": config.name}) as run:
+        log_lineage(run, config.model.weights, home())
         steps = {"download": download(config.source)}
         steps["validate"] = _validate(run, steps["download"], config)
         steps["split"] = split(steps["validate"], config.split, config.balance)
@@ -47,14 +39,8 @@ def classification(config: ClassificationConfig) -> RunSummary:
         run_logger().info(steps["evaluate"].facts["verdict"])
         log_results(run.run_id, steps)
         model = register(run.run_id, steps, tracking.model_name)
-        _say_what_was_cached(run, steps, model["cached_from"])
-    return RunSummary(
-        run_id=run.run_id,
-        status="FINISHED",
-        metrics=steps["evaluate"].facts["metrics"],
-        model_uri=model["model_uri"],
-        cached_steps=[name for name, manifest in steps.items() if manifest.cached],
-    )
+        say_what_was_cached(run, steps, model["cached_from"])
+    return RunSummary.of(run.run_id, steps, model["model_uri"])
 
 
 def _validate(run: Run, source: Manifest, config: ClassificationConfig) -> Manifest:
@@ -77,12 +63,3 @@ def _fine_tune(run: Run, splits: Manifest, weights: Manifest, config: Classifica
         if error.evidence:
             report_failed_training(run.run_id, error.evidence)
         raise
-
-
-def _say_what_was_cached(run: Run, steps: dict[str, Manifest], cached_from: JsonValue) -> None:
-    cached = [name for name, manifest in steps.items() if manifest.cached]
-    if cached:
-        run.set_tags({"gradus.cached_steps": ", ".join(cached)})
-    if len(cached) == len(steps) and cached_from:
-        run.set_tags({"cached_from": str(cached_from)})
-        run_logger().info(f"nothing has changed since run {cached_from}: every step was taken from the store")

@@ -4,73 +4,15 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from components.data.folding import fold
 from components.errors import NotComparable
 from components.evaluation.comparison import MetricPair, Paired, Side, compare_predictions
 from components.evaluation.pairing import Pairs, pair, read_scored
+from components.evaluation.response_verdict import p_value
 from components.tracking.evidence import TITLES
 from components.tracking.reading import PREDICTIONS, RecordedRun, find_run, predictions_of
-
-
-class RunSide(BaseModel):
-    """One of the two runs."""
-
-    address: str
-    run_id: str
-    name: str
-    status: str
-    cached_from: str | None
-    metrics: dict[str, float]
-    """The figures of its own test set, as they were recorded."""
-
-
-class Figure(BaseModel):
-    """A metric of both on the rows compared; the difference is second minus first, intervals are 95 %."""
-
-    name: str
-    title: str
-    first: float
-    second: float
-    difference: float
-    first_interval: tuple[float, float]
-    second_interval: tuple[float, float]
-    difference_interval: tuple[float, float]
-    better: Side | None
-
-
-class Tested(BaseModel):
-    """What a comparison on common test rows came to."""
-
-    rows: int
-    test_rows: tuple[int, int]
-    same_test_set: bool
-    left_out: int
-    """Common rows that were left out, as one of the two was trained on them."""
-    training_data_known: bool
-    only_first_right: int
-    only_second_right: int
-    p_value: float
-    better: Side | None
-    smallest_difference: float
-    figures: list[Figure]
-
-
-class RunComparison(BaseModel):
-    """What `gradus compare` finds out, and what `--json` prints."""
-
-    first: RunSide
-    second: RunSide
-    parameters: dict[str, tuple[str | None, str | None]]
-    """Keys whose values differ; None where a run does not have one."""
-    data: dict[str, tuple[str | None, str | None]]
-    """SHA-256 of the splits that differ."""
-    test: Tested | None = None
-    sentence: str = ""
-    warnings: list[str] = []
-    refused: str | None = None
-    """Why the two cannot be compared, in one line."""
+from pipelines.compared import Figure, RunComparison, RunSide, Tested
+from pipelines.response_comparison import INSTRUCTION, Unlike, answered, answers_sentence, caveats, pair_responses
 
 
 def compare_runs(first: str, second: str, home: Path) -> RunComparison:
@@ -93,17 +35,52 @@ def compare_runs(first: str, second: str, home: Path) -> RunComparison:
         f"run {run.run_id[:8]} is {run.status.lower()}, not finished" for run in _each_once(runs) if not run.finished
     ]
     try:
-        pairs = pair_runs(runs[0], runs[1], home)
+        refuse_other_pipelines(runs[0], runs[1])
+        add = _add_responses if runs[0].pipeline == INSTRUCTION else _add_predictions
+        add(found, runs, home)
+    except Unlike as error:
+        found.refused = f"not compared: {error}"
     except NotComparable as error:
         found.refused = f"not compared: {error}; {REMEDY}"
-        return found
+    return found
+
+
+def refuse_other_pipelines(first: RecordedRun, second: RecordedRun) -> None:
+    """Refuse two runs that do different things.
+
+    Raises:
+        Unlike: if they are not of the same pipeline.
+    """
+    if first.pipeline != second.pipeline:
+        raise Unlike(
+            f"run {first.run_id[:8]} is of the pipeline {first.pipeline} and run {second.run_id[:8]} of "
+            f"{second.pipeline}; give two runs of one pipeline"
+        )
+
+
+def _add_predictions(found: RunComparison, runs: list[RecordedRun], home: Path) -> None:
+    pairs = pair_runs(runs[0], runs[1], home)
     if isinstance(pairs, str):
         found.warnings.append(pairs)
-        return found
+        return
     paired = compare_predictions(pairs.first, pairs.second, is_ordered(runs))
     found.test = _tested(pairs, paired)
-    found.sentence = sentence(paired, pairs, f"run {runs[0].run_id[:8]}", f"run {runs[1].run_id[:8]}")
-    return found
+    found.sentence = sentence(paired, pairs, *_named(runs))
+
+
+def _add_responses(found: RunComparison, runs: list[RecordedRun], home: Path) -> None:
+    paired = pair_responses(runs[0], runs[1], home)
+    if isinstance(paired, str):
+        found.warnings.append(paired)
+        return
+    found.responses = answered(paired)
+    found.sentence = answers_sentence(paired, *_named(runs))
+    found.warnings += dict.fromkeys(caveats(runs, paired))
+
+
+def _named(runs: list[RecordedRun]) -> tuple[str, str]:
+    first, second = (f"run {run.run_id[:8]}" for run in runs)
+    return first, second
 
 
 REMEDY = "run both on the same source and split"
@@ -164,11 +141,6 @@ def _rows(pairs: Pairs) -> str:
     if pairs.same_test_set and pairs.rows == pairs.common:
         return f"the same {pairs.rows:,} test rows"
     return f"the {pairs.rows:,} test rows that both have and neither was trained on"
-
-
-def p_value(value: float) -> str:
-    """Return a p value for a sentence."""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def in_order(metrics: list[MetricPair]) -> list[MetricPair]:

@@ -12,26 +12,38 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.config import Config
 from components.data.balancing import BalanceConfig
+from components.data.instruction_rules import InstructionValidationConfig
+from components.data.instruction_splitting import InstructionSplitConfig
 from components.data.rules import ValidationConfig
-from components.data.sources import SourceConfig
+from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.splitting import SplitConfig
 from components.errors import ConfigError
-from components.model.config import LoraConfig, ModelConfig
+from components.generation.config import GenerationConfig
+from components.judging.config import JudgeConfig
+from components.model.config import PUBLISHED, LoraConfig, ModelConfig
+from components.prompts import PromptConfig
 from components.tracking.config import TrackingConfig
-from components.training.config import TrainConfig
+from components.training.config import InstructionTrainConfig, TrainConfig
 
 
-class ClassificationConfig(Config):
-    """A text classifier, from download to registered model."""
+class PipelineConfig(Config):
+    """What every flow's config has."""
 
-    pipeline: Literal["classification"] = "classification"
+    pipeline: str
     """Which flow runs."""
 
-    name: str = Field(default="classification", pattern=r"^[\w.-]+$")
+    name: str = Field(default="unnamed", pattern=r"^[\w.-]+$")
     """Name of the preset; part of the run's name."""
 
     description: str = ""
     """One line for `gradus presets`."""
+
+
+class ClassificationConfig(PipelineConfig):
+    """A text classifier, from download to registered model."""
+
+    pipeline: Literal["classification"] = "classification"
+    """Which flow runs."""
 
     source: SourceConfig
     """Where the data comes from and how it is read."""
@@ -66,8 +78,61 @@ class ClassificationConfig(Config):
         return self
 
 
-def load_config(preset: str, overrides: Iterable[str] = ()) -> ClassificationConfig:
+class InstructionConfig(PipelineConfig):
+    """A language model that follows instructions, from download to registered model."""
+
+    pipeline: Literal["instruction"] = "instruction"
+    """Which flow runs."""
+
+    source: InstructionSourceConfig
+    """Where the data comes from and how it is read."""
+
+    validation: InstructionValidationConfig = InstructionValidationConfig()
+    """What the data must be like."""
+
+    split: InstructionSplitConfig = InstructionSplitConfig()
+    """How entries are dealt to train, validation and test."""
+
+    prompt: PromptConfig = PromptConfig()
+    """How an entry is written out, in training, generation and serving alike."""
+
+    model: ModelConfig = ModelConfig(size="355M", weights=PUBLISHED["355M"])
+    """The network and where its weights come from."""
+
+    lora: LoraConfig = LoraConfig()
+    """The adapters, where `train.trainable` is `lora`."""
+
+    train: InstructionTrainConfig = InstructionTrainConfig()
+    """The recipe of fine-tuning."""
+
+    generation: GenerationConfig = GenerationConfig()
+    """How the test split is answered."""
+
+    judge: JudgeConfig = JudgeConfig()
+    """Who gives the responses a score."""
+
+    tracking: TrackingConfig = TrackingConfig()
+    """Where the run is recorded."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        context = self.model.shape.context
+        if self.train.max_length is not None and self.train.max_length > context:
+            raise ValueError(
+                f"train.max_length={self.train.max_length} is more than the model's context: "
+                f"set it to {context} or less"
+            )
+        return self
+
+
+AnyConfig = ClassificationConfig | InstructionConfig
+FLOWS: dict[str, type[AnyConfig]] = {"classification": ClassificationConfig, "instruction": InstructionConfig}
+
+
+def load_config(preset: str, overrides: Iterable[str] = ()) -> AnyConfig:
     """Return the config of a preset or YAML file, with `KEY=VALUE` overrides applied.
+
+    Its key `pipeline` says which flow it is of: `classification`, which is the default, or `instruction`.
 
     Raises:
         ConfigError: naming every key that is unknown, of the wrong type or out of range.
@@ -77,13 +142,21 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> ClassificationCon
     tree.setdefault("name", Path(source.name).stem)
     for override in overrides:
         _apply(tree, override)
+    flow = _flow(tree, preset)
     try:
-        return ClassificationConfig.model_validate(tree)
+        return flow.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, preset))) from error
+        raise ConfigError("\n".join(_explain(error, preset, flow))) from error
 
 
-def shipped_presets() -> dict[str, ClassificationConfig]:
+def _flow(tree: dict[str, Any], preset: str) -> type[AnyConfig]:
+    name = tree.get("pipeline", "classification")
+    if name not in FLOWS:
+        raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{_did_you_mean(str(name), FLOWS)}")
+    return FLOWS[name]
+
+
+def shipped_presets() -> dict[str, AnyConfig]:
     """Return the presets that Gradus ships, by name."""
     return {name: load_config(name) for name in _shipped()}
 
@@ -136,12 +209,13 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     tree[next((name for name in tree if str(name) == last), last)] = value
 
 
-def _explain(error: ValidationError, preset: str) -> Iterator[str]:
+def _explain(error: ValidationError, preset: str, flow: type[AnyConfig]) -> Iterator[str]:
     """Yield a line for every key that is wrong."""
     problems: dict[str, list[str]] = {}
     for detail in error.errors(include_url=False):
-        keys, owner = _walk(detail["loc"])
-        if detail["type"] == "extra_forbidden":
+        unknown = detail["type"] == "extra_forbidden"
+        keys, owner = _walk(detail["loc"], flow, unknown)
+        if unknown:
             message = f"unknown key{_did_you_mean(keys[-1], owner.model_fields)}"
         elif detail["type"] == "missing":
             message = "this key is required"
@@ -154,9 +228,11 @@ def _explain(error: ValidationError, preset: str) -> Iterator[str]:
         yield f"{preset}: {key + ': ' if key else ''}{' or '.join(dict.fromkeys(messages))}"
 
 
-def _walk(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
-    """Return a location's keys without the union tags that pydantic puts in between, and the model they end in."""
-    owner: type[BaseModel] = ClassificationConfig
+def _walk(location: tuple[int | str, ...], owner: type[BaseModel], unknown: bool) -> tuple[list[str], type[BaseModel]]:
+    """Return a location's keys without the union tags that pydantic puts in between, and the model they end in.
+
+    What is no field is a tag, but for the last part where that is an `unknown` key.
+    """
     keys: list[str] = []
     inside_value = False
     for position, part in enumerate(location):
@@ -165,7 +241,7 @@ def _walk(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
             keys.append(name)
             below = _model_of(owner.model_fields[name].annotation)
             inside_value, owner = below is None, below or owner
-        elif not inside_value and last:
+        elif unknown and not inside_value and last:
             keys.append(name)
     return keys, owner
 

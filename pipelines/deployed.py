@@ -1,8 +1,8 @@
-"""The classification flow as a deployment starts it: with plain parameters, on a machine that a worker chose."""
+"""The flows as deployments start them: with plain parameters, on a machine that a worker chose."""
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import State, flow
 from prefect.states import Failed
@@ -10,13 +10,17 @@ from prefect.states import Failed
 from components.errors import ConfigError, GradusError
 from components.steps import run_logger
 from components.tracking.runs import describe_error
-from pipelines.classification import RunSummary, classification
-from pipelines.config import load_config
+from pipelines.classification import classification
+from pipelines.config import AnyConfig, ClassificationConfig, InstructionConfig, load_config
+from pipelines.instruction import instruction
+from pipelines.summary import RunSummary
+
+Kind = TypeVar("Kind", bound=AnyConfig)
 
 
 @flow(name="classification", flow_run_name="{preset}", persist_result=False)
 def run_preset(preset: str, overrides: list[str] = []) -> RunSummary | State[Any]:  # noqa: B006 - Prefect shows it
-    """Run a preset, from download to registered model; `gradus run PRESET --set ...` as a deployment.
+    """Run a preset that trains a classifier; `gradus run PRESET --set ...` as a deployment.
 
     It is one flow run, and stands with those of `gradus run` under the flow `classification`.
 
@@ -32,12 +36,38 @@ def run_preset(preset: str, overrides: list[str] = []) -> RunSummary | State[Any
         GradusError: what `classification` raises, and ConfigError for parameters or folders that cannot be used.
     """
     try:
-        _require_lasting_home()
-        return classification.fn(load_config(preset, overrides))
+        return classification.fn(_load(ClassificationConfig, preset, overrides))
     except GradusError as error:
-        message = describe_error(error)
-        run_logger().error(message)
-        return Failed(message=message, data=error)
+        return _failed(error)
+
+
+@flow(name="instruction", flow_run_name="{preset}", persist_result=False)
+def run_instruction_preset(preset: str, overrides: list[str] = []) -> RunSummary | State[Any]:  # noqa: B006
+    """Run a preset that trains a language model on instructions; all else is as with `run_preset`."""
+    try:
+        return instruction.fn(_load(InstructionConfig, preset, overrides))
+    except GradusError as error:
+        return _failed(error)
+
+
+def _load(kind: type[Kind], preset: str, overrides: list[str]) -> Kind:
+    """Return the config of a preset, if it is of the flow that was deployed.
+
+    Raises:
+        ConfigError: if it is not, or nothing would be kept of its run.
+    """
+    _require_lasting_home()
+    config = load_config(preset, overrides)
+    if not isinstance(config, kind):
+        other = "run_instruction_preset" if isinstance(config, InstructionConfig) else "run_preset"
+        raise ConfigError(f"{preset} is a preset of the {config.pipeline} flow; deploy pipelines.deployed.{other}")
+    return config
+
+
+def _failed(error: GradusError) -> State[Any]:
+    message = describe_error(error)
+    run_logger().error(message)
+    return Failed(message=message, data=error)
 
 
 def _require_lasting_home() -> None:

@@ -6,9 +6,12 @@ from pydantic import BaseModel
 
 from components.errors import ConfigError, NotComparable, PromotionRefused, TrackingError
 from components.evaluation.comparison import compare_predictions
+from components.evaluation.pairing import Pairs
+from components.evaluation.response_pairing import AnswerPairs
 from components.tracking.promotion import Promotion, find_champion, has_files, make_champion
 from components.tracking.reading import RecordedRun, Registered, find_registered, find_run
-from pipelines.comparison import REMEDY, is_ordered, pair_runs, sentence
+from pipelines.comparison import REMEDY, is_ordered, pair_runs, refuse_other_pipelines, sentence
+from pipelines.response_comparison import INSTRUCTION, answers_sentence, pair_responses
 
 FEWEST_ROWS = 100
 """Rows on which two models of different test sets must be compared at least, for it to be evidence."""
@@ -32,8 +35,9 @@ def promote(
 ) -> PromotionResult:
     """Make a model the champion of its name, if it is not worse than the present one on the same test rows.
 
-    Worse means: the champion is right on significantly more rows (McNemar's exact test, p < 0.05). Without a
-    significant difference it is promoted, and the sentence says that there is none.
+    Worse means: the champion is right on significantly more rows (McNemar's exact test, p < 0.05), or, of instruction
+    runs, its responses score significantly higher by the same judge (permutation test, p < 0.05). Without a significant
+    difference it is promoted, and the sentence says that there is none.
 
     Args:
         address: a run or a model, as in `components.tracking.reading`.
@@ -117,17 +121,36 @@ def _evidence(champion: Registered | None, version: Registered, run: RecordedRun
 def _against(champion: Registered, version: Registered, run: RecordedRun, home: Path) -> tuple[bool, str]:
     """Return whether a version is worse than the champion, and what the comparison says."""
     other = _run_of(champion, home)
+    refuse_other_pipelines(other, run)
+    names = f"the champion (version {champion.number})", f"the new model (version {version.number})"
+    if run.pipeline == INSTRUCTION:
+        responses = pair_responses(other, run, home)
+        if isinstance(responses, str):
+            raise NotComparable(responses)
+        _refuse_few_rows(responses.pairs)
+        scores = responses.compared.scores
+        if scores is None:
+            raise NotComparable(f"no row has a score of both by {responses.pairs.judge.name}")
+        return scores.better == "first", answers_sentence(responses, *names)
     pairs = pair_runs(other, run, home)
     if isinstance(pairs, str):
         raise NotComparable(pairs)
+    _refuse_few_rows(pairs)
+    paired = compare_predictions(pairs.first, pairs.second, is_ordered([other, run]))
+    return paired.better == "first", sentence(paired, pairs, *names)
+
+
+def _refuse_few_rows(pairs: Pairs | AnswerPairs) -> None:
+    """Refuse what is no evidence.
+
+    Raises:
+        NotComparable: if the two test sets differ and share few rows.
+    """
     if not pairs.same_test_set and pairs.rows < FEWEST_ROWS:
         raise NotComparable(
             f"their test sets differ, and the {pairs.rows:,} rows that both have are too few (at least {FEWEST_ROWS}); "
             f"{REMEDY}"
         )
-    paired = compare_predictions(pairs.first, pairs.second, is_ordered([other, run]))
-    names = f"the champion (version {champion.number})", f"the new model (version {version.number})"
-    return paired.better == "first", sentence(paired, pairs, *names)
 
 
 def _run_of(champion: Registered, home: Path) -> RecordedRun:

@@ -14,11 +14,11 @@ BYTES = 1 << 26
 """How many rows, and roughly how many bytes of them, are in memory at a time."""
 
 
-def schema() -> "pa.Schema":
-    """Return the declared Arrow schema of a table: `row` int64, `text` string, `label` string."""
+def schema(columns: Iterable[str] = ("text", "label")) -> "pa.Schema":
+    """Return the declared Arrow schema of a table: `row` int64, and the other columns string."""
     import pyarrow as pa
 
-    return pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string())])
+    return pa.schema([("row", pa.int64()), *((name, pa.string()) for name in columns)])
 
 
 def write_batches(batches: "Iterable[pa.RecordBatch]", schema: "pa.Schema", path: Path) -> int:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from components.data.batches import write_batches
 from components.data.fetch import fetch, locate, request_headers
-from components.data.sources import SourceConfig
+from components.data.sources import FileSource
 from components.data.tables import read_batches, schema_of
 from components.home import home
 from components.records import Facts, fingerprint, sha256_of
@@ -30,8 +30,8 @@ REVISIONS = "revisions"
 logger = logging.getLogger(__name__)
 
 
-def download(source: SourceConfig, downloads: Path, mirror: Path | None, out: Path) -> Facts:
-    """Fetch a source and write `out/raw/<name>` (as it came) and `out/table.parquet` (row, text, label).
+def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path) -> Facts:
+    """Fetch a source and write `out/raw/<name>` (as it came) and `out/table.parquet` (`tables.schema_of`).
 
     Raises:
         DownloadError: if the source cannot be fetched, unpacked, or is not the file declared.
@@ -54,7 +54,7 @@ def download(source: SourceConfig, downloads: Path, mirror: Path | None, out: Pa
     }
 
 
-def source_identity(source: SourceConfig, mirror: Path | None) -> dict[str, JsonValue]:
+def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonValue]:
     """Return what the step's result depends on: the config, and the content of the file as far as it is known.
 
     `content` is the SHA-256 of a local file (the source's own, or the mirror's), None if there is no such file. For a
@@ -69,7 +69,7 @@ def source_identity(source: SourceConfig, mirror: Path | None) -> dict[str, Json
     return {**source.model_dump(mode="json", exclude=NOT_IDENTITY), "content": content}
 
 
-def _revision(source: SourceConfig) -> JsonValue:
+def _revision(source: FileSource) -> JsonValue:
     import requests
 
     kept = home() / REVISIONS / f"{fingerprint(source.url)}.json"

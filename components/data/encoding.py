@@ -3,14 +3,14 @@
 import codecs
 from pathlib import Path
 
-from components.data.sources import SourceConfig
+from components.data.sources import FileSource
 from components.data.unpack import is_archive
 from components.errors import TableError
 
 CHUNK = 1 << 20
 
 
-def check_encoding(path: Path, source: SourceConfig) -> None:
+def check_encoding(path: Path, source: FileSource) -> None:
     """Raise TableError with the place of the first byte that is not text in the declared encoding."""
     decoder = codecs.getincrementaldecoder(source.encoding)()
     before = lines = 0
@@ -30,7 +30,7 @@ def check_encoding(path: Path, source: SourceConfig) -> None:
             lines += chunk.count(b"\n")
 
 
-def _message(path: Path, source: SourceConfig, at: int, line: int) -> str:
+def _message(path: Path, source: FileSource, at: int, line: int) -> str:
     if is_archive(path):
         return f"{path.name} is an archive; set source.member to the file inside it"
     return f"{path.name} is not {source.encoding}: byte {at} (line {line}); convert the file, or set source.encoding"

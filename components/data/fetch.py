@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from components.data.sources import SourceConfig, file_name, local_path
+from components.data.sources import FileSource, file_name, local_path
 from components.data.unpack import unpack
 from components.errors import DownloadError, HashMismatch, TransientError
 from components.records import sha256_of
@@ -29,7 +29,7 @@ DRAFT = ".fetch-"
 logger = logging.getLogger(__name__)
 
 
-def fetch(source: SourceConfig, downloads: Path, mirror: Path | None) -> Path:
+def fetch(source: FileSource, downloads: Path, mirror: Path | None) -> Path:
     """Return the path of the source's raw (unpacked) file, at `<downloads>/<its sha256>/<its name>`.
 
     A file that is there already with the declared hash is not fetched again. Without a declared hash a URL is
@@ -53,7 +53,7 @@ def fetch(source: SourceConfig, downloads: Path, mirror: Path | None) -> Path:
         ) from error
 
 
-def locate(source: SourceConfig, mirror: Path | None) -> Path | None:
+def locate(source: FileSource, mirror: Path | None) -> Path | None:
     """Return the local file that stands for the source (its own, or the mirror's), or None for the network.
 
     In the mirror a URL is looked up by its decoded file name, and nowhere but directly in that folder.
@@ -65,14 +65,14 @@ def locate(source: SourceConfig, mirror: Path | None) -> Path | None:
     return found if found and found.is_file() else None
 
 
-def _kept(source: SourceConfig, downloads: Path) -> Path | None:
+def _kept(source: FileSource, downloads: Path) -> Path | None:
     if source.sha256 is None:
         return None
     path = downloads / source.sha256 / _raw_name(source)
     return path if path.is_file() and sha256_of(path) == source.sha256 else None
 
 
-def _raw_name(source: SourceConfig) -> str:
+def _raw_name(source: FileSource) -> str:
     return PurePosixPath(source.member).name if source.member else file_name(source.url) or UNNAMED
 
 
@@ -108,7 +108,7 @@ def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _obtain(source: SourceConfig, mirror: Path | None, work: Path) -> Path:
+def _obtain(source: FileSource, mirror: Path | None, work: Path) -> Path:
     """Bring the source's raw file into the folder `work`, unchecked."""
     # The names are the source's own: messages about an archive use them.
     fetched = work / (file_name(source.url) or UNNAMED)
@@ -125,7 +125,7 @@ def _obtain(source: SourceConfig, mirror: Path | None, work: Path) -> Path:
     return raw
 
 
-def _publish(source: SourceConfig, raw: Path, downloads: Path) -> Path:
+def _publish(source: FileSource, raw: Path, downloads: Path) -> Path:
     found = sha256_of(raw)
     if source.sha256 not in (None, found):
         what = f"{source.member!r} in {source.url}" if source.member else source.url
@@ -142,7 +142,7 @@ def _publish(source: SourceConfig, raw: Path, downloads: Path) -> Path:
 # --- from the disk
 
 
-def _check_local(origin: Path, source: SourceConfig) -> None:
+def _check_local(origin: Path, source: FileSource) -> None:
     """Raise DownloadError unless `origin` is a file that can be read and is not too large."""
     try:
         with origin.open("rb"):
@@ -153,7 +153,7 @@ def _check_local(origin: Path, source: SourceConfig) -> None:
         raise _too_large(source, f"{origin} is")
 
 
-def _copy(origin: Path, target: Path, source: SourceConfig) -> None:
+def _copy(origin: Path, target: Path, source: FileSource) -> None:
     _check_local(origin, source)
     with origin.open("rb") as file, target.open("wb") as copy:
         _save(iter(lambda: file.read(CHUNK), b""), copy, source, lambda _: None)
@@ -162,7 +162,7 @@ def _copy(origin: Path, target: Path, source: SourceConfig) -> None:
 # --- from the network
 
 
-def _get(source: SourceConfig, target: Path) -> None:
+def _get(source: FileSource, target: Path) -> None:
     """Fetch `source.url` into `target`, trying again after transient errors, with exponential back-off and jitter."""
     import tenacity
 
@@ -189,7 +189,7 @@ def _report(state: "RetryCallState") -> None:
         logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, state.outcome.exception(), wait)
 
 
-def _attempt(source: SourceConfig, target: Path) -> None:
+def _attempt(source: FileSource, target: Path) -> None:
     import requests
 
     timeout = (source.timeout, source.timeout)
@@ -201,7 +201,7 @@ def _attempt(source: SourceConfig, target: Path) -> None:
         raise _translated(source, error) from error
 
 
-def _check_status(source: SourceConfig, response: "requests.Response") -> None:
+def _check_status(source: FileSource, response: "requests.Response") -> None:
     answer = f"{source.url}: the server answered {response.status_code} {response.reason or ''}".rstrip()
     if response.status_code >= 500:
         raise TransientError(answer)
@@ -209,7 +209,7 @@ def _check_status(source: SourceConfig, response: "requests.Response") -> None:
         raise DownloadError(f"{answer}; check source.url")
 
 
-def _receive(source: SourceConfig, response: "requests.Response", target: Path) -> None:
+def _receive(source: FileSource, response: "requests.Response", target: Path) -> None:
     """Write the body to `target`, never more than allowed, and raise TransientError if it is cut short."""
     announced = _announced(response)
     if announced is not None and announced > source.max_bytes:
@@ -227,7 +227,7 @@ def _announced(response: "requests.Response") -> int | None:
     return int(length) if plain and length.isascii() and length.isdigit() else None
 
 
-def _save(chunks: Iterator[bytes], file: IO[bytes], source: SourceConfig, advance: Callable[[int], None]) -> int:
+def _save(chunks: Iterator[bytes], file: IO[bytes], source: FileSource, advance: Callable[[int], None]) -> int:
     received = 0
     for chunk in chunks:
         received += len(chunk)
@@ -238,7 +238,7 @@ def _save(chunks: Iterator[bytes], file: IO[bytes], source: SourceConfig, advanc
     return received
 
 
-def _translated(source: SourceConfig, error: "requests.RequestException") -> DownloadError:
+def _translated(source: FileSource, error: "requests.RequestException") -> DownloadError:
     from requests import exceptions
 
     if isinstance(error, exceptions.InvalidSchema):
@@ -268,7 +268,7 @@ def _cause(error: BaseException) -> str:
     return reason
 
 
-def _too_large(source: SourceConfig, what: str) -> DownloadError:
+def _too_large(source: FileSource, what: str) -> DownloadError:
     return DownloadError(f"{what} more than {source.max_bytes:,} bytes; raise source.max_bytes if that is expected")
 
 

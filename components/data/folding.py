@@ -1,7 +1,12 @@
-"""When two texts count as the same message: equal after folding case, white space and digits."""
+"""When two texts count as the same message, and two instructions as the same task."""
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _SPACE_OR_DIGITS = re.compile(r"[\s\d]+")
 
@@ -13,3 +18,19 @@ def fold(text: str) -> str:
     fold to the same string. Coarser never leaks: it only keeps more texts together.
     """
     return _SPACE_OR_DIGITS.sub("", unicodedata.normalize("NFKC", text).casefold())
+
+
+def squeeze(text: str) -> str:
+    """Return `text` without what makes no other task of an instruction: case, and how much white space there is.
+
+    Digits stay: "3 + 4" and "5 + 6" are different tasks.
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def joined(instructions: Iterable[str | None], inputs: Iterable[str | None]) -> "np.ndarray":
+    """Return a text (an object array) for each instruction with its input, the same for the same two only."""
+    import numpy as np
+
+    pairs = zip(instructions, inputs, strict=True)
+    return np.array([f"{len(first or '')} {first or ''}{second or ''}" for first, second in pairs], object)

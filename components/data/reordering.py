@@ -46,8 +46,12 @@ class Run:
         return rows.combine_chunks().to_batches()[0]
 
 
-def write_in_order(table: Path, orders: Mapping[Path, np.ndarray], rows_per_run: int | None = None) -> None:
+def write_in_order(
+    table: Path, orders: Mapping[Path, np.ndarray], rows_per_run: int | None = None, columns: pa.Schema | None = None
+) -> None:
     """Write to each path of `orders` the table's rows at these positions (from 0), in this order.
+
+    They have those of `columns` that the table has (by default those of a classification table).
 
     A position may occur once in all of them. Rows that end up near one another are dealt to one run, on disk beside the
     first path if there is more than one a file, and each run is put in order when it is read back: everything is read
@@ -64,7 +68,7 @@ def write_in_order(table: Path, orders: Mapping[Path, np.ndarray], rows_per_run:
         starts = _starts(orders, most)
         spilled = len(starts) > len(orders)
         runs = [Run(Path(folder, str(number)) if spilled else None) for number in range(len(starts))]
-        kept = pa.schema([field for field in schema() if field.name in file.schema_arrow.names])
+        kept = pa.schema([field for field in columns or schema() if field.name in file.schema_arrow.names])
         _deal(batches_of(file, kept.names), kept, place, starts, runs)
         waiting = iter(runs)
         for path, order in orders.items():

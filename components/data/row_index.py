@@ -1,5 +1,6 @@
-"""What a split needs to know of every row, in 20 bytes each: hashes of its text, and its label's number."""
+"""What a split needs to know of every row, in 20 bytes each: hashes of its text, and its label's or task's number."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.data.batches import batches_of, hashed
-from components.data.folding import fold
+from components.data.folding import fold, joined, squeeze
 from components.errors import ConfigError
 
 BATCH = 1 << 14
@@ -38,18 +39,49 @@ def index_rows(table: Path, labels: list[str]) -> RowIndex:
         ConfigError: if it lacks one of the two columns.
     """
     with pq.ParquetFile(table, pre_buffer=False) as file:
-        if missing := {"text", "label"} - set(file.schema_arrow.names):
-            raise ConfigError(f"the table has no column {' and '.join(sorted(missing))}; check source.columns")
-        rows = file.metadata.num_rows
-        exact, folded = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
-        codes, numbers = np.empty(rows, np.int32), {label: number for number, label in enumerate(labels)}
-        done = 0
-        for batch in batches_of(file, ["text", "label"], BATCH):
-            part = slice(done, done := done + batch.num_rows)
-            texts = batch["text"].cast(pa.string()).to_numpy(zero_copy_only=False)
-            exact[part] = hashed(texts)
-            folded[part] = hashed(np.array([fold(text) for text in texts], object))
-            codes[part] = _codes(batch["label"], numbers)
+        _require(file, ["text", "label"])
+        return _index(file, ["text"], "label", labels, lambda texts: texts, fold)
+
+
+def index_instructions(table: Path) -> RowIndex:
+    """Read a Parquet table's instructions with their inputs, and tasks if it has them, a batch at a time.
+
+    `labels` are the tasks: one for all rows if there is no such column, and one for the rows whose task is null.
+
+    Raises:
+        ConfigError: if it lacks instructions or inputs.
+    """
+    with pq.ParquetFile(table, pre_buffer=False) as file:
+        _require(file, ["instruction", "input"])
+        task = "task" if "task" in file.schema_arrow.names else None
+        return _index(file, ["instruction", "input"], task, [], joined, squeeze)
+
+
+def _require(file: pq.ParquetFile, columns: Sequence[str]) -> None:
+    if missing := set(columns) - set(file.schema_arrow.names):
+        raise ConfigError(f"the table has no column {' and '.join(sorted(missing))}; check source.columns")
+
+
+def _index(
+    file: pq.ParquetFile,
+    columns: Sequence[str],
+    label: str | None,
+    labels: Sequence[str],
+    join: Callable[..., np.ndarray],
+    folding: Callable[[str], str],
+) -> RowIndex:
+    """Index rows whose text is what `join` makes of some columns."""
+    rows = file.metadata.num_rows
+    exact, folded = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
+    codes, numbers = np.zeros(rows, np.int32), {name: number for number, name in enumerate(labels)}
+    done = 0
+    for batch in batches_of(file, [*columns, *([label] if label else [])], BATCH):
+        part = slice(done, done := done + batch.num_rows)
+        cells = [batch[name].cast(pa.string()).to_numpy(zero_copy_only=False) for name in columns]
+        exact[part] = hashed(join(*cells))
+        folded[part] = hashed(join(*(np.array([folding(text or "") for text in texts], object) for texts in cells)))
+        if label:
+            codes[part] = _codes(batch[label], numbers)
     return RowIndex(exact, folded, codes, list(numbers))
 
 

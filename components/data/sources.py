@@ -1,8 +1,10 @@
 """Where a table of examples comes from: the section `source` of a preset."""
 
 import re
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -19,11 +21,18 @@ DELIMITED = ("csv", "tsv")
 Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 Encoding = Literal["utf-8", "cp1252", "latin-1"]
 Position = Annotated[int, Field(strict=True, ge=0)]
+Cells = Sequence[str | None]
 Sha256 = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
 
 
-class SourceConfig(Config):
-    """A file of labelled texts: where it is, what it must hash to, and how it is read."""
+class FileSource(Config):
+    """A file of records: where it is, what it must hash to, and how it is read; the base of what says what they are."""
+
+    fields: ClassVar[tuple[str, ...]] = ()
+    """What `columns` may map, in the order of the table's columns."""
+
+    templated: ClassVar[tuple[str, ...]] = ()
+    """Which of them may be a template over several columns."""
 
     url: str
     """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file."""
@@ -62,16 +71,8 @@ class SourceConfig(Config):
     quoting: Literal["default", "none"] = "default"
     """Of csv and tsv. `default`: a field may stand in double quotes; `none`: a quote is a character like any other."""
 
-    columns: dict[Literal["text", "label"], str | Position] = Field(
-        default={"text": "text", "label": "label"}, min_length=1
-    )
-    """Which column is the text and which the label: its name, or its position from 0 (without a header).
-
-    The text may be a template over several: `"{title}\\n\\n{body}"`. Whatever has a brace is one; `{{` and `}}` stand
-    for a brace; a missing cell is empty. In json, jsonl and parquet `a.b` is the `b` inside `a`."""
-
-    label_map: dict[Label, Label] | None = None
-    """What raw labels are called from here on; labels that are not named stay as they are."""
+    columns: Mapping[Any, str | Position]
+    """Which column of the file is which column of the table: its name, or its position from 0 (without a header)."""
 
     encoding: Encoding = "utf-8"
     """How the file's characters are encoded."""
@@ -90,17 +91,8 @@ class SourceConfig(Config):
             raise ValueError(f"{member!r} is not a relative path inside the archive (no '..', no leading '/')")
         return member
 
-    @field_validator("label_map", mode="before")
-    @classmethod
-    def _check_label_map(cls, names: object) -> object:
-        keys = [key for key in names if isinstance(key, str | int | float)] if isinstance(names, dict) else []
-        labels = [as_text(key) for key in keys]
-        if twice := sorted({label for label in labels if label is not None and labels.count(label) > 1}):
-            raise ValueError(f"{twice[0]!r} is there as a number and as a text, which is one label; write it once")
-        return names
-
     @model_validator(mode="after")
-    def _check_format(self) -> "SourceConfig":
+    def _check_format(self) -> Self:
         if self.format not in DELIMITED:
             for key, default in (("header", True), ("quoting", "default")):
                 if getattr(self, key) != default:
@@ -110,14 +102,17 @@ class SourceConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _check_columns(self) -> "SourceConfig":
+    def _check_columns(self) -> Self:
         for field, column in self.columns.items():
-            if is_template(column) and field == "label":
-                raise ValueError(f"columns.label: {column!r} has a brace, but only the text can be a template")
+            if is_template(column) and field not in self.templated:
+                only = f"only {_names(self.templated)} can be a template"
+                raise ValueError(f"columns.{field}: {column!r} has a brace, but {only}")
             for each in self.fields_of(field):
                 self._check_key(field, each)
-        if len(set(self.columns.values())) < len(self.columns):
-            raise ValueError("columns: text and label are the same column")
+        mapped = [field for field in self.fields if field in self.columns]
+        for one, other in combinations(mapped, 2):
+            if self.columns[one] == self.columns[other]:
+                raise ValueError(f"columns: {one} and {other} are the same column")
         return self
 
     def _check_key(self, field: str, column: Key) -> None:
@@ -130,10 +125,111 @@ class SourceConfig(Config):
                 f"columns.{field}: {column} is a position, but {self.format} has names only; give the name"
             )
 
-    def fields_of(self, field: Literal["text", "label"]) -> tuple[Key, ...]:
-        """Return the file's columns that `text` or `label` is made of; none if it is not mapped."""
+    def fields_of(self, field: str) -> tuple[Key, ...]:
+        """Return the file's columns that one of `fields` is made of; none if it is not mapped."""
         column = self.columns.get(field)
         return () if column is None else keys_of(column, positions=not self.header)
+
+    def read_columns(self) -> list[Key]:
+        """Return the file's columns that are read, each once."""
+        return list(dict.fromkeys(key for field in self.fields for key in self.fields_of(field)))
+
+    def fields_with(self, key: Key) -> list[str]:
+        """Return those of `fields` that one of the file's columns is part of."""
+        return [field for field in self.fields if key in self.fields_of(field)]
+
+    @property
+    def optional(self) -> Key | None:
+        """The column that a file need not have, if there is one: its cells are missing then."""
+        return None
+
+    @property
+    def table_columns(self) -> tuple[str, ...]:
+        """Those of `fields` that the table has."""
+        return tuple(field for field in self.fields if field in self.columns)
+
+    def settle(self, field: str, cells: Cells) -> Cells:  # noqa: ARG002
+        """Return what the table holds in a column, given what the file says."""
+        return cells
+
+
+class SourceConfig(FileSource):
+    """A file of labelled texts: where it is, what it must hash to, and how it is read."""
+
+    fields: ClassVar[tuple[str, ...]] = ("text", "label")
+    templated: ClassVar[tuple[str, ...]] = ("text",)
+
+    columns: dict[Literal["text", "label"], str | Position] = Field(
+        default={"text": "text", "label": "label"}, min_length=1
+    )
+    """Which column is the text and which the label: its name, or its position from 0 (without a header).
+
+    The text may be a template over several: `"{title}\\n\\n{body}"`. Whatever has a brace is one; `{{` and `}}` stand
+    for a brace; a missing cell is empty. In json, jsonl and parquet `a.b` is the `b` inside `a`."""
+
+    label_map: dict[Label, Label] | None = None
+    """What raw labels are called from here on; labels that are not named stay as they are."""
+
+    @field_validator("label_map", mode="before")
+    @classmethod
+    def _check_label_map(cls, names: object) -> object:
+        keys = [key for key in names if isinstance(key, str | int | float)] if isinstance(names, dict) else []
+        labels = [as_text(key) for key in keys]
+        if twice := sorted({label for label in labels if label is not None and labels.count(label) > 1}):
+            raise ValueError(f"{twice[0]!r} is there as a number and as a text, which is one label; write it once")
+        return names
+
+    def settle(self, field: str, cells: Cells) -> Cells:
+        """Return labels under the names that `label_map` gives them."""
+        names = self.label_map if field == "label" else None
+        return [names.get(cell, cell) if cell is not None else None for cell in cells] if names else cells
+
+
+class InstructionSourceConfig(FileSource):
+    """A file of instructions with responses: where it is, what it must hash to, and how it is read."""
+
+    fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "output", "task")
+    templated: ClassVar[tuple[str, ...]] = ("instruction", "input", "output")
+
+    format: Format = "json"
+    """`json`: a list of objects; `jsonl`: an object a line; `csv` and `tsv`: fields separated by commas or tabs;
+    `parquet`."""
+
+    columns: dict[Literal["instruction", "input", "output", "task"], str | Position] = Field(
+        default={"instruction": "instruction", "input": "input", "output": "output"}
+    )
+    """Which column is the instruction, its input, the response and, if there is one, the kind of task.
+
+    It is a name, or a position from 0 (without a header). `input` may be left out, and a file need not have a column of
+    that very name: the input is empty then. Instruction, input and output may be templates over several columns:
+    `"{question}\\n\\n{context}"`. Whatever has a brace is one; `{{` and `}}` stand for a brace; a missing cell is
+    empty. In json, jsonl and parquet `a.b` is the `b` inside `a`."""
+
+    @field_validator("columns")
+    @classmethod
+    def _check_required(cls, columns: dict[str, Key]) -> dict[str, Key]:
+        if missing := [field for field in ("instruction", "output") if field not in columns]:
+            raise ValueError(f"{' and '.join(missing)} must be mapped too: name the column of each")
+        return columns
+
+    @property
+    def optional(self) -> Key | None:
+        """The column of the input, if it goes by its own name and is part of nothing else."""
+        return "input" if self.columns.get("input") == "input" and self.fields_with("input") == ["input"] else None
+
+    @property
+    def table_columns(self) -> tuple[str, ...]:
+        """The table's columns: there is always an input."""
+        return tuple(field for field in self.fields if field in self.columns or field == "input")
+
+    def settle(self, field: str, cells: Cells) -> Cells:
+        """Return an empty text for a missing input."""
+        return [cell or "" for cell in cells] if field == "input" else cells
+
+
+def _names(fields: Sequence[str]) -> str:
+    first = ", ".join(fields[:-1])
+    return f"{first} and {fields[-1]}" if first else f"the {fields[-1]}"
 
 
 def scheme_of(url: str) -> str | None:

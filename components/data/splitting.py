@@ -1,7 +1,7 @@
 """Splitting a table into train, validation and test, with proof that no text stands on both sides."""
 
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,26 @@ class SplitConfig(Config):
     """Give every split the same share of each class."""
 
 
+class HowToDeal(Protocol):
+    """What a split of any kind of table is told."""
+
+    @property
+    def fractions(self) -> Fractions:
+        """Share of the rows in each split."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the shuffle."""
+
+    @property
+    def group_duplicates(self) -> bool:
+        """Whether rows that are folded to the same stay in one split."""
+
+    @property
+    def stratify(self) -> bool:
+        """Whether every split gets the same share of each label."""
+
+
 def split(
     table: Path,
     config: SplitConfig,
@@ -92,15 +112,11 @@ def split(
         "classes": classes,
         "class_weights": class_weights(classes["train"]) if balance.method == "class_weight" else None,
         "majority": majority,
-        "overlap": {
-            "validation": overlap(rows, parts["train"], parts["validation"]),
-            "test": overlap(rows, parts["train"], parts["test"]),
-            "test_validation": overlap(rows, parts["validation"], parts["test"]),
-        },
+        "overlap": overlaps(rows, parts),
     }
 
 
-def deal(rows: RowIndex, used: np.ndarray, config: SplitConfig) -> dict[str, np.ndarray]:
+def deal(rows: RowIndex, used: np.ndarray, config: HowToDeal) -> dict[str, np.ndarray]:
     """Shuffle the rows at the positions `used` and deal them to the three splits; every one lands in exactly one."""
     shuffled = draw(used, config.seed)
     if config.group_duplicates or config.stratify:
@@ -108,6 +124,15 @@ def deal(rows: RowIndex, used: np.ndarray, config: SplitConfig) -> dict[str, np.
     else:
         split_of = _cut(len(shuffled), config.fractions)
     return {name: shuffled[split_of == position] for position, name in enumerate(SPLITS)}
+
+
+def overlaps(rows: RowIndex, parts: dict[str, np.ndarray]) -> dict[str, dict[str, int]]:
+    """Count the rows of validation and test that stand in train, and the rows of test that stand in validation."""
+    return {
+        "validation": overlap(rows, parts["train"], parts["validation"]),
+        "test": overlap(rows, parts["train"], parts["test"]),
+        "test_validation": overlap(rows, parts["validation"], parts["test"]),
+    }
 
 
 def overlap(rows: RowIndex, train: np.ndarray, other: np.ndarray) -> dict[str, int]:
@@ -139,7 +164,7 @@ def _cut(rows: int, fractions: Fractions) -> np.ndarray:
     return np.repeat([0, 1, 2], [train, validation, rows - train - validation])
 
 
-def _assign(rows: RowIndex, shuffled: np.ndarray, config: SplitConfig) -> np.ndarray:
+def _assign(rows: RowIndex, shuffled: np.ndarray, config: HowToDeal) -> np.ndarray:
     """Return the split (0, 1, 2) of every row, dealing whole groups so that each class meets its shares.
 
     Groups are dealt largest first, each to the split that is furthest below its share of the group's class;

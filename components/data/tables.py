@@ -1,4 +1,4 @@
-"""A raw file as a table of texts and labels."""
+"""A raw file as a table: of texts and labels, or of instructions with inputs and responses."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 from components.data.batches import schema
 from components.data.columns import Key, Template, as_text, is_template
 from components.data.readers import read_records
-from components.data.sources import SourceConfig
+from components.data.sources import FileSource
 from components.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read_batches(path: Path, source: SourceConfig) -> "Iterator[pa.RecordBatch]":
+def read_batches(path: Path, source: FileSource) -> "Iterator[pa.RecordBatch]":
     """Yield the records of a raw file.
 
-    The columns are `row` (int64: the record's number in the file from 1, blank lines and header not counted), and
-    `text` and `label` (string) as far as they are mapped. An empty field of a delimited file is null, and so is what a
-    JSON object lacks; the words `NA`, `null` and `None` are text like any other. A number is written as text, 1.0 as 1.
+    The columns are `row` (int64: the record's number in the file from 1, blank lines and header not counted), and those
+    of the source, of strings. An empty field of a delimited file is null, and so is what a JSON object lacks; an input
+    that is null is empty. The words `NA`, `null` and `None` are text like any other. A number is written as text, 1.0
+    as 1.
 
     Raises:
         TableError: if the file cannot be read in the declared format.
@@ -27,27 +28,22 @@ def read_batches(path: Path, source: SourceConfig) -> "Iterator[pa.RecordBatch]"
     """
     import pyarrow as pa
 
-    keys = list(dict.fromkeys((*source.fields_of("text"), *source.fields_of("label"))))
+    keys, schema = source.read_columns(), schema_of(source)
     done = 0
     for cells in read_records(path, source, keys):
         texts = {key: _texts(path, key, column, done) for key, column in zip(keys, cells, strict=True)}
         count = len(cells[0])
         columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
-        if "text" in source.columns:
-            columns["text"] = _text_column(source, texts)
-        if "label" in source.columns:
-            names = source.label_map or {}
-            columns["label"] = [names.get(label, label) for label in texts[source.columns["label"]]]  # type: ignore[arg-type]
-        arrays = [_array(path, columns[field.name], field.type, done) for field in schema_of(source)]
-        yield pa.record_batch(arrays, schema=schema_of(source))
+        for field in source.table_columns:
+            columns[field] = source.settle(field, _column(source, field, texts, count))
+        arrays = [_array(path, columns[field.name], field.type, done) for field in schema]
+        yield pa.record_batch(arrays, schema=schema)
         done += count
 
 
-def schema_of(source: SourceConfig) -> "pa.Schema":
+def schema_of(source: FileSource) -> "pa.Schema":
     """Return the schema of a source's table, without the columns that are not mapped."""
-    import pyarrow as pa
-
-    return pa.schema([field for field in schema() if field.name == "row" or field.name in source.columns])
+    return schema(source.table_columns)
 
 
 def _texts(path: Path, key: Key, cells: Sequence[object], done: int) -> list[str | None]:
@@ -63,11 +59,13 @@ def _texts(path: Path, key: Key, cells: Sequence[object], done: int) -> list[str
     return texts
 
 
-def _text_column(source: SourceConfig, texts: dict[Key, list[str | None]]) -> list[str | None]:
-    column = source.columns["text"]
+def _column(source: FileSource, field: str, texts: dict[Key, list[str | None]], count: int) -> list[str | None]:
+    column = source.columns.get(field)
+    if column is None:
+        return [None] * count
     if not is_template(column):
         return texts[column]
-    return Template.of(str(column)).fill([texts[key] for key in source.fields_of("text")])
+    return Template.of(str(column)).fill([texts[key] for key in source.fields_of(field)])
 
 
 def _array(path: Path, values: Sequence[object], kind: "pa.DataType", done: int) -> "pa.Array":

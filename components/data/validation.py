@@ -1,39 +1,33 @@
-"""Validation with Great Expectations: what fails is named, counted and kept beside.
+"""Validation of texts and labels with Great Expectations: what fails is named, counted and kept beside.
 
-Expectations are evaluated in three passes, each on the rows that the one before left:
-columns and values on the whole table, a batch at a time; repeated texts on the rows whose values are fine; numbers of
-rows and classes on what will be used. Every verdict in the report is Great Expectations' own.
+Every verdict in the report is Great Expectations' own.
 https://docs.greatexpectations.io/docs/core/define_expectations/
 """
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.data.batches import hashed
+from components.data.batches import hashed, schema
 from components.data.rules import COLUMNS, ValidationConfig
-from components.data.validation_engine import (
-    ROW_CHECKS,
-    Engine,
-    Outcome,
-    class_expectations,
-    columns_expectation,
-    duplicates_expectation,
-    rows_expectation,
-    value_expectations,
-)
-from components.data.validation_report import Finding, Report, counted, quoted, versions, write_report
-from components.data.validation_rows import Marks, Source, write_rejected
-from components.errors import DataRejected
+from components.data.validation_checks import PACKAGES, Checks
+from components.data.validation_engine import class_expectations, value_expectations
+from components.data.validation_findings import Finding, counted, quoted
+from components.data.validation_report import FailingRow, Report, finish, versions
+from components.data.validation_rows import Source, write_rejected
 from components.records import Facts
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 LABELS_SHOWN = 5
-PACKAGES = ("great_expectations", "pandas", "pyarrow")
+ROW_CHECKS = {
+    "label_in_set": ["label"],
+    "text_not_null": ["text"],
+    "text_not_blank": ["text"],
+    "text_length": ["text"],
+}
+"""The expectations about single rows, and the columns that each needs."""
 
 
 def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
@@ -47,14 +41,13 @@ def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
             `table.parquet` are written.
         TableError: if `table` is not a Parquet file, or a column has another type than text (`row`: integer).
     """
-    source = Source(table)
-    engine = Engine()
-    marks = Marks(source.rows, (*ROW_CHECKS, "duplicates"))
-    findings = [*_check_values(engine, source, rules, marks)]
-    kept = marks.kept
-    counts = _class_counts(source.label_counts(kept), rules.labels)
-    findings += _check_table(engine, source, int(kept.sum()), counts, rules)
-    reasons, failing_rows = write_rejected(source, marks, out / "rejected.parquet")
+    source = Source(table, COLUMNS)
+    checks = Checks(source, rules, COLUMNS, ROW_CHECKS, content=["text"])
+    findings = _check_values(checks, rules)
+    kept = checks.marks.kept
+    counts = _class_counts(source.counts("label", kept), rules.labels)
+    findings += [checks.row_count(), *_check_classes(checks, int(kept.sum()), counts, rules)]
+    reasons, failing_rows = write_rejected(source, checks.marks, schema(), FailingRow.of, out / "rejected.parquet")
     report = Report(
         labels=rules.labels,
         rows_in=source.rows,
@@ -65,46 +58,22 @@ def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
         reasons=reasons,
         versions=versions(PACKAGES),
     )
-    write_report(report, {"rules": rules.model_dump(), "evaluations": engine.log}, out)
-    if report.errors:
-        rejected = DataRejected(report.message())
-        rejected.evidence = out
-        raise rejected
+    finish(report, {"rules": rules.model_dump(), "evaluations": checks.engine.log}, out)
     source.write(kept, out / "table.parquet")
     return {**report.facts(), "ordered": rules.ordered}
 
 
-def _check_values(engine: Engine, source: Source, rules: ValidationConfig, marks: Marks) -> list[Finding]:
+def _check_values(checks: Checks, rules: ValidationConfig) -> list[Finding]:
     """Check columns and values batch by batch, then repeated texts, and mark the rows that fail."""
-    import numpy as np
-
-    # On no rows these would all hold, which says nothing; on a missing column they raise.
-    runs = [name for name, column in ROW_CHECKS.items() if source.rows and column in source.columns]
-    expectations = [columns_expectation(), *(e for e in value_expectations(rules) if e.meta["name"] in runs)]
-    whole = {name: Outcome() for name in ("columns", *runs)}
-    hashes = np.zeros(source.rows, np.uint64)
+    expectations = value_expectations(rules)
     undeclared: dict[str, None] = {}
-    for frame in source.frames():
-        for name, outcome in engine.run(frame, expectations).items():
-            whole[name].success &= outcome.success
-            if name in runs:
-                marks.add(name, outcome.failing)
-            if name == "label_in_set" and len(undeclared) <= LABELS_SHOWN:
-                undeclared |= dict.fromkeys(frame["label"].loc[sorted(outcome.failing)].dropna())
-        if "text" in frame:
-            positions = frame.index.to_numpy()
-            positions = positions[marks.kept_of(positions)]
-            hashes[positions] = hashed(frame["text"].loc[positions].to_numpy(object))
-    findings = [_columns_finding(source, rules, whole["columns"])]
-    for name, column in ROW_CHECKS.items():
-        if name not in runs:
-            findings.append(_not_run(name, rules, source, column))
-            continue
-        failing = marks.failing(name)
-        observed = f"{source.rows - failing:,} of {counted(source.rows, 'row')}"
-        finding = _finding(name, rules, whole[name], observed, failing=failing, rows=source.rows)
-        findings.append(replace(finding, note=_names(list(undeclared))) if name == "label_in_set" else finding)
-    return [*findings, _check_duplicates(engine, source, hashes, rules, marks)]
+    for frame in checks.source.frames():
+        outcomes = checks.run(frame, expectations)
+        if "label_in_set" in outcomes and len(undeclared) <= LABELS_SHOWN:
+            failing = sorted(outcomes["label_in_set"].failing)
+            undeclared |= dict.fromkeys(frame["label"].loc[failing].dropna())
+        checks.remember(frame, lambda rows: hashed(rows["text"].to_numpy(object)))
+    return checks.findings(notes={"label_in_set": _names(list(undeclared))})
 
 
 def _names(labels: list[str]) -> str:
@@ -112,57 +81,18 @@ def _names(labels: list[str]) -> str:
     return f"not declared: {shown}{', ...' if len(labels) > LABELS_SHOWN else ''}" if labels else ""
 
 
-def _columns_finding(source: Source, rules: ValidationConfig, outcome: Outcome) -> Finding:
-    missing = [column for column in COLUMNS if column not in source.columns]
-    observed = f"no column {', '.join(missing)}" if missing else ", ".join(COLUMNS)
-    return _finding("columns", rules, outcome, observed)
-
-
-def _check_duplicates(
-    engine: Engine, source: Source, hashes: "np.ndarray", rules: ValidationConfig, marks: Marks
-) -> Finding:
-    import pandas as pd
-
-    left = marks.kept.nonzero()[0]
-    if not len(left) or "text" not in source.columns:
-        return _not_run("duplicates", rules, source, "text")
-    # Texts are the same where their hashes are, which take far less room.
-    texts = pd.Series(hashes[left])
-    outcome = engine.run(pd.DataFrame({"text": texts}), [duplicates_expectation(rules)])["duplicates"]
-    copies = left[texts.duplicated().to_numpy()]
-    if not outcome.success:
-        marks.add("duplicates", copies)
-    detail = f"{len(copies):,} of {counted(len(left), 'row')}"
-    observed = f"{100 * (1 - outcome.observed):.2f} %"
-    failing = marks.failing("duplicates")
-    return _finding("duplicates", rules, outcome, observed, detail=detail, failing=failing, rows=len(left))
-
-
-def _check_table(
-    engine: Engine, source: Source, left: int, counts: dict[str, int], rules: ValidationConfig
-) -> list[Finding]:
-    import pandas as pd
-
-    outcome = engine.run(pd.DataFrame(index=pd.RangeIndex(left)), [rows_expectation(rules)])["rows"]
-    rows = _finding("rows", rules, outcome, counted(outcome.observed, "row"))
-    if not left:
-        # Nothing can go on without a row, whatever the severity.
-        rows = replace(rows, severity="error", detail="every row fails" if source.rows else "the table is empty")
-    if not left or "label" not in source.columns:
-        return [rows, *(_not_run(name, rules, source, "label") for name in ("rows_per_class", "class_ratio"))]
-    return [rows, *_check_classes(engine, counts, rules)]
-
-
-def _check_classes(engine: Engine, counts: dict[str, int], rules: ValidationConfig) -> list[Finding]:
-    outcomes = engine.run(_classes(counts), class_expectations(rules))
+def _check_classes(checks: Checks, left: int, counts: dict[str, int], rules: ValidationConfig) -> list[Finding]:
+    if not left or "label" not in checks.source.columns:
+        return [checks.not_run(name, ["label"]) for name in ("rows_per_class", "class_ratio")]
+    outcomes = checks.engine.run(_classes(counts), class_expectations(rules))
     smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     # The "rows" that fail here are classes.
     small = [quoted(label, 30) for label in rules.labels if label in outcomes["rows_per_class"].failing]
     fewest, most = (f"{counted(counts[label], 'row')} of {quoted(label, 30)}" for label in (smallest, largest))
     ratio = f"{outcomes['class_ratio'].observed:.2f}" if counts[smallest] else "no ratio"
     return [
-        _finding("rows_per_class", rules, outcomes["rows_per_class"], fewest, detail=_too_few(small)),
-        _finding("class_ratio", rules, outcomes["class_ratio"], ratio, detail=f"{most}, {fewest}"),
+        checks.finding("rows_per_class", outcomes["rows_per_class"], fewest, detail=_too_few(small)),
+        checks.finding("class_ratio", outcomes["class_ratio"], ratio, detail=f"{most}, {fewest}"),
     ]
 
 
@@ -176,34 +106,6 @@ def _classes(counts: dict[str, int]) -> "pd.DataFrame":
 
     rows = pd.Series(counts)
     return pd.DataFrame({"rows": rows, "ratio": rows.max() / rows})
-
-
-def _finding(
-    name: str,
-    rules: ValidationConfig,
-    outcome: Outcome,
-    observed: str,
-    *,
-    detail: str = "",
-    failing: int = 0,
-    rows: int = 0,
-) -> Finding:
-    return Finding(
-        name=name,
-        severity=rules.severity(name),
-        success=outcome.success,
-        expected=rules.expected()[name],
-        observed=observed,
-        detail=detail,
-        failing=failing,
-        rows=rows,
-        by_row=name in ROW_CHECKS or name == "duplicates",
-    )
-
-
-def _not_run(name: str, rules: ValidationConfig, source: Source, column: str) -> Finding:
-    detail = "there are no rows" if column in source.columns else f"there is no column {column}"
-    return replace(_finding(name, rules, Outcome(), "", detail=detail), success=None)
 
 
 def _class_counts(found: Counter[str], labels: list[str]) -> dict[str, int]:

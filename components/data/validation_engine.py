@@ -1,24 +1,18 @@
 """Great Expectations in memory, a frame at a time, and the expectations of ours in its terms."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from components.data.rules import COLUMNS, ValidationConfig
+from components.data.instruction_rules import InstructionValidationConfig
+from components.data.rules import Rows, ValidationConfig
 from components.errors import GradusError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COUNTS = ("element_count", "missing_count", "unexpected_count")
-
-ROW_CHECKS = {
-    "label_in_set": "label",
-    "text_not_null": "text",
-    "text_not_blank": "text",
-    "text_length": "text",
-}
-"""The expectations about single rows, and the column that each needs."""
 
 # Spelled out, because pandas may hand a pattern to RE2, in which \s means ASCII white space only.
 VISIBLE = "[^\\s\x0b\x1c-\x1f\x85\xa0\u1680\u180e\u2000-\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]"
@@ -133,14 +127,14 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def columns_expectation() -> Any:
+def columns_expectation(columns: Sequence[str]) -> Any:
     """Return what says that the columns are there."""
     gxe = _great_expectations().expectations
-    return gxe.ExpectTableColumnsToMatchSet(column_set=list(COLUMNS), exact_match=False, meta={"name": "columns"})
+    return gxe.ExpectTableColumnsToMatchSet(column_set=list(columns), exact_match=False, meta={"name": "columns"})
 
 
 def value_expectations(rules: ValidationConfig) -> list[Any]:
-    """Return what says that single rows are as they should be: those of `ROW_CHECKS`."""
+    """Return what says that single rows of texts and labels are as they should be."""
     gxe = _great_expectations().expectations
     length = rules.text_length
     return [
@@ -155,18 +149,44 @@ def value_expectations(rules: ValidationConfig) -> list[Any]:
     ]
 
 
-def duplicates_expectation(rules: ValidationConfig) -> Any:
-    """Return what says how many texts may be copies."""
+def instruction_expectations(rules: InstructionValidationConfig) -> list[Any]:
+    """Return what says that single instructions are as they should be, for a table with their length in `tokens`."""
+    gxe = _great_expectations().expectations
+    length = rules.length
+    return [
+        *(
+            expectation
+            for column in ("instruction", "output")
+            for expectation in (
+                gxe.ExpectColumnValuesToNotBeNull(column=column, meta={"name": f"{column}_not_null"}),
+                gxe.ExpectColumnValuesToMatchRegex(column=column, regex=VISIBLE, meta={"name": f"{column}_not_blank"}),
+            )
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="tokens", min_value=length.min, max_value=length.max, meta={"name": "length"}
+        ),
+    ]
+
+
+def duplicates_expectation(column: str, max_share: float) -> Any:
+    """Return what says how many values of a column may be copies."""
     # Rounded, so that a share of exactly max_share passes: 1 - 0.7 is a little more than 3 / 10.
     return _great_expectations().expectations.ExpectColumnProportionOfUniqueValuesToBeBetween(
-        column="text", min_value=round(1 - rules.duplicates.max_share, 12), meta={"name": "duplicates"}
+        column=column, min_value=round(1 - max_share, 12), meta={"name": "duplicates"}
     )
 
 
-def rows_expectation(rules: ValidationConfig) -> Any:
+def rows_expectation(rows: Rows) -> Any:
     """Return what says how many rows there are to be."""
     return _great_expectations().expectations.ExpectTableRowCountToBeBetween(
-        min_value=rules.rows.min, max_value=rules.rows.max, meta={"name": "rows"}
+        min_value=rows.min, max_value=rows.max, meta={"name": "rows"}
+    )
+
+
+def empty_inputs_expectation(max_share: float) -> Any:
+    """Return what says how many inputs may be empty, for a table of one line with their share."""
+    return _great_expectations().expectations.ExpectColumnMaxToBeBetween(
+        column="share", max_value=max_share, meta={"name": "empty_inputs"}
     )
 
 

@@ -1,14 +1,13 @@
 """The table under validation: read in batches, checked for its types, and parted into what passes and what fails."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.data.batches import batches_of, write_batches
-from components.data.rules import COLUMNS
-from components.data.validation_report import SHOWN, FailingRow
+from components.data.validation_report import SHOWN
 from components.errors import TableError
 
 if TYPE_CHECKING:
@@ -16,16 +15,20 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+Row = TypeVar("Row")
+
 
 class Source:
     """A Parquet table, read as often as it takes and never whole.
 
+    `columns` are those of the columns asked for that are there.
+
     Raises:
-        TableError: on construction or while it is read, if it is not a Parquet file, or if of `COLUMNS` those that are
-            there have other types: `row` is of integers, `text` and `label` are of text.
+        TableError: on construction or while it is read, if it is not a Parquet file, or if those columns have other
+            types: `row` is of integers, the others are of text.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Iterable[str]) -> None:
         import pyarrow.parquet as pq
 
         self.path = path
@@ -33,7 +36,7 @@ class Source:
             self._file = pq.ParquetFile(path, pre_buffer=False)
         self.schema: pa.Schema = self._file.schema_arrow
         self.rows: int = self._file.metadata.num_rows
-        self.columns = [name for name in COLUMNS if name in self.schema.names]
+        self.columns = [name for name in columns if name in self.schema.names]
         for name in self.columns:
             if fault := _fault(self.schema, name):
                 raise self._wrong(name, fault)
@@ -46,7 +49,7 @@ class Source:
                 yield slice(done, done := done + batch.num_rows), batch
 
     def frames(self) -> "Iterator[pd.DataFrame]":
-        """Yield those of `COLUMNS` that are there, at least once; a null is None, and the index is the position."""
+        """Yield `columns`, at least once; a null is None, and the index is the position."""
         if not self.rows:
             yield _frame(self.schema.empty_table(), self.columns, slice(0, 0))
         for positions, batch in self.batches(self.columns):
@@ -54,14 +57,14 @@ class Source:
                 raise self._wrong("row", f"has {batch['row'].type} values or nulls, not integers only")
             yield _frame(batch, self.columns, positions)
 
-    def label_counts(self, kept: "np.ndarray") -> Counter[str]:
-        """Count the labels of the rows that are kept."""
+    def counts(self, column: str, kept: "np.ndarray") -> Counter[str]:
+        """Count the values of a column in the rows that are kept; there are none of a column that is not there."""
         import pyarrow as pa
 
         counts: Counter[str] = Counter()
-        for positions, batch in self.batches(["label"]) if "label" in self.columns else ():
-            labels = batch["label"].cast(pa.string()).filter(pa.array(kept[positions]))
-            counts.update({each["values"]: each["counts"] for each in labels.value_counts().to_pylist()})
+        for positions, batch in self.batches([column]) if column in self.columns else ():
+            values = batch[column].cast(pa.string()).filter(pa.array(kept[positions]))
+            counts.update({each["values"]: each["counts"] for each in values.value_counts().to_pylist()})
         return counts
 
     def write(self, kept: "np.ndarray", path: Path) -> None:
@@ -143,26 +146,29 @@ class Marks:
         return [words[bits] for bits in self._bits[positions].tolist()]
 
 
-def write_rejected(source: Source, marks: Marks, path: Path) -> tuple[dict[str, int], list[FailingRow]]:
-    """Write the failing rows to Parquet: `row` int64, `text`, `label` and `reason` string.
+def write_rejected(
+    source: Source, marks: Marks, columns: "pa.Schema", shown_as: Callable[[dict[str, Any]], Row], path: Path
+) -> tuple[dict[str, int], list[Row]]:
+    """Write the failing rows to Parquet: `columns`, null where the table has no such column, and `reason` string.
 
-    Returns how many there are of each reason, and the first `SHOWN` of each.
+    Returns how many there are of each reason, and the first `SHOWN` of each, each made by `shown_as` from its cells.
     """
     import pyarrow as pa
 
-    schema = pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string()), ("reason", pa.string())])
+    names = [name for name in columns.names if name in source.schema.names]
+    schema = columns.append(pa.field("reason", pa.string()))
     counts: Counter[str] = Counter()
-    shown: list[FailingRow] = []
+    shown: list[Row] = []
 
     def failing() -> Iterator[pa.RecordBatch]:
         kept = marks.kept
-        for positions, batch in source.batches(source.columns) if not kept.all() else ():
+        for positions, batch in source.batches(names) if not kept.all() else ():
             rows = _rejected(batch, positions, marks.reasons(positions), schema)
             rows = rows.filter(pa.array(~kept[positions]))
             for row, reason in enumerate(rows["reason"].to_pylist()):
                 counts[reason] += 1
                 if counts[reason] <= SHOWN:
-                    shown.append(FailingRow(*(column[row].as_py() for column in rows)))
+                    shown.append(shown_as({name: rows[name][row].as_py() for name in schema.names}))
             yield rows
 
     write_batches(failing(), schema, path)

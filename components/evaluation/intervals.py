@@ -42,13 +42,30 @@ def resamples(predictions: Predictions, seed: int) -> Iterator[Floats]:
     The same for predictions of the same rows and classes, so that two models can be compared in pairs.
     """
     rows, classes = predictions.probabilities.shape
-    resamples = int(np.clip(BUDGET // (rows * classes), FEWEST_RESAMPLES, RESAMPLES))
+    yield from drawn_rows(rows, classes, seed)
+
+
+def drawn_rows(rows: int, width: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each of `rows` > 0 rows of `width` values was drawn (R, N), in blocks that fit into memory."""
+    resamples = int(np.clip(BUDGET // (rows * width), FEWEST_RESAMPLES, RESAMPLES))
     generator = np.random.default_rng(seed)
     size = max(1, BLOCK // rows)
     for start in range(0, resamples, size):
         block = min(size, resamples - start)
         drawn = generator.integers(rows, size=(block, rows)) + np.arange(block)[:, None] * rows
         yield np.bincount(drawn.ravel(), minlength=block * rows).reshape(block, rows).astype(np.float64)
+
+
+def resampled_means(values: Floats, seed: int = 0) -> Floats:
+    """Return the means of resamples (R, K) of N > 0 rows of K values each (N, K); the same rows for all K."""
+    rows, width = values.shape
+    return np.concatenate([weights @ values / rows for weights in drawn_rows(rows, width, seed)])
+
+
+def middle(values: Floats) -> tuple[float, float]:
+    """Return the ends between which 95 % of the values lie."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def resampled_metrics(predictions: Predictions, weights: Floats) -> dict[str, Floats]:

@@ -120,8 +120,12 @@ def mcnemar(first: Predictions, second: Predictions) -> float:
     McNemar, "Note on the sampling error of the difference between correlated proportions", 1947: only the
     rows on which exactly one of the two is right count.
     """
-    only_first = int((first.correct & ~second.correct).sum())
-    only_second = int((second.correct & ~first.correct).sum())
+    return mcnemar_test(first.correct, second.correct)
+
+
+def mcnemar_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """Return the p value of `mcnemar` from who was right on which of the same rows (N)."""
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     if only_first + only_second == 0:
         return 1.0
     return float(binomtest(only_first, only_first + only_second).pvalue)

@@ -1,6 +1,6 @@
 """From instructions to answers: prompts written by a template, continued batch by batch, and cut at its markers."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import tiktoken
@@ -76,16 +76,13 @@ def answer(
     instructions: Sequence[str],
     inputs: Sequence[str],
     config: GenerationConfig,
+    report: Report | None = None,
 ) -> list[Answer]:
     """Return the answers to instructions, in their order; an input may be empty."""
     prompts = make_prompts(template, encoding, instructions, inputs)
-    answers = merged(answer_batches(model, encoding, template, prompts, config))
+    batches = answer_batches(model, encoding, template, prompts, config, report=report)
+    answers = {number: each for batch in batches for number, each in batch.items()}
     return [answers[number] for number in range(len(prompts))]
-
-
-def merged(batches: Iterable[dict[int, Answer]]) -> dict[int, Answer]:
-    """Return the answers of all batches."""
-    return {number: each for batch in batches for number, each in batch.items()}
 
 
 def _answer(encoding: tiktoken.Encoding, template: Template, continuation: Continuation) -> Answer:

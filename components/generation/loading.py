@@ -1,4 +1,4 @@
-"""Language models to generate with: from the hub, a folder, or untrained."""
+"""Language models to generate with: from the hub, a folder, fine-tuned or not, or untrained."""
 
 import json
 from pathlib import Path
@@ -8,16 +8,16 @@ import tiktoken
 from pydantic import ValidationError
 
 from components.errors import ConfigError, WeightsError
+from components.model.cards import CARD_FILE, LANGUAGE_MODEL, kind_of
 from components.model.config import GPTSize, ModelConfig, SizeName
 from components.model.gpt import GPT
+from components.model.saved_gpt import load_gpt
 from components.model.tokenizer import load_tokenizer
-from components.model.weights import TRACKED, find_local_weights, find_weights, make_gpt
+from components.model.weights import find_local_weights, find_weights, make_gpt
 
 SETTINGS = "config.json"
 """Where `transformers` keeps a model's shape, and what the fields of `GPTSize` are called there."""
 NAMES = {"layers": "n_layer", "heads": "n_head", "width": "n_embd", "context": "n_positions"}
-CARD = "model.json"
-"""The file by which a saved classifier's folder is known."""
 
 
 def load_language_model(
@@ -31,7 +31,8 @@ def load_language_model(
     """Return a GPT-2 and its tokenizer, on the CPU in fp32.
 
     Args:
-        model: a hub id, a folder with weights in the layout of `transformers`, or `random`.
+        model: a hub id, a folder with weights in the layout of `transformers`, one that `components.model.saved_gpt`
+            wrote, which knows its size and vocabulary by itself, or `random`.
         size: the network's shape; None reads it from the weights' `config.json`.
         vocabulary: as `model.vocabulary` of a preset.
         cache: where what the hub sends is kept.
@@ -42,7 +43,11 @@ def load_language_model(
         ConfigError: if `size` is needed, or the model is a classifier.
         WeightsError: if weights or vocabulary cannot be had, or do not fit each other.
     """
-    _refuse_classifiers(model, mirror)
+    if saved := _saved(model, mirror):
+        if size is not None:
+            raise ConfigError(f"{model} has a size of its own; leave --size out")
+        loaded = load_gpt(saved)
+        return loaded.model, loaded.encoding
     if model == "random" and size is None:
         raise ConfigError("random weights have no size: give --size, such as 124M")
     folder = find_weights(model, cache, mirror)
@@ -55,11 +60,20 @@ def load_language_model(
     return make_gpt(config, encoding.n_vocab, folder, seed).eval(), encoding
 
 
-def _refuse_classifiers(model: str, mirror: Path | None) -> None:
-    """Refuse a network that was fine-tuned to feed a classifier: what it would write says nothing of any model."""
+def classifier_refused(model: str) -> ConfigError:
+    """Return the error for a network that was fine-tuned to feed a classifier."""
+    # What it would write says nothing of any model.
+    return ConfigError(f"{model} is a classifier, which writes no text; ask it with `gradus predict {model} TEXT`")
+
+
+def _saved(model: str, mirror: Path | None) -> Path | None:
+    """Return the folder of a language model that Gradus saved, or None if that is not what `model` names."""
     folder = find_local_weights(model, mirror)
-    if model.startswith(TRACKED) or (folder and (folder / CARD).exists()):
-        raise ConfigError(f"{model} is a classifier, which writes no text; ask it with `gradus predict {model} TEXT`")
+    if folder is None or not (folder / CARD_FILE).exists():
+        return None
+    if kind_of(folder) != LANGUAGE_MODEL:
+        raise classifier_refused(model)
+    return folder
 
 
 def _settings(folder: Path) -> dict[str, Any]:

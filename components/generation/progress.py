@@ -8,7 +8,7 @@ from components.generation.batched import Report
 
 
 @contextmanager
-def generation_bar(rows: int, done: int) -> Iterator[Report]:
+def generation_bar(rows: int, done: int = 0) -> Iterator[Report]:
     """Show rows, tokens and time left on standard error, if that is a terminal; `done` rows are there already."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -28,7 +28,7 @@ from components.store import CHECKPOINT
 JOURNAL = "responses.jsonl"
 TABLE, ENTRIES = "responses.parquet", "instruction-data-with-response.json"
 SHOWN = ("instruction", "input", "output", "model_response")
-"""The fields of an entry in the JSON file, as in chapter 7 of Raschka, "Build a Large Language Model (From Scratch)"."""
+"""Fields of an entry in the JSON file, as in chapter 7 of Raschka, "Build a Large Language Model (From Scratch)"."""
 COLUMNS = ("row", "instruction", "input", "output", "task")
 
 

@@ -99,7 +99,7 @@ def _verdict(question: Question, client: Client, cache: Cache) -> Verdict:
 
 def _rotated(questions: list[Question]) -> list[Question]:
     """Begin somewhere: two processes with the same questions then share them, and hardly ever ask one both."""
-    start = random.randrange(len(questions)) if questions else 0
+    start = random.Random().randrange(len(questions)) if questions else 0
     return questions[start:] + questions[:start]
 
 

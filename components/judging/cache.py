@@ -8,7 +8,8 @@ import fcntl
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS verdicts (
     key TEXT PRIMARY KEY, score REAL, reason TEXT NOT NULL, reply TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS judges (judge TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID;
 """
 
@@ -60,20 +62,23 @@ class Cache:
 
     def find(self, keys: Iterable[str]) -> dict[str, Verdict]:
         """Return the verdicts that there are, by key."""
-        keys = list(keys)
-        found: dict[str, Verdict] = {}
-        for start in range(0, len(keys), BATCH):
-            batch = keys[start : start + BATCH]
-            marks = ", ".join("?" * len(batch))
-            rows = self._run(f"SELECT key, score, reason, reply FROM verdicts WHERE key IN ({marks})", batch)
-            found |= {key: Verdict(score, reason, reply) for key, score, reason, reply in rows}
-        return found
+        rows = self._look_up("SELECT key, score, reason, reply FROM verdicts WHERE key IN ({})", keys)
+        return {key: Verdict(score, reason, reply) for key, score, reason, reply in rows}
 
     def keep(self, key: str, verdict: Verdict) -> Verdict:
         """Commit a verdict, and return the one that is kept: another process may have been first."""
         statement = "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?) RETURNING key"
         made = self._run(statement, (key, verdict.score, verdict.reason, verdict.reply))
         return verdict if made else self.find([key])[key]
+
+    def find_scores(self, keys: Iterable[str]) -> dict[str, float]:
+        """Return the scores that there are of texts that were compared, by key."""
+        return dict(self._look_up("SELECT key, score FROM scores WHERE key IN ({})", keys))
+
+    def keep_scores(self, scores: Mapping[str, float]) -> None:
+        """Commit the scores of texts that were compared."""
+        with self._used() as connection:
+            connection.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?)", scores.items())
 
     def remember(self, judge: str, digest: str | None) -> None:
         """Keep the digest that a judge has now, for when its server cannot be asked."""
@@ -83,10 +88,22 @@ class Cache:
         """Return the digest that a judge had when it was last asked, in a list, or an empty list."""
         return [digest for (digest,) in self._run("SELECT digest FROM judges WHERE judge = ?", (judge,))]
 
-    def _run(self, statement: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
+    def _look_up(self, statement: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        wanted = list(keys)
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            yield from self._run(statement.format(", ".join("?" * len(batch))), batch)
+
+    def _run(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._used() as connection:
+            return connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def _used(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection to one thread at a time, and commit what it does."""
         try:
             with self._lock, self._connection:
-                return self._connection.execute(statement, tuple(values)).fetchall()
+                yield self._connection
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 

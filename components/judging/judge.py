@@ -3,10 +3,9 @@
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from components.errors import JudgeError, JudgeUnreachable
 from components.judging.asking import Question, ask_all
@@ -57,13 +56,16 @@ def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | N
             start's or the references are unreadable. Then everything is written, and `out` is the evidence.
     """
     judged = list(_read(responses, config.also))
-    measures = measure((each.response, each.reference) for each in judged)
+    pairs = [(each.response, each.reference) for each in judged]
     digest, repeats = None, 1
     if config.is_language_model:
-        digest, verdicts = _ask(judged, config, prompt, cache)
+        with Cache(cache) as kept:
+            digest, verdicts = _ask(judged, config, prompt, kept)
+            measures = measure(pairs, kept)
         repeats = config.repeats
         shutil.copyfile(RUBRIC, out / RUBRIC.name)
     else:
+        measures = measure(pairs)
         verdicts = [[scored(found.chrf, found.described)] for found in measures]
     _write(judged, measures, verdicts, out / VERDICTS)
     counts = _count(judged, verdicts)
@@ -94,31 +96,30 @@ def _read(responses: Mapping[str, Path], also: tuple[str, ...]) -> Iterator[Judg
 
 
 def _ask(
-    judged: list[Judged], config: JudgeConfig, prompt: Prompt | None, path: Path
+    judged: list[Judged], config: JudgeConfig, prompt: Prompt | None, cache: Cache
 ) -> tuple[str | None, list[list[Verdict]]]:
     """Return the judge's digest, and the verdicts on each response, one a repeat."""
     stop = threading.Event()
     client = connect(config, stop)
-    with Cache(path) as cache:
-        digest, failure = find_digest(config, client, cache)
-        asked = _questions(judged, config, prompt, digest)
-        unique = {question.key: question for each in asked for question in each}
-        verdicts = cache.find(unique)
-        todo = [question for key, question in unique.items() if key not in verdicts]
-        try:
-            if todo:
-                if failure:
-                    raise failure
-                client.prepare(_longest(unique.values()))
-                with judging_bar(config.model, len(unique), len(verdicts)) as shown:
+    digest, failure = find_digest(config, client, cache)
+    asked = _questions(judged, config, prompt, digest)
+    unique = {question.key: question for each in asked for question in each}
+    verdicts = cache.find(unique)
+    todo = [question for key, question in unique.items() if key not in verdicts]
 
-                    def report(key: str, verdict: Verdict) -> None:
-                        verdicts[key] = verdict
-                        shown(verdict)
+    def report(key: str, verdict: Verdict) -> None:
+        verdicts[key] = verdict
+        shown(verdict)
 
-                    ask_all(todo, client, cache, config.concurrency, stop, report)
-        except JudgeError as error:
-            raise _told(error, client, asked, verdicts) from error
+    try:
+        if todo and failure:
+            raise failure
+        if todo:
+            client.prepare(_longest(unique.values()))
+            with judging_bar(config.model, len(unique), len(verdicts)) as shown:
+                ask_all(todo, client, cache, config.concurrency, stop, report)
+    except JudgeError as error:
+        raise _told(error, client, asked, verdicts) from error
     return digest, [[verdicts[question.key] for question in each] for each in asked]
 
 
@@ -143,7 +144,7 @@ def _questions(
     return asked
 
 
-def _longest(questions: Any) -> int:
+def _longest(questions: Iterable[Question]) -> int:
     """Return the bytes of the longest messages that a judge may be sent."""
     frame = shipped_rubric().messages("", again=True)
     return sum(len(message["content"].encode()) for message in frame) + max(

@@ -6,13 +6,17 @@ sentence. Token F1: Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Com
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from sacrebleu.metrics.chrf import CHRF
+from components.judging.cache import Cache
+from components.records import fingerprint
 
 ARTICLES = ("a", "an", "the")
+
+Pair = tuple[str, str]
+"""A response and its reference."""
 
 
 class Measures(NamedTuple):
@@ -29,28 +33,38 @@ class Measures(NamedTuple):
         return f"chrF {self.chrf:.1f}, token F1 {self.token_f1:.2f}, {exact}"
 
 
-SAME = Measures(1.0, 1.0, 100.0)
+def measure(pairs: Sequence[Pair], cache: Cache | None = None) -> list[Measures]:
+    """Return the measures of each response and reference.
+
+    A chrF that stands in the `cache` is not computed again: that of a long response takes a millisecond or two.
+    """
+    chrf = _chrf_scores(set(pairs), cache)
+    return [Measures(float(_same(pair)), token_f1(*pair), chrf[pair]) for pair in pairs]
 
 
-def measure(pairs: Iterable[tuple[str, str]]) -> list[Measures]:
-    """Return the measures of each (response, reference)."""
-    from sacrebleu.metrics.chrf import CHRF
+def _chrf_scores(pairs: set[Pair], cache: Cache | None) -> dict[Pair, float]:
+    """Return the chrF of each pair: 100 for the same text, also where it is empty, for which chrF says 0."""
+    sacrebleu = version("sacrebleu")
+    keys = {pair: fingerprint([sacrebleu, *pair]) for pair in pairs if not _same(pair)}
+    known = cache.find_scores(keys.values()) if cache else {}
+    made = _compute(pair for pair, key in keys.items() if key not in known)
+    if cache and made:
+        cache.keep_scores({keys[pair]: score for pair, score in made.items()})
+    return {pair: made[pair] if pair in made else known.get(keys.get(pair, ""), 100.0) for pair in pairs}
+
+
+def _compute(pairs: Iterable[Pair]) -> dict[Pair, float]:
+    todo = list(pairs)
+    if not todo:
+        return {}
+    from sacrebleu.metrics.chrf import CHRF  # takes half a second to import
 
     chrf = CHRF()
-    found: dict[tuple[str, str], Measures] = {}
-    measures = []
-    for pair in pairs:
-        if pair not in found:
-            found[pair] = _measure(chrf, *pair)
-        measures.append(found[pair])
-    return measures
+    return {pair: chrf.sentence_score(pair[0], [pair[1]]).score for pair in todo}
 
 
-def _measure(chrf: "CHRF", response: str, reference: str) -> Measures:
-    if response.strip() == reference.strip():
-        return SAME
-    score = chrf.sentence_score(response, [reference]).score
-    return Measures(0.0, token_f1(response, reference), score)
+def _same(pair: Pair) -> bool:
+    return pair[0].strip() == pair[1].strip()
 
 
 def token_f1(response: str, reference: str) -> float:
@@ -65,6 +79,17 @@ def token_f1(response: str, reference: str) -> float:
     return 2 * common / (len(said) + len(wanted))
 
 
+class _WithoutPunctuation(dict[int, int | None]):
+    """A table for `str.translate` that looks a character up once."""
+
+    def __missing__(self, letter: int) -> int | None:
+        kept = None if unicodedata.category(chr(letter)).startswith("P") else letter
+        self[letter] = kept
+        return kept
+
+
+BARE = _WithoutPunctuation()
+
+
 def _words(text: str) -> list[str]:
-    bare = "".join(letter for letter in text.lower() if not unicodedata.category(letter).startswith("P"))
-    return [word for word in bare.split() if word not in ARTICLES]
+    return [word for word in text.lower().translate(BARE).split() if word not in ARTICLES]

@@ -20,7 +20,6 @@ BYTES_PER_TOKEN = 2
 FRAME = 64  # tokens that a model's chat template puts around the messages
 STEP = 1024
 NAMED = 5  # models that an error names
-PROBES = 2  # attempts at the first request: a server that is down is named soon
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ class Ollama:
             f"{self._transport.server} answers, but not like Ollama; check judge.url, or set judge.kind"
         )
         try:
-            listed = json.loads(self._transport.get("/api/tags", attempts=min(PROBES, self._config.attempts)))
+            listed = json.loads(self._transport.get("/api/tags"))
         except Refused as error:
             raise (stranger if error.status in (404, 405) else explained(error, self._missing)) from error
         except (ValueError, RecursionError) as error:

@@ -11,7 +11,6 @@ from components.judging.rubric import Messages, shipped_rubric
 from components.judging.transport import Refused, Transport, explained
 
 NAMED = 5  # models that an error names
-PROBES = 2  # attempts at the first request: a server that is down is named soon
 
 
 class OpenAI:
@@ -29,7 +28,7 @@ class OpenAI:
     def look_up(self) -> str | None:
         """Check that the server lists the model; the protocol has no digest."""
         try:
-            text = self._transport.get(f"{self._base}/models", attempts=min(PROBES, self._config.attempts))
+            text = self._transport.get(f"{self._base}/models")
         except Refused as error:
             if error.status in (404, 405):
                 return None  # not every server has the list; the first request tells

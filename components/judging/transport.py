@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import tenacity
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+PROBES = 2  # attempts at the first request
+SOON = 10.0  # seconds in which a server that is up takes a connection, and answers what it has at hand
 LONGEST_WAIT = 60.0  # seconds between two attempts, unless the server asks for more
 LONGEST_PAUSE = 600.0  # seconds that a server may ask to wait
 LARGEST_REPLY = 4 << 20  # bytes; a verdict has some hundred
@@ -68,33 +70,26 @@ class Transport:
         self._key = _read_key(config)
         self._sessions = threading.local()
 
-    def get(self, path: str, attempts: int | None = None) -> str:
-        """Return the body of `path`.
+    def get(self, path: str) -> str:
+        """Return the body of `path`, which a server has at hand: soon, or it is down.
 
         Raises:
             Refused: if the server answers with another status than 200.
             JudgeUnreachable: if it does not answer, fails (5xx) or has no time (429), after the last attempt.
         """
-        return self._request("GET", path, None, attempts)
+        return self._request(min(self._config.attempts, PROBES), "GET", path, None, min(self._config.timeout, SOON))
 
     def post(self, path: str, body: dict[str, Any], check: Callable[[str], None] | None = None) -> str:
         """Return what the server answers to a JSON body; raises as `get` does.
 
         `check` may raise `Passing` for a body of status 200 that tells of a failure.
         """
-        return self._request("POST", path, body, None, check)
+        return self._request(self._config.attempts, "POST", path, body, self._config.timeout, check)
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None,
-        attempts: int | None,
-        check: Callable[[str], None] | None = None,
-    ) -> str:
+    def _request(self, attempts: int, *request: Any) -> str:
+        """Make up to `attempts` of a request, with exponential back-off and jitter in between."""
         import tenacity
 
-        attempts = attempts or self._config.attempts
         backoff = self._config.backoff
         back_off = tenacity.wait_exponential(backoff, LONGEST_WAIT) + tenacity.wait_random(0, backoff)
         retrying = tenacity.Retrying(
@@ -106,25 +101,36 @@ class Transport:
             reraise=True,
         )
         try:
-            text: str = retrying(self._attempt, method, path, body, check)
+            text: str = retrying(self._attempt, *request)
         except Passing as error:
             made = retrying.statistics.get("attempt_number", 1)
             raise JudgeUnreachable(f"{error}; gave up after attempt {made}") from error
         return text
 
-    def _attempt(self, method: str, path: str, body: dict[str, Any] | None, check: Callable[[str], None] | None) -> str:
+    def _attempt(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        timeout: float,
+        check: Callable[[str], None] | None = None,
+    ) -> str:
         import requests
 
-        url, timeout = self.server + path, (self._config.timeout, self._config.timeout)
         try:
-            # Never to another server: what is judged is for this one.
+            # No redirects: what is judged is for this server and no other.
             with self._session().request(
-                method, url, json=body, timeout=timeout, stream=True, allow_redirects=False
+                method,
+                self.server + path,
+                json=body,
+                timeout=(min(timeout, SOON), timeout),
+                stream=True,
+                allow_redirects=False,
             ) as response:
-                text = self._read(response)
+                text = self._read(response, PATIENCE * timeout)
                 self._check_status(response, text)
         except requests.RequestException as error:
-            raise self._translated(error) from error
+            raise self._translated(error, timeout) from error
         if check:
             check(text)
         return text
@@ -141,10 +147,10 @@ class Transport:
             session.trust_env = _host(self.server) not in LOOPBACK
         return session
 
-    def _read(self, response: "requests.Response") -> str:
+    def _read(self, response: "requests.Response", longest: float) -> str:
         from requests.exceptions import ReadTimeout
 
-        deadline = time.monotonic() + PATIENCE * self._config.timeout
+        deadline = time.monotonic() + longest
         body = bytearray()
         for chunk in response.iter_content(CHUNK):
             body += chunk
@@ -173,7 +179,7 @@ class Transport:
             )
         raise Refused(answer, status, said)
 
-    def _translated(self, error: "requests.RequestException") -> JudgeError:
+    def _translated(self, error: "requests.RequestException", timeout: float) -> JudgeError:
         from requests import exceptions
 
         if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -181,8 +187,10 @@ class Transport:
                 f"{self.server}: the server's certificate is not valid; for a certificate authority of your own set "
                 "REQUESTS_CA_BUNDLE"
             )
+        if isinstance(error, exceptions.ConnectTimeout):
+            return Passing(f"{self.server}: no connection within {min(timeout, SOON):g} s")
         if isinstance(error, exceptions.Timeout) or "timed out" in str(error):
-            return Passing(f"{self.server}: no answer within {self._config.timeout:g} s")
+            return Passing(f"{self.server}: no answer within {timeout:g} s")
         if isinstance(error, exceptions.ConnectionError | exceptions.ChunkedEncodingError):
             return Passing(f"{self.server}: {_cause(error)}")
         # Not the error's own text: of a header that cannot be sent it shows the value, and that may be the key.

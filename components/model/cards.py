@@ -40,8 +40,8 @@ def read_card(folder: Path, card: type[Card], kind: str) -> Card:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise WeightsError(f"{folder} holds no saved {kind}: {path.name} {reason}") from error
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise WeightsError(f"{folder} holds no saved {kind}: {path.name} {why}") from error
     found = kind_of(folder)
     if found not in (None, kind):
         raise WeightsError(f"{folder} holds a {found}, not a {kind}: {USES[str(found)]}")

@@ -1,4 +1,4 @@
-"""Load a classifier to use it: from a folder, or from wherever MLflow keeps a model."""
+"""Load a model to use it: from a folder, or from wherever MLflow keeps a model."""
 
 import tempfile
 from pathlib import Path
@@ -8,46 +8,59 @@ from components.errors import TrackingError
 
 if TYPE_CHECKING:
     from components.model.saved import LoadedClassifier
+    from components.serving.language_model import Responder
 
-CARD = "model.json"
 INSIDE = "artifacts/*"
-"""Where a logged model holds the saved classifier; the folder's name is the one it had when it was logged."""
+"""Where a logged model holds the saved model; the folder's name is the one it had when it was logged."""
 
 
-def load_model(model: str | Path, tracking_uri: str | None = None, device: str = "cpu") -> "LoadedClassifier":
-    """Return a classifier whose `predict(texts)` gives a table of `label`, `probability` and `p_<label>`.
+def load_model(
+    model: str | Path, tracking_uri: str | None = None, device: str = "cpu"
+) -> "LoadedClassifier | Responder":
+    """Return a saved model of either kind.
 
-    It is run by this installation's code, not by the copy in the logged model; both give the same numbers, and a
+    A classifier's `predict(texts)` gives a table of `label`, `probability` and `p_<label>`; a language model's
+    `respond(instructions, inputs)` one of `response`, `new_tokens` and `stopped`.
+
+    It is run by this installation's code, not by the copy in the logged model; both give the same results, and a
     format that this Gradus does not know is refused.
 
     Args:
-        model: a saved classifier's folder, a logged model's folder, or the address of one (`models:/NAME@ALIAS`,
+        model: a saved model's folder, a logged model's folder, or the address of one (`models:/NAME@ALIAS`,
             `models:/NAME/VERSION`, `models:/m-...`, `s3://...`).
         tracking_uri: the MLflow store that addresses are looked up in.
         device: where to run.
 
     Raises:
         TrackingError: if there is no model at that address.
-        WeightsError: if what is there is no classifier, or a damaged one.
+        WeightsError: if what is there is none that Gradus saved, or a damaged one.
     """
-    from components.model.saved import load_classifier
-
     if Path(model).is_dir():
-        return load_classifier(saved_folder(Path(model)), device)
+        return _load(saved_folder(Path(model)), device)
     with tempfile.TemporaryDirectory(prefix="gradus-") as folder:
-        return load_classifier(saved_folder(_fetch(str(model), folder, tracking_uri)), device)
+        return _load(saved_folder(_fetch(str(model), folder, tracking_uri)), device)
+
+
+def _load(folder: Path, device: str) -> "LoadedClassifier | Responder":
+    from components.model.cards import LANGUAGE_MODEL, kind_of
+    from components.model.saved import load_classifier
+    from components.serving.language_model import load_responder
+
+    return load_responder(folder, device) if kind_of(folder) == LANGUAGE_MODEL else load_classifier(folder, device)
 
 
 def saved_folder(folder: Path) -> Path:
-    """Return the saved classifier in a folder: the folder itself, or the part of a logged model that holds it.
+    """Return the saved model in a folder: the folder itself, or the part of a logged model that holds it.
 
     Raises:
         TrackingError: if there is none.
     """
+    from components.model.cards import CARD_FILE
+
     for candidate in (folder, *folder.glob(INSIDE)):
-        if (candidate / CARD).is_file():
+        if (candidate / CARD_FILE).is_file():
             return candidate
-    raise TrackingError(f"{folder} holds no classifier that Gradus saved: no {CARD} in it or its {INSIDE}")
+    raise TrackingError(f"{folder} holds no model that Gradus saved: no {CARD_FILE} in it or its {INSIDE}")
 
 
 def _fetch(address: str, folder: str, tracking_uri: str | None) -> Path:

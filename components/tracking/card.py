@@ -3,15 +3,12 @@
 After Mitchell et al., "Model Cards for Model Reporting", 2019, as far as a run knows.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from components.records import Manifest
 from components.tracking.evidence import SPLITS, key_figures, limits, positive_class
+from components.tracking.markdown import bullets, data_section, lineage_part, number, recipe_section, shortened, table
 from components.tracking.report import About
-
-DESCRIPTION_LIMIT = 4900
-"""Characters of a version's description; MLflow's registry keeps 5,000."""
 
 
 def model_card(about: About, manifests: Mapping[str, Manifest]) -> str:
@@ -22,9 +19,9 @@ def model_card(about: About, manifests: Mapping[str, Manifest]) -> str:
         f"> {facts['verdict']}",
         "## What it is\n\n" + _what(about, manifests),
         "## Figures on the test split\n\n" + _figures(manifests) + f"\n\n{positive_class(facts)}",
-        "## Limits\n\n" + _bullets(limits(manifests)),
-        "## Data\n\n" + _data(about, manifests),
-        "## Recipe\n\n" + _recipe(about),
+        "## Limits\n\n" + bullets(limits(manifests)),
+        "## Data\n\n" + data_section(about, manifests),
+        "## Recipe\n\n" + recipe_section(about, ("model", "train", "balance")),
         "## How to use it\n\n" + _use(about),
     ]
     return "\n\n".join(parts) + "\n"
@@ -40,11 +37,10 @@ def short_card(about: About, manifests: Mapping[str, Manifest]) -> str:
         f"- test accuracy **{metrics['test/accuracy']:.2%}** "
         f"(95 % interval {metrics['test/accuracy_low']:.2%} to {metrics['test/accuracy_high']:.2%})\n"
         f"- data: `{manifests['download'].facts['url']}`, {rows} rows\n"
-        f"- the run has `report.html` and `model_card.md`: `{about.run_id}`",
-        "Limits:\n\n" + _bullets(limits(manifests)),
+        f"- the run has `report.html` and `model_card.md`: `{about.run_id}`" + lineage_part(about),
+        "Limits:\n\n" + bullets(limits(manifests)),
     ]
-    text = "\n\n".join(parts)
-    return text if len(text) <= DESCRIPTION_LIMIT else text[: DESCRIPTION_LIMIT - 1] + "…"
+    return shortened("\n\n".join(parts))
 
 
 def _what(about: About, manifests: Mapping[str, Manifest]) -> str:
@@ -59,7 +55,7 @@ def _what(about: About, manifests: Mapping[str, Manifest]) -> str:
         f"A text classifier with the labels {labels}: a GPT of {trained['parameters']:,} parameters that started from "
         f"`{weights}`. {how_many} of them were trained for {trained['steps']:,} steps; the weights of step "
         f"{trained['kept_step']:,} were kept. It reads {most:,} tokens at most.\n\n"
-        f"MLflow run `{about.run_id}`{code}."
+        f"MLflow run `{about.run_id}`{code}." + lineage_part(about)
     )
 
 
@@ -69,51 +65,20 @@ def _figures(manifests: Mapping[str, Manifest]) -> str:
             figure.title,
             f"**{figure.model:.4f}**",
             figure.interval or "–",
-            _number(figure.tfidf),
-            _number(figure.majority),
+            number(figure.tfidf),
+            number(figure.majority),
         )
         for figure in key_figures(manifests["evaluate"].facts["metrics"])
     ]
     classes = [
-        (f"`{each['label']}`", f"{each['rows']:,}", *(_number(each[name]) for name in ("precision", "recall", "f1")))
+        (f"`{each['label']}`", f"{each['rows']:,}", *(number(each[name]) for name in ("precision", "recall", "f1")))
         for each in manifests["evaluate"].facts["per_class"]["test"]
     ]
     return (
-        _table(("metric", "model", "95 % interval", "TF-IDF + LR", "majority"), rows)
+        table(("metric", "model", "95 % interval", "TF-IDF + LR", "majority"), rows)
         + "\n\n"
-        + _table(("label", "test rows", "precision", "recall", "F1"), classes)
+        + table(("label", "test rows", "precision", "recall", "F1"), classes)
     )
-
-
-def _data(about: About, manifests: Mapping[str, Manifest]) -> str:
-    source, checked, splits = (manifests[name].facts for name in ("download", "validate", "split"))
-    member = f", member `{source['member']}`" if source["member"] else ""
-    licence = next((about.params[key] for key in ("source.licence", "source.license") if key in about.params), "null")
-    lines = [
-        f"source: `{source['url']}`{member}",
-        f"SHA-256: `{source['sha256']}`",
-        *([f"licence: {licence}"] if licence != "null" else []),
-        f"validation: {checked['rows_out']:,} of {checked['rows_in']:,} rows are used",
-    ]
-    rows = [
-        (
-            name,
-            f"{splits['rows'][name]:,}",
-            f"{splits['overlap'][name]['exact']:,}" if name in splits["overlap"] else "–",
-            f"{splits['overlap'][name]['folded']:,}" if name in splits["overlap"] else "–",
-            f"`{manifests['split'].files[f'{name}.parquet'].sha256}`",
-        )
-        for name in SPLITS
-    ]
-    header = ("split", "rows", "also in train", "also in train, folded", "SHA-256")
-    return _bullets(lines) + "\n\n" + _table(header, rows)
-
-
-def _recipe(about: About) -> str:
-    sections = ("model.", "train.", "balance.", *(["lora."] if about.params.get("train.trainable") == "lora" else []))
-    chosen = {key: value for key, value in about.params.items() if key.startswith(sections)}
-    rows = [(f"`{key}`", f"`{value}`" if value else "") for key, value in chosen.items()]
-    return _table(("key", "value"), rows) + "\n\nThe whole config is the run's artifact `config.yaml`."
 
 
 def _use(about: About) -> str:
@@ -124,20 +89,3 @@ def _use(about: About) -> str:
         f'model = mlflow.pyfunc.load_model("{about.model_uri}")\n'
         'model.predict(pandas.DataFrame({"text": ["a text"]}))\n```'
     )
-
-
-def _bullets(sentences: Iterable[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences)
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return re.sub(r"\s+", " ", text).replace("|", "\\|")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from components.records import Manifest
 from components.tracking.card import model_card
+from components.tracking.lineage import ancestors
 from components.tracking.report import About, render
 from components.tracking.runs import TABLE_ROWS, Run
 from components.tracking.stores import tracking_errors
@@ -34,14 +35,23 @@ def log_findings(run: Run, manifests: Mapping[str, Manifest]) -> None:
     run.log_table(predictions, "predictions_test.json")
     run.log_table(errors, "errors_test.json")
     about = about_run(run)
+    drawn = {name: png(figure) for name, figure in figures(manifests, run.name)}
+    log_pages(run, drawn, render(about, manifests, drawn, errors), model_card(about, manifests))
+
+
+def log_pages(run: Run, drawn: Mapping[str, bytes], report: str, card: str) -> None:
+    """Log figures (PNG files by name) as `plots/<name>.png`, `report.html` and `model_card.md`.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
     with tempfile.TemporaryDirectory() as folder:
         plots = Path(folder) / "plots"
         plots.mkdir()
-        drawn = {name: png(figure) for name, figure in figures(manifests, run.name)}
         for name, content in drawn.items():
             (plots / f"{name}.png").write_bytes(content)
-        (Path(folder) / "report.html").write_text(render(about, manifests, drawn, errors), encoding="utf-8")
-        (Path(folder) / "model_card.md").write_text(model_card(about, manifests), encoding="utf-8")
+        (Path(folder) / "report.html").write_text(report, encoding="utf-8")
+        (Path(folder) / "model_card.md").write_text(card, encoding="utf-8")
         run.log_file(Path(folder))
 
 
@@ -53,7 +63,7 @@ def about_run(run: Run) -> About:
     """
     with tracking_errors(f"cannot read MLflow run {run.run_id}"):
         data = run.client.get_run(run.run_id).data
-    return About(run.name, run.run_id, data.params, data.tags)
+    return About(run.name, run.run_id, data.params, data.tags, ancestors(run))
 
 
 def first_predictions(path: Path, most: int) -> "pd.DataFrame":

@@ -47,8 +47,19 @@ def curves_figure(history: "pd.DataFrame", title: str = "") -> "Figure":
 
 
 def _panel(axes: "Axes", history: "pd.DataFrame", quantity: Literal["loss", "accuracy"], percent: bool = False) -> None:
+    draw_splits(axes, history, quantity, 100.0 if percent else 1.0)
+    axes.set_xlabel("epochs")
+    _room(axes, history, [f"train_{quantity}", f"validation_{quantity}"], percent)
+    top_axis(axes, history["epoch"], history["examples_seen"], "examples seen")
+    axes.grid(visible=True, color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=FONT - 1)
+    axes.spines["right"].set_visible(False)
+
+
+def draw_splits(axes: "Axes", history: "pd.DataFrame", quantity: str, scale: float = 1.0) -> None:
+    """Draw `train_<quantity>` and `validation_<quantity>` of a history against `epoch`."""
     marks = len(history) <= FEW_POINTS
-    scale = 100.0 if percent else 1.0
     for split, colour, dash, marker in (("train", BLUE, "-", "o"), ("validation", VERMILION, "--", "s")):
         points = history[["epoch", f"{split}_{quantity}"]].dropna()
         axes.plot(
@@ -61,13 +72,6 @@ def _panel(axes: "Axes", history: "pd.DataFrame", quantity: Literal["loss", "acc
             linewidth=1.8,
             label=split,
         )
-    axes.set_xlabel("epochs")
-    _room(axes, history, [f"train_{quantity}", f"validation_{quantity}"], percent)
-    _examples_axis(axes, history)
-    axes.grid(visible=True, color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=FONT - 1)
-    axes.spines["right"].set_visible(False)
 
 
 def _room(axes: "Axes", history: "pd.DataFrame", columns: list[str], percent: bool) -> None:
@@ -86,22 +90,36 @@ def _room(axes: "Axes", history: "pd.DataFrame", columns: list[str], percent: bo
         axes.set_xlim(-0.05, max(2 * epoch, 1.0))
 
 
-def _examples_axis(axes: "Axes", history: "pd.DataFrame") -> None:
-    """Put examples seen on top: they are proportional to epochs, so one factor serves."""
+def top_axis(axes: "Axes", epochs: "pd.Series[float]", seen: "pd.Series[int]", name: str) -> None:
+    """Put on top what a training has seen (examples, tokens) at the epochs below.
+
+    Between evaluations it is taken to grow evenly, and beyond them as on the whole.
+    """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    epochs, examples = float(history["epoch"].max()), float(history["examples_seen"].max())
-    rate = examples / epochs if epochs > 0 else 1.0
-    top = axes.secondary_xaxis("top", functions=(_times(rate), _times(1 / rate)))
-    top.set_xlabel("examples seen")
+    to_seen, to_epochs = _mapping(epochs, seen)
+    top = axes.secondary_xaxis("top", functions=(to_seen, to_epochs))
+    top.set_xlabel(name)
     top.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     top.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:,.0f}"))
 
 
-def _times(factor: float) -> "Callable[[ArrayLike], ArrayLike]":
+Mapped = Callable[["ArrayLike"], "ArrayLike"]
+
+
+def _mapping(epochs: "pd.Series[float]", seen: "pd.Series[int]") -> tuple[Mapped, Mapped]:
+    """Return functions from epochs to what was seen and back: straight between points, and beyond the outer ones."""
     import numpy as np
 
-    return lambda values: np.multiply(values, factor)
+    x, y = np.asarray(epochs, dtype=float), np.asarray(seen, dtype=float)
+    rate = y.max() / x.max() if x.max() > 0 else 1.0
+    # Strictly rising, or there is no way back; and far enough for any axis.
+    rising = np.concatenate([[True], (np.diff(x) > 0) & (np.diff(y) > 0)])
+    x, y = x[rising], y[rising]
+    far = 10 * max(float(x[-1]), 1.0)
+    x = np.concatenate([[x[0] - far], x, [x[-1] + far]])
+    y = np.concatenate([[y[0] - far * rate], y, [y[-1] + far * rate]])
+    return lambda values: np.interp(values, x, y), lambda values: np.interp(values, y, x)
 
 
 def confusion_figure(matrix: "Sequence[Sequence[int]]", labels: Sequence[str], title: str) -> "Figure":

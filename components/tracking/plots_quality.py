@@ -39,18 +39,18 @@ def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title
     for axes, curve, area in ((roc, "roc", "AUC"), (precision, "precision_recall", "AP")):
         _draw_curves(axes, curves[curves["curve"] == curve], labels, area)
     roc.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="chance")
-    _axes_names(roc, "false positive rate", "true positive rate (recall)")
+    axes_names(roc, "false positive rate", "true positive rate (recall)")
     if len(labels) == 1:
         chance = shares[labels[0]]
         precision.axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label=f"chance ({chance:.3f})")
-    _axes_names(precision, "recall", "precision")
+    axes_names(precision, "recall", "precision")
     for axes in (roc, precision):
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         # Below: a curve may pass through any corner.
         below = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=FONT - 1)
-        _plain(below)
-    _title(figure, title)
+        plain(below)
+    title_line(figure, title)
     return figure
 
 
@@ -108,10 +108,10 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
     share.set_ylim(min(lowest, float(bins["accuracy"].min())) - 0.03, 1.03)
     count.set_yscale("log")
     count.set_ylim(bottom=0.7)
-    _axes_names(share, "", "share right, with 95 % intervals")
-    _axes_names(count, "probability of the predicted label", "rows")
-    _plain(figure.legend(loc="outside lower center", frameon=False, fontsize=FONT - 1))
-    _title(figure, title)
+    axes_names(share, "", "share right, with 95 % intervals")
+    axes_names(count, "probability of the predicted label", "rows")
+    plain(figure.legend(loc="outside lower center", frameon=False, fontsize=FONT - 1))
+    title_line(figure, title)
     return figure
 
 
@@ -159,13 +159,14 @@ def lengths_figure(lengths: "pd.DataFrame", limit: int, title: str) -> "Figure":
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:g} %"))
-    _axes_names(axes, f"tokens, in bins of {width}" if width > 1 else "tokens", "share of the split's texts")
-    _plain(figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=FONT - 1))
-    _title(figure, title)
+    axes_names(axes, f"tokens, in bins of {width}" if width > 1 else "tokens", "share of the split's texts")
+    plain(figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=FONT - 1))
+    title_line(figure, title)
     return figure
 
 
-def _axes_names(axes: "Axes", x: str, y: str) -> None:
+def axes_names(axes: "Axes", x: str, y: str) -> None:
+    """Name the axes, draw a grid behind what is drawn, and leave the upper and right edge open."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(visible=True, color="#dddddd", linewidth=0.7)
@@ -173,11 +174,12 @@ def _axes_names(axes: "Axes", x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _plain(legend: "Legend") -> None:
-    # A label is not a formula, even if it holds dollar signs.
+def plain(legend: "Legend") -> None:
+    """Take the labels of a legend as they are: one is not a formula, even if it holds dollar signs."""
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
-def _title(figure: "Figure", title: str) -> None:
+def title_line(figure: "Figure", title: str) -> None:
+    """Put a line above the whole figure."""
     figure.suptitle(title, fontsize=FONT + 1, fontweight="bold", parse_math=False)

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,11 @@ class RecordedRun:
     def title(self) -> str:
         """What to call the run in a sentence."""
         return f"{self.name} {self.run_id[:8]}"
+
+    @property
+    def pipeline(self) -> str:
+        """Which flow it was: `classification` or `instruction`."""
+        return self.params.get("pipeline", "classification")
 
     @property
     def finished(self) -> bool:
@@ -130,16 +135,34 @@ def predictions_of(run: RecordedRun, home: Path) -> Iterator[Path | None]:
     Raises:
         TrackingError: if the store cannot be read.
     """
+    with artifacts_of(run, [PREDICTIONS], home) as found:
+        yield found.get(PREDICTIONS)
+
+
+@contextmanager
+def artifacts_of(run: RecordedRun, names: Iterable[str], home: Path) -> Iterator[dict[str, Path]]:
+    """Fetch files and folders of a run, each from the run that it took all steps from where it has none itself.
+
+    What neither has is left out. The files are deleted afterwards.
+
+    Raises:
+        TrackingError: if the store cannot be read.
+    """
     client = open_client(home)
     with tempfile.TemporaryDirectory(prefix="gradus-") as folder:
-        with tracking_errors(f"cannot fetch {PREDICTIONS} of run {run.run_id}"):
-            found = _fetch(client, run.run_id, folder) or (run.cached_from and _fetch(client, run.cached_from, folder))
-        yield found or None
+        found = {}
+        for name in names:
+            with tracking_errors(f"cannot fetch {name} of run {run.run_id}"):
+                path = _fetch(client, run.run_id, name, folder)
+                path = path or (_fetch(client, run.cached_from, name, folder) if run.cached_from else None)
+            if path:
+                found[name] = path
+        yield found
 
 
-def _fetch(client: "MlflowClient", run_id: str, folder: str) -> Path | None:
+def _fetch(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path | None:
     there = unless_absent(lambda: [file.path for file in client.list_artifacts(run_id)])
-    return Path(client.download_artifacts(run_id, PREDICTIONS, folder)) if PREDICTIONS in (there or []) else None
+    return Path(client.download_artifacts(run_id, name, folder)) if name in (there or []) else None
 
 
 def _run_id(client: "MlflowClient", address: str) -> str:

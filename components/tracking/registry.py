@@ -4,6 +4,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,7 +26,7 @@ LOGGED_MODEL = re.compile(r"models:/+(?P<id>m-[0-9a-f]{32})/?")
 ALIAS = re.compile(r"models:/+(?P<name>[^/@]+)@(?P<alias>[^/@]+)/?")
 VERSION = re.compile(r"models:/+(?P<name>[^/@]+)/(?P<version>\d+|latest)/?")
 CARD = "model.json"
-"""The file by which a saved classifier's folder is known."""
+"""The file by which a saved model's folder is known."""
 CACHED_FROM = "cached_from"
 """Tag of a run that trained nothing: the id of the run whose model it uses."""
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"}
@@ -54,17 +55,53 @@ def resolve_model(model: str, home: Path) -> str:
 
 
 def _locate(client: "MlflowClient", model: str) -> str:
+    from mlflow.entities import LoggedModel
+
+    found = _find(client, model)
+    return str(found.artifact_location) if isinstance(found, LoggedModel) else _location(client, found)
+
+
+def _find(client: "MlflowClient", model: str) -> "LoggedModel | ModelVersion":
+    """Return MLflow's own record of what an address names: a run's or a logged model, or a registered version."""
     if match := RUN_ID.fullmatch(model):
-        return str(_model_of_run(client, match[0], None).artifact_location)
+        return _model_of_run(client, match[0], None)
     if match := RUN_MODEL.fullmatch(model):
-        return str(_model_of_run(client, match["run"], match["name"]).artifact_location)
+        return _model_of_run(client, match["run"], match["name"])
     if match := LOGGED_MODEL.fullmatch(model):
-        return str(_logged_model(client, match["id"]).artifact_location)
+        return _logged_model(client, match["id"])
     if match := ALIAS.fullmatch(model):
-        return _location(client, _require(version_by_alias(client, match["name"], match["alias"]), model))
+        return _require(version_by_alias(client, match["name"], match["alias"]), model)
     if match := VERSION.fullmatch(model):
-        return _location(client, _require(get_version(client, match["name"], match["version"]), model))
+        return _require(get_version(client, match["name"], match["version"]), model)
     raise TrackingError(f"{model!r} names no model; {HINT}")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model by names that stay: an alias may point elsewhere tomorrow."""
+
+    model: str
+    """`models:/NAME/VERSION` if it was asked for by the name of a registered model, else `models:/m-...`."""
+    model_id: str | None
+    """MLflow's id of the logged model; None for a version that was registered from elsewhere."""
+    run_id: str | None
+    """The run that made it, if that is known."""
+
+
+def find_origin(client: "MlflowClient", model: str) -> Origin:
+    """Return which model an address names now: `runs:/RUN[/NAME]`, `models:/NAME@ALIAS` and so on.
+
+    Raises:
+        TrackingError: if there is no such model.
+    """
+    from mlflow.entities import LoggedModel
+
+    found = _find(client, model)
+    if isinstance(found, LoggedModel):
+        return Origin(f"models:/{found.model_id}", found.model_id, found.source_run_id)
+    logged = LOGGED_MODEL.fullmatch(version_source(found))
+    there = unless_absent(lambda: client.get_logged_model(logged["id"])) if logged else None
+    return Origin(f"models:/{found.name}/{found.version}", there.model_id if there else None, found.run_id or None)
 
 
 def _require(version: "ModelVersion | None", model: str) -> "ModelVersion":
@@ -200,12 +237,12 @@ def unless_absent(look_up: Callable[[], Found]) -> Found | None:
 
 
 def download_model_folder(model: str, home: Path, target: Path) -> Path:
-    """Copy the saved classifier of a logged model into `target`, which must not be there, and return it.
+    """Copy the saved model inside a logged model into `target`, which must not be there, and return it.
 
     It is written beside and renamed, so that `target` is complete or absent. For `model.weights=models:/NAME@ALIAS`.
 
     Raises:
-        TrackingError: if there is no such model, or it holds no saved classifier.
+        TrackingError: if there is no such model, or it holds no saved one.
     """
     location = resolve_model(model, home)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +250,7 @@ def download_model_folder(model: str, home: Path, target: Path) -> Path:
         folder = Path(location) if Path(location).is_dir() else _download(location, Path(scratch), home)
         found = next((path for path in (folder, *folder.glob("artifacts/*")) if (path / CARD).is_file()), None)
         if found is None:
-            raise TrackingError(f"{model} holds no classifier that Gradus saved; {HINT}")
+            raise TrackingError(f"{model} holds no model that Gradus saved; {HINT}")
         shutil.copytree(found, Path(scratch) / "copy")
         (Path(scratch) / "copy").rename(target)
     return target

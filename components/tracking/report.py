@@ -3,7 +3,7 @@
 import base64
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.records import Manifest
 from components.tracking.evidence import SPLITS, UNBOUNDED, KeyFigure, key_figures, limits, positive_class
+from components.tracking.lineage import Ancestor, lineage_sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,13 @@ class About:
     run_id: str
     params: Mapping[str, str]
     tags: Mapping[str, str]
+    ancestors: Sequence[Ancestor] = ()
+    """The models that its own goes back to, the nearest first."""
+
+    @property
+    def lineage(self) -> str:
+        """Which models its own goes on from, in a sentence; nothing if it goes on from none."""
+        return lineage_sentence(self.ancestors)
 
     @property
     def code(self) -> str:
@@ -67,27 +75,43 @@ def render(
         figures: PNG files by the name that the template knows them by; one that is missing is left out.
         errors: `label`, `predicted`, `probability`, `tfidf`, `row`, `text`: the test errors the model was surest of.
     """
-    from jinja2 import Environment, StrictUndefined
+    scores = manifests["evaluate"].facts
+    return render_page(
+        "report.html",
+        about,
+        manifests,
+        figures,
+        key_figures=key_figures(scores["metrics"]),
+        bounded=_bounded,
+        positive_class=positive_class(scores),
+        limits=limits(manifests),
+        errors=errors.head(SHOWN_ERRORS).to_dict("records"),
+        error_count=_errors(scores["confusion"]["test"]),
+    )
 
-    source = files("components.tracking").joinpath("report.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+def render_page(
+    template: str, about: About, manifests: Mapping[str, Manifest], figures: Mapping[str, bytes], **values: Any
+) -> str:
+    """Return a page from one of this folder's templates, with what every run's page shows and `values` of its own."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    folder = files("components.tracking")
+    loader = FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8"))
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters.update(count=_count, share=_share, value=_value, cut=_cut)
-    facts = {name: manifest.facts for name, manifest in manifests.items()}
-    return environment.from_string(source).render(
+    return environment.get_template(template).render(
         about=about,
-        facts=facts,
+        facts={name: manifest.facts for name, manifest in manifests.items()},
         files={name: manifest.files for name, manifest in manifests.items()},
         seconds={name: manifest.seconds for name, manifest in manifests.items() if not manifest.cached},
         validation=json.loads(manifests["validate"].path("report.json").read_text(encoding="utf-8")),
-        key_figures=key_figures(facts["evaluate"]["metrics"]),
-        bounded=_bounded,
-        positive_class=positive_class(facts["evaluate"]),
-        limits=limits(manifests),
         splits=SPLITS,
         figures={name: base64.b64encode(png).decode() for name, png in figures.items()},
-        errors=errors.head(SHOWN_ERRORS).to_dict("records"),
-        error_count=_errors(facts["evaluate"]["confusion"]["test"]),
         versions=environment_versions(),
+        **values,
     )
 
 

@@ -24,8 +24,9 @@ def compare(
 ) -> None:
     """Compare two runs: parameters that differ, and metrics on the test rows that both have.
 
-    Whether one is right more often is McNemar's exact test on the same rows, leaving out what either has learned from;
-    intervals are 95 %. Exit codes: 0 done, 1 the two cannot be compared.
+    Of classifiers, whether one is right more often is McNemar's exact test on the same rows, leaving out what either
+    has learned from. Of instruction runs, whether one's responses score higher is a permutation test on the same rows
+    and the same judge's scores. Intervals are 95 %. Exit codes: 0 done, 1 the two cannot be compared.
     """
     with errors_as_lines(debug):
         set_defaults()

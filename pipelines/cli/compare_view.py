@@ -4,10 +4,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.comparison import RunComparison, RunSide, Tested
+from pipelines.compared import Answered, Figure, RunComparison, RunSide, Tested
 
 DIGITS = 8
 """Characters of a hash that are shown."""
+OF_A_HUNDRED = ("score", "chrf")
+"""Figures from 0 to 100; of the others a point is a hundredth."""
 
 
 def show(found: RunComparison) -> None:
@@ -17,8 +19,12 @@ def show(found: RunComparison) -> None:
         console.print(Text(f"{name:<6}  {_described(side)}"), soft_wrap=True)
     console.print(_settings(found) or "\nNothing was set differently, and the data is the same.")
     if found.test:
-        console.print(_figures(found, found.test))
+        console.print(_figures(found, found.test.figures))
         console.print(_counts(found.test), soft_wrap=True)
+        console.print(Text(found.sentence))
+    elif found.responses:
+        console.print(_figures(found, found.responses.figures))
+        console.print(Text(_counts_of_answers(found.responses)), soft_wrap=True)
         console.print(Text(found.sentence))
     elif not found.refused and (recorded := _recorded(found)):
         console.print(recorded)
@@ -46,26 +52,28 @@ def _settings(found: RunComparison) -> Table | None:
     return table
 
 
-def _figures(found: RunComparison, test: Tested) -> Table:
+def _figures(found: RunComparison, figures: list[Figure]) -> Table:
     table = _table("test set", *_names(found), "difference", "95 % interval", "better")
     for column in table.columns[1:5]:
         column.justify, column.no_wrap = "right", True
     names = dict(zip(("first", "second"), _names(found), strict=True))
-    for figure in test.figures:
+    for figure in figures:
         low, high = figure.difference_interval
+        digits = 1 if figure.name in OF_A_HUNDRED else 4
         table.add_row(
             figure.title,
-            _with_interval(figure.first, figure.first_interval),
-            _with_interval(figure.second, figure.second_interval),
-            f"{figure.difference:+.4f}",
-            f"{low:+.4f} to {high:+.4f}",
+            _with_interval(figure.first, figure.first_interval, digits),
+            _with_interval(figure.second, figure.second_interval, digits),
+            f"{figure.difference:+.{digits}f}",
+            f"{low:+.{digits}f} to {high:+.{digits}f}",
             names[figure.better] if figure.better else "",
         )
     return table
 
 
-def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.4f} ({interval[0]:.3f}-{interval[1]:.3f})"
+def _with_interval(value: float, interval: tuple[float, float], digits: int) -> str:
+    inner = min(digits, 3)
+    return f"{value:.{digits}f} ({interval[0]:.{inner}f}-{interval[1]:.{inner}f})"
 
 
 def _counts(test: Tested) -> str:
@@ -83,6 +91,19 @@ def _counts(test: Tested) -> str:
     lines.append(
         f"Right alone: the first on {test.only_first_right:,} rows, the second on {test.only_second_right:,}. "
         f"The smallest significant difference here: {100 * test.smallest_difference:.1f} points of accuracy."
+    )
+    return "\n".join(lines)
+
+
+def _counts_of_answers(found: Answered) -> str:
+    """Say on which rows the comparison stands, and by whose scores."""
+    lines = [f"Scores are by {found.judge}."]
+    if not found.same_test_set:
+        first, second = found.test_rows
+        lines.append(f"The test sets differ: of {first:,} and {second:,} rows {found.rows:,} are in both.")
+    lines.append(
+        f"The reference word for word from one of the two only: from the first on {found.only_first_exact:,} rows, "
+        f"from the second on {found.only_second_exact:,}."
     )
     return "\n".join(lines)
 

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from components.errors import ConfigError
-from pipelines.cli.console import Debug, errors_as_lines, say
+from pipelines.cli.console import Debug, errors_as_lines, say, set_defaults
 
 if TYPE_CHECKING:
     import tiktoken
@@ -21,16 +22,20 @@ EXAMPLES = """
 gradus generate openai-community/gpt2 "Every effort moves you"\n
 gradus generate openai-community/gpt2-medium "The weather is" --temperature 0.8 --top-k 40 --seed 7\n
 gradus generate weights/my-gpt2 "Dear customer," --max-new-tokens 20\n
+gradus generate models:/instruction-follower@candidate "Once upon a time"\n
 gradus generate random "Hello" --size "{layers: 2, heads: 2, width: 32, context: 64}" \
 --vocabulary sample://vocabulary.tiktoken
 """
 
+LOGGED = "MLmodel"
+"""The file by which the folder of a model that MLflow logged is known."""
 SIZE_EXAMPLE = "{layers: 2, heads: 2, width: 32, context: 64}"
+MODEL_HELP = "A hub id, a folder with GPT-2 weights, a models:/ or runs:/ URI of a fine-tuned model, or random."
 SIZE_HELP = "124M, 355M, 774M, 1558M, or {layers: ..., heads: ..., width: ..., context: ...}; else as config.json says."
 
 
 def generate(
-    model: Annotated[str, typer.Argument(help="A hub id, a folder with GPT-2 weights, or random.")],
+    model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     prompt: Annotated[str, typer.Argument(help="The text to go on with; an empty one starts from nothing.")],
     max_new_tokens: Annotated[int, typer.Option(help="Stop after so many tokens, or at the end of the text.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token, above 0 tokens are drawn.")] = 0.0,
@@ -39,29 +44,60 @@ def generate(
     seed: Annotated[int, typer.Option(help="Seed of the draws, and of random weights.")] = 123,
     size: Annotated[str | None, typer.Option(help=SIZE_HELP)] = None,
     vocabulary: Annotated[str, typer.Option(help="gpt2, a .tiktoken file, or sample://NAME.tiktoken.")] = "gpt2",
+    precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="Numbers to compute with.")] = "auto",
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
     debug: Debug = False,
 ) -> None:
     """Continue a prompt with a pretrained language model, to see what its weights know.
 
-    Prints the prompt and what follows it. A classifier is asked with `gradus predict` instead.
+    Prints the prompt and what follows it. A fine-tuned language model is given instructions with `gradus respond`,
+    and a classifier is asked with `gradus predict`.
     """
     with errors_as_lines(debug):
-        config = _config(max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        config = generation_config(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            precision=precision,
+        )
         shape = _size(size)
-        from components.generation.loading import load_language_model
-        from components.home import home, mirror
+        where = pick(device)
+        gpt, encoding = _load(model, shape, vocabulary, seed)
+        from components.model.devices import autocast, pick_precision
 
-        where = _device(device)
-        gpt, encoding = load_language_model(model, shape, vocabulary, home() / "hub", mirror(), seed)
-        _show(prompt, _continuation(gpt.to(where), encoding, prompt, config))
+        with autocast(where, pick_precision(config.precision, where)):
+            _show(prompt, _continuation(gpt.to(where), encoding, prompt, config))
+
+
+def _load(
+    model: str, size: "SizeName | GPTSize | None", vocabulary: str, seed: int
+) -> tuple["GPT", "tiktoken.Encoding"]:
+    """Return a network and its tokenizer: from MLflow, if that is where the model is, or as `load_language_model`."""
+    from components.generation.loading import classifier_refused, load_language_model
+    from components.home import home, mirror
+    from components.model.weights import TRACKED
+
+    if not model.startswith(TRACKED) and not (Path(model).expanduser() / LOGGED).is_file():
+        return load_language_model(model, size, vocabulary, home() / "hub", mirror(), seed)
+    set_defaults()
+    from components.model.saved import LoadedClassifier
+    from components.serving.load import load_model
+    from components.tracking.registry import resolve_model
+    from components.tracking.stores import tracking_uri
+
+    loaded = load_model(resolve_model(model, home()), tracking_uri(home()))
+    if isinstance(loaded, LoadedClassifier):
+        raise classifier_refused(model)
+    return loaded.model, loaded.encoding
 
 
 def _continuation(gpt: "GPT", encoding: "tiktoken.Encoding", prompt: str, config: "GenerationConfig") -> Iterator[str]:
     """Yield the text after the prompt, piece by piece."""
     import torch
 
-    from components.generation.decoding import as_text, generate, uncached
+    from components.generation.decoding import as_text, cached, generate
     from components.model.tokenizer import encode, end_of_text
 
     stop, context = end_of_text(encoding), gpt.transformer.size.context
@@ -69,24 +105,26 @@ def _continuation(gpt: "GPT", encoding: "tiktoken.Encoding", prompt: str, config
     if len(tokens) > context:
         say(f"gradus: the prompt has {len(tokens)} tokens, the model sees the last {context}", style="yellow")
     ids = torch.tensor([tokens or [stop]], device=gpt.transformer.wte.weight.device)
-    chosen = (int(token) for token in generate(uncached(gpt), ids, config, stop))
+    chosen = (int(token) for token in generate(cached(gpt), ids, config, stop))
     yield from as_text(encoding, (token for token in chosen if token != stop))
 
 
 def _show(prompt: str, pieces: Iterator[str]) -> None:
     """Print prompt and pieces as they come; to a terminal without control characters, which it would obey."""
-    shown = _harmless if sys.stdout.isatty() else str
+    shown = harmless if sys.stdout.isatty() else str
     typer.echo(shown(prompt), nl=False)
     for piece in pieces:
         typer.echo(shown(piece), nl=False)
     typer.echo()
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """Return a text without what a terminal would obey."""
     return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
 
 
-def _config(**options: Any) -> "GenerationConfig":
+def generation_config(**options: Any) -> "GenerationConfig":
+    """Return the config of a command's options, or say which option is wrong."""
     from pydantic import ValidationError
 
     from components.generation.config import GenerationConfig
@@ -113,8 +151,9 @@ def _size(text: str | None) -> "SizeName | GPTSize | None":
         raise ConfigError(f"--size {text} is not valid YAML; write it as in {SIZE_EXAMPLE}") from error
 
 
-def _device(name: str) -> Any:
-    from components.training.devices import pick_device
+def pick(name: str) -> Any:
+    """Return the device that a command is told to compute on."""
+    from components.model.devices import pick_device
 
     try:
         return pick_device(name)

@@ -2,7 +2,7 @@
 
 import typer
 
-from pipelines.cli import check, compare, generate, predict, presets, promote, run
+from pipelines.cli import check, compare, generate, judge, predict, presets, promote, respond, run
 
 app = typer.Typer(
     name="gradus",
@@ -20,6 +20,8 @@ app.command("show", epilog=presets.EXAMPLES)(presets.show)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
+app.command("respond", epilog=respond.EXAMPLES)(respond.respond)
+app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 
 

@@ -24,16 +24,22 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a text.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Classify texts with a trained model."""
+    """Classify texts with a trained model. A language model is asked with `gradus respond` instead."""
     with errors_as_lines(debug):
         rows = _read_texts(texts or [], file)
         set_defaults()
         from components.home import home
+        from components.model.saved_gpt import LoadedGPT
         from components.serving.load import load_model
         from components.tracking.registry import resolve_model
         from components.tracking.stores import tracking_uri
 
-        frame = load_model(resolve_model(model, home()), tracking_uri(home())).predict(rows)
+        classifier = load_model(resolve_model(model, home()), tracking_uri(home()))
+        if isinstance(classifier, LoadedGPT):
+            raise ConfigError(
+                f"{model} is a language model, which has no labels; ask it with `gradus respond {model} INSTRUCTION`"
+            )
+        frame = classifier.predict(rows)
         frame.insert(0, "text", rows)
         if as_json:
             typer.echo(frame.to_json(orient="records", lines=True, force_ascii=False), nl=False)

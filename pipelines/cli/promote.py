@@ -29,9 +29,10 @@ def promote(
 ) -> None:
     """Set the alias `champion` on a model's version, if it is not worse than the present champion.
 
-    Refused if the champion is right significantly more often (McNemar's exact test, p < 0.05) on the test rows that
-    both have, or if there are none. The former champion becomes `previous_champion`. Exit codes: 0 done, or it is the
-    champion already; 1 refused, nothing changed; 2 bad usage.
+    Refused if on the test rows that both have the champion is right significantly more often (McNemar's exact test,
+    p < 0.05) or, of instruction runs, its responses score significantly higher by the same judge (permutation test,
+    p < 0.05); or if there are no such rows. The former champion becomes `previous_champion`. Exit codes: 0 done, or it
+    is the champion already; 1 refused, nothing changed; 2 bad usage.
     """
     with errors_as_lines(debug):
         set_defaults()

@@ -9,8 +9,10 @@ import typer
 from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quieten, say, set_defaults
 
 if TYPE_CHECKING:
-    from pipelines.classification import RunSummary
-    from pipelines.config import ClassificationConfig
+    from rich.table import Table
+
+    from pipelines.config import AnyConfig
+    from pipelines.summary import RunSummary
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -55,10 +57,10 @@ def run(
         if as_json:
             typer.echo(summary.model_dump_json())
         else:
-            _print_summary(summary)
+            _print_summary(config, summary)
 
 
-def _run(config: "ClassificationConfig", as_json: bool, debug: bool) -> "RunSummary":
+def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     set_defaults()
     if not debug:
         quieten()
@@ -69,15 +71,27 @@ def _run(config: "ClassificationConfig", as_json: bool, debug: bool) -> "RunSumm
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     _start_server()
-    from pipelines.classification import RunSummary, classification
+    from pipelines.summary import RunSummary
 
     try:
-        return classification(config)
+        return _flow(config)
     except BaseException as error:
         if as_json and (run_id := noted(error, "run_id")):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             typer.echo(RunSummary(run_id=run_id, status=status).model_dump_json())
         raise
+
+
+def _flow(config: "AnyConfig") -> "RunSummary":
+    from pipelines.config import InstructionConfig
+
+    if isinstance(config, InstructionConfig):
+        from pipelines.instruction import instruction
+
+        return instruction(config)
+    from pipelines.classification import classification
+
+    return classification(config)
 
 
 def _start_server() -> None:
@@ -95,18 +109,36 @@ def _start_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _print_summary(summary: "RunSummary") -> None:
+def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
     from rich.console import Console
+
+    console = Console()
+    make = _classification_table if config.pipeline == "classification" else _instruction_table
+    console.print(make(summary))
+    console.print(f"run    {summary.run_id}", highlight=False)
+    console.print(f"model  {summary.model_uri}", highlight=False)
+
+
+def _classification_table(summary: "RunSummary") -> "Table":
     from rich.table import Table
 
     from components.tracking.evidence import key_figures
 
-    table = Table("test set", "model", "95 % interval", "TF-IDF + LR", "majority", title=None)
+    table = Table("test set", "model", "95 % interval", "TF-IDF + LR", "majority")
     for figure in key_figures(summary.metrics):
         if figure.name in SHOWN:
             others = ("" if value is None else f"{value:.4f}" for value in (figure.tfidf, figure.majority))
             table.add_row(figure.title, f"{figure.model:.4f}", figure.interval, *others)
-    console = Console()
-    console.print(table)
-    console.print(f"run    {summary.run_id}", highlight=False)
-    console.print(f"model  {summary.model_uri}", highlight=False)
+    return table
+
+
+def _instruction_table(summary: "RunSummary") -> "Table":
+    from rich.table import Table
+
+    from components.tracking.instruction_evidence import response_rows
+
+    rows = response_rows(summary.evaluation)
+    table = Table(*["test set" if name == "metric" else name for name in rows[0]])
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    return table

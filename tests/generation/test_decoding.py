@@ -12,7 +12,9 @@ from components.generation.decoding import as_text, generate, uncached
 from components.generation.loading import load_language_model
 from components.model.config import GPTSize
 from components.model.gpt import GPT
+from components.model.saved_gpt import save_gpt
 from components.model.tokenizer import encode, end_of_text, load_tokenizer
+from components.prompts import TEMPLATES
 
 WORDS = "sample://vocabulary.tiktoken"
 ENCODING = load_tokenizer(WORDS)
@@ -129,8 +131,19 @@ def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.parametrize("address", ["models:/spam@candidate", "folder"])
-def test_a_classifier_is_sent_to_predict(tmp_path: Path, address: str) -> None:
+def test_a_classifier_is_sent_to_predict(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text("{}")
     with pytest.raises(ConfigError, match="gradus predict"):
-        load(tmp_path) if address == "folder" else load_language_model(address, None, WORDS, tmp_path)
+        load(tmp_path)
+
+
+def test_a_saved_language_model_knows_its_size_and_vocabulary(tmp_path: Path) -> None:
+    gpt = GPT(GPTSize(layers=1, heads=2, width=16, context=8), ENCODING.n_vocab, tie_embeddings=False).eval()
+    gpt.initialise(3)
+    save_gpt(tmp_path, gpt, ENCODING, TEMPLATES["completion"])
+    loaded, encoding = load_language_model(str(tmp_path), None, "gpt2", tmp_path / "cache")
+    tokens = torch.arange(8)[None]
+    assert torch.equal(loaded(tokens), gpt(tokens))
+    assert encoding._mergeable_ranks == ENCODING._mergeable_ranks
+    with pytest.raises(ConfigError, match="leave --size out"):
+        load(tmp_path, gpt.transformer.size)

@@ -11,8 +11,9 @@ from mlflow import MlflowClient
 from components.data.sources import SAMPLES
 from components.errors import DataRejected, TrainingError
 from components.home import home
-from pipelines.classification import RunSummary, classification
+from pipelines.classification import classification
 from pipelines.config import load_config
+from pipelines.summary import RunSummary
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.home import home
-from pipelines.cli.generate import _harmless
+from pipelines.cli.generate import harmless
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--size", "{layers: 1, heads: 2, width: 16, context: 32}", "--vocabulary", "sample://vocabulary.tiktoken"]
@@ -58,7 +58,6 @@ def test_a_prompt_beyond_the_context_is_said_to_be_cut() -> None:
         (["random", "x", "--temperature", "1", "--top-k", "0"], 2, "gradus: --top-k: Input should be greater"),
         (["random", "x", "--max-new-tokens", "0"], 2, "gradus: --max-new-tokens: Input should be greater"),
         (["./nowhere", "x"], 1, "gradus: there is no folder ./nowhere"),
-        (["models:/spam@candidate", "x"], 2, "ask it with `gradus predict"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments: list[str], code: int, message: str) -> None:
@@ -71,4 +70,4 @@ def test_what_cannot_be_done_is_one_line(arguments: list[str], code: int, messag
 
 
 def test_a_terminal_gets_no_control_characters() -> None:
-    assert _harmless("a\tb\nc\x1b[2J é🎁") == "a\tb\nc\ufffd[2J é🎁"
+    assert harmless("a\tb\nc\x1b[2J é🎁") == "a\tb\nc\ufffd[2J é🎁"

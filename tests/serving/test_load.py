@@ -33,7 +33,7 @@ def test_an_address_is_fetched(saved_model: Path) -> None:
 
 
 def test_what_is_no_classifier_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match="holds no classifier"):
+    with pytest.raises(TrackingError, match="holds no model"):
         load_model(tmp_path)
     with pytest.raises(TrackingError, match="cannot fetch the model") as caught:
         load_model((tmp_path / "nowhere").as_uri())

@@ -1,10 +1,8 @@
 """What a run leaves to be looked at: report, model card, figures and tables, made from the steps' own files."""
 
-import base64
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -17,15 +15,16 @@ from components.data.validation import validate
 from components.evaluation.classification import evaluate
 from components.records import Manifest
 from components.store import Store
-from components.tracking.card import DESCRIPTION_LIMIT, model_card, short_card
+from components.tracking.card import model_card, short_card
 from components.tracking.classification import log_classification, publish_classifier
 from components.tracking.config import TrackingConfig
 from components.tracking.evidence import key_figures, limits, metrics_rows
+from components.tracking.markdown import DESCRIPTION_LIMIT
 from components.tracking.report import About
 from components.tracking.runs import open_run
+from tests.tracking.reports import Page, cells, stands_alone
 
 HOSTILE = "<script>alert('{}')</script> <img src=http://evil.example/x.png> | **bold**"
-VOID = {"meta", "img", "br", "link", "input", "hr"}
 PARAMS = {
     "name": "spam|demo",
     "source": {"url": "https://data.example/<b>.zip", "licence": "CC BY 4.0"},
@@ -90,49 +89,13 @@ def logged(steps: Steps, home: Path) -> tuple[str, Path]:
     return run.run_id, Path(uri.removeprefix("file://"))
 
 
-class Page(HTMLParser):
-    """Collects a page's text and attributes, and fails where tags do not close in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.links: list[str] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 @pytest.fixture(scope="session")
 def html(logged: tuple[str, Path]) -> str:
     return (logged[1] / "report.html").read_text()
 
 
 def test_the_report_stands_alone(html: str) -> None:
-    page = Page(html)
-    assert len(html) < 3e6
-    assert "script" not in page.tags
-    assert "link" not in page.tags
-    images = [link for link in page.links if link.startswith("data:image/png;base64,")]
-    assert len(images) == 5
-    assert all(base64.b64decode(link.partition(",")[2]).startswith(b"\x89PNG") for link in images)
-    anchors = [link for link in page.links if link not in images]
-    assert all(re.search(rf'id="{anchor.removeprefix("#")}"', html) for anchor in anchors)
-    assert all(anchor.startswith("#") for anchor in anchors)
-    assert not re.search(r"url\(|@import", html)
+    stands_alone(html, images=5)
 
 
 def test_texts_in_the_report_are_escaped(html: str) -> None:
@@ -190,9 +153,7 @@ def test_the_model_card_tells_data_figures_limits_and_use(logged: tuple[str, Pat
     assert "licence: CC BY 4.0" in card
     assert steps["split"].files["train.parquet"].sha256 in card
     assert 'gradus predict models:/findings@candidate "a text"' in card
-    for block in re.findall(r"(?:^\|.*\|$\n?)+", card, re.MULTILINE):
-        cells = {len(re.findall(r"(?<!\\)\|", line)) for line in block.strip().splitlines()}
-        assert len(cells) == 1, block
+    assert all(len(borders) == 1 for borders in cells(card))
 
 
 def test_a_registered_version_carries_the_short_card(steps: Steps, home: Path) -> None:

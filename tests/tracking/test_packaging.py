@@ -12,7 +12,8 @@ from components.model.saved import load_classifier
 from components.records import sha256_of
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs
-from components.tracking.packaging import CANDIDATE, LoggedClassifier, link_model, log_classifier, requirements
+from components.tracking.packages import requirements
+from components.tracking.packaging import CANDIDATE, PackagedModel, link_model, log_classifier
 from components.tracking.registry import find_version, resolve_model, version_source
 from components.tracking.runs import Run, open_run
 
@@ -22,7 +23,7 @@ NAME = "spam"
 
 
 @pytest.fixture(scope="module")
-def logged(home: Path, saved_model: Path) -> tuple[Run, LoggedClassifier]:
+def logged(home: Path, saved_model: Path) -> tuple[Run, PackagedModel]:
     table = home / "test.parquet"
     pd.DataFrame({"text": TEXTS}).to_parquet(table)
     with open_run(QUIET, home, "spam-demo", {"train": {"epochs": 2}}) as run:
@@ -32,11 +33,11 @@ def logged(home: Path, saved_model: Path) -> tuple[Run, LoggedClassifier]:
 
 
 @pytest.fixture(scope="module")
-def folder(logged: tuple[Run, LoggedClassifier], home: Path) -> Path:
+def folder(logged: tuple[Run, PackagedModel], home: Path) -> Path:
     return Path(resolve_model(logged[1].uri, home))
 
 
-def test_it_is_registered_as_candidate_with_its_origin(logged: tuple[Run, LoggedClassifier]) -> None:
+def test_it_is_registered_as_candidate_with_its_origin(logged: tuple[Run, PackagedModel]) -> None:
     run, model = logged
     version = run.client.get_model_version_by_alias(NAME, CANDIDATE)
     assert str(version.version) == model.version
@@ -47,7 +48,7 @@ def test_it_is_registered_as_candidate_with_its_origin(logged: tuple[Run, Logged
     assert "gradus.version" in version.tags
 
 
-def test_its_page_shows_scores_with_their_data_but_no_curves(logged: tuple[Run, LoggedClassifier]) -> None:
+def test_its_page_shows_scores_with_their_data_but_no_curves(logged: tuple[Run, PackagedModel]) -> None:
     run, model = logged
     entry = run.client.get_logged_model(model.uri.removeprefix("models:/"))
     assert str(entry.status) == "READY"
@@ -156,7 +157,7 @@ def test_the_index_of_the_table_is_kept(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_second_model_is_a_new_version_and_takes_the_alias(
-    logged: tuple[Run, LoggedClassifier], home: Path, saved_model: Path
+    logged: tuple[Run, PackagedModel], home: Path, saved_model: Path
 ) -> None:
     first_run, first = logged
     with open_run(QUIET, home, "again", {}) as run:
@@ -177,9 +178,7 @@ def test_without_a_name_it_is_logged_only(home: Path, saved_model: Path) -> None
     assert Path(resolve_model(model.uri, home)).is_dir()
 
 
-def test_a_run_that_trained_nothing_shows_the_model_of_another(
-    logged: tuple[Run, LoggedClassifier], home: Path
-) -> None:
+def test_a_run_that_trained_nothing_shows_the_model_of_another(logged: tuple[Run, PackagedModel], home: Path) -> None:
     with open_run(QUIET, home, "cached", {}) as run:
         link_model(run, logged[1].uri)
     assert resolve_model(run.run_id, home) == resolve_model(logged[0].run_id, home)

@@ -7,7 +7,7 @@ import pytest
 from components.errors import TrackingError
 from components.model.saved import load_classifier
 from components.tracking.config import TrackingConfig
-from components.tracking.packaging import LoggedClassifier, log_classifier
+from components.tracking.packaging import PackagedModel, log_classifier
 from components.tracking.registry import (
     download_model_folder,
     find_version,
@@ -24,13 +24,13 @@ NAME = "to be found"
 
 
 @pytest.fixture(scope="module")
-def logged(home: Path, saved_model: Path) -> tuple[Run, LoggedClassifier]:
+def logged(home: Path, saved_model: Path) -> tuple[Run, PackagedModel]:
     with open_run(QUIET, home, "found", {}) as run:
         return run, log_classifier(run, saved_model, ["a"], NAME, tags={"digest": "1"})
 
 
 def test_every_way_to_name_a_model_leads_to_the_same_folder(
-    logged: tuple[Run, LoggedClassifier], home: Path, monkeypatch: pytest.MonkeyPatch
+    logged: tuple[Run, PackagedModel], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, model = logged
     expected = resolve_model(model.uri, home)
@@ -65,7 +65,7 @@ def test_every_way_to_name_a_model_leads_to_the_same_folder(
     ],
 )
 def test_a_model_that_is_not_there_is_one_line_with_a_way_out(
-    logged: tuple[Run, LoggedClassifier], home: Path, name: str
+    logged: tuple[Run, PackagedModel], home: Path, name: str
 ) -> None:
     with pytest.raises(TrackingError) as caught:
         resolve_model(name, home)
@@ -83,14 +83,14 @@ def test_a_run_without_a_model_says_so(home: Path) -> None:
 
 
 def test_a_run_that_was_cached_leads_to_the_run_it_was_cached_from(
-    logged: tuple[Run, LoggedClassifier], home: Path
+    logged: tuple[Run, PackagedModel], home: Path
 ) -> None:
     with open_run(QUIET, home, "cached", {}, {"cached_from": logged[0].run_id}) as run:
         pass
     assert resolve_model(run.run_id, home) == resolve_model(logged[0].run_id, home)
 
 
-def test_versions_and_aliases(logged: tuple[Run, LoggedClassifier]) -> None:
+def test_versions_and_aliases(logged: tuple[Run, PackagedModel]) -> None:
     client, version = logged[0].client, str(logged[1].version)
     assert model_exists(client, NAME, version)
     assert model_exists(client, NAME, "latest")
@@ -119,7 +119,7 @@ def test_a_model_of_which_the_files_are_gone_does_not_count(home: Path, saved_mo
 
 
 def test_the_saved_classifier_of_a_model_can_be_copied_for_a_new_run(
-    logged: tuple[Run, LoggedClassifier], home: Path, saved_model: Path, tmp_path: Path
+    logged: tuple[Run, PackagedModel], home: Path, saved_model: Path, tmp_path: Path
 ) -> None:
     copy = download_model_folder(f"models:/{NAME}@candidate", home, tmp_path / "new" / "weights")
     assert {path.name for path in copy.iterdir()} == {path.name for path in saved_model.iterdir()}
@@ -128,6 +128,6 @@ def test_the_saved_classifier_of_a_model_can_be_copied_for_a_new_run(
 
 
 def test_a_folder_without_a_classifier_is_refused(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match="holds no classifier"):
+    with pytest.raises(TrackingError, match="holds no model that Gradus saved"):
         download_model_folder(str(tmp_path), home, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

@@ -1,0 +1,160 @@
+"""What the validations of all kinds of table share: running expectations in parts, and saying what became of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from components.data.rules import Severity
+from components.data.validation_engine import (
+    Engine,
+    Outcome,
+    columns_expectation,
+    duplicates_expectation,
+    rows_expectation,
+)
+from components.data.validation_findings import Finding, counted
+from components.data.validation_rows import Marks, Source
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+PACKAGES = ("great_expectations", "pandas", "pyarrow")
+DUPLICATES = "duplicates"
+
+
+class Rules(Protocol):
+    """The config of a validation: a section for each expectation, by its name."""
+
+    @property
+    def duplicates(self) -> Any:
+        """How many rows may repeat earlier ones: `max_share`."""
+
+    @property
+    def rows(self) -> Any:
+        """How many rows there are to be: `min`, `max`."""
+
+    def severity(self, name: str) -> Severity:
+        """Return the severity of an expectation."""
+        ...
+
+    def expected(self) -> dict[str, str]:
+        """Return what is expected in words, by expectation, in the order in which reports show them."""
+        ...
+
+    def model_dump(self) -> dict[str, Any]:
+        """Return the rules as JSON values."""
+        ...
+
+
+class Checks:
+    """The checks of one table, in three passes, each on the rows that the one before left.
+
+    Columns and values are checked on the whole table, a batch at a time; repeated rows among those whose values are
+    fine; numbers of rows on what will be used. `required` are the columns that there must be, `by_row` the expectations
+    about single rows with the columns that they need, and a row is repeated if its `content` is.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        rules: Rules,
+        required: Sequence[str],
+        by_row: Mapping[str, Sequence[str]],
+        content: Sequence[str],
+    ) -> None:
+        import numpy as np
+
+        self.source, self.rules = source, rules
+        self.required, self.by_row, self.content = required, by_row, content
+        self.engine = Engine()
+        self.marks = Marks(source.rows, (*by_row, DUPLICATES))
+        # On no rows these would all hold, which says nothing; on a missing column they raise.
+        self.runs = [name for name, columns in by_row.items() if source.rows and not self._lacking(columns)]
+        self._whole = {name: Outcome() for name in ("columns", *self.runs)}
+        self._hashes = np.zeros(source.rows, np.uint64)
+
+    def run(self, frame: "pd.DataFrame", expectations: Sequence[Any]) -> dict[str, Outcome]:
+        """Evaluate the columns, and those expectations about rows that can be, on a part of the table."""
+        chosen = [each for each in expectations if each.meta["name"] in self.runs]
+        outcomes = self.engine.run(frame, [columns_expectation(self.required), *chosen])
+        for name, outcome in outcomes.items():
+            self._whole[name].success &= outcome.success
+            if name in self.runs:
+                self.marks.add(name, outcome.failing)
+        return outcomes
+
+    def remember(self, frame: "pd.DataFrame", hashes: Callable[["pd.DataFrame"], "np.ndarray"]) -> None:
+        """Keep 64 bits of the content of those rows of a part whose values are fine."""
+        if not self._lacking(self.content):
+            positions = frame.index.to_numpy()
+            positions = positions[self.marks.kept_of(positions)]
+            self._hashes[positions] = hashes(frame.loc[positions])
+
+    def findings(self, notes: Mapping[str, str]) -> list[Finding]:
+        """Return what became of columns, values and repeated rows; `notes` say more of the rows that fail."""
+        rows = self.source.rows
+        findings = [self._columns()]
+        for name, columns in self.by_row.items():
+            if name not in self.runs:
+                findings.append(self.not_run(name, columns))
+                continue
+            failing = self.marks.failing(name)
+            observed = f"{rows - failing:,} of {counted(rows, 'row')}"
+            note = notes.get(name, "")
+            findings.append(self.finding(name, self._whole[name], observed, failing=failing, rows=rows, note=note))
+        return [*findings, self._duplicates()]
+
+    def row_count(self) -> Finding:
+        """Return what became of the number of rows that are left."""
+        import pandas as pd
+
+        left = int(self.marks.kept.sum())
+        outcome = self.engine.run(pd.DataFrame(index=pd.RangeIndex(left)), [rows_expectation(self.rules.rows)])["rows"]
+        if left:
+            return self.finding("rows", outcome, counted(outcome.observed, "row"))
+        detail = "every row fails" if self.source.rows else "the table is empty"
+        # Nothing can go on without a row, whatever the severity.
+        return self.finding("rows", outcome, counted(outcome.observed, "row"), detail=detail, severity="error")
+
+    def finding(self, name: str, outcome: Outcome, observed: str, **more: Any) -> Finding:
+        """Return what became of an expectation."""
+        said = {
+            "severity": self.rules.severity(name),
+            "success": outcome.success,
+            "expected": self.rules.expected()[name],
+            "by_row": name in self.by_row or name == DUPLICATES,
+        }
+        return Finding(name=name, observed=observed, **(said | more))
+
+    def not_run(self, name: str, columns: Sequence[str]) -> Finding:
+        """Return that an expectation was not evaluated, for want of a column or of rows."""
+        lacking = self._lacking(columns)
+        detail = f"there is no column {' or '.join(lacking)}" if lacking else "there are no rows"
+        return self.finding(name, Outcome(), "", detail=detail, success=None)
+
+    def _lacking(self, columns: Sequence[str]) -> list[str]:
+        return [column for column in columns if column not in self.source.columns]
+
+    def _columns(self) -> Finding:
+        missing = self._lacking(self.required)
+        observed = f"no column {', '.join(missing)}" if missing else ", ".join(self.required)
+        return self.finding("columns", self._whole["columns"], observed)
+
+    def _duplicates(self) -> Finding:
+        import pandas as pd
+
+        left = self.marks.kept.nonzero()[0]
+        if not len(left) or self._lacking(self.content):
+            return self.not_run(DUPLICATES, self.content)
+        # Texts are the same where their hashes are, which take far less room.
+        column = ", ".join(self.content)
+        texts = pd.Series(self._hashes[left])
+        expectation = duplicates_expectation(column, self.rules.duplicates.max_share)
+        outcome = self.engine.run(pd.DataFrame({column: texts}), [expectation])[DUPLICATES]
+        copies = left[texts.duplicated().to_numpy()]
+        if not outcome.success:
+            self.marks.add(DUPLICATES, copies)
+        detail = f"{len(copies):,} of {counted(len(left), 'row')}"
+        observed = f"{100 * (1 - outcome.observed):.2f} %"
+        failing = self.marks.failing(DUPLICATES)
+        return self.finding(DUPLICATES, outcome, observed, detail=detail, failing=failing, rows=len(left))

@@ -1,0 +1,120 @@
+"""What a judge said of one set of responses, a row a response: repeats become one score, nothing is left out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.evaluation.intervals import middle, resampled_means
+from components.evaluation.metrics import wilson_interval
+
+Floats = NDArray[np.float64]
+
+SCORED, UNPARSED = "scored", "unparsed"
+LEXICAL = ("exact_match", "token_f1", "chrf")
+"""Measures of a response against its reference, which every row has, whatever the judge said."""
+STEP = 10
+"""Width of a bar of the histogram, in points of the score."""
+HIGHEST = 100
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What a judge said of N responses, in the order that was asked for."""
+
+    frame: pd.DataFrame
+    """A row a response: `row`; `score` (0 to 100, the mean over the repeats that could be read, nan if none could);
+    `spread` (their standard deviation, nan with fewer than two); `reason`, `status`; and the lexical measures."""
+    made: int
+    """Verdicts, of all repeats."""
+    unparsed: int
+    """Verdicts that could not be read, of all repeats."""
+    repeats: int
+
+    @property
+    def scores(self) -> Floats:
+        """The score of every row (N), nan where no verdict could be read."""
+        return np.asarray(self.frame["score"], np.float64)
+
+    @property
+    def exact(self) -> NDArray[np.bool_]:
+        """Which rows (N) are the reference."""
+        return np.asarray(self.frame["exact_match"] == 1.0)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the figures by name; one that is undefined is left out.
+
+        Mean, median and interval of the score are over the rows with a score: a row none of whose verdicts could be
+        read is in none of them, and in `unparsed_share`, which is of all verdicts. Rows are what the bootstrap draws,
+        each with the mean of its repeats. Lexical measures are over all rows.
+        """
+        found = {**self._scores(), "unparsed_share": self.unparsed / self.made}
+        spread = self.frame["spread"].dropna()
+        if self.repeats > 1 and len(spread):
+            found["score_spread"] = float(spread.mean())
+        low, high = wilson_interval(int(self.exact.sum()), len(self.frame))
+        found |= {"exact_match": float(self.exact.mean()), "exact_match_low": low, "exact_match_high": high}
+        return found | {name: float(self.frame[name].mean()) for name in ("token_f1", "chrf")}
+
+    def histogram(self) -> pd.DataFrame:
+        """Return the rows by score in steps of 10 (`low`, `high`, `rows`); 100 is in the last.
+
+        The last line has no `low` and `high`: it counts the rows without a score.
+        """
+        known = self.scores[~np.isnan(self.scores)]
+        place = np.minimum(known // STEP, HIGHEST // STEP - 1).astype(np.int64)
+        low = np.arange(0, HIGHEST, STEP, dtype=np.float64)
+        return pd.DataFrame(
+            {
+                "low": [*low, np.nan],
+                "high": [*(low + STEP), np.nan],
+                "rows": [*np.bincount(place, minlength=len(low)), len(self.frame) - len(known)],
+            }
+        )
+
+    def _scores(self) -> dict[str, float]:
+        known = self.scores[~np.isnan(self.scores)]
+        if not len(known):
+            return {}
+        low, high = middle(resampled_means(known[:, None]))
+        mean, median = float(known.mean()), float(np.median(known))
+        return {"score": mean, "score_low": low, "score_high": high, "score_median": median}
+
+
+def read_verdicts(path: Path, rows: "pd.Series[int]") -> dict[str, Verdicts]:
+    """Return what a judge said, by what it said it of (`model`, `start`, `reference`), in the order of `rows`.
+
+    Args:
+        path: `verdicts.parquet` of the step `judge`: `of`, `row`, `repeat`, `score`, `reason`, `status` and the
+            lexical measures.
+        rows: the rows (N) to say something of; each must have a verdict, read or not.
+
+    Raises:
+        ValueError: if a row has none.
+    """
+    frame = pd.read_parquet(path)
+    return {str(of): _by_row(part, rows, str(of)) for of, part in frame.groupby("of", sort=False)}
+
+
+def _by_row(verdicts: pd.DataFrame, rows: "pd.Series[int]", of: str) -> Verdicts:
+    verdicts = verdicts[verdicts["row"].isin(rows)]
+    # Verdicts that could be read come first, so that `first` takes a reason and measures from one of them.
+    verdicts = verdicts.sort_values(["status", "repeat"], key=_readable_first, kind="stable")
+    grouped = verdicts.groupby("row")
+    frame = grouped[["reason", "status", *LEXICAL]].first()
+    frame["score"], frame["spread"] = grouped["score"].mean(), grouped["score"].std(ddof=1)
+    missing = ~rows.isin(frame.index)
+    if missing.any():
+        raise ValueError(f"{int(missing.sum())} of {len(rows)} rows have no verdict on the {of}'s response")
+    return Verdicts(
+        frame.reindex(rows).rename_axis("row").reset_index(),
+        made=len(verdicts),
+        unparsed=int((verdicts["status"] == UNPARSED).sum()),
+        repeats=int(verdicts["repeat"].nunique()),
+    )
+
+
+def _readable_first(column: "pd.Series[str]") -> "pd.Series[bool] | pd.Series[str]":
+    return column != SCORED if column.name == "status" else column

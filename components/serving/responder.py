@@ -1,0 +1,82 @@
+"""The MLflow model from code of a language model that follows instructions: MLflow runs this file when it loads it.
+
+Not to be imported. It stands in every logged model beside the source files that it needs, and works where Gradus is
+not installed (https://mlflow.org/docs/latest/ml/model/models-from-code/).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.model import PythonModel
+
+INSTRUCTION, INPUT = "instruction", "input"
+
+
+class InstructionResponder(PythonModel):
+    """Rows of `instruction` and, optionally, `input` in; a row each out, with the `response`."""
+
+    def load_context(self, context: Any) -> None:
+        """Read weights, vocabulary and template from the model's own folder; on a GPU if the machine has one."""
+        from components.model.devices import pick_device
+        from components.serving.language_model import load_responder
+
+        self.responder = load_responder(Path(context.artifacts["model"]), str(pick_device("auto")))
+
+    def predict(
+        self,
+        context: Any,  # noqa: ARG002
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Answer a table with a column `instruction` and, if wanted, `input`, in which nothing may be missing too.
+
+        The table returned has the index of the one that came in. `params` may hold the fields of `GenerationConfig`:
+        `max_new_tokens`, `temperature`, `top_k`, `top_p`, `seed`, `batch_size`, `precision`.
+        """
+        instructions, inputs = entries(model_input)
+        config = generation(params)
+        answers = self.responder.respond(instructions, inputs, config)
+        return answers[["response"]].set_index(model_input.index)
+
+
+def entries(data: Any) -> tuple[list[str], list[str]]:
+    """Return the instructions and inputs of what a caller passed, or say what is wrong with it."""
+    if not isinstance(data, pd.DataFrame) or INSTRUCTION not in data:
+        names = ", ".join(map(repr, data.columns)) if isinstance(data, pd.DataFrame) else "no columns"
+        raise MlflowException.invalid_parameter_value(
+            f"the input has no column {INSTRUCTION!r} but {names}: pass a table with {INSTRUCTION!r}, and {INPUT!r} "
+            "where an instruction applies to something"
+        )
+    instructions = data[INSTRUCTION].tolist()
+    wrong = sum(not isinstance(value, str) for value in instructions)
+    if wrong:
+        raise MlflowException.invalid_parameter_value(
+            f"{wrong} of {len(instructions)} instructions are missing or not strings"
+        )
+    inputs = data[INPUT].tolist() if INPUT in data else [""] * len(instructions)
+    inputs = ["" if pd.isna(value) else value for value in inputs]
+    if wrong := sum(not isinstance(value, str) for value in inputs):
+        raise MlflowException.invalid_parameter_value(f"{wrong} of {len(inputs)} inputs are not strings")
+    return instructions, inputs
+
+
+def generation(params: dict[str, Any] | None) -> Any:
+    """Return the config of what a caller asked for; what is not given, or None, is as in `DEFAULTS`."""
+    from pydantic import ValidationError
+
+    from components.serving.language_model import DEFAULTS
+
+    given = {name: value for name, value in (params or {}).items() if value is not None}
+    try:
+        return type(DEFAULTS)(**{**DEFAULTS.model_dump(), **given})
+    except ValidationError as error:
+        detail = error.errors()[0]
+        name = ".".join(map(str, detail["loc"]))
+        said = detail["msg"].removeprefix("Value error, ")
+        raise MlflowException.invalid_parameter_value(f"{name}: {said}" if name else said) from error
+
+
+mlflow.models.set_model(InstructionResponder())

@@ -1,0 +1,25 @@
+"""The catalogue: every block as a Prefect task, its timeout, retries and caching side by side.
+
+    from components.tasks import download, validate, split
+    from components.tasks.instruction import fine_tune, judge, respond
+
+Steps return a `Manifest` and are cached by content (`components.steps`); the tasks that report and register write to
+MLflow and are not. Retries stand only where a network is involved: a failed training is not run again by itself.
+The tasks of classification are those of this package; those of instructions have the same names in their own module.
+"""
+
+from components.tasks.classification import evaluate, fine_tune, log_results, register, split, validate
+from components.tasks.shared import download, fetch_weights, report_failed_training, report_validation
+
+__all__ = [
+    "download",
+    "evaluate",
+    "fetch_weights",
+    "fine_tune",
+    "log_results",
+    "register",
+    "report_failed_training",
+    "report_validation",
+    "split",
+    "validate",
+]

@@ -1,0 +1,126 @@
+"""The tasks of the classification flow."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from components.data.balancing import BalanceConfig
+from components.data.rules import ValidationConfig
+from components.data.splitting import SPLITS, SplitConfig
+from components.home import home, mirror
+from components.model.config import LoraConfig, ModelConfig
+from components.records import Facts, Manifest
+from components.steps import identify, step
+from components.tasks.shared import DAY, HOUR, link_to_run, network_identity, training_logger, weights_folder
+from components.training.config import TrainConfig
+
+
+@step("components.data.validation", timeout_seconds=HOUR)
+def validate(out: Path, source: Manifest, rules: ValidationConfig) -> Facts:
+    """Check a table with Great Expectations: `table.parquet` (what is used), `rejected.parquet`, `report.json/.html`.
+
+    Raises `DataRejected` where an expectation of severity `error` is not met.
+    """
+    from components.data.validation import validate as block
+
+    return block(source.path("table.parquet"), rules, out)
+
+
+@step("components.data.splitting", timeout_seconds=HOUR)
+def split(
+    out: Path, table: Manifest, config: SplitConfig = SplitConfig(), balance: BalanceConfig = BalanceConfig()
+) -> Facts:
+    """Deal a validated table to `train.parquet`, `validation.parquet` and `test.parquet`."""
+    from components.data.splitting import split as block
+
+    ordered = bool(table.facts.get("ordered", False))
+    return block(table.path("table.parquet"), config, balance, table.facts["labels"], out, ordered)
+
+
+def _training_identity(arguments: Mapping[str, Any]) -> Any:
+    # A classifier has no language-model head to tie.
+    model = network_identity(arguments["model"], {"tie_embeddings"})
+    # Without adapters their settings change nothing.
+    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
+    return identify({**arguments, "model": model, "lora": lora})
+
+
+@step(
+    "components.training.classification",
+    identity=_training_identity,
+    timeout_seconds=7 * DAY,
+    unkeyed=("run_id",),
+)
+def fine_tune(
+    out: Path,
+    splits: Manifest,
+    weights: Manifest,
+    model: ModelConfig,
+    train: TrainConfig,
+    lora: LoraConfig = LoraConfig(),
+    run_id: str | None = None,
+) -> Facts:
+    """Fine-tune a classifier: `model/`, `history.parquet`, `steps.parquet`; curves go to the MLflow run `run_id`.
+
+    What an interruption leaves is kept beside, and so are the rows that made a loss infinite.
+    """
+    from components.training.classification import fine_tune as block
+
+    with training_logger(run_id, out) as logger:
+        return block(
+            splits.path("train.parquet"),
+            splits.path("validation.parquet"),
+            splits.facts["labels"],
+            model,
+            train,
+            weights_folder(weights),
+            mirror(),
+            logger,
+            out,
+            lora,
+            splits.facts.get("class_weights"),
+        )
+
+
+@step("components.evaluation.classification", timeout_seconds=DAY)
+def evaluate(out: Path, splits: Manifest, trained: Manifest) -> Facts:
+    """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`, and for figures more.
+
+    Those are in `figures/`: `curves.parquet` (of the test split), `calibration.parquet` and `lengths.parquet`.
+    """
+    from components.evaluation.classification import evaluate as block
+
+    tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
+    ordered = bool(splits.facts.get("ordered", False))
+    return block(tables, trained.folder / "model", splits.facts["majority"], trained.facts["device"], out, ordered)
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
+    """Write what the steps found out to the MLflow run: data, curves, plots, tables; metrics also to Prefect's page."""
+    from components.tracking.classification import log_classification
+    from components.tracking.evidence import metrics_rows
+    from components.tracking.runs import attached
+
+    with attached(run_id, home()) as run:
+        log_classification(run, manifests)
+        link_to_run(run)
+    facts = manifests["evaluate"].facts
+    create_table_artifact(key="metrics", table=metrics_rows(facts), description=str(facts["verdict"]))
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None) -> dict[str, str | None]:
+    """Log the model and register it as `candidate`; an unchanged model keeps the version that it has.
+
+    Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
+    """
+    from components.tracking.classification import publish_classifier
+    from components.tracking.runs import attached
+
+    with attached(run_id, home()) as run:
+        return publish_classifier(run, manifests, model_name)

@@ -1,0 +1,212 @@
+"""The tasks of the instruction flow."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from components.data.instruction_rules import InstructionValidationConfig
+from components.data.instruction_splitting import InstructionSplitConfig
+from components.generation.config import GenerationConfig
+from components.home import home, mirror
+from components.judging.config import JudgeConfig
+from components.model.config import LoraConfig, ModelConfig
+from components.prompts import PromptConfig, Template
+from components.records import Facts, Manifest
+from components.steps import identify, step
+from components.tasks.shared import DAY, HOUR, link_to_run, network_identity, training_logger, weights_folder
+from components.training.config import InstructionTrainConfig
+
+if TYPE_CHECKING:
+    import tiktoken
+
+    from components.model.gpt import GPT
+
+SAMPLE_TOKENS = 64
+"""Most tokens of a sample response while training."""
+RESPONSES = "responses.parquet"
+
+
+def _validation_identity(arguments: Mapping[str, Any]) -> Any:
+    from components.model.tokenizer import vocabulary_identity
+
+    model: ModelConfig = arguments["model"]
+    read = {"context": model.shape.context, "vocabulary": vocabulary_identity(model.vocabulary)}
+    return identify({**arguments, "model": read})
+
+
+@step("components.data.instruction_validation", identity=_validation_identity, timeout_seconds=HOUR)
+def validate(
+    out: Path, source: Manifest, rules: InstructionValidationConfig, prompt: PromptConfig, model: ModelConfig
+) -> Facts:
+    """Check a table with Great Expectations: `table.parquet` (what is used), `rejected.parquet`, `report.json/.html`.
+
+    How long an entry is in tokens depends on `prompt` and `model`. Raises `DataRejected` where an expectation of
+    severity `error` is not met.
+    """
+    from components.data.instruction_validation import validate_instructions
+
+    table = source.path("table.parquet")
+    return validate_instructions(table, rules, prompt.resolved, model.vocabulary, mirror(), model.shape.context, out)
+
+
+@step("components.data.instruction_splitting", timeout_seconds=HOUR)
+def split(out: Path, table: Manifest, config: InstructionSplitConfig = InstructionSplitConfig()) -> Facts:
+    """Deal a validated table to `train.parquet`, `validation.parquet` and `test.parquet`."""
+    from components.data.instruction_splitting import split_instructions
+
+    return split_instructions(table.path("table.parquet"), config, out)
+
+
+def _training_identity(arguments: Mapping[str, Any]) -> Any:
+    # Without adapters their settings change nothing.
+    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
+    return identify({**arguments, "model": network_identity(arguments["model"]), "lora": lora})
+
+
+@step("components.training.instruction", identity=_training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",))
+def fine_tune(
+    out: Path,
+    splits: Manifest,
+    weights: Manifest,
+    prompt: PromptConfig,
+    model: ModelConfig,
+    train: InstructionTrainConfig,
+    lora: LoraConfig = LoraConfig(),
+    run_id: str | None = None,
+) -> Facts:
+    """Fine-tune a language model: `model/`, `history.parquet`, `steps.parquet`, `samples.parquet` (what it answers).
+
+    Curves go to the MLflow run `run_id`. What an interruption leaves is kept beside, and so are the rows that made a
+    loss infinite.
+    """
+    from components.training.instruction import fine_tune as block
+
+    with training_logger(run_id, out) as logger:
+        return block(
+            splits.path("train.parquet"),
+            splits.path("validation.parquet"),
+            prompt,
+            model,
+            train,
+            weights_folder(weights),
+            mirror(),
+            logger,
+            _sample_response,
+            out,
+            lora,
+        )
+
+
+def _sample_response(
+    model: "GPT", encoding: "tiktoken.Encoding", template: Template, instruction: str, input: str
+) -> str:
+    from components.generation.answers import answer
+
+    config = GenerationConfig(max_new_tokens=SAMPLE_TOKENS)
+    return answer(model, encoding, template, [instruction], [input], config)[0].response
+
+
+@step("components.generation.responses", timeout_seconds=2 * DAY)
+def respond(
+    out: Path, splits: Manifest, trained: Manifest, config: GenerationConfig = GenerationConfig(), device: str = "auto"
+) -> Facts:
+    """Let the fine-tuned model answer the test split: `responses.parquet`, `instruction-data-with-response.json`.
+
+    It is written batch by batch; after an interruption the next run goes on from there.
+    """
+    from components.generation.responses import respond as block
+    from components.model.devices import pick_device
+    from components.model.saved_gpt import load_gpt
+
+    loaded = load_gpt(trained.folder / "model")
+    test = splits.path("test.parquet")
+    return block(test, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
+
+
+def _starting_identity(arguments: Mapping[str, Any]) -> Any:
+    model = network_identity(arguments["model"], {"dropout"})
+    seed = None if arguments["weights"].files else arguments["seed"]
+    return identify({**arguments, "model": model, "seed": seed})
+
+
+@step("components.generation.responses", identity=_starting_identity, timeout_seconds=2 * DAY)
+def respond_before(
+    out: Path,
+    splits: Manifest,
+    weights: Manifest,
+    prompt: PromptConfig,
+    model: ModelConfig,
+    config: GenerationConfig = GenerationConfig(),
+    device: str = "auto",
+    seed: int = 123,
+) -> Facts:
+    """Let the model that training starts from answer the test split; `seed` is that of random weights."""
+    from components.generation.responses import respond as block
+    from components.model.devices import pick_device
+    from components.model.tokenizer import load_tokenizer
+    from components.model.weights import make_gpt
+
+    encoding = load_tokenizer(model.vocabulary, mirror())
+    start = make_gpt(model, encoding.n_vocab, weights_folder(weights), seed).eval()
+    return block(splits.path("test.parquet"), start, encoding, prompt.resolved, config, pick_device(device), out)
+
+
+def _judging_identity(arguments: Mapping[str, Any]) -> Any:
+    from components.judging.identity import judge_identity
+
+    return identify({**arguments, "config": judge_identity(arguments["config"])})
+
+
+@step("components.judging.judge", identity=_judging_identity, timeout_seconds=2 * DAY)
+def judge(out: Path, responses: Manifest, before: Manifest, config: JudgeConfig = JudgeConfig()) -> Facts:
+    """Let a judge give scores to both models' responses and to the references: `verdicts.parquet`, `rubric.yaml`.
+
+    A verdict is kept as soon as it is made, and not asked for again. Raises `JudgeError` if the judge cannot be asked,
+    or too few of its replies can be read.
+    """
+    from components.judging.cache import verdicts_path
+    from components.judging.judge import judge as block
+
+    tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
+    return block(tables, config, None, verdicts_path(), out)
+
+
+@step("components.evaluation.instruction", timeout_seconds=HOUR)
+def evaluate(out: Path, splits: Manifest, responses: Manifest, before: Manifest, verdicts: Manifest) -> Facts:
+    """Sum up what the judge said, before and after, by task: `metrics.json`, `responses.parquet`, `tasks.parquet`."""
+    from components.evaluation.instruction import evaluate_responses
+
+    tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
+    said = verdicts.path("verdicts.parquet")
+    return evaluate_responses(splits.path("train.parquet"), tables, said, verdicts.facts, out)
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
+    """Write what the steps found out to the MLflow run: data, curves, plots, responses with their verdicts."""
+    from components.tracking.instruction import log_instruction
+    from components.tracking.instruction_evidence import response_rows
+    from components.tracking.runs import attached
+
+    with attached(run_id, home()) as run:
+        log_instruction(run, manifests)
+        link_to_run(run)
+    facts = manifests["evaluate"].facts
+    create_table_artifact(key="metrics", table=response_rows(facts), description=str(facts["verdict"]))
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None) -> dict[str, str | None]:
+    """Log the model and register it as `candidate`; an unchanged model keeps the version that it has.
+
+    Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
+    """
+    from components.tracking.instruction import publish_language_model
+    from components.tracking.runs import attached
+
+    with attached(run_id, home()) as run:
+        return publish_language_model(run, manifests, model_name)

@@ -1,0 +1,142 @@
+"""The tasks that every flow has: fetch data and weights, and report what was refused or failed."""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prefect import Task, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from components.data.sources import FileSource
+from components.errors import TransientError
+from components.home import home, mirror
+from components.model.config import ModelConfig
+from components.records import Facts, Logger, Manifest, NoLogger
+from components.steps import run_logger, step
+from components.store import CHECKPOINT
+from components.tracking.runs import Run
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+TRACKED = ("runs:/", "models:/")
+"""How the address of an earlier run's model begins."""
+
+
+def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Say whether a failure is of a kind that may be gone a little later."""
+    return isinstance(state.result(raise_on_failure=False), TransientError)
+
+
+def _source_identity(arguments: Mapping[str, Any]) -> Any:
+    from components.data.download import source_identity
+
+    return source_identity(arguments["source"], mirror())
+
+
+def _weights_identity(arguments: Mapping[str, Any]) -> Any:
+    from components.model.starting_weights import weights_identity
+    from components.tracking.registry import resolve_model
+
+    weights = arguments["model"].weights
+    # An alias may point elsewhere tomorrow; the place it points to now does not change.
+    return resolve_model(weights, home()) if weights.startswith(TRACKED) else weights_identity(weights, mirror())
+
+
+@step(
+    "components.data.download",
+    identity=_source_identity,
+    timeout_seconds=6 * HOUR,
+    retries=1,
+    retry_delay_seconds=5,
+    retry_condition_fn=may_pass,
+)
+def download(out: Path, source: FileSource) -> Facts:
+    """Fetch, unpack and read a source: `raw/<name>` and `table.parquet` (the columns that it maps)."""
+    from components.data.download import download as block
+
+    return block(source, home() / "downloads", mirror(), out)
+
+
+@step(
+    "components.model.starting_weights",
+    identity=_weights_identity,
+    timeout_seconds=6 * HOUR,
+    retries=2,
+    retry_delay_seconds=exponential_backoff(backoff_factor=10),
+    retry_condition_fn=may_pass,
+)
+def fetch_weights(out: Path, model: ModelConfig) -> Facts:
+    """Bring the starting weights into the store, from the hub, the mirror, a folder or an earlier run's model.
+
+    The vocabulary is loaded too, so that it is in tiktoken's cache, or missed, before anything is trained.
+    """
+    from components.model.starting_weights import FOLDER, bring_weights
+    from components.model.tokenizer import load_tokenizer
+    from components.tracking.registry import download_model_folder
+
+    load_tokenizer(model.vocabulary, mirror())
+    if model.weights.startswith(TRACKED):
+        download_model_folder(model.weights, home(), out / FOLDER)
+        return {"weights": model.weights}
+    return bring_weights(model.weights, home() / "hub", mirror(), out)
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def report_validation(run_id: str, folder: Path) -> None:
+    """Show a validation, passed or not: table artifact on the flow run's page, report and rejected rows in MLflow."""
+    from components.tracking.classification import log_validation
+    from components.tracking.runs import attached
+
+    with attached(run_id, home()) as run:
+        rows, summary = log_validation(run, folder)
+    create_table_artifact(key="validation", table=rows, description=summary)
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def report_failed_training(run_id: str, folder: Path) -> None:
+    """Log the rows of the step at which training failed to MLflow, as `failed/batch.parquet`."""
+    from components.tracking.runs import attached
+
+    with attached(run_id, home()) as run:
+        for file in folder.glob("batch.parquet"):
+            run.log_file(file, "failed")
+
+
+def link_to_run(run: Run) -> None:
+    """Link to the MLflow run from the flow run's page."""
+    pages = None if run.on_server else f"Start its pages with `mlflow ui --backend-store-uri {run.shown_uri}`."
+    create_link_artifact(key="mlflow-run", link=run.url, link_text=f"MLflow run {run.run_id}", description=pages)
+
+
+@contextmanager
+def training_logger(run_id: str | None, out: Path) -> Iterator[Logger]:
+    """Let a training write its curves to an MLflow run, if there is one; say if it goes on from an earlier one."""
+    from components.tracking.runs import attached
+
+    if (out / CHECKPOINT).exists():
+        run_logger().info("fine_tune: going on from what a run that was stopped has left, if it is whole")
+    if run_id is None:
+        yield NoLogger()
+        return
+    with attached(run_id, home()) as run:
+        yield run
+
+
+def weights_folder(weights: Manifest) -> Path | None:
+    """Return where `fetch_weights` put the weights, None if they are random."""
+    from components.model.starting_weights import FOLDER
+
+    return weights.folder / FOLDER if weights.files else None
+
+
+def network_identity(model: ModelConfig, without: Collection[str] = ()) -> dict[str, Any]:
+    """Return what a network is by content; where its weights come from is in the manifest of `fetch_weights`."""
+    from components.model.tokenizer import vocabulary_identity
+
+    shape = model.model_dump(mode="json", exclude={"weights", *without})
+    return shape | {"vocabulary": vocabulary_identity(model.vocabulary)}

@@ -1,0 +1,238 @@
+"""Figures of an instruction run: learning curves, scores, tasks, and how long the responses are.
+
+Drawn as in `components.tracking.plots`; the fine-tuned model is blue, the starting model vermilion, references green.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from components.tracking.plots import BLUE, FONT, VERMILION, draw_splits, top_axis
+from components.tracking.plots_quality import GREEN, GREY, PALETTE, axes_names, plain, title_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WHOSE = {
+    "model": (BLUE, "", "fine-tuned"),
+    "start": (VERMILION, "////", "starting model"),
+    "reference": (GREEN, "....", "references"),
+}
+"""Whose responses were judged: colour, hatch and name."""
+STEEP = 50.0
+"""Perplexities that differ by this factor are drawn on a logarithmic scale."""
+MOST_TASKS = 40
+LONGEST_NAME = 32
+STOPPED = {
+    "end": "ended",
+    "marker": "ended at a marker",
+    "length": "cut at max_new_tokens",
+    "no_room": "cut where the context ends",
+}
+LENGTH_BINS = 40
+
+
+def loss_figure(history: "pd.DataFrame", kept_step: int, title: str = "") -> "Figure":
+    """Return loss and perplexity against epochs, side by side, with tokens seen on a second axis on top.
+
+    Args:
+        history: a row an evaluation: `step`, `epoch` (fractional), `tokens_seen`, `train_loss`, `validation_loss`
+            (nats a token). Values may be missing.
+        kept_step: the step whose weights were kept; a line marks it.
+        title: the line above both panels.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.5, 4.8), layout="constrained")
+    perplexities = {f"{split}_perplexity": np.exp(history[f"{split}_loss"]) for split in ("train", "validation")}
+    history = history.assign(**perplexities)
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "perplexity"), strict=True):
+        draw_splits(axes, history, quantity)
+        kept = history.loc[history["step"] == kept_step, "epoch"]
+        if len(kept):
+            axes.axvline(
+                float(kept.iloc[0]), color=GREY, linestyle=":", linewidth=1.2, label=f"kept: step {kept_step:,}"
+            )
+        values = history[[f"train_{quantity}", f"validation_{quantity}"]].to_numpy(dtype=float)
+        _limits(axes, values[np.isfinite(values)], logarithmic=quantity == "perplexity")
+        if len(history) == 1:
+            axes.set_xlim(-0.05, 1.0)
+        top_axis(axes, history["epoch"], history["tokens_seen"], "tokens seen")
+        axes_names(axes, "epochs", "cross-entropy loss (nats a token)" if quantity == "loss" else "perplexity")
+        axes.spines["top"].set_visible(True)
+        plain(axes.legend(frameon=False, fontsize=FONT - 1))
+    if title:
+        title_line(figure, title)
+    return figure
+
+
+def _limits(axes: "Axes", values: Any, logarithmic: bool) -> None:
+    """Begin at zero, so that a small gap looks small; or at 1, the least perplexity, on a logarithmic scale."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    if logarithmic and high > STEEP * max(low, 1.0):
+        axes.set_yscale("log")
+        axes.set_ylim(1.0, 2 * high)
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:,.0f}"))
+    else:
+        axes.set_ylim(0.0, 1.08 * high or 1.0)
+
+
+def scores_figure(
+    scores: "pd.DataFrame", metrics: Mapping[str, float], name: str, title: str, may_lack: bool = True
+) -> "Figure":
+    """Return how many responses have which score, of all whose responses were judged, side by side.
+
+    Args:
+        scores: `of` (`model`, `start`, `reference`), `low`, `high`, `rows`: bars of one width; the rows without a
+            score in a line without `low` and `high`.
+        metrics: the flat metrics, for the means and their intervals.
+        name: what the score is.
+        title: the line above.
+        may_lack: whether a response can be without a score, as those are of which a reply could not be read.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    there = [of for of in WHOSE if (scores["of"] == of).any()]
+    edge = float(scores["high"].max())
+    step = edge - float(scores["low"].max())
+    width = 0.86 * step / len(there)
+    for place, of in enumerate(there):
+        colour, hatch, words = WHOSE[of]
+        part = scores[scores["of"] == of].fillna({"low": edge + 0.5 * step})
+        shift = 0.07 * step + place * width
+        label = f"{words}: {_mean(metrics, of)}"
+        bars = axes.bar(part["low"] + shift, part["rows"], width, align="edge", color=colour, label=label)
+        for bar in bars:
+            bar.set(hatch=hatch, edgecolor="white", linewidth=0.4)
+    ticks = [*(float(low) for low in sorted(scores["low"].dropna().unique())), edge]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xlim(-0.3 * step, edge + 0.3 * step)
+    if may_lack:
+        _apart(axes, edge, step, int(scores.loc[scores["low"].isna(), "rows"].sum()))
+    _whole_numbers(axes)
+    axes_names(axes, name, "responses")
+    axes.grid(visible=False, axis="x")
+    plain(figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1))
+    title_line(figure, title)
+    return figure
+
+
+def _apart(axes: "Axes", edge: float, step: float, rows: int) -> None:
+    """Part the bars of responses without a score from the others, and say so where there are none."""
+    place = edge + step
+    axes.axvline(edge + 0.25 * step, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_xticks([*axes.get_xticks(), place], [*(label.get_text() for label in axes.get_xticklabels()), "not\nread"])
+    axes.set_xlim(-0.3 * step, place + 0.6 * step)
+    if not rows:
+        axes.text(place, 0, "none", ha="center", va="bottom", color=GREY, fontsize=FONT - 2)
+
+
+def _mean(metrics: Mapping[str, float], of: str) -> str:
+    prefix = "" if of == "model" else f"{of}/"
+    score, low, high = (metrics.get(f"{prefix}test/score{end}") for end in ("", "_low", "_high"))
+    if score is None:
+        return "no score"
+    between = "" if low is None or high is None else f" (95 % {low:.1f} to {high:.1f})"
+    return f"mean {score:.1f}{between}"
+
+
+def tasks_figure(tasks: "pd.DataFrame", score: str, title: str) -> "Figure":
+    """Return exact match and mean score of each task, before and after training, with the baseline.
+
+    Args:
+        tasks: a row a task: `task`, `rows`, `exact_match_before`, `exact_match`, `baseline_exact_match` (0 to 1),
+            `score_before`, `score` (0 to 100); nan where there is none. The largest are drawn if there are many.
+        score: what the score is.
+        title: the line above both panels.
+    """
+    from matplotlib.figure import Figure
+
+    tasks = tasks.head(MOST_TASKS).iloc[::-1].reset_index(drop=True)
+    figure = Figure(figsize=(11.5, 1.9 + 0.42 * len(tasks)), layout="constrained")
+    exact, scores = figure.subplots(1, 2, sharey=True)
+    _arrows(exact, 100 * tasks["exact_match_before"], 100 * tasks["exact_match"])
+    baseline = 100 * tasks["baseline_exact_match"]
+    exact.scatter(baseline, tasks.index, marker="|", s=170, color="black", linewidth=2, label="baseline", zorder=4)
+    _arrows(scores, tasks["score_before"], tasks["score"])
+    names = [f"{_short(str(task))} ({rows:,})" for task, rows in zip(tasks["task"], tasks["rows"], strict=True)]
+    exact.set_yticks(tasks.index, names, parse_math=False)
+    exact.set_ylim(-0.7, len(tasks) - 0.3)
+    for axes, what in ((exact, "exact match (%)"), (scores, f"{score}, mean (0 to 100)")):
+        axes.set_xlim(-3, 103)
+        axes_names(axes, what, "")
+        axes.tick_params(axis="y", length=0)
+    handles, labels = exact.get_legend_handles_labels()
+    words = {"baseline": "baseline: the task's most common training response"}
+    labels = [words.get(label, label) for label in labels]
+    plain(figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1))
+    title_line(figure, title)
+    return figure
+
+
+def _arrows(axes: "Axes", before: "pd.Series[float]", after: "pd.Series[float]") -> None:
+    """Draw a line from a hollow point, before, to a full one, after; where nothing was before only the latter."""
+    both = before.notna() & after.notna()
+    axes.hlines(before.index[both], before[both], after[both], color=BLUE, alpha=0.35, linewidth=3)
+    if before.notna().any():
+        axes.scatter(
+            before, before.index, s=95, facecolor="white", edgecolor=VERMILION, linewidth=1.8, label="before", zorder=5
+        )
+    axes.scatter(after, after.index, s=38, color=BLUE, label="after training", zorder=6)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
+    """Return how long the responses are in tokens, and why they end.
+
+    Args:
+        responses: `new_tokens` and `stopped` (`end`, `marker`, `length`, `no_room`) of every response.
+        title: the line above.
+    """
+    import numpy as np
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(11.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    longest = int(responses["new_tokens"].max()) if len(responses) else 0
+    width = max(1, -(-(longest + 1) // LENGTH_BINS))
+    edges = np.arange(0, longest + width + 1, width) - (0.5 if width == 1 else 0.0)
+    reasons: Sequence[str] = [*STOPPED, *sorted(set(responses["stopped"]) - set(STOPPED))]
+    below = np.zeros(len(edges) - 1)
+    for place, reason in enumerate(reasons):
+        part = responses.loc[responses["stopped"] == reason, "new_tokens"]
+        if part.empty:
+            continue
+        rows, _ = np.histogram(part, edges)
+        label = f"{STOPPED.get(reason, reason)}: {len(part):,}"
+        bars = axes.bar(edges[:-1], rows, width, bottom=below, align="edge", color=PALETTE[place % len(PALETTE)])
+        bars.set_label(label)
+        for bar in bars:
+            bar.set(edgecolor="white", linewidth=0.4)
+        below += rows
+    _whole_numbers(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(top=1.08 * max(float(below.max()), 1.0))
+    axes_names(axes, f"new tokens, in bins of {width}" if width > 1 else "new tokens", "responses")
+    axes.grid(visible=False, axis="x")
+    plain(figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=FONT - 1))
+    title_line(figure, title)
+    return figure
+
+
+def _whole_numbers(axes: "Axes") -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:,.0f}"))
+    axes.set_ylim(bottom=0)

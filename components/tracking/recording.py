@@ -1,0 +1,86 @@
+"""What every run leaves in MLflow, whatever it trains: its data, its curves, and what its steps counted."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from components.records import Manifest
+from components.tracking.datasets import log_inputs
+from components.tracking.runs import Run
+
+SPLITS = ("train", "validation", "test")
+CURVES = ("gradient_norm", "learning_rate")
+"""Columns of `steps.parquet` that are curves by their own names."""
+
+
+def log_splits(run: Run, manifests: Mapping[str, Manifest]) -> None:
+    """Record the three splits as the run's data.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    splits = manifests["split"]
+    files = {name: f"{name}.parquet" for name in SPLITS}
+    log_inputs(
+        run,
+        {split: splits.path(name) for split, name in files.items()},
+        {split: splits.files[name].sha256 for split, name in files.items()},
+        str(manifests["download"].facts["url"]),
+        run.name,
+    )
+
+
+def log_curves(run: Run, trained: Manifest, perplexity: bool = False) -> None:
+    """Log the curves of a training that this run did not have to repeat, as that logged them while it went on.
+
+    Args:
+        run: the open run.
+        trained: of the step `fine_tune`: `steps.parquet` and `history.parquet`. Missing values are left out.
+        perplexity: log exp(loss) of both splits as well.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    import numpy as np
+    import pandas as pd
+
+    steps = pd.read_parquet(trained.path("steps.parquet"))
+    for row in steps.to_dict("records"):
+        values = {"batch_loss": row["loss"], **{name: row[name] for name in CURVES}}
+        run.metrics(_curves(values), int(row["step"]))
+    history = pd.read_parquet(trained.path("history.parquet"))
+    if perplexity:
+        exponentials = {f"{split}_perplexity": np.exp(history[f"{split}_loss"]) for split in ("train", "validation")}
+        history = history.assign(**exponentials)
+    for row in history.to_dict("records"):
+        step = int(row.pop("step"))
+        run.metrics(_curves(row), step)
+
+
+def _curves(values: Mapping[Any, Any]) -> dict[str, float]:
+    import pandas as pd
+
+    return {f"curve/{name}": float(value) for name, value in values.items() if not pd.isna(value)}
+
+
+def counted(manifests: Mapping[str, Manifest]) -> dict[str, float]:
+    """Return what the steps of every pipeline counted, as metrics: rows, overlap, batches, parameters, seconds."""
+    checked, splits, trained = (manifests[name].facts for name in ("validate", "split", "fine_tune"))
+    values = {
+        "data/rows_in": checked["rows_in"],
+        "data/rows_out": checked["rows_out"],
+        "data/longest_train_tokens": trained["longest_train_tokens"],
+        "model/parameters": trained["parameters"],
+        "model/trained_parameters": trained["trained_parameters"],
+    }
+    for split in SPLITS:
+        values[f"data/rows_{split}"] = splits["rows"][split]
+        values[f"data/batches_{split}"] = batches(splits["rows"][split], trained["batch_size"], whole=split == "train")
+    for split, counts in splits["overlap"].items():
+        values |= {f"data/overlap_{split}_{kind}": count for kind, count in counts.items()}
+    values |= {f"seconds/{name}": manifest.seconds for name, manifest in manifests.items() if not manifest.cached}
+    return {name: float(value) for name, value in values.items()}
+
+
+def batches(rows: int, size: int, whole: bool) -> int:
+    """Return how many batches a split makes; training takes whole ones only, unless there is less than one."""
+    return max(rows // size, 1) if whole else -(-rows // size)

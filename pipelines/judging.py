@@ -1,0 +1,284 @@
+"""Judging an existing run's responses with another judge, and how far the two agree."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from components.errors import ConfigError, JudgeError
+from components.evaluation.agreement import agreement
+from components.evaluation.instruction import PREFIXES, response_metrics, warnings
+from components.evaluation.verdicts import Verdicts, read_verdicts
+from components.judging.config import JudgeConfig
+from components.judging.judge import judge
+from components.records import Facts
+from components.store import replace_folder
+from components.tracking.judgements import AGREEMENT, JUDGE, VERDICTS, judgement_name, log_judgement
+from components.tracking.reading import RecordedRun, artifacts_of, find_run
+from pipelines.response_comparison import FACTS, INSTRUCTION, RESPONSES
+
+CONFIG = "config.yaml"
+SECTION = "judge."
+OF_ONE_KIND = ("model", "url", "api_key_env")
+"""Settings that mean nothing to a judge of another kind."""
+TITLES = {"model": "fine-tuned model", "start": "starting model", "reference": "references"}
+
+
+class Figures(BaseModel):
+    """What one judge gave one set of responses; None where no verdict could be read, or none was asked for."""
+
+    score: float | None
+    low: float | None
+    high: float | None
+    """95 % interval of the mean score."""
+    median: float | None
+    unparsed_share: float | None
+
+
+class Compared(BaseModel):
+    """Both judges on one set of responses, over the rows that both have scored."""
+
+    rows: int
+    pearson: float | None
+    spearman: float | None
+    kendall: float | None
+    undefined: str | None
+    """Why there are no correlations."""
+    difference: float | None
+    """Mean score of the new judge minus that of the old one."""
+    difference_interval: tuple[float, float] | None
+    """95 %"""
+
+
+class JudgementResult(BaseModel):
+    """What `gradus judge` found out, and what `--json` prints."""
+
+    run_id: str
+    rows: int
+    judge: dict[str, Any]
+    """The facts of the judging: judge, rubric, repeats, counts."""
+    judge_before: dict[str, Any]
+    figures: dict[str, Figures]
+    """By whose responses: `model`, `start`, `reference`."""
+    figures_before: dict[str, Figures]
+    agreement: dict[str, Compared]
+    """By whose responses: `model`, `start`."""
+    artifacts: str
+    """Folder of the run's artifacts in which all of it stands."""
+    sentence: str
+    warnings: list[str] = []
+
+
+def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementResult:
+    """Judge a run's responses with another judge, and log verdicts, figures and agreement to that run.
+
+    Verdicts are kept in `<home>/verdicts.sqlite` as they are made: after an interruption only the rest is asked.
+
+    Args:
+        address: a run or a model, as in `components.tracking.reading`.
+        overrides: `judge.KEY=VALUE`; what is not set is as it was in the run. Another kind of judge has its own
+            model, address and key.
+        home: the folder of the local store.
+
+    Raises:
+        ConfigError: if an override is wrong.
+        JudgeError: if the run has no responses, or the judge fails or says too often what cannot be read.
+        TrackingError: if there is no such run, or the store cannot be read or written.
+    """
+    run = find_run(address, home)
+    _refuse_without_responses(run)
+    with artifacts_of(run, [RESPONSES, FACTS, CONFIG], home) as paths:
+        if lacking := [name for name in (RESPONSES, FACTS, CONFIG) if name not in paths]:
+            raise JudgeError(f"run {run.run_id[:8]} left no {' and no '.join(lacking)}: there is nothing to judge")
+        responses = pd.read_parquet(paths[RESPONSES])
+        facts: dict[str, Facts] = json.loads(paths[FACTS].read_text(encoding="utf-8"))
+        tree: dict[str, Any] = yaml.safe_load(paths[CONFIG].read_text(encoding="utf-8"))
+    config = judge_config(tree["judge"], overrides)
+    with _folder(home, run) as folder:
+        with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
+            tables = _tables(responses, Path(scratch))
+            judged = judge(tables, config, None, home / "verdicts.sqlite", folder)
+        said = read_verdicts(folder / VERDICTS, responses["row"])
+        result = _result(run, responses, facts, judged, said)
+        _log(run, result, responses, said, folder, home)
+    return result
+
+
+def judge_config(base: dict[str, Any], overrides: Iterable[str]) -> JudgeConfig:
+    """Return the config of a judge: that of a run, with `judge.KEY=VALUE` overrides applied.
+
+    Raises:
+        ConfigError: naming every key that is wrong.
+    """
+    changes = dict(_override(each) for each in overrides)
+    if changes.get("kind", base.get("kind")) != base.get("kind"):
+        base = {key: value for key, value in base.items() if key not in OF_ONE_KIND}
+    try:
+        config = JudgeConfig.model_validate({**base, **changes})
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        lines = (f"{SECTION}{'.'.join(map(str, each['loc'])) or '*'}: {_message(each)}" for each in details)
+        raise ConfigError("\n".join(lines)) from error
+    if not config.is_language_model and "model" in changes:
+        raise ConfigError(
+            "judge.model says nothing to the lexical judge, which is what judge.kind is; add --set judge.kind=ollama"
+        )
+    return config
+
+
+def _message(detail: Any) -> str:
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key; known here: {', '.join(JudgeConfig.model_fields)}"
+    return str(detail["msg"]).removeprefix("Value error, ")
+
+
+def _override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.startswith(SECTION):
+        raise ConfigError(f"--set {text!r} is not judge.KEY=VALUE, as in --set judge.model=phi3")
+    try:
+        return key.removeprefix(SECTION), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: {value!r} is not valid YAML; put it in quotes") from error
+
+
+def _refuse_without_responses(run: RecordedRun) -> None:
+    if run.pipeline != INSTRUCTION:
+        raise JudgeError(
+            f"run {run.run_id[:8]} is of the pipeline {run.pipeline}, which makes no responses; give an instruction run"
+        )
+    if not run.finished:
+        raise JudgeError(f"run {run.run_id[:8]} is {run.status.lower()}, not finished; judge one that came to its end")
+
+
+@contextmanager
+def _folder(home: Path, run: RecordedRun) -> Iterator[Path]:
+    """Give a folder to write into, which is deleted afterwards, or kept if an error calls it its evidence."""
+    root = home / "judgements"
+    root.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{run.run_id[:8]}-", dir=root))
+    try:
+        yield draft
+    except JudgeError as error:
+        if error.evidence == draft:
+            error.evidence = root / f"{run.run_id}.failed"
+            replace_folder(draft, error.evidence)
+        raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _tables(responses: pd.DataFrame, folder: Path) -> dict[str, Path]:
+    """Write responses as a judge reads them."""
+    named = responses.rename(columns={"reference": "output"})[["row", "instruction", "input", "output"]]
+    columns = {"model": "response", "start": "start_response"}
+    tables = {}
+    for of, column in columns.items():
+        if responses[column].notna().all():
+            tables[of] = folder / f"{of}.parquet"
+            named.assign(model_response=responses[column]).to_parquet(tables[of], index=False)
+    return tables
+
+
+def _result(
+    run: RecordedRun, responses: pd.DataFrame, facts: dict[str, Facts], judged: Facts, said: dict[str, Verdicts]
+) -> JudgementResult:
+    before = {"model": responses["score"], "start": responses["start_score"]}
+    found = {
+        of: _compared(before[of].to_numpy(float), said[of]) for of in before if of in said and before[of].notna().any()
+    }
+    result = JudgementResult(
+        run_id=run.run_id,
+        rows=len(responses),
+        judge=judged,
+        judge_before=facts["judge"],
+        figures=_figures(response_metrics(said)),
+        figures_before=_figures(facts["evaluate"]["metrics"]),
+        agreement=found,
+        artifacts=f"judgements/{judgement_name(judged['judge'])}",
+        sentence="",
+        warnings=warnings(said, judged),
+    )
+    return result.model_copy(update={"sentence": _sentence(result)})
+
+
+def _figures(metrics: dict[str, float]) -> dict[str, Figures]:
+    """Return the figures of all whose responses have one, from flat metrics."""
+    return {
+        of: Figures(
+            score=metrics.get(f"{prefix}test/score"),
+            low=metrics.get(f"{prefix}test/score_low"),
+            high=metrics.get(f"{prefix}test/score_high"),
+            median=metrics.get(f"{prefix}test/score_median"),
+            unparsed_share=metrics[f"{prefix}test/unparsed_share"],
+        )
+        for of, prefix in PREFIXES.items()
+        if f"{prefix}test/unparsed_share" in metrics
+    }
+
+
+def _compared(before: Any, said: Verdicts) -> Compared:
+    found = agreement(before, said.scores)
+    return Compared(
+        rows=found.rows,
+        **{name: found.coefficients.get(name) for name in ("pearson", "spearman", "kendall")},
+        undefined=found.undefined,
+        difference=found.scores.difference if found.scores else None,
+        difference_interval=found.scores.difference_interval if found.scores else None,
+    )
+
+
+def _sentence(result: JudgementResult) -> str:
+    """Say in plain words what the new judge gives, and how far it agrees."""
+    names = [facts["judge"]["name"] for facts in (result.judge, result.judge_before)]
+    means = [_mean(figures.get("model")) for figures in (result.figures, result.figures_before)]
+    said = (
+        f"Over {result.rows:,} test rows the fine-tuned model has {means[0]} by {names[0]} and {means[1]} by {names[1]}"
+    )
+    found = result.agreement.get("model")
+    if found is None:
+        return f"{said}."
+    if found.undefined:
+        return f"{said}; correlations are undefined, as {found.undefined}."
+    figures = f"Pearson {found.pearson:.2f}, Spearman {found.spearman:.2f}, Kendall {found.kendall:.2f}"
+    return f"{said}; on the {found.rows:,} rows that both scored: {figures}."
+
+
+def _mean(figures: Figures | None) -> str:
+    return "no score" if figures is None or figures.score is None else f"{figures.score:.1f}"
+
+
+def _log(
+    run: RecordedRun,
+    result: JudgementResult,
+    responses: pd.DataFrame,
+    said: dict[str, Verdicts],
+    folder: Path,
+    home: Path,
+) -> None:
+    (folder / AGREEMENT).write_text(
+        json.dumps({JUDGE: result.judge, **result.model_dump(mode="json", exclude={"judge"})}, indent=1)
+    )
+    scores = pd.DataFrame({"before": responses["score"], "now": said["model"].scores})
+    scores.columns = pd.Index([result.judge_before["judge"]["name"], result.judge["judge"]["name"]])
+    log_judgement(run.run_id, judgement_name(result.judge["judge"]), folder, scores, _metrics(result), home)
+
+
+def _metrics(result: JudgementResult) -> dict[str, float]:
+    """Return the figures to log: of the model by their bare names, of the others with theirs before it."""
+    values: dict[str, float | None] = {}
+    for of, figures in result.figures.items():
+        prefix = "" if of == "model" else f"{of}_"
+        values |= {f"{prefix}score": figures.score, f"{prefix}unparsed_share": figures.unparsed_share}
+        values |= {f"{prefix}score_low": figures.low, f"{prefix}score_high": figures.high}
+    if found := result.agreement.get("model"):
+        values |= {name: getattr(found, name) for name in ("pearson", "spearman", "kendall")}
+        values["rows_of_both"] = float(found.rows)
+    return {name: value for name, value in values.items() if value is not None}

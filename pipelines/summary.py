@@ -1,0 +1,43 @@
+"""What every flow says at its end."""
+
+from typing import Self
+
+from pydantic import BaseModel, Field
+
+from components.records import Facts, Manifest
+from components.steps import run_logger
+from components.tracking.runs import Run
+
+
+class RunSummary(BaseModel):
+    """What a flow run hands back, and what `gradus run --json` prints."""
+
+    run_id: str
+    status: str
+    metrics: dict[str, float] = {}
+    model_uri: str | None = None
+    cached_steps: list[str] = []
+    evaluation: Facts = Field(default={}, exclude=True)
+    """All that the step `evaluate` found, to be shown."""
+
+    @classmethod
+    def of(cls, run_id: str, steps: dict[str, Manifest], model_uri: str | None) -> Self:
+        """Return the summary of a run that has come to its end."""
+        return cls(
+            run_id=run_id,
+            status="FINISHED",
+            metrics=steps["evaluate"].facts["metrics"],
+            evaluation=steps["evaluate"].facts,
+            model_uri=model_uri,
+            cached_steps=[name for name, manifest in steps.items() if manifest.cached],
+        )
+
+
+def say_what_was_cached(run: Run, steps: dict[str, Manifest], cached_from: str | None) -> None:
+    """Note on the run which steps were taken from the store, and which run it repeats if all were."""
+    cached = [name for name, manifest in steps.items() if manifest.cached]
+    if cached:
+        run.set_tags({"gradus.cached_steps": ", ".join(cached)})
+    if len(cached) == len(steps) and cached_from:
+        run.set_tags({"cached_from": cached_from})
+        run_logger().info(f"nothing has changed since run {cached_from}: every step was taken from the store")

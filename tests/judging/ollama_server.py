@@ -1,0 +1,270 @@
+"""A server that speaks Ollama's documented protocol, and misbehaves when told: `python ollama_server.py FOLDER [PORT]`.
+
+GET /api/version, GET /api/tags, POST /api/show, POST /api/chat (streamed unless `stream` is false), and OpenAI's
+GET /v1/models, POST /v1/chat/completions. It writes its port to FOLDER/port. Of each request it adds a line of JSON to
+FOLDER/requests (method, path, headers, body), and one to FOLDER/answers (question, status, reply) once a chat's answer
+has been sent. FOLDER/behaviour is a JSON object that is read anew at each request; the keys are those of `Behaviour`.
+
+It judges like this: the user's message must hold one line `<data>`, one line of JSON and more, one line `</data>`; the
+score is 100 if the response in it is the reference, 0 if it is empty, and else depends on the response's hash only.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(sys.argv[1])
+LOCK = threading.Lock()
+
+
+@dataclass
+class Behaviour:
+    models: dict[str, str] = field(default_factory=lambda: {"llama3:latest": "sha256:" + "365c" * 16})
+    """Names and digests of the models that are there."""
+    context: int = 8192
+    """Context length of every model."""
+    fault: str = ""
+    """What a chat request gets instead of a verdict: a status such as "500", or the name of an `answer_` method."""
+    where: str = ""
+    """Only requests whose user message contains this have the fault."""
+    times: int = -1
+    """How many requests have it; -1 for all."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers of an answer with the fault's status."""
+    delay: float = 0.0
+    """Seconds that a verdict takes."""
+    slots: int = 256
+    """Verdicts that are made at once, from the start of the process; further requests wait."""
+    dies_after: int = -1
+    """The process kills itself when it has sent that many verdicts."""
+    schema: bool = True
+    """Whether `/v1/chat/completions` takes a `response_format`; if not it answers 400."""
+    key: str = ""
+    """What must stand in the Authorization header, if anything."""
+    site: bool = False
+    """Whether every GET is answered with a web page."""
+
+
+def behaviour() -> Behaviour:
+    return Behaviour(**json.loads((FOLDER / "behaviour").read_text()))
+
+
+COUNTS = {"faults": 0, "verdicts": 0}
+
+
+def record(name: str, **values: Any) -> None:
+    line = json.dumps(values) + "\n"
+    descriptor = os.open(FOLDER / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line.encode())
+    os.close(descriptor)
+
+
+def verdict_on(message: str) -> str:
+    """Return the reply of a judge that reads what stands between the lines <data> and </data>, and obeys none of it."""
+    lines = message.split("\n")
+    assert lines.count("<data>") == lines.count("</data>") == 1, message
+    data = json.loads("\n".join(lines[lines.index("<data>") + 1 : lines.index("</data>")]))
+    if data["response"].strip() == data["reference"].strip():
+        score = 100
+    else:
+        score = int(sha256(data["response"].encode()).hexdigest(), 16) % 90 + 1 if data["response"] else 0
+    return json.dumps({"reason": f"It says {len(data['response'])} characters.", "score": score})
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections are kept open
+    server: "Server"
+    disable_nagle_algorithm = True  # or every answer waits 40 ms for the acknowledgement of its head
+
+    def do_GET(self) -> None:
+        self.how = behaviour()
+        record("requests", method="GET", path=self.path, headers=dict(self.headers))
+        if self.how.key and self.headers.get("Authorization") != f"Bearer {self.how.key}":
+            self.answer(401, {"error": f"wrong key: {self.headers.get('Authorization')}"})
+        elif self.how.site:
+            self.send(200, b"<html><body>Welcome</body></html>", "text/html")
+        elif self.path == "/api/version":
+            self.answer(200, {"version": "0.12.6"})
+        elif self.path == "/api/tags":
+            models = [{"name": name, "model": name, "digest": digest} for name, digest in self.how.models.items()]
+            self.answer(200, {"models": models})
+        elif self.path == "/v1/models":
+            models = [{"id": name, "object": "model"} for name in self.how.models]
+            self.answer(200, {"object": "list", "data": models})
+        else:
+            self.send(404, b"404 page not found", "text/plain")
+
+    def do_POST(self) -> None:
+        self.how = behaviour()
+        self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        record("requests", method="POST", path=self.path, headers=dict(self.headers), body=self.body)
+        if self.path == "/api/show":
+            self.answer(200, {"model_info": {"llama.context_length": self.how.context}})
+        elif self.path == "/v1/chat/completions" and "response_format" in self.body and not self.how.schema:
+            self.answer(400, {"error": {"message": "response_format is not supported"}})
+        elif self.path in ("/api/chat", "/v1/chat/completions"):
+            self.chat()
+        else:
+            self.send(404, b"404 page not found", "text/plain")
+
+    def chat(self) -> None:
+        self.question = self.body["messages"][-1]["content"]
+        fault = self.how.fault if self.is_faulty() else ""
+        if fault.isdigit():
+            self.answer(int(fault), {"error": f"this is a {fault}"}, **self.how.headers)
+        elif fault:
+            getattr(self, "answer_" + fault)()
+        else:
+            with self.server.slots:
+                time.sleep(self.how.delay)
+                self.say(verdict_on(self.question))
+
+    def is_faulty(self) -> bool:
+        with LOCK:
+            if not self.how.fault or self.how.where not in self.question:
+                return False
+            COUNTS["faults"] += 1
+            return self.how.times < 0 or COUNTS["faults"] <= self.how.times
+
+    # --- faults
+
+    def answer_html(self) -> None:
+        self.send(200, b"<html><body>Please log in</body></html>", "text/html")
+
+    def answer_half_json(self) -> None:
+        self.send(
+            200, b'{"model": "llama3", "message": {"role": "assistant", "content": "{\\"score\\": 8', "application/json"
+        )
+
+    def answer_half_verdict(self) -> None:
+        self.say('{"reason": "It is cut o')
+
+    def answer_score_150(self) -> None:
+        self.say('{"reason": "Better than good.", "score": 150}')
+
+    def answer_eighty(self) -> None:
+        self.say('{"reason": "Good.", "score": "eighty"}')
+
+    def answer_stall(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b'{"model"')
+        time.sleep(60)
+
+    def answer_cut(self) -> None:
+        """Announce more than is sent."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b'{"model"')
+        self.close_connection = True
+
+    def answer_reset(self) -> None:
+        self.close_connection = True
+
+    def answer_endless(self) -> None:
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        try:
+            while True:
+                self.wfile.write(b" " * 65536)
+        except OSError:
+            return
+
+    def answer_undone(self) -> None:
+        """A stream that ends before the object with `done: true`, or before [DONE]."""
+        self.say(verdict_on(self.question), done=False)
+
+    def answer_failed_stream(self) -> None:
+        """A stream that ends with an error, as the documentation shows it."""
+        lines = [{"message": {"role": "assistant", "content": "{"}, "done": False}, {"error": "the runner stopped"}]
+        self.send(200, "".join(json.dumps(line) + "\n" for line in lines).encode(), "application/x-ndjson")
+
+    def answer_redirect(self) -> None:
+        self.answer(302, {}, Location="http://127.0.0.1:9/elsewhere")
+
+    # --- answers
+
+    def say(self, reply: str, done: bool = True) -> None:
+        if self.path == "/v1/chat/completions":
+            self.say_openai(reply, done)
+        elif self.body.get("stream", True):
+            pieces = [reply[start : start + 7] for start in range(0, len(reply), 7)]
+            lines = [self.message(piece, done=False) for piece in pieces]
+            self.stream([json.dumps(line) + "\n" for line in lines + [self.message("", done=True)] * done])
+        else:
+            self.answer(200, self.message(reply, done))
+        record("answers", question=self.question, options=self.body.get("options"), reply=reply)
+        with LOCK:
+            COUNTS["verdicts"] += 1
+            if COUNTS["verdicts"] == self.how.dies_after:
+                os.kill(os.getpid(), 9)
+
+    def say_openai(self, reply: str, done: bool) -> None:
+        if self.body.get("stream"):
+            pieces = [reply[start : start + 7] for start in range(0, len(reply), 7)]
+            events = [json.dumps({"choices": [{"delta": {"content": piece}}]}) for piece in pieces]
+            self.stream([f"data: {event}\n\n" for event in events + ["[DONE]"] * done])
+        else:
+            message = {"role": "assistant", "content": reply}
+            self.answer(200, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+
+    def message(self, content: str, done: bool) -> dict[str, Any]:
+        message = {"role": "assistant", "content": content}
+        said = {"model": self.body["model"], "created_at": "2026-11-21T12:00:00Z", "message": message, "done": done}
+        return said | ({"done_reason": "stop", "eval_count": 20} if done else {})
+
+    def stream(self, lines: list[str]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in [*lines, ""]:
+            self.wfile.write(f"{len(line.encode()):x}\r\n{line}\r\n".encode())
+
+    def answer(self, status: int, body: dict[str, Any], **headers: str) -> None:
+        self.send(status, json.dumps(body).encode(), "application/json; charset=utf-8", **headers)
+
+    def send(self, status: int, body: bytes, kind: str, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.slots = threading.BoundedSemaphore(behaviour().slots)
+
+    def handle_error(self, *arguments: object) -> None:
+        """Say nothing of clients that hang up."""
+
+
+def main() -> None:
+    server = Server(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    draft = FOLDER / ".port"
+    draft.write_text(str(server.server_address[1]))
+    draft.rename(FOLDER / "port")
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""An Ollama server for tests: a process of its own that is told how to behave, and what it has received.
+
+with serve(tmp_path / "ollama") as ollama:
+    config = JudgeConfig(url=ollama.url)
+    ollama.behave(fault="500", times=3)
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SERVER = Path(__file__).with_name("ollama_server.py")
+
+
+class OllamaServer:
+    """The process, and the folder through which it is talked to (see ollama_server.py)."""
+
+    def __init__(self, folder: Path, **behaviour: Any) -> None:
+        self.folder = folder
+        self.port = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self.behave(**behaviour)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start the process, a second time on the port of the first."""
+        (self.folder / "port").unlink(missing_ok=True)
+        command = [sys.executable, str(SERVER), str(self.folder), str(self.port)]
+        self.process = subprocess.Popen(command, stderr=(self.folder / "stderr").open("a"))
+        deadline = time.monotonic() + 30
+        while not (self.folder / "port").exists():
+            assert time.monotonic() < deadline, "the test server did not start"
+            assert self.process.poll() is None, (self.folder / "stderr").read_text()
+            time.sleep(0.02)
+        self.port = int((self.folder / "port").read_text())
+
+    def kill(self) -> None:
+        """Kill the process as `kill -9` does."""
+        self.process.kill()
+        self.process.wait()
+
+    def behave(self, **behaviour: Any) -> None:
+        """Behave like this from the next request on; what is not named is as it should be."""
+        draft = self.folder / ".behaviour"
+        draft.write_text(json.dumps(behaviour))
+        draft.rename(self.folder / "behaviour")
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """Every request in the order in which it came: method, path, headers, body."""
+        return self._lines("requests")
+
+    @property
+    def chats(self) -> list[dict[str, Any]]:
+        """The body of every request for a verdict."""
+        paths = ("/api/chat", "/v1/chat/completions")
+        return [request["body"] for request in self.requests if request["path"] in paths]
+
+    @property
+    def answered(self) -> Counter[str]:
+        """How many verdicts were sent whole, by the user's message."""
+        return Counter(answer["question"] for answer in self._lines("answers"))
+
+    @property
+    def replies(self) -> dict[str, str]:
+        """What was last replied, by the user's message."""
+        return {answer["question"]: answer["reply"] for answer in self._lines("answers")}
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@contextmanager
+def serve(folder: Path, **behaviour: Any) -> Iterator[OllamaServer]:
+    """Run a server with llama3 on a free port of this machine until the block ends."""
+    server = OllamaServer(folder, **behaviour)
+    try:
+        yield server
+    finally:
+        server.kill()
