@@ -21,10 +21,12 @@ help: ## Show this list
 
 setup: $(DEV) ## Install Gradus and its development tools into .venv
 
-demo: $(SETUP) ## Run the spam pipeline on the sample data, offline
+demo: $(SETUP) ## Run both pipelines on the sample data, offline
 	$(BIN)/gradus run spam-demo
+	$(BIN)/gradus run instruct-demo
 	@echo
-	@echo "Ask the model:    $(BIN)/gradus predict models:/spam-demo@candidate 'You have won a prize, claim it now'"
+	@echo "Ask the models:   $(BIN)/gradus predict models:/spam-demo@candidate 'You have won a prize, claim it now'"
+	@echo "                  $(BIN)/gradus respond models:/instruct-demo@candidate 'What is the plural?' --input box"
 	@echo "Compare the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///.gradus/mlflow.db"
 
 test: $(DEV) ## Run the tests (but for the slow ones)

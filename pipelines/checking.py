@@ -1,13 +1,12 @@
-"""What `gradus check` finds out about a preset, its data and what a run would cost; nothing is trained."""
+"""What `gradus check` finds out about a classification preset, its data and what a run would cost; nothing is trained."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+import torch
 from pydantic import BaseModel, Field
 
-from components.errors import WeightsError
 from components.generation.zero_shot import ZeroShot, has_room, try_zero_shot
 from components.home import mirror
 from components.model.devices import pick_device, pick_precision
@@ -18,22 +17,25 @@ from components.model.weights import make_gpt
 from components.records import Manifest
 from components.tasks import download, fetch_weights, split, validate
 from components.training.classification import Prepared, build_classifier, prepare, tokenise
-from components.training.estimate import Memory, Part, Plan, count_parameters, estimate_memory, plan, process_bytes
+from components.training.estimate import count_parameters, estimate_memory, plan, process_bytes
+from components.training.objectives.classification import Classification
+from components.training.outline import outline_classifier
 from components.training.preparing import check_vocabulary
-from components.training.preview import Lengths, Sample, all_lengths, describe_lengths, draw_samples
+from components.training.preview import Lengths, Sample, describe_lengths, draw_samples
+from components.training.probe import Rehearsal
 from components.training.schedule import warmup_steps
-from components.training.timing import Stopwatch, Timing
+from components.training.timing import Cost as Seconds
+from components.training.timing import Stopwatch
+from components.training.workload import Rows, Workload
+from pipelines.checked import TRACKING, Cost, Found, or_missing
 from pipelines.config import ClassificationConfig
 
 if TYPE_CHECKING:
     import tiktoken
 
+    from components.model.classifier import Classifier
     from components.training.batching import Examples
 
-Got = TypeVar("Got")
-
-TRACKING = 300_000_000
-"""Bytes by which MLflow, plots and baselines make the process of a run larger than that of a check, as measured."""
 ASKED = 20
 """Validation rows that a language model is asked about."""
 
@@ -59,27 +61,14 @@ class Texts(BaseModel):
     samples: list[Sample]
 
 
-class Cost(BaseModel):
-    """What a run would take."""
+class Check(Found):
+    """All that a check found out."""
 
-    device: str
-    precision: str
-    parameters: list[Part]
-    plan: Plan
-    memory: Memory
-    timing: Timing | None = Field(description="None where the run would not fit into memory.")
-
-
-class Check(BaseModel):
-    """All that a check found out. `missing` says what could not be had, and how to get it."""
-
-    preset: str
     data: Data
     texts: Texts | None = None
     cost: Cost | None = None
     zero_shot: ZeroShot | None = None
     no_zero_shot: str = ""
-    missing: list[str] = []
 
 
 def check(config: ClassificationConfig) -> Check:
@@ -94,8 +83,8 @@ def check(config: ClassificationConfig) -> Check:
     process = process_bytes()  # before the steps, which a run takes from the store
     splits, data = _data(config)
     found = Check(preset=config.name, data=data)
-    encoding = _or_missing(lambda: load_tokenizer(config.model.vocabulary, mirror()), found)
-    weights = _or_missing(lambda: fetch_weights.without_prefect(config.model), found)
+    encoding = or_missing(lambda: load_tokenizer(config.model.vocabulary, mirror()), found)
+    weights = or_missing(lambda: fetch_weights.without_prefect(config.model), found)
     if encoding is None:
         return found
     folder = weights.folder / FOLDER if weights and weights.files else None
@@ -143,16 +132,6 @@ def _classes(config: ClassificationConfig, table: Manifest, splits: Manifest) ->
     return stages | after
 
 
-def _or_missing(get: Callable[[], Got], found: Check) -> Got | None:
-    """Return what `get` gets, or note why it cannot be had, or used, and go on without."""
-    try:
-        return get()
-    except WeightsError as error:
-        if str(error) not in found.missing:
-            found.missing.append(str(error))
-        return None
-
-
 def _prepare(config: ClassificationConfig, splits: Manifest, encoding: "tiktoken.Encoding") -> Prepared:
     train, validation = splits.path("train.parquet"), splits.path("validation.parquet")
     return prepare(train, validation, splits.facts["labels"], encoding, config.train, config.model.shape.context)
@@ -184,39 +163,50 @@ def _cost(
     process: int,
     found: Check,
 ) -> Cost:
-    classes = len(found.data.classes["validated"])
+    classes, words = len(found.data.classes["validated"]), encoding.n_vocab
     device = pick_device(config.train.device)
     precision = pick_precision(config.train.precision, device)
-    recipe = (config.model, config.lora, config.train)
-    words = encoding.n_vocab
+    recipe = (config.model, config.lora, config.train, classes, words)
+
+    def learnt(network: "Classifier") -> Classification:
+        rows = (prepared.train, prepared.validation)
+        return Classification(
+            network, *rows, config.train, device, precision, end_of_text(encoding), prepared.length
+        )
+
+    with torch.device("meta"):
+        outline = outline_classifier(*recipe)
+    lengths = {"train": prepared.train.lengths, "validation": prepared.validation.lengths}
+    rows = {split: Rows.labelled(each) for split, each in lengths.items()}
+    workload = Workload(learnt(outline), rows, config.train, prepared.length)
+    rehearsal = Rehearsal(lambda: outline_classifier(*recipe), learnt, device)
     memory = estimate_memory(
-        *recipe,
-        classes,
-        words,
-        prepared.length or int(all_lengths([prepared.train, prepared.validation]).max()),
+        outline,
+        config.model,
+        config.train,
+        rehearsal.learn([workload.heaviest()] * min(config.train.accumulate, 2)),
+        rehearsal.evaluate(*workload.heaviest_evaluated()),
         device,
-        precision,
         process + TRACKING,
         prepared.train.ids.nbytes + prepared.validation.ids.nbytes,
     )
     times = plan(config.train, len(prepared.train))
     timing = None
     if memory.total < memory.available:
-        network = _or_missing(lambda: build_classifier(*recipe, classes, words, weights), found)
-        network = network or build_classifier(*recipe, classes, words, None)
-        lengths = {
-            "train": prepared.train.lengths,
-            "validation": prepared.validation.lengths,
-            "test": test.cut(prepared.limit).lengths,
-        }
-        stopwatch = Stopwatch(
-            network, prepared.train, config.train, prepared.length, end_of_text(encoding), device, precision
-        )
-        timing = stopwatch.time(times, lengths)
+        network = or_missing(lambda: build_classifier(*recipe, weights), found)
+        network = network or build_classifier(*recipe, None)
+        every = [*lengths.values(), test.cut(prepared.limit).lengths]
+
+        def scored(forward: Seconds) -> float:
+            """Rows of like length go together, 32 of them."""
+            tokens = sum(len(each) * prepared.length if prepared.length else int(each.sum()) for each in every)
+            return forward(tokens, sum(map(len, every)) / 32)
+
+        timing = Stopwatch(network, learnt(network), workload, device).time(times, after=scored)
     return Cost(
         device=device.type,
         precision=precision,
-        parameters=count_parameters(*recipe, classes, words),
+        parameters=count_parameters(outline),
         plan=times,
         memory=memory,
         timing=timing,

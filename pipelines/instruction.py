@@ -39,7 +39,7 @@ def instruction(config: InstructionConfig) -> RunSummary:
         steps["respond_before"] = respond_before(
             steps["split"], steps["fetch_weights"], config.prompt, config.model, config.generation, device, seed
         )
-        steps["judge"] = judge(steps["respond"], steps["respond_before"], config.judge)
+        steps["judge"] = judge(steps["respond"], steps["respond_before"], config.prompt, config.judge)
         steps["evaluate"] = evaluate(steps["split"], steps["respond"], steps["respond_before"], steps["judge"])
         _say_what_came_of_it(steps["evaluate"])
         log_results(run.run_id, steps)

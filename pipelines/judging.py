@@ -16,11 +16,13 @@ from components.errors import ConfigError, JudgeError
 from components.evaluation.agreement import agreement
 from components.evaluation.instruction import PREFIXES, response_metrics, warnings
 from components.evaluation.verdicts import Verdicts, read_verdicts
+from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig
 from components.judging.judge import judge
+from components.prompts import PromptConfig
 from components.records import Facts
 from components.store import replace_folder
-from components.tracking.judgements import AGREEMENT, JUDGE, VERDICTS, judgement_name, log_judgement
+from components.tracking.judgements import AGREEMENT, JUDGE, VERDICTS, agreement_figure, judgement_name, log_judgement
 from components.tracking.reading import RecordedRun, artifacts_of, find_run
 from pipelines.response_comparison import FACTS, INSTRUCTION, RESPONSES
 
@@ -101,10 +103,11 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
         facts: dict[str, Facts] = json.loads(paths[FACTS].read_text(encoding="utf-8"))
         tree: dict[str, Any] = yaml.safe_load(paths[CONFIG].read_text(encoding="utf-8"))
     config = judge_config(tree["judge"], overrides)
+    prompt = PromptConfig.model_validate(tree["prompt"])
     with _folder(home, run) as folder:
         with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
             tables = _tables(responses, Path(scratch))
-            judged = judge(tables, config, None, home / "verdicts.sqlite", folder)
+            judged = judge(tables, config, prompt.resolved.prompt, verdicts_path(), folder)
         said = read_verdicts(folder / VERDICTS, responses["row"])
         result = _result(run, responses, facts, judged, said)
         _log(run, result, responses, said, folder, home)
@@ -266,9 +269,9 @@ def _log(
     (folder / AGREEMENT).write_text(
         json.dumps({JUDGE: result.judge, **result.model_dump(mode="json", exclude={"judge"})}, indent=1)
     )
-    scores = pd.DataFrame({"before": responses["score"], "now": said["model"].scores})
-    scores.columns = pd.Index([result.judge_before["judge"]["name"], result.judge["judge"]["name"]])
-    log_judgement(run.run_id, judgement_name(result.judge["judge"]), folder, scores, _metrics(result), home)
+    names = (str(result.judge_before["judge"]["name"]), str(result.judge["judge"]["name"]))
+    figure = agreement_figure(responses["score"].tolist(), said["model"].scores.tolist(), names)
+    log_judgement(run.run_id, judgement_name(result.judge["judge"]), folder, figure, _metrics(result), home)
 
 
 def _metrics(result: JudgementResult) -> dict[str, float]:

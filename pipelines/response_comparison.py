@@ -81,7 +81,7 @@ def answered(paired: PairedRuns) -> Answered:
         only_first_exact=compared.only_first,
         only_second_exact=compared.only_second,
         exact_p_value=compared.p_value,
-        figures=list(_figures(compared)),
+        figures=list(_figures(compared, pairs.judge)),
     )
 
 
@@ -134,10 +134,12 @@ def _judge_again(second: RecordedRun, one: Answers, other: Answers) -> str:
     return f"judge one of them again, as with `gradus judge {second.run_id[:8]} {settings}`"
 
 
-def _figures(compared: ComparedResponses) -> Iterator[Figure]:
+def _figures(compared: ComparedResponses, judge: Judge) -> Iterator[Figure]:
     if compared.scores:
         yield _figure("score", compared.scores, compared.scores.better)
     for each in compared.measures:
+        if each.name == judge.measure:
+            continue  # it is the score
         yield _figure(each.name, each, compared.more_exact if each.name == "exact_match" else each.better)
 
 

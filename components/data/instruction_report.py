@@ -56,15 +56,16 @@ class InstructionReport(TableReport):
 
     def tiles(self) -> dict[str, str]:
         """Return how long examples are, and how many have no input."""
-        tiles = {
-            "Tokens an example": f"{self.mean:,.1f}",
-            "Longest example": f"{self.longest:,}",
+        return {
+            "Mean tokens": f"{self.mean:,.1f}",
+            "Most tokens": f"{self.longest:,}",
             "Empty inputs": f"{100 * self.empty_inputs:.1f} %",
         }
-        return tiles | ({"Tasks": f"{len(self.tasks):,}"} if self.tasks else {})
 
     def bars(self) -> dict[str, dict[str, int]]:
         """Return the rows of each task, if there are any, and how many examples have how many tokens."""
         shown = dict(list(self.tasks.items())[:TASKS_SHOWN])
-        title = f"The {TASKS_SHOWN} largest tasks" if len(self.tasks) > TASKS_SHOWN else "Tasks"
-        return ({title: shown} if shown else {}) | ({"Tokens an example": self.lengths} if self.lengths else {})
+        if others := len(self.tasks) - len(shown):
+            shown[f"{others:,} others"] = sum(self.tasks.values()) - sum(shown.values())
+        bars = {"Tasks": shown, "Tokens an example": self.lengths}
+        return {title: counts for title, counts in bars.items() if counts}

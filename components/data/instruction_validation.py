@@ -183,7 +183,7 @@ def _rejected_schema(source: Source) -> "pa.Schema":
 
 
 def _histogram(lengths: "np.ndarray") -> dict[str, int]:
-    """Return how many examples have how many tokens, in at most `BARS` steps of a round width."""
+    """Return how many examples have how many tokens, in at most `BARS` steps of a round width, from the shortest."""
     import numpy as np
 
     if not len(lengths):
@@ -191,5 +191,7 @@ def _histogram(lengths: "np.ndarray") -> dict[str, int]:
     longest = int(lengths.max())
     rounds = (factor * 10**power for power in range(9) for factor in (1, 2, 5))
     width = next(each for each in rounds if each * BARS >= longest)
-    counts = np.bincount((lengths - 1) // width)
-    return {f"{width * place + 1:,} to {width * (place + 1):,}": int(count) for place, count in enumerate(counts)}
+    steps = (lengths - 1) // width
+    first, counts = int(steps.min()), np.bincount(steps)
+    places = range(first, len(counts))
+    return {f"{width * place + 1:,} to {width * (place + 1):,}": int(counts[place]) for place in places}

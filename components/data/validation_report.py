@@ -97,7 +97,7 @@ class TableReport:
         return {}
 
     def bars(self) -> dict[str, dict[str, int]]:
-        """Return numbers of rows for the page, by title and by what they are of; all of them add up to `rows_out`."""
+        """Return numbers of rows for the page, by title and by what they are of."""
         return {}
 
     def facts(self) -> Facts:

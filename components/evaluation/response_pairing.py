@@ -45,6 +45,11 @@ class Judge:
         return cls(*fields, rubric=facts.get("rubric"))
 
     @property
+    def measure(self) -> str | None:
+        """The lexical measure that its scores are, if they are one."""
+        return "chrf" if self.kind == "lexical" else None
+
+    @property
     def identity(self) -> str:
         """Equal for judges whose scores mean the same: kind, model, its digest, and the rubric."""
         return fingerprint([self.kind, self.model, self.digest, self.rubric])

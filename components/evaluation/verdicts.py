@@ -78,7 +78,8 @@ class Verdicts:
         known = self.scores[~np.isnan(self.scores)]
         if not len(known):
             return {}
-        low, high = middle(resampled_means(known[:, None]))
+        # Sorted, so that the same scores have the same interval in whatever order they come.
+        low, high = middle(resampled_means(np.sort(known)[:, None]))
         mean, median = float(known.mean()), float(np.median(known))
         return {"score": mean, "score_low": low, "score_high": high, "score_median": median}
 

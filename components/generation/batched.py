@@ -47,66 +47,91 @@ def continue_prompts(
     A prompt and its continuation fit the context. An empty prompt counts as one end-of-text token. Row i is drawn with
     a seed made of `config.seed` and `numbers[i]` (or i), so that it does not depend on its neighbours.
     """
-    end, context = end_of_text(encoding), model.transformer.size.context
     device = model.head.device
-    markers = [stop.encode() for stop in stops]
+    ends = _Ends(encoding, end_of_text(encoding), [stop.encode() for stop in stops])
     rows = [
-        _Row(list(prompt) or [end], context, config, number, device)
+        _Row(
+            list(prompt) or [ends.token],
+            model.transformer.size.context,
+            config,
+            row_generator(config.seed, number, device),
+        )
         for prompt, number in zip(prompts, numbers or range(len(prompts)), strict=True)
     ]
+    was_training = model.training
+    model.eval()
+    try:
+        _write(model, rows, config, ends, report or _to_nobody)
+    finally:
+        model.train(was_training)
+    return [row.result() for row in rows]
+
+
+def _write(model: GPT, rows: "list[_Row]", config: GenerationConfig, ends: "_Ends", report: Report) -> None:
+    """Let all rows go on to their ends; those that have come to it leave the batch."""
+    device = model.head.device
     going = [row for row in rows if row.stopped is None]
-    if report:
-        report(len(rows) - len(going), 0)
-    if going:
-        tokens, padding = padded_left([row.prompt for row in going], end)
-        reader = CachedGPT(model, padding.to(device) if padding.any() else None)
+    report(len(rows) - len(going), 0)
+    if not going:
+        return
+    tokens, padding = padded_left([row.prompt for row in going], ends.token)
+    reader = CachedGPT(model, padding.to(device) if padding.any() else None)
+    while True:
         logits = reader.read(tokens.to(device))
-    while going:
         chosen = next_tokens(logits, config, [row.generator for row in going]).tolist()
         for row, token in zip(going, chosen, strict=True):
-            row.take(token, encoding, end, markers)
-        left = [index for index, row in enumerate(going) if row.stopped is None]
-        if report:
-            report(len(going) - len(left), len(going))
-        if left and len(left) < len(going):
+            row.take(token, ends)
+        left = [place for place, row in enumerate(going) if row.stopped is None]
+        report(len(going) - len(left), len(going))
+        if not left:
+            return
+        if len(left) < len(going):
             reader.keep(left)
-        going = [going[index] for index in left]
-        if going:
-            logits = reader.read(torch.tensor([[row.tokens[-1]] for row in going], device=device))
-    return [row.result() for row in rows]
+            going = [going[place] for place in left]
+        tokens = torch.tensor([row.tokens[-1:] for row in going])
+
+
+def _to_nobody(ended: int, tokens: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """What ends a row: the end-of-text token, and markers as bytes."""
+
+    encoding: tiktoken.Encoding
+    token: int
+    markers: list[bytes]
 
 
 class _Row:
     """A prompt and what has been written after it."""
 
-    def __init__(
-        self, prompt: list[int], context: int, config: GenerationConfig, number: int, device: torch.device
-    ) -> None:
+    def __init__(self, prompt: list[int], context: int, config: GenerationConfig, generator: torch.Generator) -> None:
         self.prompt = prompt
+        self.generator = generator
         self.tokens: list[int] = []
         self.most = min(config.max_new_tokens, context - len(prompt))
         self.stopped: Stopped | None = "no_room" if self.most <= 0 else None
-        self.generator = row_generator(config.seed, number, device)
         self._written = bytearray()
 
-    def take(self, token: int, encoding: tiktoken.Encoding, end: int, markers: Sequence[bytes]) -> None:
+    def take(self, token: int, ends: _Ends) -> None:
         """Add a token, and see whether it is the last."""
-        if token == end:
+        if token == ends.token:
             self.stopped = "end"
             return
-        self.tokens.append(token)
-        piece = encoding.decode_single_token_bytes(token)
         before = len(self._written)
-        self._written += piece
+        self.tokens.append(token)
+        self._written += ends.encoding.decode_single_token_bytes(token)
         # Markers are looked for in bytes: tokens may cut characters, and a marker may span any number of tokens.
-        if any(self._written.find(marker, max(before - len(marker) + 1, 0)) >= 0 for marker in markers):
+        if any(self._written.find(marker, max(before - len(marker) + 1, 0)) >= 0 for marker in ends.markers):
             self.stopped = "marker"
         elif len(self.tokens) == self.most:
             self.stopped = "length"
 
     def result(self) -> Continuation:
-        """Return what has been written."""
-        assert self.stopped is not None
+        """Return what has been written, once the row has ended."""
+        assert self.stopped
         return Continuation(self.tokens, self.stopped)
 
 

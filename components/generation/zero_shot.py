@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from components.generation.config import GenerationConfig
-from components.generation.decoding import as_text, generate, uncached
+from components.generation.decoding import as_text, cached, generate
 from components.model.classifier import pad
 from components.model.gpt import GPT
 from components.model.tokenizer import encode, end_of_text
@@ -65,7 +65,7 @@ def try_zero_shot(
 def _continue(model: GPT, encoding: tiktoken.Encoding, prompt: list[int]) -> str:
     ids = torch.tensor([prompt], device=model.transformer.wte.weight.device)
     stop = end_of_text(encoding)
-    turns = generate(uncached(model), ids, GenerationConfig(max_new_tokens=SHOWN_TOKENS), stop)
+    turns = generate(cached(model), ids, GenerationConfig(max_new_tokens=SHOWN_TOKENS), stop)
     chosen = (int(turn) for turn in turns)
     return "".join(as_text(encoding, (token for token in chosen if token != stop)))
 

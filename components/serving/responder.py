@@ -57,10 +57,14 @@ def entries(data: Any) -> tuple[list[str], list[str]]:
             f"{wrong} of {len(instructions)} instructions are missing or not strings"
         )
     inputs = data[INPUT].tolist() if INPUT in data else [""] * len(instructions)
-    inputs = ["" if pd.isna(value) else value for value in inputs]
+    inputs = ["" if _is_missing(value) else value for value in inputs]
     if wrong := sum(not isinstance(value, str) for value in inputs):
         raise MlflowException.invalid_parameter_value(f"{wrong} of {len(inputs)} inputs are not strings")
     return instructions, inputs
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value))
 
 
 def generation(params: dict[str, Any] | None) -> Any:

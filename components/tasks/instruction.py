@@ -162,17 +162,19 @@ def _judging_identity(arguments: Mapping[str, Any]) -> Any:
 
 
 @step("components.judging.judge", identity=_judging_identity, timeout_seconds=2 * DAY)
-def judge(out: Path, responses: Manifest, before: Manifest, config: JudgeConfig = JudgeConfig()) -> Facts:
+def judge(
+    out: Path, responses: Manifest, before: Manifest, prompt: PromptConfig, config: JudgeConfig = JudgeConfig()
+) -> Facts:
     """Let a judge give scores to both models' responses and to the references: `verdicts.parquet`, `rubric.yaml`.
 
-    A verdict is kept as soon as it is made, and not asked for again. Raises `JudgeError` if the judge cannot be asked,
+    It is shown each task in the words of `prompt`, as the models were. A verdict is kept as soon as it is made, and not asked for again. Raises `JudgeError` if the judge cannot be asked,
     or too few of its replies can be read.
     """
     from components.judging.cache import verdicts_path
     from components.judging.judge import judge as block
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
-    return block(tables, config, None, verdicts_path(), out)
+    return block(tables, config, prompt.resolved.prompt, verdicts_path(), out)
 
 
 @step("components.evaluation.instruction", timeout_seconds=HOUR)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3
 """Entries that stand in the model as an example of its input."""
+SHOWN_FIRST = ("score", "task", "instruction", "input", "response", "reference", "reason")
+"""Columns of the table of responses that MLflow's page has room for."""
 FILES = {
     "evaluate": ("responses.parquet", "metrics.json"),
     "respond": ("instruction-data-with-response.json",),
@@ -60,7 +62,8 @@ def _log_findings(run: Run, manifests: Mapping[str, Manifest]) -> None:
 
     responses = pd.read_parquet(manifests["evaluate"].path("responses.parquet"))
     samples = sample_responses(manifests["fine_tune"])
-    run.log_table(responses, "responses_test.json")
+    first = [name for name in SHOWN_FIRST if name in responses]
+    run.log_table(responses[[*first, *responses.columns.difference(first, sort=False)]], "responses_test.json")
     if len(samples):
         run.log_table(samples, "samples.json")
     about = about_run(run)
@@ -98,7 +101,7 @@ def measured(manifests: Mapping[str, Manifest]) -> dict[str, float]:
         values |= {"start/validation/loss": before, "start/validation/perplexity": math.exp(before)}
     values |= {f"data/truncated_{split}": count for split, count in trained["truncated_rows"].items()}
     values |= {f"responses/stopped_{why}": count for why, count in responded["stopped"].items()}
-    return counted(manifests) | {name: float(value) for name, value in values.items()}
+    return counted(manifests) | {name: float(value) for name, value in values.items() if value is not None}
 
 
 def note(manifests: Mapping[str, Manifest]) -> str:
@@ -126,7 +129,8 @@ def figures(manifests: Mapping[str, Manifest], run_name: str) -> "Iterator[tuple
     trained, scored = manifests["fine_tune"], manifests["evaluate"]
     scores = scored.facts
     history = pd.read_parquet(trained.path("history.parquet"))
-    yield "curves", plots.loss_figure(history, trained.facts["kept_step"], run_name)
+    if len(history):
+        yield "curves", plots.loss_figure(history, trained.facts["kept_step"], run_name)
     judge = scores["judge"]
     histogram, name = pd.read_parquet(scored.path("figures/scores.parquet")), f"{score_title(judge)} (0 to 100)"
     title, may_lack = f"{run_name}: {judge['name']}", bool(judge["is_language_model"])

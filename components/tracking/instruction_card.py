@@ -1,6 +1,7 @@
 """The model card of a language model that follows instructions, after Mitchell et al., "Model Cards", 2019."""
 
 import json
+import math
 from collections.abc import Mapping
 
 from components.records import Facts, Manifest
@@ -59,7 +60,7 @@ def key_lines(manifests: Mapping[str, Manifest]) -> list[str]:
     for figure in first:
         before = "" if figure.start is None else f", {figure.shown(figure.start)} before training"
         lines.append(f"{figure.title} **{figure.shown(figure.model)}** (95 % interval {figure.interval}){before}")
-    return [*lines, f"validation perplexity {trained['validation_perplexity']:,.2f}"]
+    return [*lines, f"validation perplexity {perplexities(trained)[0]}"]
 
 
 def _what(about: About, trained: Facts) -> str:
@@ -87,8 +88,8 @@ def _figures(scores: Facts, trained: Facts) -> str:
         )
         for figure in response_figures(scores)
     ]
-    perplexity = f"**{trained['validation_perplexity']:,.2f}**"
-    rows.append(("validation perplexity", perplexity, "–", start_perplexity(trained), "–", "–"))
+    perplexity, before = perplexities(trained)
+    rows.append(("validation perplexity", f"**{perplexity}**", "–", before, "–", "–"))
     parts = [table(("metric", "model", "95 % interval", "starting model", "baseline", "references"), rows)]
     tasks = [
         (
@@ -109,12 +110,11 @@ def _shown(value: float | None, how: str) -> str:
     return "–" if value is None else f"{value:.1{how}}".replace("%", " %")
 
 
-def start_perplexity(trained: Facts) -> str:
-    """Return the validation perplexity before training, or a dash where it is not known."""
-    import math
-
-    loss = trained.get("initial_validation_loss")
-    return "–" if loss is None else f"{math.exp(loss):,.2f}"
+def perplexities(trained: Facts) -> tuple[str, str]:
+    """Return the perplexity on validation of the kept weights, and before training; a dash where it is not known."""
+    losses = trained["validation_loss"], trained["initial_validation_loss"]
+    after, before = ("–" if loss is None else f"{math.exp(loss):,.2f}" for loss in losses)
+    return after, before
 
 
 def _use(about: About) -> str:

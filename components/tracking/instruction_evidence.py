@@ -149,8 +149,10 @@ def _on_the_figures(splits: Facts, scores: Facts) -> Iterator[str]:
             yield f"The test set is small: {rows:,} entries give the mean score to within {half:.1f} points (95 %)."
         if (start := metrics.get("start/test/score")) is not None and start >= metrics["test/score_low"]:
             yield "The starting model's mean score is within the interval of the fine-tuned one's, or above it."
-    if metrics["baseline/test/exact_match"] >= metrics["test/exact_match_low"]:
-        yield "The most common training response is the reference about as often as the model's own, or more often."
+    baseline = metrics["baseline/test/exact_match"]
+    if baseline >= metrics["test/exact_match_low"]:
+        often = "more often than" if baseline > metrics["test/exact_match"] else "about as often as"
+        yield f"The most common training response is right {often} the model, word for word: {100 * baseline:.1f} %."
     yield from _on_the_tasks(scores["tasks"])
 
 
@@ -177,7 +179,7 @@ def _on_the_training(trained: Manifest) -> Iterator[str]:
     import pandas as pd
 
     history = pd.read_parquet(trained.path("history.parquet"))
-    kept = history[history["step"] == trained.facts["kept_step"]].tail(1)
+    kept = history[history["step"] == trained.facts["kept_step"]].tail(1) if len(history) else history
     for row in kept.to_dict("records"):
         if row["validation_loss"] > OVERFITTED * row["train_loss"]:
             yield (

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.records import Manifest
-from components.tracking.instruction_card import how_to_ask, start_perplexity
+from components.tracking.instruction_card import how_to_ask, perplexities
 from components.tracking.instruction_evidence import (
     instruction_limits,
     judge_sentence,
@@ -51,7 +51,7 @@ def render_instruction(
         judge_sentence=judge_sentence(manifests["judge"].facts),
         score_title=score_title(scores["judge"]),
         limits=instruction_limits(manifests),
-        start_perplexity=start_perplexity(manifests["fine_tune"].facts),
+        perplexities=perplexities(manifests["fine_tune"].facts),
         shown={
             "worst": records(worst),
             "not read": records(responses[responses["score"].isna()].head(SHOWN_WORST)),

@@ -18,7 +18,8 @@ PARENT_MODEL = "gradus.parent_model"
 """Tag of a run and of its model: the model whose weights it started from, by a name that stays."""
 PARENT_RUN = "gradus.parent_run"
 """Tag of a run and of its model: the run that made that model."""
-MOST_ANCESTORS = 100
+SHOWN = 4
+"""Ancestors that a sentence names, besides the first of all."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,10 @@ def ancestors(run: Run) -> list[Ancestor]:
     found: list[Ancestor] = []
     tags: Mapping[str, str] = parent_tags(run)
     with tracking_errors(f"cannot read the lineage of MLflow run {run.run_id}"):
-        # Tags can be edited: a circle must end somewhere.
-        while PARENT_MODEL in tags and len(found) < MOST_ANCESTORS:
+        while PARENT_MODEL in tags:
             ancestor, tags = _ancestor(run.client, tags[PARENT_MODEL], tags.get(PARENT_RUN))
+            if ancestor in found:  # tags can be edited, and then go round in a circle
+                break
             found.append(ancestor)
     return found
 
@@ -110,6 +112,10 @@ def lineage_sentence(chain: Sequence[Ancestor]) -> str:
     """Say in a sentence what a model goes on from, back to the first; nothing if it goes on from none."""
     if not chain:
         return ""
-    words = ", which continued ".join(ancestor.title for ancestor in chain)
+    between = len(chain) - 1 - SHOWN
+    named = [*chain[:SHOWN], chain[-1]] if between > 0 else chain
+    words = [ancestor.title for ancestor in named]
+    if between > 0:
+        words[-1] = f"{between:,} more, back to {words[-1]}"
     first = chain[-1].weights
-    return f"Continues {words}" + (f", which started from {first}." if first else ".")
+    return f"Continues {', which continued '.join(words)}" + (f", which started from {first}." if first else ".")

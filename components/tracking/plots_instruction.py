@@ -225,7 +225,8 @@ def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
     axes.set_ylim(top=1.08 * max(float(below.max()), 1.0))
     axes_names(axes, f"new tokens, in bins of {width}" if width > 1 else "new tokens", "responses")
     axes.grid(visible=False, axis="x")
-    plain(figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=FONT - 1))
+    if len(responses):
+        plain(figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=FONT - 1))
     title_line(figure, title)
     return figure
 

@@ -48,7 +48,7 @@ def log_curves(run: Run, trained: Manifest, perplexity: bool = False) -> None:
         values = {"batch_loss": row["loss"], **{name: row[name] for name in CURVES}}
         run.metrics(_curves(values), int(row["step"]))
     history = pd.read_parquet(trained.path("history.parquet"))
-    if perplexity:
+    if perplexity and len(history):
         exponentials = {f"{split}_perplexity": np.exp(history[f"{split}_loss"]) for split in ("train", "validation")}
         history = history.assign(**exponentials)
     for row in history.to_dict("records"):

@@ -1,36 +1,29 @@
-"""What a recipe will cost before it is run: parameters, steps, memory and time.
-
-Memory is counted, and its activations probed on a small copy of the network; time is measured on a few real steps.
-"""
+"""What a recipe will cost before it is run: parameters, steps, memory; `components.training.timing` measures time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from components.model.config import LoraConfig, ModelConfig
+from components.model.config import ModelConfig
 from components.model.lora import is_adapter
 from components.model.weights import TRANSPOSED
 from components.training.batching import steps_per_epoch
-from components.training.config import TrainConfig, rows_per_step
+from components.training.config import Recipe, rows_per_step
 from components.training.loop import total_steps
-from components.training.probe import activation_bytes, outline
+from components.training.probe import Held
 
 FLOAT = 4
 """Bytes of a weight, a gradient, or a moment: all are kept in fp32."""
 MOMENTS = 2
 """What AdamW remembers of each trained weight."""
-ARENA = 32 << 20
-"""Bytes from which on the C library (glibc) takes a block from the system and gives it back; smaller ones leave gaps
-in its heap that larger ones cannot use."""
-GAPS, GAPS_WITH_ADAPTERS = 0.25, 0.9
-"""Share of the activations by which such gaps make a process larger, as measured; adapters make more short-lived
-tensors between those that stay."""
+GAPS = 0.15
+"""Share of the small blocks by which gaps in the C library's heap make a process larger, as measured."""
 
-Phase = Literal["training", "saving", "loading"]
+Phase = Literal["training", "evaluating", "saving", "loading"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +46,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes at the peak of a run.
+    """Bytes at the peak of a training, which comes in the phase `peak`.
 
-    On the CPU that of the process: `total` is `process` (interpreter and libraries), `data` (all tokens) and `weights`,
-    and on top what the phase `peak` holds: training `gradients`, `optimiser` and `activations`, saving the model
-    `gradients` and `saving`, loading it `loading`. On another device `total` is what training allocates there.
+    On the CPU that of the process: `process` (interpreter and libraries), `data` (all tokens) and `weights`, and what
+    else is held at that moment: `gradients` (in the backward pass those that are there by then), the `optimiser`'s
+    moments, `activations`, `logits` (of a language model), and `copies` of weights that are being written or read.
+    On another device it is what training allocates there.
     """
 
     process: int
@@ -66,19 +60,17 @@ class Memory:
     gradients: int
     optimiser: int
     activations: int
-    saving: int
-    loading: int
+    logits: int
+    copies: int
     peak: Phase
     total: int
     available: int
 
 
-def count_parameters(model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, words: int) -> list[Part]:
-    """Return the parts of the network that a run would train, in their order; nothing of it is made."""
-    with torch.device("meta"):
-        named = list(outline(model, lora, config, classes, words).named_parameters())
+def count_parameters(network: nn.Module) -> list[Part]:
+    """Return the parts of a network (`components.training.outline`) in their order."""
     counts: dict[str, list[int]] = {name: [0, 0] for name in ("embeddings", "blocks", "adapters", "final norm", "head")}
-    for name, parameter in named:
+    for name, parameter in network.named_parameters():
         count = counts[_part(name)]
         count[0] += parameter.numel()
         count[1] += parameter.numel() * parameter.requires_grad
@@ -92,66 +84,58 @@ def _part(name: str) -> str:
         return "blocks"
     if name.startswith("transformer.ln_f."):
         return "final norm"
-    return "head" if name.startswith("head.") else "embeddings"
+    return "head" if name.startswith(("head.", "lm_head.")) else "embeddings"
 
 
-def plan(config: TrainConfig, rows: int) -> Plan:
+def plan(config: Recipe, rows: int) -> Plan:
     """Return the steps and evaluations that `rows` training rows make: one evaluation at first, one at the end."""
     steps = total_steps(config, rows)
     return Plan(steps_per_epoch(rows, rows_per_step(config)), steps, 1 + math.ceil(steps / config.eval_every))
 
 
 def estimate_memory(
+    network: nn.Module,
     model: ModelConfig,
-    lora: LoraConfig,
-    config: TrainConfig,
-    classes: int,
-    words: int,
-    length: int,
+    config: Recipe,
+    learning: Held,
+    evaluating: Held,
     device: torch.device,
-    precision: str,
     process: int,
     data: int = 0,
 ) -> Memory:
     """Return what a run takes at its peak.
 
     Args:
-        model: the network, and whether its weights are read from files.
-        lora: its adapters, if `config.trainable` is `lora`.
+        network: its outline, without content.
+        model: says whether its weights are read from files.
         config: the recipe.
-        classes: number of labels.
-        words: size of the vocabulary.
-        length: tokens of the longest row of a batch, with padding.
+        learning: what a step holds, rehearsed on the batch that takes most.
+        evaluating: what measuring a loss holds, likewise.
         device: where to train.
-        precision: `fp32` or `bf16`.
         process: bytes that the process has before (`process_bytes`).
         data: bytes of the tokens that stay in memory.
     """
-    with torch.device("meta"):
-        named = list(outline(model, lora, config, classes, words).named_parameters())
-    weights = _bytes([parameter for _, parameter in named])
-    trained = _bytes([parameter for _, parameter in named if parameter.requires_grad])
-    saving = _bytes([parameter for name, parameter in named if name.endswith(TRANSPOSED)])
-    loading = 0 if model.weights == "random" else weights
-    activations = activation_bytes(model, lora, config, classes, length, device, precision)
-    if device.type == "cpu":
-        activations = round(activations * (1 + _gaps(config, length * model.shape.width * FLOAT)))
-    training = trained + MOMENTS * trained + activations
-    phases: dict[Phase, int] = {"training": training, "saving": trained + saving, "loading": loading}
-    peak: Phase = max(phases, key=phases.__getitem__) if device.type == "cpu" else "training"
-    host = process + data if device.type == "cpu" else 0
+    weights = _bytes(network.parameters())
+    trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
+    after_training = {"gradients": trained, "optimiser": MOMENTS * trained}
+    on_cpu = device.type == "cpu"
+    phases: dict[Phase, dict[str, int]] = {
+        "training": {"optimiser": MOMENTS * trained, **_held(learning, on_cpu)},
+        "evaluating": {**_held(evaluating, on_cpu), **after_training},
+    }
+    if on_cpu:
+        phases["saving"] = after_training | {"copies": _saved(network, config)}
+        phases["loading"] = {"copies": 0 if model.weights == "random" else weights}
+    peak = max(phases, key=lambda phase: sum(phases[phase].values()))
+    at_peak = dict.fromkeys(("gradients", "optimiser", "activations", "logits", "copies"), 0) | phases[peak]
+    host = {"process": process if on_cpu else 0, "data": data if on_cpu else 0}
     return Memory(
-        process=process if host else 0,
-        data=data if host else 0,
+        **host,
         weights=weights,
-        gradients=trained,
-        optimiser=MOMENTS * trained,
-        activations=activations,
-        saving=saving,
-        loading=loading,
+        **at_peak,
         peak=peak,
-        total=host + weights + phases[peak],
-        available=_available(device) + (process if device.type == "cpu" else 0),
+        total=sum(host.values()) + weights + sum(at_peak.values()),
+        available=_available(device) + (process if on_cpu else 0),
     )
 
 
@@ -169,16 +153,19 @@ def process_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _gaps(config: TrainConfig, row: int) -> float:
-    """Return the share by which gaps add to the activations; `row` is the size of the hidden states of one row."""
-    share = GAPS_WITH_ADAPTERS if config.trainable == "lora" else GAPS
-    hidden = row * config.batch_size
-    if hidden >= ARENA:
-        return 0.0
-    return share / 2 if 4 * hidden >= ARENA else share  # an MLP's are four times as wide
+def _held(held: Held, on_cpu: bool) -> dict[str, int]:
+    gaps = round(GAPS * held.small) if on_cpu else 0
+    return {"gradients": held.gradients, "logits": held.logits, "activations": held.activations + gaps}
 
 
-def _bytes(parameters: Sequence[Tensor]) -> int:
+def _saved(network: nn.Module, config: Recipe) -> int:
+    """Return the bytes of the weights that are made anew while the model is saved, or read back if others were best."""
+    written = _bytes(parameter for name, parameter in network.named_parameters() if name.endswith(TRANSPOSED))
+    trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
+    return max(written, trained if config.keep == "best" else 0)
+
+
+def _bytes(parameters: Iterable[Tensor]) -> int:
     return FLOAT * sum(parameter.numel() for parameter in parameters)
 
 

@@ -1,6 +1,5 @@
 """How a recipe sees its texts: as tokens, cut, padded, and read at one position or all of them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,8 +128,3 @@ def _read(pooling: Pooling, pieces: list[str], length: int | None) -> str:
             return f"position {length or len(pieces)}, {what}"
         case "mean_positions":
             return f"the mean of positions 1 to {length or len(pieces)}, {padding} of them padding"
-
-
-def all_lengths(examples: Iterable[Examples]) -> NDArray[np.int64]:
-    """Return the lengths of the rows of several sets of examples, one after the other."""
-    return np.concatenate([part.lengths for part in examples])

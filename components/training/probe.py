@@ -1,150 +1,189 @@
-"""How much memory one step of a network takes, found out on a copy with fewer blocks and rows.
+"""How much memory a step of a training takes, found out by a rehearsal on tensors that have shapes and no content.
 
-Shapes: B batch, T tokens.
+Nothing is computed and no memory is taken, so it is the whole network and a whole batch that is rehearsed.
 """
 
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from components.model.classifier import Classifier
-from components.model.config import LoraConfig, ModelConfig
-from components.model.devices import autocast
-from components.model.gpt import Transformer
-from components.model.lora import add_adapters
-from components.model.trainable import set_trainable
-from components.training.config import TrainConfig
+from components.training.objectives import Objective, Split
+from components.training.objectives.instruction import IGNORED, TokenBatch
 
-LAYERS = (2, 3)
-ROWS = (2, 3)
-WORDS = 8
-"""Size of the copy's vocabulary; that of the real one changes nothing but weights and their gradients."""
+Kind = Literal["gradients", "logits", "activations"]
+
+ARENA = 32 << 20
+"""Bytes from which on the C library (glibc) takes a block from the system and gives it back; smaller ones leave gaps
+in its heap that larger ones cannot use."""
 
 
-def activation_bytes(
-    model: ModelConfig,
-    lora: LoraConfig,
-    config: TrainConfig,
-    classes: int,
-    length: int,
-    device: torch.device,
-    precision: str,
-) -> int:
-    """Return the most bytes that a step on (batch_size, `length`) tokens holds besides weights and their gradients.
+@dataclass(frozen=True)
+class Held:
+    """Bytes of what lives at the peak of a step, besides weights and optimiser.
 
-    That is what the forward pass saves for the backward pass (nothing before the first block that trains), and what
-    is needed in passing. Four steps of a network with 2 or 3 blocks, on 1 or 2 rows, tell how both grow with
-    blocks and rows; they grow linearly.
+    That is `gradients` of parameters, `logits` (all that has as many columns as there are words), and other
+    `activations`; of these two, `small` is in blocks below `ARENA`.
     """
-    few, more = (
-        [_measure(model, lora, config, classes, layers, rows, length, device, precision) for rows in ROWS]
-        for layers in LAYERS
-    )
-    kept, passing = (_line(ROWS, sizes, config.batch_size) for sizes in zip(*few, strict=True))
-    kept_by_more = _line(ROWS, [sizes[0] for sizes in more], config.batch_size)
-    return max(_line(LAYERS, (kept, kept_by_more), model.shape.layers), 0) + max(passing, 0)
+
+    gradients: int
+    logits: int
+    activations: int
+    small: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.gradients + self.logits + self.activations
 
 
-def _line(at: tuple[int, int], values: Sequence[int], x: int) -> int:
-    """Return where the line through two points is at `x`."""
-    return values[0] + (x - at[0]) * (values[1] - values[0]) // (at[1] - at[0])
+@dataclass(frozen=True)
+class Rehearsal:
+    """A training as it would be, without content.
 
-
-def outline(
-    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocabulary: int, layers: int | None = None
-) -> Classifier:
-    """Return the classifier that a run would train, with its part that trains unfrozen, and untrained weights.
-
-    Made under `torch.device("meta")` it takes no memory, whatever its size.
+    `outline` makes its network (`components.training.outline`), `objective` what that learns; `words` is the size of
+    the vocabulary of a language model, None for others.
     """
-    shape = model.shape.model_copy(update={"layers": layers or model.shape.layers})
-    transformer = Transformer(shape, vocabulary, model.dropout)
-    classifier = Classifier(transformer, classes, config.pooling, config.seed, config.causal)
-    if config.trainable == "lora":
-        add_adapters(transformer, lora, config.seed)
-    set_trainable(classifier, config.trainable)
-    return classifier
+
+    outline: Callable[[], nn.Module]
+    objective: Callable[[Any], Objective]
+    device: torch.device
+    words: int | None = None
+
+    def learn(self, batches: Sequence[Sequence[int]]) -> Held:
+        """Return what is held at the peak of a step whose gradients come from these batches of training rows."""
+        return self._rehearse("train", batches, self._forward_backward)
+
+    def evaluate(self, split: Split, rows: Sequence[int]) -> Held:
+        """Return what is held while the loss of a batch is measured, gradients of earlier steps not counted."""
+        return self._rehearse(split, [rows], self._forward)
+
+    def _rehearse(
+        self, split: Split, batches: Sequence[Sequence[int]], work: Callable[[Objective, nn.Module, Any], None]
+    ) -> Held:
+        fake = FakeTensorMode(allow_non_fake_inputs=True)
+        with fake, torch.device(self.device):
+            network = self.outline()
+        objective = self.objective(network)
+        real = [(batch, _targets(batch)) for batch in (objective.batch(split, list(rows)) for rows in batches)]
+        live = LiveTensors(self.words)
+        hooks = [_noting(live, parameter) for parameter in network.parameters() if parameter.requires_grad]
+        try:
+            with fake, live:
+                for batch, live.targets in real:
+                    work(objective, network, batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return live.at_peak
+
+    @staticmethod
+    def _forward_backward(objective: Objective, network: nn.Module, batch: Any) -> None:
+        network.train()
+        (objective.measure(batch).loss / 2).backward()  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    @torch.inference_mode()
+    def _forward(objective: Objective, network: nn.Module, batch: Any) -> None:
+        network.eval()
+        objective.measure(batch)
 
 
-def _measure(
-    model: ModelConfig,
-    lora: LoraConfig,
-    config: TrainConfig,
-    classes: int,
-    layers: int,
-    rows: int,
-    length: int,
-    device: torch.device,
-    precision: str,
-) -> tuple[int, int]:
-    """Return the bytes that a forward pass keeps for the backward pass, and how many more there are at the peak."""
-    network = outline(model, lora, config, classes, WORDS, layers)
-    network.transformer.initialise(0)
-    network.to(device).train()
-    tokens = torch.zeros(rows, length, dtype=torch.int64, device=device)
-    lengths = torch.full((rows,), length, device=device)
-    with LiveTensors() as live, _gradients_dropped(network):
-        with autocast(device, precision):
-            logits = network(tokens, lengths)
-        loss = F.cross_entropy(logits.float(), tokens[:, 0] % classes)
-        kept = live.bytes
-        loss.backward()  # type: ignore[no-untyped-call]
-    return kept, live.peak - kept
+def _targets(batch: Any) -> int:
+    """Return how many tokens of a batch are learnt from; a classifier's has none."""
+    return int((batch.targets != IGNORED).sum()) if isinstance(batch, TokenBatch) else 0
+
+
+def _noting(live: "LiveTensors", parameter: Tensor) -> Any:
+    """Tell `live` of a parameter's gradient when it is there."""
+
+    def note(parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            live.note_gradient(parameter.grad)
+
+    return parameter.register_post_accumulate_grad_hook(note)  # type: ignore[no-untyped-call]
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the tensors that are made while it is active, as long as each lives."""
+    """Counts the bytes of the tensors that are made while it is active, as long as each lives.
 
-    def __init__(self) -> None:
+    `words` tells logits, which have `targets` rows, from other tensors. `targets` is also what a mask chooses where
+    there is no content that could say so.
+    """
+
+    def __init__(self, words: int | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.words = words
+        self.targets = 0
         self.bytes = 0
         self.peak = 0
-        self._known: set[int] = set()
+        self.at_peak = Held(0, 0, 0, 0)
+        self._kinds: dict[int, Kind] = {}
+        self._held = dict.fromkeys(get_args(Kind), 0)
+        self._small = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it made."""
+        if func is torch.ops.aten.index.Tensor and _is_masked(args):
+            args = (args[0], self._chosen(args[1][0]))
         before = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                self._count(leaf.untyped_storage(), before)
+                self._count(leaf, before)
         return result
 
-    def _count(self, storage: Any, before: set[int]) -> None:
+    def note_gradient(self, gradient: Tensor) -> None:
+        """Count a tensor that is already known as a parameter's gradient from now on."""
+        storage = gradient.untyped_storage()
+        kind = self._kinds.get(storage._cdata)
+        if kind and kind != "gradients":
+            self._add(kind, -storage.nbytes())
+            self._add("gradients", storage.nbytes())
+            self._kinds[storage._cdata] = "gradients"
+
+    def _chosen(self, mask: Tensor) -> list[Tensor]:
+        """Return places such as the mask would choose, as many as there are."""
+        places = torch.zeros(self.targets, dtype=torch.int64, device=mask.device)
+        return [places] * mask.dim()
+
+    def _count(self, tensor: Tensor, before: set[int]) -> None:
+        storage = tensor.untyped_storage()
         address = storage._cdata
-        if address in before or address in self._known:  # a view, or written in place
+        if address in before or address in self._kinds:  # a view, or written in place
             return
-        self._known.add(address)
-        self.bytes += storage.nbytes()
-        self.peak = max(self.peak, self.bytes)
+        self._kinds[address] = self._kind(tensor)
+        self._add(self._kinds[address], storage.nbytes())
+        if self.bytes > self.peak:
+            self.peak = self.bytes
+            self.at_peak = Held(**self._held, small=self._small)
         weakref.finalize(storage, self._forget, address, storage.nbytes())
 
+    def _kind(self, tensor: Tensor) -> Kind:
+        if tensor.dim() != 2 or self.words is None:
+            return "activations"
+        if tensor.shape == (self.targets, self.words):
+            return "logits"
+        # A head that is the embedding as well gets its gradient in two parts, the first of which waits for the second.
+        is_gradient = tensor.shape[0] == self.words and tensor.dtype == torch.float32
+        return "gradients" if is_gradient else "activations"
+
     def _forget(self, address: int, count: int) -> None:
-        self._known.discard(address)
-        self.bytes -= count
+        self._add(self._kinds.pop(address), -count)
+
+    def _add(self, kind: Kind, count: int) -> None:
+        self.bytes += count
+        self._held[kind] += count
+        if kind != "gradients" and abs(count) < ARENA:
+            self._small += count
 
 
-@contextmanager
-def _gradients_dropped(network: nn.Module) -> Iterator[None]:
-    """Let go of every parameter's gradient as soon as it is there: they are counted elsewhere."""
-
-    def drop(parameter: Tensor) -> None:
-        parameter.grad = None
-
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    hooks = [
-        parameter.register_post_accumulate_grad_hook(drop)  # type: ignore[no-untyped-call]
-        for parameter in trained
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _is_masked(args: Any) -> bool:
+    mask = args[1][0]
+    return isinstance(mask, FakeTensor) and mask.dtype == torch.bool

@@ -1,23 +1,18 @@
-"""How long a recipe will take, from a few of its own steps on a network that is thrown away.
-
-Shapes: B batch, T tokens.
-"""
+"""How long a recipe will take, from a few of its own steps on a network that is thrown away."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import nn
 
-from components.model.classifier import Classifier
-from components.model.devices import autocast
-from components.training.batching import Batch, Examples, in_batches, pad, shuffled
-from components.training.config import TrainConfig, rows_per_step
 from components.training.estimate import Plan
+from components.training.objectives import Objective
+from components.training.workload import Workload
 
 BUDGET = 3.0
 """Seconds after which no further batch is timed."""
@@ -26,14 +21,14 @@ LONGEST_TURN = 5.0
 TIMED = 8
 """Most batches that are timed."""
 LOOKED_AT = 200
-"""Steps whose batches are looked at to know how long batches are on average."""
+"""Steps whose batches are looked at to know how large batches are on average."""
 WRITTEN = 1e9
 """Bytes of trained weights that are written in a second, at every evaluation that is the best so far."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds: of one optimiser step and one evaluation, of all of them, of the test at the end, and together."""
+    """Seconds: of one optimiser step and one evaluation, of all of them, of what comes after, and together."""
 
     step: float
     evaluation: float
@@ -45,80 +40,78 @@ class Timing:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a batch: the same for all, and more for each padded token."""
+    """Seconds of a batch: the same for all, and more for each of what its size is counted in."""
 
     base: float
-    token: float
+    unit: float
 
-    def __call__(self, tokens: float, batches: float = 1) -> float:
-        """Return the seconds of `batches` with `tokens` altogether."""
-        return batches * self.base + tokens * self.token
+    def __call__(self, amount: float, batches: float = 1) -> float:
+        """Return the seconds of `batches` with `amount` altogether."""
+        return batches * self.base + amount * self.unit
 
 
 @dataclass
 class Stopwatch:
     """A network and its recipe, to be timed. The network's weights are spoilt."""
 
-    network: Classifier
-    train: Examples
-    config: TrainConfig
-    length: int | None
-    pad_id: int
+    network: nn.Module
+    objective: Objective
+    workload: Workload
     device: torch.device
-    precision: str
 
     def __post_init__(self) -> None:
         self.network.to(self.device)
+        self.config = self.workload.config
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.trained_bytes = sum(parameter.nbytes for parameter in trained)
         self.optimiser = torch.optim.AdamW(trained, lr=1e-8, fused=self.device.type != "mps")
 
-    def time(self, plan: Plan, splits: dict[str, NDArray[np.int64]]) -> Timing:
-        """Time some steps; return what `plan` makes of them. `splits` are the lengths of all rows of all splits."""
+    def time(self, plan: Plan, sample: float = 0.0, after: Callable[[Cost], float] = lambda _forward: 0.0) -> Timing:
+        """Time some steps, and return what `plan` makes of them.
+
+        `sample` is the seconds of what an evaluation does besides measuring; `after` makes of what a forward pass costs
+        the seconds of what comes after training.
+        """
         with torch.random.fork_rng():
             cost, update = self._learning()
-            forward = self._line([self._padded(rows) for rows in self._timed_rows()], self._forward)
-        batches = [rows for step in self._steps() for rows in in_batches(step, self.config.batch_size)]
-        mean = float(np.mean([self._tokens(self.train.lengths[rows]) for rows in batches]))
+            forward = self._line(self._timed_rows(), self._forward)
+        batches = list(self.workload.batches(LOOKED_AT))
+        mean = float(np.mean([self._amount(rows) for rows in batches]))
         step = self.config.accumulate * cost(mean) + update
-        evaluation = sum(self._evaluation(forward, splits[name]) for name in ("train", "validation"))
-        testing = sum(forward(float(self._padded_total(lengths)), len(lengths) / 32) for lengths in splits.values())
+        evaluation = self._evaluation(forward) + sample
         training = plan.steps * step
         evaluating = plan.evaluations * (evaluation + self.trained_bytes / WRITTEN)
+        testing = after(forward)
         return Timing(step, evaluation, training, evaluating, testing, training + evaluating + testing)
 
     def _learning(self) -> tuple[Cost, float]:
         """Return the cost of forward and backward pass, and the seconds of the optimiser."""
         self.network.train()
-        batches = [self._padded(rows) for rows in self._timed_rows()]
-        cost = self._line(batches, self._forward_backward)
+        cost = self._line(self._timed_rows(), self._forward_backward)
         self._seconds(self.optimiser.step)  # makes its moments
         return cost, self._seconds(self.optimiser.step)
 
     def _timed_rows(self) -> list[list[int]]:
         """Return the rows of the batches to time, none taking too long: the longest, then as they come."""
-        longest = np.argsort(-self.train.lengths, kind="stable")[: self.config.batch_size].tolist()
-        one = self._padded(longest[:1])
+        size = self.config.batch_size
+        longest = np.argsort(-self.workload.rows["train"].lengths, kind="stable")[:size].tolist()
+        one = self._batch(longest[:1])
         self._forward_backward(one)
         seconds = self._seconds(lambda: self._forward_backward(one))
-        rows = max(1, min(self.config.batch_size, int(LONGEST_TURN / max(seconds, 1e-9))))
-        return [longest[:rows], *(step[:rows] for step in islice(self._steps(), TIMED - 1))]
+        rows = max(1, min(size, int(LONGEST_TURN / max(seconds, 1e-9))))
+        return [longest[:rows], *(batch[:rows] for batch in self.workload.batches(TIMED))][:TIMED]
 
-    def _steps(self) -> Iterator[list[int]]:
-        """Yield the rows of the run's first steps."""
-        order = torch.Generator().manual_seed(self.config.seed)
-        return islice(shuffled(len(self.train), rows_per_step(self.config), order), LOOKED_AT)
-
-    def _line(self, batches: list[Batch], work: Callable[[Batch], None]) -> Cost:
-        """Time `work` on batches, the first once more to warm up, and put a line through tokens and seconds."""
-        work(batches[0])
-        started, tokens, seconds = time.monotonic(), [], []
-        for batch in batches:
-            tokens.append(batch.tokens.numel())
+    def _line(self, timed: list[list[int]], work: Callable[[Any], None]) -> Cost:
+        """Time `work` on batches, the first once more to warm up, and put a line through amounts and seconds."""
+        work(self._batch(timed[0]))
+        started, amounts, seconds = time.monotonic(), [], []
+        for rows in timed:
+            batch = self._batch(rows)
+            amounts.append(self._amount(rows))
             seconds.append(self._seconds(lambda batch=batch: work(batch)))  # type: ignore[misc]
             if time.monotonic() - started > BUDGET:
                 break
-        return _fit(np.array(tokens, dtype=float), np.array(seconds))
+        return _fit(np.array(amounts, dtype=float), np.array(seconds))
 
     def _seconds(self, work: Callable[[], object]) -> float:
         started = time.perf_counter()
@@ -127,39 +120,30 @@ class Stopwatch:
             torch.cuda.synchronize(self.device)
         return time.perf_counter() - started
 
-    def _forward_backward(self, batch: Batch) -> None:
-        self._loss(batch).backward()  # type: ignore[no-untyped-call]
+    def _batch(self, rows: list[int]) -> Any:
+        return self.objective.batch("train", rows)
+
+    def _amount(self, rows: list[int]) -> float:
+        return self.workload.amount("train", rows)
+
+    def _forward_backward(self, batch: Any) -> None:
+        measured = self.objective.measure(batch)
+        (measured.loss / measured.weight.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
-    def _forward(self, batch: Batch) -> None:
-        self._loss(batch).item()
+    def _forward(self, batch: Any) -> None:
+        self.objective.measure(batch).loss.item()
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
-        with autocast(self.device, self.precision):
-            logits = self.network(batch.tokens, batch.lengths)
-        return F.cross_entropy(logits.float(), batch.labels)
-
-    def _padded(self, rows: list[int]) -> Batch:
-        return pad(self.train, rows, self.pad_id, self.length).to(self.device)
-
-    def _tokens(self, lengths: NDArray[np.int64]) -> int:
-        return len(lengths) * int(self.length or lengths.max())
-
-    def _padded_total(self, lengths: NDArray[np.int64]) -> int:
-        """Return the tokens of a split where rows of like length go together."""
-        return len(lengths) * self.length if self.length else int(lengths.sum())
-
-    def _evaluation(self, forward: Cost, lengths: NDArray[np.int64]) -> float:
-        """Return the seconds of evaluating on one split."""
-        size, most = self.config.batch_size, self.config.eval_batches
-        parts = [lengths[start : start + size] for start in range(0, len(lengths), size)][:most]
-        return forward(float(sum(map(self._tokens, parts))), len(parts))
+    def _evaluation(self, forward: Cost) -> float:
+        """Return the seconds of measuring both splits."""
+        batches = [(split, rows) for split in self.workload.rows for rows in self.workload.evaluation(split)]
+        return forward(sum(self.workload.amount(*batch) for batch in batches), len(batches))
 
 
-def _fit(tokens: NDArray[np.float64], seconds: NDArray[np.float64]) -> Cost:
+def _fit(amounts: NDArray[np.float64], seconds: NDArray[np.float64]) -> Cost:
     """Return the line through timed batches, through 0 where they do not tell its base."""
-    if tokens.max() > 1.2 * tokens.min():
-        token, base = np.polyfit(tokens, seconds, 1)
-        if token > 0 and base > 0:
-            return Cost(float(base), float(token))
-    return Cost(0.0, float(np.median(seconds / tokens)))
+    if amounts.max() > 1.2 * amounts.min():
+        unit, base = np.polyfit(amounts, seconds, 1)
+        if unit > 0 and base > 0:
+            return Cost(float(base), float(unit))
+    return Cost(0.0, float(np.median(seconds / amounts)))

@@ -52,15 +52,15 @@ def judge(
 
 def _show(found: "JudgementResult") -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
     from pipelines.judging import TITLES
 
     console = Console(highlight=False)
-    before, now = (facts["judge"]["name"] for facts in (found.judge_before, found.judge))
-    scores = Table("mean score (95 %)", escape(before), escape(now), "rows of both", "Pearson", "Spearman", "Kendall")
+    for when, facts in (("before", found.judge_before), ("now", found.judge)):
+        console.print(Text(f"{when:<6}  {facts['judge']['name']}"), soft_wrap=True)
+    scores = Table("mean score (95 %)", "before", "now", "rows of both", "Pearson", "Spearman", "Kendall")
     for column in scores.columns[1:]:
         column.justify = "right"
     for of, title in TITLES.items():

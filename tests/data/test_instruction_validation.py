@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from components.data.batches import ROWS
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.instruction_validation import validate_instructions
 from components.data.validation_engine import Engine
+from components.data.validation_rows import Source
 from components.errors import ConfigError, DataRejected, TableError, WeightsError
 from components.model.tokenizer import encode, load_tokenizer
 from components.prompts import TEMPLATES, PromptConfig, Template
@@ -170,6 +170,21 @@ def test_tasks_are_counted_and_further_columns_kept(case: Case) -> None:
     page = case.page()
     assert "Tasks" in page
     assert "plural" in page
+
+
+def test_the_page_shows_lengths_and_the_largest_tasks(case: Case) -> None:
+    case.write(good(80), task=[f"task {row % 35}" for row in range(80)])
+    facts = case.validate()
+    page = case.page()
+    assert (
+        f"Mean tokens {facts['tokens']['mean']:.1f} Most tokens {facts['tokens']['longest']} Empty inputs 50.0 %"
+        in page
+    )
+    assert "5 others 10 12.5 %" in page
+    bars = re.findall(r"(\d+) to (\d+) (\d+) [\d.]+ %", page)
+    assert sum(int(rows) for _, _, rows in bars) == 80
+    assert int(bars[0][2]) > 0
+    assert int(bars[-1][0]) <= facts["tokens"]["longest"] <= int(bars[-1][1])
 
 
 # What fails
@@ -363,23 +378,23 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert outputs[0] == outputs[1]
 
 
-def test_parts_are_added_up(tmp_path: Path) -> None:
-    case = Case(tmp_path)
-    rows = ROWS + 3000
-    entries: list[Entry] = [(f"{row}", "" if row % 4 else "x", "y") for row in range(rows)]
-    entries[10] = entries[ROWS + 10] = ("a", "b " * 400, "c")
-    entries[ROWS + 20] = entries[20]
-    entries[ROWS + 30] = ("", "", "")
-    case.template = TEMPLATES["completion"]
-    facts = case.validate(entries, duplicates={"max_share": 0})
+def test_parts_are_added_up(case: Case) -> None:
+    entries = good(100)
+    entries[10] = entries[60] = ("a", "b " * 400, "c")
+    entries[90] = entries[20]
+    entries[95] = ("", "", "")
+    # So long that no more than some ninety are read at a time.
+    case.write(entries, notes=[f"{row}" * 240_000 for row in range(100, 200)])
+    assert len(list(Source(case.table, ["row"]).batches())) > 1
+    facts = case.validate(duplicates={"max_share": 0})
     assert case.rejected() == [
         (11, "length"),
-        (ROWS + 11, "length"),
-        (ROWS + 21, "duplicates"),
-        (ROWS + 31, "instruction_not_blank;output_not_blank"),
+        (61, "length"),
+        (91, "duplicates"),
+        (96, "instruction_not_blank;output_not_blank"),
     ]
-    assert f"rows 11, {ROWS + 11:,}: " in facts["warnings"][2]
-    kept = [entry for place, entry in enumerate(entries) if place not in (10, ROWS + 10, ROWS + 20, ROWS + 30)]
+    assert re.search(r"rows 11, 61: \d+ to \d+ tokens", facts["warnings"][2])
+    kept = [entry for place, entry in enumerate(entries) if place not in (10, 60, 90, 95)]
     assert facts["empty_inputs"] == pytest.approx(sum(not entry[1] for entry in kept) / len(kept))
 
 

@@ -46,6 +46,8 @@ class Behaviour:
     """The process kills itself when it has sent that many verdicts."""
     schema: bool = True
     """Whether `/v1/chat/completions` takes a `response_format`; if not it answers 400."""
+    listed: bool = True
+    """Whether there is a `/v1/models`."""
     key: str = ""
     """What must stand in the Authorization header, if anything."""
     site: bool = False
@@ -95,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/tags":
             models = [{"name": name, "model": name, "digest": digest} for name, digest in self.how.models.items()]
             self.answer(200, {"models": models})
-        elif self.path == "/v1/models":
+        elif self.path == "/v1/models" and self.how.listed:
             models = [{"id": name, "object": "model"} for name in self.how.models]
             self.answer(200, {"object": "list", "data": models})
         else:
@@ -196,6 +198,15 @@ class Handler(BaseHTTPRequestHandler):
     # --- answers
 
     def say(self, reply: str, done: bool = True) -> None:
+        # Under the lock nothing is sent without being recorded when the process kills itself.
+        with LOCK:
+            self.send_reply(reply, done)
+            record("answers", question=self.question, options=self.body.get("options"), reply=reply)
+            COUNTS["verdicts"] += 1
+            if COUNTS["verdicts"] == self.how.dies_after:
+                os.kill(os.getpid(), 9)
+
+    def send_reply(self, reply: str, done: bool) -> None:
         if self.path == "/v1/chat/completions":
             self.say_openai(reply, done)
         elif self.body.get("stream", True):
@@ -204,11 +215,6 @@ class Handler(BaseHTTPRequestHandler):
             self.stream([json.dumps(line) + "\n" for line in lines + [self.message("", done=True)] * done])
         else:
             self.answer(200, self.message(reply, done))
-        record("answers", question=self.question, options=self.body.get("options"), reply=reply)
-        with LOCK:
-            COUNTS["verdicts"] += 1
-            if COUNTS["verdicts"] == self.how.dies_after:
-                os.kill(os.getpid(), 9)
 
     def say_openai(self, reply: str, done: bool) -> None:
         if self.body.get("stream"):

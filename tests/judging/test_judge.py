@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,48 @@ def test_openai_without_schemas_is_asked_without(ollama: OllamaServer, bench: Be
     assert facts["counts"]["model"] == {"scored": ROWS, "unparsed": 0}
     with_schema = ["response_format" in body for body in ollama.chats]
     assert with_schema == [True] + [False] * ROWS, "refused once, then left out"
+
+
+def test_openai_need_not_list_its_models(ollama: OllamaServer, bench: Bench) -> None:
+    ollama.behave(listed=False)
+    facts = bench.judge(ollama, kind="openai", url=f"{ollama.url}/v1/", also=[])
+    assert facts["counts"]["model"] == {"scored": ROWS, "unparsed": 0}
+    assert {request["path"] for request in ollama.requests} == {"/v1/models", "/v1/chat/completions"}
+
+
+def test_a_terminal_shows_how_far_it_is(ollama: OllamaServer, bench: Bench) -> None:
+    ollama.behave(delay=0.1)
+    script = """
+import sys
+from pathlib import Path
+from components.judging.config import JudgeConfig
+from components.judging.judge import judge
+table, cache, out, url = sys.argv[1:]
+judge({"model": Path(table)}, JudgeConfig(url=url, also=()), None, Path(cache), Path(out))
+"""
+    root = Path(__file__).parents[2]
+    ours, theirs = pty.openpty()
+    arguments = [bench.tables["model"], bench.cache, bench.folder, ollama.url]
+    environment = os.environ | {"PYTHONPATH": str(root), "COLUMNS": "120", "TERM": "xterm"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)], cwd=root, env=environment, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    while chunk := _read(ours):
+        shown += chunk
+    assert process.wait() == 0
+    os.close(ours)
+    assert b"judge  llama3" in shown
+    assert f"{ROWS}/{ROWS}".encode() in shown
+    assert b"unreadable 0" in shown
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how Linux says that the other end is closed
+        return b""
 
 
 def test_two_processes_at_once_share_the_verdicts(ollama: OllamaServer, bench: Bench) -> None:

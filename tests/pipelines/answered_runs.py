@@ -34,9 +34,9 @@ def entries(rows: int, first: int = 1) -> pd.DataFrame:
     )
 
 
-def respond(test: pd.DataFrame, wrong: int, path: Path) -> Path:
+def respond(test: pd.DataFrame, wrong: int, path: Path, instead: str = "No idea") -> Path:
     """Write responses of which the first `wrong` are other texts than the references."""
-    said = [text if place >= wrong else f"No idea, {len(text)}." for place, text in enumerate(test["output"])]
+    said = [text if place >= wrong else f"{instead} zq {len(text)}." for place, text in enumerate(test["output"])]
     test.assign(model_response=said, new_tokens=5, stopped="end").to_parquet(path, index=False)
     return path
 
@@ -47,7 +47,7 @@ def steps(folder: Path, wrong: int, settings: dict[str, Any], first: int = 1) ->
     test = entries(ROWS, first)
     entries(40, 10_000).to_parquet(folder / "train.parquet", index=False)
     tables = {"model": respond(test, wrong, folder / "model.parquet")}
-    tables["start"] = respond(test, ROWS, folder / "start.parquet")
+    tables["start"] = respond(test, ROWS, folder / "start.parquet", "Number")
     for name in ("judge", "evaluate"):
         (folder / name).mkdir()
     cache = folder / "verdicts.sqlite"

@@ -176,7 +176,7 @@ def test_promotion_refuses_what_scores_lower_and_other_judges(
         "significant difference between the champion (version 1) and the new model (version 3)"
     )
     asked = registered(0, judge={"kind": "ollama", "url": ollama.url})
-    with pytest.raises(PromotionRefused, match=r"cannot be compared .* gradus judge \w{8} --set judge.kind=lexical`"):
+    with pytest.raises(PromotionRefused, match=r"cannot be compared .*`gradus judge \w{8} --set judge.kind=lexical`"):
         promote(asked, home)
     judge_run(asked, ["judge.kind=lexical"], home)
     assert promote(asked, home).champion_before == "3"

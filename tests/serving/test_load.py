@@ -5,16 +5,17 @@ import pandas as pd
 import pytest
 
 from components.errors import TrackingError, WeightsError
-from components.model.saved import load_classifier
+from components.model.saved import LoadedClassifier, load_classifier
+from components.serving.language_model import Responder
 from components.serving.load import load_model, saved_folder
-from components.tracking.packaging import write_model
+from components.tracking.packages import classifier_package
 
 TEXTS = ["WINNER!!", "see you"]
 
 
 def test_a_saved_classifier_and_a_logged_model_predict_the_same(saved_model: Path, tmp_path: Path) -> None:
     expected = load_classifier(saved_model).predict(TEXTS)
-    write_model(tmp_path / "logged", saved_model, ["ham", "spam"], TEXTS, run_id=None)
+    classifier_package(saved_model, TEXTS).write(tmp_path / "logged", run_id=None)
     path = list(sys.path)
     for folder in (saved_model, str(saved_model), tmp_path / "logged"):
         pd.testing.assert_frame_equal(load_model(folder).predict(TEXTS), expected)
@@ -26,6 +27,14 @@ def test_the_classifier_in_a_logged_model_may_have_any_folder_name(saved_model: 
     inside.parent.mkdir()
     inside.symlink_to(saved_model)
     assert saved_folder(tmp_path) == inside
+
+
+def test_either_kind_is_known_by_its_card(saved_model: Path, saved_language_model: Path) -> None:
+    assert isinstance(load_model(saved_model), LoadedClassifier)
+    responder = load_model(saved_language_model.as_uri())
+    assert isinstance(responder, Responder)
+    assert responder.respond(["hello"])["stopped"].tolist() in (["end"], ["marker"], ["length"])
+    assert responder.respond([])["new_tokens"].dtype == "int64"
 
 
 def test_an_address_is_fetched(saved_model: Path) -> None:

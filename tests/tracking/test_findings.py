@@ -19,8 +19,9 @@ from components.tracking.card import model_card, short_card
 from components.tracking.classification import log_classification, publish_classifier
 from components.tracking.config import TrackingConfig
 from components.tracking.evidence import key_figures, limits, metrics_rows
+from components.tracking.lineage import Ancestor
 from components.tracking.markdown import DESCRIPTION_LIMIT
-from components.tracking.report import About
+from components.tracking.report import About, render
 from components.tracking.runs import open_run
 from tests.tracking.reports import Page, cells, stands_alone
 
@@ -195,3 +196,12 @@ def test_figures_that_are_not_defined_are_left_out(steps: Steps) -> None:
     about = About("x", "0" * 32, {}, {})
     assert "| ROC AUC |" not in model_card(about, without)
     assert len(short_card(about, changed(steps, "evaluate", verdict="long " * 5000))) == DESCRIPTION_LIMIT
+
+
+def test_what_a_model_goes_on_from_is_in_report_and_cards(steps: Steps) -> None:
+    parent = Ancestor("models:/spam/3", "f" * 32, "nightly", "random")
+    about = About("x", "0" * 32, {}, {}, [parent])
+    sentence = f"Continues model models:/spam/3 of run nightly {'f' * 32}, which started from random."
+    errors = pd.DataFrame(columns=["label", "predicted", "probability", "tfidf", "row", "text"])
+    for text in (render(about, steps, {}, errors), model_card(about, steps), short_card(about, steps)):
+        assert sentence in text

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from components.store import describe
 from components.tracking.config import TrackingConfig
 from components.tracking.findings import about_run
 from components.tracking.instruction import log_instruction, measured, publish_language_model
@@ -102,7 +103,9 @@ def test_the_table_of_responses_begins_with_the_worst_and_drops_none(logged: tup
     assert scores.is_monotonic_increasing
     assert scores.iloc[0] == 10
     assert responses["score"].isna().tolist() == [False] * 23 + [True], "what could not be read is kept, at the end"
-    assert {"instruction", "input", "reference", "response", "reason", "start_response", "task"} <= {*responses}
+    shown = ["score", "task", "instruction", "input", "response", "reference", "reason"]
+    assert [*responses][:7] == shown, "the page has room for so many columns"
+    assert {"row", "status", "exact_match", "token_f1", "chrf", "start_response", "start_score"} <= {*responses}
     assert table(logged[1] / "samples.json")["response"].iloc[-1] == "said at step 50"
 
 
@@ -219,6 +222,25 @@ def test_figures_that_are_not_there_are_left_out(steps: Steps) -> None:
     }
 
 
+def test_a_training_that_was_not_evaluated_has_no_perplexity_and_no_curves(
+    steps: Steps, tmp_path: Path, home: Path
+) -> None:
+    unknown = changed(
+        steps, "fine_tune", validation_loss=None, validation_perplexity=None, initial_validation_loss=None
+    )
+    pd.DataFrame().to_parquet(tmp_path / "history.parquet")
+    (tmp_path / "steps.parquet").write_bytes(steps["fine_tune"].path("steps.parquet").read_bytes())
+    unknown["fine_tune"] = unknown["fine_tune"].model_copy(
+        update={"folder": tmp_path, "files": describe(tmp_path), "cached": True}
+    )
+    run, folder = log(unknown, home)
+    assert "plots/curves.png" not in files(folder)
+    assert "samples.json" not in files(folder)
+    assert "| validation perplexity | **–** | – | – |" in (folder / "model_card.md").read_text()
+    assert "validation/perplexity" not in run.client.get_run(run.run_id).data.metrics
+    stands_alone((folder / "report.html").read_text(), images=3)
+
+
 def test_limits_follow_the_evidence(steps: Steps, lexical: Steps) -> None:
     def says(words: str, changed_steps: Steps) -> bool:
         return any(words in sentence for sentence in instruction_limits(changed_steps))
@@ -243,7 +265,7 @@ def test_limits_follow_the_evidence(steps: Steps, lexical: Steps) -> None:
     weak = metrics | {"start/test/score": metrics["test/score"]}
     assert says("is within the interval", changed(steps, "evaluate", metrics=weak))
     strong = metrics | {"baseline/test/exact_match": 0.0}
-    assert says("The most common training response is the reference about as often", steps)
+    assert says("The most common training response is right about as often as the model, word for word: 33.3 %", steps)
     assert not says("The most common training response", changed(steps, "evaluate", metrics=strong))
 
 
@@ -282,8 +304,8 @@ def test_a_model_is_registered_once_with_the_short_card(steps: Steps, home: Path
     assert "follows instructions" in run.client.get_registered_model("instruct").description
     with open_run(QUIET, home, "instruct", PARAMS) as again:
         assert publish_language_model(again, steps, "instruct") == {**first, "cached_from": run.run_id}
-    outputs = [each.get_run(each_id).outputs.model_outputs for each, each_id in ((run.client, again.run_id),)]
-    assert len(outputs[0]) == 1
+    assert len(run.client.get_run(again.run_id).outputs.model_outputs) == 1, "the same model, among its outputs too"
+    assert len(run.client.search_model_versions("name = 'instruct'")) == 1
 
 
 def test_what_was_counted_is_finite(steps: Steps, lexical: Steps) -> None:

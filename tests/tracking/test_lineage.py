@@ -8,7 +8,6 @@ from components.errors import TrackingError
 from components.tracking.config import TrackingConfig
 from components.tracking.findings import about_run
 from components.tracking.lineage import (
-    MOST_ANCESTORS,
     PARENT_MODEL,
     PARENT_RUN,
     Ancestor,
@@ -114,4 +113,12 @@ def test_a_run_that_is_gone_or_a_circle_ends_the_chain(home: Path) -> None:
     assert lineage_sentence(ancestors(orphan)) == f"Continues model models:/m-1 of run {'f' * 32}."
     with open_run(QUIET, home, "circle", {}) as circle:
         circle.set_tags({PARENT_MODEL: "models:/m-1", PARENT_RUN: circle.run_id})
-    assert len(ancestors(circle)) <= MOST_ANCESTORS
+    assert ancestors(circle) == [Ancestor("models:/m-1", circle.run_id, "circle")]
+
+
+def test_a_long_chain_is_told_in_short() -> None:
+    chain = [Ancestor(f"models:/n/{number}", f"r{number}", "nightly", "before") for number in range(30, 0, -1)]
+    sentence = lineage_sentence(chain)
+    assert sentence.startswith("Continues model models:/n/30 of run nightly r30, which continued model models:/n/29 of")
+    assert ", which continued 25 more, back to model models:/n/1 of run nightly r1, which started from" in sentence
+    assert len(lineage_sentence(chain[:5]).split("which continued")) == 5

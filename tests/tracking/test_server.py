@@ -55,7 +55,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
         try:
             if requests.get(url, timeout=2).ok:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # not there yet, or busy with coming up
             time.sleep(0.3)
     pytest.fail(f"the server did not start: {log.read_text()}")
 

@@ -1,4 +1,6 @@
-"""Train the byte-pair vocabulary of the preset `spam-demo`: `python -m components.data.samples.make_vocabulary`.
+"""Train a demo's byte-pair vocabulary: `python -m components.data.samples.make_vocabulary`.
+
+Without arguments it is that of `spam-demo`; `--instructions` makes that of `instruct-demo`.
 
 Byte-pair encoding as in Sennrich et al. 2016 (https://arxiv.org/abs/1508.07909), on bytes and with the pattern of GPT-2
 (Radford et al. 2019). The file is tiktoken's: a line a token, `base64(bytes) rank`; ranks 0 to 255 are the bytes.
@@ -7,6 +9,7 @@ Byte-pair encoding as in Sennrich et al. 2016 (https://arxiv.org/abs/1508.07909)
 
 import argparse
 import base64
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
@@ -18,6 +21,9 @@ from components.model.tokenizer import GPT2_PATTERN
 SIZE = 1535
 """Tokens in the file; with `<|endoftext|>` 1,536."""
 
+PROMPT = "{instruction}\nInput: {input}\nAnswer:"
+"""How an entry of the instructions stands in the text: the prompt of the preset `instruct-demo`."""
+
 Pair = tuple[bytes, bytes]
 
 
@@ -25,6 +31,15 @@ def clean_texts(path: Path) -> list[str]:
     """Return the texts of a sample's rows that validation would let pass."""
     rows = (line.split("\t", 1) for line in path.read_text(encoding="utf-8").splitlines())
     return [text for label, text in rows if label in LABELS and text.strip() and len(text) <= LONG_TEXT]
+
+
+def prompts(path: Path) -> list[str]:
+    """Return the prompts of a file of instructions.
+
+    Responses are left out: every word that is asked about becomes one token, and so does its ending, but not the two
+    together (" fox" and "es"). A network can then copy the word and learn when which ending follows.
+    """
+    return [PROMPT.format(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def chunks(texts: Iterable[str]) -> Counter[tuple[bytes, ...]]:
@@ -92,13 +107,17 @@ def tiktoken_lines(tokens: Iterable[bytes]) -> str:
 
 
 def main() -> None:
-    """Train on the clean messages of the sample and write the vocabulary."""
-    parser = argparse.ArgumentParser(description="Train the byte-pair vocabulary of the preset spam-demo.")
-    parser.add_argument("--sample", type=Path, default=HERE / "spam.tsv", help="label<TAB>text lines to train on")
-    parser.add_argument("--out", type=Path, default=HERE / "vocabulary.tiktoken", help="where to write")
-    arguments = parser.parse_args()
-    tokens = train(clean_texts(arguments.sample))
-    arguments.out.write_bytes(tiktoken_lines(tokens).encode())
+    """Train on a sample and write the vocabulary."""
+    parser = argparse.ArgumentParser(description="Train the byte-pair vocabulary of spam-demo or instruct-demo.")
+    parser.add_argument("--instructions", action="store_true", help="make that of instruct-demo")
+    parser.add_argument("--sample", type=Path, help="what to train on (default: the sample beside the script)")
+    parser.add_argument("--out", type=Path, help="where to write (default: beside the script)")
+    given = parser.parse_args()
+    if given.instructions:
+        texts, name = prompts(given.sample or HERE / "instructions.json"), "instructions.tiktoken"
+    else:
+        texts, name = clean_texts(given.sample or HERE / "spam.tsv"), "vocabulary.tiktoken"
+    (given.out or HERE / name).write_bytes(tiktoken_lines(train(texts)).encode())
 
 
 if __name__ == "__main__":

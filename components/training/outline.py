@@ -1,0 +1,33 @@
+"""Networks as a run would train them, but without content: to count their parameters, and to rehearse a step with them.
+
+Made under `torch.device("meta")`, or while tensors are fake (`components.training.probe`), they take no memory.
+"""
+
+from components.model.classifier import Classifier
+from components.model.config import LoraConfig, ModelConfig
+from components.model.gpt import GPT, Transformer
+from components.model.lora import add_adapters
+from components.model.trainable import set_trainable
+from components.training.config import InstructionTrainConfig, TrainConfig
+
+
+def outline_classifier(
+    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocabulary: int
+) -> Classifier:
+    """Return the classifier that a run would train, with its part that trains unfrozen, and undrawn weights."""
+    transformer = Transformer(model.shape, vocabulary, model.dropout)
+    classifier = Classifier(transformer, classes, config.pooling, config.seed, config.causal)
+    if config.trainable == "lora":
+        add_adapters(transformer, lora, config.seed)
+    set_trainable(classifier, config.trainable)
+    return classifier
+
+
+def outline_gpt(model: ModelConfig, lora: LoraConfig, config: InstructionTrainConfig, vocabulary: int) -> GPT:
+    """Return the language model that a run would train, likewise."""
+    gpt = GPT(model.shape, vocabulary, model.dropout, model.tie_embeddings)
+    gpt.transformer.recompute = config.gradient_checkpointing
+    if config.trainable == "lora":
+        add_adapters(gpt.transformer, lora, config.seed)
+    set_trainable(gpt, config.trainable)
+    return gpt

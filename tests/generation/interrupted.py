@@ -1,0 +1,43 @@
+"""What a process runs that is told to stop, or killed, while it answers a split through the store.
+
+It says `batch` when it begins one, and the facts at the end.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from components.generation.config import GenerationConfig
+from components.generation.responses import respond
+from components.model.saved_gpt import load_gpt
+from components.records import Facts
+from components.store import Store
+
+CONFIG = GenerationConfig(max_new_tokens=40, batch_size=4, temperature=0.9, top_p=0.95, precision="fp32")
+
+
+def main(home: Path) -> None:
+    loaded = load_gpt(home / "model")
+    loaded.model.transformer.register_forward_hook(
+        lambda _, inputs, __: say("batch") if inputs[0].shape[1] > 1 else None
+    )
+
+    def write(out: Path) -> Facts:
+        return respond(
+            home / "entries.parquet",
+            loaded.model,
+            loaded.encoding,
+            loaded.card.template,
+            CONFIG,
+            torch.device("cpu"),
+            out,
+        )
+
+    say(json.dumps(Store(home / "store").produce("respond", "k", write).facts))
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,31 @@
+"""A saved language model with random weights and a byte vocabulary."""
+
+from pathlib import Path
+
+import tiktoken
+import torch
+
+from components.model.config import GPTSize
+from components.model.gpt import GPT
+from components.model.saved_gpt import save_gpt
+from components.prompts import Template
+
+TEMPLATE = Template(instruction="Q: {instruction}", input=" ({input})", response=" A:{output}", stop=["Q:"])
+
+
+def save_language_model(folder: Path, context: int = 96, tied: bool = False) -> Path:
+    """Write the model into an absent folder, and return it."""
+    ranks = {bytes([index]): index for index in range(256)}
+    special = {"<|endoftext|>": 256}
+    encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
+    gpt = GPT(GPTSize(layers=2, heads=2, width=32, context=context), 257, tie_embeddings=tied)
+    gpt.initialise(seed=4)
+    with torch.no_grad():
+        for parameter in gpt.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(12)
+        head = gpt.head
+        head[[*range(32), *range(127, 256)]] = 0  # it says letters, for the most part
+    folder.mkdir(parents=True)
+    save_gpt(folder, gpt, encoding, TEMPLATE)
+    return folder
