@@ -170,9 +170,7 @@ def _cost(
 
     def learnt(network: "Classifier") -> Classification:
         rows = (prepared.train, prepared.validation)
-        return Classification(
-            network, *rows, config.train, device, precision, end_of_text(encoding), prepared.length
-        )
+        return Classification(network, *rows, config.train, device, precision, end_of_text(encoding), prepared.length)
 
     with torch.device("meta"):
         outline = outline_classifier(*recipe)

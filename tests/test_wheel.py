@@ -82,6 +82,12 @@ def test_it_holds_the_two_packages_with_their_data_and_nothing_else(wheel: Path)
         "components/data/validation_report.html",
         "components/data/samples/spam.tsv",
         "components/data/samples/vocabulary.tiktoken",
+        "components/data/samples/instructions.json",
+        "components/data/samples/instructions.tiktoken",
+        "components/judging/rubric.yaml",
+        "components/tracking/instruction_report.html",
+        "components/tracking/report_base.html",
+        "components/tracking/report_parts.html",
     }
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 

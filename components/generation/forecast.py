@@ -53,7 +53,12 @@ def most_tokens(
 
 
 def time_decoding(
-    model: GPT, prompts: Sequence[Sequence[int]], config: GenerationConfig, end: int, device: torch.device, precision: str
+    model: GPT,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    end: int,
+    device: torch.device,
+    precision: str,
 ) -> Pace:
     """Return the pace at which a model answers, from the longest prompts that leave room in the context."""
     context = model.transformer.size.context

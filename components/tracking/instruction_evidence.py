@@ -152,7 +152,9 @@ def _on_the_figures(splits: Facts, scores: Facts) -> Iterator[str]:
     baseline = metrics["baseline/test/exact_match"]
     if baseline >= metrics["test/exact_match_low"]:
         often = "more often than" if baseline > metrics["test/exact_match"] else "about as often as"
-        yield f"The most common training response is right {often} the model, word for word: {100 * baseline:.1f} %."
+        whose = "Each task's" if scores["tasks"] else "The"
+        share = f"{100 * baseline:.1f} %"
+        yield f"{whose} most common training response is right {often} the model, word for word: {share}."
     yield from _on_the_tasks(scores["tasks"])
 
 

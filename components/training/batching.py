@@ -88,7 +88,7 @@ def shuffled(rows: int, step_size: int, generator: torch.Generator) -> Iterator[
 
 
 def grouped_by_length(
-    lengths: NDArray[np.int64], step_size: int, generator: torch.Generator, steps: int = 50
+    lengths: NDArray[np.int64], step_size: int, generator: torch.Generator, steps: int = 8
 ) -> Iterator[list[int]]:
     """Yield the row numbers of one epoch's steps in random order, where rows of like length go together.
 

@@ -20,8 +20,6 @@ FLOAT = 4
 """Bytes of a weight, a gradient, or a moment: all are kept in fp32."""
 MOMENTS = 2
 """What AdamW remembers of each trained weight."""
-GAPS = 0.15
-"""Share of the small blocks by which gaps in the C library's heap make a process larger, as measured."""
 
 Phase = Literal["training", "evaluating", "saving", "loading"]
 
@@ -48,10 +46,10 @@ class Plan:
 class Memory:
     """Bytes at the peak of a training, which comes in the phase `peak`.
 
-    On the CPU that of the process: `process` (interpreter and libraries), `data` (all tokens) and `weights`, and what
-    else is held at that moment: `gradients` (in the backward pass those that are there by then), the `optimiser`'s
-    moments, `activations`, `logits` (of a language model), and `copies` of weights that are being written or read.
-    On another device it is what training allocates there.
+    On the CPU that of the process: `process` (interpreter and libraries), `data` (all tokens), `weights`, and of
+    `gradients`, the `optimiser`'s moments, `activations`, `logits` (of a language model) and `copies` of weights that
+    are written or read, those that are `held` then. On another device it is what training allocates there. `rest` is
+    what gaps between tensors add, less what is not held at the very same time.
     """
 
     process: int
@@ -62,6 +60,8 @@ class Memory:
     activations: int
     logits: int
     copies: int
+    rest: int
+    held: list[str]
     peak: Phase
     total: int
     available: int
@@ -115,26 +115,30 @@ def estimate_memory(
         process: bytes that the process has before (`process_bytes`).
         data: bytes of the tokens that stay in memory.
     """
+    on_cpu = device.type == "cpu"
     weights = _bytes(network.parameters())
     trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
-    after_training = {"gradients": trained, "optimiser": MOMENTS * trained}
-    on_cpu = device.type == "cpu"
-    phases: dict[Phase, dict[str, int]] = {
-        "training": {"optimiser": MOMENTS * trained, **_held(learning, on_cpu)},
-        "evaluating": {**_held(evaluating, on_cpu), **after_training},
+    state = {"gradients": trained, "optimiser": MOMENTS * trained}
+    grown = {held: held.process if on_cpu else held.peak for held in (learning, evaluating)}
+    parts: dict[Phase, dict[str, int]] = {
+        "training": state | _tensors(learning),
+        "evaluating": state | _tensors(evaluating),
+        "saving": state | {"copies": _saved(network, config) if on_cpu else 0},
+        "loading": {"copies": 0 if model.weights == "random" or not on_cpu else weights},
     }
-    if on_cpu:
-        phases["saving"] = after_training | {"copies": _saved(network, config)}
-        phases["loading"] = {"copies": 0 if model.weights == "random" else weights}
-    peak = max(phases, key=lambda phase: sum(phases[phase].values()))
-    at_peak = dict.fromkeys(("gradients", "optimiser", "activations", "logits", "copies"), 0) | phases[peak]
-    host = {"process": process if on_cpu else 0, "data": data if on_cpu else 0}
+    totals = {phase: sum(each.values()) for phase, each in parts.items()}
+    totals["training"] = MOMENTS * trained + grown[learning]
+    totals["evaluating"] = (1 + MOMENTS) * trained + grown[evaluating]
+    peak = max(totals, key=lambda phase: totals[phase])
+    host = {"process": process, "data": data} if on_cpu else {"process": 0, "data": 0}
     return Memory(
         **host,
         weights=weights,
-        **at_peak,
+        **({"copies": 0} | parts["training"] | parts[peak]),
+        rest=totals[peak] - sum(parts[peak].values()),
+        held=list(parts[peak]),
         peak=peak,
-        total=sum(host.values()) + weights + sum(at_peak.values()),
+        total=sum(host.values()) + weights + totals[peak],
         available=_available(device) + (process if on_cpu else 0),
     )
 
@@ -153,9 +157,8 @@ def process_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _held(held: Held, on_cpu: bool) -> dict[str, int]:
-    gaps = round(GAPS * held.small) if on_cpu else 0
-    return {"gradients": held.gradients, "logits": held.logits, "activations": held.activations + gaps}
+def _tensors(held: Held) -> dict[str, int]:
+    return {"activations": held.activations, "logits": held.logits}
 
 
 def _saved(network: nn.Module, config: Recipe) -> int:

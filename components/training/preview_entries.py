@@ -120,7 +120,9 @@ def describe_cuts(split: str, entries: Entries, limit: int, context: int, new_to
     )
 
 
-def compare_batchings(outline: GPT, entries: Entries, config: InstructionTrainConfig, end: int) -> list[BatchingPreview]:
+def compare_batchings(
+    outline: GPT, entries: Entries, config: InstructionTrainConfig, end: int
+) -> list[BatchingPreview]:
     """Return what every way of making batches makes of the entries; `outline` is the network without content."""
     return [_batching(outline, entries, config.model_copy(update={"batching": name}), end) for name in BATCHINGS]
 
@@ -129,9 +131,7 @@ def _batching(outline: GPT, entries: Entries, config: InstructionTrainConfig, en
     cpu = torch.device("cpu")
     objective = Instruction(outline, entries, entries, config, cpu, "fp32", end)
     order = torch.Generator().manual_seed(config.seed)
-    batches = [
-        rows for step in islice(objective.epoch(order), STEPS) for rows in in_batches(step, config.batch_size)
-    ]
+    batches = [rows for step in islice(objective.epoch(order), STEPS) for rows in in_batches(step, config.batch_size)]
     shapes = [objective.batch("train", rows).tokens.shape for rows in batches]
     tokens = sum(rows * width for rows, width in shapes)
     real = sum(objective.tokens(rows) for rows in batches)

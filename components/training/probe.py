@@ -20,27 +20,25 @@ from components.training.objectives.instruction import IGNORED, TokenBatch
 Kind = Literal["gradients", "logits", "activations"]
 
 ARENA = 32 << 20
-"""Bytes from which on the C library (glibc) takes a block from the system and gives it back; smaller ones leave gaps
-in its heap that larger ones cannot use."""
+"""Bytes from which on the C library (glibc) takes a block from the system and gives it back; smaller ones come from its
+heap, which keeps what it once had, and leave gaps in it that larger ones cannot use."""
+GAPS, CHURN = 0.25, 0.35
+"""Share by which the heap is larger than what is in it, and share of what comes and goes in a forward pass by which it
+grows besides, as measured (`tests/training/test_estimate.py`)."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """Bytes of what lives at the peak of a step, besides weights and optimiser.
+    """Bytes that a step holds besides weights and optimiser, each at its most.
 
-    That is `gradients` of parameters, `logits` (all that has as many columns as there are words), and other
-    `activations`; of these two, `small` is in blocks below `ARENA`.
+    `activations`, and a language model's `logits` in all their forms. `peak` is what lives at the same time, gradients
+    included; `process` is by how much a process grows that computes it on the CPU.
     """
 
-    gradients: int
-    logits: int
     activations: int
-    small: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.gradients + self.logits + self.activations
+    logits: int
+    peak: int
+    process: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,10 @@ class Rehearsal:
         return self._rehearse(split, [rows], self._forward)
 
     def _rehearse(
-        self, split: Split, batches: Sequence[Sequence[int]], work: Callable[[Objective, nn.Module, Any], None]
+        self,
+        split: Split,
+        batches: Sequence[Sequence[int]],
+        work: Callable[[Objective, nn.Module, Any, Callable[[], None]], None],
     ) -> Held:
         fake = FakeTensorMode(allow_non_fake_inputs=True)
         with fake, torch.device(self.device):
@@ -77,20 +78,22 @@ class Rehearsal:
         try:
             with fake, live:
                 for batch, live.targets in real:
-                    work(objective, network, batch)
+                    work(objective, network, batch, live.note_forward)
         finally:
             for hook in hooks:
                 hook.remove()
-        return live.at_peak
+        return live.held()
 
     @staticmethod
-    def _forward_backward(objective: Objective, network: nn.Module, batch: Any) -> None:
+    def _forward_backward(objective: Objective, network: nn.Module, batch: Any, half_way: Callable[[], None]) -> None:
         network.train()
-        (objective.measure(batch).loss / 2).backward()  # type: ignore[no-untyped-call]
+        loss = objective.measure(batch).loss / 2
+        half_way()
+        loss.backward()  # type: ignore[no-untyped-call]
 
     @staticmethod
     @torch.inference_mode()
-    def _forward(objective: Objective, network: nn.Module, batch: Any) -> None:
+    def _forward(objective: Objective, network: nn.Module, batch: Any, _half_way: Callable[[], None]) -> None:
         network.eval()
         objective.measure(batch)
 
@@ -123,10 +126,29 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.targets = 0
         self.bytes = 0
         self.peak = 0
-        self.at_peak = Held(0, 0, 0, 0)
         self._kinds: dict[int, Kind] = {}
-        self._held = dict.fromkeys(get_args(Kind), 0)
-        self._small = 0
+        self._levels = {kind: _Level() for kind in get_args(Kind)}
+        self._heap = _Level()
+        self._mapped = _Level()
+        self._churn = 0
+
+    def held(self) -> Held:
+        """Return what lived, and how much a process grows by it."""
+        return Held(
+            activations=self._levels["activations"].peak,
+            logits=self._levels["logits"].peak,
+            peak=self.peak,
+            process=round((1 + GAPS) * self._heap.peak + CHURN * self._churn) + self._mapped.peak,
+        )
+
+    def note_forward(self) -> None:
+        """Take note that a forward pass is done: what is not kept for the backward pass has come and gone.
+
+        What is kept, and what autograd notes, stands between, so that the gaps do not become one. Without gradients
+        there is nothing of it.
+        """
+        self._churn = max(self._churn, self._heap.taken - self._heap.now)
+        self._heap.taken = self._heap.now
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it made."""
@@ -160,9 +182,8 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         self._kinds[address] = self._kind(tensor)
         self._add(self._kinds[address], storage.nbytes())
-        if self.bytes > self.peak:
-            self.peak = self.bytes
-            self.at_peak = Held(**self._held, small=self._small)
+        self.peak = max(self.peak, self.bytes)
+        self._level(storage.nbytes()).add(storage.nbytes())
         weakref.finalize(storage, self._forget, address, storage.nbytes())
 
     def _kind(self, tensor: Tensor) -> Kind:
@@ -176,12 +197,28 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _forget(self, address: int, count: int) -> None:
         self._add(self._kinds.pop(address), -count)
+        self._level(count).add(-count)
 
     def _add(self, kind: Kind, count: int) -> None:
         self.bytes += count
-        self._held[kind] += count
-        if kind != "gradients" and abs(count) < ARENA:
-            self._small += count
+        self._levels[kind].add(count)
+
+    def _level(self, count: int) -> "_Level":
+        return self._heap if count < ARENA else self._mapped
+
+
+@dataclass
+class _Level:
+    """Bytes that are there now, most that ever were, and all that were taken."""
+
+    now: int = 0
+    peak: int = 0
+    taken: int = 0
+
+    def add(self, count: int) -> None:
+        self.now += count
+        self.peak = max(self.peak, self.now)
+        self.taken += max(count, 0)
 
 
 def _is_masked(args: Any) -> bool:

@@ -143,9 +143,9 @@ def test_a_changed_card_is_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
-def test_answering_imports_nothing_that_it_does_not_need(
-    tmp_path: Path, model: GPT, encoding: tiktoken.Encoding
-) -> None:
+def test_answering_imports_nothing_that_it_does_not_need(tmp_path: Path, encoding: tiktoken.Encoding) -> None:
+    model = GPT(TINY, 257)
+    model.initialise(1)
     save_gpt(tmp_path, model, encoding, TEMPLATES["completion"])
     code = (
         "import sys; from pathlib import Path; from components.serving.language_model import load_responder\n"

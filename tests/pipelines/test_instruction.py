@@ -103,7 +103,7 @@ def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:
     assert all(body["options"]["seed"] == 123 and body["options"]["temperature"] == 0 for body in bodies)
     assert all(body["options"]["num_ctx"] >= 2048 and body["format"]["type"] == "object" for body in bodies)
     assert summary.metrics["reference/test/score"] == 100
-    assert 0 < summary.metrics["test/score"] <= 91
+    assert 0 < summary.metrics["start/test/score"] <= 91
     facts = mlflow.artifacts.load_dict(f"{client().get_run(summary.run_id).info.artifact_uri}/facts.json")
     assert facts["judge"]["judge"]["digest"].startswith("sha256:")
     assert "rubric.yaml" in artifacts(summary.run_id)
