@@ -37,7 +37,7 @@ class Step(Generic[P]):
     """
 
     def __init__(
-        self, write: Write[P], sources: str, identity: Identity, unkeyed: tuple[str, ...], **options: Any
+        self, write: Write[P], sources: tuple[str, ...], identity: Identity, unkeyed: tuple[str, ...], **options: Any
     ) -> None:
         self.name = write.__name__
         self.__doc__ = write.__doc__
@@ -84,7 +84,7 @@ class Step(Generic[P]):
     def key(self, arguments: Mapping[str, Any]) -> str:
         """Return the cache key of a call with `arguments` (by name)."""
         keyed = {name: value for name, value in arguments.items() if name not in self._unkeyed}
-        return fingerprint([self.name, source_version(self._sources), self._identity(keyed)])[:32]
+        return fingerprint([self.name, source_version(*self._sources), self._identity(keyed)])[:32]
 
     def _arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the arguments of a call by name, with defaults."""
@@ -94,13 +94,13 @@ class Step(Generic[P]):
 
     def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
         with interruptions_held_back():
-            importlib.import_module(self._sources)
+            for source in self._sources:
+                importlib.import_module(source)
         return Store(home() / "store").produce(self.name, key, lambda out: self._write(out, **arguments))
 
 
 def step(
-    sources: str,
-    *,
+    *sources: str,
     timeout_seconds: float,
     identity: Identity | None = None,
     unkeyed: tuple[str, ...] = (),
@@ -108,7 +108,7 @@ def step(
 ) -> Callable[[Write[P]], Step[P]]:
     """Turn a function `(out, ...) -> Facts` into a `Step`.
 
-    `sources` is the module whose source closure is the step's version; `identity` maps the arguments to what
+    `sources` are the modules whose source closure is the step's version; `identity` maps the arguments to what
     the key depends on, where that is not simply the arguments; `unkeyed` names arguments that change nothing
     in the result, such as where to log. Other options go to Prefect's `task`.
     """

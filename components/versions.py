@@ -11,8 +11,8 @@ ROOTS = ("components", "pipelines")
 
 
 @cache
-def source_version(module: str) -> str:
-    """Return a hash of `module` and of every module of this repository that it imports, however deep.
+def source_version(*modules: str) -> str:
+    """Return a hash of modules and of every module of this repository that they import, however deep.
 
     An HTML template that stands beside a module under its name counts as part of it.
 
@@ -20,7 +20,7 @@ def source_version(module: str) -> str:
     gives a new version to the steps that use it, and to no other.
     """
     digest = hashlib.sha256()
-    for name, path in sorted(closure(module).items()):
+    for name, path in sorted(closure(*modules).items()):
         digest.update(name.encode())
         digest.update(path.read_bytes())
         template = path.with_suffix(".html")
@@ -29,10 +29,10 @@ def source_version(module: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def closure(module: str) -> dict[str, Path]:
-    """Return the source files of `module` and of what it imports from this repository, by module name."""
+def closure(*modules: str) -> dict[str, Path]:
+    """Return the source files of modules and of what they import from this repository, by module name."""
     found: dict[str, Path] = {}
-    waiting = [module]
+    waiting = list(modules)
     while waiting:
         name = waiting.pop()
         path = _source(name)

@@ -1,10 +1,12 @@
-"""What `gradus check` finds out about a classification preset, its data and what a run would cost; nothing is trained."""
+"""What `gradus check` finds out about a classification preset and its data; nothing is trained."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from components.generation.zero_shot import ZeroShot, has_room, try_zero_shot
@@ -18,6 +20,7 @@ from components.records import Manifest
 from components.tasks import download, fetch_weights, split, validate
 from components.training.classification import Prepared, build_classifier, prepare, tokenise
 from components.training.estimate import count_parameters, estimate_memory, plan, process_bytes
+from components.training.objectives import Split
 from components.training.objectives.classification import Classification
 from components.training.outline import outline_classifier
 from components.training.preparing import check_vocabulary
@@ -174,7 +177,10 @@ def _cost(
 
     with torch.device("meta"):
         outline = outline_classifier(*recipe)
-    lengths = {"train": prepared.train.lengths, "validation": prepared.validation.lengths}
+    lengths: dict[Split, NDArray[np.int64]] = {
+        "train": prepared.train.lengths,
+        "validation": prepared.validation.lengths,
+    }
     rows = {split: Rows.labelled(each) for split, each in lengths.items()}
     workload = Workload(learnt(outline), rows, config.train, prepared.length)
     rehearsal = Rehearsal(lambda: outline_classifier(*recipe), learnt, device)

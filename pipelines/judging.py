@@ -107,7 +107,7 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
     with _folder(home, run) as folder:
         with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
             tables = _tables(responses, Path(scratch))
-            judged = judge(tables, config, prompt.resolved.prompt, verdicts_path(), folder)
+            judged = judge(tables, config, prompt.resolved.prompt, verdicts_path(home), folder)
         said = read_verdicts(folder / VERDICTS, responses["row"])
         result = _result(run, responses, facts, judged, said)
         _log(run, result, responses, said, folder, home)

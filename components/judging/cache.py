@@ -31,9 +31,9 @@ CREATE TABLE IF NOT EXISTS judges (judge TEXT PRIMARY KEY, digest TEXT) WITHOUT 
 logger = logging.getLogger(__name__)
 
 
-def verdicts_path() -> Path:
-    """Return where verdicts are kept unless a caller says otherwise."""
-    return home() / "verdicts.sqlite"
+def verdicts_path(folder: Path | None = None) -> Path:
+    """Return where verdicts are kept: in `folder`, by default Gradus' home."""
+    return (folder or home()) / "verdicts.sqlite"
 
 
 class Cache:

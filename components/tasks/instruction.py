@@ -110,7 +110,7 @@ def _sample_response(
     return answer(model, encoding, template, [instruction], [input], config)[0].response
 
 
-@step("components.generation.responses", timeout_seconds=2 * DAY)
+@step("components.generation.responses", "components.model.saved_gpt", timeout_seconds=2 * DAY)
 def respond(
     out: Path, splits: Manifest, trained: Manifest, config: GenerationConfig = GenerationConfig(), device: str = "auto"
 ) -> Facts:
@@ -133,7 +133,9 @@ def _starting_identity(arguments: Mapping[str, Any]) -> Any:
     return identify({**arguments, "model": model, "seed": seed})
 
 
-@step("components.generation.responses", identity=_starting_identity, timeout_seconds=2 * DAY)
+@step(
+    "components.generation.responses", "components.model.weights", identity=_starting_identity, timeout_seconds=2 * DAY
+)
 def respond_before(
     out: Path,
     splits: Manifest,
@@ -167,8 +169,8 @@ def judge(
 ) -> Facts:
     """Let a judge give scores to both models' responses and to the references: `verdicts.parquet`, `rubric.yaml`.
 
-    It is shown each task in the words of `prompt`, as the models were. A verdict is kept as soon as it is made, and not asked for again. Raises `JudgeError` if the judge cannot be asked,
-    or too few of its replies can be read.
+    It is shown each task in the words of `prompt`, as the models were. A verdict is kept as soon as it is made, and not
+    asked for again. Raises `JudgeError` if the judge cannot be asked, or too few of its replies can be read.
     """
     from components.judging.cache import verdicts_path
     from components.judging.judge import judge as block

@@ -132,6 +132,7 @@ def language_model_signature() -> "ModelSignature":
         ParamSpec("top_p", number, None),
         ParamSpec("seed", whole, 123),
         ParamSpec("batch_size", whole, 16),
+        ParamSpec("precision", text, "auto"),
     ]
     return ModelSignature(
         inputs=Schema([ColSpec(text, "instruction"), ColSpec(text, "input", required=False)]),

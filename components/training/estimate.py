@@ -124,7 +124,7 @@ def estimate_memory(
         "training": state | _tensors(learning),
         "evaluating": state | _tensors(evaluating),
         "saving": state | {"copies": _saved(network, config) if on_cpu else 0},
-        "loading": {"copies": 0 if model.weights == "random" or not on_cpu else weights},
+        "loading": {"copies": _read(network) if on_cpu and model.weights != "random" else 0},
     }
     totals = {phase: sum(each.values()) for phase, each in parts.items()}
     totals["training"] = MOMENTS * trained + grown[learning]
@@ -166,6 +166,11 @@ def _saved(network: nn.Module, config: Recipe) -> int:
     written = _bytes(parameter for name, parameter in network.named_parameters() if name.endswith(TRANSPOSED))
     trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
     return max(written, trained if config.keep == "best" else 0)
+
+
+def _read(network: nn.Module) -> int:
+    """Return the bytes of the weights that are read from files."""
+    return _bytes(parameter for name, parameter in network.named_parameters() if not is_adapter(name))
 
 
 def _bytes(parameters: Iterable[Tensor]) -> int:

@@ -12,6 +12,7 @@ from typing import get_args
 import numpy as np
 import tiktoken
 import torch
+from numpy.typing import NDArray
 
 from components.model.gpt import GPT
 from components.model.tokenizer import end_of_text
@@ -72,21 +73,19 @@ class BatchingPreview:
 
 
 def draw_entries(
-    split: str, whole: Entries, rows: Sequence[int], limit: int, encoding: tiktoken.Encoding, mask_prompt: bool
+    split: str, entries: Entries, rows: Sequence[int], encoding: tiktoken.Encoding, mask_prompt: bool
 ) -> list[EntrySample]:
-    """Return `rows` of the entries of a split as the network gets them, cut at `limit` tokens."""
-    return [_sample(split, row, whole, limit, encoding, mask_prompt) for row in rows]
+    """Return `rows` of the entries of a split as the network gets them."""
+    return [_sample(split, row, entries, encoding, mask_prompt) for row in rows]
 
 
-def _sample(
-    split: str, row: int, whole: Entries, limit: int, encoding: tiktoken.Encoding, mask_prompt: bool
-) -> EntrySample:
-    cut, end = whole.cut(limit), end_of_text(encoding)
+def _sample(split: str, row: int, entries: Entries, encoding: tiktoken.Encoding, mask_prompt: bool) -> EntrySample:
+    end = end_of_text(encoding)
     # The first token is read, and nothing foretells it.
-    ids = [*cut.tokens(row)[:1], *cut.targets(row, end, mask_prompt=False)]
-    learnt = [False, *(target != IGNORED for target in cut.targets(row, end, mask_prompt))]
-    whole_length = int(whole.lengths[row]) + 1
-    return EntrySample(split, row, list(_pieces(encoding, ids)), ids, learnt, whole_length - len(ids))
+    ids = [*entries.tokens(row)[:1], *entries.targets(row, end, mask_prompt=False)]
+    learnt = [False, *(target != IGNORED for target in entries.targets(row, end, mask_prompt))]
+    lost = int(whole_lengths(entries)[row]) + 1 - len(ids)
+    return EntrySample(split, row, list(_pieces(encoding, ids)), ids, learnt, lost)
 
 
 def _pieces(encoding: tiktoken.Encoding, ids: Sequence[int]) -> Iterator[str]:
@@ -95,9 +94,14 @@ def _pieces(encoding: tiktoken.Encoding, ids: Sequence[int]) -> Iterator[str]:
         yield decoder.decode(encoding.decode_single_token_bytes(token), final=place == len(ids) - 1)
 
 
+def whole_lengths(entries: Entries) -> NDArray[np.int64]:
+    """Return the tokens of every entry (N) before it is cut, without the one that ends it."""
+    return replace(entries, limit=None).lengths
+
+
 def describe_entries(split: str, entries: Entries, limit: int) -> dict[str, Lengths]:
     """Return how long the entries of a split are, before they are cut, and their prompts and responses."""
-    whole = replace(entries, limit=None).lengths
+    whole = whole_lengths(entries)
     parts = {"entry": whole, "prompt": entries.prompts, "response": whole - entries.prompts}
     return {name: describe_lengths(split, lengths, limit) for name, lengths in parts.items()}
 
@@ -107,7 +111,7 @@ def describe_cuts(split: str, entries: Entries, limit: int, context: int, new_to
 
     A prompt leaves no room if `new_tokens` more do not fit the `context`.
     """
-    over = np.maximum(replace(entries, limit=None).lengths - limit, 0)
+    over = np.maximum(whole_lengths(entries) - limit, 0)
     cut = entries.cut(limit)
     return Cuts(
         split=split,

@@ -19,6 +19,9 @@ from components.training.objectives.instruction import IGNORED, TokenBatch
 
 Kind = Literal["gradients", "logits", "activations"]
 
+Work = Callable[[Objective, nn.Module, Any, Callable[[], None]], None]
+"""What is done with a batch; the last argument is told when the forward pass is done."""
+
 ARENA = 32 << 20
 """Bytes from which on the C library (glibc) takes a block from the system and gives it back; smaller ones come from its
 heap, which keeps what it once had, and leave gaps in it that larger ones cannot use."""
@@ -66,7 +69,7 @@ class Rehearsal:
         self,
         split: Split,
         batches: Sequence[Sequence[int]],
-        work: Callable[[Objective, nn.Module, Any, Callable[[], None]], None],
+        work: Work,
     ) -> Held:
         fake = FakeTensorMode(allow_non_fake_inputs=True)
         with fake, torch.device(self.device):
@@ -131,6 +134,7 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._heap = _Level()
         self._mapped = _Level()
         self._churn = 0
+        self._is_recorded = False
 
     def held(self) -> Held:
         """Return what lived, and how much a process grows by it."""
@@ -144,17 +148,19 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def note_forward(self) -> None:
         """Take note that a forward pass is done: what is not kept for the backward pass has come and gone.
 
-        What is kept, and what autograd notes, stands between, so that the gaps do not become one. Without gradients
-        there is nothing of it.
+        What autograd notes of each operation stands between, so that the gaps do not become one. Where nothing trains
+        it notes nothing.
         """
-        self._churn = max(self._churn, self._heap.taken - self._heap.now)
-        self._heap.taken = self._heap.now
+        self._churn = max(self._churn, self._heap.recorded - self._heap.now)
+        self._heap.recorded = self._heap.now
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it made."""
         if func is torch.ops.aten.index.Tensor and _is_masked(args):
             args = (args[0], self._chosen(args[1][0]))
-        before = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        before = {leaf.untyped_storage()._cdata for leaf in given}
+        self._is_recorded = any(leaf.requires_grad for leaf in given)
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
@@ -183,7 +189,7 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._kinds[address] = self._kind(tensor)
         self._add(self._kinds[address], storage.nbytes())
         self.peak = max(self.peak, self.bytes)
-        self._level(storage.nbytes()).add(storage.nbytes())
+        self._level(storage.nbytes()).add(storage.nbytes(), self._is_recorded)
         weakref.finalize(storage, self._forget, address, storage.nbytes())
 
     def _kind(self, tensor: Tensor) -> Kind:
@@ -209,18 +215,19 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @dataclass
 class _Level:
-    """Bytes that are there now, most that ever were, and all that were taken."""
+    """Bytes that are there now, most that ever were, and all that were taken by operations that autograd records."""
 
     now: int = 0
     peak: int = 0
-    taken: int = 0
+    recorded: int = 0
 
-    def add(self, count: int) -> None:
+    def add(self, count: int, is_recorded: bool = False) -> None:
         self.now += count
         self.peak = max(self.peak, self.now)
-        self.taken += max(count, 0)
+        self.recorded += count * is_recorded
 
 
 def _is_masked(args: Any) -> bool:
+    """Tell whether a tensor is asked for the places that a mask without content chooses."""
     mask = args[1][0]
     return isinstance(mask, FakeTensor) and mask.dtype == torch.bool

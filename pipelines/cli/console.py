@@ -54,7 +54,9 @@ def _describe(error: BaseException) -> tuple[str, int]:
     # KeyboardInterrupt, or Prefect's TerminationSignal where the process was told to stop.
     message = "gradus: interrupted; finished steps are kept, the next run goes on after them"
     if evidence:
-        message = f"gradus: interrupted; the next run goes on from here\nthe model so far: {evidence / 'model'}"
+        model = evidence / "model"
+        kept = f"the model so far: {model}" if model.exists() else f"what was done so far: {evidence}"
+        message = f"gradus: interrupted; the next run goes on from here\n{kept}"
     return message, INTERRUPTED
 
 

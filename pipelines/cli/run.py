@@ -19,6 +19,7 @@ EXAMPLES = """
 gradus run spam-demo\n
 gradus run spam --set train.epochs=3 --set train.learning_rate=1e-4\n
 gradus run spam-book --set model.weights=random --set train.max_steps=20\n
+gradus run instruct --set judge.model=phi3 --set train.trainable=lora\n
 gradus run my-data.yaml --json > result.json
 """
 

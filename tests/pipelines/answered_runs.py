@@ -10,12 +10,14 @@ from typer.testing import CliRunner
 from components.evaluation.instruction import evaluate_responses
 from components.judging.config import JudgeConfig
 from components.judging.judge import judge
+from components.prompts import PromptConfig
 from components.records import Facts
 from components.tracking.config import TrackingConfig
 from components.tracking.runs import open_run
 from pipelines.cli.main import app
 
 QUIET = TrackingConfig(experiment="answered", system_metrics=False)
+PROMPT = PromptConfig()
 ROWS = 120
 TASKS = ("plural", "antonym")
 
@@ -51,7 +53,7 @@ def steps(folder: Path, wrong: int, settings: dict[str, Any], first: int = 1) ->
     for name in ("judge", "evaluate"):
         (folder / name).mkdir()
     cache = folder / "verdicts.sqlite"
-    judged = judge(tables, JudgeConfig.model_validate(settings), None, cache, folder / "judge")
+    judged = judge(tables, JudgeConfig.model_validate(settings), PROMPT.resolved.prompt, cache, folder / "judge")
     verdicts = folder / "judge/verdicts.parquet"
     scores = evaluate_responses(folder / "train.parquet", tables, verdicts, judged, folder / "evaluate")
     overlap = {"test": {"exact": 0, "folded": 0}}
@@ -65,7 +67,8 @@ def answered_run(
     """Record a finished instruction run whose first `wrong` test responses are not the references; return its id."""
     settings = {"kind": "lexical", **(judge or {})}
     out, facts = steps(folder, wrong, settings, first)
-    config = {"pipeline": "instruction", "judge": JudgeConfig.model_validate(settings).model_dump(mode="json")}
+    judging = JudgeConfig.model_validate(settings).model_dump(mode="json")
+    config = {"pipeline": "instruction", "prompt": PROMPT.model_dump(mode="json"), "judge": judging}
     with open_run(QUIET, home, "answered", {**config, **params}) as run:
         run.metrics({key: value for key, value in facts["evaluate"]["metrics"].items() if "task" not in key}, 1)
         run.log_file(out / "responses.parquet")

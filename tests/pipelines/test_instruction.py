@@ -10,6 +10,7 @@ import pytest
 from components.errors import ConfigError, DataRejected, JudgeError, JudgeUnreachable, TableError
 from components.home import home
 from components.model.saved_gpt import load_gpt
+from components.tracking.registry import resolve_model
 from pipelines.config import load_config
 from pipelines.instruction import instruction
 from tests.judging.serving import OllamaServer, serve
@@ -54,11 +55,8 @@ def test_a_run_leaves_everything_where_it_belongs(tmp_path: Path) -> None:
     assert {entry.tags[0].value for entry in found.inputs.dataset_inputs} >= {"training", "validation", "testing"}
     assert client().get_model_version_by_alias("tiny", "candidate").version == 1
 
-    mlflow.set_tracking_uri(f"sqlite:///{home()}/mlflow.db")
-    model = mlflow.pyfunc.load_model(str(client().get_model_version("tiny", "1").source))
-    test = pd.read_parquet(
-        mlflow.artifacts.download_artifacts(run_id=summary.run_id, artifact_path="responses.parquet")
-    )
+    model = mlflow.pyfunc.load_model(resolve_model("models:/tiny/1", home()))
+    test = pd.read_parquet(_artifact(summary.run_id, "responses.parquet"))
     answered = model.predict(test[["instruction", "input"]], params={"max_new_tokens": 6})
     assert answered["response"].tolist() == test["response"].tolist()
 
@@ -85,10 +83,7 @@ def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(tmp_path:
     assert found.data.tags["gradus.parent_run"] == first.run_id
     assert found.data.tags["gradus.parent_model"].startswith("models:/")
     assert second.model_uri == "models:/tiny/2"
-    report = mlflow.artifacts.download_artifacts(
-        run_id=second.run_id, artifact_path="report.html", tracking_uri=f"sqlite:///{home()}/mlflow.db"
-    )
-    assert first.run_id in Path(report).read_text()
+    assert first.run_id in Path(_artifact(second.run_id, "report.html")).read_text()
 
 
 def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:

@@ -4,54 +4,99 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from components.model.config import SIZES, LoraConfig, ModelConfig
 from components.training.batching import Examples
-from components.training.config import TrainConfig
-from components.training.estimate import count_parameters, estimate_memory, plan
-from components.training.probe import LiveTensors, activation_bytes
+from components.training.classification import build_classifier
+from components.training.config import InstructionTrainConfig, TrainConfig
+from components.training.estimate import Memory, count_parameters, estimate_memory, plan
+from components.training.instruction import build_gpt
+from components.training.objectives import Objective
+from components.training.objectives.classification import Classification
+from components.training.objectives.instruction import Entries, Instruction
+from components.training.outline import outline_classifier, outline_gpt
+from components.training.probe import LiveTensors, Rehearsal
 from components.training.timing import Stopwatch
+from components.training.workload import Rows, Workload
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-CLOSE = 0.3
 
 SET_UP = """
 import json, sys, tempfile
 from pathlib import Path
-import pandas as pd, pyarrow.parquet
 import torch
 from components.model.config import LoraConfig, ModelConfig
-from components.model.tokenizer import load_tokenizer
+from components.model.tokenizer import end_of_text, load_tokenizer
+from components.prompts import PromptConfig
 from components.records import NoLogger
-from components.training.classification import fine_tune
-from components.training.config import TrainConfig
+from components.training import classification, instruction
+from components.training.config import InstructionTrainConfig, TrainConfig
 from components.training.estimate import estimate_memory, process_bytes
+from components.training.objectives.classification import Classification
+from components.training.objectives.instruction import Instruction
+from components.training.outline import outline_classifier, outline_gpt
+from components.training.probe import Rehearsal
 
-folder, spec = Path(sys.argv[1]), json.loads(sys.argv[2])
-words = load_tokenizer("sample://vocabulary.tiktoken").n_vocab
-model = ModelConfig(size=spec["size"], weights="random", vocabulary="sample://vocabulary.tiktoken")
-train = TrainConfig(device="cpu", precision="fp32", eval_batches=1, **spec["train"])
+folder, spec, cpu = Path(sys.argv[1]), json.loads(sys.argv[2]), torch.device("cpu")
+vocabulary = spec.get("vocabulary", "sample://vocabulary.tiktoken")
+encoding = load_tokenizer(vocabulary)
+words, end = encoding.n_vocab, end_of_text(encoding)
+paths = folder / "train.parquet", folder / "validation.parquet"
+model = ModelConfig(size=spec["size"], weights="random", vocabulary=vocabulary)
+options = {"device": "cpu", "precision": "fp32", "eval_batches": 1} | spec["train"]
+out = Path(tempfile.mkdtemp(dir=folder))
+
+def estimate(outline, objective, words=None):
+    process = process_bytes()
+    with torch.device("meta"):
+        network = outline()
+    rehearsal = Rehearsal(outline, objective, cpu, words)
+    rows = list(range(train.batch_size))
+    learning, evaluating = rehearsal.learn([rows] * min(train.accumulate, 2)), rehearsal.evaluate("validation", rows)
+    print(estimate_memory(network, model, train, learning, evaluating, cpu, process).total)
+
+def show_peak():
+    # Not ru_maxrss, which a process takes over from the one that started it.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
 """
-ESTIMATE = """
-process = process_bytes()
-print(estimate_memory(model, LoraConfig(), train, 2, words, train.padding, torch.device("cpu"), "fp32", process).total)
+CLASSIFIER = """
+train, labels = TrainConfig(**options), ["ham", "spam"]
 """
-TRAIN = """
-fine_tune(
-    folder / "train.parquet", folder / "validation.parquet", ["ham", "spam"], model, train, None, None, NoLogger(),
-    Path(tempfile.mkdtemp(dir=folder)),
+CLASSIFIER_ESTIMATED = """
+rows = classification.prepare(*paths, labels, encoding, train, model.shape.context)
+estimate(
+    lambda: outline_classifier(model, LoraConfig(), train, 2, words),
+    lambda network: Classification(network, rows.train, rows.validation, train, cpu, "fp32", end, rows.length),
 )
-# Not ru_maxrss, which a process takes over from the one that started it.
-lines = Path("/proc/self/status").read_text().splitlines()
-print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
+"""
+CLASSIFIER_TRAINED = """
+classification.fine_tune(*paths, labels, model, train, None, None, NoLogger(), out)
+show_peak()
+"""
+LANGUAGE_MODEL = """
+train, prompt = InstructionTrainConfig(**options), PromptConfig(template="alpaca")
+"""
+LANGUAGE_MODEL_ESTIMATED = """
+data = instruction.prepare(*paths, prompt.resolved, encoding, train, model.shape.context)
+estimate(
+    lambda: outline_gpt(model, LoraConfig(), train, words),
+    lambda network: Instruction(network, data.train, data.validation, train, cpu, "fp32", end),
+    words,
+)
+"""
+LANGUAGE_MODEL_TRAINED = """
+instruction.fine_tune(*paths, prompt, model, train, None, None, NoLogger(), lambda *_: "", out)
+show_peak()
 """
 
 
@@ -59,13 +104,24 @@ def said_by(code: str, folder: Path, spec: dict[str, Any]) -> int:
     """Run code in a process of its own, whose memory it is about; return the number that it prints."""
     command = [sys.executable, "-c", SET_UP + code, str(folder), json.dumps(spec)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return int(done.stdout.splitlines()[-1])
 
 
-def shape(layers: int, width: int, heads: int = 4) -> dict[str, int]:
-    return {"layers": layers, "heads": heads, "width": width, "context": 256}
+def shape(layers: int, width: int, heads: int = 4, context: int = 256) -> dict[str, int]:
+    return {"layers": layers, "heads": heads, "width": width, "context": context}
+
+
+def vocabulary(path: Path, words: int) -> str:
+    """Write a vocabulary of so many tokens, of one to three bytes."""
+    import base64
+
+    longer = (bytes([first, second]) for first in range(256) for second in range(256))
+    tokens = [*(bytes([byte]) for byte in range(256)), *(next(longer) for _ in range(words - 257))]
+    lines = (f"{base64.b64encode(token).decode()} {rank}" for rank, token in enumerate(tokens))
+    path.write_text("\n".join(lines))
+    return str(path)
 
 
 @pytest.mark.slow
@@ -79,25 +135,109 @@ def shape(layers: int, width: int, heads: int = 4) -> dict[str, int]:
         (shape(6, 256), {"trainable": "lora", "batch_size": 16, "padding": 256, "max_steps": 2}),
     ],
 )
-def test_memory_is_estimated_within_30_percent(tmp_path: Path, size: dict[str, int], train: dict[str, Any]) -> None:
+def test_memory_of_a_classifier_is_estimated_within_25_percent(
+    tmp_path: Path, size: dict[str, int], train: dict[str, Any]
+) -> None:
     for name in ("train", "validation"):
         texts = [f"{'win a prize' if row % 2 else 'see you soon'} {row} " * 60 for row in range(150)]
         labels = ["ham" if row % 2 else "spam" for row in range(150)]
         pd.DataFrame({"text": texts, "label": labels}).to_parquet(tmp_path / f"{name}.parquet")
     spec = {"size": size, "train": {**train, "max_length": train["padding"]}}
-    estimated, taken = said_by(ESTIMATE, tmp_path, spec), said_by(TRAIN, tmp_path, spec)
-    assert estimated / taken == pytest.approx(1, abs=CLOSE)
+    estimated = said_by(CLASSIFIER + CLASSIFIER_ESTIMATED, tmp_path, spec)
+    taken = said_by(CLASSIFIER + CLASSIFIER_TRAINED, tmp_path, spec)
+    assert 0.8 < estimated / taken < 1.25
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is counted differently elsewhere")
+@pytest.mark.parametrize(
+    ("size", "words", "train"),
+    [
+        (shape(6, 256), 20_000, {"batch_size": 16}),
+        (shape(6, 256), 20_000, {"batch_size": 8, "accumulate": 2, "mask_prompt": False}),
+        (shape(6, 256), 1_500, {"batch_size": 16, "trainable": "lora"}),
+        (shape(6, 256), 20_000, {"batch_size": 16, "trainable": "lora", "gradient_checkpointing": True}),
+        (shape(6, 256), 20_000, {"batch_size": 16, "gradient_checkpointing": True}),
+        (shape(6, 256, context=512), 20_000, {"batch_size": 8, "batching": "packed"}),
+        ("124M", 50_257, {"batch_size": 2, "max_steps": 3}),
+    ],
+)
+def test_memory_of_a_language_model_is_estimated_within_25_percent(
+    tmp_path: Path, size: Any, words: int, train: dict[str, Any]
+) -> None:
+    for name in ("train", "validation"):
+        rows = range(64)
+        table = {
+            "row": rows,
+            "instruction": ["win a prize"] * 64,
+            "input": [""] * 64,
+            "output": ["call me on sunday " * 5] * 64,
+        }
+        pd.DataFrame(table).to_parquet(tmp_path / f"{name}.parquet")
+    known = vocabulary(tmp_path / "vocabulary.tiktoken", words)
+    spec = {"size": size, "vocabulary": known, "train": {"max_steps": 4, "eval_every": 100, **train}}
+    estimated = said_by(LANGUAGE_MODEL + LANGUAGE_MODEL_ESTIMATED, tmp_path, spec)
+    taken = said_by(LANGUAGE_MODEL + LANGUAGE_MODEL_TRAINED, tmp_path, spec)
+    assert 0.8 < estimated / taken < 1.25
+
+
+def texts(config: TrainConfig, count: int = 40) -> Callable[[Any], Objective]:
+    """What a classifier learns from texts of different lengths."""
+    rows = Examples.of([[5] * (3 + row % 9) for row in range(count)], [row % 2 for row in range(count)])
+    return lambda network: Classification(network, rows, rows, config, CPU, "fp32", 0, None)
+
+
+def entries(config: InstructionTrainConfig, count: int = 40, precision: str = "fp32") -> Callable[[Any], Objective]:
+    """What a language model learns from entries of different lengths."""
+    rows = Entries.of([([5] * (4 + row % 7), [6] * (2 + row % 5)) for row in range(count)])
+    return lambda network: Instruction(network, rows, rows, config, CPU, precision, 0)
+
+
+def held_by(network: nn.Module, objective: Objective, rows: list[int]) -> int:
+    """The most bytes that tensors of a real step take."""
+    network.train()
+    batch = objective.batch("train", rows)
+    with LiveTensors() as live:
+        (objective.measure(batch).loss / 2).backward()  # type: ignore[no-untyped-call]
+    return live.peak
 
 
 @pytest.mark.parametrize("trainable", ["all", "last_block", "last_two_blocks", "last_layer", "lora"])
-def test_what_the_small_copy_says_of_a_larger_network_is_what_that_takes(trainable: str) -> None:
-    model = ModelConfig(size=shape(5, 64), weights="random")
+def test_what_is_rehearsed_of_a_classifier_is_what_a_step_takes(trainable: str) -> None:
+    model = ModelConfig(size=shape(3, 64), weights="random", dropout=0.1)
     config = TrainConfig(trainable=trainable, batch_size=7)
-    from components.training.probe import _measure
+    recipe = (model, LoraConfig(), config, 2, 90)
+    learnt = texts(config)
+    network = build_classifier(*recipe, None)
+    rehearsal = Rehearsal(lambda: outline_classifier(*recipe), learnt, CPU)
+    rows = list(range(7))
+    assert rehearsal.learn([rows]).peak == pytest.approx(held_by(network, learnt(network), rows), rel=0.001)
 
-    kept, passing = _measure(model, LoraConfig(), config, 2, 5, 7, 50, CPU, "fp32")
-    estimated = activation_bytes(model, LoraConfig(), config, 2, 50, CPU, "fp32")
-    assert estimated == pytest.approx(kept + passing, rel=0.02)
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"precision": "bf16"},
+        {"trainable": "lora"},
+        {"trainable": "last_block", "mask_prompt": False},
+        {"trainable": "lora", "gradient_checkpointing": True},
+        {"batching": "packed"},
+        {"batching": "packed", "gradient_checkpointing": True, "precision": "bf16"},
+    ],
+    ids=str,
+)
+def test_what_is_rehearsed_of_a_language_model_is_what_a_step_takes(options: dict[str, Any]) -> None:
+    model = ModelConfig(size=shape(3, 64), weights="random", dropout=0.1, tie_embeddings=len(options) != 1)
+    config = InstructionTrainConfig(batch_size=7, **options)
+    recipe = (model, LoraConfig(), config, 900)
+    learnt = entries(config, precision=options.get("precision", "fp32"))
+    network = build_gpt(*recipe, None)
+    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), learnt, CPU, 900)
+    rows = list(range(7))
+    held = rehearsal.learn([rows])
+    assert held.peak == pytest.approx(held_by(network, learnt(network), rows), rel=0.001)
+    assert held.logits >= 3 * 4 * 900 * (4 if options.get("mask_prompt", True) else 11)
 
 
 def test_only_what_lives_is_counted() -> None:
@@ -111,39 +251,87 @@ def test_only_what_lives_is_counted() -> None:
     assert (live.bytes, live.peak, len(view)) == (4000, 8000, 10)
 
 
-def test_frozen_blocks_keep_nothing() -> None:
-    def activations(layers: int, trainable: str) -> int:
-        model = ModelConfig(size=shape(layers, 64), weights="random")
-        config = TrainConfig(trainable=trainable)
-        return activation_bytes(model, LoraConfig(), config, 2, 64, CPU, "fp32")
+def learning(layers: int, tie: bool = False, **options: Any) -> int:
+    model = ModelConfig(size=shape(layers, 64), weights="random", tie_embeddings=tie)
+    config = InstructionTrainConfig(**options)
+    recipe = (model, LoraConfig(), config, 50)
+    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), entries(config), CPU, 50)
+    return rehearsal.learn([list(range(8))]).activations
 
-    assert activations(12, "last_block") == activations(4, "last_block")
-    assert activations(12, "all") > 2 * activations(4, "all")
+
+def test_what_is_not_needed_for_gradients_is_not_kept() -> None:
+    assert learning(8, trainable="last_block") == learning(3, trainable="last_block")
+    # A head that is the embedding has a gradient at the very bottom.
+    assert learning(8, tie=True, trainable="last_block") > 2 * learning(3, tie=True, trainable="last_block")
+    assert learning(8, trainable="all") > 2 * learning(3, trainable="all")
+    assert learning(8, gradient_checkpointing=True) < 0.4 * learning(8)
+
+
+def test_logits_are_those_of_the_tokens_that_are_learnt() -> None:
+    """V words at 4 bytes: as they come, as probabilities, and their gradient."""
+    config = InstructionTrainConfig(batch_size=4)
+    recipe = (ModelConfig(size=shape(1, 16), weights="random"), LoraConfig(), config, 3000)
+    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), entries(config), CPU, 3000)
+    targets = sum(2 + row % 5 + 1 for row in range(4))
+    assert rehearsal.learn([[0, 1, 2, 3]]).logits == 3 * targets * 3000 * 4
+
+
+def test_gradients_of_the_batches_before_are_held_as_well() -> None:
+    config = InstructionTrainConfig(batch_size=4, accumulate=2)
+    recipe = (ModelConfig(size=shape(2, 64), weights="random", tie_embeddings=False), LoraConfig(), config, 3000)
+    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), entries(config), CPU, 3000)
+    rows = [0, 1, 2, 3]
+    assert rehearsal.learn([rows, rows]).peak > rehearsal.learn([rows]).peak + 500_000
 
 
 def test_parameters_by_part_are_those_of_gpt2_small() -> None:
-    def parts(trainable: str) -> dict[str, tuple[int, int]]:
-        config = TrainConfig(trainable=trainable)
-        counted = count_parameters(ModelConfig(), LoraConfig(rank=8), config, 2, 50_257)
-        return {part.name: (part.parameters, part.trained) for part in counted}
+    def parts(network: nn.Module) -> dict[str, tuple[int, int]]:
+        return {part.name: (part.parameters, part.trained) for part in count_parameters(network)}
 
-    assert parts("last_block") == {
+    model, lora = ModelConfig(), LoraConfig(rank=8)
+    with torch.device("meta"):
+        classifier = outline_classifier(model, lora, TrainConfig(), 2, 50_257)
+        adapted = outline_classifier(model, lora, TrainConfig(trainable="lora"), 2, 50_257)
+        untied = model.model_copy(update={"tie_embeddings": False})
+        gpt = outline_gpt(untied, lora, InstructionTrainConfig(), 50_257)
+        tied = outline_gpt(model, lora, InstructionTrainConfig(trainable="last_block"), 50_257)
+    assert parts(classifier) == {
         "embeddings": (39_383_808, 0),
         "blocks": (85_054_464, 7_087_872),
         "final norm": (1_536, 1_536),
         "head": (1_538, 1_538),
     }
     # Each adapter has rank x (in + out) numbers: 3072, 1536, 3840 and 3840 in and out.
-    assert parts("lora")["adapters"] == (12 * 8 * 12_288, 12 * 8 * 12_288)
+    assert parts(adapted)["adapters"] == (12 * 8 * 12_288, 12 * 8 * 12_288)
+    assert parts(gpt)["head"] == (50_257 * 768, 50_257 * 768)
+    assert parts(tied)["embeddings"] == (39_383_808, 50_257 * 768)
+    assert "head" not in parts(tied)
+
+
+def remembered(model: ModelConfig, config: InstructionTrainConfig, rows: int = 1) -> Memory:
+    recipe = (model, LoraConfig(), config, 50_257)
+    with torch.device("meta"):
+        network = outline_gpt(*recipe)
+    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), entries(config), CPU, 50_257)
+    chosen = list(range(rows))
+    held = rehearsal.learn([chosen]), rehearsal.evaluate("train", chosen)
+    return estimate_memory(network, model, config, *held, CPU, process=0)
 
 
 def test_the_largest_network_is_estimated_without_being_made() -> None:
     model = ModelConfig(size="1558M", weights="openai-community/gpt2-xl")
-    memory = estimate_memory(model, LoraConfig(), TrainConfig(batch_size=1), 2, 50_257, 16, CPU, "fp32", process=0)
-    assert memory.weights == pytest.approx(4 * 1_557_611_200, rel=0.001)
-    assert memory.gradients == memory.optimiser / 2 < memory.weights / SIZES["1558M"].layers
+    memory = remembered(model, InstructionTrainConfig(trainable="lora", keep="last"))
+    assert memory.weights == pytest.approx(4 * 1_557_611_200, rel=0.02)
+    assert memory.optimiser == 2 * memory.gradients < 2 * memory.weights / SIZES["1558M"].layers
     assert memory.peak == "loading"
-    assert memory.total == 2 * memory.weights
+    assert memory.total == 2 * memory.weights - memory.gradients
+
+
+def test_the_parts_that_are_held_are_all_of_it() -> None:
+    model = ModelConfig(size=shape(4, 64), weights="random")
+    for options in ({}, {"trainable": "lora"}, {"keep": "last", "gradient_checkpointing": True}):
+        memory = remembered(model, InstructionTrainConfig(batch_size=8, **options), rows=8)
+        assert memory.total == memory.weights + memory.rest + sum(getattr(memory, part) for part in memory.held)
 
 
 def test_the_plan_is_what_training_does() -> None:
@@ -152,19 +340,25 @@ def test_the_plan_is_what_training_does() -> None:
     assert plan(config.model_copy(update={"max_steps": 10}), rows=50).evaluations == 3
 
 
-def test_time_is_measured_without_touching_the_callers_random_state() -> None:
-    from components.training.classification import build_classifier
-
+@pytest.mark.parametrize("kind", ["classifier", "language model"])
+def test_time_is_measured_without_touching_the_callers_random_state(kind: str) -> None:
     model = ModelConfig(size=shape(2, 32), weights="random", dropout=0.1)
-    config = TrainConfig(trainable="all", batch_size=4, accumulate=2, epochs=2)
-    rows = Examples.of([[5] * (3 + row % 9) for row in range(40)], [row % 2 for row in range(40)])
-    network = build_classifier(model, LoraConfig(), config, 2, 50, None)
+    common = {"trainable": "all", "batch_size": 4, "accumulate": 2, "epochs": 2}
+    network: nn.Module
+    if kind == "classifier":
+        config = TrainConfig(**common)
+        network, learnt = build_classifier(model, LoraConfig(), config, 2, 50, None), texts(config)
+    else:
+        config = InstructionTrainConfig(**common)
+        network, learnt = build_gpt(model, LoraConfig(), config, 50, None), entries(config)
+    objective = learnt(network)
+    rows = Rows.labelled(objective.rows("train").lengths)
     state = torch.get_rng_state()
     times = plan(config, len(rows))
-    timing = Stopwatch(network, rows, config, None, 0, CPU, "fp32").time(
-        times, {"train": rows.lengths, "validation": rows.lengths, "test": np.array([5, 9])}
-    )
+    workload = Workload(objective, {"train": rows, "validation": rows}, config)
+    timing = Stopwatch(network, objective, workload, CPU).time(times, sample=1.0, after=lambda forward: forward(99, 2))
     assert torch.equal(torch.get_rng_state(), state)
     assert timing.training == pytest.approx(times.steps * timing.step)
+    assert timing.evaluation > 1
     assert timing.total == pytest.approx(timing.training + timing.evaluating + timing.testing)
     assert min(vars(timing).values()) > 0

@@ -49,15 +49,15 @@ def trainer(learnt: Instruction) -> Trainer:
 @pytest.mark.parametrize("options", [{}, {"batching": "packed"}, {"batching": "padded", "mask_prompt": False}])
 def test_it_learns_and_says_what_it_did(tmp_path: Path, options: dict[str, object]) -> None:
     logger = Recorder()
-    facts = instruct(tmp_path, logger=logger, epochs=12, **options)
+    facts = instruct(tmp_path, logger=logger, epochs=6, **options)
     history = pd.read_parquet(tmp_path / "out/history.parquet")
-    assert history["validation_loss"].iloc[-1] < 0.6 * history["validation_loss"].iloc[0]
+    assert history["validation_loss"].iloc[-1] < 0.8 * history["validation_loss"].iloc[0]
     assert facts["initial_validation_loss"] == history["validation_loss"].iloc[0]
     assert facts["validation_perplexity"] == pytest.approx(np.exp(history["validation_loss"].min()))
     steps = pd.read_parquet(tmp_path / "out/steps.parquet")
-    assert facts["steps"] == len(steps) == 120
+    assert facts["steps"] == len(steps) == 60
     read = tokenise(tmp_path / "train.parquet", PROMPT.resolved, load_tokenizer(MODEL.vocabulary)).lengths
-    assert facts["tokens_seen"] == steps["tokens_seen"].iloc[-1] == 12 * read.sum()
+    assert facts["tokens_seen"] == steps["tokens_seen"].iloc[-1] == 6 * read.sum()
     assert history["tokens_seen"].iloc[0] == 0
     logged = {name for _, values in logger.rows for name in values}
     assert {"curve/validation_perplexity", "curve/tokens_seen", "curve/batch_loss"} <= logged
@@ -180,7 +180,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path, k
 
 
 def test_an_earlier_model_can_be_gone_on_from(tmp_path: Path) -> None:
-    first = instruct(tmp_path, "first", epochs=8, keep="last")
+    first = instruct(tmp_path, "first", epochs=2, keep="last")
     second = instruct(tmp_path, "second", max_steps=1, weights=tmp_path / "first/model")
     assert second["initial_validation_loss"] == pytest.approx(first["validation_loss"], abs=1e-6)
 

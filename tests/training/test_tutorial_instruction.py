@@ -88,6 +88,7 @@ def collated(ch07, data, rows):
     return ch07.custom_collate_fn([data[row] for row in rows], allowed_max_length=1024)
 
 
+@pytest.mark.slow
 def test_losses_equal_the_tutorials(real_entries: list[dict[str, str]], tmp_path: Path) -> None:
     small = GPTSize(layers=3, heads=4, width=64, context=1024)
     check(real_entries, tmp_path, small, learning_rate=5e-4)

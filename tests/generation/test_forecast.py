@@ -1,0 +1,63 @@
+"""What answering is expected to cost."""
+
+import numpy as np
+import pytest
+import torch
+
+from components.generation.batched import continue_prompts
+from components.generation.config import GenerationConfig
+from components.generation.forecast import Pace, answering_bytes, most_tokens, time_decoding
+from components.model.config import GPTSize
+from components.model.gpt import GPT
+from components.model.tokenizer import end_of_text, load_tokenizer
+
+ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
+SIZE = GPTSize(layers=2, heads=2, width=32, context=64)
+
+
+def test_turns_and_rows_are_counted_as_batches_take_them() -> None:
+    prompts, responses = np.array([5, 9, 2, 7]), np.array([3, 1, 8, 2])
+    # The longest prompts go first: 9 and 7, then 5 and 2.
+    assert Pace(1.0, 0.0, 0.0).seconds(prompts, responses, 2) == 2 * 9 + 2 * 5
+    assert Pace(0.0, 1.0, 0.0).seconds(prompts, responses, 2) == 2 + 8
+    assert Pace(0.0, 0.0, 1.0).seconds(prompts, responses, 2) == 14
+
+
+def test_the_turns_are_those_that_generation_takes() -> None:
+    model = GPT(SIZE, ENCODING.n_vocab)
+    model.initialise(3)
+    config = GenerationConfig(max_new_tokens=20, precision="fp32")
+    prompts = [[7] * length for length in (1, 30, 50, 63, 64, 70)]
+    lengths = np.array([len(prompt) for prompt in prompts])
+    expected = most_tokens(lengths, config, SIZE.context)
+    assert expected.tolist() == [20, 20, 14, 1, 0, 0]
+    made = continue_prompts(model.eval(), ENCODING, prompts, config)
+    assert [len(each.tokens) for each in made if each.stopped != "end"] == [
+        count for count, each in zip(expected, made, strict=True) if each.stopped != "end"
+    ]
+    like = most_tokens(lengths, config, SIZE.context, np.array([4, 19, 30, 5, 5, 5]))
+    assert like.tolist() == [5, 20, 14, 1, 0, 0]
+
+
+@pytest.mark.parametrize("prompts", [[[5] * 8, [6] * 20, [7] * 3], [[5] * 64], [[]]])
+def test_the_pace_is_measured_whatever_the_prompts(prompts: list[list[int]]) -> None:
+    model = GPT(SIZE, ENCODING.n_vocab)
+    model.initialise(3)
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    pace = time_decoding(model, prompts, GenerationConfig(), end_of_text(ENCODING), torch.device("cpu"), "fp32")
+    assert pace.token > 0
+    assert pace.turn + pace.row > 0
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+def test_memory_grows_with_rows_and_new_tokens() -> None:
+    def needed(batch_size: int, new: int, precision: str = "fp32") -> int:
+        config = GenerationConfig(batch_size=batch_size, max_new_tokens=new)
+        size = GPTSize(layers=12, heads=12, width=768, context=1024)
+        return answering_bytes(size, 0, 50_257, np.full(100, 100), config, precision)
+
+    # Keys and values of 12 blocks, and one more while it grows: 300 tokens in 5 blocks of 64.
+    assert needed(16, 200) >= 2 * 13 * 16 * 320 * 768 * 4
+    assert needed(16, 400) > 1.3 * needed(16, 200)
+    assert needed(16, 200) > 1.8 * needed(8, 200)
+    assert needed(16, 200, "bf16") < 0.7 * needed(16, 200)
