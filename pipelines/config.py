@@ -124,6 +124,13 @@ class InstructionConfig(PipelineConfig):
             )
         return self
 
+    def recorded(self) -> dict[str, Any]:
+        """Return the config as a run records it: without what its judge does not read."""
+        tree = self.model_dump(mode="json")
+        if not self.judge.is_language_model:
+            tree["judge"] = {key: tree["judge"][key] for key in ("kind", "also")}
+        return tree
+
 
 AnyConfig = ClassificationConfig | InstructionConfig
 FLOWS: dict[str, type[AnyConfig]] = {"classification": ClassificationConfig, "instruction": InstructionConfig}

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from components.errors import DataRejected, TrainingError
+from components.errors import DataRejected, JudgeError, TrainingError
 from components.home import home
 from components.records import Manifest
 from components.steps import run_logger
@@ -12,7 +12,9 @@ from components.tasks.instruction import (
     fine_tune,
     judge,
     log_results,
+    look_ahead,
     register,
+    report_failed_judging,
     respond,
     respond_before,
     split,
@@ -28,18 +30,19 @@ from pipelines.summary import RunSummary, say_what_was_cached
 def instruction(config: InstructionConfig) -> RunSummary:
     """Download, validate, split, fine-tune, respond, judge, evaluate, log and register, as one MLflow run."""
     tracking, device, seed = config.tracking, config.train.device, config.train.seed
-    with open_run(tracking, home(), config.name, config.model_dump(mode="json"), {"gradus.preset": config.name}) as run:
+    with open_run(tracking, home(), config.name, config.recorded(), {"gradus.preset": config.name}) as run:
         log_lineage(run, config.model.weights, home())
         steps = {"download": download(config.source)}
         steps["validate"] = _validate(run, steps["download"], config)
         steps["split"] = split(steps["validate"], config.split)
         steps["fetch_weights"] = fetch_weights(config.model)
+        look_ahead(steps["fetch_weights"], config.prompt, config.judge)
         steps["fine_tune"] = _fine_tune(run, steps["split"], steps["fetch_weights"], config)
         steps["respond"] = respond(steps["split"], steps["fine_tune"], config.generation, device)
         steps["respond_before"] = respond_before(
             steps["split"], steps["fetch_weights"], config.prompt, config.model, config.generation, device, seed
         )
-        steps["judge"] = judge(steps["respond"], steps["respond_before"], config.prompt, config.judge)
+        steps["judge"] = _judge(run, steps["respond"], steps["respond_before"], config)
         steps["evaluate"] = evaluate(steps["split"], steps["respond"], steps["respond_before"], steps["judge"])
         _say_what_came_of_it(steps["evaluate"])
         log_results(run.run_id, steps)
@@ -67,6 +70,15 @@ def _fine_tune(run: Run, splits: Manifest, weights: Manifest, config: Instructio
     except TrainingError as error:
         if error.evidence:
             report_failed_training(run.run_id, error.evidence)
+        raise
+
+
+def _judge(run: Run, responses: Manifest, before: Manifest, config: InstructionConfig) -> Manifest:
+    """Judge, and leave responses and verdicts where people look, all the more if the judge failed."""
+    try:
+        return judge(responses, before, config.prompt, config.judge)
+    except JudgeError as error:
+        report_failed_judging(run.run_id, responses, error.evidence)
         raise
 
 

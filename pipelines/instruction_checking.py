@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import BaseModel, Field
 
-from components.errors import JudgeError, JudgeUnreachable
 from components.generation.answers import make_prompts
 from components.generation.forecast import answering_bytes, most_tokens, time_decoding
 from components.home import mirror
-from components.judging.clients import connect
-from components.judging.config import JudgeConfig
-from components.judging.identity import describe
 from components.model.devices import pick_device, pick_precision
 from components.model.starting_weights import FOLDER
 from components.model.tokenizer import end_of_text, load_tokenizer
@@ -45,6 +41,7 @@ from components.training.timing import Stopwatch
 from components.training.workload import Rows, Workload
 from pipelines.checked import TRACKING, Cost, Found, or_missing
 from pipelines.config import InstructionConfig
+from pipelines.judge_checking import Judge, look_for_judge
 
 if TYPE_CHECKING:
     import tiktoken
@@ -95,16 +92,6 @@ class Answering(BaseModel):
     most_seconds: float
 
 
-class Judge(BaseModel):
-    """Who judges, what will be asked of it, and why it cannot be asked now, if so."""
-
-    name: str
-    is_language_model: bool
-    server: str | None
-    verdicts: int
-    problem: str = ""
-
-
 class InstructionCheck(Found):
     """All that a check found out."""
 
@@ -136,7 +123,7 @@ def check_instruction(config: InstructionConfig) -> InstructionCheck:
     warmup_steps(config.train, plan(config.train, len(trial.data.train)).steps)  # refuses what training would
     found.texts = _texts(trial)
     _cost(trial, process, found)
-    found.judge = _judge(config.judge, data.splits["test"])
+    found.judge = look_for_judge(config.judge, data.splits["test"])
     return found
 
 
@@ -159,28 +146,6 @@ def _data(config: InstructionConfig) -> tuple[Manifest, Data]:
         cached_steps=[step.step for step in (source, table, splits) if step.cached],
     )
     return splits, data
-
-
-def _judge(config: JudgeConfig, entries: int) -> Judge:
-    """Look who judges, and whether it can be asked now."""
-    repeats = config.repeats if config.is_language_model else 1
-    judge = Judge(
-        name=describe(config, None)["name"],
-        is_language_model=config.is_language_model,
-        server=config.server if config.is_language_model else None,
-        verdicts=entries * (1 + len(config.also)) * repeats,
-    )
-    if not config.is_language_model:
-        return judge
-    try:
-        client = connect(config.model_copy(update={"attempts": 1}))
-        try:
-            digest = client.look_up()
-        except JudgeUnreachable as error:
-            return judge.model_copy(update={"problem": f"{error}; {client.start}"})
-    except JudgeError as error:
-        return judge.model_copy(update={"problem": str(error)})
-    return judge.model_copy(update={"name": describe(config, digest)["name"]})
 
 
 @dataclass

@@ -41,6 +41,8 @@ class Figures(BaseModel):
     high: float | None
     """95 % interval of the mean score."""
     median: float | None
+    spread: float | None
+    """Mean standard deviation of a row's repeats, where there are several."""
     unparsed_share: float | None
 
 
@@ -220,6 +222,7 @@ def _figures(metrics: dict[str, float]) -> dict[str, Figures]:
             low=metrics.get(f"{prefix}test/score_low"),
             high=metrics.get(f"{prefix}test/score_high"),
             median=metrics.get(f"{prefix}test/score_median"),
+            spread=metrics.get(f"{prefix}test/score_spread"),
             unparsed_share=metrics[f"{prefix}test/unparsed_share"],
         )
         for of, prefix in PREFIXES.items()
@@ -281,6 +284,7 @@ def _metrics(result: JudgementResult) -> dict[str, float]:
         prefix = "" if of == "model" else f"{of}_"
         values |= {f"{prefix}score": figures.score, f"{prefix}unparsed_share": figures.unparsed_share}
         values |= {f"{prefix}score_low": figures.low, f"{prefix}score_high": figures.high}
+        values |= {f"{prefix}score_median": figures.median, f"{prefix}score_spread": figures.spread}
     if found := result.agreement.get("model"):
         values |= {name: getattr(found, name) for name in ("pearson", "spearman", "kendall")}
         values["rows_of_both"] = float(found.rows)

@@ -1,9 +1,14 @@
 """What tests share: a home of their own, no network, one Prefect server, one tiny classifier, the real data."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Two processes run the tests on two cores, and every one of them starts others. Networks this small gain nothing from a
+# second thread, and lose much by waiting for one that has no core. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 

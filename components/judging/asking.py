@@ -13,9 +13,6 @@ from components.judging.clients import Client, Unreadable
 from components.judging.rubric import shipped_rubric
 from components.judging.verdicts import Verdict, read_verdict, unparsed
 
-AGAIN = 1000
-"""What is added to the seed of a question that is asked a second time; more than there can be repeats."""
-
 GRACE = 5.0
 """Seconds that requests under way get to come to an end after one of them has failed."""
 
@@ -88,7 +85,7 @@ def _verdict(question: Question, client: Client, cache: Cache) -> Verdict:
     reply = ""
     for again in (False, True):
         try:
-            reply = client.ask(shipped_rubric().messages(question.text, again), question.seed + AGAIN * again)
+            reply = client.ask(shipped_rubric().messages(question.text, again), question.seed)
         except Unreadable as error:
             reply = error.reply
             continue

@@ -71,6 +71,11 @@ class Cache:
         made = self._run(statement, (key, verdict.score, verdict.reason, verdict.reply))
         return verdict if made else self.find([key])[key]
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forget verdicts, so that they are asked for anew."""
+        with self._used() as connection:
+            connection.executemany("DELETE FROM verdicts WHERE key = ?", [(key,) for key in keys])
+
     def find_scores(self, keys: Iterable[str]) -> dict[str, float]:
         """Return the scores that there are of texts that were compared, by key."""
         return dict(self._look_up("SELECT key, score FROM scores WHERE key IN ({})", keys))

@@ -58,9 +58,10 @@ def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | N
     judged = list(_read(responses, config.also))
     pairs = [(each.response, each.reference) for each in judged]
     digest, repeats = None, 1
+    unread: list[str] = []
     if config.is_language_model:
         with Cache(cache) as kept:
-            digest, verdicts = _ask(judged, config, prompt, kept)
+            digest, verdicts, unread = _ask(judged, config, prompt, kept)
             measures = measure(pairs, kept)
         repeats = config.repeats
         shutil.copyfile(RUBRIC, out / RUBRIC.name)
@@ -69,7 +70,13 @@ def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | N
         verdicts = [[scored(found.chrf, found.described)] for found in measures]
     _write(judged, measures, verdicts, out / VERDICTS)
     counts = _count(judged, verdicts)
-    _check_unparsed(counts, config, out)
+    try:
+        _check_unparsed(counts, config, out)
+    except JudgeError:
+        # What they said stays in `out`. It may have been the server's fault: the next run asks anew.
+        with Cache(cache) as kept:
+            kept.forget(unread)
+        raise
     return {
         "judge": describe(config, digest),
         "rubric": shipped_rubric().version if config.is_language_model else None,
@@ -97,8 +104,8 @@ def _read(responses: Mapping[str, Path], also: tuple[str, ...]) -> Iterator[Judg
 
 def _ask(
     judged: list[Judged], config: JudgeConfig, prompt: Prompt | None, cache: Cache
-) -> tuple[str | None, list[list[Verdict]]]:
-    """Return the judge's digest, and the verdicts on each response, one a repeat."""
+) -> tuple[str | None, list[list[Verdict]], list[str]]:
+    """Return the judge's digest, the verdicts on each response, one a repeat, and the keys of those without a score."""
     stop = threading.Event()
     client = connect(config, stop)
     digest, failure = find_digest(config, client, cache)
@@ -120,7 +127,8 @@ def _ask(
                 ask_all(todo, client, cache, config.concurrency, stop, report)
     except JudgeError as error:
         raise _told(error, client, asked, verdicts) from error
-    return digest, [[verdicts[question.key] for question in each] for each in asked]
+    unread = [key for key, verdict in verdicts.items() if verdict.score is None]
+    return digest, [[verdicts[question.key] for question in each] for each in asked], unread
 
 
 def _questions(
@@ -207,6 +215,6 @@ def _check_unparsed(counts: dict[str, dict[str, int]], config: JudgeConfig, out:
             raise JudgeError(
                 f"{config.model} as a judge: {count['unparsed']:,} of {total:,} verdicts on {OWNERS[of]} could not be "
                 f"read, more than judge.max_unparsed={config.max_unparsed:g} allows; see the replies in {VERDICTS}, "
-                "and set another judge.model, or judge.seed to ask anew, or raise judge.max_unparsed",
+                "then run again, which asks for these anew, set another judge.model, or raise judge.max_unparsed",
                 evidence=out,
             )

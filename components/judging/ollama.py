@@ -6,6 +6,7 @@ The protocol is described in Ollama's docs/api.md. A stream is a JSON object a l
 import json
 import logging
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from components.errors import JudgeError
@@ -40,7 +41,7 @@ class Ollama:
         wanted = full_name(self._config.model)
         models = self._models()
         for model in models:
-            if wanted in (model.get("name"), model.get("model")):
+            if wanted in (full_name(str(model.get(key))) for key in ("name", "model")):
                 return str(model.get("digest") or "") or None
         names = [str(model.get("name")) for model in models]
         there = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "") or "none"
@@ -82,7 +83,7 @@ class Ollama:
             text = self._transport.post("/api/chat", body, _check_failure)
         except Refused as error:
             raise explained(error, self._missing) from error
-        return content_of(text, streamed=config.stream)
+        return content_of(text)
 
     def _models(self) -> list[dict[str, Any]]:
         stranger = JudgeError(
@@ -115,14 +116,16 @@ def full_name(model: str) -> str:
     return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
-def content_of(text: str, *, streamed: bool) -> str:
+def content_of(text: str) -> str:
     """Return the content of the message in a reply to `/api/chat`, put together if it came in pieces.
+
+    Whether it does is the server's choice in the end: some proxies stream whatever was asked for.
 
     Raises:
         Unreadable: if the reply is not JSON of that form, or a stream ends before its last object.
     """
     try:
-        pieces = [json.loads(line) for line in (text.split("\n") if streamed else [text]) if line.strip()]
+        pieces = list(_objects(text))
         content = "".join(piece["message"]["content"] for piece in pieces if "message" in piece or not piece["done"])
         ended = bool(pieces) and pieces[-1]["done"] is True
     except (ValueError, RecursionError, TypeError, KeyError) as error:
@@ -130,6 +133,14 @@ def content_of(text: str, *, streamed: bool) -> str:
     if not ended:
         raise Unreadable(text)
     return content
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """Yield the JSON values of a text, one after the other."""
+    decoder, place = json.JSONDecoder(), 0
+    while place < len(text.rstrip()):
+        value, place = decoder.raw_decode(text, len(text) - len(text[place:].lstrip()))
+        yield value
 
 
 def _check_failure(text: str) -> None:

@@ -8,7 +8,7 @@ from components.errors import JudgeError
 from components.judging.clients import Unreadable
 from components.judging.config import JudgeConfig
 from components.judging.rubric import Messages, shipped_rubric
-from components.judging.transport import Refused, Transport, explained
+from components.judging.transport import SHOWN, Passing, Refused, Transport, explained
 
 NAMED = 5  # models that an error names
 
@@ -79,8 +79,19 @@ class OpenAI:
         return content
 
     def _post(self, body: dict[str, Any]) -> str:
-        text = self._transport.post(f"{self._base}/chat/completions", body)
+        text = self._transport.post(f"{self._base}/chat/completions", body, _check_failure)
         return content_of(text, streamed=self._config.stream)
+
+
+def _check_failure(text: str) -> None:
+    """Raise `Passing` where a reply of status 200 is an error, as some proxies answer."""
+    try:
+        error = json.loads(text)["error"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return
+    if error:
+        said = error.get("message", error) if isinstance(error, dict) else error
+        raise Passing(f"the judge failed while it answered ({' '.join(str(said).split())[:SHOWN]})")
 
 
 def content_of(text: str, *, streamed: bool) -> str:

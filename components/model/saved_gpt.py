@@ -15,7 +15,7 @@ from typing import Literal
 import tiktoken
 
 from components.config import Config
-from components.model.cards import LANGUAGE_MODEL, read_card, write_card
+from components.model.cards import LANGUAGE_MODEL, kind_of, read_card, write_card
 from components.model.config import GPTSize
 from components.model.gpt import GPT
 from components.model.tokenizer import read_tokenizer, write_tokenizer
@@ -58,6 +58,13 @@ def save_gpt(folder: Path, model: GPT, encoding: tiktoken.Encoding, template: Te
     save_weights(model, folder / WEIGHTS_FILE)
     write_tokenizer(encoding, folder)
     write_card(card, folder)
+
+
+def saved_template(folder: Path) -> Template | None:
+    """Return the template of the language model in `folder`, None if it is of another kind or from elsewhere."""
+    if kind_of(folder) != LANGUAGE_MODEL:
+        return None
+    return read_card(folder, LanguageModelCard, LANGUAGE_MODEL).template
 
 
 def load_gpt(folder: Path, device: str = "cpu") -> LoadedGPT:

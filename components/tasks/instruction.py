@@ -16,7 +16,7 @@ from components.judging.config import JudgeConfig
 from components.model.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
 from components.records import Facts, Manifest
-from components.steps import identify, step
+from components.steps import identify, run_logger, step
 from components.tasks.shared import DAY, HOUR, link_to_run, network_identity, training_logger, weights_folder
 from components.training.config import InstructionTrainConfig
 
@@ -187,6 +187,36 @@ def evaluate(out: Path, splits: Manifest, responses: Manifest, before: Manifest,
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
     said = verdicts.path("verdicts.parquet")
     return evaluate_responses(splits.path("train.parquet"), tables, said, verdicts.facts, out)
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig) -> None:
+    """Say before anything is trained what will be missed after it: the judge, or the prompt that the weights know."""
+    from components.errors import JudgeError
+    from components.judging.identity import judge_identity
+    from components.model.saved_gpt import saved_template
+
+    folder = weights_folder(weights)
+    known = saved_template(folder) if folder else None
+    if known and known != prompt.resolved:
+        run_logger().warning(
+            "the model to start from was trained with another prompt.template: its own responses will suffer from it"
+        )
+    try:
+        judge_identity(judge)
+    except JudgeError as error:
+        run_logger().warning(f"{error}: it will be asked after training")
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def report_failed_judging(run_id: str, responses: Manifest, evidence: Path | None) -> None:
+    """Log the responses that were to be judged, and what the judge said so far, to MLflow, in `failed/`."""
+    from components.tracking.runs import attached
+
+    files = [responses.path(RESPONSES), *(evidence.glob("*") if evidence else ())]
+    with attached(run_id, home()) as run:
+        for file in files:
+            run.log_file(file, "failed")
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

@@ -123,8 +123,10 @@ def language_model_signature() -> "ModelSignature":
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
 
     text, whole, number = DataType.string, DataType.long, DataType.double
+    anything = AnyType()  # type: ignore[no-untyped-call]
     params = [
         ParamSpec("max_new_tokens", whole, 256),
         ParamSpec("temperature", number, 0.0),
@@ -135,7 +137,8 @@ def language_model_signature() -> "ModelSignature":
         ParamSpec("precision", text, "auto"),
     ]
     return ModelSignature(
-        inputs=Schema([ColSpec(text, "instruction"), ColSpec(text, "input", required=False)]),
+        # Of any type: a column in which every input is missing has none. The model itself looks at what is there.
+        inputs=Schema([ColSpec(text, "instruction"), ColSpec(anything, "input", required=False)]),
         outputs=Schema([ColSpec(text, "response")]),
         params=ParamSchema(params),
     )

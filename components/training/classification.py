@@ -29,7 +29,7 @@ from components.training.history import write_history
 from components.training.keeping import keep, kept_if_stopped, stopped_early
 from components.training.loop import Trainer, total_steps
 from components.training.objectives.classification import Classification
-from components.training.preparing import check_vocabulary, count_parameters, seeded
+from components.training.preparing import check_vocabulary, count_parameters, prepared
 from components.training.progress import training_bar
 
 CHUNK = 8192
@@ -69,7 +69,7 @@ def fine_tune(
     encoding = load_tokenizer(model.vocabulary, mirror)
     check_vocabulary(weights, encoding)
     data = prepare(train, validation, labels, encoding, config, model.shape.context)
-    with seeded(config.seed), training_bar(total_steps(config, len(data.train)), config.epochs) as progress:
+    with prepared(config), training_bar(total_steps(config, len(data.train)), config.epochs) as progress:
         classifier = build_classifier(model, lora or LoraConfig(), config, len(labels), encoding.n_vocab, weights)
         objective = Classification(
             model=classifier.to(device),

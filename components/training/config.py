@@ -62,6 +62,10 @@ class Recipe(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` is CUDA, then MPS, then the CPU."""
 
+    threads: int | None = Field(default=None, ge=1)
+    """Threads that compute on a CPU; null is one a core. A small network is as fast with 1, and many times faster on a
+    machine that others use: threads wait for one another."""
+
     seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the initial weights, the order of batches and dropout."""
 

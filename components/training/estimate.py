@@ -119,16 +119,19 @@ def estimate_memory(
     weights = _bytes(network.parameters())
     trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
     state = {"gradients": trained, "optimiser": MOMENTS * trained}
-    grown = {held: held.process if on_cpu else held.peak for held in (learning, evaluating)}
+    gaps = learning.process - learning.peak if on_cpu else 0  # stay in the heap once they are there
     parts: dict[Phase, dict[str, int]] = {
         "training": state | _tensors(learning),
         "evaluating": state | _tensors(evaluating),
         "saving": state | {"copies": _saved(network, config) if on_cpu else 0},
         "loading": {"copies": _read(network) if on_cpu and model.weights != "random" else 0},
     }
-    totals = {phase: sum(each.values()) for phase, each in parts.items()}
-    totals["training"] = MOMENTS * trained + grown[learning]
-    totals["evaluating"] = (1 + MOMENTS) * trained + grown[evaluating]
+    totals: dict[Phase, int] = {
+        "training": MOMENTS * trained + learning.peak + gaps,
+        "evaluating": sum(state.values()) + evaluating.peak + gaps,
+        "saving": sum(parts["saving"].values()) + gaps,
+        "loading": sum(parts["loading"].values()),
+    }
     peak = max(totals, key=lambda phase: totals[phase])
     host = {"process": process, "data": data} if on_cpu else {"process": 0, "data": 0}
     return Memory(

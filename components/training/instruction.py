@@ -12,6 +12,7 @@ import tiktoken
 
 from components.errors import ConfigError
 from components.interruptions import hold_until_published
+from components.model.cards import CLASSIFIER, kind_of
 from components.model.config import LoraConfig, ModelConfig
 from components.model.devices import pick_device, pick_precision
 from components.model.gpt import GPT
@@ -29,7 +30,7 @@ from components.training.history import Evaluation, Sample, write_history
 from components.training.keeping import keep, kept_if_stopped, stopped_early
 from components.training.loop import Trainer, total_steps
 from components.training.objectives.instruction import Entries, Instruction
-from components.training.preparing import check_vocabulary, count_parameters, seeded
+from components.training.preparing import check_vocabulary, count_parameters, prepared
 from components.training.progress import training_bar
 
 CHUNK = 8192
@@ -69,9 +70,10 @@ def fine_tune(
     precision = pick_precision(config.precision, device)
     encoding = load_tokenizer(model.vocabulary, mirror)
     check_vocabulary(weights, encoding)
+    _refuse_classifiers(weights)
     template = prompt.resolved
     data = prepare(train, validation, template, encoding, config, model.shape.context)
-    with seeded(config.seed), training_bar(total_steps(config, len(data.train)), config.epochs) as progress:
+    with prepared(config), training_bar(total_steps(config, len(data.train)), config.epochs) as progress:
         gpt = build_gpt(model, lora or LoraConfig(), config, encoding.n_vocab, weights).to(device)
         objective = Instruction(gpt, data.train, data.validation, config, device, precision, end=end_of_text(encoding))
         trainer = Trainer(
@@ -191,6 +193,14 @@ def build_gpt(
         add_adapters(gpt.transformer, lora, config.seed)
     set_trainable(gpt, config.trainable)
     return gpt
+
+
+def _refuse_classifiers(weights: Path | None) -> None:
+    if weights and kind_of(weights) == CLASSIFIER:
+        raise ConfigError(
+            "model.weights is a classifier, whose last blocks have learnt to feed its head and no longer write; "
+            "name a language model, such as the one that it was made from"
+        )
 
 
 class _Sampler:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from components.errors import ConfigError
 from components.model.tokenizer import VOCABULARY_FILE, read_tokenizer
 from components.records import Facts
+from components.training.config import Recipe
 
 
 def check_vocabulary(weights: Path | None, encoding: tiktoken.Encoding) -> None:
@@ -34,8 +35,13 @@ def count_parameters(model: nn.Module) -> Facts:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed dropout, and leave the caller's random state as it was."""
+def prepared(config: Recipe) -> Iterator[None]:
+    """Seed dropout and set the number of threads, and leave both as they were."""
+    before = torch.get_num_threads()
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
+        torch.manual_seed(config.seed)
+        torch.set_num_threads(config.threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

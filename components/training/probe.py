@@ -25,9 +25,9 @@ Work = Callable[[Objective, nn.Module, Any, Callable[[], None]], None]
 ARENA = 32 << 20
 """Bytes from which on the C library (glibc) takes a block from the system and gives it back; smaller ones come from its
 heap, which keeps what it once had, and leave gaps in it that larger ones cannot use."""
-GAPS, CHURN = 0.25, 0.35
+GAPS, CHURN, UNRECORDED = 0.25, 0.35, 0.15
 """Share by which the heap is larger than what is in it, and share of what comes and goes in a forward pass by which it
-grows besides, as measured (`tests/training/test_estimate.py`)."""
+grows besides, less where autograd records nothing; as measured (`tests/training/test_estimate.py`)."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._levels = {kind: _Level() for kind in get_args(Kind)}
         self._heap = _Level()
         self._mapped = _Level()
-        self._churn = 0
+        self._churn = 0.0
         self._is_recorded = False
 
     def held(self) -> Held:
@@ -142,17 +142,16 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
             activations=self._levels["activations"].peak,
             logits=self._levels["logits"].peak,
             peak=self.peak,
-            process=round((1 + GAPS) * self._heap.peak + CHURN * self._churn) + self._mapped.peak,
+            process=round((1 + GAPS) * self._heap.peak + self._churn) + self._mapped.peak,
         )
 
     def note_forward(self) -> None:
         """Take note that a forward pass is done: what is not kept for the backward pass has come and gone.
 
-        What autograd notes of each operation stands between, so that the gaps do not become one. Where nothing trains
-        it notes nothing.
+        What autograd notes of each operation stands between, so that the gaps do not become one.
         """
-        self._churn = max(self._churn, self._heap.recorded - self._heap.now)
-        self._heap.recorded = self._heap.now
+        self._churn = max(self._churn, self._heap.worn - CHURN * self._heap.now)
+        self._heap.worn = CHURN * self._heap.now
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it made."""
@@ -189,7 +188,7 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._kinds[address] = self._kind(tensor)
         self._add(self._kinds[address], storage.nbytes())
         self.peak = max(self.peak, self.bytes)
-        self._level(storage.nbytes()).add(storage.nbytes(), self._is_recorded)
+        self._level(storage.nbytes()).add(storage.nbytes(), CHURN if self._is_recorded else UNRECORDED)
         weakref.finalize(storage, self._forget, address, storage.nbytes())
 
     def _kind(self, tensor: Tensor) -> Kind:
@@ -215,16 +214,16 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @dataclass
 class _Level:
-    """Bytes that are there now, most that ever were, and all that were taken by operations that autograd records."""
+    """Bytes that are there now, most that ever were, and those by which what was ever taken may have worn a heap."""
 
     now: int = 0
     peak: int = 0
-    recorded: int = 0
+    worn: float = 0.0
 
-    def add(self, count: int, is_recorded: bool = False) -> None:
+    def add(self, count: int, wear: float = 0.0) -> None:
         self.now += count
         self.peak = max(self.peak, self.now)
-        self.recorded += count * is_recorded
+        self.worn += count * wear
 
 
 def _is_masked(args: Any) -> bool:

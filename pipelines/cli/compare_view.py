@@ -1,9 +1,9 @@
 """How `gradus compare` shows what it found out."""
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.cli.console import results
 from pipelines.compared import Answered, Figure, RunComparison, RunSide, Tested
 
 DIGITS = 8
@@ -14,7 +14,7 @@ OF_A_HUNDRED = ("score", "chrf")
 
 def show(found: RunComparison) -> None:
     """Print a comparison to standard output."""
-    console = Console(highlight=False)
+    console = results()
     for name, side in (("first", found.first), ("second", found.second)):
         console.print(Text(f"{name:<6}  {_described(side)}"), soft_wrap=True)
     console.print(_settings(found) or "\nNothing was set differently, and the data is the same.")
@@ -56,6 +56,7 @@ def _figures(found: RunComparison, figures: list[Figure]) -> Table:
     table = _table("test set", *_names(found), "difference", "95 % interval", "better")
     for column in table.columns[1:5]:
         column.justify, column.no_wrap = "right", True
+    table.columns[0].min_width = max(len(figure.title) for figure in figures)
     names = dict(zip(("first", "second"), _names(found), strict=True))
     for figure in figures:
         low, high = figure.difference_interval

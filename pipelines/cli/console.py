@@ -7,13 +7,18 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from components.errors import DataRejected, GradusError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 INTERRUPTED = 130
+PIPED = 140
+"""Columns of a table that goes to a file or another program."""
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the preset; may be repeated.")
@@ -26,6 +31,14 @@ def say(message: str, style: str = "") -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True).print(message, style=style, markup=False)
+
+
+def results() -> "Console":
+    """Return standard output for tables: as wide as the terminal, or wide enough where it is none."""
+    from rich.console import Console
+
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if told else PIPED)
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from pipelines.cli.check_tables import (
     table,
     title,
 )
-from pipelines.instruction_checking import Data, InstructionCheck, Judge, Texts
+from pipelines.instruction_checking import Data, InstructionCheck, Texts
+from pipelines.judge_checking import Judge
 
 LEARNT = ("black on bright_green", "black on bright_cyan")
 """Styles that learnt tokens take turns in."""

@@ -1,10 +1,11 @@
 """`gradus judge`: have an existing run's responses judged by another judge."""
 
+import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, errors_as_lines, say, set_defaults
+from pipelines.cli.console import Debug, errors_as_lines, results, say, set_defaults
 
 if TYPE_CHECKING:
     from pipelines.judging import Compared, Figures, JudgementResult
@@ -38,6 +39,7 @@ def judge(
     """
     with errors_as_lines(debug):
         set_defaults()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         from components.home import home
         from pipelines.judging import judge_run
 
@@ -51,13 +53,12 @@ def judge(
 
 
 def _show(found: "JudgementResult") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from pipelines.judging import TITLES
 
-    console = Console(highlight=False)
+    console = results()
     for when, facts in (("before", found.judge_before), ("now", found.judge)):
         console.print(Text(f"{when:<6}  {facts['judge']['name']}"), soft_wrap=True)
     scores = Table("mean score (95 %)", "before", "now", "rows of both", "Pearson", "Spearman", "Kendall")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quieten, say, set_defaults
+from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quieten, results, say, set_defaults
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -111,9 +111,8 @@ def _start_server() -> None:
 
 
 def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
-    from rich.console import Console
 
-    console = Console()
+    console = results()
     make = _classification_table if config.pipeline == "classification" else _instruction_table
     console.print(make(summary))
     console.print(f"run    {summary.run_id}", highlight=False)

@@ -50,6 +50,8 @@ class Behaviour:
     """Whether there is a `/v1/models`."""
     key: str = ""
     """What must stand in the Authorization header, if anything."""
+    streams: bool = False
+    """Whether replies of Ollama's kind come in pieces whatever was asked for."""
     site: bool = False
     """Whether every GET is answered with a web page."""
 
@@ -192,6 +194,10 @@ class Handler(BaseHTTPRequestHandler):
         lines = [{"message": {"role": "assistant", "content": "{"}, "done": False}, {"error": "the runner stopped"}]
         self.send(200, "".join(json.dumps(line) + "\n" for line in lines).encode(), "application/x-ndjson")
 
+    def answer_error_200(self) -> None:
+        """What some proxies say when a server behind them is busy."""
+        self.answer(200, {"error": {"message": "too many requests", "code": 429}})
+
     def answer_redirect(self) -> None:
         self.answer(302, {}, Location="http://127.0.0.1:9/elsewhere")
 
@@ -209,7 +215,7 @@ class Handler(BaseHTTPRequestHandler):
     def send_reply(self, reply: str, done: bool) -> None:
         if self.path == "/v1/chat/completions":
             self.say_openai(reply, done)
-        elif self.body.get("stream", True):
+        elif self.body.get("stream", True) or self.how.streams:
             pieces = [reply[start : start + 7] for start in range(0, len(reply), 7)]
             lines = [self.message(piece, done=False) for piece in pieces]
             self.stream([json.dumps(line) + "\n" for line in lines + [self.message("", done=True)] * done])

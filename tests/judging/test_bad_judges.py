@@ -83,8 +83,8 @@ def test_an_unreadable_reply_is_asked_for_once_more_then_kept(
     assert third["chrf"] > 0, "what needs no judge is there"
     first, second = [body for body in ollama.chats if THIRD in body["messages"][1]["content"]]
     seeds = [body.get("options", body)["seed"] for body in (first, second)]
-    assert seeds == [123, 1123]
-    assert "could not be read" in second["messages"][1]["content"], "at temperature 0 the seed alone changes nothing"
+    assert seeds == [123, 123]
+    assert "could not be read" in second["messages"][1]["content"], "at temperature 0 the seed would change nothing"
     asked = len(ollama.chats)
     assert asked == ROWS + 1
     ollama.behave(models={"llama3:latest": "sha256:1", "llama3": "sha256:1"})
@@ -121,7 +121,35 @@ def test_too_many_unreadable_replies_fail_when_everything_is_written(ollama: Oll
     assert all(verdict["status"] == "scored" for verdict in verdicts[ROWS:])
 
 
+def test_after_too_many_unreadable_replies_they_alone_are_asked_for_anew(ollama: OllamaServer, bench: Bench) -> None:
+    ollama.behave(fault="html", where='"response": "Number ')
+    with pytest.raises(JudgeError, match="then run again, which asks for these anew"):
+        bench.judge(ollama)
+    asked = len(ollama.chats)
+    ollama.behave()
+    assert bench.judge(ollama)["counts"]["model"] == {"scored": ROWS, "unparsed": 0}
+    assert len(ollama.chats) == asked + ROWS
+
+
+def test_a_server_that_streams_whatever_is_asked_for_is_understood(ollama: OllamaServer, bench: Bench) -> None:
+    ollama.behave(streams=True)
+    assert bench.judge(ollama, stream=False)["counts"]["model"] == {"scored": ROWS, "unparsed": 0}
+
+
+def test_a_model_may_be_listed_without_its_tag(ollama: OllamaServer, bench: Bench) -> None:
+    ollama.behave(models={"llama3": "sha256:1"})
+    assert bench.judge(ollama, also=[])["judge"]["digest"] == "sha256:1"
+    ollama.behave(models={"llama3:latest": "sha256:1"})
+    assert bench.judge(ollama, also=[], model="llama3:latest")["judge"]["digest"] == "sha256:1"
+
+
 # --- servers that fail
+
+
+def test_an_error_with_status_200_is_tried_again(ollama: OllamaServer, bench: Bench) -> None:
+    ollama.behave(fault="error_200", where=THIRD, times=2, models={"llama3": ""})
+    facts = bench.judge(ollama, also=[], attempts=3, kind="openai")
+    assert facts["counts"] == {"model": {"scored": ROWS, "unparsed": 0}}
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "429", "reset", "cut", "failed_stream"])

@@ -176,6 +176,14 @@ def test_other_recipes_are_estimated_as_well(tmp_path: Path, options: dict[str, 
     assert found.cost.timing is not None
 
 
+def test_missing_weights_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    found = check_instruction(config_of(tmp_path, model={"weights": "./nowhere"}))
+    assert found.missing == ["there is no folder ./nowhere; check model.weights"]
+    assert found.cost is not None
+    assert found.cost.timing is not None
+    assert found.judge is not None
+
+
 @pytest.fixture
 def ollama(tmp_path: Path) -> Iterator[OllamaServer]:
     with serve(tmp_path / "ollama") as server:

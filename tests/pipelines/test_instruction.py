@@ -41,6 +41,7 @@ def test_a_run_leaves_everything_where_it_belongs(tmp_path: Path) -> None:
     found = client().get_run(summary.run_id)
     assert found.data.params["pipeline"] == "instruction"
     assert found.data.params["judge.kind"] == "lexical"
+    assert "judge.model" not in found.data.params, "no language model judged"
     assert found.data.metrics["test/exact_match"] == summary.metrics["test/exact_match"]
     assert found.data.metrics["reference/test/score"] == 100
     assert found.data.metrics["data/overlap_test_folded"] == 0
@@ -161,13 +162,14 @@ def test_a_judge_without_the_model_says_how_to_get_it(tmp_path: Path) -> None:
 def test_a_judge_that_cannot_be_understood_fails_the_run_and_keeps_what_it_said(tmp_path: Path) -> None:
     with serve(tmp_path / "ollama", fault="score_150") as server, pytest.raises(JudgeError) as caught:
         run(tmp_path, *judged_by(server))
-    _, tags = only_run("FAILED")
+    run_id, tags = only_run("FAILED")
     evidence = Path(tags["gradus.evidence"])
     assert evidence == caught.value.evidence
     verdicts = pd.read_parquet(evidence / "verdicts.parquet")
     assert len(verdicts) == 18
     assert (verdicts["status"] == "unparsed").all()
     assert verdicts["reply"].str.contains("150").all()
+    assert artifacts(run_id, "failed") >= {"failed/verdicts.parquet", "failed/responses.parquet"}
 
 
 BAD_DATA = {
@@ -197,6 +199,21 @@ def test_entries_longer_than_the_context_are_left_out_and_named(tmp_path: Path) 
     assert rejected["row"].tolist() == [11]
     with pytest.raises(DataRejected, match="length"):
         run(tmp_path, "validation.length.severity=error", content=long)
+
+
+def test_a_classifier_is_no_start_for_a_language_model(tmp_path: Path, saved_model: Path) -> None:
+    shape, vocabulary = "{layers: 1, heads: 2, width: 16, context: 32}", saved_model / "vocabulary.tiktoken"
+    with pytest.raises(ConfigError, match=r"model\.weights is a classifier"):
+        run(tmp_path, f"model.weights={saved_model}", f"model.size={shape}", f"model.vocabulary={vocabulary}")
+
+
+def test_another_template_than_the_weights_know_is_said_before_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path)
+    caplog.clear()
+    run(tmp_path, "model.weights=models:/tiny@candidate", "prompt.template=completion")
+    assert "trained with another prompt.template" in caplog.text
 
 
 def test_an_unknown_template_variable_is_found_before_anything_runs(tmp_path: Path) -> None:
