@@ -116,6 +116,17 @@ def test_gradient_checkpointing_changes_memory_and_nothing_else(tmp_path: Path) 
     assert count < 0.6 * (len(saved) - count)
 
 
+def test_bf16_learns_about_the_same(tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        facts = instruct(tmp_path, precision, precision=precision, max_steps=10)
+        assert facts["precision"] == precision
+        losses[precision] = pd.read_parquet(tmp_path / precision / "steps.parquet")["loss"].to_numpy()
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
+    assert (losses["bf16"] != losses["fp32"]).any()
+    assert all(tensor.dtype == torch.float32 for tensor in model_weights(tmp_path, "bf16").values())
+
+
 def test_merged_adapters_give_the_adapters_logits(tmp_path: Path) -> None:
     learnt = objective(tmp_path, lora=LoraConfig(rank=4, alpha=8), trainable="lora", learning_rate=1e-2, max_steps=8)
     assert all(name.endswith(("lora_a", "lora_b")) for name, p in learnt.model.named_parameters() if p.requires_grad)
