@@ -48,6 +48,9 @@ def errors_as_lines(debug: bool) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort, SystemExit):
         raise
+    except BrokenPipeError:  # whoever reads standard output has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
     except BaseException as error:  # noqa: BLE001 - the one place where every error becomes a line
         if debug:
             traceback.print_exc()
