@@ -1,7 +1,7 @@
 """Rows of tokens to padded batches."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -13,27 +13,18 @@ from components.model import classifier
 
 
 @dataclass(frozen=True)
-class Examples:
-    """N tokenised, labelled rows, end to end in flat arrays: four bytes a token, however many rows there are.
+class TokenRows:
+    """N rows of tokens, end to end in flat arrays: four bytes a token, however many rows there are.
 
-    `ids` are all token ids, `offsets` (N + 1) says where each row starts, `labels` (N) are class ids. Rows count as
-    cut to `limit` tokens.
+    `ids` are all token ids, `offsets` (N + 1) says where each row starts. Rows count as cut to `limit` tokens.
     """
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    limit: int | None = None
-
-    @classmethod
-    def of(cls, rows: Iterable[list[int]], labels: list[int]) -> Self:
-        """Return the examples whose tokens are `rows`."""
-        parts = [np.asarray(row, dtype=np.int32) for row in rows]
-        offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-        return cls(np.concatenate([np.empty(0, np.int32), *parts]), offsets, np.asarray(labels, dtype=np.int64))
+    limit: int | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.offsets) - 1
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -46,9 +37,28 @@ class Examples:
         tokens: list[int] = self.ids[self.offsets[row] : self.offsets[row + 1]][: self.limit].tolist()
         return tokens
 
-    def cut(self, limit: int | None) -> "Examples":
+    def cut(self, limit: int | None) -> Self:
         """Return the same rows, cut to `limit` tokens."""
         return self if limit is None else replace(self, limit=min(limit, self.limit or limit))
+
+
+def end_to_end(rows: Iterable[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return `ids` and `offsets` of rows of tokens."""
+    parts = [np.asarray(row, dtype=np.int32) for row in rows]
+    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    return np.concatenate([np.empty(0, np.int32), *parts]), offsets
+
+
+@dataclass(frozen=True)
+class Examples(TokenRows):
+    """N tokenised texts and their `labels` (N), which are class ids."""
+
+    labels: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Iterable[list[int]], labels: list[int]) -> Self:
+        """Return the examples whose tokens are `rows`."""
+        return cls(*end_to_end(rows), np.asarray(labels, dtype=np.int64))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Fine-tuning a GPT as a text classifier: from two splits to a saved model."""
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ import tiktoken
 import torch
 
 from components.errors import ConfigError
-from components.interruptions import hold_until_published
 from components.model.classifier import Classifier
 from components.model.config import LoraConfig, ModelConfig
 from components.model.devices import pick_device, pick_precision
@@ -21,12 +19,11 @@ from components.model.tokenizer import encode, end_of_text, load_tokenizer
 from components.model.trainable import set_trainable
 from components.model.weights import make_transformer
 from components.records import Facts, Logger
-from components.store import CHECKPOINT
 from components.training.batching import Examples
-from components.training.checkpoint import BEST, read_checkpoint
+from components.training.checkpoint import BEST
 from components.training.config import TrainConfig, rows_per_step
 from components.training.history import write_history
-from components.training.keeping import keep, kept_if_stopped, stopped_early
+from components.training.keeping import keep, stopped_early, train_to_end
 from components.training.loop import Trainer, total_steps
 from components.training.objectives.classification import Classification
 from components.training.preparing import check_vocabulary, count_parameters, prepared
@@ -85,15 +82,10 @@ def fine_tune(
         trainer = Trainer(classifier, objective, config, device, logger, progress, best=out / BEST)
         parameters = count_parameters(classifier)
         save = partial(_save, trainer, classifier, data, encoding, labels, out)
-        if (out / CHECKPOINT).exists():
-            read_checkpoint(out / CHECKPOINT, trainer)
-            shutil.rmtree(out / CHECKPOINT)
-        with kept_if_stopped(trainer, {"train": train, "validation": validation}, save, out):
-            trainer.fit()
-        hold_until_published()
+        kept = train_to_end(trainer, {"train": train, "validation": validation}, save, out)
     return {
         "labels": list(labels),
-        **save(),
+        **kept,
         "longest_train_tokens": data.longest,
         "padded_length": data.length,
         "truncated_rows": data.truncated,

@@ -1,7 +1,6 @@
 """Fine-tuning a GPT on instructions: from two splits to a saved language model."""
 
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,6 @@ import pyarrow.parquet as pq
 import tiktoken
 
 from components.errors import ConfigError
-from components.interruptions import hold_until_published
 from components.model.cards import CLASSIFIER, kind_of
 from components.model.config import LoraConfig, ModelConfig
 from components.model.devices import pick_device, pick_precision
@@ -23,11 +21,10 @@ from components.model.trainable import set_trainable
 from components.model.weights import make_gpt
 from components.prompts import PromptConfig, Template
 from components.records import Facts, Logger
-from components.store import CHECKPOINT
-from components.training.checkpoint import BEST, read_checkpoint
+from components.training.checkpoint import BEST
 from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.history import Evaluation, Sample, write_history
-from components.training.keeping import keep, kept_if_stopped, stopped_early
+from components.training.keeping import keep, stopped_early, train_to_end
 from components.training.loop import Trainer, total_steps
 from components.training.objectives.instruction import Entries, Instruction
 from components.training.preparing import check_vocabulary, count_parameters, prepared
@@ -88,14 +85,9 @@ def fine_tune(
         )
         parameters = count_parameters(gpt)
         save = partial(_save, trainer, gpt, encoding, template, out)
-        if (out / CHECKPOINT).exists():
-            read_checkpoint(out / CHECKPOINT, trainer)
-            shutil.rmtree(out / CHECKPOINT)
-        with kept_if_stopped(trainer, {"train": train, "validation": validation}, save, out):
-            trainer.fit()
-        hold_until_published()
+        kept = train_to_end(trainer, {"train": train, "validation": validation}, save, out)
     return {
-        **save(),
+        **kept,
         "template": prompt.name,
         "longest_train_tokens": data.longest,
         "max_length": data.limit,

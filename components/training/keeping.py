@@ -1,5 +1,6 @@
 """What training leaves: the weights that are kept, and, where it does not come to its end, all that there is."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import nn
 from components.interruptions import hold_until_published
 from components.records import Facts
 from components.store import CHECKPOINT
-from components.training.checkpoint import write_checkpoint
+from components.training.checkpoint import read_checkpoint, write_checkpoint
 from components.training.config import Recipe
 from components.training.history import History
 from components.training.loop import NotFinite, Trainer, total_steps
@@ -36,8 +37,23 @@ def stopped_early(trainer: Trainer) -> bool:
     return trainer.taken < total_steps(trainer.config, len(trainer.objective.rows("train")))
 
 
+def train_to_end(trainer: Trainer, splits: dict[Split, Path], save: Callable[[], Facts], out: Path) -> Facts:
+    """Train, from the checkpoint in `out` if there is one that fits; return what `save` says of the model kept.
+
+    An interruption leaves the model so far and a checkpoint in `out`, an error a checkpoint, a loss that is not finite
+    its rows as `batch.parquet`; the exception's `evidence` says so.
+    """
+    if (out / CHECKPOINT).exists():
+        read_checkpoint(out / CHECKPOINT, trainer)
+        shutil.rmtree(out / CHECKPOINT)
+    with _kept_if_stopped(trainer, splits, save, out):
+        trainer.fit()
+    hold_until_published()
+    return save()
+
+
 @contextmanager
-def kept_if_stopped(
+def _kept_if_stopped(
     trainer: Trainer, splits: dict[Split, Path], save: Callable[[], Facts], out: Path
 ) -> Iterator[None]:
     """Leave in `out` what is worth keeping where training does not come to its end, and say so on the exception."""

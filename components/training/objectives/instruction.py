@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from components.model.devices import autocast
 from components.model.gpt import GPT
-from components.training.batching import grouped_by_length, shuffled
+from components.training.batching import TokenRows, end_to_end, grouped_by_length, shuffled
 from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.objectives import Measured, Split
 
@@ -24,41 +24,27 @@ IGNORED = -100
 
 
 @dataclass(frozen=True)
-class Entries:
-    """N tokenised entries, end to end in flat arrays: a prompt and its completion each, without an end-of-text token.
+class Entries(TokenRows):
+    """N tokenised entries: a prompt and its completion each, without an end-of-text token.
 
-    `ids` are all token ids, `offsets` (N + 1) says where each entry starts, `prompts` (N) how many of its tokens are
-    prompt. An entry is read up to its last token, which foretells the end, and no further than `limit` tokens.
+    `prompts` (N) says how many of an entry's tokens are prompt. An entry is read up to its last token, which foretells
+    the end, and no further than `limit` tokens.
     """
 
-    ids: NDArray[np.int32]
-    offsets: NDArray[np.int64]
     prompts: NDArray[np.int64]
-    limit: int | None = None
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> Self:
         """Return the entries with these prompts and completions."""
-        parts, prompts = [np.empty(0, np.int32)], []
-        for prompt, completion in pairs:
-            parts.append(np.asarray([*prompt, *completion], dtype=np.int32))
-            prompts.append(len(prompt))
-        offsets = np.cumsum([0, *map(len, parts[1:])], dtype=np.int64)
-        return cls(np.concatenate(parts), offsets, np.asarray(prompts, dtype=np.int64))
+        lengths: list[int] = []
 
-    def __len__(self) -> int:
-        return len(self.prompts)
+        def rows() -> Iterator[list[int]]:
+            for prompt, completion in pairs:
+                lengths.append(len(prompt))
+                yield [*prompt, *completion]
 
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """How many tokens of every entry are read (N)."""
-        lengths: NDArray[np.int64] = np.diff(self.offsets)
-        return lengths if self.limit is None else np.minimum(lengths, self.limit)
-
-    def tokens(self, row: int) -> list[int]:
-        """Return the token ids of an entry that are read."""
-        tokens: list[int] = self.ids[self.offsets[row] : self.offsets[row + 1]][: self.limit].tolist()
-        return tokens
+        ids, offsets = end_to_end(rows())
+        return cls(ids, offsets, np.asarray(lengths, dtype=np.int64))
 
     def targets(self, row: int, end: int, mask_prompt: bool) -> list[int]:
         """Return what follows each token that is read: the next one, and `end` after the last; or no prompt's."""
@@ -73,10 +59,6 @@ class Entries:
         hidden = np.maximum(self.prompts - 1, 0) if mask_prompt else 0
         trained: NDArray[np.int64] = np.maximum(self.lengths - hidden, 0)
         return trained
-
-    def cut(self, limit: int | None) -> "Entries":
-        """Return the same entries, cut to `limit` tokens."""
-        return self if limit is None else replace(self, limit=min(limit, self.limit or limit))
 
 
 @dataclass(frozen=True)
