@@ -46,8 +46,8 @@ types: $(DEV) ## Check types
 docs: $(DEV) ## Draw docs/architecture.md from the code
 	$(BIN)/python -m docs.draw_architecture
 
-bench: $(DEV) ## Run the benchmarks
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(DEV) ## Run the benchmarks; ONLY=1,4 some of them
+	$(BIN)/python -m benchmarks $(ONLY) $(ARGS)
 
 clean: ## Remove the virtual environment and everything that runs have left
 	rm -rf $(VENV) .gradus build dist *.egg-info

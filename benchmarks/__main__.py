@@ -1,41 +1,66 @@
 """Run the benchmarks, print one table, keep what was measured: `python -m benchmarks [ONLY...]`."""
 
-from collections.abc import Callable
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from benchmarks import overhead
 from benchmarks.machine import Machine
 from benchmarks.report import Benchmark, table
 
-BENCHMARKS: dict[str, Callable[[int], Benchmark]] = {"overhead": overhead.measure}
+BENCHMARKS = {
+    1: "spam",
+    2: "spam_book",
+    3: "all_layers",
+    4: "instruction",
+    5: "generation",
+    6: "judging",
+    7: "data",
+    8: "overhead",
+    9: "memory",
+}
+"""The modules of this package that measure something: `measure()` returns a `Benchmark`."""
 RESULTS = Path(__file__).with_name("results")
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Argument(help=f"Which: {', '.join(BENCHMARKS)}. All if none.")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="How often each thing is measured; the median counts.")] = 3,
+    only: Annotated[
+        list[str] | None, typer.Argument(help="Which, by number or name (1,4 or spam). All if none.")
+    ] = None,
     results: Annotated[Path, typer.Option(help="The folder that a file for each benchmark goes to.")] = RESULTS,
 ) -> None:
-    """Run the benchmarks one after the other, print one table, and write one file for each."""
-    names = only or list(BENCHMARKS)
-    if unknown := sorted(set(names) - BENCHMARKS.keys()):
-        raise typer.BadParameter(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
+    """Run the benchmarks one after the other, print one table, and write one file for each.
+
+    1 spam, 2 spam_book, 3 all_layers, 4 instruction, 5 generation, 6 judging, 7 data, 8 overhead, 9 memory.
+    """
+    names = chosen(",".join(only or []))
     notes = Console(stderr=True)
     machine = Machine.this()
     if machine.is_busy:
         notes.print("[yellow]this machine is busy with something else: the figures are worth little[/yellow]")
-    measured = []
+    measured: list[Benchmark] = []
     for name in names:
-        notes.print(f"{name}: {runs} runs")
-        measured.append(BENCHMARKS[name](runs))
+        notes.print(f"{name} ...")
+        measured.append(import_module(f"benchmarks.{name}").measure())
         path = measured[-1].write(results, machine, date.today())
         notes.print(f"{name}: written to {path}", soft_wrap=True)
     Console().print(table(measured, machine))
+    if any(figure.met == "NO" for benchmark in measured for figure in benchmark.figures):
+        raise typer.Exit(1)
+
+
+def chosen(only: str) -> list[str]:
+    """Return the names of the benchmarks that numbers or names with commas between them choose, in their order."""
+    asked = {each.strip() for each in only.split(",") if each.strip()}
+    known = {str(number): name for number, name in BENCHMARKS.items()} | {name: name for name in BENCHMARKS.values()}
+    if unknown := sorted(asked - known.keys()):
+        everything = ", ".join(f"{number} {name}" for number, name in BENCHMARKS.items())
+        raise typer.BadParameter(f"there is no benchmark {unknown[0]!r}; there are: {everything}")
+    names = {known[each] for each in asked}
+    return [name for name in BENCHMARKS.values() if not names or name in names]
 
 
 if __name__ == "__main__":

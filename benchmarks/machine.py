@@ -10,7 +10,17 @@ from pathlib import Path
 BUSY = 0.2
 """Share of the cores that other programs may use before figures are worth little."""
 
-PACKAGES = ("gradus", "torch", "prefect", "mlflow", "great-expectations", "pandas", "numpy")
+PACKAGES = (
+    "gradus",
+    "torch",
+    "transformers",
+    "llms-from-scratch",
+    "prefect",
+    "mlflow",
+    "great-expectations",
+    "pandas",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)

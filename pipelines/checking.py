@@ -15,13 +15,16 @@ from components.model.devices import pick_device, pick_precision
 from components.model.saved import MODEL_FILE
 from components.model.starting_weights import FOLDER
 from components.model.tokenizer import end_of_text, load_tokenizer
+from components.model.trunk import Trunk
 from components.model.weights import make_gpt
 from components.records import Manifest
-from components.tasks import download, fetch_weights, split, validate
+from components.tasks import download, fetch_weights, reads_ahead, split, validate
 from components.training.classification import Prepared, build_classifier, prepare, tokenise
 from components.training.estimate import count_parameters, estimate_memory, plan, process_bytes
+from components.training.frozen import blank_states, state_lengths, time_reading
 from components.training.objectives import Split
 from components.training.objectives.classification import Classification
+from components.training.objectives.features import Features
 from components.training.outline import outline_classifier
 from components.training.preparing import check_vocabulary
 from components.training.preview import Lengths, Sample, describe_lengths, draw_samples
@@ -171,9 +174,13 @@ def _cost(
     precision = pick_precision(config.train.precision, device)
     recipe = (config.model, config.lora, config.train, classes, words)
 
+    ahead = reads_ahead(config.model, config.train)
+    states = blank_states(prepared, config.model, config.train, precision) if ahead else {}
+
     def learnt(network: "Classifier") -> Classification:
         rows = (prepared.train, prepared.validation)
-        return Classification(network, *rows, config.train, device, precision, end_of_text(encoding), prepared.length)
+        plain = Classification(network, *rows, config.train, device, precision, end_of_text(encoding), prepared.length)
+        return Features(**vars(plain), states=states) if states else plain
 
     with torch.device("meta"):
         outline = outline_classifier(*recipe)
@@ -206,7 +213,17 @@ def _cost(
             tokens = sum(len(each) * prepared.length if prepared.length else int(each.sum()) for each in every)
             return forward(tokens, sum(map(len, every)) / 32)
 
-        timing = Stopwatch(network, learnt(network), workload, device).time(times, after=scored)
+        def read_before() -> float:
+            """All texts go through the frozen blocks, once."""
+            if not states:
+                return 0.0
+            trunk = Trunk(network.transformer, states["train"].blocks, device, precision)
+            kept = state_lengths(prepared.train, config.train, prepared.length)
+            tokens = sum(len(each) * prepared.length if prepared.length else int(each.sum()) for each in every)
+            return tokens * time_reading(trunk, prepared.train, kept, config.train)
+
+        watch = Stopwatch(network, learnt(network), workload, device)
+        timing = watch.time(times, after=scored, before=read_before)
     return Cost(
         device=device.type,
         precision=precision,

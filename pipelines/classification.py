@@ -12,6 +12,8 @@ from components.tasks import (
     fetch_weights,
     fine_tune,
     log_results,
+    read_frozen,
+    reads_ahead,
     register,
     report_failed_training,
     report_validation,
@@ -34,8 +36,10 @@ def classification(config: ClassificationConfig) -> RunSummary:
         steps["validate"] = _validate(run, steps["download"], config)
         steps["split"] = split(steps["validate"], config.split, config.balance)
         steps["fetch_weights"] = fetch_weights(config.model)
-        steps["fine_tune"] = _fine_tune(run, steps["split"], steps["fetch_weights"], config)
-        steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"])
+        if reads_ahead(config.model, config.train):
+            steps["read_frozen"] = read_frozen(steps["split"], steps["fetch_weights"], config.model, config.train)
+        steps["fine_tune"] = _fine_tune(run, steps, config)
+        steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"], steps.get("read_frozen"))
         run_logger().info(steps["evaluate"].facts["verdict"])
         log_results(run.run_id, steps)
         model = register(run.run_id, steps, tracking.model_name)
@@ -55,10 +59,11 @@ def _validate(run: Run, source: Manifest, config: ClassificationConfig) -> Manif
     return table
 
 
-def _fine_tune(run: Run, splits: Manifest, weights: Manifest, config: ClassificationConfig) -> Manifest:
+def _fine_tune(run: Run, steps: dict[str, Manifest], config: ClassificationConfig) -> Manifest:
     """Fine-tune, and leave the rows of the step that failed where people look."""
+    splits, weights, frozen = steps["split"], steps["fetch_weights"], steps.get("read_frozen")
     try:
-        return fine_tune(splits, weights, config.model, config.train, config.lora, run.run_id)
+        return fine_tune(splits, weights, config.model, config.train, config.lora, run.run_id, frozen)
     except TrainingError as error:
         if error.evidence:
             report_failed_training(run.run_id, error.evidence)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import BaseModel, Field
 
-from components.generation.answers import make_prompts
+from components.generation.answers import make_prompts, rows_at_once
 from components.generation.forecast import answering_bytes, most_tokens, time_decoding
 from components.home import mirror
 from components.model.devices import pick_device, pick_precision
@@ -271,7 +271,7 @@ def _time(trial: _Trial, memory: int, precision: str, cost: Cost, found: Instruc
     lengths, responses = trial.test.prompts, whole_lengths(trial.test) - trial.test.prompts
     most = most_tokens(lengths, config.generation, trial.context)
     like = most_tokens(lengths, config.generation, trial.context, responses)
-    size = config.generation.batch_size
+    size = rows_at_once(config.model.shape, int(lengths.max()), config.generation, precision)
     seconds, most_seconds = pace.seconds(lengths, like, size), pace.seconds(lengths, most, size)
     found.answering = Answering(entries=len(lengths), memory=memory, seconds=seconds, most_seconds=most_seconds)
     sampled = trial.data.validation.prompts[:1]

@@ -14,6 +14,7 @@ from components.evaluation.metrics import Predictions, classification_metrics, c
 from components.evaluation.predictions import write_predictions
 from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
 from components.model.saved import load_classifier
+from components.model.states import open_states
 from components.records import Facts
 
 SIGNIFICANT = 0.05
@@ -22,7 +23,13 @@ WITH_INTERVALS = ("validation", "test")
 
 
 def evaluate(
-    splits: dict[str, Path], model: Path, majority: str, device: str, out: Path, ordered: bool = False
+    splits: dict[str, Path],
+    model: Path,
+    majority: str,
+    device: str,
+    out: Path,
+    ordered: bool = False,
+    frozen: Path | None = None,
 ) -> Facts:
     """Write metrics, predictions and what figures are drawn from; return metrics, counts and a plain sentence.
 
@@ -32,7 +39,9 @@ def evaluate(
 
     `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `majority` the
     label that the majority baseline always says (a balanced training set has none of its own), `ordered` says that the
-    labels are steps of a scale. The facts' `metrics` are flat (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
+    labels are steps of a scale. `frozen` is the folder in which the frozen blocks have left what they make of these
+    texts, if they have; `components.evaluation.scoring.score` says how near that comes. The facts' `metrics` are flat
+    (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model, device)
     labels = classifier.card.labels
@@ -40,7 +49,12 @@ def evaluate(
     texts, truth = read_evenly(splits["train"], labels, TFIDF_ROWS)
     baselines = fit_baselines(texts, truth, labels.index(majority), len(labels))
     with progress_bar(sum(rows.values())) as advance:
-        scored = {name: score(path, classifier, baselines, advance) for name, path in splits.items()}
+        scored = {
+            name: score(
+                path, classifier, baselines, advance, open_states(frozen / f"{name}.safetensors") if frozen else None
+            )
+            for name, path in splits.items()
+        }
     facts: Facts = {
         "labels": list(labels),
         "ordered": ordered,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from components.model.config import PADDING_IS_READ, Pooling
 from components.model.gpt import INITIAL_STD, Transformer, draw
+from components.model.unpadded import hidden_states, places_to_compute
 
 
 class Classifier(nn.Module):
@@ -31,8 +32,18 @@ class Classifier(nn.Module):
         draw(self.head.weight, INITIAL_STD, seed, "head.weight")
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def places(self, tokens: Tensor, lengths: Tensor) -> Tensor | None:
+        """Return the positions of a batch that `forward` cannot do without (`components.model.unpadded`), or None: all.
+
+        A batch is on the CPU when this is asked.
+        """
+        can_skip = self.causal and self.pooling not in PADDING_IS_READ
+        return places_to_compute(lengths, tokens.shape[1]) if can_skip else None
+
+    def forward(self, tokens: Tensor, lengths: Tensor, places: Tensor | None = None) -> Tensor:
         """Return logits (B, C) for tokens (B, T), of which the first `lengths` (B,) in each row are real.
+
+        With the `places` that matter the others are not computed: the same logits, sooner.
 
         What pads a row does not change what is pooled from its real tokens: causal attention cannot see it, and
         attention that is not causal is kept from it. The poolings in `PADDING_IS_READ` take it for a part of the text.
@@ -42,7 +53,10 @@ class Classifier(nn.Module):
         """
         real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]  # (B, T)
         visible = None if self.causal or self.pooling in PADDING_IS_READ else real
-        hidden = self.transformer(tokens, self.causal, visible)
+        if places is None:
+            hidden = self.transformer(tokens, self.causal, visible)
+        else:
+            hidden = hidden_states(self.transformer, tokens, places)
         logits: Tensor = self.head(self._pool(hidden, lengths, real))
         return logits
 
@@ -103,7 +117,9 @@ def classify(
             for start in range(0, len(rows), size):
                 batch = order[start : start + size]
                 tokens, lengths = pad([rows[index] for index in batch], pad_id, length)
-                logits[list(batch)] = model(tokens.to(device), lengths.to(device)).float().cpu()
+                places = model.places(tokens, lengths)
+                moved = [None if each is None else each.to(device) for each in (tokens, lengths, places)]
+                logits[list(batch)] = model(*moved).float().cpu()
     finally:
         model.train(was_training)
     return logits

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from components.errors import ConfigError
+from components.model.attention import attend
 from components.model.config import GPTSize
 
 INITIAL_STD = 0.02
@@ -52,13 +53,19 @@ class Attention(nn.Module):
         self, x: Tensor, causal: bool = True, visible: Tensor | None = None, remember: Remember | None = None
     ) -> Tensor:
         """Mix positions, (B, T, D) to (B, T, D): each sees itself and those before it, or, not causal, `visible`."""
-        query, key, value = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H)
+        mixed: Tensor = self.c_proj(self.mix(self.c_attn(x), causal, visible, remember))
+        return mixed
+
+    def mix(
+        self, projected: Tensor, causal: bool = True, visible: Tensor | None = None, remember: Remember | None = None
+    ) -> Tensor:
+        """Return what the heads see, side by side, (B, T, D), of queries, keys and values side by side, (B, T, 3D)."""
+        rows, length, _ = projected.shape
+        query, key, value = projected.view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H)
         if remember is not None:
             key, value = remember(key, value)
-        dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(query, key, value, visible, dropout, is_causal=causal)
-        mixed: Tensor = self.c_proj(seen.transpose(1, 2).flatten(2))
-        return mixed
+        seen = attend(query, key, value, causal, visible, self.dropout if self.training else 0.0)
+        return seen.transpose(1, 2).flatten(2)
 
 
 class MLP(nn.Module):

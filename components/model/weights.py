@@ -10,12 +10,12 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from components.errors import WeightsError, WeightsUnreachable
 from components.model.config import ModelConfig
 from components.model.gpt import GPT, Transformer
+from components.model.safetensors_file import save_fp32
 
 WEIGHTS_FILE = "model.safetensors"
 SHARDS = "model-*.safetensors"
@@ -111,11 +111,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write every parameter as fp32 safetensors, in the layout that `load_weights` and `transformers` read."""
-    tensors = {
-        name: _transposed(name, parameter.detach().cpu().float()).contiguous()
-        for name, parameter in model.named_parameters()
-    }
-    save_file(tensors, path, metadata={"format": "pt"})
+    save_fp32({name: _transposed(name, parameter) for name, parameter in model.named_parameters()}, path)
 
 
 def _filled(model: Network, weights: Path | None, seed: int) -> Network:

@@ -8,7 +8,16 @@ MLflow and are not. Retries stand only where a network is involved: a failed tra
 The tasks of classification are those of this package; those of instructions have the same names in their own module.
 """
 
-from components.tasks.classification import evaluate, fine_tune, log_results, register, split, validate
+from components.tasks.classification import (
+    evaluate,
+    fine_tune,
+    log_results,
+    read_frozen,
+    reads_ahead,
+    register,
+    split,
+    validate,
+)
 from components.tasks.shared import download, fetch_weights, report_failed_training, report_validation
 
 __all__ = [
@@ -17,6 +26,8 @@ __all__ = [
     "fetch_weights",
     "fine_tune",
     "log_results",
+    "read_frozen",
+    "reads_ahead",
     "register",
     "report_failed_training",
     "report_validation",

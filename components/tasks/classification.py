@@ -18,6 +18,9 @@ from components.steps import identify, step
 from components.tasks.shared import DAY, HOUR, link_to_run, network_identity, training_logger, weights_folder
 from components.training.config import TrainConfig
 
+READ_BY_FROZEN = {"trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
+"""The options of training that decide what `read_frozen` writes."""
+
 
 @step("components.data.validation", timeout_seconds=HOUR)
 def validate(out: Path, source: Manifest, rules: ValidationConfig) -> Facts:
@@ -39,6 +42,30 @@ def split(
 
     ordered = bool(table.facts.get("ordered", False))
     return block(table.path("table.parquet"), config, balance, table.facts["labels"], out, ordered)
+
+
+def _frozen_identity(arguments: Mapping[str, Any]) -> Any:
+    # Only what the frozen blocks and their texts depend on, so that another learning rate finds them again.
+    train = arguments["train"].model_dump(mode="json", include=READ_BY_FROZEN)
+    drawn = None if arguments["weights"].files else arguments["train"].seed
+    model = network_identity(arguments["model"], {"tie_embeddings", "dropout"})
+    return identify({**arguments, "model": model, "train": train, "seed": drawn})
+
+
+@step("components.training.frozen", identity=_frozen_identity, timeout_seconds=DAY)
+def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConfig, train: TrainConfig) -> Facts:
+    """Compute the blocks that do not train, once for all texts: `<split>.safetensors`, none if they were too large."""
+    from components.training.frozen import read_frozen as block
+
+    tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
+    return block(tables, splits.facts["labels"], model, train, weights_folder(weights), mirror(), out)
+
+
+def reads_ahead(model: ModelConfig, train: TrainConfig) -> bool:
+    """Tell whether `read_frozen` is of use for a recipe."""
+    from components.training.frozen import reads_ahead as block
+
+    return block(model, train)
 
 
 def _training_identity(arguments: Mapping[str, Any]) -> Any:
@@ -63,10 +90,12 @@ def fine_tune(
     train: TrainConfig,
     lora: LoraConfig = LoraConfig(),
     run_id: str | None = None,
+    frozen: Manifest | None = None,
 ) -> Facts:
     """Fine-tune a classifier: `model/`, `history.parquet`, `steps.parquet`; curves go to the MLflow run `run_id`.
 
-    What an interruption leaves is kept beside, and so are the rows that made a loss infinite.
+    `frozen` is what `read_frozen` made of the same splits and weights. What an interruption leaves is kept beside, and
+    so are the rows that made a loss infinite.
     """
     from components.training.classification import fine_tune as block
 
@@ -83,20 +112,28 @@ def fine_tune(
             out,
             lora,
             splits.facts.get("class_weights"),
+            _folder(frozen),
         )
 
 
 @step("components.evaluation.classification", timeout_seconds=DAY)
-def evaluate(out: Path, splits: Manifest, trained: Manifest) -> Facts:
+def evaluate(out: Path, splits: Manifest, trained: Manifest, frozen: Manifest | None = None) -> Facts:
     """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`, and for figures more.
 
     Those are in `figures/`: `curves.parquet` (of the test split), `calibration.parquet` and `lengths.parquet`.
+    `frozen` is what `read_frozen` made of the same splits, with the weights that the model started from.
     """
     from components.evaluation.classification import evaluate as block
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
     ordered = bool(splits.facts.get("ordered", False))
-    return block(tables, trained.folder / "model", splits.facts["majority"], trained.facts["device"], out, ordered)
+    model, majority, device = trained.folder / "model", splits.facts["majority"], trained.facts["device"]
+    return block(tables, model, majority, device, out, ordered, _folder(frozen))
+
+
+def _folder(frozen: Manifest | None) -> Path | None:
+    """Return where `read_frozen` has put its files, if it was run and has."""
+    return frozen.folder if frozen and frozen.files else None
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

@@ -63,15 +63,16 @@ class Examples(TokenRows):
 
 @dataclass(frozen=True)
 class Batch:
-    """A padded batch: tokens (B, T), true lengths (B), class ids (B)."""
+    """A padded batch: tokens (B, T), true lengths (B), class ids (B), and which `places` to compute, if not all."""
 
     tokens: Tensor
     lengths: Tensor
     labels: Tensor
+    places: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on `device`."""
-        return Batch(self.tokens.to(device), self.lengths.to(device), self.labels.to(device))
+        return replace(self, **{name: each.to(device) for name, each in vars(self).items() if each is not None})
 
 
 def pad(examples: Examples, rows: list[int], pad_id: int, length: int | None) -> Batch:

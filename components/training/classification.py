@@ -15,6 +15,7 @@ from components.model.config import LoraConfig, ModelConfig
 from components.model.devices import pick_device, pick_precision
 from components.model.lora import add_adapters, merge_adapters
 from components.model.saved import save_classifier
+from components.model.states import States, open_states
 from components.model.tokenizer import encode, end_of_text, load_tokenizer
 from components.model.trainable import set_trainable
 from components.model.weights import make_transformer
@@ -25,9 +26,12 @@ from components.training.config import TrainConfig, rows_per_step
 from components.training.history import write_history
 from components.training.keeping import keep, stopped_early, train_to_end
 from components.training.loop import Trainer, total_steps
+from components.training.objectives import Split
 from components.training.objectives.classification import Classification
+from components.training.objectives.features import Features
 from components.training.preparing import check_vocabulary, count_parameters, prepared
 from components.training.progress import training_bar
+from components.training.used_rows import keep_used_rows, put_rows_back
 
 CHUNK = 8192
 """Rows of a split that are read and encoded at once."""
@@ -45,8 +49,12 @@ def fine_tune(
     out: Path,
     lora: LoraConfig | None = None,
     class_weights: list[float] | None = None,
+    frozen: Path | None = None,
 ) -> Facts:
     """Fine-tune a classifier and write it to `out/model`, with its history beside.
+
+    `frozen` is the folder in which `components.training.frozen` has put what the blocks that do not train make of these
+    very splits, if it has; without it they are computed in every step, with the same losses within rounding.
 
     Writes `steps.parquet` (loss, gradient norm and learning rate of a step) and `history.parquet` (evaluations), and
     `best.safetensors` where the last weights are the model but another step had a lower validation loss. Adapters are
@@ -79,8 +87,11 @@ def fine_tune(
             length=data.length,
             class_weights=None if class_weights is None else torch.tensor(class_weights, device=device),
         )
-        trainer = Trainer(classifier, objective, config, device, logger, progress, best=out / BEST)
+        if frozen:
+            objective = Features(**vars(objective), states=_read(frozen))
         parameters = count_parameters(classifier)
+        keep_used_rows(classifier.transformer, (data.train, data.validation), end_of_text(encoding))
+        trainer = Trainer(classifier, objective, config, device, logger, progress, best=out / BEST)
         save = partial(_save, trainer, classifier, data, encoding, labels, out)
         kept = train_to_end(trainer, {"train": train, "validation": validation}, save, out)
     return {
@@ -166,11 +177,17 @@ def build_classifier(
     return classifier
 
 
+def _read(frozen: Path) -> dict[Split, States]:
+    splits: tuple[Split, ...] = ("train", "validation")
+    return {split: open_states(frozen / f"{split}.safetensors") for split in splits}
+
+
 def _save(
     trainer: Trainer, classifier: Classifier, data: Prepared, encoding: tiktoken.Encoding, labels: list[str], out: Path
 ) -> Facts:
     """Write the model that is kept, and the history; return what was kept of which steps."""
     kept = keep(trainer.config, trainer.history, classifier, trainer.best)
+    put_rows_back(classifier.transformer, trainer.config, trainer.history.steps[: kept["kept_step"]])
     merge_adapters(classifier.transformer)
     (out / "model").mkdir()
     save_classifier(out / "model", classifier.cpu(), encoding, labels, max_length=data.limit, padding=data.length)

@@ -12,7 +12,7 @@ import tiktoken
 from components.errors import ConfigError
 from components.model.cards import CLASSIFIER, kind_of
 from components.model.config import LoraConfig, ModelConfig
-from components.model.devices import pick_device, pick_precision
+from components.model.devices import autocast, pick_device, pick_precision
 from components.model.gpt import GPT
 from components.model.lora import add_adapters, merge_adapters
 from components.model.saved_gpt import save_gpt
@@ -23,6 +23,7 @@ from components.prompts import PromptConfig, Template
 from components.records import Facts, Logger
 from components.training.checkpoint import BEST
 from components.training.config import InstructionTrainConfig, rows_per_step
+from components.training.frozen_weights import restore_frozen, round_frozen
 from components.training.history import Evaluation, Sample, write_history
 from components.training.keeping import keep, stopped_early, train_to_end
 from components.training.loop import Trainer, total_steps
@@ -72,6 +73,8 @@ def fine_tune(
     data = prepare(train, validation, template, encoding, config, model.shape.context)
     with prepared(config), training_bar(total_steps(config, len(data.train)), config.epochs) as progress:
         gpt = build_gpt(model, lora or LoraConfig(), config, encoding.n_vocab, weights).to(device)
+        if precision == "bf16":
+            round_frozen(gpt)
         objective = Instruction(gpt, data.train, data.validation, config, device, precision, end=end_of_text(encoding))
         trainer = Trainer(
             gpt,
@@ -81,10 +84,11 @@ def fine_tune(
             logger,
             progress,
             best=out / BEST if config.keep == "best" else None,
-            sample=_Sampler(gpt, encoding, template, respond, validation),
+            sample=_Sampler(gpt, encoding, template, respond, validation, precision),
         )
         parameters = count_parameters(gpt)
-        save = partial(_save, trainer, gpt, encoding, template, out)
+        begun = partial(make_gpt, model, encoding.n_vocab, weights, config.seed)
+        save = partial(_save, trainer, gpt, begun, encoding, template, out)
         kept = train_to_end(trainer, {"train": train, "validation": validation}, save, out)
     return {
         **kept,
@@ -199,14 +203,23 @@ class _Sampler:
     """Asks the model for its response to the first entry of the validation split, whenever it is evaluated."""
 
     def __init__(
-        self, model: GPT, encoding: tiktoken.Encoding, template: Template, respond: Respond, validation: Path
+        self,
+        model: GPT,
+        encoding: tiktoken.Encoding,
+        template: Template,
+        respond: Respond,
+        validation: Path,
+        precision: str,
     ) -> None:
         self.model, self.encoding, self.template, self.respond = model, encoding, template, respond
+        self.precision = precision
         self.entry = next(pq.ParquetFile(validation).iter_batches(1)).to_pylist()[0]
 
     def __call__(self, evaluation: Evaluation) -> Sample:
         entry = self.entry
-        response = self.respond(self.model, self.encoding, self.template, entry["instruction"], entry["input"])
+        # Whatever precision it answers in by itself, weights may be rounded already.
+        with autocast(self.model.head.device, self.precision):
+            response = self.respond(self.model, self.encoding, self.template, entry["instruction"], entry["input"])
         return Sample(
             step=evaluation.step,
             epoch=evaluation.epoch,
@@ -218,10 +231,21 @@ class _Sampler:
         )
 
 
-def _save(trainer: Trainer, gpt: GPT, encoding: tiktoken.Encoding, template: Template, out: Path) -> Facts:
-    """Write the model that is kept, and the history; return what was kept of which steps."""
+def _save(
+    trainer: Trainer,
+    gpt: GPT,
+    begun: Callable[[], GPT],
+    encoding: tiktoken.Encoding,
+    template: Template,
+    out: Path,
+) -> Facts:
+    """Write the model that is kept, and the history; return what was kept of which steps.
+
+    `begun` makes the network with which training began, without adapters.
+    """
     history = trainer.history
     kept = keep(trainer.config, history, gpt, trainer.best)
+    restore_frozen(gpt, begun)
     merge_adapters(gpt.transformer)
     (out / "model").mkdir()
     save_gpt(out / "model", gpt.cpu(), encoding, template)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from components.errors import ConfigError
+from components.model.memory import freed_memory_kept
 from components.model.tokenizer import VOCABULARY_FILE, read_tokenizer
 from components.records import Facts
 from components.training.config import Recipe
@@ -36,9 +37,9 @@ def count_parameters(model: nn.Module) -> Facts:
 
 @contextmanager
 def prepared(config: Recipe) -> Iterator[None]:
-    """Seed dropout and set the number of threads, and leave both as they were."""
+    """Seed dropout, set the number of threads and keep freed memory at hand, and leave all as it was."""
     before = torch.get_num_threads()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), freed_memory_kept():
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads or before)
         try:

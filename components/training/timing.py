@@ -28,7 +28,10 @@ WRITTEN = 1e9
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds: of one optimiser step and one evaluation, of all of them, of what comes after, and together."""
+    """Seconds: of one optimiser step and one evaluation, of all of them, of what comes after, and together.
+
+    `frozen` is what the blocks that do not train take, where they are computed once and before.
+    """
 
     step: float
     evaluation: float
@@ -36,6 +39,7 @@ class Timing:
     evaluating: float
     testing: float
     total: float
+    frozen: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,18 @@ class Stopwatch:
         self.trained_bytes = sum(parameter.nbytes for parameter in trained)
         self.optimiser = torch.optim.AdamW(trained, lr=1e-8, fused=self.device.type != "mps")
 
-    def time(self, plan: Plan, sample: float = 0.0, after: Callable[[Cost], float] = lambda _forward: 0.0) -> Timing:
+    def time(
+        self,
+        plan: Plan,
+        sample: float = 0.0,
+        after: Callable[[Cost], float] = lambda _forward: 0.0,
+        before: Callable[[], float] = lambda: 0.0,
+    ) -> Timing:
         """Time some steps, and return what `plan` makes of them.
 
         `sample` is the seconds of what an evaluation does besides measuring; `after` makes of what a forward pass costs
-        the seconds of what comes after training.
+        the seconds of what comes after training; `before` is asked last for those of the frozen blocks, if they are
+        computed before.
         """
         with torch.random.fork_rng():
             cost, update = self._learning()
@@ -82,7 +93,9 @@ class Stopwatch:
         training = plan.steps * step
         evaluating = plan.evaluations * (evaluation + self.trained_bytes / WRITTEN)
         testing = after(forward)
-        return Timing(step, evaluation, training, evaluating, testing, training + evaluating + testing)
+        frozen = before()
+        total = frozen + training + evaluating + testing
+        return Timing(step, evaluation, training, evaluating, testing, total, frozen)
 
     def _learning(self) -> tuple[Cost, float]:
         """Return the cost of forward and backward pass, and the seconds of the optimiser."""

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from components.generation.zero_shot import ZeroShot
 from components.training.preview import Lengths, Sample
+from components.training.timing import Timing
 from pipelines.checking import Check, Data
 from pipelines.cli.check_tables import (
     histogram,
@@ -35,12 +36,17 @@ def show(found: Check) -> None:
         _show_lengths(console, found.texts.lengths)
         _show_samples(console, found.texts.samples)
     if found.cost:
-        tested = {"evaluation of all rows at the end": found.cost.timing.testing} if found.cost.timing else {}
-        show_cost(console, found.cost, tested)
+        show_cost(console, found.cost, _besides(found.cost.timing) if found.cost.timing else {})
     if found.zero_shot:
         _show_zero_shot(console, found.zero_shot)
     elif found.no_zero_shot:
         title(console, f"no classification by prompt: {found.no_zero_shot}")
+
+
+def _besides(timing: Timing) -> dict[str, float]:
+    """Return the seconds of what a run does besides training."""
+    frozen = {"blocks that do not train, once": timing.frozen} if timing.frozen else {}
+    return frozen | {"evaluation of all rows at the end": timing.testing}
 
 
 def _show_data(console: Console, data: Data) -> None:

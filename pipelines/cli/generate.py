@@ -98,6 +98,7 @@ def _continuation(gpt: "GPT", encoding: "tiktoken.Encoding", prompt: str, config
     import torch
 
     from components.generation.decoding import as_text, cached, generate
+    from components.model.devices import pick_precision
     from components.model.tokenizer import encode, end_of_text
 
     stop, context = end_of_text(encoding), gpt.transformer.size.context
@@ -105,7 +106,8 @@ def _continuation(gpt: "GPT", encoding: "tiktoken.Encoding", prompt: str, config
     if len(tokens) > context:
         say(f"gradus: the prompt has {len(tokens)} tokens, the model sees the last {context}", style="yellow")
     ids = torch.tensor([tokens or [stop]], device=gpt.transformer.wte.weight.device)
-    chosen = (int(token) for token in generate(cached(gpt), ids, config, stop))
+    next_logits = cached(gpt, pick_precision(config.precision, ids.device))
+    chosen = (int(token) for token in generate(next_logits, ids, config, stop))
     yield from as_text(encoding, (token for token in chosen if token != stop))
 
 

@@ -38,7 +38,7 @@ def respond(
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the fewest tokens of this probability.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 123,
-    batch_size: Annotated[int, typer.Option(help="Entries that are answered at once.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Most entries that are answered at once.")] = 128,
     precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="Numbers to compute with.")] = "auto",
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
     debug: Debug = False,

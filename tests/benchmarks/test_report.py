@@ -27,8 +27,8 @@ def test_a_result_names_the_machine_and_every_value(tmp_path: Path) -> None:
     path = benchmark.write(tmp_path / "results", MACHINE, date(2026, 11, 21))
     assert path.name == "overhead_some-cpu-2-5ghz-2-cores_2026-11-21.md"
     lines = path.read_text().splitlines()
-    assert "| it | 2.00 | 1.00 | 3.00 | 2.50 | 1.50 | yes |" in lines
-    assert "- it: 3.00, 1.00, 2.00" in lines
+    assert "| it | s | 2.00 | 1.00 | 3.00 | 2.50 | 1.50 | yes |" in lines
+    assert "- it: 3, 1, 2 s" in lines
     assert "- load in the minute before: 0.1" in lines
     assert "- versions: python 3.11.7" in lines
 

@@ -356,9 +356,11 @@ def test_time_is_measured_without_touching_the_callers_random_state(kind: str) -
     state = torch.get_rng_state()
     times = plan(config, len(rows))
     workload = Workload(objective, {"train": rows, "validation": rows}, config)
-    timing = Stopwatch(network, objective, workload, CPU).time(times, sample=1.0, after=lambda forward: forward(99, 2))
+    watch = Stopwatch(network, objective, workload, CPU)
+    timing = watch.time(times, sample=1.0, after=lambda forward: forward(99, 2), before=lambda: 3.0)
     assert torch.equal(torch.get_rng_state(), state)
     assert timing.training == pytest.approx(times.steps * timing.step)
     assert timing.evaluation > 1
-    assert timing.total == pytest.approx(timing.training + timing.evaluating + timing.testing)
+    assert timing.frozen == 3.0
+    assert timing.total == pytest.approx(timing.frozen + timing.training + timing.evaluating + timing.testing)
     assert min(vars(timing).values()) > 0

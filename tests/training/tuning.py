@@ -54,6 +54,7 @@ def tune(
     lora: LoraConfig | None = None,
     class_weights: list[float] | None = None,
     out: Path | None = None,
+    frozen: Path | None = None,
     **options: object,
 ) -> Facts:
     if not (folder / "train.parquet").exists():
@@ -64,7 +65,7 @@ def tune(
     config = TrainConfig(**(QUICK | options))
     train, validation = folder / "train.parquet", folder / "validation.parquet"
     logger = logger or Recorder()
-    return fine_tune(train, validation, LABELS, model, config, None, None, logger, out, lora, class_weights)
+    return fine_tune(train, validation, LABELS, model, config, None, None, logger, out, lora, class_weights, frozen)
 
 
 def weights(folder: Path, name: str = "out") -> dict[str, torch.Tensor]:

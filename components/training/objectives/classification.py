@@ -1,7 +1,7 @@
 """Learning to tell classes apart: the cross entropy of a text's label."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -40,7 +40,8 @@ class Classification:
 
     def batch(self, split: Split, rows: list[int]) -> Batch:
         """Return these rows of a split, padded."""
-        return pad(self.rows(split), rows, self.pad_id, self.length).to(self.device)
+        batch = pad(self.rows(split), rows, self.pad_id, self.length)
+        return replace(batch, places=self.model.places(batch.tokens, batch.lengths)).to(self.device)
 
     def weight(self, rows: list[int]) -> Tensor:
         """Return how much these training rows count together."""
@@ -53,11 +54,14 @@ class Classification:
     def measure(self, batch: Batch) -> Measured:
         """Classify a batch, and compare what comes out with its labels."""
         with autocast(self.device, self.precision):
-            logits = self.model(batch.tokens, batch.lengths)
-        logits = logits.float()  # (B, C)
-        loss = F.cross_entropy(logits, batch.labels, self.class_weights, reduction="sum")
-        right = (logits.argmax(dim=-1) == batch.labels).sum()
-        return Measured(loss, self._weights(batch.labels).sum(), right, len(batch.labels))
+            logits = self.model(batch.tokens, batch.lengths, batch.places)
+        return self.compare(logits.float(), batch.labels)
+
+    def compare(self, logits: Tensor, labels: Tensor) -> Measured:
+        """Compare logits (B, C) with labels (B)."""
+        loss = F.cross_entropy(logits, labels, self.class_weights, reduction="sum")
+        right = (logits.argmax(dim=-1) == labels).sum()
+        return Measured(loss, self._weights(labels).sum(), right, len(labels))
 
     def _weights(self, labels: Tensor) -> Tensor:
         """Return how much each row counts: class ids (B) to (B)."""

@@ -1,0 +1,115 @@
+"""Reading all texts of a run once with the blocks that do not train, into files that training and evaluation take up.
+
+A run with another learning rate, or of more epochs, finds them in the store.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from components.model.classifier import pad
+from components.model.config import PADDING_IS_READ, ModelConfig
+from components.model.devices import pick_device, pick_precision
+from components.model.states import States, by_length, create_states, dtype_of
+from components.model.tokenizer import end_of_text, load_tokenizer
+from components.model.trunk import TOKENS, Trunk, frozen_blocks
+from components.model.weights import make_transformer
+from components.records import Facts
+from components.training.batching import Examples
+from components.training.classification import Prepared, prepare, tokenise
+from components.training.config import TrainConfig
+from components.training.objectives import Split
+from components.training.preparing import check_vocabulary, prepared
+
+LARGEST = 8 << 30
+"""Bytes of states that are still kept; where there are more, training computes all blocks in every step."""
+TIMED = 8
+"""Batches that are timed to know how long all of them take."""
+
+
+def reads_ahead(model: ModelConfig, config: TrainConfig) -> bool:
+    """Tell whether a recipe has blocks whose states are worth keeping: they neither train nor drop anything."""
+    return model.dropout == 0 and frozen_blocks(config.trainable, model.shape.layers) > 0
+
+
+def read_frozen(
+    tables: Mapping[str, Path],
+    labels: list[str],
+    model: ModelConfig,
+    config: TrainConfig,
+    weights: Path | None,
+    mirror: Path | None,
+    out: Path,
+) -> Facts:
+    """Write what the frozen blocks make of every split to `out/<split>.safetensors` (`components.model.states`).
+
+    `tables` are train, validation and test. Where `train.precision` is bf16, so are the blocks' products and what is
+    kept. Where the files would take more than `LARGEST` none is written, and `kept` among the facts is false.
+
+    Raises:
+        ConfigError: if the options do not fit the data or the machine.
+        WeightsError: if `weights` do not fit the model.
+    """
+    device = pick_device(config.device)
+    precision = pick_precision(config.precision, device)
+    encoding = load_tokenizer(model.vocabulary, mirror)
+    check_vocabulary(weights, encoding)
+    data = prepare(tables["train"], tables["validation"], labels, encoding, config, model.shape.context)
+    test = tokenise(tables["test"], labels, encoding).cut(data.limit)
+    splits = {"train": data.train, "validation": data.validation, "test": test}
+    blocks = frozen_blocks(config.trainable, model.shape.layers)
+    lengths = {name: state_lengths(split, config, data.length) for name, split in splits.items()}
+    size = sum(int(each.sum()) for each in lengths.values()) * model.shape.width * dtype_of(precision).itemsize
+    facts = {"blocks": blocks, "tokens": {name: int(each.sum()) for name, each in lengths.items()}}
+    if size > LARGEST:
+        return {**facts, "kept": False}
+    with prepared(config):
+        trunk = Trunk(make_transformer(model, encoding.n_vocab, weights, config.seed), blocks, device, precision)
+        for name, split in splits.items():
+            states = create_states(out / f"{name}.safetensors", lengths[name], model.shape.width, precision, blocks)
+            for rows in by_length(lengths[name], TOKENS):
+                values = _states_of(rows, trunk, split, lengths[name], config, end_of_text(encoding))
+                for row, value in zip(rows, values, strict=True):
+                    states.row(row).copy_(value[: lengths[name][row]])
+    return {**facts, "kept": True, "device": device.type, "precision": precision}
+
+
+def state_lengths(examples: Examples, config: TrainConfig, length: int | None) -> NDArray[np.int64]:
+    """Return how many states each text has (N): one a token, or one a position where padding is read too."""
+    if length is not None and config.pooling in PADDING_IS_READ:
+        return np.full(len(examples), length)
+    return np.maximum(examples.lengths, 1)
+
+
+def _states_of(
+    rows: list[int], trunk: Trunk, examples: Examples, lengths: NDArray[np.int64], config: TrainConfig, pad_id: int
+) -> Tensor:
+    """Return the states (B, T, D) of some texts."""
+    tokens, _ = pad([examples.tokens(row) for row in rows], pad_id, int(lengths[rows].max()))
+    return trunk(tokens, torch.from_numpy(lengths[rows]), config.causal)
+
+
+def time_reading(trunk: Trunk, examples: Examples, lengths: NDArray[np.int64], config: TrainConfig) -> float:
+    """Return how many seconds a token takes, from at most `TIMED` batches of these texts of all lengths."""
+    batches = list(by_length(lengths, TOKENS))
+    batches = batches[:: -(-len(batches) // TIMED)]
+    _states_of(batches[0], trunk, examples, lengths, config, pad_id=0)  # warms up
+    started = time.perf_counter()
+    for rows in batches:
+        _states_of(rows, trunk, examples, lengths, config, pad_id=0)
+    return (time.perf_counter() - started) / sum(int(lengths[rows].sum()) for rows in batches)
+
+
+def blank_states(data: Prepared, model: ModelConfig, config: TrainConfig, precision: str) -> dict[Split, States]:
+    """Return states of train and validation as `read_frozen` would write them, without content."""
+    blocks = frozen_blocks(config.trainable, model.shape.layers)
+    splits: dict[Split, Examples] = {"train": data.train, "validation": data.validation}
+    return {
+        name: States.blank(state_lengths(split, config, data.length), model.shape.width, precision, blocks)
+        for name, split in splits.items()
+    }
