@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,23 +42,28 @@ def closure(*modules: str) -> dict[str, Path]:
     return found
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache
+def _imports(path: Path) -> list[str]:
+    names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
             # `from components.data import folding` names a module, `from components.store import Store` does not.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
 
 
 @cache
 def _source(name: str) -> Path | None:
-    """Return the file of a module of this repository, or None for anything else."""
-    if name.partition(".")[0] not in ROOTS:
+    """Return the file of a module of this repository, or None for anything else.
+
+    `find_spec` would import the packages around the module, and whatever heavy library they import.
+    """
+    root, *rest = name.split(".")
+    spec = find_spec(root) if root in ROOTS else None
+    if spec is None or spec.origin is None:
         return None
-    try:
-        spec = find_spec(name)
-    except ModuleNotFoundError:
-        return None
-    return Path(spec.origin) if spec and spec.origin else None
+    path = Path(spec.origin).parent.joinpath(*rest)
+    files = (path / "__init__.py", path.with_name(f"{path.name}.py"))
+    return next((file for file in files if file.is_file()), None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-_SPACE_OR_DIGITS = re.compile(r"[\s\d]+")
+_DIGITS = re.compile(r"\d+")
 
 
 def fold(text: str) -> str:
@@ -17,7 +17,7 @@ def fold(text: str) -> str:
     White space and digits are removed rather than replaced, so that "Call 0491 570 006" and "call 0491570156"
     fold to the same string. Coarser never leaks: it only keeps more texts together.
     """
-    return _SPACE_OR_DIGITS.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return _DIGITS.sub("", "".join(unicodedata.normalize("NFKC", text).casefold().split()))
 
 
 def squeeze(text: str) -> str:

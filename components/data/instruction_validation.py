@@ -111,7 +111,7 @@ def _check_values(
     lengths = np.zeros(checks.source.rows, np.int32)
     rows: list[int] = []
     for part in checks.source.frames():
-        frame = part.drop(columns=TASK, errors="ignore")
+        frame = part.drop(columns=TASK, errors="ignore").fillna({"input": ""})
         if "length" in checks.runs:
             found = lengths[frame.index] = _tokens(frame, template, encoding)
             # A row without instruction or response fails for that, and has no length.

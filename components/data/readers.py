@@ -1,7 +1,7 @@
 """Raw files as records, a batch at a time: CSV, TSV, JSON, JSON Lines, Parquet.
 
-Every reader takes the columns that are wanted and yields batches of at most `BATCH` records: for each column the list
-of its cells as they came, None for a missing one.
+Every reader takes the columns that are wanted and yields batches of some thousand records: for each column a
+sequence of its cells as they came, None for a missing one, or an Arrow array of texts.
 """
 
 import csv
@@ -13,6 +13,7 @@ from typing import Any, Literal, TextIO
 from components.data.columns import Key
 from components.data.encoding import check_encoding
 from components.data.json_readers import read_json, read_json_lines
+from components.data.quick_delimited import read_quickly
 from components.data.reading import BATCH, NAMES_SHOWN, Batch, codec, empty, no_column
 from components.data.sources import FileSource
 from components.data.unpack import is_archive
@@ -71,6 +72,8 @@ class _Lines:
 
 
 def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key]) -> Iterator[Batch]:
+    import pyarrow as pa
+
     with path.open(encoding=codec(source), newline="") as file:
         records = _fields(path, source, file)
         first = next(records, None)
@@ -80,9 +83,26 @@ def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key]) -> Iter
         places = [_place(path, source, key, first) for key in there]
         if not source.header:
             records = chain([first], records)
+        done = 0
+        if source.encoding == "utf-8" and len(first) > 1:
+            try:
+                for columns in _quickly(path, source, len(first), places):
+                    done += len(columns[0])
+                    yield _with_lacking(keys, dict(zip(there, columns, strict=True)), len(columns[0]))
+            except pa.ArrowException:
+                records = islice(records, done, None)  # the rest has to be read field by field
+            else:
+                return
         cells = ([fields[place] or None for place in places] for fields in records)
         while batch := list(islice(cells, BATCH)):
             yield _with_lacking(keys, dict(zip(there, zip(*batch, strict=True), strict=True)), len(batch))
+
+
+def _quickly(path: Path, source: FileSource, width: int, places: Sequence[int]) -> Iterator[list[Any]]:
+    header = source.header
+    for columns in read_quickly(path, SEPARATORS[source.format], source.quoting == "default", width, places):
+        yield [cells[1:] for cells in columns] if header else columns
+        header = False
 
 
 def _with_lacking(keys: Sequence[Key], columns: Mapping[Key, Sequence[object]], rows: int) -> Batch:

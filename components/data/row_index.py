@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.data.batches import batches_of, hashed
-from components.data.folding import fold, joined, squeeze
+from components.data.folding import joined, squeeze
+from components.data.quick_folding import fold_all
 from components.errors import ConfigError
 
 BATCH = 1 << 14
@@ -40,7 +41,7 @@ def index_rows(table: Path, labels: list[str]) -> RowIndex:
     """
     with pq.ParquetFile(table, pre_buffer=False) as file:
         _require(file, ["text", "label"])
-        return _index(file, ["text"], "label", labels, lambda texts: texts, fold)
+        return _index(file, ["text"], "label", labels, lambda texts: texts, fold_all)
 
 
 def index_instructions(table: Path) -> RowIndex:
@@ -54,7 +55,7 @@ def index_instructions(table: Path) -> RowIndex:
     with pq.ParquetFile(table, pre_buffer=False) as file:
         _require(file, ["instruction", "input"])
         task = "task" if "task" in file.schema_arrow.names else None
-        return _index(file, ["instruction", "input"], task, [], joined, squeeze)
+        return _index(file, ["instruction", "input"], task, [], joined, _squeeze_all)
 
 
 def _require(file: pq.ParquetFile, columns: Sequence[str]) -> None:
@@ -68,7 +69,7 @@ def _index(
     label: str | None,
     labels: Sequence[str],
     join: Callable[..., np.ndarray],
-    folding: Callable[[str], str],
+    folding: Callable[[pa.Array], np.ndarray],
 ) -> RowIndex:
     """Index rows whose text is what `join` makes of some columns."""
     rows = file.metadata.num_rows
@@ -77,12 +78,16 @@ def _index(
     done = 0
     for batch in batches_of(file, [*columns, *([label] if label else [])], BATCH):
         part = slice(done, done := done + batch.num_rows)
-        cells = [batch[name].cast(pa.string()).to_numpy(zero_copy_only=False) for name in columns]
-        exact[part] = hashed(join(*cells))
-        folded[part] = hashed(join(*(np.array([folding(text or "") for text in texts], object) for texts in cells)))
+        cells = [batch[name].cast(pa.string()) for name in columns]
+        exact[part] = hashed(join(*(texts.to_numpy(zero_copy_only=False) for texts in cells)))
+        folded[part] = hashed(join(*map(folding, cells)))
         if label:
             codes[part] = _codes(batch[label], numbers)
     return RowIndex(exact, folded, codes, list(numbers))
+
+
+def _squeeze_all(texts: pa.Array) -> np.ndarray:
+    return np.array([squeeze(text or "") for text in texts.to_pylist()], object)
 
 
 def _codes(labels: pa.Array, numbers: dict[str, int]) -> np.ndarray:

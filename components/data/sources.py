@@ -148,6 +148,10 @@ class FileSource(Config):
         """Those of `fields` that the table has."""
         return tuple(field for field in self.fields if field in self.columns)
 
+    def settles(self, field: str) -> bool:  # noqa: ARG002
+        """Say whether the table holds in a column anything but what the file says."""
+        return False
+
     def settle(self, field: str, cells: Cells) -> Cells:  # noqa: ARG002
         """Return what the table holds in a column, given what the file says."""
         return cells
@@ -179,9 +183,13 @@ class SourceConfig(FileSource):
             raise ValueError(f"{twice[0]!r} is there as a number and as a text, which is one label; write it once")
         return names
 
+    def settles(self, field: str) -> bool:
+        """Say whether the field is a label, and there is a `label_map`."""
+        return field == "label" and bool(self.label_map)
+
     def settle(self, field: str, cells: Cells) -> Cells:
         """Return labels under the names that `label_map` gives them."""
-        names = self.label_map if field == "label" else None
+        names = self.label_map if self.settles(field) else None
         return [names.get(cell, cell) if cell is not None else None for cell in cells] if names else cells
 
 
@@ -222,9 +230,13 @@ class InstructionSourceConfig(FileSource):
         """The table's columns: there is always an input."""
         return tuple(field for field in self.fields if field in self.columns or field == "input")
 
+    def settles(self, field: str) -> bool:
+        """Say whether the field is the input."""
+        return field == "input"
+
     def settle(self, field: str, cells: Cells) -> Cells:
         """Return an empty text for a missing input."""
-        return [cell or "" for cell in cells] if field == "input" else cells
+        return [cell or "" for cell in cells] if self.settles(field) else cells
 
 
 def _names(fields: Sequence[str]) -> str:

@@ -190,12 +190,18 @@ def _assign(rows: RowIndex, shuffled: np.ndarray, config: HowToDeal) -> np.ndarr
 def _fill(sizes: np.ndarray, fractions: Fractions) -> np.ndarray:
     """Return the split of each group of a class: always the one that lacks most of its share."""
     total = int(sizes.sum())
-    wanted = [fractions.train * total, fractions.validation * total, fractions.test * total]
-    chosen = np.empty(len(sizes), np.int8)
-    for position, size in enumerate(sizes.tolist()):
-        split_of = wanted.index(max(wanted))
-        wanted[split_of] -= size
-        chosen[position] = split_of
+    train, validation, test = (share * total for share in (fractions.train, fractions.validation, fractions.test))
+    chosen = np.zeros(len(sizes), np.int8)
+    # Spelled out, for there may be millions of groups.
+    for position, size in enumerate(sizes.data):
+        if train >= validation and train >= test:
+            train -= size
+        elif validation >= test:
+            validation -= size
+            chosen[position] = 1
+        else:
+            test -= size
+            chosen[position] = 2
     return chosen
 
 

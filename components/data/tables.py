@@ -13,6 +13,9 @@ from components.errors import TableError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Texts = Sequence[str | None]
+"""A column's texts, also as an Arrow array of them; None, or null, is a missing one."""
+
 
 def read_batches(path: Path, source: FileSource) -> "Iterator[pa.RecordBatch]":
     """Yield the records of a raw file.
@@ -35,7 +38,8 @@ def read_batches(path: Path, source: FileSource) -> "Iterator[pa.RecordBatch]":
         count = len(cells[0])
         columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
         for field in source.table_columns:
-            columns[field] = source.settle(field, _column(source, field, texts, count))
+            column = _column(source, field, texts, count)
+            columns[field] = source.settle(field, _listed(column)) if source.settles(field) else column
         arrays = [_array(path, columns[field.name], field.type, done) for field in schema]
         yield pa.record_batch(arrays, schema=schema)
         done += count
@@ -46,7 +50,12 @@ def schema_of(source: FileSource) -> "pa.Schema":
     return schema(source.table_columns)
 
 
-def _texts(path: Path, key: Key, cells: Sequence[object], done: int) -> list[str | None]:
+def _texts(path: Path, key: Key, cells: "Sequence[object] | pa.StringArray", done: int) -> Texts:
+    import pyarrow as pa
+
+    if isinstance(cells, pa.Array):
+        read: Texts = cells
+        return read
     texts: list[str | None] = []
     try:
         for cell in cells:
@@ -59,18 +68,26 @@ def _texts(path: Path, key: Key, cells: Sequence[object], done: int) -> list[str
     return texts
 
 
-def _column(source: FileSource, field: str, texts: dict[Key, list[str | None]], count: int) -> list[str | None]:
+def _column(source: FileSource, field: str, texts: dict[Key, Texts], count: int) -> Texts:
     column = source.columns.get(field)
     if column is None:
         return [None] * count
     if not is_template(column):
         return texts[column]
-    return Template.of(str(column)).fill([texts[key] for key in source.fields_of(field)])
+    return Template.of(str(column)).fill([_listed(texts[key]) for key in source.fields_of(field)])
+
+
+def _listed(texts: Texts) -> Sequence[str | None]:
+    import pyarrow as pa
+
+    return texts.to_pylist() if isinstance(texts, pa.Array) else texts
 
 
 def _array(path: Path, values: Sequence[object], kind: "pa.DataType", done: int) -> "pa.Array":
     import pyarrow as pa
 
+    if isinstance(values, pa.Array):
+        return values
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError as error:

@@ -49,7 +49,7 @@ class Source:
                 yield slice(done, done := done + batch.num_rows), batch
 
     def frames(self) -> "Iterator[pd.DataFrame]":
-        """Yield `columns`, at least once; a null is None, and the index is the position."""
+        """Yield `columns`, at least once; texts of pandas' dtype `str`, and the index is the position."""
         if not self.rows:
             yield _frame(self.schema.empty_table(), self.columns, slice(0, 0))
         for positions, batch in self.batches(self.columns):
@@ -108,8 +108,9 @@ def _frame(batch: "pa.RecordBatch | pa.Table", columns: Iterable[str], positions
     index = pd.RangeIndex(positions.start, positions.stop)
     series = {}
     for name in columns:
-        values = batch[name].cast(pa.int64() if name == "row" else pa.string()).to_numpy(zero_copy_only=False)
-        series[name] = pd.Series(values, index, dtype="int64" if name == "row" else object)
+        # Texts stay with Arrow, in which Great Expectations hashes and measures them several times as fast.
+        values = batch[name].cast(pa.int64() if name == "row" else pa.string()).to_pandas()
+        series[name] = pd.Series(values.array, index, dtype="int64" if name == "row" else "str")
     return pd.DataFrame(series, index=index)
 
 

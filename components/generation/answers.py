@@ -7,10 +7,16 @@ import tiktoken
 
 from components.generation.batched import Continuation, Report, Stopped, continue_prompts
 from components.generation.config import GenerationConfig
-from components.model.devices import autocast, pick_precision
+from components.generation.decoder import TYPES, Decoder
+from components.generation.memory import whole_steps
+from components.model.config import GPTSize
+from components.model.devices import pick_precision
 from components.model.gpt import GPT
 from components.model.tokenizer import encode
 from components.prompts import Template
+
+MEMORY = 2 << 30
+"""Bytes that the keys and values of a batch may take."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,26 @@ def make_prompts(
     return encode(encoding, [template.prompt(instruction, text) for instruction, text in entries])
 
 
-def make_batches(prompts: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
-    """Yield the numbers of the prompts that go together: of like length, so that little is padded.
+def make_batches(prompts: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
+    """Yield the numbers of the prompts that go together, `most` or fewer: of like length, so that little is padded.
 
-    The longest come first, so that what does not fit the memory shows at once.
+    Batches are as large as each other. The longest come first, so that what does not fit the memory shows at once.
     """
     order = sorted(range(len(prompts)), key=lambda number: (-len(prompts[number]), number))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    batches = -(-len(order) // most)
+    for batch in range(batches):
+        yield order[batch * len(order) // batches : (batch + 1) * len(order) // batches]
+
+
+def rows_at_once(size: GPTSize, longest: int, config: GenerationConfig, precision: str) -> int:
+    """Return how many prompts are continued at once, the longest of so many tokens."""
+    return max(min(config.batch_size, MEMORY // row_bytes(size, longest, config, precision)), 1)
+
+
+def row_bytes(size: GPTSize, longest: int, config: GenerationConfig, precision: str) -> int:
+    """Return the bytes of the keys and values of a prompt of so many tokens, and of what follows it."""
+    columns = whole_steps(min(longest + config.max_new_tokens, size.context))
+    return 2 * columns * size.layers * size.width * TYPES[precision].itemsize
 
 
 def answer_batches(
@@ -53,16 +71,16 @@ def answer_batches(
 
     Batches of which all numbers are in `done` are left out. The model is on the device to compute on.
     """
-    device = model.head.device
-    precision = pick_precision(config.precision, device)
-    for batch in make_batches(prompts, config.batch_size):
+    precision = pick_precision(config.precision, model.head.device)
+    longest = max(map(len, prompts), default=0)
+    most = rows_at_once(model.transformer.size, longest, config, precision)
+    decoder = Decoder(model, precision)
+    for batch in make_batches(prompts, most):
         if all(number in done for number in batch):
             continue
-        # Around the whole batch: within it, weights are rounded to bf16 once.
-        with autocast(device, precision):
-            continued = continue_prompts(
-                model, encoding, [prompts[number] for number in batch], config, template.stops, batch, report
-            )
+        continued = continue_prompts(
+            decoder, encoding, [prompts[number] for number in batch], config, template.stops, batch, report
+        )
         yield {
             number: _answer(encoding, template, continuation)
             for number, continuation in zip(batch, continued, strict=True)

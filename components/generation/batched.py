@@ -11,10 +11,10 @@ from typing import Literal
 import tiktoken
 import torch
 
-from components.generation.cache import CachedGPT, padded_left
+from components.generation.cache import Reader
 from components.generation.config import GenerationConfig
+from components.generation.decoder import Decoder
 from components.generation.sampling import next_tokens
-from components.model.gpt import GPT
 from components.model.tokenizer import end_of_text
 
 Stopped = Literal["end", "marker", "length", "no_room"]
@@ -23,6 +23,10 @@ is full; or there was no room to begin with, because the prompt alone fills the 
 
 Report = Callable[[int, int], None]
 """Told after each turn how many rows have come to their end in it, and how many tokens were generated."""
+
+WORTH_KEEPING = 7 / 8
+"""Share of the rows in a batch that have to be left for those that have ended to stay in it. To let one go, all that is
+remembered of the others is copied, which takes about as long as a turn."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Continuation:
 
 
 def continue_prompts(
-    model: GPT,
+    decoder: Decoder,
     encoding: tiktoken.Encoding,
     prompts: Sequence[Sequence[int]],
     config: GenerationConfig,
@@ -47,48 +51,43 @@ def continue_prompts(
     A prompt and its continuation fit the context. An empty prompt counts as one end-of-text token. Row i is drawn with
     a seed made of `config.seed` and `numbers[i]` (or i), so that it does not depend on its neighbours.
     """
-    device = model.head.device
     ends = _Ends(encoding, end_of_text(encoding), [stop.encode() for stop in stops])
     rows = [
         _Row(
             list(prompt) or [ends.token],
-            model.transformer.size.context,
+            decoder.size.context,
             config,
-            row_generator(config.seed, number, device),
+            row_generator(config.seed, number, decoder.device),
         )
         for prompt, number in zip(prompts, numbers or range(len(prompts)), strict=True)
     ]
-    was_training = model.training
-    model.eval()
-    try:
-        _write(model, rows, config, ends, report or _to_nobody)
-    finally:
-        model.train(was_training)
+    _write(decoder, rows, config, ends, report or _to_nobody)
     return [row.result() for row in rows]
 
 
-def _write(model: GPT, rows: "list[_Row]", config: GenerationConfig, ends: "_Ends", report: Report) -> None:
-    """Let all rows go on to their ends; those that have come to it leave the batch."""
-    device = model.head.device
-    going = [row for row in rows if row.stopped is None]
-    report(len(rows) - len(going), 0)
-    if not going:
+def _write(decoder: Decoder, rows: "list[_Row]", config: GenerationConfig, ends: "_Ends", report: Report) -> None:
+    """Let all rows go on to their ends; those that have come to it leave the batch, several at a time."""
+    read = [row for row in rows if row.stopped is None]
+    report(len(rows) - len(read), 0)
+    if not read:
         return
-    tokens, padding = padded_left([row.prompt for row in going], ends.token)
-    reader = CachedGPT(model, padding.to(device) if padding.any() else None)
+    reader = Reader(decoder, [row.prompt for row in read])
+    going = list(range(len(read)))  # places of the rows that have not ended
     while True:
-        logits = reader.read(tokens.to(device))
-        chosen = next_tokens(logits, config, [row.generator for row in going]).tolist()
-        for row, token in zip(going, chosen, strict=True):
-            row.take(token, ends)
-        left = [place for place, row in enumerate(going) if row.stopped is None]
+        logits = reader.logits if len(going) == len(read) else reader.logits[going]
+        chosen = next_tokens(logits, config, [read[place].generator for place in going]).tolist()
+        for place, token in zip(going, chosen, strict=True):
+            read[place].take(token, ends)
+        left = [place for place in going if read[place].stopped is None]
         report(len(going) - len(left), len(going))
         if not left:
             return
-        if len(left) < len(going):
-            reader.keep(left)
-            going = [going[place] for place in left]
-        tokens = torch.tensor([row.tokens[-1:] for row in going])
+        going = left
+        if len(going) <= WORTH_KEEPING * len(read):
+            reader.keep(going)
+            read = [read[place] for place in going]
+            going = list(range(len(read)))
+        reader.read(torch.tensor([row.last for row in read], device=decoder.device))
 
 
 def _to_nobody(ended: int, tokens: int) -> None:
@@ -128,6 +127,11 @@ class _Row:
             self.stopped = "marker"
         elif len(self.tokens) == self.most:
             self.stopped = "length"
+
+    @property
+    def last(self) -> int:
+        """The token that was written last; once the row has ended, any."""
+        return self.tokens[-1] if self.tokens else 0
 
     def result(self) -> Continuation:
         """Return what has been written, once the row has ended."""

@@ -1,20 +1,26 @@
-"""A key-value cache: what a network computed of the tokens that it has read, kept so that it reads each only once.
+"""A language model that reads rows of tokens, each token once: a key-value cache keeps what was computed of them.
 
-Rows of different lengths are padded on the left, so that they all end in the same column and go on together.
-Shapes: B rows, H heads, T columns read at once, S columns in memory, D width, V vocabulary.
+What all rows begin with is read once for all. The rest of the rows, of different lengths, is padded on the left, so
+that they all end in the same column and go on together.
+Shapes: B rows, H heads, P tokens that all rows share, T columns read at once, S columns in memory, D width,
+V vocabulary.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.model.gpt import GPT
+from components.generation.decoder import Decoder
+from components.generation.memory import STEP, whole_steps
 
-BLOCK = 64
-"""Columns by which the memory grows. Attention reads whole blocks, of which a mask hides what is not in use: a slice
-would not be contiguous, which costs more than the columns that are hidden."""
+CHUNK = 32
+"""Rows of which the prompts are read at once: enough to keep a processor busy, few enough for its caches."""
+
+NEVER = float("-inf")
+"""What is added to the score of a column that is hidden."""
 
 
 def padded_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -26,83 +32,80 @@ def padded_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Ten
     return tokens, torch.tensor([longest - len(ids) for ids in rows])
 
 
-class CachedGPT:
-    """A language model that remembers what it has read of B rows, and reads on where it was."""
+def shared_length(rows: Sequence[list[int]]) -> int:
+    """Return how many tokens all rows begin with, of which at least one of each row is left to be its own."""
+    first, last = min(rows), max(rows)  # in the order of their tokens, so that all share what these two do
+    alike = [one == other for one, other in zip(first, last, strict=False)]
+    same = alike.index(False) if False in alike else len(alike)
+    return min(same, min(map(len, rows)) - 1)
 
-    def __init__(self, model: GPT, padding: Tensor | None = None) -> None:
-        """`padding` (B,) is how many columns of each row come before its text; None: no row is padded."""
-        self.model = model
-        self.padding = padding
-        self.length = 0
-        self._memory = [_Memory() for _ in range(model.transformer.size.layers)]
 
-    @torch.no_grad()  # not inference mode, in which autocast would round the weights anew every turn
+class Reader:
+    """A language model that has read B rows of tokens, and reads on, a token of each row a turn."""
+
+    @torch.inference_mode()
+    def __init__(self, decoder: Decoder, rows: Sequence[list[int]]) -> None:
+        """Read the rows, none of them empty or longer than the context. `logits` (B, V) are of what follows."""
+        self.decoder = decoder
+        shared = shared_length(rows)
+        tokens, padding = (each.to(decoder.device) for each in padded_left([row[shared:] for row in rows], 0))
+        own = tokens.shape[1]
+        self.lengths = shared + own - padding
+        self.memories = [decoder.memory(len(rows), own) for _ in range(decoder.size.layers)]
+        self._free = whole_steps(own) - own
+        self._hiding = self._hide(shared, own, padding)
+        if shared:
+            self._read_shared(rows[0][:shared])
+        chunks = [slice(start, start + CHUNK) for start in range(0, len(rows), CHUNK)]
+        last = [self._read_rows(chunk, tokens[chunk], padding[chunk], shared) for chunk in chunks]
+        self.logits = decoder.logits(torch.cat(last))
+
+    @torch.inference_mode()
     def read(self, tokens: Tensor) -> Tensor:
-        """Read the next columns (B, T) of the rows, and return the logits of what follows the last: (B, V), fp32.
+        """Read the next token (B,) of each row, and return the logits of what follows it: (B, V).
 
-        No row may come to more tokens than the context; the caller sees to it.
+        A row that has more tokens than the context gets logits that mean nothing.
         """
-        start, self.length = self.length, self.length + tokens.shape[1]
-        columns = torch.arange(start, self.length, device=tokens.device)
-        causal = start == 0 and self.padding is None  # nothing to hide but what is to come: the fast way
-        visible = None if causal else self._visible(columns, _capacity(self.length) if start else self.length)
-        positions = columns if self.padding is None else (columns - self.padding[:, None]).clamp(min=0)
-        hidden = self.model.transformer(tokens, causal, visible, positions, self._memory)
-        return F.linear(hidden[:, -1], self.model.head).float()
+        if not self._free:
+            self._free = STEP
+            self._hiding = F.pad(self._hiding, (0, STEP), value=NEVER)
+        column = -self._free
+        self._hiding[:, :, column] = 0
+        attends = [partial(memory.add_turn, column, self._hiding) for memory in self.memories]
+        positions = self.lengths.clamp(max=self.decoder.size.context - 1)
+        hidden = self.decoder.hidden(tokens[:, None], positions[:, None], attends)
+        self._free, self.lengths = self._free - 1, self.lengths + 1
+        self.logits = self.decoder.logits(hidden[:, 0])
+        return self.logits
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
         """Forget all rows but these."""
-        chosen = torch.tensor(rows, device=self.model.head.device)
-        self.padding = None if self.padding is None else self.padding[chosen]
-        for memory in self._memory:
+        chosen = torch.tensor(rows, device=self.decoder.device)
+        self.lengths, self._hiding = self.lengths[chosen], self._hiding[chosen]
+        for memory in self.memories:
             memory.keep(chosen)
 
-    def _visible(self, columns: Tensor, capacity: int) -> Tensor:
-        """Return which columns in memory each column that is read sees: (B or 1, T, S).
+    def _read_shared(self, row: Sequence[int]) -> None:
+        """Read what all rows begin with."""
+        tokens = torch.tensor([row], device=self.decoder.device)
+        positions = torch.arange(len(row), device=tokens.device)[None]
+        self.decoder.hidden(tokens, positions, [memory.add_shared for memory in self.memories])
 
-        Padding sees itself: softmax over nothing would be NaN, which spreads.
-        """
-        every = torch.arange(capacity, device=columns.device)
-        visible = (every <= columns[:, None])[None]
-        if self.padding is None:
-            return visible
-        text = every >= self.padding[:, None]
-        return (visible & text[:, None]) | (every == columns[:, None])
+    def _read_rows(self, rows: slice, tokens: Tensor, padding: Tensor, shared: int) -> Tensor:
+        """Read the rest of some rows, and return what the last block says of the last token of each: (b, D)."""
+        first = int(padding.min())  # all of these may be shorter than others
+        columns = torch.arange(first, tokens.shape[1], device=tokens.device)
+        positions = shared + (columns - padding[:, None]).clamp(min=0)
+        text = columns >= padding[:, None]
+        # Padding sees itself: softmax over nothing would be NaN, which spreads.
+        visible = ((columns <= columns[:, None]) & text[:, None]) | (columns == columns[:, None])
+        attends = [partial(memory.add_rows, rows, slice(first, tokens.shape[1]), visible) for memory in self.memories]
+        return self.decoder.hidden(tokens[:, first:], positions, attends)[:, -1]
 
-
-class _Memory:
-    """Keys and values of one block, (B, H, S, D/H) each, with room for more at the end."""
-
-    def __init__(self) -> None:
-        self.length = 0
-        self.keys = self.values = torch.empty(0)
-
-    def __call__(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the next columns. Return all, up to the end of a block; but the first ones as they came."""
-        start, self.length = self.length, self.length + keys.shape[2]
-        if start == 0:
-            self.keys, self.values = _roomy(keys, self.length), _roomy(values, self.length)
-            return keys, values
-        if self.length > self.keys.shape[2]:
-            self.keys, self.values = _roomy(self.keys, self.length), _roomy(self.values, self.length)
-        self.keys[:, :, start : self.length] = keys
-        self.values[:, :, start : self.length] = values
-        return self.keys, self.values
-
-    def keep(self, rows: Tensor) -> None:
-        """Forget all rows but these."""
-        self.keys, self.values = self.keys[rows], self.values[rows]
-
-
-def _capacity(length: int) -> int:
-    """Return how many columns a memory of `length` has: whole blocks."""
-    return -(-length // BLOCK) * BLOCK
-
-
-def _roomy(columns: Tensor, length: int) -> Tensor:
-    """Return a copy with room for `length` columns. What is not in use is zero: hidden, but it must be a number."""
-    rows, heads, used, width = columns.shape
-    room = columns.new_zeros(rows, heads, _capacity(length), width)
-    room[:, :, :used] = columns
-    return room
+    def _hide(self, shared: int, own: int, padding: Tensor) -> Tensor:
+        """Return what is added to scores: -inf for padding and columns that are not in use, (B, 1, P + S)."""
+        columns = torch.arange(-shared, whole_steps(own), device=padding.device)
+        seen = (columns < 0) | ((columns >= padding[:, None]) & (columns < own))
+        hiding = torch.zeros(seen.shape, dtype=self.decoder.type, device=padding.device)
+        return hiding.masked_fill(~seen, NEVER)[:, None]

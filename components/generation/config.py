@@ -25,8 +25,8 @@ class GenerationConfig(Config):
     seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the draws."""
 
-    batch_size: int = Field(default=16, ge=1)
-    """Prompts that are continued at once."""
+    batch_size: int = Field(default=128, ge=1)
+    """Most prompts that are continued at once; fewer where their keys and values would take more than 2 GB."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Numbers to compute with; auto is bf16 where the hardware multiplies in it. Weights stay in fp32."""

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.generation.cache import CachedGPT
+from components.generation.cache import Reader
 from components.generation.config import GenerationConfig
+from components.generation.decoder import Decoder
 from components.generation.sampling import next_tokens
 from components.model.gpt import GPT
 
@@ -35,17 +36,22 @@ def uncached(model: GPT) -> NextLogits:
     return logits
 
 
-def cached(model: GPT) -> NextLogits:
-    """Return a `NextLogits` that reads each token once; beyond the context it does as `uncached`.
+def cached(model: GPT, precision: str = "fp32") -> NextLogits:
+    """Return a `NextLogits` that reads each token once, in `fp32` or `bf16`; beyond the context it does as `uncached`.
 
     There every token that is seen has another position each turn, and what was computed of it no longer holds.
     """
-    reader, read_anew = CachedGPT(model), uncached(model)
+    decoder, read_anew = Decoder(model, precision), uncached(model)
+    reader: Reader | None = None
 
     def logits(tokens: Tensor) -> Tensor:
+        nonlocal reader
         if tokens.shape[1] > model.transformer.size.context:
             return read_anew(tokens)
-        return reader.read(tokens[:, reader.length :])
+        if reader is None:
+            reader = Reader(decoder, tokens.tolist())
+            return reader.logits
+        return reader.read(tokens[:, -1])
 
     return logits
 

@@ -11,18 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from components.generation.answers import make_batches
-from components.generation.cache import BLOCK, CachedGPT, padded_left
+from components.generation.answers import make_batches, row_bytes, rows_at_once
+from components.generation.cache import CHUNK, Reader
 from components.generation.config import GenerationConfig
+from components.generation.decoder import TYPES, Decoder
 from components.model.config import GPTSize
-from components.model.devices import autocast
 from components.model.gpt import GPT
 
 TURNS = 3
 """Turns that are timed with all rows of a batch, and again with one row."""
 PASSING = 12
 """Numbers that reading a prompt takes in passing, for each token and column of the hidden states."""
-BYTES = {"fp32": 4, "bf16": 2}
 
 
 @dataclass(frozen=True)
@@ -63,23 +62,22 @@ def time_decoding(
     """Return the pace at which a model answers, from the longest prompts that leave room in the context."""
     context = model.transformer.size.context
     fitting = [prompt for prompt in prompts if 0 < len(prompt) <= context - 3 * TURNS] or [[end]]
-    batch = sorted(fitting, key=len)[-config.batch_size :]
-    tokens, padding = (each.to(device) for each in padded_left(batch, end))
-    model.to(device).eval()
-    with autocast(device, precision):
-        CachedGPT(model).read(tokens[:1, :1])  # rounds the weights, where they have to be
-        reader = CachedGPT(model, padding if padding.any() else None)
-        reading = _seconds(lambda: reader.read(tokens), device)
-        full = _turn(reader, len(batch), device)
-        reader.keep([0])
-        alone = _turn(reader, 1, device)
+    most = rows_at_once(model.transformer.size, max(map(len, fitting)), config, precision)
+    batch = sorted((list(prompt) for prompt in fitting), key=len)[-most:]
+    decoder = Decoder(model.to(device), precision)
+    readers: list[Reader] = []
+    reading = _seconds(lambda: readers.append(Reader(decoder, batch)), device)
+    reader = readers[0]
+    full = _turn(reader, len(batch), device)
+    reader.keep([0])
+    alone = _turn(reader, 1, device)
     row = max(full - alone, 0.0) / max(len(batch) - 1, 1)
-    return Pace(token=reading / tokens.numel(), turn=max(alone - row, 0.0), row=row)
+    return Pace(token=reading / (len(batch) * len(batch[-1])), turn=max(alone - row, 0.0), row=row)
 
 
-def _turn(reader: CachedGPT, rows: int, device: torch.device) -> float:
+def _turn(reader: Reader, rows: int, device: torch.device) -> float:
     """Return the median seconds of a turn."""
-    token = torch.zeros(rows, 1, dtype=torch.int64, device=device)
+    token = torch.zeros(rows, dtype=torch.int64, device=device)
     return float(np.median([_seconds(lambda: reader.read(token), device) for _ in range(TURNS)]))
 
 
@@ -96,15 +94,13 @@ def answering_bytes(
 ) -> int:
     """Return the bytes of `weights` and of what is held while the longest prompts (N tokens each) are answered.
 
-    These are keys and values of all blocks, what reading the prompts takes in passing, logits, and, in bf16, a second
-    copy of the weights.
+    These are keys and values of all blocks, what reading the prompts takes in passing, logits, and a second copy of the
+    weights, made for decoding.
     """
-    rows = min(config.batch_size, len(prompts))
     longest = min(int(prompts.max()), size.context)
-    columns = -(-min(longest + config.max_new_tokens, size.context) // BLOCK) * BLOCK
-    number = BYTES[precision]
-    # While a block's memory grows there are two of it.
-    memory = 2 * rows * columns * size.width * number * (size.layers + 1)
-    passing = max(rows * longest * size.width * number * PASSING, 3 * rows * words * 4)
-    copy = weights // 2 if precision == "bf16" else 0
-    return weights + copy + memory + passing
+    rows = min(rows_at_once(size, longest, config, precision), len(prompts))
+    number = TYPES[precision].itemsize
+    # When rows leave, those that stay are copied, block by block.
+    memory = row_bytes(size, longest, config, precision) * rows * (size.layers + 1) // size.layers
+    passing = max(min(rows, CHUNK) * longest * size.width * number * PASSING, 3 * rows * words * number)
+    return weights + weights * number // 4 + memory + passing

@@ -11,9 +11,10 @@ from components.errors import ConfigError, WeightsError
 from components.model.cards import CARD_FILE, LANGUAGE_MODEL, kind_of
 from components.model.config import GPTSize, ModelConfig, SizeName
 from components.model.gpt import GPT
+from components.model.local_weights import find_local_weights
 from components.model.saved_gpt import load_gpt
 from components.model.tokenizer import load_tokenizer
-from components.model.weights import find_local_weights, find_weights, make_gpt
+from components.model.weights import find_weights, make_gpt
 
 SETTINGS = "config.json"
 """Where `transformers` keeps a model's shape, and what the fields of `GPTSize` are called there."""

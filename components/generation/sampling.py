@@ -25,7 +25,8 @@ def next_tokens(
     one generator a row.
     """
     if config.temperature == 0:
-        return logits.argmax(dim=-1)
+        # Not `argmax`, which takes five times as long in bf16.
+        return logits.max(dim=-1).indices
     probabilities = filtered(logits, config).softmax(dim=-1)
     if isinstance(generator, Sequence):
         rows = zip(probabilities, generator, strict=True)

@@ -16,6 +16,12 @@ from components.judging.verdicts import Verdict, read_verdict, unparsed
 GRACE = 5.0
 """Seconds that requests under way get to come to an end after one of them has failed."""
 
+AHEAD = 16
+"""Questions that are looked up at once before they are asked: a few that another process asks too, at most."""
+
+Results = queue.SimpleQueue[tuple[str, Verdict] | BaseException]
+"""Key and verdict of each question that was asked, or why none more are."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -33,55 +39,71 @@ def ask_all(
     concurrency: int,
     stop: threading.Event,
     report: Callable[[str, Verdict], None],
+    meanwhile: Iterator[object],
 ) -> None:
     """Ask every question, `concurrency` at a time, and `report` key and verdict of each, in any order.
+
+    This thread alone writes to the cache, all verdicts that have arrived at once: a commit for each would make the
+    others wait, and the judge with them. After each verdict it takes a step of `meanwhile`, which is work of the
+    caller's that the judge need not wait for; steps should be short.
 
     `stop` is the client's: it is set as soon as one question fails, and then no other is begun. What is under way has
     a few seconds to arrive.
 
     Raises:
-        JudgeError: as the client does.
+        JudgeError: as the client does, or if verdicts cannot be kept.
     """
-    results: queue.SimpleQueue[tuple[str, Verdict] | BaseException] = queue.SimpleQueue()
-    todo, lock = iter(_rotated(questions)), threading.Lock()
+    results: Results = queue.SimpleQueue()
+    todo, lock = _looked_up(_rotated(questions), cache), threading.Lock()
 
     def work() -> None:
-        while not stop.is_set():
-            with lock:
-                question = next(todo, None)
-            if question is None:
-                return
-            try:
-                results.put((question.key, _verdict(question, client, cache)))
-            except JudgeError as error:
-                stop.set()
-                results.put(error)
-            except BaseException as error:
-                stop.set()
-                results.put(error)
-                raise
+        try:
+            while not stop.is_set():
+                with lock:
+                    question, verdict = next(todo, (None, None))
+                if question is None:
+                    return
+                results.put((question.key, verdict or _verdict(question, client)))
+        except JudgeError as error:
+            stop.set()
+            results.put(error)
+        except BaseException as error:
+            stop.set()
+            results.put(error)
+            raise
 
     # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
     workers = [threading.Thread(target=work, daemon=True) for _ in range(min(concurrency, len(questions)))]
     for worker in workers:
         worker.start()
+    missing = len(questions)
     try:
-        for _ in questions:
-            result = results.get()
-            if isinstance(result, BaseException):
+        while missing:
+            arrived = [results.get(), *_waiting(results)]
+            failures = [each for each in arrived if isinstance(each, BaseException)]
+            if failures:
                 _await(workers)
-                for key, verdict in _left(results):
-                    report(key, verdict)
-                raise result
-            report(*result)
+                arrived += _waiting(results)
+            made = dict(each for each in arrived if not isinstance(each, BaseException))
+            for key, verdict in cache.keep(made).items():
+                report(key, verdict)
+                next(meanwhile, None)
+            if failures:
+                raise failures[0]
+            missing -= len(made)
     finally:
         stop.set()
 
 
-def _verdict(question: Question, client: Client, cache: Cache) -> Verdict:
-    """Return the verdict on a question, from the judge or from another process that has asked it in the meantime."""
-    if found := cache.find([question.key]):
-        return found[question.key]
+def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Question, Verdict | None]]:
+    """Yield questions, each with the verdict that another process has made of it in the meantime, if any."""
+    for start in range(0, len(questions), AHEAD):
+        batch = questions[start : start + AHEAD]
+        found = cache.find([question.key for question in batch])
+        yield from ((question, found.get(question.key)) for question in batch)
+
+
+def _verdict(question: Question, client: Client) -> Verdict:
     reply = ""
     for again in (False, True):
         try:
@@ -90,8 +112,8 @@ def _verdict(question: Question, client: Client, cache: Cache) -> Verdict:
             reply = error.reply
             continue
         if verdict := read_verdict(reply):
-            return cache.keep(question.key, verdict)
-    return cache.keep(question.key, unparsed(reply))
+            return verdict
+    return unparsed(reply)
 
 
 def _rotated(questions: list[Question]) -> list[Question]:
@@ -106,8 +128,6 @@ def _await(workers: list[threading.Thread]) -> None:
         worker.join(max(deadline - time.monotonic(), 0))
 
 
-def _left(results: "queue.SimpleQueue[tuple[str, Verdict] | BaseException]") -> Iterator[tuple[str, Verdict]]:
+def _waiting(results: Results) -> Iterator[tuple[str, Verdict] | BaseException]:
     while not results.empty():
-        result = results.get()
-        if not isinstance(result, BaseException):
-            yield result
+        yield results.get()

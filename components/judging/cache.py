@@ -1,4 +1,4 @@
-"""Verdicts that were made, in a SQLite file: committed one by one, and never asked for again.
+"""Verdicts that were made, in a SQLite file: committed as they arrive, and never asked for again.
 
 Write-ahead logging lets several processes read and write at once, and a process that is killed loses nothing that it
 had committed. After a loss of power the last few may be missing; they are asked for again.
@@ -65,11 +65,12 @@ class Cache:
         rows = self._look_up("SELECT key, score, reason, reply FROM verdicts WHERE key IN ({})", keys)
         return {key: Verdict(score, reason, reply) for key, score, reason, reply in rows}
 
-    def keep(self, key: str, verdict: Verdict) -> Verdict:
-        """Commit a verdict, and return the one that is kept: another process may have been first."""
-        statement = "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?) RETURNING key"
-        made = self._run(statement, (key, verdict.score, verdict.reason, verdict.reply))
-        return verdict if made else self.find([key])[key]
+    def keep(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+        """Commit verdicts by key, and return those that are kept: another process may have been first."""
+        rows = [(key, verdict.score, verdict.reason, verdict.reply) for key, verdict in verdicts.items()]
+        with self._used() as connection:
+            connection.executemany("INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?)", rows)
+        return self.find(verdicts)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Forget verdicts, so that they are asked for anew."""

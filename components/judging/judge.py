@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +61,14 @@ def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | N
     unread: list[str] = []
     if config.is_language_model:
         with Cache(cache) as kept:
-            digest, verdicts, unread = _ask(judged, config, prompt, kept)
-            measures = measure(pairs, kept)
+            measures: list[Measures] = []
+            measuring = map(measures.append, measure(pairs, kept))
+            digest, verdicts, unread = _ask(judged, config, prompt, kept, meanwhile=measuring)
+            deque(measuring, maxlen=0)
         repeats = config.repeats
         shutil.copyfile(RUBRIC, out / RUBRIC.name)
     else:
-        measures = measure(pairs)
+        measures = list(measure(pairs))
         verdicts = [[scored(found.chrf, found.described)] for found in measures]
     _write(judged, measures, verdicts, out / VERDICTS)
     counts = _count(judged, verdicts)
@@ -103,9 +105,16 @@ def _read(responses: Mapping[str, Path], also: tuple[str, ...]) -> Iterator[Judg
 
 
 def _ask(
-    judged: list[Judged], config: JudgeConfig, prompt: Prompt | None, cache: Cache
+    judged: list[Judged],
+    config: JudgeConfig,
+    prompt: Prompt | None,
+    cache: Cache,
+    meanwhile: Iterator[object],
 ) -> tuple[str | None, list[list[Verdict]], list[str]]:
-    """Return the judge's digest, the verdicts on each response, one a repeat, and the keys of those without a score."""
+    """Return the judge's digest, the verdicts on each response, one a repeat, and the keys of those without a score.
+
+    While the server works, steps of `meanwhile` are taken.
+    """
     stop = threading.Event()
     client = connect(config, stop)
     digest, failure = find_digest(config, client, cache)
@@ -124,7 +133,7 @@ def _ask(
         if todo:
             client.prepare(_longest(unique.values()))
             with judging_bar(config.model, len(unique), len(verdicts)) as shown:
-                ask_all(todo, client, cache, config.concurrency, stop, report)
+                ask_all(todo, client, cache, config.concurrency, stop, report, meanwhile)
     except JudgeError as error:
         raise _told(error, client, asked, verdicts) from error
     unread = [key for key, verdict in verdicts.items() if verdict.score is None]

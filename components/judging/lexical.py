@@ -4,14 +4,18 @@ chrF: Popović, "chrF: character n-gram F-score for automatic MT evaluation", 20
 sentence. Token F1: Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Comprehension of Text", 2016.
 """
 
+import functools
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from components.judging.cache import Cache
 from components.records import fingerprint
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.chrf import CHRF
 
 ARTICLES = ("a", "an", "the")
 
@@ -33,34 +37,35 @@ class Measures(NamedTuple):
         return f"chrF {self.chrf:.1f}, token F1 {self.token_f1:.2f}, {exact}"
 
 
-def measure(pairs: Sequence[Pair], cache: Cache | None = None) -> list[Measures]:
-    """Return the measures of each response and reference.
+def measure(pairs: Sequence[Pair], cache: Cache | None = None) -> Iterator[Measures]:
+    """Yield the measures of each response and reference.
 
-    A chrF that stands in the `cache` is not computed again: that of a long response takes a millisecond or two.
+    A chrF that stands in the `cache` is not computed again: that of a long response takes a millisecond or two. What
+    is computed is kept at the end.
     """
-    chrf = _chrf_scores(set(pairs), cache)
-    return [Measures(float(_same(pair)), token_f1(*pair), chrf[pair]) for pair in pairs]
-
-
-def _chrf_scores(pairs: set[Pair], cache: Cache | None) -> dict[Pair, float]:
-    """Return the chrF of each pair: 100 for the same text, also where it is empty, for which chrF says 0."""
     sacrebleu = version("sacrebleu")
     keys = {pair: fingerprint([sacrebleu, *pair]) for pair in pairs if not _same(pair)}
-    known = cache.find_scores(keys.values()) if cache else {}
-    made = _compute(pair for pair, key in keys.items() if key not in known)
+    known: dict[str, float] = cache.find_scores(keys.values()) if cache else {}
+    made: dict[str, float] = {}
+    for pair in pairs:
+        key = keys.get(pair)
+        if key and key not in known:
+            known[key] = made[key] = _chrf(*pair)
+        # Of two empty texts chrF says 0, but nothing is more alike.
+        yield Measures(float(key is None), token_f1(*pair), known[key] if key else 100.0)
     if cache and made:
-        cache.keep_scores({keys[pair]: score for pair, score in made.items()})
-    return {pair: made[pair] if pair in made else known.get(keys.get(pair, ""), 100.0) for pair in pairs}
+        cache.keep_scores(made)
 
 
-def _compute(pairs: Iterable[Pair]) -> dict[Pair, float]:
-    todo = list(pairs)
-    if not todo:
-        return {}
+def _chrf(response: str, reference: str) -> float:
+    return float(_metric().sentence_score(response, [reference]).score)
+
+
+@functools.cache
+def _metric() -> "CHRF":
     from sacrebleu.metrics.chrf import CHRF  # takes half a second to import
 
-    chrf = CHRF()
-    return {pair: chrf.sentence_score(pair[0], [pair[1]]).score for pair in todo}
+    return CHRF()
 
 
 def _same(pair: Pair) -> bool:

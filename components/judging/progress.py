@@ -13,6 +13,9 @@ def judging_bar(name: str, total: int, kept: int) -> Iterator[Callable[[Verdict]
 
     `kept` of the `total` verdicts are there already.
     """
+    if not sys.stderr.isatty():
+        yield lambda _verdict: None
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -33,7 +36,7 @@ def judging_bar(name: str, total: int, kept: int) -> Iterator[Callable[[Verdict]
         TimeRemainingColumn(),
     )
     unparsed = 0
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=total, completed=kept, unparsed=0)
 
         def report(verdict: Verdict) -> None:

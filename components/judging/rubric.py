@@ -58,7 +58,9 @@ def quoted(data: dict[str, str]) -> str:
     \u escape, which means the same to a reader of JSON: servers turn `<|eot_id|>` within a message into the control
     token of that name, with which a response could end its message and begin another.
     """
-    text = json.dumps(data, ensure_ascii=False, indent=1)
+    # What json.dumps(data, ensure_ascii=False, indent=1) returns, which is slow and leaves cycles to be collected.
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    text = "{\n" + ",\n".join(f" {encode(name)}: {encode(value)}" for name, value in data.items()) + "\n}"
     return CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 

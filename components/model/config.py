@@ -112,3 +112,9 @@ class ModelConfig(Config):
                 fitting = PUBLISHED.get(self.size, "random") if isinstance(self.size, str) else "random"
                 raise ValueError(f"weights {hub_id} have size {name}, not {self.size}; set weights to {fitting}")
         return self
+
+
+def frozen_blocks(trainable: Trainable, layers: int) -> int:
+    """Return how many of a network's blocks come before all that trains."""
+    trained = {"last_layer": 0, "last_block": 1, "last_two_blocks": 2}
+    return max(layers - trained.get(trainable, layers), 0)

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from components.model.weights import find_local_weights, find_weights
+from components.model.local_weights import find_local_weights
 from components.records import Facts, sha256_of
 
 FOLDER = "weights"
@@ -15,6 +15,8 @@ def bring_weights(weights: str, cache: Path, mirror: Path | None, out: Path) -> 
     Raises:
         WeightsError: if they cannot be found or fetched.
     """
+    from components.model.weights import find_weights
+
     found = find_weights(weights, cache, mirror)
     if found is not None:
         (out / FOLDER).mkdir()

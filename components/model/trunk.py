@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.model.config import Trainable
 from components.model.devices import autocast
 from components.model.fixed import FixedBlock
 from components.model.gpt import Transformer
@@ -17,12 +16,6 @@ from components.model.states import dtype_of
 
 TOKENS = 512
 """Tokens that go through the blocks at once: enough to keep two cores busy, few enough for their caches."""
-
-
-def frozen_blocks(trainable: Trainable, layers: int) -> int:
-    """Return how many of a network's blocks come before all that trains."""
-    trained = {"last_layer": 0, "last_block": 1, "last_two_blocks": 2}
-    return max(layers - trained.get(trainable, layers), 0)
 
 
 class Trunk:

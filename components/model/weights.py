@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from components.errors import WeightsError, WeightsUnreachable
 from components.model.config import ModelConfig
 from components.model.gpt import GPT, Transformer
+from components.model.local_weights import TRACKED, find_local_weights
 from components.model.safetensors_file import save_fp32
 
 WEIGHTS_FILE = "model.safetensors"
 SHARDS = "model-*.safetensors"
-TRACKED = ("runs:/", "models:/")
 
 PREFIX = "transformer."
 TRUNK = ("wte.", "wpe.", "h.", "ln_f.")
@@ -48,18 +48,6 @@ def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path 
     if weights.startswith((".", "/", "~")) or weights.count("/") > 1:
         raise WeightsError(f"there is no folder {weights}; check model.weights")
     return _holding_safetensors(_download(weights, cache, mirror), weights)
-
-
-def find_local_weights(weights: str, mirror: Path | None = None) -> Path | None:
-    """Return the folder that `weights` names, or that stands for it in the mirror; None if there is none.
-
-    A hub id is looked up as `<mirror>/<owner>/<name>`, then as `<mirror>/<name>`.
-    """
-    if weights == "random" or weights.startswith(TRACKED):
-        return None
-    path = Path(weights).expanduser()
-    candidates = [path, mirror / path, mirror / path.name] if mirror else [path]
-    return next((folder for folder in candidates if folder.is_dir()), None)
 
 
 def make_transformer(config: ModelConfig, vocabulary: int, weights: Path | None, seed: int) -> Transformer:

@@ -63,7 +63,7 @@ def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConf
 
 def reads_ahead(model: ModelConfig, train: TrainConfig) -> bool:
     """Tell whether `read_frozen` is of use for a recipe."""
-    from components.training.frozen import reads_ahead as block
+    from components.training.config import reads_ahead as block
 
     return block(model, train)
 

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from components.config import Config
-from components.model.config import PADDING_IS_READ, Pooling, Trainable
+from components.model.config import PADDING_IS_READ, ModelConfig, Pooling, Trainable, frozen_blocks
 
 
 class Recipe(Config):
@@ -130,3 +130,8 @@ class InstructionTrainConfig(Recipe):
 
     gradient_checkpointing: bool = False
     """Whether activations are computed a second time instead of being kept: less memory, a third more time."""
+
+
+def reads_ahead(model: ModelConfig, config: TrainConfig) -> bool:
+    """Tell whether a recipe has blocks whose states are worth keeping: they neither train nor drop anything."""
+    return model.dropout == 0 and frozen_blocks(config.trainable, model.shape.layers) > 0

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.model.classifier import pad
-from components.model.config import PADDING_IS_READ, ModelConfig
+from components.model.config import PADDING_IS_READ, ModelConfig, frozen_blocks
 from components.model.devices import pick_device, pick_precision
 from components.model.states import States, by_length, create_states, dtype_of
 from components.model.tokenizer import end_of_text, load_tokenizer
-from components.model.trunk import TOKENS, Trunk, frozen_blocks
+from components.model.trunk import TOKENS, Trunk
 from components.model.weights import make_transformer
 from components.records import Facts
 from components.training.batching import Examples
@@ -30,11 +30,6 @@ LARGEST = 8 << 30
 """Bytes of states that are still kept; where there are more, training computes all blocks in every step."""
 TIMED = 8
 """Batches that are timed to know how long all of them take."""
-
-
-def reads_ahead(model: ModelConfig, config: TrainConfig) -> bool:
-    """Tell whether a recipe has blocks whose states are worth keeping: they neither train nor drop anything."""
-    return model.dropout == 0 and frozen_blocks(config.trainable, model.shape.layers) > 0
 
 
 def read_frozen(

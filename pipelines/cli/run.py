@@ -2,7 +2,10 @@
 
 import os
 import signal
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -71,11 +74,17 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
         signal.signal(signal.SIGHUP, signal.default_int_handler)
-    _start_server()
+    from pipelines.cli.server import temporary_server
+
+    started = temporary_server()
+    flow = _flow(config)
     from pipelines.summary import RunSummary
 
+    if started:
+        _use_the_wait()
+        started.wait()
     try:
-        return _flow(config)
+        return flow(config)
     except BaseException as error:
         if as_json and (run_id := noted(error, "run_id")):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
@@ -83,31 +92,31 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
         raise
 
 
-def _flow(config: "AnyConfig") -> "RunSummary":
+def _flow(config: "AnyConfig") -> "Callable[[Any], RunSummary]":
     from pipelines.config import InstructionConfig
 
     if isinstance(config, InstructionConfig):
         from pipelines.instruction import instruction
 
-        return instruction(config)
+        return instruction
     from pipelines.classification import classification
 
-    return classification(config)
+    return classification
 
 
-def _start_server() -> None:
-    """Start the temporary Prefect server, unless one is given, so that Ctrl-C does not stop it before the flow.
+def _use_the_wait() -> None:
+    """Do while the server starts what the flow does first, and load what every run draws its figures with."""
+    from components.errors import TrackingError
+    from components.home import home
+    from components.interruptions import interruptions_held_back
+    from components.tracking.stores import open_client
 
-    A terminal sends SIGINT to all processes of a command. Those that start while it is blocked keep it blocked, so
-    the server lives until the flow has reported its end, and is then stopped with SIGTERM.
-    """
-    from prefect.client.orchestration import get_client
-
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        get_client(sync_client=True)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    # The flow opens the store as well, and what is wrong with it is said there, in a run that Prefect knows of.
+    with interruptions_held_back(), suppress(TrackingError):
+        open_client(home())
+        import_module("matplotlib.figure")
+        if not (home() / "store").exists():  # all steps will run
+            import_module("components.training.classification")
 
 
 def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:

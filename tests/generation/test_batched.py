@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from components.generation.batched import Continuation, continue_prompts
 from components.generation.config import GenerationConfig
+from components.generation.decoder import Decoder
 from components.generation.decoding import as_text
 from components.generation.loading import load_language_model
 from components.model.gpt import GPT
@@ -28,7 +29,7 @@ def go_on(gpt: GPT, prompts: list[list[int]], most: int = 64, **options: object)
     stops = options.pop("stops", ())
     numbers = options.pop("numbers", None)
     config = GenerationConfig(max_new_tokens=most, **options)  # type: ignore[arg-type]
-    return continue_prompts(gpt, ENCODING, prompts, config, stops, numbers)  # type: ignore[arg-type]
+    return continue_prompts(Decoder(gpt, "fp32"), ENCODING, prompts, config, stops, numbers)  # type: ignore[arg-type]
 
 
 def in_batches(gpt: GPT, prompts: list[list[int]], size: int, most: int) -> list[Continuation]:
@@ -203,7 +204,7 @@ def test_progress_is_told_of_every_row_and_token() -> None:
     told: list[tuple[int, int]] = []
     prompts = prompts_of([48, 45, 10, 3])
     config = GenerationConfig(max_new_tokens=6)
-    found = continue_prompts(TIED, ENCODING, prompts, config, report=lambda *each: told.append(each))
+    found = continue_prompts(Decoder(TIED, "fp32"), ENCODING, prompts, config, report=lambda *each: told.append(each))
     assert sum(rows for rows, _ in told) == len(prompts)
     ends = sum(each.stopped == "end" for each in found)
     assert sum(tokens for _, tokens in told) == sum(len(each.tokens) for each in found) + ends

@@ -1,22 +1,30 @@
-"""The key-value cache: whatever is read at once, and whatever is forgotten, the logits are those of the whole text."""
+"""The key-value cache: whatever rows share, whatever they read on and whatever is forgotten, logits are the text's."""
 
 import pytest
 import torch
 
-from components.generation.cache import BLOCK, CachedGPT, padded_left
+from components.generation.cache import CHUNK, Reader, padded_left, shared_length
 from components.generation.config import GenerationConfig
+from components.generation.decoder import Decoder
 from components.generation.decoding import cached, generate, uncached
+from components.generation.memory import BLOCK, STEP
 from tests.generation.models import END, network
 
 GPT = network(context=200)
+DECODER = Decoder(GPT, "fp32")
 
 
 def row(length: int, seed: int = 0) -> list[int]:
     return torch.randint(END, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
-def whole(tokens: list[int]) -> torch.Tensor:
-    return uncached(GPT)(torch.tensor([tokens]))[0]
+def whole(rows: list[list[int]]) -> torch.Tensor:
+    return torch.cat([uncached(GPT)(torch.tensor([each])) for each in rows])
+
+
+def assert_like(logits: torch.Tensor, rows: list[list[int]]) -> None:
+    """Equal up to rounding; the logits of this network go up to a hundred."""
+    assert torch.allclose(logits, whole(rows), atol=1e-3, rtol=1e-4)
 
 
 def test_rows_are_padded_on_the_left() -> None:
@@ -25,41 +33,65 @@ def test_rows_are_padded_on_the_left() -> None:
     assert padding.tolist() == [1, 2, 0]
 
 
-@pytest.mark.parametrize("cuts", [[8, 1, 1, 1], [64, 1, 1], [63, 1, 1, 1], [60, 10, 70], [200], [150, 50]])
-@pytest.mark.parametrize("padding", [None, [0, 3], [7, 0]])
-def test_the_logits_are_those_of_the_whole_text(cuts: list[int], padding: list[int] | None) -> None:
-    rows = torch.tensor([row(sum(cuts), seed) for seed in (1, 2)])
-    reader = CachedGPT(GPT, None if padding is None else torch.tensor(padding))
-    start = 0
-    for cut in cuts:
-        logits = reader.read(rows[:, start : start + cut])
-        start += cut
-        for number, skipped in enumerate(padding or [0, 0]):
-            expected = whole(rows[number, skipped:start].tolist())
-            assert torch.allclose(logits[number], expected, atol=1e-3, rtol=1e-4)
-    assert logits.isfinite().all()
-    assert reader.length == sum(cuts)
+@pytest.mark.parametrize(
+    ("rows", "shared"),
+    [
+        ([[1, 2, 3]], 2),
+        ([[1]], 0),
+        ([[1, 2, 3], [1, 2, 4, 5]], 2),
+        ([[1, 2], [1, 2, 3], [1, 2, 4]], 1),
+        ([[1, 2, 3], [1, 2, 3]], 2),
+        ([[3, 1], [2, 1], [2, 9]], 0),
+    ],
+)
+def test_what_rows_share_leaves_a_token_of_each(rows: list[list[int]], shared: int) -> None:
+    assert shared_length(rows) == shared
+
+
+@pytest.mark.parametrize("shared", [0, 1, 23, 70])
+@pytest.mark.parametrize("lengths", [[8, 5], [1, 1], [64, 63, 1], [65], [100, 3, 30]])
+def test_the_logits_are_those_of_the_whole_text(shared: int, lengths: list[int]) -> None:
+    rows = [[*row(shared, seed=99), *row(length, seed=number)] for number, length in enumerate(lengths)]
+    reader = Reader(DECODER, rows)
+    assert_like(reader.logits, rows)
+    for turn in range(4):
+        rows = [[*each, turn * 7 + number] for number, each in enumerate(rows)]
+        logits = reader.read(torch.tensor([each[-1] for each in rows]))
+        assert_like(logits, rows)
+        assert reader.lengths.tolist() == [len(each) for each in rows]
+
+
+def test_more_rows_than_are_read_at_once() -> None:
+    rows = [[1, 2, 3, *row(1 + number % 9, seed=number)] for number in range(2 * CHUNK + 3)]
+    reader = Reader(DECODER, rows)
+    assert_like(reader.logits, rows)
+    assert_like(reader.read(torch.full((len(rows),), 5)), [[*each, 5] for each in rows])
 
 
 def test_rows_that_are_forgotten_do_not_change_the_others() -> None:
-    rows = [row(length, length) for length in (10, 3, 7, 5)]
-    tokens, padding = padded_left(rows, END)
-    reader = CachedGPT(GPT, padding)
-    reader.read(tokens)
+    rows = [[9, 9, *row(length, length)] for length in (10, 3, 7, 5)]
+    reader = Reader(DECODER, rows)
+    reader.read(torch.tensor([1, 2, 3, 4]))
     reader.keep([1, 3])
-    for turn in range(BLOCK):
+    rows = [[*rows[1], 2], [*rows[3], 4]]
+    for turn in range(2 * BLOCK):
         rows = [[*each, turn] for each in rows]
-        logits = reader.read(torch.tensor([[turn], [turn]]))
-    assert torch.allclose(logits, torch.stack([whole(rows[1]), whole(rows[3])]), atol=1e-3, rtol=1e-4)
-    assert {tuple(memory.keys.shape) for memory in reader._memory} == {(2, 2, 2 * BLOCK, 16)}
+        logits = reader.read(torch.tensor([turn, turn]))
+    assert_like(logits, rows)
+    for memory in reader.memories:
+        # 10 columns of their own, one turn, and two blocks' worth after it.
+        assert [tuple(block.shape) for block in memory.keys[1:]] == [(2, 2, BLOCK, 16)] * 2 + [(2, 2, STEP, 16)]
+        assert [block.shape for block in memory.values] == [block.shape for block in memory.keys]
 
 
-def test_padding_alone_gives_numbers() -> None:
-    tokens, padding = padded_left([row(1), row(30)], END)
-    reader = CachedGPT(GPT, padding)
-    assert reader.read(tokens).isfinite().all()
-    # Whether a column that sees nothing is NaN depends on the device: there is none.
-    assert reader._visible(torch.arange(30), 30).any(dim=-1).all()
+def test_a_row_beyond_the_context_is_no_trouble_to_the_others() -> None:
+    rows = [row(198, seed=1), row(20, seed=2)]
+    reader = Reader(DECODER, rows)
+    for turn in range(10):
+        rows[1] = [*rows[1], turn]
+        logits = reader.read(torch.tensor([turn, turn]))
+    assert logits.isfinite().all()
+    assert_like(logits[1:], rows[1:])
 
 
 @pytest.mark.parametrize("prompt", [1, 190, 200, 230])
@@ -67,26 +99,3 @@ def test_the_cached_loop_writes_what_the_uncached_one_does_also_beyond_the_conte
     tokens, config = torch.tensor([row(prompt), row(prompt, 1)]), GenerationConfig(max_new_tokens=20)
     expected = torch.stack(list(generate(uncached(GPT), tokens, config, END)))
     assert torch.stack(list(generate(cached(GPT), tokens, config, END))).equal(expected)
-
-
-def test_every_token_is_read_once() -> None:
-    read = []
-    with_hook = network(context=64)
-    with_hook.transformer.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].shape[1]))
-    list(generate(cached(with_hook), torch.tensor([row(10)]), GenerationConfig(max_new_tokens=6), END))
-    assert read == [10, 1, 1, 1, 1, 1]
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_numbers_of_half_the_length_stay_near(precision: str) -> None:
-    from components.model.devices import autocast
-
-    tokens, padding = padded_left([row(20), row(5)], END)
-    with autocast(torch.device("cpu"), precision):
-        reader = CachedGPT(GPT, padding)
-        reader.read(tokens)
-        logits = reader.read(torch.tensor([[1], [1]]))
-    assert logits.dtype == torch.float32
-    assert reader._memory[0].keys.dtype == (torch.bfloat16 if precision == "bf16" else torch.float32)
-    expected = torch.stack([whole([*row(20), 1]), whole([*row(5), 1])])
-    assert (logits - expected).abs().mean() < 0.05 * expected.abs().mean()

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from components.generation.answers import rows_at_once
 from components.generation.batched import continue_prompts
 from components.generation.config import GenerationConfig
+from components.generation.decoder import Decoder
 from components.generation.forecast import Pace, answering_bytes, most_tokens, time_decoding
-from components.model.config import GPTSize
+from components.model.config import SIZES, GPTSize
 from components.model.gpt import GPT
 from components.model.tokenizer import end_of_text, load_tokenizer
 
@@ -31,7 +33,7 @@ def test_the_turns_are_those_that_generation_takes() -> None:
     lengths = np.array([len(prompt) for prompt in prompts])
     expected = most_tokens(lengths, config, SIZE.context)
     assert expected.tolist() == [20, 20, 14, 1, 0, 0]
-    made = continue_prompts(model.eval(), ENCODING, prompts, config)
+    made = continue_prompts(Decoder(model, "fp32"), ENCODING, prompts, config)
     assert [len(each.tokens) for each in made if each.stopped != "end"] == [
         count for count, each in zip(expected, made, strict=True) if each.stopped != "end"
     ]
@@ -56,8 +58,21 @@ def test_memory_grows_with_rows_and_new_tokens() -> None:
         size = GPTSize(layers=12, heads=12, width=768, context=1024)
         return answering_bytes(size, 0, 50_257, np.full(100, 100), config, precision)
 
-    # Keys and values of 12 blocks, and one more while it grows: 300 tokens in 5 blocks of 64.
+    # Keys and values of 12 blocks, and one more where rows leave: 300 tokens are 320 columns.
     assert needed(16, 200) >= 2 * 13 * 16 * 320 * 768 * 4
     assert needed(16, 400) > 1.3 * needed(16, 200)
-    assert needed(16, 200) > 1.8 * needed(8, 200)
+    assert needed(16, 200) > 1.6 * needed(8, 200)
     assert needed(16, 200, "bf16") < 0.7 * needed(16, 200)
+
+
+def test_a_batch_is_as_large_as_is_asked_for_and_its_memory_allows() -> None:
+    def rows(size: GPTSize, new: int, precision: str = "fp32", most: int = 128) -> int:
+        return rows_at_once(size, 44, GenerationConfig(max_new_tokens=new, batch_size=most), precision)
+
+    small, medium = SIZES["124M"], SIZES["355M"]
+    assert rows(small, 64) == rows(small, 256, "bf16") == 128
+    assert rows(small, 64, most=10) == 10
+    # 24 layers of 1,024 numbers each for keys and for values, in 320 columns.
+    assert rows(medium, 256) == 2 * 2**30 // (2 * 24 * 1024 * 320 * 4)
+    assert rows(medium, 256, "bf16") in (2 * rows(medium, 256), 2 * rows(medium, 256) + 1)
+    assert rows(GPTSize(layers=48, heads=25, width=1600, context=100_000), 90_000) == 1

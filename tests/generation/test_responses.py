@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from components.generation import batched, cache
 from components.generation.answers import answer, make_batches
 from components.generation.config import GenerationConfig
 from components.generation.journal import Journal
@@ -133,30 +134,37 @@ def test_a_response_is_cut_at_the_templates_stop(tmp_path: Path) -> None:
 def test_batches_hold_every_prompt_once_and_those_of_like_length_together() -> None:
     lengths = [3, 9, 1, 9, 4, 7, 2]
     batches = list(make_batches([[0] * length for length in lengths], 3))
-    assert batches == [[1, 3, 5], [4, 0, 6], [2]]
+    assert batches == [[1, 3], [5, 4], [0, 6, 2]], "batches are as large as each other"
     assert list(make_batches([], 3)) == []
 
 
 class Interrupted:
-    """Counts the batches a network reads, and interrupts at the beginning of one."""
+    """Counts the batches that are begun, and interrupts at the beginning of one."""
 
     def __init__(self, at: int, error: BaseException | None = None) -> None:
         self.count, self.at, self.error = 0, at, error
 
     def __enter__(self) -> "Interrupted":
-        self.hook = GPT.transformer.register_forward_hook(self)
+        begun = self
+
+        class Reader(cache.Reader):
+            def __init__(self, *arguments: Any) -> None:
+                begun.one_more()
+                super().__init__(*arguments)
+
+        self.patched = pytest.MonkeyPatch()
+        self.patched.setattr(batched, "Reader", Reader)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.hook.remove()
+        self.patched.undo()
 
-    def __call__(self, _module: Any, inputs: Any, _output: Any) -> None:
-        if inputs[0].shape[1] > 1:
-            self.count += 1
-            if self.count == self.at:
-                if self.error:
-                    raise self.error
-                signal.raise_signal(signal.SIGINT)
+    def one_more(self) -> None:
+        self.count += 1
+        if self.count == self.at:
+            if self.error:
+                raise self.error
+            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.fixture
@@ -199,7 +207,7 @@ def test_stopped_before_the_first_batch_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["half a line", "junk", "another identity", "half a batch", "not UTF-8", "empty"])
 def test_what_is_damaged_is_done_again_and_no_more(tmp_path: Path, harm: str) -> None:
-    write_entries(tmp_path / "entries.parquet")
+    write_entries(tmp_path / "entries.parquet", 12)
     expected = run(tmp_path, tmp_path / "whole")
     with Interrupted(at=3, error=RuntimeError("no")), pytest.raises(RuntimeError):
         run(tmp_path, tmp_path / "out")

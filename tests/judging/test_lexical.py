@@ -43,9 +43,9 @@ def test_the_table_has_the_columns_that_were_agreed(bench: Bench) -> None:
 def test_chrf_is_sacrebleus(tmp_path: Path) -> None:
     pairs = [("The cat sat.", "A cat is sitting."), ("", "word"), ("강아지", "고양이"), ("x" * 500, "y")]
     with Cache(tmp_path / "verdicts.sqlite") as cache:
-        computed = measure(pairs, cache)
-        assert measure(pairs, cache) == computed == measure(pairs)
-        assert measure([*pairs, ("new", "news")], cache)[:-1] == computed
+        computed = list(measure(pairs, cache))
+        assert list(measure(pairs, cache)) == computed == list(measure(pairs))
+        assert list(measure([*pairs, ("new", "news")], cache))[:-1] == computed
     assert [found.chrf for found in computed] == [
         sacrebleu.sentence_chrf(response, [reference]).score for response, reference in pairs
     ]

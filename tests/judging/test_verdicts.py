@@ -82,12 +82,12 @@ def test_no_reply_is_too_strange(reply: str) -> None:
     unparsed(reply).reply.encode()
 
 
-@given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))))
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")), min_size=1))
 def test_quoting_changes_nothing_and_lets_nothing_out(data: dict[str, str]) -> None:
     text = quoted(data)
     assert json.loads(text) == data
     assert "<" not in text
-    assert len(text.splitlines()) == (len(data) + 2 if data else 1)
+    assert len(text.splitlines()) == len(data) + 2
 
 
 def test_the_rubric_changes_with_its_words() -> None:
@@ -105,8 +105,8 @@ def test_keeps_verdicts_of_both_kinds(tmp_path: Path) -> None:
     kept = {"a": scored(85, "Right."), "b": unparsed("<html>\x00")}
     with Cache(tmp_path / "new" / "verdicts.sqlite") as cache:
         for key, verdict in kept.items():
-            assert cache.keep(key, verdict) == verdict
-        assert cache.keep("a", scored(1, "Too late.")) == kept["a"], "the first verdict stays"
+            assert cache.keep({key: verdict}) == {key: verdict}
+        assert cache.keep({"a": scored(1, "Too late.")}) == {"a": kept["a"]}, "the first verdict stays"
     with Cache(tmp_path / "new" / "verdicts.sqlite") as cache:
         assert cache.find(["a", "b", *(str(number) for number in range(2000))]) == kept
 
@@ -120,7 +120,7 @@ from components.judging.cache import Cache
 from components.judging.verdicts import scored
 with Cache(Path(sys.argv[1])) as cache:
     for number in range(200):
-        cache.keep(f"{sys.argv[2]}-{number}", scored(number % 101, ""))
+        cache.keep({f"{sys.argv[2]}-{number}": scored(number % 101, "")})
 """
     root = Path(__file__).parents[2]
     processes = [
@@ -131,7 +131,7 @@ with Cache(Path(sys.argv[1])) as cache:
     ]
     with Cache(path) as cache:
         threads = [
-            threading.Thread(target=lambda name=name: [cache.keep(f"{name}-{i}", scored(i, "")) for i in range(50)])
+            threading.Thread(target=lambda name=name: [cache.keep({f"{name}-{i}": scored(i, "")}) for i in range(50)])
             for name in "abcd"
         ]
         for thread in threads:
@@ -148,14 +148,14 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path, damage: str, caplog: pytest
     path = tmp_path / "verdicts.sqlite"
     with Cache(path) as cache:
         for number in range(500):
-            cache.keep(str(number), scored(1, "a reason " * 20))
+            cache.keep({str(number): scored(1, "a reason " * 20)})
     content = path.read_bytes()
     path.write_bytes(
         b"no database " * 1000 if damage == "text" else content[:5000] + b"\xff" * 20_000 + content[25000:]
     )
     with caplog.at_level(logging.WARNING), Cache(path) as cache:
         assert cache.find(["1"]) == {}
-        cache.keep("1", scored(2, ""))
+        cache.keep({"1": scored(2, "")})
     assert "is damaged" in caplog.text
     assert (tmp_path / "verdicts.sqlite.damaged-1").exists()
     with Cache(path) as cache:
@@ -180,7 +180,7 @@ from components.judging.cache import Cache
 from components.judging.verdicts import scored
 cache = Cache(Path(sys.argv[1]))
 for number in range(50):
-    cache.keep(str(number), scored(number, ""))
+    cache.keep({str(number): scored(number, "")})
 os.kill(os.getpid(), 9)
 """
     root = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from components.errors import WeightsError
-from components.model.weights import find_local_weights, find_weights
+from components.model.local_weights import find_local_weights
+from components.model.weights import find_weights
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from components.model.classifier import Classifier, pad
-from components.model.config import PADDING_IS_READ, GPTSize
+from components.model.config import PADDING_IS_READ, GPTSize, frozen_blocks
 from components.model.devices import autocast
 from components.model.fixed import FixedBlock, FixedLinear
 from components.model.gpt import Transformer
 from components.model.pooled import block_at
 from components.model.states import States, by_length, create_states, open_states
 from components.model.tail import classify_states, finish
-from components.model.trunk import Trunk, frozen_blocks
+from components.model.trunk import Trunk
 
 CPU = torch.device("cpu")
 SIZE = GPTSize(layers=3, heads=4, width=32, context=24)

@@ -13,8 +13,8 @@ from components.model.states import open_states
 from components.records import Facts, NoLogger
 from components.training import frozen
 from components.training.classification import fine_tune
-from components.training.config import TrainConfig
-from components.training.frozen import read_frozen, reads_ahead
+from components.training.config import TrainConfig, reads_ahead
+from components.training.frozen import read_frozen
 from tests.training.tuning import LABELS, MODEL, QUICK, tune, weights, write_splits
 
 DRY = MODEL.model_copy(update={"dropout": 0.0})

@@ -1,0 +1,87 @@
+"""Weights made ready to decode: the arithmetic is that of the model that they are from, which stays as it is."""
+
+import pytest
+import torch
+from torch import nn
+
+from components.generation.cache import Reader
+from components.generation.decoder import Decoder, FastLinear
+from components.generation.decoding import uncached
+from components.model.config import SIZES, LoraConfig
+from components.model.gpt import GPT
+from components.model.lora import add_adapters
+from tests.generation.models import END, network
+
+ROWS = [[5, 6, 7, 8, 9], [5, 6, 7, 1], [5, 6, 20, 21, 22, 23, 24]]
+
+
+def plain(gpt: GPT, rows: list[list[int]] = ROWS) -> torch.Tensor:
+    return torch.cat([uncached(gpt)(torch.tensor([row])) for row in rows])
+
+
+def decoded(gpt: GPT, precision: str = "fp32", rows: list[list[int]] = ROWS) -> torch.Tensor:
+    """Logits after all tokens, of which the last is read in a turn of its own."""
+    reader = Reader(Decoder(gpt, precision), [row[:-1] for row in rows])
+    return reader.read(torch.tensor([row[-1] for row in rows]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize("rows", [1, 3, 128, 200])
+def test_a_linear_layer_gives_what_torchs_own_gives(dtype: torch.dtype, gelu: bool, rows: int) -> None:
+    torch.manual_seed(rows)
+    weight, bias, x = torch.randn(70, 50), torch.randn(70), torch.randn(2, rows, 50)
+    for own in (bias, None):
+        expected = nn.functional.linear(x, weight, own)
+        expected = nn.functional.gelu(expected, approximate="tanh") if gelu else expected
+        found = FastLinear(weight, own, dtype, gelu)(x.to(dtype))
+        assert found.dtype == dtype
+        assert torch.allclose(found.float(), expected, atol=1e-4 if dtype == torch.float32 else 0.2)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_are_the_models_in_fp32_and_its_weights_stay(tied: bool) -> None:
+    gpt = network(tied=tied)
+    before = {name: tensor.clone() for name, tensor in gpt.state_dict().items()}
+    assert torch.allclose(decoded(gpt), plain(gpt), atol=1e-3, rtol=1e-4)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in gpt.state_dict().items())
+    assert all(parameter.requires_grad for parameter in gpt.parameters())
+
+
+def test_a_network_of_real_size_says_the_same_within_1e_4_and_in_bf16_nearly_so() -> None:
+    gpt = GPT(SIZES["124M"].model_copy(update={"layers": 3}), END + 1)
+    gpt.initialise(4)
+    rows = [[7, 8, *torch.arange(number, number + 30).tolist()] for number in range(4)]
+    expected = plain(gpt, rows)
+    assert torch.allclose(decoded(gpt, "fp32", rows), expected, atol=1e-4)
+    found = decoded(gpt, "bf16", rows)
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+def test_numbers_of_half_the_length_stay_near() -> None:
+    gpt = network()
+    expected, found = plain(gpt), decoded(gpt, "bf16").float()
+    assert (found - expected).abs().mean() < 0.05 * expected.abs().mean()
+
+
+def test_what_is_asked_for_holds_within_autocast_and_for_weights_that_are_rounded_already() -> None:
+    gpt = network()
+    expected = decoded(gpt)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(decoded(gpt), expected)
+    rounded = network().bfloat16()
+    assert torch.allclose(decoded(rounded), plain(rounded.float()), atol=1e-3, rtol=1e-4)
+
+
+def test_adapters_are_merged_and_dropout_is_left_out() -> None:
+    gpt = network()
+    targets = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
+    config = LoraConfig(rank=4, alpha=8, dropout=0.5, targets=targets)
+    add_adapters(gpt.transformer, config, seed=1)
+    for name, parameter in gpt.named_parameters():
+        if name.endswith("lora_b"):
+            nn.init.normal_(parameter, std=0.1)
+    expected = plain(gpt.eval())
+    assert not torch.allclose(expected, plain(network()), atol=0.1)
+    assert torch.allclose(decoded(gpt.train()), expected, atol=1e-3, rtol=1e-4)
