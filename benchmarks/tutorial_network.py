@@ -18,16 +18,6 @@ def tutorial_network(transformer: Transformer, head: nn.Linear) -> nn.Module:
     return model.requires_grad_(False)
 
 
-@torch.no_grad()
-def draw_as_the_tutorial(transformer: Transformer, seed: int) -> None:
-    """Give a transformer the weights with which the tutorial's network begins where none are loaded."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        theirs = _network(transformer).state_dict()
-    for name, part in _renamed(transformer.state_dict()).items():
-        part.copy_(theirs[name])
-
-
 def _network(transformer: Transformer) -> nn.Module:
     from llms_from_scratch.ch04 import GPTModel  # type: ignore[import-untyped]
 

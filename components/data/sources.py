@@ -34,6 +34,9 @@ class FileSource(Config):
     templated: ClassVar[tuple[str, ...]] = ()
     """Which of them may be a template over several columns."""
 
+    settled: ClassVar[tuple[str, ...]] = ()
+    """In which of them the table may hold something else than the file says (`settle`)."""
+
     url: str
     """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file."""
 
@@ -148,10 +151,6 @@ class FileSource(Config):
         """Those of `fields` that the table has."""
         return tuple(field for field in self.fields if field in self.columns)
 
-    def settles(self, field: str) -> bool:  # noqa: ARG002
-        """Say whether the table holds in a column anything but what the file says."""
-        return False
-
     def settle(self, field: str, cells: Cells) -> Cells:  # noqa: ARG002
         """Return what the table holds in a column, given what the file says."""
         return cells
@@ -162,6 +161,7 @@ class SourceConfig(FileSource):
 
     fields: ClassVar[tuple[str, ...]] = ("text", "label")
     templated: ClassVar[tuple[str, ...]] = ("text",)
+    settled: ClassVar[tuple[str, ...]] = ("label",)
 
     columns: dict[Literal["text", "label"], str | Position] = Field(
         default={"text": "text", "label": "label"}, min_length=1
@@ -183,13 +183,9 @@ class SourceConfig(FileSource):
             raise ValueError(f"{twice[0]!r} is there as a number and as a text, which is one label; write it once")
         return names
 
-    def settles(self, field: str) -> bool:
-        """Say whether the field is a label, and there is a `label_map`."""
-        return field == "label" and bool(self.label_map)
-
     def settle(self, field: str, cells: Cells) -> Cells:
         """Return labels under the names that `label_map` gives them."""
-        names = self.label_map if self.settles(field) else None
+        names = self.label_map if field == "label" else None
         return [names.get(cell, cell) if cell is not None else None for cell in cells] if names else cells
 
 
@@ -198,6 +194,7 @@ class InstructionSourceConfig(FileSource):
 
     fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "output", "task")
     templated: ClassVar[tuple[str, ...]] = ("instruction", "input", "output")
+    settled: ClassVar[tuple[str, ...]] = ("input",)
 
     format: Format = "json"
     """`json`: a list of objects; `jsonl`: an object a line; `csv` and `tsv`: fields separated by commas or tabs;
@@ -230,13 +227,9 @@ class InstructionSourceConfig(FileSource):
         """The table's columns: there is always an input."""
         return tuple(field for field in self.fields if field in self.columns or field == "input")
 
-    def settles(self, field: str) -> bool:
-        """Say whether the field is the input."""
-        return field == "input"
-
     def settle(self, field: str, cells: Cells) -> Cells:
         """Return an empty text for a missing input."""
-        return [cell or "" for cell in cells] if self.settles(field) else cells
+        return [cell or "" for cell in cells] if field == "input" else cells
 
 
 def _names(fields: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def read_batches(path: Path, source: FileSource) -> "Iterator[pa.RecordBatch]":
         columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
         for field in source.table_columns:
             column = _column(source, field, texts, count)
-            columns[field] = source.settle(field, _listed(column)) if source.settles(field) else column
+            columns[field] = source.settle(field, _listed(column)) if field in source.settled else column
         arrays = [_array(path, columns[field.name], field.type, done) for field in schema]
         yield pa.record_batch(arrays, schema=schema)
         done += count
@@ -80,7 +80,7 @@ def _column(source: FileSource, field: str, texts: dict[Key, Texts], count: int)
 def _listed(texts: Texts) -> Sequence[str | None]:
     import pyarrow as pa
 
-    return texts.to_pylist() if isinstance(texts, pa.Array) else texts
+    return texts.to_numpy(zero_copy_only=False).tolist() if isinstance(texts, pa.Array) else texts
 
 
 def _array(path: Path, values: Sequence[object], kind: "pa.DataType", done: int) -> "pa.Array":

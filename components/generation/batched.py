@@ -15,6 +15,7 @@ from components.generation.cache import Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.sampling import next_tokens
+from components.model.memory import freed_memory_kept
 from components.model.tokenizer import end_of_text
 
 Stopped = Literal["end", "marker", "length", "no_room"]
@@ -61,7 +62,8 @@ def continue_prompts(
         )
         for prompt, number in zip(prompts, numbers or range(len(prompts)), strict=True)
     ]
-    _write(decoder, rows, config, ends, report or _to_nobody)
+    with freed_memory_kept():
+        _write(decoder, rows, config, ends, report or _to_nobody)
     return [row.result() for row in rows]
 
 

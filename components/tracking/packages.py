@@ -133,7 +133,7 @@ def language_model_signature() -> "ModelSignature":
         ParamSpec("top_k", whole, None),
         ParamSpec("top_p", number, None),
         ParamSpec("seed", whole, 123),
-        ParamSpec("batch_size", whole, 16),
+        ParamSpec("batch_size", whole, 128),
         ParamSpec("precision", text, "auto"),
     ]
     return ModelSignature(

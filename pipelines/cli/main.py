@@ -1,5 +1,8 @@
 """The entry point of `gradus`."""
 
+import atexit
+import gc
+
 import typer
 
 from pipelines.cli import check, compare, generate, judge, predict, presets, promote, respond, run
@@ -28,4 +31,6 @@ app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 
 def main() -> None:
     """Run the command line."""
+    # Python looks through all objects for cycles once more when it ends, which takes seconds with large libraries.
+    atexit.register(gc.freeze)
     app()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from components.generation.cache import Reader
-from components.generation.decoder import Decoder, FastLinear
+from components.generation.decoder import Decoder
 from components.generation.decoding import uncached
 from components.model.config import SIZES, LoraConfig
 from components.model.gpt import GPT
@@ -23,20 +23,6 @@ def decoded(gpt: GPT, precision: str = "fp32", rows: list[list[int]] = ROWS) -> 
     """Logits after all tokens, of which the last is read in a turn of its own."""
     reader = Reader(Decoder(gpt, precision), [row[:-1] for row in rows])
     return reader.read(torch.tensor([row[-1] for row in rows]))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("gelu", [False, True])
-@pytest.mark.parametrize("rows", [1, 3, 128, 200])
-def test_a_linear_layer_gives_what_torchs_own_gives(dtype: torch.dtype, gelu: bool, rows: int) -> None:
-    torch.manual_seed(rows)
-    weight, bias, x = torch.randn(70, 50), torch.randn(70), torch.randn(2, rows, 50)
-    for own in (bias, None):
-        expected = nn.functional.linear(x, weight, own)
-        expected = nn.functional.gelu(expected, approximate="tanh") if gelu else expected
-        found = FastLinear(weight, own, dtype, gelu)(x.to(dtype))
-        assert found.dtype == dtype
-        assert torch.allclose(found.float(), expected, atol=1e-4 if dtype == torch.float32 else 0.2)
 
 
 @pytest.mark.parametrize("tied", [True, False])
