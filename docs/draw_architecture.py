@@ -248,10 +248,17 @@ def _called(node: ast.AST) -> str:
 
 
 def _key(node: ast.AST | None) -> str:
-    """Return `a` of `steps["a"]`, else nothing."""
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "steps":
-        return str(node.slice.value) if isinstance(node.slice, ast.Constant) else ""
-    return ""
+    """Return `a` of `steps["a"]` and of `steps.get("a")`, else nothing."""
+    named = None
+    if isinstance(node, ast.Subscript) and _is_steps(node.value):
+        named = node.slice
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_steps(node.func.value):
+        named = node.args[0]
+    return str(named.value) if isinstance(named, ast.Constant) else ""
+
+
+def _is_steps(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "steps"
 
 
 def _duration(seconds: float) -> str:

@@ -38,7 +38,7 @@ def classification(config: ClassificationConfig) -> RunSummary:
         steps["fetch_weights"] = fetch_weights(config.model)
         if reads_ahead(config.model, config.train):
             steps["read_frozen"] = read_frozen(steps["split"], steps["fetch_weights"], config.model, config.train)
-        steps["fine_tune"] = _fine_tune(run, steps, config)
+        steps["fine_tune"] = _fine_tune(run, steps["split"], steps["fetch_weights"], steps.get("read_frozen"), config)
         steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"], steps.get("read_frozen"))
         run_logger().info(steps["evaluate"].facts["verdict"])
         log_results(run.run_id, steps)
@@ -59,9 +59,10 @@ def _validate(run: Run, source: Manifest, config: ClassificationConfig) -> Manif
     return table
 
 
-def _fine_tune(run: Run, steps: dict[str, Manifest], config: ClassificationConfig) -> Manifest:
+def _fine_tune(
+    run: Run, splits: Manifest, weights: Manifest, frozen: Manifest | None, config: ClassificationConfig
+) -> Manifest:
     """Fine-tune, and leave the rows of the step that failed where people look."""
-    splits, weights, frozen = steps["split"], steps["fetch_weights"], steps.get("read_frozen")
     try:
         return fine_tune(splits, weights, config.model, config.train, config.lora, run.run_id, frozen)
     except TrainingError as error:

@@ -1,4 +1,4 @@
-"""`components.data.folding.fold` for a column of texts at once: those in ASCII as one run of bytes, the others as ever.
+"""Folding (`components.data.folding`) of a column of texts at once: ASCII as one run of bytes, the others as ever.
 
 In ASCII folding is done byte by byte: capitals become small, white space and digits go. Where the texts then begin
 follows from how many bytes stayed before each.
