@@ -172,7 +172,7 @@ class _Trial:
 
     def outlined(self) -> "GPT":
         """Return the network without content."""
-        return outline_gpt(self.config.model, self.config.lora, self.config.train, self.words)
+        return outline_gpt(self.config.model, self.config.lora, self.config.train, self.words, self.precision)
 
     def learnt(self, network: "GPT") -> Instruction:
         """Return what a network learns."""

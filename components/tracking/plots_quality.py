@@ -20,8 +20,6 @@ PALETTE = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", "
 STYLES = {"model": (BLUE, "-", "o", "model"), "tfidf": (VERMILION, "--", "s", "TF-IDF + LR")}
 SPLIT_STYLES = {"train": (BLUE, "-"), "validation": (VERMILION, "--"), "test": (GREEN, "-.")}
 LENGTH_BINS = 40
-Z = 1.959964
-"""The normal quantile of 95 % intervals."""
 
 
 def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title: str) -> "Figure":
@@ -118,17 +116,14 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
 
 
 def _wilson(points: "pd.DataFrame") -> tuple[list[float], list[float]]:
-    """Return the 95 % intervals of the bins' shares as lower and upper ends.
+    """Return the 95 % intervals of the bins' shares as lower and upper ends."""
+    from scipy.stats import binomtest
 
-    Wilson, "Probable inference, the law of succession, and statistical inference", 1927; every run draws this figure,
-    and SciPy takes a second to import.
-    """
-    rows = points["rows"]
-    share = (rows * points["accuracy"]).round() / rows
-    centre = share + Z**2 / (2 * rows)
-    half = Z * (share * (1 - share) / rows + Z**2 / (4 * rows**2)) ** 0.5
-    ends = [((centre + side * half) / (1 + Z**2 / rows)).clip(0, 1).tolist() for side in (-1, 1)]
-    return ends[0], ends[1]
+    tests = [
+        binomtest(round(rows * accuracy), rows).proportion_ci(0.95, "wilson")
+        for rows, accuracy in zip(points["rows"].tolist(), points["accuracy"].tolist(), strict=True)
+    ]
+    return [each.low for each in tests], [each.high for each in tests]
 
 
 def lengths_figure(lengths: "pd.DataFrame", limit: int, title: str) -> "Figure":

@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from components.model.config import ModelConfig
 from components.model.lora import is_adapter
-from components.model.weights import TRANSPOSED
 from components.training.batching import steps_per_epoch
 from components.training.config import Recipe, rows_per_step
 from components.training.loop import total_steps
 from components.training.probe import Held
 
 FLOAT = 4
-"""Bytes of a weight, a gradient, or a moment: all are kept in fp32."""
+"""Bytes of a weight, a gradient, or a moment: all are kept in fp32, but for frozen weights of a network in bf16."""
 MOMENTS = 2
 """What AdamW remembers of each trained weight."""
 
@@ -124,7 +123,7 @@ def estimate_memory(
         "training": state | _tensors(learning),
         "evaluating": state | _tensors(evaluating),
         "saving": state | {"copies": _saved(network, config) if on_cpu else 0},
-        "loading": {"copies": _read(network) if on_cpu and model.weights != "random" else 0},
+        "loading": {"copies": _loaded(network, model) if on_cpu else 0},
     }
     totals: dict[Phase, int] = {
         "training": MOMENTS * trained + learning.peak + gaps,
@@ -166,18 +165,26 @@ def _tensors(held: Held) -> dict[str, int]:
 
 def _saved(network: nn.Module, config: Recipe) -> int:
     """Return the bytes of the weights that are made anew while the model is saved, or read back if others were best."""
-    written = _bytes(parameter for name, parameter in network.named_parameters() if name.endswith(TRANSPOSED))
-    trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
-    return max(written, trained if config.keep == "best" else 0)
+    every = list(network.parameters())
+    trained = _bytes(parameter for parameter in every if parameter.requires_grad)
+    written = FLOAT * max(parameter.numel() for parameter in every)
+    begun = FLOAT * sum(parameter.numel() for parameter in every) if _rounded(network) else 0  # made once more
+    return max(begun + written, trained if config.keep == "best" else 0)
 
 
-def _read(network: nn.Module) -> int:
-    """Return the bytes of the weights that are read from files."""
-    return _bytes(parameter for name, parameter in network.named_parameters() if not is_adapter(name))
+def _loaded(network: nn.Module, model: ModelConfig) -> int:
+    """Return the bytes of the weights as they are in files, and of what is rounded once they are there."""
+    stored = FLOAT * sum(each.numel() for name, each in network.named_parameters() if not is_adapter(name))
+    return _rounded(network) + (stored if model.weights != "random" else 0)
+
+
+def _rounded(network: nn.Module) -> int:
+    """Return how many bytes are saved by weights that are kept in bf16 (`components.training.frozen_weights`)."""
+    return sum((FLOAT - parameter.element_size()) * parameter.numel() for parameter in network.parameters())
 
 
 def _bytes(parameters: Iterable[Tensor]) -> int:
-    return FLOAT * sum(parameter.numel() for parameter in parameters)
+    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
 
 
 def _available(device: torch.device) -> int:

@@ -9,6 +9,7 @@ from components.model.gpt import GPT, Transformer
 from components.model.lora import add_adapters
 from components.model.trainable import set_trainable
 from components.training.config import InstructionTrainConfig, TrainConfig
+from components.training.frozen_weights import round_frozen
 
 
 def outline_classifier(
@@ -23,11 +24,15 @@ def outline_classifier(
     return classifier
 
 
-def outline_gpt(model: ModelConfig, lora: LoraConfig, config: InstructionTrainConfig, vocabulary: int) -> GPT:
-    """Return the language model that a run would train, likewise."""
+def outline_gpt(
+    model: ModelConfig, lora: LoraConfig, config: InstructionTrainConfig, vocabulary: int, precision: str = "fp32"
+) -> GPT:
+    """Return the language model that a run would train, likewise, in `fp32` or `bf16`."""
     gpt = GPT(model.shape, vocabulary, model.dropout, model.tie_embeddings)
     gpt.transformer.recompute = config.gradient_checkpointing
     if config.trainable == "lora":
         add_adapters(gpt.transformer, lora, config.seed)
     set_trainable(gpt, config.trainable)
+    if precision == "bf16":
+        round_frozen(gpt)
     return gpt

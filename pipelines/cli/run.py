@@ -115,6 +115,7 @@ def _use_the_wait() -> None:
     with interruptions_held_back(), suppress(TrackingError):
         open_client(home())
         import_module("matplotlib.figure")
+        import_module("scipy.stats")
         if not (home() / "store").exists():  # all steps will run
             import_module("components.training.classification")
 
