@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-ROWS = 200_000
+ROWS = 100_000
 BYTES = 1 << 26
 """How many rows, and roughly how many bytes of them, are in memory at a time."""
 
