@@ -1,6 +1,7 @@
 """How the C library deals with memory that was freed."""
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,9 @@ NEVER = -1
 TRIM_AT, MAPPED_AT_MOST = 128 * 1024, 65536
 """What glibc does by itself."""
 
+_within: list[None] = []
+"""One for each context that is open: a training asks for samples, and generation keeps memory as well."""
+
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
@@ -18,16 +22,18 @@ def freed_memory_kept() -> Iterator[None]:
     A training step frees and asks for the same hundreds of megabytes again and again. By default glibc gives large
     blocks back at once, and the system clears every page of the next ones, which takes up to a third of a step.
     """
-    library = ctypes.CDLL(None) if hasattr(ctypes, "CDLL") else None
-    if not hasattr(library, "mallopt"):  # other C libraries have none
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is None or not hasattr(library, "mallopt"):  # other C libraries have none
         yield
         return
-    assert library is not None
+    _within.append(None)
     library.mallopt(M_MMAP_MAX, 0)
     library.mallopt(M_TRIM_THRESHOLD, NEVER)
     try:
         yield
     finally:
-        library.mallopt(M_MMAP_MAX, MAPPED_AT_MOST)
-        library.mallopt(M_TRIM_THRESHOLD, TRIM_AT)
-        library.malloc_trim(0)
+        _within.pop()
+        if not _within:
+            library.mallopt(M_MMAP_MAX, MAPPED_AT_MOST)
+            library.mallopt(M_TRIM_THRESHOLD, TRIM_AT)
+            library.malloc_trim(0)

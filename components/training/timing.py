@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from components.model.memory import freed_memory_kept
 from components.training.estimate import Plan
 from components.training.objectives import Objective
 from components.training.workload import Workload
@@ -83,7 +84,7 @@ class Stopwatch:
         the seconds of what comes after training; `before` is asked last for those of the frozen blocks, if they are
         computed before.
         """
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), freed_memory_kept():  # as `prepared` has it
             cost, update = self._learning()
             forward = self._line(self._timed_rows(), self._forward)
         batches = list(self.workload.batches(LOOKED_AT))
