@@ -1,5 +1,6 @@
 """Run the benchmarks, print one table, keep what was measured: `python -m benchmarks [ONLY...]`."""
 
+import time
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -44,9 +45,11 @@ def main(
     measured: list[Benchmark] = []
     for name in names:
         notes.print(f"{name} ...")
+        started = time.monotonic()
         measured.append(import_module(f"benchmarks.{name}").measure())
         path = measured[-1].write(results, machine, date.today())
-        notes.print(f"{name}: written to {path}", soft_wrap=True)
+        minutes = (time.monotonic() - started) / 60
+        notes.print(f"{name}: {minutes:.1f} minutes, written to {path}", soft_wrap=True)
     Console().print(table(measured, machine))
     if any(figure.met == "NO" for benchmark in measured for figure in benchmark.figures):
         raise typer.Exit(1)

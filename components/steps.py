@@ -93,10 +93,13 @@ class Step(Generic[P]):
         return call.arguments
 
     def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
-        with interruptions_held_back():
-            for source in self._sources:
-                importlib.import_module(source)
-        return Store(home() / "store").produce(self.name, key, lambda out: self._write(out, **arguments))
+        def write(out: Path) -> Facts:
+            with interruptions_held_back():
+                for source in self._sources:
+                    importlib.import_module(source)
+            return self._write(out, **arguments)
+
+        return Store(home() / "store").produce(self.name, key, write)
 
 
 def step(

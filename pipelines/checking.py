@@ -1,16 +1,15 @@
 """What `gradus check` finds out about a classification preset and its data; nothing is trained."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from components.generation.zero_shot import ZeroShot, has_room, try_zero_shot
 from components.home import mirror
+from components.model.config import LoraConfig, ModelConfig
 from components.model.devices import pick_device, pick_precision
 from components.model.saved import MODEL_FILE
 from components.model.starting_weights import FOLDER
@@ -20,7 +19,8 @@ from components.model.weights import make_gpt
 from components.records import Manifest
 from components.tasks import download, fetch_weights, reads_ahead, split, validate
 from components.training.classification import Prepared, build_classifier, prepare, tokenise
-from components.training.estimate import count_parameters, estimate_memory, plan, process_bytes
+from components.training.config import TrainConfig
+from components.training.estimate import Plan, count_parameters, estimate_memory, plan, process_bytes
 from components.training.frozen import blank_states, state_lengths, time_reading
 from components.training.objectives import Split
 from components.training.objectives.classification import Classification
@@ -31,7 +31,7 @@ from components.training.preview import Lengths, Sample, describe_lengths, draw_
 from components.training.probe import Rehearsal
 from components.training.schedule import warmup_steps
 from components.training.timing import Cost as Seconds
-from components.training.timing import Stopwatch
+from components.training.timing import Stopwatch, Timing
 from components.training.workload import Rows, Workload
 from pipelines.checked import TRACKING, Cost, Found, or_missing
 from pipelines.config import ClassificationConfig
@@ -99,7 +99,8 @@ def check(config: ClassificationConfig) -> Check:
     warmup_steps(config.train, plan(config.train, len(prepared.train)).steps)  # refuses what training would
     test = tokenise(splits.path("test.parquet"), splits.facts["labels"], encoding)
     found.texts = _texts(config, prepared, test, splits.facts["labels"], encoding)
-    found.cost = _cost(config, prepared, test, encoding, folder, process, found)
+    trial = _Trial(config, prepared, test, len(splits.facts["labels"]), encoding, folder)
+    found.cost = _cost(trial, process, found)
     found.no_zero_shot = _why_no_zero_shot(config, splits.facts["labels"], encoding, folder, found)
     if not found.no_zero_shot:
         found.zero_shot = _zero_shot(config, splits, encoding, folder)
@@ -160,78 +161,94 @@ def _texts(
     )
 
 
-def _cost(
-    config: ClassificationConfig,
-    prepared: Prepared,
-    test: "Examples",
-    encoding: "tiktoken.Encoding",
-    weights: Path | None,
-    process: int,
-    found: Check,
-) -> Cost:
-    classes, words = len(found.data.classes["validated"]), encoding.n_vocab
-    device = pick_device(config.train.device)
-    precision = pick_precision(config.train.precision, device)
-    recipe = (config.model, config.lora, config.train, classes, words)
+@dataclass
+class _Trial:
+    """A run's recipe and data, and its network without content."""
 
-    ahead = reads_ahead(config.model, config.train)
-    states = blank_states(prepared, config.model, config.train, precision) if ahead else {}
+    config: ClassificationConfig
+    data: Prepared
+    test: "Examples"
+    classes: int
+    encoding: "tiktoken.Encoding"
+    weights: Path | None
 
-    def learnt(network: "Classifier") -> Classification:
-        rows = (prepared.train, prepared.validation)
-        plain = Classification(network, *rows, config.train, device, precision, end_of_text(encoding), prepared.length)
-        return Features(**vars(plain), states=states) if states else plain
+    def __post_init__(self) -> None:
+        model, train = self.config.model, self.config.train
+        self.device = pick_device(train.device)
+        self.precision = pick_precision(train.precision, self.device)
+        self.states = blank_states(self.data, model, train, self.precision) if reads_ahead(model, train) else {}
+        with torch.device("meta"):
+            self.outline = self.outlined()
+        every: dict[Split, Examples] = {"train": self.data.train, "validation": self.data.validation}
+        rows = {split: Rows.labelled(examples.lengths) for split, examples in every.items()}
+        self.workload = Workload(self.learnt(self.outline), rows, train, self.data.length)
 
-    with torch.device("meta"):
-        outline = outline_classifier(*recipe)
-    lengths: dict[Split, NDArray[np.int64]] = {
-        "train": prepared.train.lengths,
-        "validation": prepared.validation.lengths,
-    }
-    rows = {split: Rows.labelled(each) for split, each in lengths.items()}
-    workload = Workload(learnt(outline), rows, config.train, prepared.length)
-    rehearsal = Rehearsal(lambda: outline_classifier(*recipe), learnt, device)
+    @property
+    def recipe(self) -> tuple[ModelConfig, LoraConfig, TrainConfig, int, int]:
+        """What a network is built by."""
+        return self.config.model, self.config.lora, self.config.train, self.classes, self.encoding.n_vocab
+
+    def outlined(self) -> "Classifier":
+        """Return the network without content."""
+        return outline_classifier(*self.recipe)
+
+    def learnt(self, network: "Classifier") -> Classification:
+        """Return what a network learns."""
+        train, rows, end = self.config.train, (self.data.train, self.data.validation), end_of_text(self.encoding)
+        plain = Classification(network, *rows, train, self.device, self.precision, end, self.data.length)
+        return Features(**vars(plain), states=self.states) if self.states else plain
+
+    def tokens(self) -> int:
+        """Return how many tokens all splits have, as the network gets them."""
+        length = self.data.length
+        return sum(len(each) * length if length else int(each.lengths.sum()) for each in self._splits())
+
+    def score(self, forward: Seconds) -> float:
+        """Return the seconds of the last evaluation: rows of like length go together, 32 of them."""
+        return forward(self.tokens(), sum(map(len, self._splits())) / 32)
+
+    def read_frozen(self, network: "Classifier") -> float:
+        """Return the seconds in which all texts go through the frozen blocks, once."""
+        if not self.states:
+            return 0.0
+        trunk = Trunk(network.transformer, self.states["train"].blocks, self.device, self.precision)
+        kept = state_lengths(self.data.train, self.config.train, self.data.length)
+        return self.tokens() * time_reading(trunk, self.data.train, kept, self.config.train)
+
+    def _splits(self) -> "tuple[Examples, ...]":
+        return self.data.train, self.data.validation, self.test.cut(self.data.limit)
+
+
+def _cost(trial: _Trial, process: int, found: Check) -> Cost:
+    train, rows = trial.config.train, trial.data
+    rehearsal = Rehearsal(trial.outlined, trial.learnt, trial.device)
     memory = estimate_memory(
-        outline,
-        config.model,
-        config.train,
-        rehearsal.learn([workload.heaviest()] * min(config.train.accumulate, 2)),
-        rehearsal.evaluate(*workload.heaviest_evaluated()),
-        device,
+        trial.outline,
+        trial.config.model,
+        train,
+        rehearsal.learn([trial.workload.heaviest()] * min(train.accumulate, 2)),
+        rehearsal.evaluate(*trial.workload.heaviest_evaluated()),
+        trial.device,
         process + TRACKING,
-        prepared.train.ids.nbytes + prepared.validation.ids.nbytes,
+        rows.train.ids.nbytes + rows.validation.ids.nbytes,
     )
-    times = plan(config.train, len(prepared.train))
-    timing = None
-    if memory.total < memory.available:
-        network = or_missing(lambda: build_classifier(*recipe, weights), found)
-        network = network or build_classifier(*recipe, None)
-        every = [*lengths.values(), test.cut(prepared.limit).lengths]
-
-        def scored(forward: Seconds) -> float:
-            """Rows of like length go together, 32 of them."""
-            tokens = sum(len(each) * prepared.length if prepared.length else int(each.sum()) for each in every)
-            return forward(tokens, sum(map(len, every)) / 32)
-
-        def read_before() -> float:
-            """All texts go through the frozen blocks, once."""
-            if not states:
-                return 0.0
-            trunk = Trunk(network.transformer, states["train"].blocks, device, precision)
-            kept = state_lengths(prepared.train, config.train, prepared.length)
-            tokens = sum(len(each) * prepared.length if prepared.length else int(each.sum()) for each in every)
-            return tokens * time_reading(trunk, prepared.train, kept, config.train)
-
-        watch = Stopwatch(network, learnt(network), workload, device)
-        timing = watch.time(times, after=scored, before=read_before)
+    steps = plan(train, len(rows.train))
     return Cost(
-        device=device.type,
-        precision=precision,
-        parameters=count_parameters(outline),
-        plan=times,
+        device=trial.device.type,
+        precision=trial.precision,
+        parameters=count_parameters(trial.outline),
+        plan=steps,
         memory=memory,
-        timing=timing,
+        timing=_time(trial, steps, found) if memory.total < memory.available else None,
     )
+
+
+def _time(trial: _Trial, steps: Plan, found: Check) -> Timing:
+    """Time some steps of the network that training starts from, or of a random one where its weights are missing."""
+    network = or_missing(lambda: build_classifier(*trial.recipe, trial.weights), found)
+    network = network or build_classifier(*trial.recipe, None)
+    watch = Stopwatch(network, trial.learnt(network), trial.workload, trial.device)
+    return watch.time(steps, after=trial.score, before=lambda: trial.read_frozen(network))
 
 
 def _why_no_zero_shot(

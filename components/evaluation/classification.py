@@ -13,6 +13,7 @@ from components.evaluation.intervals import bootstrap_intervals
 from components.evaluation.metrics import Predictions, classification_metrics, confusion, mcnemar, per_class
 from components.evaluation.predictions import write_predictions
 from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
+from components.model.fixed import fix_linear_layers
 from components.model.saved import load_classifier
 from components.model.states import open_states
 from components.records import Facts
@@ -44,6 +45,8 @@ def evaluate(
     (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model, device)
+    if frozen is None:  # or else the last block takes its weights as they are
+        fix_linear_layers(classifier.model.transformer)
     labels = classifier.card.labels
     rows = {name: count_rows(path) for name, path in splits.items()}
     texts, truth = read_evenly(splits["train"], labels, TFIDF_ROWS)

@@ -4,7 +4,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from components.errors import JudgeError
@@ -54,26 +54,9 @@ def ask_all(
         JudgeError: as the client does, or if verdicts cannot be kept.
     """
     results: Results = queue.SimpleQueue()
-    todo, lock = _looked_up(_rotated(questions), cache), threading.Lock()
-
-    def work() -> None:
-        try:
-            while not stop.is_set():
-                with lock:
-                    question, verdict = next(todo, (None, None))
-                if question is None:
-                    return
-                results.put((question.key, verdict or _verdict(question, client)))
-        except JudgeError as error:
-            stop.set()
-            results.put(error)
-        except BaseException as error:
-            stop.set()
-            results.put(error)
-            raise
-
+    shared = (_looked_up(_rotated(questions), cache), threading.Lock(), client, stop, results)
     # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(concurrency, len(questions)))]
+    workers = [threading.Thread(target=_work, args=shared, daemon=True) for _ in questions[:concurrency]]
     for worker in workers:
         worker.start()
     missing = len(questions)
@@ -84,7 +67,7 @@ def ask_all(
             if failures:
                 _await(workers)
                 arrived += _waiting(results)
-            made = dict(each for each in arrived if not isinstance(each, BaseException))
+            made = _made(arrived)
             for key, verdict in cache.keep(made).items():
                 report(key, verdict)
                 next(meanwhile, None)
@@ -93,6 +76,37 @@ def ask_all(
             missing -= len(made)
     finally:
         stop.set()
+        if made := _made(_waiting(results)):  # an interruption costs no verdict that has arrived
+            cache.keep(made)
+
+
+def _made(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> dict[str, Verdict]:
+    """Return the verdicts among what has arrived, by key."""
+    return dict(each for each in arrived if not isinstance(each, BaseException))
+
+
+def _work(
+    todo: Iterator[tuple[Question, Verdict | None]],
+    lock: threading.Lock,
+    client: Client,
+    stop: threading.Event,
+    results: Results,
+) -> None:
+    """Ask one question after the other of those that are to do, until there is none or one has failed."""
+    try:
+        while not stop.is_set():
+            with lock:
+                question, verdict = next(todo, (None, None))
+            if question is None:
+                return
+            results.put((question.key, verdict or _verdict(question, client)))
+    except JudgeError as error:
+        stop.set()
+        results.put(error)
+    except BaseException as error:
+        stop.set()
+        results.put(error)
+        raise
 
 
 def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Question, Verdict | None]]:

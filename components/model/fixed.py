@@ -46,6 +46,26 @@ def onednn_computes(device: torch.device, dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+class FixedLayer(nn.Module):
+    """A `FixedLinear` in the place of a layer in a model."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self._linear = _taken(layer, layer.weight.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        return self._linear(x)
+
+
+def fix_linear_layers(model: nn.Module) -> None:
+    """Put a `FixedLayer` in the place of every linear layer, in a model that will not train any more, on the CPU."""
+    for module in list(model.modules()):
+        for name, layer in module.named_children():
+            if isinstance(layer, nn.Linear) and onednn_computes(layer.weight.device, layer.weight.dtype):
+                setattr(module, name, FixedLayer(layer))
+
+
 class FixedBlock:
     """What was a `Block`, without dropout and gradients. It sums in fp32, and multiplies in `dtype`.
 

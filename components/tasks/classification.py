@@ -116,19 +116,23 @@ def fine_tune(
         )
 
 
-@step("components.evaluation.classification", timeout_seconds=DAY)
+@step("components.evaluation.classification", "components.tracking.figures", timeout_seconds=DAY)
 def evaluate(out: Path, splits: Manifest, trained: Manifest, frozen: Manifest | None = None) -> Facts:
-    """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`, and for figures more.
+    """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`, and figures.
 
-    Those are in `figures/`: `curves.parquet` (of the test split), `calibration.parquet` and `lengths.parquet`.
+    Those are in `figures/`, as PNG files and as what they are drawn from: `curves.parquet` (of the test split),
+    `calibration.parquet` and `lengths.parquet`.
     `frozen` is what `read_frozen` made of the same splits, with the weights that the model started from.
     """
     from components.evaluation.classification import evaluate as block
+    from components.tracking.figures import draw
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
     ordered = bool(splits.facts.get("ordered", False))
     model, majority, device = trained.folder / "model", splits.facts["majority"], trained.facts["device"]
-    return block(tables, model, majority, device, out, ordered, _folder(frozen))
+    facts = block(tables, model, majority, device, out, ordered, _folder(frozen))
+    draw(trained.path("history.parquet"), trained.facts["kept_step"], facts, out / "figures")
+    return facts
 
 
 def _folder(frozen: Manifest | None) -> Path | None:

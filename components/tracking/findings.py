@@ -1,8 +1,7 @@
 """What can be seen of a classification run: figures, the surest errors, the report and the model card."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from io import BytesIO
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,10 @@ from components.tracking.stores import tracking_errors
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 SURE_ERRORS = 50
 """Errors in the table `errors_test.json`."""
 ERROR_COLUMNS = ["label", "predicted", "probability", "tfidf", "row", "text"]
-RESOLUTION = 120
-"""Dots an inch of the figures."""
 
 
 def log_findings(run: Run, manifests: Mapping[str, Manifest]) -> None:
@@ -35,7 +31,8 @@ def log_findings(run: Run, manifests: Mapping[str, Manifest]) -> None:
     run.log_table(predictions, "predictions_test.json")
     run.log_table(errors, "errors_test.json")
     about = about_run(run)
-    drawn = {name: png(figure) for name, figure in figures(manifests, run.name)}
+    files = (manifests["evaluate"].path(name) for name in manifests["evaluate"].files if name.endswith(".png"))
+    drawn = {path.stem: path.read_bytes() for path in files}
     log_pages(run, drawn, render(about, manifests, drawn, errors), model_card(about, manifests))
 
 
@@ -74,39 +71,3 @@ def first_predictions(path: Path, most: int) -> "pd.DataFrame":
     batch = next(file.iter_batches(most), None)
     frame: pd.DataFrame = file.schema_arrow.empty_table().to_pandas() if batch is None else batch.to_pandas()
     return frame[frame["split"] == "test"].drop(columns="split").reset_index(drop=True)
-
-
-def figures(manifests: Mapping[str, Manifest], run_name: str) -> "Iterator[tuple[str, Figure]]":
-    """Yield the figures of a run with the names of their files, one at a time, so that one is in memory."""
-    import pandas as pd
-
-    from components.tracking import plots, plots_quality
-
-    trained, scores = manifests["fine_tune"], manifests["evaluate"]
-    facts = scores.facts
-    history = pd.read_parquet(trained.path("history.parquet"))
-    yield "curves", plots.curves_figure(history, f"{run_name}: kept step {trained.facts['kept_step']}")
-    for split, matrix in facts["confusion"].items():
-        yield f"confusion_{split}", plots.confusion_figure(matrix, facts["labels"], f"{split} split")
-    rows = {each["label"]: each["rows"] for each in facts["per_class"]["test"]}
-    shares = {label: count / sum(rows.values()) for label, count in rows.items()}
-    curves = pd.read_parquet(scores.path("figures/curves.parquet"))
-    title = f"test split, {facts['labels'][1]!r} told from the rest" if len(rows) == 2 else "test split, each label"
-    if len(curves):
-        yield "thresholds", plots_quality.thresholds_figure(curves, shares, title)
-    bins = pd.read_parquet(scores.path("figures/calibration.parquet"))
-    errors = {
-        name: facts["metrics"][f"{prefix}test/calibration_error"]
-        for name, prefix in (("model", ""), ("tfidf", "tfidf/"))
-    }
-    test = bins[bins["split"] == "test"]
-    yield "calibration", plots_quality.calibration_figure(test, errors, len(rows), "calibration on the test split")
-    lengths = pd.read_parquet(scores.path("figures/lengths.parquet"))
-    yield "lengths", plots_quality.lengths_figure(lengths, facts["max_length"], "lengths of the texts")
-
-
-def png(figure: "Figure") -> bytes:
-    """Return a figure as a PNG file."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=RESOLUTION)
-    return buffer.getvalue()

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from components.records import Manifest
-from components.tracking.findings import about_run, log_pages, png
+from components.tracking.figures import png
+from components.tracking.findings import about_run, log_pages
 from components.tracking.instruction_card import key_lines, language_model_card, short_language_model_card
 from components.tracking.instruction_evidence import judge_sentence, score_title
 from components.tracking.instruction_report import render_instruction

@@ -49,9 +49,9 @@ def open_client(home: Path) -> "MlflowClient":
         reach(uri)
         from mlflow import MlflowClient
 
-        client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
         with _alone(home) if uri == local_uri(home) else nullcontext():
-            client.search_experiments(max_results=1)  # creates the tables of a new database
+            client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+            client.search_experiments(max_results=1)  # creates the tables of a new database, if nothing did before
         return client
 
 

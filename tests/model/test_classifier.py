@@ -6,6 +6,7 @@ import torch
 from components.errors import ConfigError
 from components.model.classifier import Classifier, classify, pad
 from components.model.config import PADDING_IS_READ, GPTSize, Pooling, Trainable
+from components.model.fixed import fix_linear_layers
 from components.model.gpt import Transformer
 from components.model.trainable import set_trainable
 from tests.tutorial import tutorial_classifier
@@ -97,6 +98,16 @@ def test_batches_give_what_single_texts_give_in_the_same_order(
     together = classify(model, ROWS, PAD, length, batch_size)
     alone = [model.eval()(*pad([row], PAD, length)) for row in ROWS]
     torch.testing.assert_close(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+@pytest.mark.parametrize("causal", [True, False])
+def test_fixed_layers_give_the_same_logits(pooling: Pooling, causal: bool) -> None:
+    model = tiny(pooling, causal=causal).eval()
+    expected = classify(model, ROWS, PAD, length=22)
+    fix_linear_layers(model.transformer)
+    torch.testing.assert_close(classify(model, ROWS, PAD, length=22), expected, atol=1e-5, rtol=0)
+    assert not [layer for layer in model.transformer.modules() if isinstance(layer, torch.nn.Linear)]
 
 
 def test_classifying_nothing_gives_no_rows() -> None:

@@ -19,6 +19,7 @@ from components.tracking.card import model_card, short_card
 from components.tracking.classification import log_classification, publish_classifier
 from components.tracking.config import TrackingConfig
 from components.tracking.evidence import key_figures, limits, metrics_rows
+from components.tracking.figures import draw
 from components.tracking.lineage import Ancestor
 from components.tracking.markdown import DESCRIPTION_LIMIT
 from components.tracking.report import About, render
@@ -77,7 +78,13 @@ def steps(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Steps:
     )
     made["fine_tune"] = store.produce("fine_tune", "k", train)
     tables = {name: made["split"].path(f"{name}.parquet") for name in ("train", "validation", "test")}
-    made["evaluate"] = store.produce("evaluate", "k", lambda out: evaluate(tables, saved_model, "ham", "cpu", out))
+
+    def score(out: Path) -> dict[str, object]:
+        facts = evaluate(tables, saved_model, "ham", "cpu", out)
+        draw(made["fine_tune"].path("history.parquet"), 10, facts, out / "figures")
+        return facts
+
+    made["evaluate"] = store.produce("evaluate", "k", score)
     return made
 
 
