@@ -1,7 +1,8 @@
 """The spam classifier with all layers trained from random weights, by preset `spam` and by the tutorial's own code.
 
-As benchmark `spam`, but that every layer trains, with the tutorial's constant learning rate: nothing can be computed ahead. What makes ours faster is bf16, no
-padding, attention by all scores, memory that is kept between steps, and embedding rows that no text needs left out.
+As benchmark `spam`, but that every layer trains, with the tutorial's constant learning rate: nothing can be computed
+ahead. What makes ours faster is bf16, no padding, attention by all scores, memory that is kept between steps, and
+embedding rows that no text needs left out.
 
 One seed is trained and timed from splits to accuracies. The accuracies of all three stand in `all_layers.json`, which
 `python -m benchmarks.all_layers` measures; that the one trained here comes out as there is a figure of its own. The

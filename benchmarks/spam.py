@@ -1,11 +1,11 @@
 """The spam classifier, by preset `spam` and by the tutorial's own code, on the tutorial's rows.
 
 124M from the same random weights. Its last block, final norm and head are trained for 5 epochs on the 1,045 rows of
-`spam-book`, with the tutorial's evaluations (every 50 steps, 5 batches of train and validation) and final accuracies on
-all three splits. Ours is preset `spam`: bf16 where the processor multiplies in it, the last token pooled, no padding.
-The tutorial computes in fp32, pads every text to 120 tokens and reads the last position. Both keep their last weights;
-ours lets the learning rate rise to 2e-4 and fall to 0, the tutorial's is 5e-5 throughout. Both take turns on the same number of threads, with another seed each
-time.
+`spam-book`, with the tutorial's evaluations (every 50 steps, 5 batches of train and validation) and final accuracies
+on all three splits. Ours is preset `spam`: bf16 where the processor multiplies in it, the last token pooled, no
+padding. The tutorial computes in fp32, pads every text to 120 tokens and reads the last position. Both keep their last
+weights; ours lets the learning rate rise to 2e-4 and fall to 0, the tutorial's is 5e-5 throughout. Both take turns on
+the same number of threads, with another seed each time.
 """
 
 from statistics import mean
