@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quieten, results, say, set_defaults
+from pipelines.cli.database import make_database_ahead
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,6 +67,8 @@ def run(
 
 def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     set_defaults()
+    if "PREFECT_API_URL" in os.environ:  # or else both cores have enough to do
+        make_database_ahead()
     if not debug:
         quieten()
     server = os.environ.get("PREFECT_API_URL", "a temporary Prefect server (PREFECT_API_URL names one that runs)")
