@@ -5,9 +5,9 @@ Ours is timed from the Parquet files that the step `split` leaves to the metrics
 reading and encoding the texts, building and saving the network, both baselines and all figures.
 
 The tutorial's time is that of its functions in `llms_from_scratch.ch06` on the same rows in the same order, already
-encoded and padded: 50 training steps (after one to warm up), two of its evaluations, an accuracy after an epoch and
-final accuracies on five batches are timed, and multiplied to the number of its `train_classifier_simple` with 5 epochs,
-and of the three accuracies over whole splits that follow.
+encoded and padded: 50 training steps (after one to warm up, in as many turns as ours has), two of its evaluations, an
+accuracy after an epoch and final accuracies on five batches are timed, and multiplied to the number of its
+`train_classifier_simple` with 5 epochs, and of the three accuracies over whole splits that follow.
 
 `python -m benchmarks.tutorial_spam` measures `spam_accuracies.json`, the tutorial's accuracies.
 """
@@ -37,7 +37,7 @@ DATA = Path(__file__).parents[1].parent / "shared/data"
 ACCURACIES = Path(__file__).with_name("spam_accuracies.json")
 SEEDS = (123, 124, 125)
 STEPS = 50
-"""Training steps of the tutorial that are timed."""
+"""Training steps of the tutorial that are timed, in all turns together."""
 BATCHES = 5
 """Batches that the tutorial looks at in an evaluation."""
 HOW = "124M, random weights, 5 epochs; by preset spam-book in fp32, whose losses benchmark spam_book compares"
@@ -126,8 +126,8 @@ def run(dealt: Manifest, config: ClassificationConfig) -> Ours:
     return Ours(seconds, parts, accuracies, losses)
 
 
-def time_tutorial(dealt: Manifest, seed: int, *more: str) -> Peer:
-    """Train as the tutorial does for some steps, and scale what they take to all of them; `more` are options."""
+def time_tutorial(dealt: Manifest, seed: int, *more: str, timed: int = STEPS) -> Peer:
+    """Train as the tutorial does, scale what the `timed` steps take to all of them; `more` are options."""
     from llms_from_scratch import ch06  # type: ignore[import-untyped]
 
     config = configure("spam-book", seed, *more)
@@ -146,7 +146,7 @@ def time_tutorial(dealt: Manifest, seed: int, *more: str) -> Peer:
             losses.append(loss.item())
 
     learn(steps[:1])
-    step = _seconds(lambda: learn(steps[1 : STEPS + 1])) / STEPS
+    step = _seconds(lambda: learn(steps[1 : timed + 1])) / timed
     evaluation = _seconds(lambda: ch06.evaluate_model(model, train, validation, "cpu", BATCHES))
     batch = _seconds(lambda: ch06.calc_accuracy_loader(test, model, "cpu", BATCHES)) / BATCHES
     evaluations = -(-len(steps) // config.train.eval_every)
