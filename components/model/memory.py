@@ -22,8 +22,8 @@ def freed_memory_kept() -> Iterator[None]:
     A training step frees and asks for the same hundreds of megabytes again and again. By default glibc gives large
     blocks back at once, and the system clears every page of the next ones, which takes up to a third of a step.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is None or not hasattr(library, "mallopt"):  # other C libraries have none
+    library = _glibc()
+    if library is None:
         yield
         return
     _within.append(None)
@@ -37,3 +37,15 @@ def freed_memory_kept() -> Iterator[None]:
             library.mallopt(M_MMAP_MAX, MAPPED_AT_MOST)
             library.mallopt(M_TRIM_THRESHOLD, TRIM_AT)
             library.malloc_trim(0)
+
+
+def give_freed_back() -> None:
+    """Give freed memory back after all, once: where what was freed will not be asked for again in that size."""
+    if library := _glibc():
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """Return the C library, or None if it is another: those have no such settings."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "mallopt") else None

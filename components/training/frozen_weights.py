@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from components.model.memory import give_freed_back
+
 
 def round_frozen(model: nn.Module) -> None:
     """Round the weights and biases of linear layers that do not train to bf16; the model then needs autocast."""
@@ -18,6 +20,7 @@ def round_frozen(model: nn.Module) -> None:
             for parameter in layer.parameters(recurse=False):
                 if not parameter.requires_grad:
                     parameter.data = parameter.data.bfloat16()
+    give_freed_back()
 
 
 def restore_frozen(model: nn.Module, make: Callable[[], nn.Module]) -> None:
@@ -25,6 +28,7 @@ def restore_frozen(model: nn.Module, make: Callable[[], nn.Module]) -> None:
 
     Its parameters have the names of the model's, which may have adapters besides.
     """
+    give_freed_back()  # what training needed; the weights need room of their own
     rounded = {name: each for name, each in model.named_parameters() if each.dtype == torch.bfloat16}
     begun = dict(make().named_parameters()) if rounded else {}
     for name, parameter in rounded.items():

@@ -32,7 +32,7 @@ app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 def main() -> None:
     """Run the command line."""
     # Large libraries make objects by the million, few of them in cycles. Looking for these as often as Python does by
-    # default takes a quarter of all time outside of training, and once more at the end 2 seconds.
+    # default takes a fifth of the time that a run takes beside its steps, and once more at the end 2 seconds.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     app()
