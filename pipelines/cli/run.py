@@ -1,5 +1,6 @@
 """`gradus run`: run a preset's flow and say what came of it."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -77,15 +78,19 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
         signal.signal(signal.SIGHUP, signal.default_int_handler)
+    gc.disable()  # nothing that is imported is garbage
     from pipelines.cli.server import temporary_server
 
     started = temporary_server()
     flow = _flow(config)
     from pipelines.summary import RunSummary
 
+    import_module("mlflow")
     if started:
         _use_the_wait()
         started.wait()
+    gc.freeze()
+    gc.enable()
     try:
         return flow(config)
     except BaseException as error:

@@ -80,8 +80,8 @@ def test_rows_that_are_forgotten_do_not_change_the_others() -> None:
     assert_like(logits, rows)
     for memory in reader.memories:
         # 10 columns of their own, one turn, and two blocks' worth after it.
-        assert [tuple(block.shape) for block in memory.keys[1:]] == [(2, 2, BLOCK, 16)] * 2 + [(2, 2, STEP, 16)]
-        assert [block.shape for block in memory.values] == [block.shape for block in memory.keys]
+        assert [tuple(block.shape) for block in memory.values[1:]] == [(2, 2, BLOCK, 16)] * 2 + [(2, 2, STEP, 16)]
+        assert [block.mT.shape for block in memory.keys] + [memory.newest.shape] == [b.shape for b in memory.values]
 
 
 def test_a_row_beyond_the_context_is_no_trouble_to_the_others() -> None:
