@@ -43,7 +43,7 @@ DATA = Path(__file__).parents[1].parent / "shared/data"
 FILE = "instruction-data.json"
 MODEL = ModelConfig(size="124M", weights="random")
 ROUNDS = 3
-STEPS, FEWER = 18, 6
+STEPS, FEWER = 15, 4
 """Steps of each in a round; the tutorial takes fewer, for they are long."""
 WARM = 4
 """Steps of a round before the clock starts: memory is at hand from then on, as in nearly all of a training."""

@@ -172,7 +172,7 @@ def _assign(rows: RowIndex, shuffled: np.ndarray, config: HowToDeal) -> np.ndarr
     """
     if config.group_duplicates:
         # Numbered as they appear, so a number that is larger than all before it begins a group.
-        group = pd.factorize(rows.folded[shuffled])[0]
+        group = pd.factorize(rows.folded[shuffled], size_hint=len(shuffled))[0]
         first = np.flatnonzero(np.diff(np.maximum.accumulate(group), prepend=-1))
     else:
         group = first = np.arange(len(shuffled))
