@@ -11,12 +11,10 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.config import Config
-from components.data.balancing import BalanceConfig
 from components.data.instruction_rules import InstructionValidationConfig
-from components.data.instruction_splitting import InstructionSplitConfig
 from components.data.rules import ValidationConfig
 from components.data.sources import InstructionSourceConfig, SourceConfig
-from components.data.splitting import SplitConfig
+from components.data.split_config import BalanceConfig, InstructionSplitConfig, SplitConfig
 from components.errors import ConfigError
 from components.generation.config import GenerationConfig
 from components.judging.config import JudgeConfig

@@ -1,35 +1,7 @@
 """Balancing classes: by undersampling, or by weights in the loss."""
 
-from typing import Literal, Self
-
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
-
-from components.config import Config
-
-
-class BalanceConfig(Config):
-    """How classes of different size are evened out."""
-
-    method: Literal["none", "undersample", "class_weight"] = "none"
-    """`undersample` draws, from each class, as many rows as the smallest class has; `class_weight` keeps all rows and
-    lets a row of a small class count for more in the loss."""
-
-    when: Literal["train_only", "before_split"] = "train_only"
-    """`train_only` keeps the real class ratio in validation and test; `before_split` is the tutorial's order."""
-
-    seed: int = Field(default=123, ge=0, lt=2**32)
-    """Seed of the draw."""
-
-    @model_validator(mode="after")
-    def _weights_belong_to_training(self) -> Self:
-        if self.method == "class_weight" and self.when == "before_split":
-            raise ValueError(
-                "method=class_weight leaves the rows as they are, so nothing can be done before the split: "
-                "set when=train_only, or method=undersample"
-            )
-        return self
 
 
 def undersample(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:

@@ -2,70 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from components.config import Config
 from components.data.batches import schema
 from components.data.reordering import write_in_order
 from components.data.row_index import RowIndex, index_instructions
 from components.data.sources import InstructionSourceConfig
-from components.data.splitting import SPLITS, Fractions, deal, overlaps
+from components.data.split_config import InstructionSplitConfig
+from components.data.splitting import SPLITS, deal, overlaps
 from components.errors import ConfigError
 from components.records import Facts
-
-
-class InstructionFractions(Fractions):
-    """Shares of the rows; they add up to 1."""
-
-    train: float = Field(default=0.85, gt=0, lt=1)
-    """Share of rows that the model is trained on."""
-
-    validation: float = Field(default=0.05, gt=0, lt=1)
-    """Share of rows that the checkpoint is chosen on."""
-
-    test: float = Field(default=0.10, gt=0, lt=1)
-    """Share of rows that the model responds to, once, at the end."""
-
-
-class InstructionSplitConfig(Config):
-    """How rows are dealt to train, validation and test."""
-
-    fractions: InstructionFractions = InstructionFractions()
-    """Share of the rows in each split."""
-
-    seed: int = Field(default=123, ge=0, lt=2**32)
-    """Seed of the shuffle."""
-
-    order: Literal["shuffled", "file"] = "shuffled"
-    """`file` cuts the file as it stands: train first, then test, then validation, as the tutorial does. Nothing is
-    shuffled, grouped or stratified then."""
-
-    group_duplicates: bool = True
-    """Keep rows in one split whose instruction and input are equal after folding case and white space; with
-    `order=file` it is false."""
-
-    stratify: bool = True
-    """Give every split the same share of each task, where there is a column `task`; with `order=file` it is false."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _file_order_is_all(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("order") == "file":
-            return {"group_duplicates": False, "stratify": False} | values
-        return values
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        wrong = [name for name in ("group_duplicates", "stratify") if self.order == "file" and getattr(self, name)]
-        if wrong:
-            raise ValueError(
-                f"{' and '.join(f'{name}=true' for name in wrong)}: order=file leaves every row where it stands; "
-                "leave that out, or set order=shuffled"
-            )
-        return self
 
 
 def split_instructions(table: Path, config: InstructionSplitConfig, out: Path) -> Facts:

@@ -1,55 +1,19 @@
 """Splitting a table into train, validation and test, with proof that no text stands on both sides."""
 
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
 
-from components.config import Config
-from components.data.balancing import BalanceConfig, class_weights, draw, undersample
+from components.data.balancing import class_weights, draw, undersample
 from components.data.reordering import write_in_order
 from components.data.row_index import RowIndex, index_rows
+from components.data.split_config import BalanceConfig, Fractions, SplitConfig
 from components.errors import ConfigError
 from components.records import Facts
 
 SPLITS = ("train", "validation", "test")
-
-
-class Fractions(Config):
-    """Shares of the rows; they add up to 1."""
-
-    train: float = Field(default=0.7, gt=0, lt=1)
-    """Share of rows that the model is trained on."""
-
-    validation: float = Field(default=0.1, gt=0, lt=1)
-    """Share of rows that the checkpoint is chosen on."""
-
-    test: float = Field(default=0.2, gt=0, lt=1)
-    """Share of rows that is looked at once, at the end."""
-
-    @model_validator(mode="after")
-    def _add_up(self) -> Self:
-        if abs(self.train + self.validation + self.test - 1) > 1e-6:
-            raise ValueError(f"train + validation + test must be 1, not {self.train + self.validation + self.test:g}")
-        return self
-
-
-class SplitConfig(Config):
-    """How rows are dealt to train, validation and test."""
-
-    fractions: Fractions = Fractions()
-    """Share of the rows in each split."""
-
-    seed: int = Field(default=123, ge=0, lt=2**32)
-    """Seed of the shuffle."""
-
-    group_duplicates: bool = True
-    """Keep texts that are equal after folding case, white space and digits in one split."""
-
-    stratify: bool = True
-    """Give every split the same share of each class."""
 
 
 class HowToDeal(Protocol):

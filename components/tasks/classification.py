@@ -8,9 +8,9 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from components.data.balancing import BalanceConfig
 from components.data.rules import ValidationConfig
-from components.data.splitting import SPLITS, SplitConfig
+from components.data.split_config import BalanceConfig, SplitConfig
+from components.data.splitting import SPLITS
 from components.home import home, mirror
 from components.model.config import LoraConfig, ModelConfig
 from components.records import Facts, Manifest

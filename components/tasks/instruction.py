@@ -9,7 +9,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.data.instruction_rules import InstructionValidationConfig
-from components.data.instruction_splitting import InstructionSplitConfig
+from components.data.split_config import InstructionSplitConfig
 from components.generation.config import GenerationConfig
 from components.home import home, mirror
 from components.judging.config import JudgeConfig

@@ -4,7 +4,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,7 +92,8 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     gc.freeze()
     gc.enable()
     try:
-        return flow(config)
+        with _heartbeats_if_wanted():
+            return flow(config)
     except BaseException as error:
         if as_json and (run_id := noted(error, "run_id")):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
@@ -110,6 +111,19 @@ def _flow(config: "AnyConfig") -> "Callable[[Any], RunSummary]":
     from pipelines.classification import classification
 
     return classification
+
+
+def _heartbeats_if_wanted() -> AbstractContextManager[Any]:
+    """Let Prefect send no heartbeats, unless its settings ask for them: when a flow ends it waits for their thread.
+
+    That is up to a second. Automations that look for heartbeats are made for runs of deployments:
+    https://docs.prefect.io/v3/advanced/detect-zombie-flows
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
+
+    if "heartbeat_frequency" in get_current_settings().flows.model_fields_set:
+        return nullcontext()
+    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
 def _use_the_wait() -> None:

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from components.data.download import download
 from components.data.folding import joined, squeeze
-from components.data.instruction_splitting import InstructionFractions, InstructionSplitConfig, split_instructions
+from components.data.instruction_splitting import split_instructions
 from components.data.sources import InstructionSourceConfig
+from components.data.split_config import InstructionFractions, InstructionSplitConfig
 from components.data.splitting import SPLITS
 from components.errors import ConfigError
 

@@ -107,11 +107,11 @@ STEP = """
 import sys
 from pathlib import Path
 import numpy, pandas, pyarrow.parquet, requests
-from components.data.balancing import BalanceConfig
 from components.data.download import download
 from components.data.rules import ValidationConfig
 from components.data.sources import SourceConfig
-from components.data.splitting import SplitConfig, split
+from components.data.split_config import BalanceConfig, SplitConfig
+from components.data.splitting import split
 from components.data.validation import validate
 from components.data.validation_engine import Engine
 

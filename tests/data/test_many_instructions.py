@@ -17,7 +17,8 @@ import sys, time
 from pathlib import Path
 from components.data.download import download
 from components.data.instruction_rules import InstructionValidationConfig
-from components.data.instruction_splitting import InstructionSplitConfig, split_instructions
+from components.data.instruction_splitting import split_instructions
+from components.data.split_config import InstructionSplitConfig
 from components.data.instruction_validation import validate_instructions
 from components.data.sources import InstructionSourceConfig
 from components.prompts import TEMPLATES

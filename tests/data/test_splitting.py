@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn.utils.class_weight import compute_class_weight
 
-from components.data.balancing import BalanceConfig, undersample
+from components.data.balancing import undersample
 from components.data.folding import fold
 from components.data.reordering import write_in_order
-from components.data.splitting import SPLITS, Fractions, SplitConfig, split
+from components.data.split_config import BalanceConfig, Fractions, SplitConfig
+from components.data.splitting import SPLITS, split
 from components.errors import ConfigError
 
 ARCHIVE = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.data.balancing import BalanceConfig
 from components.data.rules import ValidationConfig
-from components.data.splitting import SplitConfig, split
+from components.data.split_config import BalanceConfig, SplitConfig
+from components.data.splitting import split
 from components.data.validation import validate
 from components.evaluation.classification import evaluate
 from components.records import Manifest
