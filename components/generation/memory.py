@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STEP, BLOCK = 16, 64
+STEP, BLOCK = 32, 64
 """Columns by which the last block grows, until it is as wide as a block. Attention reads blocks as a whole, hiding what
 is not in use: a slice would not be contiguous, and multiplying it takes eight times as long."""
 

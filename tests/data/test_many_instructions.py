@@ -18,9 +18,9 @@ from pathlib import Path
 from components.data.download import download
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.instruction_splitting import split_instructions
-from components.data.split_config import InstructionSplitConfig
 from components.data.instruction_validation import validate_instructions
 from components.data.sources import InstructionSourceConfig
+from components.data.split_config import InstructionSplitConfig
 from components.prompts import TEMPLATES
 
 folder = Path(sys.argv[1])

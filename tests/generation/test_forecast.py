@@ -58,8 +58,8 @@ def test_memory_grows_with_rows_and_new_tokens() -> None:
         size = GPTSize(layers=12, heads=12, width=768, context=1024)
         return answering_bytes(size, 0, 50_257, np.full(100, 100), config, precision)
 
-    # Keys and values of 12 blocks, and one more where rows leave: 300 tokens are 304 columns.
-    assert needed(16, 200) >= 2 * 13 * 16 * 304 * 768 * 4
+    # Keys and values of 12 blocks, and one more where rows leave: 300 tokens are 320 columns.
+    assert needed(16, 200) >= 2 * 13 * 16 * 320 * 768 * 4
     assert needed(16, 400) > 1.3 * needed(16, 200)
     assert needed(16, 200) > 1.6 * needed(8, 200)
     assert needed(16, 200, "bf16") < 0.7 * needed(16, 200)
@@ -72,7 +72,7 @@ def test_a_batch_is_as_large_as_is_asked_for_and_its_memory_allows() -> None:
     small, medium = SIZES["124M"], SIZES["355M"]
     assert rows(small, 64) == rows(small, 256, "bf16") == 128
     assert rows(small, 64, most=10) == 10
-    # 24 layers of 1,024 numbers each for keys and for values, in 304 columns.
-    assert rows(medium, 256) == 2 * 2**30 // (2 * 24 * 1024 * 304 * 4)
+    # 24 layers of 1,024 numbers each for keys and for values, in 320 columns.
+    assert rows(medium, 256) == 2 * 2**30 // (2 * 24 * 1024 * 320 * 4)
     assert rows(medium, 256, "bf16") in (2 * rows(medium, 256), 2 * rows(medium, 256) + 1)
     assert rows(GPTSize(layers=48, heads=25, width=1600, context=100_000), 90_000) == 1
