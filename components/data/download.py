@@ -41,7 +41,7 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
     fetched = fetch(source, downloads, mirror)
     raw = out / "raw" / fetched.name
     raw.parent.mkdir()
-    shutil.copyfile(fetched, raw)
+    _place(fetched, raw)
     schema = schema_of(source)
     rows = write_batches(read_batches(raw, source), schema, out / "table.parquet")
     return {
@@ -67,6 +67,15 @@ def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonVa
     else:
         content = None if source.sha256 else _revision(source)
     return {**source.model_dump(mode="json", exclude=NOT_IDENTITY), "content": content}
+
+
+def _place(fetched: Path, raw: Path) -> None:
+    """Give a fetched file a second name, so that it takes its room on the disk once; copy it where that cannot be."""
+    # Neither is ever written to: the store keeps steps as they are, and a new version of a download is another file.
+    try:
+        raw.hardlink_to(fetched)
+    except OSError:  # Another file system, or one without links.
+        shutil.copyfile(fetched, raw)
 
 
 def _revision(source: FileSource) -> JsonValue:

@@ -141,20 +141,23 @@ class Checks:
         return self.finding("columns", self._whole["columns"], observed)
 
     def _duplicates(self) -> Finding:
+        import numpy as np
         import pandas as pd
 
         left = self.marks.kept.nonzero()[0]
         if not len(left) or self._lacking(self.content):
             return self.not_run(DUPLICATES, self.content)
-        # Texts are the same where their hashes are, which take far less room.
+        # Texts are the same where their hashes are, and those where their numbers in order are. They are counted by a
+        # hash table: numbers that grow go through it from front to back, hashes of millions anywhere.
+        hashes = self._hashes[left]
+        ordered = np.sort(hashes)
+        numbers = np.append(0, np.cumsum(ordered[1:] != ordered[:-1]))
         column = ", ".join(self.content)
-        texts = pd.Series(self._hashes[left])
         expectation = duplicates_expectation(column, self.rules.duplicates.max_share)
-        outcome = self.engine.run(pd.DataFrame({column: texts}), [expectation])[DUPLICATES]
-        copies = left[texts.duplicated().to_numpy()]
+        outcome = self.engine.run(pd.DataFrame({column: numbers}), [expectation])[DUPLICATES]
         if not outcome.success:
-            self.marks.add(DUPLICATES, copies)
-        detail = f"{len(copies):,} of {counted(len(left), 'row')}"
+            self.marks.add(DUPLICATES, left[pd.Series(hashes).duplicated().to_numpy()])
+        detail = f"{len(left) - 1 - int(numbers[-1]):,} of {counted(len(left), 'row')}"
         observed = f"{100 * (1 - outcome.observed):.2f} %"
         failing = self.marks.failing(DUPLICATES)
         return self.finding(DUPLICATES, outcome, observed, detail=detail, failing=failing, rows=len(left))

@@ -1,5 +1,6 @@
 import hashlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +11,7 @@ from components.errors import HashMismatch
 from components.records import fingerprint
 
 MIRROR = Path(__file__).parents[2].parent / "shared/data"
+OTHER_DISK = Path("/dev/shm")
 MEMBER_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
 UCI = SourceConfig.model_validate(
     {
@@ -70,6 +72,23 @@ def test_editing_the_source_does_not_edit_what_was_stored(tmp_path: Path, out: P
     download(local(tmp_path), tmp_path / "downloads", None, out)
     local(tmp_path, b"text,label\nchanged,ham\n")
     assert (out / "raw/texts.csv").read_bytes() == b"text,label\nhello,ham\n"
+
+
+def test_the_raw_file_takes_its_room_on_the_disk_once(tmp_path: Path, out: Path) -> None:
+    download(local(tmp_path), tmp_path / "downloads", None, out)
+    (kept,) = (tmp_path / "downloads").rglob("texts.csv")
+    assert (out / "raw/texts.csv").samefile(kept)
+    kept.unlink()
+    assert (out / "raw/texts.csv").read_bytes() == b"text,label\nhello,ham\n"
+
+
+@pytest.mark.skipif(not OTHER_DISK.is_dir(), reason=f"{OTHER_DISK} is absent")
+def test_the_raw_file_is_copied_to_another_disk(tmp_path: Path) -> None:
+    with TemporaryDirectory(dir=OTHER_DISK) as folder:
+        download(local(tmp_path), tmp_path / "downloads", None, Path(folder))
+        raw = Path(folder, "raw/texts.csv")
+        assert raw.read_bytes() == b"text,label\nhello,ham\n"
+        assert raw.stat().st_nlink == 1
 
 
 def test_identity_follows_what_changes_the_result(tmp_path: Path) -> None:
