@@ -11,6 +11,7 @@ from rich.console import Console
 
 from benchmarks.machine import Machine
 from benchmarks.report import Benchmark, table
+from components.model.memory import without_thread_cache
 
 BENCHMARKS = {
     1: "spam",
@@ -67,4 +68,5 @@ def chosen(only: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    without_thread_cache()  # as `gradus` does
     typer.run(main)

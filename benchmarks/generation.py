@@ -70,7 +70,7 @@ def measure() -> Benchmark:
                 times[1].append(taken)
         return *times, written
 
-    short, short_peer, _ = both(SHORT, "bf16", ours=2, theirs=2)
+    short, short_peer, _ = both(SHORT, "bf16", ours=3, theirs=3)
     long, long_peer, _ = both(LONG, "bf16", ours=2, theirs=1)
     exact, exact_peer, written = both(SHORT, "fp32", ours=2, theirs=1)
     tutorial = tutorial_seconds(task)

@@ -29,7 +29,7 @@ from components.records import Manifest
 from components.store import MANIFEST
 
 ROOT = Path(__file__).parents[1]
-GRADUS = (sys.executable, "-c", "from pipelines.cli.main import main; main()")
+GRADUS = (sys.executable, "-c", "from pipelines.cli.start import main; main()")
 DEMO = ("run", "spam-demo", "--json")
 PATIENCE = 120
 """Seconds that a Prefect server gets to start."""

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from components.home import home
 from components.model.saved import load_classifier
 
-GRADUS = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
+GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 ROOT = Path(__file__).parents[2]
 TINY = [

@@ -23,7 +23,7 @@ from components.tracking.runs import Run, open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
 
-GRADUS = [sys.executable, "-c", "from pipelines.cli.main import main; main()"]
+GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 ROOT = Path(__file__).parents[2]
 QUIET = TrackingConfig(experiment="compared", system_metrics=False)
 ROWS = 200
