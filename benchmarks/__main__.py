@@ -26,6 +26,8 @@ BENCHMARKS = {
 }
 """The modules of this package that measure something: `measure()` returns a `Benchmark`."""
 RESULTS = Path(__file__).with_name("results")
+WIDTH_IN_FILES = 140
+"""Characters in a line of the table where no terminal says how many fit."""
 
 
 def main(
@@ -51,7 +53,10 @@ def main(
         path = measured[-1].write(results, machine, date.today())
         minutes = (time.monotonic() - started) / 60
         notes.print(f"{name}: {minutes:.1f} minutes, written to {path}", soft_wrap=True)
-    Console().print(table(measured, machine))
+    output = Console()
+    if not output.is_terminal:
+        output.width = WIDTH_IN_FILES
+    output.print(table(measured, machine))
     if any(figure.met == "NO" for benchmark in measured for figure in benchmark.figures):
         raise typer.Exit(1)
 
