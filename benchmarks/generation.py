@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from benchmarks.report import Benchmark, Figure, times_faster
+from benchmarks.subject import device, settle, shape_of, size
 from benchmarks.tutorial_network import tutorial_network
 from components.generation.answers import answer, make_prompts
 from components.generation.batched import continue_prompts
@@ -118,8 +119,8 @@ class Task:
         self.texts = [entry["instruction"] for entry in entries], [entry["input"] for entry in entries]
         self.prompts = sorted(make_prompts(self.template, self.encoding, *self.texts), key=len, reverse=True)
         self.end = end_of_text(self.encoding)
-        config = ModelConfig(size="124M", weights="random", tie_embeddings=True)
-        self.gpt = make_gpt(config, self.encoding.n_vocab, None, seed=123).eval()
+        config = ModelConfig(size=size(), weights="random", tie_embeddings=True)
+        self.gpt = make_gpt(config, self.encoding.n_vocab, None, seed=123).to(device()).eval()
 
     def answer(self, new: int, precision: Precision) -> None:
         """Continue all prompts as the product does."""
@@ -145,11 +146,13 @@ def transformers_model(gpt: GPT, precision: Precision) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     with TemporaryDirectory() as folder:
-        config = GPT2Config(vocab_size=gpt.transformer.vocabulary, bos_token_id=None, eos_token_id=None)
+        vocabulary = gpt.transformer.vocabulary
+        config = GPT2Config(vocab_size=vocabulary, bos_token_id=None, eos_token_id=None, **shape_of(gpt))
         config.save_pretrained(folder)
         save_weights(gpt, Path(folder) / WEIGHTS_FILE)
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        return GPT2LMHeadModel.from_pretrained(folder, dtype=dtype).eval()  # type: ignore[no-untyped-call]
+        model: Any = GPT2LMHeadModel.from_pretrained(folder, dtype=dtype)
+        return model.to(device()).eval()
 
 
 def peer_tokens(task: Task, model: Any, new: int, size: int) -> Rows:
@@ -157,10 +160,9 @@ def peer_tokens(task: Task, model: Any, new: int, size: int) -> Rows:
     found = []
     for start in range(0, len(task.prompts), size):
         tokens, padding = padded_left(task.prompts[start : start + size], task.end)
-        mask = (torch.arange(tokens.shape[1]) >= padding[:, None]).long()
-        written = model.generate(
-            tokens, attention_mask=mask, do_sample=False, max_new_tokens=new, pad_token_id=task.end, eos_token_id=None
-        )
+        mask = (torch.arange(tokens.shape[1]) >= padding[:, None]).long().to(device())
+        options = {"do_sample": False, "max_new_tokens": new, "pad_token_id": task.end, "eos_token_id": None}
+        written = model.generate(tokens.to(device()), attention_mask=mask, **options)
         found += written[:, tokens.shape[1] :].tolist()
     check([len(each) for each in found], new)
     return found
@@ -180,9 +182,9 @@ def tutorial_seconds(task: Task) -> float:
     head = nn.Linear(0, 0, bias=False)
     head.weight = nn.Parameter(task.gpt.head.detach())
     head.out_features, head.in_features = head.weight.shape
-    model = tutorial_network(task.gpt.transformer, head).eval()
+    model = tutorial_network(task.gpt.transformer, head).to(device()).eval()
     context = task.gpt.transformer.size.context
-    prompts = [torch.tensor([task.prompts[place]]) for place in TUTORIAL]
+    prompts = [torch.tensor([task.prompts[place]], device=device()) for place in TUTORIAL]
     generate(model, prompts[0], 1, context)  # warm up
     taken = sum(timed(lambda each=each: generate(model, each, SHORT, context))[0] for each in prompts)  # type: ignore[misc]
     return taken * len(task.prompts) / len(prompts)
@@ -196,6 +198,8 @@ def compare(ours: Rows, theirs: Rows) -> tuple[float, int]:
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:
     """Return how many seconds something takes, and what comes of it."""
+    settle()
     started = time.perf_counter()
     result = work()
+    settle()
     return time.perf_counter() - started, result

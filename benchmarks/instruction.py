@@ -7,7 +7,7 @@ tutorial's is its own network of chapter 4 in fp32, on batches as its loader mak
 the longest by its `custom_collate_fn`), with its `calc_loss_batch` and its AdamW. All start from the same weights, and
 their first losses are compared. They train in turn, some steps each, in rounds; the first four steps of a round are not
 timed, nor is the making of batches. Ours is measured once more as the preset has it, with prompts masked: no peer has
-that.
+that. On a GPU blocks are compiled, ours and those of `transformers`.
 """
 
 import json
@@ -26,7 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import Benchmark, Figure
+from benchmarks.subject import device, settle, shape_of, size
 from benchmarks.tutorial_network import tutorial_network
+from components.model.compiled import ENOUGH_TOKENS, compile_blocks
 from components.model.config import LoraConfig, ModelConfig
 from components.model.gpt import GPT
 from components.model.memory import freed_memory_kept
@@ -41,7 +43,6 @@ from components.training.objectives.instruction import Entries, Instruction
 
 DATA = Path(__file__).parents[1].parent / "shared/data"
 FILE = "instruction-data.json"
-MODEL = ModelConfig(size="124M", weights="random")
 ROUNDS = 3
 STEPS, FEWER = 15, 4
 """Steps in a round: of the two that are compared most closely, and of the others."""
@@ -51,7 +52,6 @@ BATCH = 8
 SEED = 123
 NEVER = 10**6
 """Steps between evaluations: there is none but before the first step and after the last."""
-CPU = torch.device("cpu")
 
 
 @dataclass
@@ -78,6 +78,7 @@ class Contestant:
         for dealt in islice(self.deals, steps):
             started = time.perf_counter()
             self.losses.append(self.step(dealt))
+            settle()
             seconds += time.perf_counter() - started
         return seconds
 
@@ -144,7 +145,8 @@ def ours(entries: Entries, mask_prompt: bool, steps: int = STEPS) -> Contestant:
     """Return our trainer, to be asked for single steps."""
     config = _config(mask_prompt)
     objective = _objective(_network(), entries, config)
-    trainer = Trainer(objective.model, objective, config, CPU, NoLogger(), lambda *_: None, best=None)
+    compile_blocks(objective.model.transformer, "auto", device(), ENOUGH_TOKENS)
+    trainer = Trainer(objective.model, objective, config, device(), NoLogger(), lambda *_: None, best=None)
 
     def step(rows: list[int]) -> float:
         return trainer._step(rows, config.learning_rate)[0]
@@ -159,14 +161,19 @@ def transformers(entries: Entries) -> Contestant:
 
     gpt = _network()
     objective = _objective(gpt, entries, _config(mask_prompt=False))
-    model = GPT2LMHeadModel(GPT2Config(embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, use_cache=False)).train()
+    config = GPT2Config(embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, use_cache=False, **shape_of(gpt))
+    model: Any = GPT2LMHeadModel(config)
+    model.to(device()).train()
     _load(model, gpt)
+    if device().type == "cuda":
+        for block in model.transformer.h:
+            block.compile(dynamic=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1, fused=True)
 
     def step(dealt: tuple[Tensor, Tensor, Tensor]) -> float:
         tokens, real, targets = dealt
         optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device().type, torch.bfloat16):
             logits = model(input_ids=tokens, attention_mask=real).logits
         loss = nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
         loss.backward()  # type: ignore[no-untyped-call]
@@ -177,7 +184,8 @@ def transformers(entries: Entries) -> Contestant:
         for rows in objective.epoch(_order()):
             batch = objective.batch("train", rows)
             lengths = torch.from_numpy(entries.lengths[rows])
-            yield batch.tokens, (torch.arange(batch.tokens.shape[1]) < lengths[:, None]).long(), batch.targets
+            real = (torch.arange(batch.tokens.shape[1]) < lengths[:, None]).long()
+            yield batch.tokens, real.to(device()), batch.targets
 
     return Contestant(step, deals())
 
@@ -189,19 +197,20 @@ def tutorial(entries: Entries) -> Contestant:
     gpt = _network()
     head = nn.Linear(gpt.head.shape[1], gpt.head.shape[0], bias=False)
     head.weight.data.copy_(gpt.head.data)
-    model = tutorial_network(gpt.transformer, head).requires_grad_(True).train()
+    model = tutorial_network(gpt.transformer, head).requires_grad_(True).to(device()).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
 
     def step(dealt: Sequence[Tensor]) -> float:
         optimiser.zero_grad()
-        loss = ch05.calc_loss_batch(*dealt, model, "cpu")
+        loss = ch05.calc_loss_batch(*dealt, model, device())
         loss.backward()
         optimiser.step()
         return float(loss.item())
 
     def deals() -> Iterator[Sequence[Tensor]]:
         for rows in shuffled(len(entries), BATCH, _order()):
-            yield ch07.custom_collate_fn([entries.tokens(row) for row in rows], allowed_max_length=1024)
+            chosen = [entries.tokens(row) for row in rows]
+            yield ch07.custom_collate_fn(chosen, allowed_max_length=1024, device=device())
 
     return Contestant(step, deals(), FEWER)
 
@@ -216,16 +225,18 @@ def _data() -> Path:
 
 def _config(mask_prompt: bool) -> InstructionTrainConfig:
     return InstructionTrainConfig(
-        batch_size=BATCH, mask_prompt=mask_prompt, precision="bf16", device="cpu", eval_every=NEVER, clip=None
+        batch_size=BATCH, mask_prompt=mask_prompt, precision="bf16", device=device().type, eval_every=NEVER, clip=None
     )
 
 
 def _network() -> GPT:
-    return build_gpt(MODEL, LoraConfig(), _config(mask_prompt=False), load_tokenizer("gpt2").n_vocab, None)
+    model = ModelConfig(size=size(), weights="random")
+    vocabulary = load_tokenizer("gpt2").n_vocab
+    return build_gpt(model, LoraConfig(), _config(mask_prompt=False), vocabulary, None).to(device())
 
 
 def _objective(gpt: GPT, entries: Entries, config: InstructionTrainConfig) -> Instruction:
-    return Instruction(gpt, entries, entries, config, CPU, "bf16", end=end_of_text(load_tokenizer("gpt2")))
+    return Instruction(gpt, entries, entries, config, device(), "bf16", end=end_of_text(load_tokenizer("gpt2")))
 
 
 def _order() -> torch.Generator:

@@ -34,6 +34,8 @@ class Machine:
     load: float
     """Mean number of processes that ran in the minute before."""
     versions: dict[str, str]
+    gpu: str | None = None
+    """The card's name, where networks compute on one."""
 
     @classmethod
     def this(cls) -> "Machine":
@@ -47,6 +49,7 @@ class Machine:
             system=f"{platform.system()} {platform.release()}",
             load=round(os.getloadavg()[0], 2),
             versions={"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+            gpu=_gpu(),
         )
 
     @property
@@ -55,14 +58,19 @@ class Machine:
         return self.load > BUSY * self.cores
 
     @property
+    def name(self) -> str:
+        """The card, or the CPU's model and cores where there is none."""
+        return self.gpu or f"{self.cpu}, {self.cores} cores"
+
+    @property
     def slug(self) -> str:
-        """The machine in the name of a file: CPU model and cores."""
-        return re.sub(r"[^a-z0-9]+", "-", f"{self.cpu} {self.cores} cores".lower()).strip("-")
+        """The machine in the name of a file."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
     def describe(self) -> dict[str, str]:
         """Return what a reader has to know, by name."""
         busy = " (BUSY: these figures are not to be quoted)" if self.is_busy else ""
-        return {
+        return ({"GPU": self.gpu} if self.gpu else {}) | {
             "CPU": f"{self.cpu}, {self.cores} cores",
             "memory": f"{self.memory_gib} GiB",
             "system": self.system,
@@ -76,6 +84,12 @@ def _cpu_model() -> str:
     found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
     name = found[1] if found else platform.processor() or platform.machine()
     return re.sub(r"\((R|TM)\)", "", name).strip()
+
+
+def _gpu() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
 def _version(package: str) -> str:

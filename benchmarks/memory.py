@@ -76,7 +76,9 @@ def train(splits: Path, recipe: dict[str, object], out: Path) -> None:
     from components.training.instruction import fine_tune
 
     model = ModelConfig(size="355M", weights="random")
-    config = InstructionTrainConfig.model_validate({"batch_size": 8, "max_steps": STEPS, "eval_every": STEPS} | recipe)
+    config = InstructionTrainConfig.model_validate(
+        {"batch_size": 8, "max_steps": STEPS, "eval_every": STEPS, "device": "cpu"} | recipe
+    )
     paths = splits / "train.parquet", splits / "validation.parquet"
     fine_tune(*paths, PromptConfig(), model, config, None, mirror(), NoLogger(), _sample_response, out)
 

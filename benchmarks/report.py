@@ -1,7 +1,7 @@
 """What was measured, as a table on the terminal and as a file that is kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -70,6 +70,14 @@ class Benchmark:
     figures: Sequence[Figure]
     notes: Sequence[str] = field(default=())
 
+    def of_size(self, size: str) -> "Benchmark":
+        """Return the benchmark with the size of its networks in its name."""
+        return replace(self, name=f"{self.name}-{size.lower()}")
+
+    def without_targets(self) -> "Benchmark":
+        """Return the benchmark with figures that nothing is claimed of."""
+        return replace(self, figures=[replace(figure, must=None, aim=None) for figure in self.figures])
+
     def write(self, folder: Path, machine: Machine, day: date) -> Path:
         """Write `<name>_<hardware>_<date>.md` to `folder`, and return its path."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +107,7 @@ class Benchmark:
 
 def table(benchmarks: Sequence[Benchmark], machine: Machine) -> Table:
     """Return one table with the figures of all benchmarks."""
-    shown = Table("benchmark", *COLUMNS, title=f"{machine.cpu}, {machine.cores} cores", title_justify="left")
+    shown = Table("benchmark", *COLUMNS, title=machine.name, title_justify="left")
     for benchmark in benchmarks:
         for figure in benchmark.figures:
             shown.add_row(benchmark.name, *figure.row())

@@ -13,6 +13,7 @@ from statistics import mean
 
 from benchmarks import tutorial_spam
 from benchmarks.report import Benchmark, Figure, times_faster
+from benchmarks.subject import SMALL, size
 from benchmarks.tutorial_spam import SEEDS, STEPS, Ours, Peer, configure, run, splits, time_tutorial, warm_up
 
 
@@ -25,9 +26,6 @@ def measure() -> Benchmark:
         for seed in SEEDS:
             ours.append(run(dealt, configure("spam", seed)))
             peers.append(time_tutorial(dealt, seed, timed=ceil(STEPS / len(SEEDS))))
-    theirs = [tutorial_spam.tutorial_accuracies()[str(seed)] for seed in SEEDS]
-    accuracies = [100 * each.accuracies["test"] for each in ours]
-    goal = mean(100 * each["test"] for each in theirs)
     figures = [
         times_faster(
             "spam, from splits to accuracies, against the tutorial",
@@ -38,11 +36,23 @@ def measure() -> Benchmark:
         ),
         Figure("ours", [each.seconds for each in ours]),
         Figure("the tutorial, scaled", [each.seconds for each in peers]),
-        Figure("test accuracy, mean of seeds", [mean(accuracies)], must=goal, unit="%", more_is_better=True),
-        Figure("test accuracy by seed", accuracies, unit="%"),
-        Figure("test accuracy of the tutorial by seed", [100 * each["test"] for each in theirs], unit="%"),
+        *accuracies(ours),
     ]
     return Benchmark("spam", f"{__doc__}\n{tutorial_spam.__doc__}", figures, notes(ours, peers))
+
+
+def accuracies(ours: list[Ours]) -> list[Figure]:
+    """Return our test accuracies, beside those of the tutorial where they are on file."""
+    found = [100 * each.accuracies["test"] for each in ours]
+    by_seed = Figure("test accuracy by seed", found, unit="%")
+    if size() != SMALL:
+        return [by_seed]
+    theirs = [100 * tutorial_spam.tutorial_accuracies()[str(seed)]["test"] for seed in SEEDS]
+    return [
+        Figure("test accuracy, mean of seeds", [mean(found)], must=mean(theirs), unit="%", more_is_better=True),
+        by_seed,
+        Figure("test accuracy of the tutorial by seed", theirs, unit="%"),
+    ]
 
 
 def notes(ours: list[Ours], peers: list[Peer]) -> list[str]:

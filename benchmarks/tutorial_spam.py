@@ -25,6 +25,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks.subject import device, settle, size
 from benchmarks.tutorial_network import tutorial_network
 from components.model.config import LoraConfig
 from components.model.tokenizer import end_of_text, load_tokenizer
@@ -67,7 +68,7 @@ class Peer:
 def configure(preset: str, seed: int, *more: str) -> ClassificationConfig:
     """Return a preset as it is measured: random weights, the tutorial's evaluations, and `more` overrides."""
     options = ["model.weights=random", "train.eval_every=50", f"train.eval_batches={BATCHES}", f"train.seed={seed}"]
-    config = load_config(preset, [*options, "train.device=cpu", *more])
+    config = load_config(preset, [*options, f"model.size={size()}", f"train.device={device().type}", *more])
     if not isinstance(config, ClassificationConfig):
         raise TypeError(f"{preset} is no classifier")
     return config
@@ -140,23 +141,25 @@ def time_tutorial(dealt: Manifest, seed: int, *more: str, timed: int = STEPS) ->
         model.train()
         for inputs, labels in batches:
             optimiser.zero_grad()
-            loss = ch06.calc_loss_batch(inputs, labels, model, "cpu")
+            loss = ch06.calc_loss_batch(inputs, labels, model, device())
             loss.backward()
             optimiser.step()
             losses.append(loss.item())
 
     learn(steps[:1])
     step = _seconds(lambda: learn(steps[1 : timed + 1])) / timed
-    evaluation = _seconds(lambda: ch06.evaluate_model(model, train, validation, "cpu", BATCHES))
-    batch = _seconds(lambda: ch06.calc_accuracy_loader(test, model, "cpu", BATCHES)) / BATCHES
+    evaluation = _seconds(lambda: ch06.evaluate_model(model, train, validation, device(), BATCHES))
+    batch = _seconds(lambda: ch06.calc_accuracy_loader(test, model, device(), BATCHES)) / BATCHES
     evaluations = -(-len(steps) // config.train.eval_every)
     read = 2 * BATCHES * config.train.epochs + len(train) + len(validation) + len(test)
     return Peer(len(steps) * step + evaluations * evaluation + read * batch, step, evaluation, losses)
 
 
 def _seconds(work: Callable[[], object]) -> float:
+    settle()
     started = time.perf_counter()
     work()
+    settle()
     return time.perf_counter() - started
 
 
@@ -164,7 +167,7 @@ def _tutorial_classifier(config: ClassificationConfig) -> torch.nn.Module:
     """Return the tutorial's classifier with our first weights: all trains, or last block, final norm and head."""
     encoding = load_tokenizer(config.model.vocabulary)
     ours = build_classifier(config.model, LoraConfig(), config.train, 2, encoding.n_vocab, None)
-    model = tutorial_network(ours.transformer, ours.head)
+    model = tutorial_network(ours.transformer, ours.head).to(device())
     last = (model.trf_blocks[-1], model.final_norm, model.out_head)  # type: ignore[index]
     for part in (model,) if config.train.trainable == "all" else last:
         part.requires_grad_(True)

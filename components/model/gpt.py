@@ -149,8 +149,10 @@ class Transformer(nn.Module):
         for block, keep in zip(self.h, remember or repeat(None)):  # noqa: B905 - repeat has no end
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, causal, mask, use_reentrant=False)
-            else:
-                x = block(x, causal, mask, keep)
+            elif keep is None:
+                x = block(x, causal, mask)
+            else:  # not as it may have been compiled: what remembers grows from call to call
+                x = block.forward(x, causal, mask, keep)
         hidden: Tensor = self.ln_f(x)
         return hidden
 

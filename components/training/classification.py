@@ -11,6 +11,7 @@ import torch
 
 from components.errors import ConfigError
 from components.model.classifier import Classifier
+from components.model.compiled import compile_blocks
 from components.model.config import LoraConfig, ModelConfig
 from components.model.devices import pick_device, pick_precision
 from components.model.lora import add_adapters, merge_adapters
@@ -25,7 +26,7 @@ from components.training.checkpoint import BEST
 from components.training.config import TrainConfig, rows_per_step
 from components.training.history import write_history
 from components.training.keeping import keep, stopped_early, train_to_end
-from components.training.loop import Trainer, total_steps
+from components.training.loop import Trainer, tokens_in_all, total_steps
 from components.training.objectives import Split
 from components.training.objectives.classification import Classification
 from components.training.objectives.features import Features
@@ -90,6 +91,7 @@ def fine_tune(
         if frozen:
             objective = Features(**vars(objective), states=_read(frozen))
         parameters = count_parameters(classifier)
+        compiled = compile_blocks(classifier.transformer, config.compile, device, tokens_in_all(config, data.train))
         keep_used_rows(classifier.transformer, (data.train, data.validation), end_of_text(encoding))
         trainer = Trainer(classifier, objective, config, device, logger, progress, best=out / BEST)
         save = partial(_save, trainer, classifier, data, encoding, labels, out)
@@ -105,6 +107,7 @@ def fine_tune(
         **parameters,
         "device": device.type,
         "precision": precision,
+        "compiled": compiled,
     }
 
 

@@ -66,6 +66,10 @@ class Recipe(Config):
     """Threads that compute on a CPU; null is one a core. A small network is as fast with 1, and many times faster on a
     machine that others use: threads wait for one another."""
 
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Whether PyTorch compiles the blocks in the first steps, which takes up to a minute; `auto` does so on CUDA, where
+    Triton and a C compiler are installed, for trainings of ten million tokens or more."""
+
     seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the initial weights, the order of batches and dropout."""
 

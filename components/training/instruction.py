@@ -11,6 +11,7 @@ import tiktoken
 
 from components.errors import ConfigError
 from components.model.cards import CLASSIFIER, kind_of
+from components.model.compiled import compile_blocks
 from components.model.config import LoraConfig, ModelConfig
 from components.model.devices import autocast, pick_device, pick_precision
 from components.model.gpt import GPT
@@ -26,7 +27,7 @@ from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.frozen_weights import restore_frozen, round_frozen
 from components.training.history import Evaluation, Sample, write_history
 from components.training.keeping import keep, stopped_early, train_to_end
-from components.training.loop import Trainer, total_steps
+from components.training.loop import Trainer, tokens_in_all, total_steps
 from components.training.objectives.instruction import Entries, Instruction
 from components.training.preparing import check_vocabulary, count_parameters, prepared
 from components.training.progress import training_bar
@@ -75,6 +76,7 @@ def fine_tune(
         gpt = build_gpt(model, lora or LoraConfig(), config, encoding.n_vocab, weights).to(device)
         if precision == "bf16":
             round_frozen(gpt)
+        compiled = compile_blocks(gpt.transformer, config.compile, device, tokens_in_all(config, data.train))
         objective = Instruction(gpt, data.train, data.validation, config, device, precision, end=end_of_text(encoding))
         trainer = Trainer(
             gpt,
@@ -102,6 +104,7 @@ def fine_tune(
         **parameters,
         "device": device.type,
         "precision": precision,
+        "compiled": compiled,
     }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from components.errors import TrainingError
 from components.interruptions import interruptions_held_back
 from components.records import Logger
-from components.training.batching import in_batches, steps_per_epoch
+from components.training.batching import TokenRows, in_batches, steps_per_epoch
 from components.training.config import Recipe, rows_per_step
 from components.training.history import Evaluation, History, Sample, Step, log_evaluation, log_step
 from components.training.objectives import Objective, Split
@@ -39,6 +39,12 @@ def total_steps(config: Recipe, rows: int) -> int:
     """Return the number of optimiser steps that `rows` training rows make, unless training stops early."""
     steps = config.epochs * steps_per_epoch(rows, rows_per_step(config))
     return min(steps, config.max_steps or steps)
+
+
+def tokens_in_all(config: Recipe, train: TokenRows) -> int:
+    """Return about how many tokens training reads, unless it stops early."""
+    rows = total_steps(config, len(train)) * rows_per_step(config)
+    return int(rows * train.lengths.mean())
 
 
 @dataclass

@@ -1,14 +1,19 @@
 """What the benchmarks write down: medians, whether a target is met, the machine, and all values."""
 
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
+from typer import BadParameter
 
+from benchmarks import long_rows
+from benchmarks.__main__ import BENCHMARKS, chosen
 from benchmarks.machine import Machine
 from benchmarks.overhead import seconds_inside_steps
 from benchmarks.report import Benchmark, Figure
+from components.model.config import ModelConfig
 from components.store import Store
 
 MACHINE = Machine("Some CPU @ 2.5GHz", 2, 23.5, "Linux 6.1", load=0.1, versions={"python": "3.11.7"})
@@ -31,6 +36,39 @@ def test_a_result_names_the_machine_and_every_value(tmp_path: Path) -> None:
     assert "- it: 3, 1, 2 s" in lines
     assert "- load in the minute before: 0.1" in lines
     assert "- versions: python 3.11.7" in lines
+
+
+def test_a_result_from_a_gpu_carries_the_cards_name(tmp_path: Path) -> None:
+    machine = replace(MACHINE, gpu="NVIDIA H200")
+    benchmark = Benchmark("spam", "By the clock.", [Figure("it", [3.0], 2.5, 1.5)]).of_size("355M").without_targets()
+    path = benchmark.write(tmp_path, machine, date(2026, 11, 22))
+    assert path.name == "spam-355m_nvidia-h200_2026-11-22.md"
+    lines = path.read_text().splitlines()
+    assert "- GPU: NVIDIA H200" in lines
+    assert "- CPU: Some CPU @ 2.5GHz, 2 cores" in lines
+    assert "| it | s | 3.00 | 3.00 | 3.00 |  |  |  |" in lines
+
+
+def test_benchmarks_are_chosen_by_number_or_name_and_by_what_the_machine_has() -> None:
+    assert chosen("4, spam", with_gpu=False) == ["spam", "instruction"]
+    assert chosen("", with_gpu=False) == list(BENCHMARKS.values())[:9]
+    assert chosen("", with_gpu=True) == list(BENCHMARKS.values())
+    assert chosen("10", with_gpu=True) == ["long_rows"]
+    with pytest.raises(BadParameter, match="long_rows needs a GPU"):
+        chosen("1,10", with_gpu=False)
+    with pytest.raises(BadParameter, match="no benchmark '11'; there are: 1 spam"):
+        chosen("11", with_gpu=True)
+
+
+@pytest.mark.slow
+def test_long_rows_are_trained_on_plain_and_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    small = ModelConfig(size={"layers": 1, "heads": 1, "width": 8, "context": 16}, weights="random")
+    found = long_rows.measure(small, batch=2, warm=1, steps=1, rounds=2)
+    rates = {figure.what: figure.values for figure in found.figures}
+    assert list(rates) == [*long_rows.WAYS, *long_rows.PUBLISHED]
+    assert all(len(rates[what]) == 2 and min(rates[what]) > 0 for what in long_rows.WAYS)
+    assert found.notes[0].startswith("2 rows of 16 tokens a step;")
 
 
 def test_a_busy_machine_is_told_on() -> None:

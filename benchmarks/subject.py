@@ -1,0 +1,35 @@
+"""What 1, 3, 4, 5 and 10 are measured with: the GPU if there is one, else the CPU, and a network of 124M or 355M."""
+
+import os
+from typing import Any, Final
+
+import torch
+
+from components.model.gpt import GPT
+
+SIZE = "GRADUS_BENCHMARK_SIZE"
+"""The environment variable that `--size` sets, which processes that a benchmark starts inherit."""
+SMALL: Final = "124M"
+"""The size that targets and accuracies on file are for."""
+
+
+def device() -> torch.device:
+    """Return where networks compute."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def size() -> str:
+    """Return the size of the networks, as GPT-2's are called."""
+    return os.environ.get(SIZE, SMALL)
+
+
+def shape_of(gpt: GPT) -> dict[str, Any]:
+    """Return the shape of a network as options of a `GPT2Config` of `transformers`."""
+    shape = gpt.transformer.size
+    return {"n_layer": shape.layers, "n_head": shape.heads, "n_embd": shape.width}
+
+
+def settle() -> None:
+    """Wait until the GPU has done what it was told, which the clock would miss."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
