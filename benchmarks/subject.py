@@ -1,4 +1,4 @@
-"""What 1, 3, 4, 5 and 10 are measured with: the GPU if there is one, else the CPU, and a network of 124M or 355M."""
+"""What 1 to 5 and 10 are measured with: the GPU if there is one, else the CPU, and a network of 124M or 355M."""
 
 import os
 from typing import Any, Final
