@@ -3,8 +3,8 @@
 Our trainer as instruction fine-tuning has it, every token learnt, from random weights on random tokens: bf16 autocast,
 PyTorch's flash attention, compiled blocks, fused AdamW, GPT-2's vocabulary as it is, 32 rows a step. Once more without
 compiling, which says what that gains. The tutorial's own figures are those that it publishes for an A100
-(ch05/10_llm-training-speed of its repository), as it stands and after its tuning, with a vocabulary rounded up to 50,304
-and the largest batches that its card held; they are not of this card, so nothing is claimed of the ratio.
+(ch05/10_llm-training-speed of its repository), as it stands, and tuned, with a vocabulary rounded up to 50,304 and the
+largest batches that its card held; they are not of this card, so nothing is claimed of the ratio.
 """
 
 import time
