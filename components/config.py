@@ -1,8 +1,10 @@
 """The base of every config: typed, frozen, and closed to unknown keys."""
 
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, SerializationInfo, model_validator
+
+from components.redaction import EXACT, redact, remember_secrets
 
 
 class Config(BaseModel):
@@ -24,3 +26,19 @@ class Config(BaseModel):
                 if isinstance(value, bool) and field and bool not in (field.annotation, *get_args(field.annotation)):
                     raise ValueError(f"{name} is {str(value).lower()}, but true and false are not among its values")
         return values
+
+
+def _remembered(address: str) -> str:
+    remember_secrets(address)
+    return address
+
+
+def _dumped(address: str, info: SerializationInfo) -> str:
+    return address if info.context == EXACT else redact(address)
+
+
+Address = Annotated[str, AfterValidator(_remembered), PlainSerializer(_dumped, when_used="json")]
+"""Where something is: an address that may hold a password or a token, a path, a name.
+
+Dumped as JSON it has none, since what is dumped is kept by Prefect and MLflow, but for hashes (`redaction.EXACT`).
+"""

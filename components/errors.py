@@ -16,10 +16,12 @@ GradusError                 something failed; exit code 1
 |-- PromotionRefused        a model may not become the champion
 `-- TrackingError           an MLflow run, model or store could not be reached or written
 
-A message is one line: what, where, and what to do about it.
+A message is one line: what, where, and what to do about it. Secrets are taken out of it.
 """
 
 from pathlib import Path
+
+from components.redaction import redact
 
 
 class GradusError(Exception):
@@ -31,7 +33,7 @@ class GradusError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, evidence: Path | None = None) -> None:
-        super().__init__(message)
+        super().__init__(redact(message))
         self.evidence = evidence
 
     def __reduce__(self) -> tuple[object, ...]:

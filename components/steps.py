@@ -3,7 +3,8 @@
 import importlib
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, cast
 
@@ -13,9 +14,11 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger
 from pydantic import BaseModel
 
+from components.errors import GradusError
 from components.home import home
 from components.interruptions import interruptions_held_back
 from components.records import Facts, Manifest, fingerprint
+from components.redaction import EXACT, protect_logs, redact
 from components.store import Store
 from components.versions import source_version
 
@@ -59,6 +62,7 @@ class Step(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Manifest:
         """Run the step, or take its manifest from the cache; `cached` on the manifest says which."""
+        protect_logs()
         arguments = self._arguments(*args, **kwargs)
         key = self.key(arguments)
         found = Store(home() / "store").find(self.name, key)
@@ -97,7 +101,8 @@ class Step(Generic[P]):
             with interruptions_held_back():
                 for source in self._sources:
                     importlib.import_module(source)
-            return self._write(out, **arguments)
+            with _errors_without_secrets():
+                return self._write(out, **arguments)
 
         return Store(home() / "store").produce(self.name, key, write)
 
@@ -127,10 +132,21 @@ def identify(value: Any) -> Any:
     if isinstance(value, Manifest):
         return value.digest
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", context=EXACT)
     if isinstance(value, Mapping):
         return {name: identify(item) for name, item in value.items()}
     return value
+
+
+@contextmanager
+def _errors_without_secrets() -> Iterator[None]:
+    """Replace an error of a library that tells a secret: Prefect keeps the text of what ends a step."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, GradusError) and redact(str(error)) != str(error):
+            raise GradusError(f"{type(error).__name__}: {error}") from None
+        raise
 
 
 def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:

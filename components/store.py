@@ -11,6 +11,7 @@ from pathlib import Path
 from components.errors import DataRejected, GradusError
 from components.interruptions import hold_until_published, publication
 from components.records import Facts, File, Manifest, sha256_of
+from components.redaction import redact_tree
 
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"
@@ -57,7 +58,7 @@ class Store:
             try:
                 _bring_checkpoint(left, draft)
                 _sweep(each for each in left if not (each / CHECKPOINT).is_dir() and each.name.startswith("."))
-                facts = write(draft)
+                facts = redact_tree(write(draft))
                 hold_until_published()
                 manifest = Manifest(
                     step=step,

@@ -23,6 +23,9 @@ from components.prompts import PromptConfig
 from components.tracking.config import TrackingConfig
 from components.training.config import InstructionTrainConfig, TrainConfig
 
+NAMES_A_SECRET = "_env"
+"""How a key ends that names a variable: what stands there by mistake is the secret itself, and is not shown."""
+
 
 class PipelineConfig(Config):
     """What every flow's config has."""
@@ -226,7 +229,7 @@ def _explain(error: ValidationError, preset: str, flow: type[AnyConfig]) -> Iter
             message = "this key is required"
         else:
             message = f"{detail['msg'].removeprefix('Value error, ')}"
-            if not isinstance(detail["input"], dict | BaseModel):
+            if not isinstance(detail["input"], dict | BaseModel) and not keys[-1].endswith(NAMES_A_SECRET):
                 message += f" (it is {detail['input']!r})"
         problems.setdefault(".".join(keys), []).append(message)
     for key, messages in problems.items():

@@ -8,6 +8,8 @@ from prefect import State, flow
 from prefect.states import Failed
 
 from components.errors import ConfigError, GradusError
+from components.home import keep_files_private
+from components.redaction import protect_logs
 from components.steps import run_logger
 from components.tracking.runs import describe_error
 from pipelines.classification import classification
@@ -57,6 +59,8 @@ def _load(kind: type[Kind], preset: str, overrides: list[str]) -> Kind:
         ConfigError: if it is not, or nothing would be kept of its run.
     """
     _require_lasting_home()
+    keep_files_private()
+    protect_logs()
     config = load_config(preset, overrides)
     if not isinstance(config, kind):
         other = "run_instruction_preset" if isinstance(config, InstructionConfig) else "run_preset"

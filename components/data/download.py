@@ -17,6 +17,7 @@ from components.data.sources import FileSource
 from components.data.tables import read_batches, schema_of
 from components.home import home
 from components.records import Facts, fingerprint, sha256_of
+from components.redaction import EXACT
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff"}
@@ -66,7 +67,7 @@ def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonVa
         content: JsonValue = sha256_of(path) if path.is_file() else None
     else:
         content = None if source.sha256 else _revision(source)
-    return {**source.model_dump(mode="json", exclude=NOT_IDENTITY), "content": content}
+    return {**source.model_dump(mode="json", exclude=NOT_IDENTITY, context=EXACT), "content": content}
 
 
 def _place(fetched: Path, raw: Path) -> None:

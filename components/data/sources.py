@@ -9,8 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from components.config import Config
+from components.config import Address, Config
 from components.data.columns import Key, Label, as_text, is_template, keys_of
+from components.redaction import MASK
 
 SAMPLES = Path(__file__).with_name("samples")
 REMOTE = ("http", "https")
@@ -37,7 +38,7 @@ class FileSource(Config):
     settled: ClassVar[tuple[str, ...]] = ()
     """In which of them the table may hold something else than the file says (`settle`)."""
 
-    url: str
+    url: Address
     """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file."""
 
     sha256: Sha256 | None = None
@@ -276,6 +277,8 @@ def _url_problem(url: str) -> str | None:
     scheme = scheme_of(url)
     if scheme is None:
         return None if url.strip() else "the URL is empty"
+    if MASK in url:
+        return "its secrets were taken out (***) when it was recorded or shown: put them back"
     if scheme not in SCHEMES:
         return f"{url!r} starts with {scheme}://; use https://, http://, file://, sample://NAME or a path"
     if scheme == "sample":

@@ -1,9 +1,10 @@
 """Who judges responses, and how it is asked."""
 
+import re
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from components.config import Config
 
@@ -13,6 +14,9 @@ Also = Literal["start", "reference"]
 
 URLS = {"ollama": "http://localhost:11434", "openai": "http://localhost:8000"}
 """Where a server of each kind listens unless it was told otherwise."""
+
+VARIABLE = re.compile(r"(?=[A-Z0-9_]{1,15}$|.*_)[A-Z_][A-Z0-9_]*")
+"""The name of an environment variable as people write it; a long one has an underscore, and most keys have not."""
 
 VARIED = 0.7
 """Temperature at which repeats differ, unless the config sets one."""
@@ -34,8 +38,8 @@ class JudgeConfig(Config):
     """Where the server is; without one, `http://localhost:11434` for `ollama` and `http://localhost:8000` for
     `openai`."""
 
-    api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Name of the environment variable that holds the key which the server asks for. Never the key itself."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key which the server asks for, in capitals. Never the key."""
 
     also: tuple[Also, ...] = ("start", "reference")
     """What is judged besides the model's responses: the starting model's responses, the references themselves."""
@@ -89,6 +93,14 @@ class JudgeConfig(Config):
         if self.temperature is not None:
             return self.temperature
         return VARIED if self.repeats > 1 else 0.0
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_name(cls, name: str | None) -> str | None:
+        # Some keys would do as a variable's name, so that a variable which exists is known by its capitals.
+        if name is not None and not VARIABLE.fullmatch(name):
+            raise ValueError("it takes the name of an environment variable, such as OPENAI_API_KEY, and not the key")
+        return name
 
     @model_validator(mode="after")
     def _repeats_need_a_draw(self) -> Self:

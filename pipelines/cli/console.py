@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import DataRejected, GradusError
+from components.redaction import protect_logs, redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,7 @@ def say(message: str, style: str = "") -> None:
     """Print a line to standard error, which leaves standard output to results."""
     from rich.console import Console
 
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, style=style, markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(redact(message), style=style, markup=False)
 
 
 def results() -> "Console":
@@ -44,6 +45,7 @@ def results() -> "Console":
 @contextmanager
 def errors_as_lines(debug: bool) -> Iterator[None]:
     """Turn errors into a line on standard error and the exit code they stand for; `debug` adds the traceback."""
+    protect_logs()
     try:
         yield
     except (typer.Exit, typer.Abort, SystemExit):
@@ -53,7 +55,7 @@ def errors_as_lines(debug: bool) -> Iterator[None]:
         raise typer.Exit(1) from None
     except BaseException as error:  # noqa: BLE001 - the one place where every error becomes a line
         if debug:
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip())
         message, code = _describe(error)
         say(message, style="red")
         raise typer.Exit(code) from None
