@@ -83,12 +83,18 @@ def protect_logs() -> None:
 
 def _without_secrets(rest: str) -> str:
     """Return what follows the scheme of an address without user, password, and the values of its query."""
-    authority, slash, path = re.fullmatch(r"([^/?#]*)(.?)(.*)", rest, re.DOTALL).groups()
-    user, at, host = authority.rpartition("@")
-    place, mark, query = re.fullmatch(r"([^?#]*)(.?)(.*)", slash + path, re.DOTALL).groups()
-    if mark == "#" and query.startswith("/"):  # a place within a page, as the pages of MLflow and Prefect have
-        return (MASK if user else "") + at + host + slash + path
-    return (MASK if user else "") + at + host + place + mark + PAIR.sub(rf"\g<name>={MASK}", query)
+    authority, path = _cut(rest, "/?#")
+    user, _, host = authority.rpartition("@")
+    place, query = _cut(path, "?#")
+    if not query.startswith("#/"):  # which is a place within a page, as the pages of MLflow and Prefect have
+        query = query[:1] + PAIR.sub(rf"\g<name>={MASK}", query[1:])
+    return (f"{MASK}@" if user else "") + host + place + query
+
+
+def _cut(text: str, marks: str) -> tuple[str, str]:
+    """Return what stands before the first of some characters, and the rest with it."""
+    end = next((position for position, character in enumerate(text) if character in marks), len(text))
+    return text[:end], text[end:]
 
 
 def _secrets_of_environment() -> Iterator[str]:

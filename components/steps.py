@@ -20,7 +20,7 @@ from components.interruptions import interruptions_held_back
 from components.records import Facts, Manifest, fingerprint
 from components.redaction import EXACT, protect_logs, redact
 from components.store import Store
-from components.versions import source_version
+from components.versions import library_versions, source_version
 
 P = ParamSpec("P")
 Write = Callable[Concatenate[Path, P], Facts]
@@ -33,10 +33,10 @@ RESULTS = "results"
 class Step(Generic[P]):
     """A block that writes files, as a cached Prefect task: call it like the block, get a manifest.
 
-    The cache key is a hash of the step's sources (`components.versions`), the digests of the manifests it is
-    given, and its other arguments. Prefect keeps the manifest under that key, in this flow run and the next;
-    the store says first whether the files are there, every one with its hash, and if not Prefect is told to
-    run the step again.
+    The cache key is a hash of the step's sources and of the versions of the libraries that they import
+    (`components.versions`), the digests of the manifests it is given, and its other arguments. Prefect keeps the
+    manifest under that key, in this flow run and the next; the store says first whether the files are there, every one
+    with its hash, and if not Prefect is told to run the step again.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class Step(Generic[P]):
     def key(self, arguments: Mapping[str, Any]) -> str:
         """Return the cache key of a call with `arguments` (by name)."""
         keyed = {name: value for name, value in arguments.items() if name not in self._unkeyed}
-        return fingerprint([self.name, source_version(*self._sources), self._identity(keyed)])[:32]
+        versions = [source_version(*self._sources), library_versions(*self._sources)]
+        return fingerprint([self.name, versions, self._identity(keyed)])[:32]
 
     def _arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the arguments of a call by name, with defaults."""

@@ -1,12 +1,18 @@
-"""The version of a step: a hash of the source files it is made of."""
+"""The version of a step: a hash of the source files it is made of, and the libraries that these import."""
 
 import ast
 import hashlib
+import importlib.metadata
+import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOTS = ("components", "pipelines")
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""Libraries that are installed under another name than they are imported by."""
+NOT_DECIDING = {"mlflow", "prefect", "psutil", "requests", "rich", "tenacity", "urllib3"}
+"""Libraries that carry, schedule and show results, and decide none."""
 
 
 @cache
@@ -26,6 +32,24 @@ def source_version(*modules: str) -> str:
         if template.is_file():
             digest.update(template.read_bytes())
     return digest.hexdigest()[:16]
+
+
+@cache
+def library_versions(*modules: str) -> dict[str, str | None]:
+    """Return the installed versions of the libraries that modules of this repository import, however deep.
+
+    With the build that they are of (`2.13.0+cpu`). None stands for one that is not installed.
+    """
+    names = {name.partition(".")[0] for path in closure(*modules).values() for name in _imports(path)}
+    libraries = names - set(sys.stdlib_module_names) - {*ROOTS} - NOT_DECIDING
+    return {name: _installed(DISTRIBUTIONS.get(name, name)) for name in sorted(libraries)}
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def closure(*modules: str) -> dict[str, Path]:

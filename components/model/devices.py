@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from components.errors import ConfigError
+from components.model.processor import multiplies_bf16
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -27,12 +28,8 @@ def pick_precision(wanted: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if device.type == "cpu":
-        return "bf16" if _cpu_multiplies_bf16() else "fp32"
+        return "bf16" if multiplies_bf16() else "fp32"
     return "fp32"
-
-
-def _cpu_multiplies_bf16() -> bool:
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -15,7 +15,15 @@ from components.home import home, mirror
 from components.model.config import LoraConfig, ModelConfig
 from components.records import Facts, Manifest
 from components.steps import identify, step
-from components.tasks.shared import DAY, HOUR, link_to_run, network_identity, training_logger, weights_folder
+from components.tasks.shared import (
+    DAY,
+    HOUR,
+    computed_on,
+    link_to_run,
+    network_identity,
+    training_logger,
+    weights_folder,
+)
 from components.training.config import TrainConfig
 
 READ_BY_FROZEN = {"trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
@@ -49,6 +57,7 @@ def _frozen_identity(arguments: Mapping[str, Any]) -> Any:
     train = arguments["train"].model_dump(mode="json", include=READ_BY_FROZEN)
     drawn = None if arguments["weights"].files else arguments["train"].seed
     model = network_identity(arguments["model"], {"tie_embeddings", "dropout"})
+    train |= computed_on(train["device"], train["precision"])
     return identify({**arguments, "model": model, "train": train, "seed": drawn})
 
 
@@ -72,8 +81,10 @@ def _training_identity(arguments: Mapping[str, Any]) -> Any:
     # A classifier has no language-model head to tie.
     model = network_identity(arguments["model"], {"tie_embeddings"})
     # Without adapters their settings change nothing.
-    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
-    return identify({**arguments, "model": model, "lora": lora})
+    train = arguments["train"]
+    lora = arguments["lora"] if train.trainable == "lora" else None
+    train = train.model_copy(update=computed_on(train.device, train.precision))
+    return identify({**arguments, "model": model, "lora": lora, "train": train})
 
 
 @step(

@@ -17,7 +17,15 @@ from components.model.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
 from components.records import Facts, Manifest
 from components.steps import identify, run_logger, step
-from components.tasks.shared import DAY, HOUR, link_to_run, network_identity, training_logger, weights_folder
+from components.tasks.shared import (
+    DAY,
+    HOUR,
+    computed_on,
+    link_to_run,
+    network_identity,
+    training_logger,
+    weights_folder,
+)
 from components.training.config import InstructionTrainConfig
 
 if TYPE_CHECKING:
@@ -63,8 +71,10 @@ def split(out: Path, table: Manifest, config: InstructionSplitConfig = Instructi
 
 def _training_identity(arguments: Mapping[str, Any]) -> Any:
     # Without adapters their settings change nothing.
-    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
-    return identify({**arguments, "model": network_identity(arguments["model"]), "lora": lora})
+    train = arguments["train"]
+    lora = arguments["lora"] if train.trainable == "lora" else None
+    train = train.model_copy(update=computed_on(train.device, train.precision))
+    return identify({**arguments, "model": network_identity(arguments["model"]), "lora": lora, "train": train})
 
 
 @step("components.training.instruction", identity=_training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",))
@@ -110,7 +120,23 @@ def _sample_response(
     return answer(model, encoding, template, [instruction], [input], config)[0].response
 
 
-@step("components.generation.responses", "components.model.saved_gpt", timeout_seconds=2 * DAY)
+def _response_identity(arguments: Mapping[str, Any]) -> Any:
+    return identify({**arguments, **_generating(arguments)})
+
+
+def _generating(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of generation with what `auto` came to."""
+    computed = computed_on(arguments["device"], arguments["config"].precision)
+    config = arguments["config"].model_copy(update={"precision": computed["precision"]})
+    return {"config": config, "device": computed["device"]}
+
+
+@step(
+    "components.generation.responses",
+    "components.model.saved_gpt",
+    identity=_response_identity,
+    timeout_seconds=2 * DAY,
+)
 def respond(
     out: Path, splits: Manifest, trained: Manifest, config: GenerationConfig = GenerationConfig(), device: str = "auto"
 ) -> Facts:
@@ -130,7 +156,7 @@ def respond(
 def _starting_identity(arguments: Mapping[str, Any]) -> Any:
     model = network_identity(arguments["model"], {"dropout"})
     seed = None if arguments["weights"].files else arguments["seed"]
-    return identify({**arguments, "model": model, "seed": seed})
+    return identify({**arguments, **_generating(arguments), "model": model, "seed": seed})
 
 
 @step(

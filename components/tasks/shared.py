@@ -140,3 +140,11 @@ def network_identity(model: ModelConfig, without: Collection[str] = ()) -> dict[
 
     shape = model.model_dump(mode="json", exclude={"weights", *without})
     return shape | {"vocabulary": vocabulary_identity(model.vocabulary)}
+
+
+def computed_on(device: str, precision: str) -> dict[str, str]:
+    """Return what `auto` came to here: on another machine the same config has another result."""
+    from components.model.processor import resolve
+
+    resolved = resolve(device, precision)
+    return dict(zip(("device", "precision"), resolved, strict=True))
