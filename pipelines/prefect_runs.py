@@ -29,7 +29,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import Abort, PrefectHTTPStatusError
+from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed, Pending
@@ -69,7 +69,7 @@ _left = False
 log = logging.getLogger(__name__)
 
 
-def run_with_prefect(flow: "Flow[[Config], RunSummary]", config: Config) -> "RunSummary":
+def run_with_prefect(flow: "Flow[[Config], RunSummary]", config: Config, name: str) -> "RunSummary":
     """Run a flow as Prefect does, but for the server: once the flow has begun, the run does not need it.
 
     Returns:
@@ -83,7 +83,8 @@ def run_with_prefect(flow: "Flow[[Config], RunSummary]", config: Config) -> "Run
         close_orphans(client)
         parameters = flow.serialize_parameters({"config": config})
         # Said when the run is created, so that there is no moment at which one cannot tell whose it is.
-        created = client.create_flow_run(flow, parameters=parameters, context=dict(process_tags()), state=Pending())
+        whose = dict(process_tags())
+        created = client.create_flow_run(flow, name=name, parameters=parameters, context=whose, state=Pending())
     body = _Body(flow.fn)
     watched = flow.with_options()
     watched.fn = body.watched()
@@ -228,16 +229,19 @@ def _refused(what: str, error: BaseException) -> GradusError:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first of an error's causes that says something about the server."""
-    while error.__cause__ and not isinstance(error, PrefectHTTPStatusError):
-        error = error.__cause__
-    if isinstance(error, PrefectHTTPStatusError):
-        status = error.response.status_code
-        return f"it answers {status} {error.response.reason_phrase}".rstrip()
-    if isinstance(error, OSError):
-        return (error.strerror or one_line(error) or type(error).__name__).lower()
-    if isinstance(error, httpx.HTTPError):
-        return one_line(error, 200) or f"no answer ({type(error).__name__})"
+    """Return what an error, or the one that it came from, says of the server."""
+    causes = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, httpx.HTTPStatusError):
+            return f"it answers {cause.response.status_code} {cause.response.reason_phrase}".rstrip()
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror[0].lower() + cause.strerror[1:]
+    for cause in causes:
+        if isinstance(cause, httpx.HTTPError):
+            return one_line(cause, 200) or f"no answer ({type(cause).__name__})"
     return "it does not answer as a Prefect server does"
 
 

@@ -97,7 +97,7 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     gc.enable()
     try:
         with _heartbeats_if_wanted():
-            return run_with_prefect(flow, config)
+            return run_with_prefect(flow, config, config.name)
     except BaseException as error:
         if as_json and (run_id := noted(error, "run_id")):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"

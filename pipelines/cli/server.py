@@ -7,6 +7,7 @@ the flow's process for it, and then waits; it asks nobody for a password, answer
 
 import atexit
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -30,6 +31,8 @@ STOPPING = 5.0
 """Seconds that a server gets to stop before it is killed."""
 REASON = 300
 """Characters of what a server that ended said last."""
+ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
+"""The line of a traceback that says what was wrong."""
 
 
 class TemporaryServer:
@@ -79,8 +82,9 @@ class TemporaryServer:
     def _said(self) -> str:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").split("\n")
-        told = [" ".join(line.split()) for line in lines if line.strip() and not line.startswith(" ")]
-        return f" ({told[-1][:REASON]})" if told else ""
+        said = [line for line in lines if line.strip()]
+        told = [line for line in said if ERROR.match(line)] or said
+        return f" ({' '.join(told[-1].split())[:REASON]})" if told else ""
 
     def _stop(self) -> None:
         self._process.terminate()
