@@ -164,15 +164,15 @@ def _answers() -> bool:
         return False
 
 
-def record_process(_flow: "Flow[..., Any]", run: FlowRun, _state: "State[Any]") -> None:
+def record_process(flow: "Flow[..., Any]", flow_run: FlowRun, state: "State[Any]") -> None:  # noqa: ARG001
     """Note on a flow run which process it runs in, unless that was said when it was created; a hook of flows.
 
     Runs of dead processes are closed as well: workers and flows that Python calls begin here.
     """
-    if PROCESS_TAG in (run.context or {}):
+    if PROCESS_TAG in (flow_run.context or {}):
         return
     with server_errors("cannot be written"), get_client(sync_client=True) as client:
-        client.update_flow_run_labels(run.id, dict(process_tags()))
+        client.update_flow_run_labels(flow_run.id, dict(process_tags()))
         close_orphans(client)
 
 
@@ -241,7 +241,7 @@ def _reason(error: BaseException) -> str:
             return cause.strerror[0].lower() + cause.strerror[1:]
     for cause in causes:
         if isinstance(cause, httpx.HTTPError):
-            return one_line(cause, 200) or f"no answer ({type(cause).__name__})"
+            return one_line(cause, 200).rstrip(".") or f"no answer ({type(cause).__name__})"
     return "it does not answer as a Prefect server does"
 
 
