@@ -23,10 +23,11 @@ from components.tasks import (
 from components.tracking.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from pipelines.config import ClassificationConfig
+from pipelines.prefect_runs import record_process
 from pipelines.summary import RunSummary, say_what_was_cached
 
 
-@flow(name="classification", flow_run_name="{config.name}", persist_result=False)
+@flow(name="classification", flow_run_name="{config.name}", persist_result=False, on_running=[record_process])
 def classification(config: ClassificationConfig) -> RunSummary:
     """Download, validate, split, fine-tune, evaluate, log and register, as one MLflow run."""
     tracking = config.tracking

@@ -15,12 +15,13 @@ from components.tracking.runs import describe_error
 from pipelines.classification import classification
 from pipelines.config import AnyConfig, ClassificationConfig, InstructionConfig, load_config
 from pipelines.instruction import instruction
+from pipelines.prefect_runs import record_process
 from pipelines.summary import RunSummary
 
 Kind = TypeVar("Kind", bound=AnyConfig)
 
 
-@flow(name="classification", flow_run_name="{preset}", persist_result=False)
+@flow(name="classification", flow_run_name="{preset}", persist_result=False, on_running=[record_process])
 def run_preset(preset: str, overrides: list[str] = []) -> RunSummary | State[Any]:  # noqa: B006 - Prefect shows it
     """Run a preset that trains a classifier; `gradus run PRESET --set ...` as a deployment.
 
@@ -43,7 +44,7 @@ def run_preset(preset: str, overrides: list[str] = []) -> RunSummary | State[Any
         return _failed(error)
 
 
-@flow(name="instruction", flow_run_name="{preset}", persist_result=False)
+@flow(name="instruction", flow_run_name="{preset}", persist_result=False, on_running=[record_process])
 def run_instruction_preset(preset: str, overrides: list[str] = []) -> RunSummary | State[Any]:  # noqa: B006
     """Run a preset that trains a language model on instructions; all else is as with `run_preset`."""
     try:

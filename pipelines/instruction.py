@@ -23,10 +23,11 @@ from components.tasks.instruction import (
 from components.tracking.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from pipelines.config import InstructionConfig
+from pipelines.prefect_runs import record_process
 from pipelines.summary import RunSummary, say_what_was_cached
 
 
-@flow(name="instruction", flow_run_name="{config.name}", persist_result=False)
+@flow(name="instruction", flow_run_name="{config.name}", persist_result=False, on_running=[record_process])
 def instruction(config: InstructionConfig) -> RunSummary:
     """Download, validate, split, fine-tune, respond, judge, evaluate, log and register, as one MLflow run."""
     tracking, device, seed = config.tracking, config.train.device, config.train.seed

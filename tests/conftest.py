@@ -40,7 +40,7 @@ def prefect_server() -> Iterator[None]:
     quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
     # The server lives longer than the environment that `isolated` sets for a test.
     silent = temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False})
-    with silent, prefect_test_harness(server_startup_timeout=120), quick:
+    with silent, prefect_test_harness(server_startup_timeout=1200), quick:
         yield
 
 

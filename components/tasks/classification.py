@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.data.rules import ValidationConfig
@@ -15,6 +14,7 @@ from components.home import home, mirror
 from components.model.config import LoraConfig, ModelConfig
 from components.records import Facts, Manifest
 from components.steps import identify, step
+from components.tasks.artifacts import show_table
 from components.tasks.shared import (
     DAY,
     HOUR,
@@ -162,7 +162,7 @@ def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
         log_classification(run, manifests)
         link_to_run(run)
     facts = manifests["evaluate"].facts
-    create_table_artifact(key="metrics", table=metrics_rows(facts), description=str(facts["verdict"]))
+    show_table(key="metrics", table=metrics_rows(facts), description=str(facts["verdict"]))
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

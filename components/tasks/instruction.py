@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.data.instruction_rules import InstructionValidationConfig
@@ -17,6 +16,7 @@ from components.model.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
 from components.records import Facts, Manifest
 from components.steps import identify, run_logger, step
+from components.tasks.artifacts import show_table
 from components.tasks.shared import (
     DAY,
     HOUR,
@@ -256,7 +256,7 @@ def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
         log_instruction(run, manifests)
         link_to_run(run)
     facts = manifests["evaluate"].facts
-    create_table_artifact(key="metrics", table=response_rows(facts), description=str(facts["verdict"]))
+    show_table(key="metrics", table=response_rows(facts), description=str(facts["verdict"]))
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import Task, task
-from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
@@ -18,6 +17,7 @@ from components.model.config import ModelConfig
 from components.records import Facts, Logger, Manifest, NoLogger
 from components.steps import run_logger, step
 from components.store import CHECKPOINT
+from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run
 
 MINUTE = 60
@@ -94,7 +94,7 @@ def report_validation(run_id: str, folder: Path) -> None:
 
     with attached(run_id, home()) as run:
         rows, summary = log_validation(run, folder)
-    create_table_artifact(key="validation", table=rows, description=summary)
+    show_table(key="validation", table=rows, description=summary)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -110,7 +110,7 @@ def report_failed_training(run_id: str, folder: Path) -> None:
 def link_to_run(run: Run) -> None:
     """Link to the MLflow run from the flow run's page."""
     pages = None if run.on_server else f"Start its pages with `mlflow ui --backend-store-uri {run.shown_uri}`."
-    create_link_artifact(key="mlflow-run", link=run.url, link_text=f"MLflow run {run.run_id}", description=pages)
+    show_link(key="mlflow-run", link=run.url, text=f"MLflow run {run.run_id}", description=pages)
 
 
 @contextmanager

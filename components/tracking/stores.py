@@ -50,6 +50,8 @@ def open_client(home: Path) -> "MlflowClient":
         from mlflow import MlflowClient
 
         with _alone(home) if uri == local_uri(home) else nullcontext():
+            if uri == local_uri(home):
+                _make_database(home.expanduser().absolute() / DATABASE)
             client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
             client.search_experiments(max_results=1)  # creates the tables of a new database, if nothing did before
         return client
@@ -62,6 +64,19 @@ def _alone(home: Path) -> Iterator[None]:
     with (home / f".{DATABASE}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _make_database(path: Path) -> None:
+    """Make a new database beside its place, if there is none: who is killed meanwhile leaves no half of one."""
+    from mlflow import MlflowClient
+
+    for left in path.parent.glob(f".{path.name}-*"):  # a draft and its journal
+        left.unlink()
+    if path.exists() and path.stat().st_size:
+        return
+    draft = path.with_name(f".{path.name}-new")
+    MlflowClient(f"sqlite:///{draft}", registry_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    draft.replace(path)
 
 
 def connect(home: Path, experiment: str) -> "tuple[MlflowClient, str]":

@@ -98,6 +98,9 @@ def quieten() -> None:
     """Let Prefect and MLflow say only what our own code logs. Call it before either is imported."""
     # Read by Prefect when it sets up logging: its console handler becomes ours.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS", "pipelines.cli.console.StepHandler")
+    # What its threads say of a server that is lost, event by event; a line of ours says it once.
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+    logging.raiseExceptions = False
     set_defaults()
 
 
@@ -106,8 +109,13 @@ def set_defaults() -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # On a busy machine the temporary server takes longer to start than the 20 s that Prefect gives it.
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    # On a busy machine the temporary server takes longer to start than the 20 s that Prefect gives it. One that cannot
+    # start ends, and is not waited for.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "600")
+    # Half a minute for a server that restarts or is busy, in all; Prefect's own is one minute, and five for one that
+    # takes connections and says nothing.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "4")
+    os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "30")
 
 
 class StepHandler(logging.Handler):

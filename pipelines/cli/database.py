@@ -5,12 +5,14 @@ MLflow makes one by all the migrations that there ever were: more than a second'
 
 import atexit
 import subprocess
-import sys
 
 from components.home import home
 from components.tracking.stores import DATABASE, local_uri, tracking_uri
+from pipelines.cli.children import start_child
 
 MAKE = """
+from pipelines.cli.children import end_with_parent
+end_with_parent()
 import gc
 gc.disable()  # it ends soon
 from components.home import home
@@ -26,10 +28,6 @@ def make_database_ahead() -> "subprocess.Popen[bytes] | None":
     """
     if tracking_uri(home()) != local_uri(home()) or (home() / DATABASE).exists():
         return None
-    none = subprocess.DEVNULL
-    # In a session of its own: Ctrl-C is for the run, and half a database would be in the way of the next.
-    process = subprocess.Popen(
-        [sys.executable, "-c", MAKE], stdin=none, stdout=none, stderr=none, start_new_session=True
-    )
+    process = start_child("-c", MAKE)
     atexit.register(process.wait)
     return process

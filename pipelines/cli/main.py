@@ -49,4 +49,10 @@ def main() -> None:
         app()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if "pipelines.prefect_runs" in sys.modules:
+            from pipelines.prefect_runs import send_the_rest
+
+            send_the_rest()
+            # All that is left to do, `leave` at last: not by way of the end of threads, where Prefect would wait on.
+            atexit._run_exitfuncs()
         raise

@@ -3,7 +3,6 @@
 import gc
 import os
 import signal
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quie
 from pipelines.cli.database import make_database_ahead
 
 if TYPE_CHECKING:
+    from prefect import Flow
     from rich.table import Table
 
     from pipelines.config import AnyConfig
@@ -72,8 +72,11 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
         make_database_ahead()
     if not debug:
         quieten()
-    server = os.environ.get("PREFECT_API_URL", "a temporary Prefect server (PREFECT_API_URL names one that runs)")
-    say(f"gradus: running {config.name} with {server}")
+    from components.tracking.stores import without_password
+
+    server = os.environ.get("PREFECT_API_URL")
+    place = without_password(server) if server else "a temporary Prefect server (PREFECT_API_URL names one that runs)"
+    say(f"gradus: running {config.name} with {place}")
     # Prefect turns SIGTERM into an exception, and when the flow has ended sends it again to the handler before.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
@@ -83,6 +86,7 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
 
     started = temporary_server()
     flow = _flow(config)
+    from pipelines.prefect_runs import run_with_prefect
     from pipelines.summary import RunSummary
 
     import_module("mlflow")
@@ -93,7 +97,7 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     gc.enable()
     try:
         with _heartbeats_if_wanted():
-            return flow(config)
+            return run_with_prefect(flow, config, config.name)
     except BaseException as error:
         if as_json and (run_id := noted(error, "run_id")):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
@@ -101,7 +105,7 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
         raise
 
 
-def _flow(config: "AnyConfig") -> "Callable[[Any], RunSummary]":
+def _flow(config: "AnyConfig") -> "Flow[[Any], RunSummary]":
     from pipelines.config import InstructionConfig
 
     if isinstance(config, InstructionConfig):

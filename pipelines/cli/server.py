@@ -1,18 +1,23 @@
 """The temporary Prefect server of a run, started before anything else and waited for last.
 
 Prefect starts one by itself for whoever has named none, but does so when the flow begins, imports the whole server into
-the flow's process for it, and then waits. This one starts while the flow is imported, and there is time to do more.
+the flow's process for it, and then waits; it asks nobody for a password, answers any web page, and goes on after a
+`kill -9` of its parent. This one starts while the flow is imported, and there is time to do more.
 """
 
 import atexit
 import os
-import signal
+import re
+import secrets
 import socket
 import subprocess
-import sys
+import tempfile
 import time
+from typing import IO
 
 from components.errors import GradusError
+from pipelines.cli.children import start_child
+from pipelines.cli.serve import LOOPBACK, hosts
 
 QUIET = {
     "PREFECT_UI_ENABLED": "0",
@@ -24,21 +29,28 @@ QUIET = {
 POLL = 0.05  # seconds
 STOPPING = 5.0
 """Seconds that a server gets to stop before it is killed."""
+REASON = 300
+"""Characters of what a server that ended said last."""
+ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
+"""The line of a traceback that says what was wrong."""
 
 
 class TemporaryServer:
-    """A Prefect server on a free port of this machine, with the database that is in PREFECT_HOME."""
+    """A Prefect server on a free port of this machine, with the database that is in PREFECT_HOME and a new password."""
 
     def __init__(self) -> None:
         """Start the process, and point Prefect to it from now on. It is stopped when this process ends."""
-        from prefect.context import refresh_global_settings_context
-
-        self._address = f"http://127.0.0.1:{(port := _free_port())}/api"
-        self._process = _start(port)
+        password = f"gradus:{secrets.token_urlsafe(32)}"
+        # A file without a name: what the server says of errors is kept while one of the two processes has it open.
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the server
+        with socket.socket() as free:
+            free.bind((LOOPBACK, 0))
+            port = int(free.getsockname()[1])
+            self._process = _start(free.fileno(), port, password, self._errors)
+        self._address = f"http://{LOOPBACK}:{port}/api"
         # Not at the flow's end: what Prefect has still to send, logs and events, it sends when Python ends.
         atexit.register(self._stop)
-        os.environ["PREFECT_API_URL"] = self._address
-        refresh_global_settings_context()
+        _use(self._address, password)
 
     def wait(self) -> None:
         """Wait until the server answers.
@@ -57,13 +69,22 @@ class TemporaryServer:
                     if client.get(f"{self._address}/health").is_success:
                         return
                 except httpx.TransportError:
-                    time.sleep(POLL)
+                    pass
+                time.sleep(POLL)
         code = self._process.poll()
-        what = f"did not answer within {patience:g} s" if code is None else f"ended with code {code}"
+        what = f"did not answer within {patience:g} s" if code is None else f"ended with code {code}{self._said()}"
+        advice = " (PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS gives it more time)" if code is None else ""
         raise GradusError(
-            f"the temporary Prefect server {what}; try again, or start one with `prefect server start` and name it in "
-            "PREFECT_API_URL"
+            f"the temporary Prefect server {what}; try again{advice}, or start one with `prefect server start` and "
+            "name it in PREFECT_API_URL"
         )
+
+    def _said(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").split("\n")
+        said = [line for line in lines if line.strip()]
+        told = [line for line in said if ERROR.match(line)] or said
+        return f" ({' '.join(told[-1].split())[:REASON]})" if told else ""
 
     def _stop(self) -> None:
         self._process.terminate()
@@ -83,26 +104,30 @@ def temporary_server() -> TemporaryServer | None:
     return TemporaryServer()
 
 
-def _start(port: int) -> "subprocess.Popen[bytes]":
-    """Start the process so that Ctrl-C does not stop it before the flow.
-
-    A terminal sends SIGINT to all processes of a command. Those that start while it is blocked keep it blocked, so the
-    server lives until the flow has reported its end, and is then stopped with SIGTERM.
-    """
+def _start(descriptor: int, port: int, password: str, errors: IO[bytes]) -> "subprocess.Popen[bytes]":
+    """Start the process. The password is in its environment alone, which nobody but this user can read."""
     from prefect.settings import get_current_settings
 
-    application = ("--factory", "prefect.server.api.server:create_app", "--lifespan", "on")
-    place = ("--host", "127.0.0.1", "--port", str(port))
-    command = (sys.executable, "-m", "uvicorn", *application, *place, "--log-level", "error")
-    environment = {**os.environ, **QUIET, **get_current_settings().to_environment_variables(exclude_unset=True)}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return subprocess.Popen(command, env=environment)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    environment = {
+        **os.environ,
+        **QUIET,
+        **get_current_settings().to_environment_variables(exclude_unset=True, include_secrets=True),
+        "PREFECT_SERVER_API_AUTH_STRING": password,
+        "PREFECT_SERVER_API_BASE_PATH": "/api",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in sorted(hosts(port))),
+    }
+    return start_child(
+        "-m", "pipelines.cli.serve", str(descriptor), environment=environment, descriptors=[descriptor], errors=errors
+    )
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def _use(address: str, password: str) -> None:
+    """Point this process's Prefect to a server; processes that it starts hear of the address, not of the password."""
+    from prefect.context import refresh_global_settings_context
+
+    before = os.environ.get("PREFECT_API_AUTH_STRING")
+    os.environ |= {"PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": password}
+    refresh_global_settings_context()
+    del os.environ["PREFECT_API_AUTH_STRING"]
+    if before is not None:
+        os.environ["PREFECT_API_AUTH_STRING"] = before

@@ -18,6 +18,9 @@ import requests
 
 from tests.pages import ROOT
 
+PATIENCE = 1200
+"""Seconds: what catches a hang, on the busiest machine."""
+
 
 class Service:
     """A Prefect server with a password, and what is started beside it; everything in one folder."""
@@ -47,7 +50,7 @@ class Service:
     def type(self, command: str, exit_code: int = 0) -> str:
         """Run a command to its end, from the root of the checkout, and return what it printed."""
         done = subprocess.run(
-            shlex.split(command), cwd=ROOT, env=self.environment, text=True, stdout=-1, stderr=-2, timeout=180
+            shlex.split(command), cwd=ROOT, env=self.environment, text=True, stdout=-1, stderr=-2, timeout=PATIENCE
         )
         assert done.returncode == exit_code, f"{command}\n{done.stdout}\n{self.logs()}"
         return done.stdout
@@ -80,7 +83,7 @@ class Service:
                         child.kill()
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=30)
+            process.wait(timeout=PATIENCE)
 
     def logs(self) -> str:
         """Return the ends of what the processes have printed."""
@@ -90,7 +93,7 @@ class Service:
         """Say whether the server, which was started first, can be used."""
         assert self.processes[0].poll() is None, self.logs()
         with suppress(requests.ConnectionError):
-            return requests.get(f"{self.api}/health", timeout=2).ok
+            return requests.get(f"{self.api}/health", timeout=30).ok
         return False
 
     def flow_run(self, run_id: str) -> Any:
@@ -138,7 +141,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(true: Callable[[], object], service: Service, seconds: float = 180) -> None:
+def wait_until(true: Callable[[], object], service: Service, seconds: float = PATIENCE) -> None:
     """Ask until the answer is yes; fail, with what the processes printed, when it takes too long."""
     deadline = time.monotonic() + seconds
     while not true():
