@@ -83,12 +83,23 @@ def retried(
         back_off = tenacity.wait_exponential(backoff * longer, LONGEST_WAIT) + tenacity.wait_random(0, backoff)
         return back_off(state) + (paused or 0.0)
 
+    def report(state: "tenacity.RetryCallState") -> None:
+        nonlocal failed
+        failed = state.outcome.exception() if state.outcome else None
+        seconds = state.next_action.sleep if state.next_action else 0.0
+        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, failed, seconds)
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds) and failed:
+            raise failed
+
+    failed: BaseException | None = None
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Transient) and not _too_long(error)),
         stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_when_event_set(stop),
         wait=wait,
-        sleep=tenacity.sleep_using_event(stop),
-        before_sleep=_report,
+        sleep=sleep,
+        before_sleep=report,
         reraise=True,
     )
     try:
@@ -100,12 +111,6 @@ def retried(
 
 def _too_long(error: Transient) -> bool:
     return error.pause is not None and error.pause >= LONGEST_PAUSE
-
-
-def _report(state: "tenacity.RetryCallState") -> None:
-    if state.outcome and state.next_action:
-        wait = state.next_action.sleep
-        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, state.outcome.exception(), wait)
 
 
 def open_session() -> "requests.Session":

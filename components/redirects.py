@@ -30,7 +30,10 @@ def is_private(address: str) -> bool:
         embedded = found.ipv4_mapped or found.sixtofour or (found.teredo and found.teredo[1])
         if found in NAT64:
             embedded = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-        return is_private(str(embedded)) if embedded else not found.is_global or found.is_multicast or found.is_reserved
+        if embedded:
+            return is_private(str(embedded))
+        if found.is_reserved or found.is_site_local:
+            return True
     return not found.is_global or found.is_multicast
 
 
@@ -87,9 +90,9 @@ def _resolved(host: str) -> list[str]:
     return [str(each[4][0]) for each in found]
 
 
-def _pool_of(pool: type, connection: type, look: Look) -> type:
+def _pool_of(pool: type, connection: Any, look: Look) -> type:
     def connect(self: Any) -> socket.socket:
-        made: socket.socket = super(looked, self)._new_conn()
+        made: socket.socket = connection._new_conn(self)
         try:
             look(self.host, [made.getpeername()[0]])
         except HTTPError:

@@ -62,7 +62,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a node, counting it with what is inside of it."""
-        event, before = self.peek_event(), self._count
+        event, before = self.peek_event(), self._count  # type: ignore[no-untyped-call]
         self._depth += 1
         if self._depth > DEEPEST:
             raise _refusal(f"it is nested deeper than {DEEPEST} levels", event)

@@ -87,7 +87,8 @@ class Job:
         """Return the stream, limited to the bytes allowed, and to those that so small an archive may hold."""
         most = max(HIGHEST_RATIO * self.size, HARMLESS)
         if most < self.max_bytes:
-            return Bounded(stream, most, str(self.bomb(most + 1, self.size)))
+            told = self.bomb(self.size, f"more than {most:,}", f"more than {most // max(self.size, 1):,}")
+            return Bounded(stream, most, str(told))
         return Bounded(stream, self.max_bytes, self.refusal)
 
     def check_declared(self, unpacked: int, packed: int) -> None:
@@ -99,14 +100,14 @@ class Job:
         if unpacked > self.max_bytes:
             raise UnpackError(self.refusal)
         if unpacked > max(HIGHEST_RATIO * packed, HARMLESS):
-            raise self.bomb(unpacked, packed)
+            raise self.bomb(packed, f"{unpacked:,}", f"{unpacked // max(packed, 1):,}")
 
-    def bomb(self, unpacked: int, packed: int) -> UnpackError:
+    def bomb(self, packed: int, unpacked: str, ratio: str) -> UnpackError:
         """Return the error for something that unpacks to far more than it is."""
         return UnpackError(
-            f"{self.archive}: refused to unpack {self.member!r}: {packed:,} bytes would become {unpacked:,} or more, a "
-            f"ratio of {unpacked / max(packed, 1):,.0f} where at most {HIGHEST_RATIO} is allowed; if it is no "
-            "decompression bomb, unpack it yourself and set source.url to the file"
+            f"{self.archive}: refused to unpack {self.member!r}: {packed:,} bytes would become {unpacked}, a ratio of "
+            f"{ratio} where at most {HIGHEST_RATIO} is allowed; if it is no decompression bomb, unpack it yourself and "
+            "set source.url to the file"
         )
 
     @property

@@ -25,12 +25,14 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 class Server:
     """A real HTTP server in a process of its own, and what was asked of it."""
 
-    def __init__(self, folder: Path, *arguments: Path) -> None:
-        self.folder, self.scheme = folder, "https" if arguments else "http"
+    def __init__(self, folder: Path, *certificate: Path, address: str = "127.0.0.1") -> None:
+        self.folder, self.scheme, self.host = folder, "https" if certificate else "http", address
         folder.mkdir()
         (folder / "sms.tsv").write_bytes(BODY)
         (folder / "requests").touch()
-        self.process = subprocess.Popen([sys.executable, SERVER, folder, *arguments], stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [sys.executable, SERVER, folder, address, *certificate], stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 30
         while not (folder / "port").exists():
             assert time.monotonic() < deadline, "the test server did not start"
@@ -39,7 +41,7 @@ class Server:
         self.port = int((folder / "port").read_text())
 
     def url(self, path: str) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.port}/{path}"
+        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/{path}"
 
     @property
     def requests(self) -> list[str]:
