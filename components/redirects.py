@@ -41,11 +41,11 @@ class PublicStaysPublic(HTTPAdapter):
     """Refuses to go on to a private address once a public one was asked; one for each chain of redirects.
 
     An address is looked at before the connection, as the name resolves, and once more as the connection has it: a name
-    may mean another address the second time. Through a proxy only the first can be seen.
+    may mean another address the second time. Through a proxy only the first can be seen. Errors begin with `name`.
     """
 
-    def __init__(self) -> None:
-        self._was_public = False
+    def __init__(self, name: str) -> None:
+        self._name, self._was_public = name, False
         super().__init__()
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
@@ -76,7 +76,7 @@ class PublicStaysPublic(HTTPAdapter):
             self._was_public = True
         elif self._was_public:
             raise HTTPError(
-                f"refused to go from a public address to the private one {private} ({host})",
+                f"{self._name}: refused to go from a public address to the private one {private} ({host})",
                 todo="if that is meant, set source.allow_private=true, otherwise check source.url",
             )
 

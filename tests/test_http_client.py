@@ -1,11 +1,13 @@
 """What downloads and judges share; what each makes of it is in tests/data/test_fetch.py and tests/judging."""
 
+import gzip
 import logging
 import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -91,31 +93,57 @@ def test_other_errors_are_not_tried_again() -> None:
     assert made == [1]
 
 
+@contextmanager
+def sending(*parts: bytes) -> Iterator[str]:
+    """Serve one request with these bytes, the last of them again and again every now and then if it is a single one."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.recv(1 << 16)
+                for part in parts:
+                    connection.sendall(part)
+                while len(parts[-1]) == 1:
+                    connection.sendall(parts[-1])
+                    time.sleep(0.05)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/x"
+
+
+def read(url: str, longest: float) -> str:
+    session = open_session()
+    session.trust_env = False
+    with answer(session, "GET", url, timeout=60) as response:
+        return read_text(response, 1 << 20, longest)
+
+
 def test_a_server_that_drips_is_held_to_the_whole_time() -> None:
     """Every byte comes in time, the whole does not: reading in full chunks would wait for hours."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    with (
+        sending(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x") as url,
+        pytest.raises(Stalled, match=r"no whole answer within 0\.5 s"),
+    ):
+        read(url, 0.5)
 
-        def drip() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(1 << 16)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-                try:
-                    while True:
-                        connection.sendall(b"x")
-                        time.sleep(0.05)
-                except OSError:
-                    return
 
-        threading.Thread(target=drip, daemon=True).start()
-        session = open_session()
-        session.trust_env = False
-        with (
-            pytest.raises(Stalled, match=r"no whole answer within 0\.5 s"),
-            answer(session, "GET", f"http://127.0.0.1:{port}/", timeout=60) as response,
-        ):
-            read_text(response, 1 << 20, 0.5)
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+
+
+@pytest.mark.parametrize("end", [b"", b"5\r\nhe", b"5\r\nhello\r\n"])
+def test_chunks_that_end_too_early_are_an_error_that_may_pass(end: bytes) -> None:
+    with sending(CHUNKED, end) as url, pytest.raises(Transient, match="cut short"):
+        read(url, 60)
+
+
+def test_bodies_are_read_whole_however_they_come() -> None:
+    packed = gzip.compress(b"hello " * 100_000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    with sending(head, *(packed[start : start + 100] for start in range(0, len(packed), 100))) as url:
+        assert read(url, 60) == "hello " * 100_000
+    with sending(CHUNKED, b"1\r\n!\r\n0\r\n\r\n") as url:
+        assert read(url, 60) == "hello!"
 
 
 def test_a_refusal_carries_what_was_said_and_no_more_than_that(server: Server) -> None:

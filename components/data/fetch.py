@@ -162,7 +162,7 @@ def open_download(source: FileSource) -> "requests.Session":
 
     session = open_session()
     if not source.allow_private:
-        guard = PublicStaysPublic()
+        guard = PublicStaysPublic(source.url)
         session.mount("http://", guard)
         session.mount("https://", guard)
     return session

@@ -150,7 +150,7 @@ def _size(text: str | None) -> "SizeName | GPTSize | None":
     except ValidationError as error:
         raise ConfigError(f"--size {text}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
     except InvalidYAML as error:
-        raise ConfigError(f"--size {text} is not valid YAML; write it as in {SIZE_EXAMPLE}") from error
+        raise ConfigError(f"--size {text} is not valid YAML: {error}; write it as in {SIZE_EXAMPLE}") from error
 
 
 def pick(name: str) -> Any:

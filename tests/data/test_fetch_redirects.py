@@ -2,8 +2,10 @@
 
 import hashlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,17 @@ from components.data.fetch import fetch
 from components.errors import DownloadError
 from tests.data.test_fetch import BODY, Server, config, left_behind
 
-REFUSED = r"refused to go from a public address to the private one .*set source\.allow_private=true"
+REFUSED = (
+    r"^http://127\.0\.0\.\d:\d+/redirect\?.*: refused to go from a public address to the private one .*"
+    r"set source\.allow_private=true"
+)
 PUBLIC = "127.0.0.2"
 
 
 @pytest.fixture(autouse=True)
 def _network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.delenv("no_proxy", raising=False)
     known = redirects.is_private
     monkeypatch.setattr(redirects, "is_private", lambda address: address != PUBLIC and known(address))
 
@@ -117,6 +123,32 @@ def test_a_name_that_means_another_address_the_second_time(
         fetch(config(outer.url(f"redirect?http://rebind.test:{inner.port}/file/sms.tsv")), downloads, None)
     assert len(asked) == 2
     assert inner.requests == []
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Sends whoever asks for anything into its own network."""
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        self.send_response(302)
+        self.send_header("Location", "http://10.0.0.7/secret")
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_behind_a_proxy_names_are_looked_at(downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy's own address is private, and counts for nothing."""
+    with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        proxy.asked = []  # type: ignore[attr-defined]
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.delenv("NO_PROXY")
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
+        with pytest.raises(DownloadError, match=r"to the private one 10\.0\.0\.7"):
+            fetch(config("http://data.invalid/sms.tsv"), downloads, None)
+        proxy.shutdown()
+        assert proxy.asked == ["http://data.invalid/sms.tsv"]  # type: ignore[attr-defined]
 
 
 def test_asking_for_the_version_follows_no_further(outer: Server, inner: Server) -> None:
