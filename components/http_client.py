@@ -48,10 +48,10 @@ class HTTPError(Exception):
 class Transient(HTTPError):
     """A failure that the next attempt may not meet: the connection, 429 or 5xx.
 
-    `pause` is the seconds that the server asks to wait, None if it does not say; `attempts` is how many were made.
+    `pause` is the seconds that the server asks to wait; `attempts` is how many were made.
     """
 
-    pause: float | None = None
+    pause: float = 0.0
     attempts: int = 1
 
 
@@ -73,33 +73,25 @@ def retried(
     import tenacity
 
     stop = stop or threading.Event()
+    back_off = tenacity.wait_exponential(backoff, LONGEST_WAIT) + tenacity.wait_random(0, backoff)
+    minute = RATE_WINDOW * backoff / max(attempts - 1, 1)
 
-    def wait(state: "tenacity.RetryCallState") -> float:
-        error = state.outcome.exception() if state.outcome else None
-        paused = error.pause if isinstance(error, Transient) else None
-        limited = isinstance(error, Transient) and error.status == 429 and paused is None
-        # The waits double, so they add up to 2 ** (attempts - 1) - 1 times the first.
-        longer = max(RATE_WINDOW / (2.0 ** max(attempts - 1, 1) - 1), 1.0) if limited else 1.0
-        back_off = tenacity.wait_exponential(backoff * longer, LONGEST_WAIT) + tenacity.wait_random(0, backoff)
-        return back_off(state) + (paused or 0.0)
+    def again(state: "tenacity.RetryCallState") -> float:
+        error = _error_of(state)
+        return back_off(state) + (error.pause or (minute if error.status == 429 else 0.0))
 
-    def report(state: "tenacity.RetryCallState") -> None:
-        nonlocal failed
-        failed = state.outcome.exception() if state.outcome else None
-        seconds = state.next_action.sleep if state.next_action else 0.0
-        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, failed, seconds)
+    def sleep_unless_stopped(state: "tenacity.RetryCallState") -> None:
+        error, seconds = _error_of(state), state.upcoming_sleep
+        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, error, seconds)
+        if stop.wait(seconds):
+            raise error
 
-    def sleep(seconds: float) -> None:
-        if stop.wait(seconds) and failed:
-            raise failed
-
-    failed: BaseException | None = None
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, Transient) and not _too_long(error)),
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, Transient) and error.pause < LONGEST_PAUSE),
         stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_when_event_set(stop),
-        wait=wait,
-        sleep=sleep,
-        before_sleep=report,
+        wait=again,
+        before_sleep=sleep_unless_stopped,
+        sleep=lambda _: None,
         reraise=True,
     )
     try:
@@ -109,8 +101,9 @@ def retried(
         raise
 
 
-def _too_long(error: Transient) -> bool:
-    return error.pause is not None and error.pause >= LONGEST_PAUSE
+def _error_of(state: "tenacity.RetryCallState") -> Transient:
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, Transient) else Transient("")
 
 
 def open_session() -> "requests.Session":
@@ -185,7 +178,7 @@ def _refusal(response: "requests.Response", name: str, timeout: float) -> HTTPEr
     if status == 429 or status >= 500:
         error = Transient(told, status, said)
         error.pause = _retry_after(response.headers.get("Retry-After", ""))
-        if _too_long(error):
+        if error.pause >= LONGEST_PAUSE:
             error.args = (f"{told} and asks to wait {error.pause:,.0f} s",)
         return error
     if response.is_redirect:
@@ -193,14 +186,14 @@ def _refusal(response: "requests.Response", name: str, timeout: float) -> HTTPEr
     return HTTPError(told, status, said)
 
 
-def _retry_after(value: str) -> float | None:
-    """Return the seconds that a Retry-After header asks for, as a number or a date; None if it says neither."""
+def _retry_after(value: str) -> float:
+    """Return the seconds that a Retry-After header asks for, as a number or a date; 0 if it says neither."""
     if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value, re.ASCII):
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
     except ValueError:
-        return None
+        return 0.0
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 

@@ -127,7 +127,7 @@ class Transport:
     def _todo(self, error: Transient) -> str:
         """Return what to do about a server that is there; nothing where it may not be."""
         fewer = ", or lower judge.concurrency" if self._config.concurrency > 1 else ""
-        if error.status == 429:
+        if error.status == 429 or error.pause:
             return f"wait a while{fewer}"
         if isinstance(error, Stalled):
             return f"raise judge.timeout{fewer}"
