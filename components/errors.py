@@ -23,6 +23,18 @@ from pathlib import Path
 
 from components.redaction import redact
 
+LONGEST_LINE = 1000
+"""Characters of an error's line that are shown and recorded."""
+
+
+def shortened(text: str, limit: int = LONGEST_LINE) -> str:
+    """Return a text of at most `limit` characters: its beginning, and its end, where errors say what to do."""
+    if len(text) <= limit:
+        return text
+    gap = f" ... [{len(text) - limit:,} more characters] ... "
+    end = (limit - len(gap)) // 3
+    return f"{text[: limit - len(gap) - end]}{gap}{text[len(text) - end :]}"
+
 
 class GradusError(Exception):
     """Base of all errors that are reported to the user as one line, without a traceback.
@@ -90,7 +102,12 @@ class JudgeError(GradusError):
 
 
 class JudgeUnreachable(JudgeError):
-    """A judge's server is down, stalls or went away; once it is back, the next run asks what is left."""
+    """A judge's server is down, stalls or went away; once it is back, the next run asks what is left.
+
+    `todo` is what to do about a server that answered; it is empty where the server may not run at all.
+    """
+
+    todo: str = ""
 
 
 class NotComparable(GradusError):

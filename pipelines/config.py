@@ -7,7 +7,6 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.config import Config
@@ -15,13 +14,14 @@ from components.data.instruction_rules import InstructionValidationConfig
 from components.data.rules import ValidationConfig
 from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.split_config import BalanceConfig, InstructionSplitConfig, SplitConfig
-from components.errors import ConfigError
+from components.errors import ConfigError, shortened
 from components.generation.config import GenerationConfig
 from components.judging.config import JudgeConfig
 from components.model.config import PUBLISHED, LoraConfig, ModelConfig
 from components.prompts import PromptConfig
 from components.tracking.config import TrackingConfig
 from components.training.config import InstructionTrainConfig, TrainConfig
+from components.yaml_loader import InvalidYAML, load_yaml, read_yaml
 
 NAMES_A_SECRET = "_env"
 """How a key ends that names a variable: what stands there by mistake is the secret itself, and is not shown."""
@@ -188,11 +188,12 @@ def _find_preset(preset: str) -> Traversable:
 
 def _read_yaml(source: Traversable, preset: str) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        with source.open("rb") as file:
+            tree = read_yaml(file)
+    except OSError as error:
         raise ConfigError(f"{preset}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{preset}: not valid YAML: {' '.join(str(error).split())}") from error
+    except InvalidYAML as error:
+        raise ConfigError(f"{preset}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{preset}: a preset is a mapping of keys such as source, validation, train")
     return tree
@@ -203,10 +204,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {override!r} is not KEY=VALUE, as in --set train.epochs=3")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: {text!r} is not valid YAML; put it in quotes") from error
+    value = load_value(f"--set {key}", text)
     *parents, last = key.split(".")
     for parent in parents:
         below = tree.get(parent)
@@ -215,6 +213,20 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree = below
     # YAML reads `1: ham` as a number, which the override's 1 means too.
     tree[next((name for name in tree if str(name) == last), last)] = value
+
+
+def load_value(option: str, text: str) -> Any:
+    """Return the value of a command's option that is written in YAML.
+
+    Raises:
+        ConfigError: if it is not YAML, or none that is read.
+    """
+    try:
+        return load_yaml(text)
+    except InvalidYAML as error:
+        raise ConfigError(
+            f"{option}: {shortened(text, 80)!r} is not valid YAML: {error}; put text in quotes"
+        ) from error
 
 
 def _explain(error: ValidationError, preset: str, flow: type[AnyConfig]) -> Iterator[str]:

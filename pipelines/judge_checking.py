@@ -34,7 +34,7 @@ def look_for_judge(config: JudgeConfig, entries: int) -> Judge:
         try:
             digest = client.look_up()
         except JudgeUnreachable as error:
-            return judge.model_copy(update={"problem": f"{error}; {client.start}"})
+            return judge.model_copy(update={"problem": f"{error}; {error.todo or client.start}"})
     except JudgeError as error:
         return judge.model_copy(update={"problem": str(error)})
     return judge.model_copy(update={"name": describe(config, digest)["name"]})

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from components.errors import ConfigError, JudgeError
@@ -24,6 +23,8 @@ from components.records import Facts
 from components.store import replace_folder
 from components.tracking.judgements import AGREEMENT, JUDGE, VERDICTS, agreement_figure, judgement_name, log_judgement
 from components.tracking.reading import RecordedRun, artifacts_of, find_run
+from components.yaml_loader import InvalidYAML, read_yaml
+from pipelines.config import load_value
 from pipelines.response_comparison import FACTS, INSTRUCTION, RESPONSES
 
 CONFIG = "config.yaml"
@@ -103,7 +104,7 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
             raise JudgeError(f"run {run.run_id[:8]} left no {' and no '.join(lacking)}: there is nothing to judge")
         responses = pd.read_parquet(paths[RESPONSES])
         facts: dict[str, Facts] = json.loads(paths[FACTS].read_text(encoding="utf-8"))
-        tree: dict[str, Any] = yaml.safe_load(paths[CONFIG].read_text(encoding="utf-8"))
+        tree: dict[str, Any] = _recorded(paths[CONFIG])
     config = judge_config(tree["judge"], overrides)
     prompt = PromptConfig.model_validate(tree["prompt"])
     with _folder(home, run) as folder:
@@ -148,10 +149,16 @@ def _override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.startswith(SECTION):
         raise ConfigError(f"--set {text!r} is not judge.KEY=VALUE, as in --set judge.model=phi3")
+    return key.removeprefix(SECTION), load_value(f"--set {key}", value)
+
+
+def _recorded(path: Path) -> dict[str, Any]:
     try:
-        return key.removeprefix(SECTION), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: {value!r} is not valid YAML; put it in quotes") from error
+        with path.open("rb") as file:
+            tree: dict[str, Any] = read_yaml(file)
+    except InvalidYAML as error:
+        raise JudgeError(f"the run's {CONFIG} cannot be read: {error}; somebody changed it") from error
+    return tree
 
 
 def _refuse_without_responses(run: RecordedRun) -> None:

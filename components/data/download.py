@@ -12,15 +12,16 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from components.data.batches import write_batches
-from components.data.fetch import fetch, locate, request_headers
+from components.data.fetch import fetch, locate, open_download
 from components.data.sources import FileSource
 from components.data.tables import read_batches, schema_of
 from components.home import home
+from components.http_client import HTTPError, Stalled, Transient, answer
 from components.records import Facts, fingerprint, sha256_of
 from components.redaction import EXACT
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
-NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff"}
+NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff", "allow_private"}
 
 HEAD_TIMEOUT = 10.0  # seconds, or `source.timeout` if that is less
 VALIDATORS = ("ETag", "Last-Modified")
@@ -80,22 +81,24 @@ def _place(fetched: Path, raw: Path) -> None:
 
 
 def _revision(source: FileSource) -> JsonValue:
-    import requests
-
     kept = home() / REVISIONS / f"{fingerprint(source.url)}.json"
     timeout = min(source.timeout, HEAD_TIMEOUT)
     try:
-        response = requests.head(source.url, timeout=timeout, headers=request_headers(), allow_redirects=True)
-    except requests.RequestException as error:
-        if not isinstance(error, requests.ConnectionError) or isinstance(error, requests.exceptions.SSLError):
-            return time.time_ns()  # Something is wrong, such as a refused redirect: the fetch says what.
-        logger.warning("%s cannot be reached: what was fetched last is used, if it is still in the store", source.url)
-        return _recall(kept)
-    said = {name: response.headers[name] for name in (*VALIDATORS, "Content-Length") if name in response.headers}
-    if response.status_code == 200 and any(name in said for name in VALIDATORS):
-        return _remember(kept, dict(said))
-    fresh = time.time_ns()
-    return _remember(kept, fresh) if response.status_code in (200, *HEAD_REFUSED) else fresh
+        with (
+            open_download(source) as session,
+            answer(session, "HEAD", source.url, timeout=timeout, allow_redirects=True) as response,
+        ):
+            headers = response.headers
+    except HTTPError as error:
+        if isinstance(error, Transient) and not error.status and not isinstance(error, Stalled):
+            logger.warning(
+                "%s cannot be reached: what was fetched last is used, if it is still in the store", source.url
+            )
+            return _recall(kept)
+        # Otherwise something may be wrong, such as a refused redirect: the fetch says what.
+        return _remember(kept, time.time_ns()) if error.status in HEAD_REFUSED else time.time_ns()
+    said = {name: headers[name] for name in (*VALIDATORS, "Content-Length") if name in headers}
+    return _remember(kept, dict(said) if any(name in said for name in VALIDATORS) else time.time_ns())
 
 
 def _recall(kept: Path) -> JsonValue:

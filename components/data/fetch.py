@@ -1,32 +1,26 @@
 """One raw file from a URL, a mirror folder or the disk: bounded, checked, and there whole or not at all."""
 
 import fcntl
-import logging
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from components.data.sources import FileSource, file_name, local_path
 from components.data.unpack import unpack
 from components.errors import DownloadError, HashMismatch, TransientError
+from components.http_client import CHUNK, HTTPError, Transient, answer, open_session, pieces, retried
 from components.records import sha256_of
 
 if TYPE_CHECKING:
     import requests
-    from tenacity import RetryCallState
 
-CHUNK = 1 << 16
-LONGEST_WAIT = 60.0  # seconds between two attempts
 UNNAMED = "download"
 DRAFT = ".fetch-"
-
-logger = logging.getLogger(__name__)
 
 
 def fetch(source: FileSource, downloads: Path, mirror: Path | None) -> Path:
@@ -162,62 +156,50 @@ def _copy(origin: Path, target: Path, source: FileSource) -> None:
 # --- from the network
 
 
-def _get(source: FileSource, target: Path) -> None:
-    """Fetch `source.url` into `target`, trying again after transient errors, with exponential back-off and jitter."""
-    import tenacity
+def open_download(source: FileSource) -> "requests.Session":
+    """Return a session for one request of a source's URL, and the redirects that it leads to."""
+    from components.redirects import PublicStaysPublic
 
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(TransientError),
-        stop=tenacity.stop_after_attempt(source.attempts),
-        wait=tenacity.wait_exponential(source.backoff, LONGEST_WAIT) + tenacity.wait_random(0, source.backoff),
-        before_sleep=_report,
-        reraise=True,
-    )
+    session = open_session()
+    if not source.allow_private:
+        guard = PublicStaysPublic(source.url)
+        session.mount("http://", guard)
+        session.mount("https://", guard)
+    return session
+
+
+def _get(source: FileSource, target: Path) -> None:
+    """Fetch `source.url` into `target`, trying again after transient errors."""
+
+    def attempt() -> None:
+        with (
+            open_download(source) as session,
+            answer(session, "GET", source.url, timeout=source.timeout) as response,
+        ):
+            _receive(source, response, target)
+
     try:
-        retrying(_attempt, source, target)
-    except TransientError as error:
+        retried(attempt, source.attempts, source.backoff)
+    except Transient as error:
         name = file_name(source.url) or "the file"
+        todo = "wait a while" if error.status else "check the network"
         raise TransientError(
-            f"{error}; gave up after attempt {source.attempts}: check the network, or put {name} into a folder and set "
+            f"{error}; gave up after attempt {error.attempts}: {todo}, or put {name} into a folder and set "
             "GRADUS_MIRROR to it"
         ) from error
-
-
-def _report(state: "RetryCallState") -> None:
-    if state.outcome and state.next_action:
-        wait = state.next_action.sleep
-        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, state.outcome.exception(), wait)
-
-
-def _attempt(source: FileSource, target: Path) -> None:
-    import requests
-
-    timeout = (source.timeout, source.timeout)
-    try:
-        with requests.get(source.url, stream=True, timeout=timeout, headers=request_headers()) as response:
-            _check_status(source, response)
-            _receive(source, response, target)
-    except requests.RequestException as error:
-        raise _translated(source, error) from error
-
-
-def _check_status(source: FileSource, response: "requests.Response") -> None:
-    answer = f"{source.url}: the server answered {response.status_code} {response.reason or ''}".rstrip()
-    if response.status_code >= 500:
-        raise TransientError(answer)
-    if response.status_code != 200:
-        raise DownloadError(f"{answer}; check source.url")
+    except HTTPError as error:
+        raise DownloadError(f"{error}; {error.todo or 'check source.url'}") from error
 
 
 def _receive(source: FileSource, response: "requests.Response", target: Path) -> None:
-    """Write the body to `target`, never more than allowed, and raise TransientError if it is cut short."""
+    """Write the body to `target`, never more than allowed, and raise `Transient` if it is cut short."""
     announced = _announced(response)
     if announced is not None and announced > source.max_bytes:
         raise _too_large(source, f"{source.url} is announced with {announced:,} bytes,")
     with target.open("wb") as file, _progress(target.name, announced) as advance:
-        received = _save(response.iter_content(CHUNK), file, source, advance)
+        received = _save(pieces(response), file, source, advance)
     if announced is not None and received < announced:
-        raise TransientError(f"{source.url}: the answer was cut short: {received:,} of {announced:,} bytes")
+        raise Transient(f"{source.url}: the answer was cut short: {received:,} of {announced:,} bytes")
 
 
 def _announced(response: "requests.Response") -> int | None:
@@ -238,47 +220,8 @@ def _save(chunks: Iterator[bytes], file: IO[bytes], source: FileSource, advance:
     return received
 
 
-def _translated(source: FileSource, error: "requests.RequestException") -> DownloadError:
-    from requests import exceptions
-
-    if isinstance(error, exceptions.InvalidSchema):
-        return DownloadError(
-            f"{source.url}: refused a redirect to something other than http(s): {error}; set source.url"
-        )
-    if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return DownloadError(
-            f"{source.url}: the server's certificate is not valid: {_cause(error)}; "
-            "for a certificate authority of your own set REQUESTS_CA_BUNDLE"
-        )
-    if isinstance(error, exceptions.Timeout) or "timed out" in str(error):
-        return TransientError(f"{source.url}: no answer within {source.timeout:g} s")
-    if isinstance(error, exceptions.ChunkedEncodingError):
-        return TransientError(f"{source.url}: the answer was cut short")
-    if isinstance(error, exceptions.ConnectionError):
-        return TransientError(f"{source.url}: {_cause(error)}")
-    return DownloadError(f"{source.url}: {error}; check source.url")
-
-
-def _cause(error: BaseException) -> str:
-    """Return what the operating system said, which the layers above wrap into several lines."""
-    reason, link = str(error), error.__context__
-    while link:
-        reason = getattr(link, "strerror", None) or reason
-        link = link.__cause__ or link.__context__
-    return reason
-
-
 def _too_large(source: FileSource, what: str) -> DownloadError:
     return DownloadError(f"{what} more than {source.max_bytes:,} bytes; raise source.max_bytes if that is expected")
-
-
-def request_headers() -> dict[str, str]:
-    """Return the headers that every request to a server carries."""
-    gradus = "0"  # run from a checkout
-    with suppress(PackageNotFoundError):
-        gradus = version("gradus")
-    # Bytes as they are stored: a length that can be compared, and no archive unpacked on the way.
-    return {"User-Agent": f"gradus/{gradus}", "Accept-Encoding": "identity"}
 
 
 @contextmanager

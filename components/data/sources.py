@@ -60,10 +60,15 @@ class FileSource(Config):
     """Seconds to wait for a connection, and for each piece of an answer."""
 
     attempts: int = Field(4, ge=1, le=20)
-    """How often a fetch is tried when the connection fails, breaks, stalls, or the server answers 5xx."""
+    """How often a fetch is tried when the connection fails, breaks, stalls, or the server answers 429 or 5xx."""
 
     backoff: float = Field(1.0, ge=0, le=60)
-    """Seconds before the second attempt, doubled for each further one; up to as much again is added at random."""
+    """Seconds before the second attempt, doubled for each further one; up to as much again is added at random.
+
+    What a server asks to wait comes on top. After a 429 that names no time the waits add up to 60 times as much."""
+
+    allow_private: bool = False
+    """Whether a public server may redirect to this machine or a private network."""
 
     format: Format = "csv"
     """`csv` and `tsv`: fields separated by commas or tabs; `json`: a list of objects; `jsonl`: an object a line;

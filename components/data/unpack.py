@@ -19,6 +19,9 @@ from components.data.sources import is_safe_member
 from components.errors import UnpackError
 
 CHUNK = 1 << 18
+HIGHEST_RATIO = 200
+"""Bytes that may come out of one byte: text is packed to a tenth, tables that repeat themselves to a hundredth."""
+HARMLESS = 1 << 20  # bytes that may come out whatever the ratio
 NAMES_SHOWN = 10
 ENCRYPTED = 0x1  # bit of a zip entry's flags
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second: an empty one
@@ -72,16 +75,40 @@ class Bounded:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be unpacked: the archive's name, the member, where to, and at most how many bytes."""
+    """What is to be unpacked: the archive's name and bytes, the member, where to, and at most how many bytes."""
 
     archive: str
+    size: int
     member: str
     draft: Path
     max_bytes: int
 
     def bounded(self, stream: Readable) -> Bounded:
-        """Return the stream, limited to the bytes allowed."""
+        """Return the stream, limited to the bytes allowed, and to those that so small an archive may hold."""
+        most = max(HIGHEST_RATIO * self.size, HARMLESS)
+        if most < self.max_bytes:
+            told = self.bomb(self.size, f"more than {most:,}", f"more than {most // max(self.size, 1):,}")
+            return Bounded(stream, most, str(told))
         return Bounded(stream, self.max_bytes, self.refusal)
+
+    def check_declared(self, unpacked: int, packed: int) -> None:
+        """Refuse what an archive says of itself: `packed` bytes in it would become `unpacked` ones.
+
+        Raises:
+            UnpackError: if these are too many, or too many for so few.
+        """
+        if unpacked > self.max_bytes:
+            raise UnpackError(self.refusal)
+        if unpacked > max(HIGHEST_RATIO * packed, HARMLESS):
+            raise self.bomb(packed, f"{unpacked:,}", f"{unpacked // max(packed, 1):,}")
+
+    def bomb(self, packed: int, unpacked: str, ratio: str) -> UnpackError:
+        """Return the error for something that unpacks to far more than it is."""
+        return UnpackError(
+            f"{self.archive}: refused to unpack {self.member!r}: {packed:,} bytes would become {unpacked}, a ratio of "
+            f"{ratio} where at most {HIGHEST_RATIO} is allowed; if it is no decompression bomb, unpack it yourself and "
+            "set source.url to the file"
+        )
 
     @property
     def refusal(self) -> str:
@@ -110,20 +137,21 @@ def unpack(archive: Path, member: str, target: Path, max_bytes: int) -> None:
     """Write the file `member` of a zip or tar (plain, gz, bz2, xz) to `target`, atomically.
 
     What the archive is, is told by its content, not by its name. A plain `.gz`, `.bz2` or `.xz` holds one file
-    without a name worth trusting: it is unpacked whatever `member` is. Sizes are counted as bytes come out,
-    whatever headers say; in a compressed tar, everything that has to be decompressed counts.
+    without a name worth trusting: it is unpacked whatever `member` is. Sizes that an archive declares are looked at
+    first, and bytes are counted as they come out, whatever it says; in a compressed tar, everything that has to be
+    decompressed counts.
 
     Raises:
         UnpackError: if there is no such member; if it is not a plain file (a link, a folder, a device), is
-            encrypted, or would lie outside the archive; if more than `max_bytes` bytes come out; if the archive
-            is damaged or is none.
+            encrypted, or would lie outside the archive; if more than `max_bytes` bytes come out, or over
+            `HIGHEST_RATIO` times what went in; if the archive is damaged or is none.
     """
     if not is_safe_member(member):
         raise UnpackError(f"{archive.name}: refused to unpack {member!r}: it is not a path inside the archive")
     draft = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with archive.open("rb") as file:
-            _write_member(file, Job(archive.name, member, draft, max_bytes))
+            _write_member(file, Job(archive.name, archive.stat().st_size, member, draft, max_bytes))
         draft.replace(target)
     except BROKEN as error:
         reason = str(error) or "it ends too early"
@@ -170,10 +198,16 @@ def _write_from_zip(file: IO[bytes], job: Job) -> None:
             raise job.not_a_file()
         if entry.flag_bits & ENCRYPTED:
             raise UnpackError(f"{job.archive}: {job.member!r} is encrypted; Gradus reads no encrypted archives")
-        if entry.file_size > job.max_bytes:
-            raise UnpackError(job.refusal)
+        job.check_declared(entry.file_size, min(entry.compress_size, _room(zipped, entry)))
         with zipped.open(entry) as stream:
             _copy(job.bounded(stream), job.draft)
+
+
+def _room(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """Return the bytes between an entry's start and what comes next: one that claims more overlaps its neighbours."""
+    rest = max(zipped.start_dir - entry.header_offset, 0)
+    starts = (other.header_offset for other in zipped.infolist())
+    return min((start - entry.header_offset for start in starts if start > entry.header_offset), default=rest)
 
 
 def _write_from_tar(stream: Bounded, job: Job) -> None:

@@ -72,7 +72,8 @@ class JudgeConfig(Config):
     """How often a request is sent before the judging gives up."""
 
     backoff: float = Field(default=1, gt=0)
-    """Seconds before the second attempt; the wait doubles with each."""
+    """Seconds before the second attempt; the wait doubles with each. What the server asks to wait comes on top; after a
+    429 that names no time the waits add up to 60 times as much."""
 
     stream: bool = False
     """Whether replies come in pieces. The verdicts are the same; the timeout then counts for each piece."""

@@ -63,7 +63,7 @@ def find_digest(config: JudgeConfig, client: Client, cache: Cache) -> tuple[str 
     except JudgeUnreachable as error:
         remembered = cache.remembered(judge)
         if not remembered:
-            raise JudgeUnreachable(f"{error}; {client.start}") from error
+            raise JudgeUnreachable(f"{error}; {error.todo or client.start}") from error
         return remembered[0], error
     cache.remember(judge, digest)
     return digest, None

@@ -177,7 +177,9 @@ def _told(
     made = sum(question.key in verdicts for each in asked for question in each)
     reached = f"{made:,} of {total:,} verdicts are made and kept"
     if isinstance(error, JudgeUnreachable):
-        return JudgeUnreachable(f"{error}; {client.start}; {reached}, and the next run goes on from there")
+        return JudgeUnreachable(
+            f"{error}; {error.todo or client.start}; {reached}, and the next run goes on from there"
+        )
     return JudgeError(f"{error}; {reached}")
 
 

@@ -1,33 +1,24 @@
-"""Requests to a judge's server: bounded in time and size, tried again where that may help."""
+"""Requests to a judge's server: no redirects, a session a thread, and what a failure means for the user."""
 
-import logging
 import os
 import threading
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from components.errors import JudgeError, JudgeUnreachable
+from components.http_client import SOON, HTTPError, Stalled, Transient, answer, open_session, read_text, retried
 from components.judging.config import JudgeConfig
+from components.redaction import remember_secret
 
 if TYPE_CHECKING:
     import requests
-    import tenacity
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROBES = 2  # attempts at the first request
-SOON = 10.0  # seconds in which a server that is up takes a connection, and answers what it has at hand
-LONGEST_WAIT = 60.0  # seconds between two attempts, unless the server asks for more
-LONGEST_PAUSE = 600.0  # seconds that a server may ask to wait
 LARGEST_REPLY = 4 << 20  # bytes; a verdict has some hundred
-CHUNK = 1 << 16
 SHOWN = 200  # characters of what a server said that an error repeats
 PATIENCE = 10
 """A whole reply may take this many times the timeout, which each piece of it may take."""
-
-logger = logging.getLogger(__name__)
 
 
 class Refused(JudgeError):
@@ -40,21 +31,24 @@ class Refused(JudgeError):
 
 def explained(error: Refused, missing: str) -> JudgeError:
     """Return what a refusal means for the user; `missing` says what to do about a 404."""
-    if not error.status or 300 <= error.status < 400:
+    if not error.status:
         return JudgeError(*error.args[:1])
     todo = "check the settings under judge"
     if error.status == 404:
         todo = missing
     elif error.status in (401, 403):
         todo = "name a variable with the server's key in judge.api_key_env"
+    elif 300 <= error.status < 400:
+        todo = "set judge.url to the place itself"
     said = f" ({error.said})" if error.said else ""
     return JudgeError(f"{error}{said}; {todo}")
 
 
-class Passing(JudgeUnreachable):
-    """A failure that the next attempt may not meet. `pause`: seconds that the server asks to wait."""
+class Passing(Transient):
+    """An answer of status 200 that tells of a failure, which the next attempt may not meet."""
 
-    pause: float = 0.0
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 200)
 
 
 class Transport:
@@ -77,124 +71,68 @@ class Transport:
             Refused: if the server answers with another status than 200.
             JudgeUnreachable: if it does not answer, fails (5xx) or has no time (429), after the last attempt.
         """
-        return self._request(min(self._config.attempts, PROBES), "GET", path, None, min(self._config.timeout, SOON))
+        timeout = min(self._config.timeout, SOON)
+        return self._retried(min(self._config.attempts, PROBES), lambda: self._ask("GET", path, timeout))
 
     def post(self, path: str, body: dict[str, Any], check: Callable[[str], None] | None = None) -> str:
         """Return what the server answers to a JSON body; raises as `get` does.
 
         `check` may raise `Passing` for a body of status 200 that tells of a failure.
         """
-        return self._request(self._config.attempts, "POST", path, body, self._config.timeout, check)
 
-    def _request(self, attempts: int, *request: Any) -> str:
-        """Make up to `attempts` of a request, with exponential back-off and jitter in between."""
-        import tenacity
+        def attempt() -> str:
+            text = self._ask("POST", path, self._config.timeout, json=body)
+            if check:
+                check(text)
+            return text
 
-        backoff = self._config.backoff
-        back_off = tenacity.wait_exponential(backoff, LONGEST_WAIT) + tenacity.wait_random(0, backoff)
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: isinstance(error, Passing) and error.pause < LONGEST_PAUSE),
-            stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_when_event_set(self.stop),
-            wait=lambda state: back_off(state) + _asked_pause(state),
-            sleep=tenacity.sleep_using_event(self.stop),
-            before_sleep=_report,
-            reraise=True,
-        )
+        return self._retried(self._config.attempts, attempt)
+
+    def _retried(self, attempts: int, attempt: Callable[[], str]) -> str:
         try:
-            text: str = retrying(self._attempt, *request)
-        except Passing as error:
-            made = retrying.statistics.get("attempt_number", 1)
-            raise JudgeUnreachable(f"{error}; gave up after attempt {made}") from error
-        return text
+            return retried(attempt, attempts, self._config.backoff, self.stop)
+        except Transient as error:
+            unreachable = JudgeUnreachable(f"{error}; gave up after attempt {error.attempts}")
+            unreachable.todo = self._todo(error)
+            raise unreachable from error
+        except HTTPError as error:
+            todo = "" if error.status else f"; {error.todo or 'check judge.url'}"
+            raise Refused(f"{error}{todo}", error.status, error.said) from error
 
-    def _attempt(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None,
-        timeout: float,
-        check: Callable[[str], None] | None = None,
-    ) -> str:
-        import requests
-
+    def _ask(self, method: str, path: str, timeout: float, **request: Any) -> str:
         try:
             # No redirects: what is judged is for this server and no other.
-            with self._session().request(
-                method,
-                self.server + path,
-                json=body,
-                timeout=(min(timeout, SOON), timeout),
-                stream=True,
-                allow_redirects=False,
-            ) as response:
-                text = self._read(response, PATIENCE * timeout)
-                self._check_status(response, text)
-        except requests.RequestException as error:
-            raise self._translated(error, timeout) from error
-        if check:
-            check(text)
-        return text
+            with answer(
+                self._session(), method, self.server + path, name=self.server, timeout=timeout, allow_redirects=False,
+                **request,
+            ) as response:  # fmt: skip
+                return self._hidden(read_text(response, LARGEST_REPLY, PATIENCE * timeout))
+        except HTTPError as error:
+            error.said = self._hidden(error.said)[:SHOWN]
+            if isinstance(error, Transient) and error.said:
+                error.args = (f"{error} ({error.said})",)
+            raise
 
     def _session(self) -> "requests.Session":
-        import requests
-
         session: requests.Session | None = getattr(self._sessions, "session", None)
         if session is None:
-            session = self._sessions.session = requests.Session()
-            session.headers["Accept-Encoding"] = "identity"
+            session = self._sessions.session = open_session()
             session.auth = _Bearer(self._key)
             # A proxy of the environment cannot reach this machine's own ports.
             session.trust_env = _host(self.server) not in LOOPBACK
         return session
 
-    def _read(self, response: "requests.Response", longest: float) -> str:
-        from requests.exceptions import ReadTimeout
-
-        deadline = time.monotonic() + longest
-        body = bytearray()
-        for chunk in response.iter_content(CHUNK):
-            body += chunk
-            if len(body) > LARGEST_REPLY:
-                break  # no verdict, whatever it is; it is cut off and then found unreadable
-            if time.monotonic() > deadline:
-                raise ReadTimeout("timed out")
-        text = body.decode("utf-8", "replace")
+    def _hidden(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text  # some servers repeat a key that they refuse
 
-    def _check_status(self, response: "requests.Response", text: str) -> None:
-        status = response.status_code
-        if status == 200:
-            return
-        answer = f"{self.server}: the server answered {status} {response.reason or ''}".rstrip()
-        said = " ".join(text.split())[:SHOWN]
-        if status == 429 or status >= 500:
-            error = Passing(answer + (f" ({said})" if said else ""))
-            error.pause = _retry_after(response.headers.get("Retry-After", ""))
-            if error.pause >= LONGEST_PAUSE:
-                error.args = (f"{error.args[0]} and asks to wait {error.pause:,.0f} s",)
-            raise error
-        if 300 <= status < 400:
-            answer += (
-                f", a redirect to {response.headers.get('Location', 'nowhere')}; set judge.url to the place itself"
-            )
-        raise Refused(answer, status, said)
-
-    def _translated(self, error: "requests.RequestException", timeout: float) -> JudgeError:
-        from requests import exceptions
-
-        if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return Refused(
-                f"{self.server}: the server's certificate is not valid; for a certificate authority of your own set "
-                "REQUESTS_CA_BUNDLE"
-            )
-        if isinstance(error, exceptions.ConnectTimeout):
-            return Passing(f"{self.server}: no connection within {min(timeout, SOON):g} s")
-        if isinstance(error, exceptions.Timeout) or "timed out" in str(error):
-            return Passing(f"{self.server}: no answer within {timeout:g} s")
-        if isinstance(error, exceptions.ConnectionError | exceptions.ChunkedEncodingError):
-            return Passing(f"{self.server}: {_cause(error)}")
-        # Not the error's own text: of a header that cannot be sent it shows the value, and that may be the key.
-        return Refused(f"{self.server}: the request could not be sent ({type(error).__name__}); check judge.url")
+    def _todo(self, error: Transient) -> str:
+        """Return what to do about a server that is there; nothing where it may not be."""
+        fewer = ", or lower judge.concurrency" if self._config.concurrency > 1 else ""
+        if error.status == 429 or error.pause:
+            return f"wait a while{fewer}"
+        if isinstance(error, Stalled):
+            return f"raise judge.timeout{fewer}"
+        return f"see what the server's own log says{fewer}" if error.status else ""
 
 
 class _Bearer:
@@ -219,6 +157,7 @@ def _read_key(config: JudgeConfig) -> str | None:
         )
     if not (key.isascii() and key.isprintable()):
         raise JudgeError(f"the key in {config.api_key_env} has characters that no header can carry; check it")
+    remember_secret(key)
     return key
 
 
@@ -226,35 +165,3 @@ def _host(server: str) -> str | None:
     from urllib.parse import urlsplit
 
     return urlsplit(server).hostname
-
-
-def _retry_after(value: str) -> float:
-    """Return the seconds that a Retry-After header asks for, which it gives as such or as a date."""
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
-
-
-def _asked_pause(state: "tenacity.RetryCallState") -> float:
-    error = state.outcome.exception() if state.outcome else None
-    return error.pause if isinstance(error, Passing) else 0.0
-
-
-def _report(state: "tenacity.RetryCallState") -> None:
-    if state.outcome and state.next_action:
-        wait = state.next_action.sleep
-        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, state.outcome.exception(), wait)
-
-
-def _cause(error: BaseException) -> str:
-    """Return what the operating system said, which the layers above wrap into several lines."""
-    reason, link = "the connection broke", error.__context__
-    while link:
-        reason = getattr(link, "strerror", None) or reason
-        link = link.__cause__ or link.__context__
-    return reason

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import TrackingError
+from components.errors import LONGEST_LINE, TrackingError, shortened
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -151,10 +151,9 @@ def tracking_errors(doing: str) -> Iterator[None]:
         raise TrackingError(f"{doing}: {reason}; check MLFLOW_TRACKING_URI and GRADUS_HOME") from error
 
 
-def one_line(error: object, limit: int = 1000) -> str:
-    """Return the text of an error on one line, cut to `limit` characters."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def one_line(error: object, limit: int = LONGEST_LINE) -> str:
+    """Return the text of an error on one line of at most `limit` characters: its beginning and its end."""
+    return shortened(" ".join(str(error).split()), limit)
 
 
 def without_password(uri: str) -> str:

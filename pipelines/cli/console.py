@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.errors import DataRejected, GradusError
+from components.errors import DataRejected, GradusError, shortened
 from components.redaction import protect_logs, redact
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 INTERRUPTED = 130
+MOST_LINES = 50
+"""Lines of an error; a preset may have a mistake in every key, rejected data a row in each."""
+
 PIPED = 140
 """Columns of a table that goes to a file or another program."""
 
@@ -65,9 +68,9 @@ def _describe(error: BaseException) -> tuple[str, int]:
     evidence = noted(error, "evidence")
     kept = f"\n{_about(evidence, error)}: {evidence}" if evidence else ""
     if isinstance(error, GradusError):
-        return f"gradus: {error}{kept}", error.exit_code
+        return f"gradus: {_within_bounds(str(error))}{kept}", error.exit_code
     if isinstance(error, Exception):
-        text = " ".join(str(error).split()) or "no message"
+        text = shortened(" ".join(str(error).split())) or "no message"
         return f"gradus: {type(error).__name__}: {text} (--debug shows where){kept}", 1
     # KeyboardInterrupt, or Prefect's TerminationSignal where the process was told to stop.
     message = "gradus: interrupted; finished steps are kept, the next run goes on after them"
@@ -76,6 +79,14 @@ def _describe(error: BaseException) -> tuple[str, int]:
         kept = f"the model so far: {model}" if model.exists() else f"what was done so far: {evidence}"
         message = f"gradus: interrupted; the next run goes on from here\n{kept}"
     return message, INTERRUPTED
+
+
+def _within_bounds(text: str) -> str:
+    """Return a text with few enough lines, each short enough, to be read on a terminal."""
+    lines = text.split("\n")
+    if len(lines) > MOST_LINES:
+        lines = [*lines[: MOST_LINES - 2], f"... and {len(lines) - MOST_LINES + 1:,} more lines", lines[-1]]
+    return "\n".join(map(shortened, lines))
 
 
 def _about(evidence: Path, error: BaseException) -> str:

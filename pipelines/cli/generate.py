@@ -140,17 +140,17 @@ def generation_config(**options: Any) -> "GenerationConfig":
 def _size(text: str | None) -> "SizeName | GPTSize | None":
     if text is None:
         return None
-    import yaml
     from pydantic import ValidationError
 
     from components.model.config import ModelConfig
+    from components.yaml_loader import InvalidYAML, load_yaml
 
     try:
-        return ModelConfig(size=yaml.safe_load(text), weights="random").size
+        return ModelConfig(size=load_yaml(text), weights="random").size
     except ValidationError as error:
         raise ConfigError(f"--size {text}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--size {text} is not valid YAML; write it as in {SIZE_EXAMPLE}") from error
+    except InvalidYAML as error:
+        raise ConfigError(f"--size {text} is not valid YAML: {error}; write it as in {SIZE_EXAMPLE}") from error
 
 
 def pick(name: str) -> Any:

@@ -1,13 +1,16 @@
-"""A small HTTP server that misbehaves on request: `python http_server.py FOLDER [CERTIFICATE KEY]`.
+"""A small HTTP server that misbehaves on request: `python http_server.py FOLDER ADDRESS [CERTIFICATE KEY]`.
 
 It writes its port to FOLDER/port and a line a request to FOLDER/requests. The path says what to do:
 /file/NAME serves FOLDER/NAME; /tagged/NAME does so with its hash as an ETag and answers HEAD;
 /status/N answers N; /flaky/K/NAME answers 500 K times, then serves NAME; /stall/NAME sends the head and half the body
 and stops; /cut/NAME announces more than it sends; /cut-once/NAME does so the first time only; /endless sends without
 end or length; /lying sends 200,000 bytes without a length; /huge announces a terabyte; /redirect?URL redirects; /circle
-redirects to itself; /reset closes without an answer. Of the others only /redirect answers HEAD.
+redirects to itself; /long-redirect?URL does so with a body without end; /busy/STATUS/SECONDS/NAME answers with that
+status the first time, and where SECONDS is not empty asks to wait so long; /reset closes without an answer. Of the
+others only /redirect answers HEAD.
 """
 
+import socket
 import ssl
 import sys
 import time
@@ -90,6 +93,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_endless(self, _: str) -> None:
         self.head(200)
+        self.endless()
+
+    def endless(self) -> None:
         try:
             while True:
                 self.wfile.write(b"x" * 65536)
@@ -103,6 +109,17 @@ class Handler(BaseHTTPRequestHandler):
     def answer_redirect(self, target: str) -> None:
         self.head(302, 0, Location=target)
 
+    def answer_long_redirect(self, target: str) -> None:
+        self.head(302, None, Location=target)
+        self.endless()
+
+    def answer_busy(self, rest: str) -> None:
+        status, seconds, name = rest.split("/")
+        if SEEN[self.path] == 1:
+            self.head(int(status), 0, **({"Retry-After": seconds} if seconds else {}))
+        else:
+            self.answer_file(name)
+
     def answer_circle(self, _: str) -> None:
         self.answer_redirect("/circle")
 
@@ -114,11 +131,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    if len(sys.argv) > 2:
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        address_family = socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET
+
+    server = Server((sys.argv[2], 0), Handler)
+    if len(sys.argv) > 3:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(sys.argv[2], sys.argv[3])
+        context.load_cert_chain(sys.argv[3], sys.argv[4])
         server.socket = context.wrap_socket(server.socket, server_side=True)
     draft = FOLDER / ".port"
     draft.write_text(str(server.server_address[1]))

@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,22 +177,22 @@ def test_a_server_may_say_how_long_to_wait(ollama: OllamaServer, bench: Bench) -
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "told", "todo"),
     [
-        ("500", "the server answered 500 .*this is a 500"),
-        ("429", "the server answered 429"),
-        ("stall", "no answer within 1.5 s"),
-        ("reset", "the connection broke|[Cc]onnection"),
-        ("failed_stream", "the runner stopped"),
+        ("500", "the server answered 500 .*this is a 500", "see what the server's own log says, or lower judge.conc"),
+        ("429", "the server answered 429", "wait a while, or lower judge.concurrency"),
+        ("stall", "no answer within 1.5 s", "raise judge.timeout, or lower judge.concurrency"),
+        ("reset", "the connection broke|[Cc]onnection", "start it with `ollama serve`"),
+        ("failed_stream", "the runner stopped", "see what the server's own log says"),
     ],
 )
 def test_what_does_not_pass_ends_the_judging_and_keeps_the_verdicts(
-    ollama: OllamaServer, bench: Bench, fault: str, told: str
+    ollama: OllamaServer, bench: Bench, fault: str, told: str, todo: str
 ) -> None:
     ollama.behave(fault=fault, where=THIRD)
     with pytest.raises(JudgeUnreachable, match=told) as failure:
         bench.judge(ollama, also=[], timeout=1.5)
-    assert "gave up after attempt 2; start it with `ollama serve`" in str(failure.value)
+    assert f"gave up after attempt 2; {todo}" in str(failure.value)
     assert "the next run goes on from there" in str(failure.value)
     made, total = made_of(str(failure.value))
     assert total == ROWS
@@ -283,22 +285,29 @@ def start_judging(bench: Bench, ollama: OllamaServer) -> "subprocess.Popen[str]"
     )
 
 
+def kept(bench: Bench) -> int:
+    if not bench.cache.exists():
+        return 0
+    with closing(sqlite3.connect(bench.cache, timeout=60)) as database, suppress(sqlite3.OperationalError):
+        return int(database.execute("SELECT count(*) FROM verdicts").fetchone()[0])
+    return 0  # the table is not there yet
+
+
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_judging_that_is_stopped_goes_on_where_it_was(
     ollama: OllamaServer, bench: Bench, blow: signal.Signals
 ) -> None:
     ollama.behave(fault="stall", where='"response": "Number 7!"', delay=0.02)
     process = start_judging(bench, ollama)
-    deadline = time.monotonic() + 30
-    while ollama.answered.total() < ROWS - 1:  # one worker waits for the seventh, the other asks the rest
+    deadline = time.monotonic() + 200
+    while kept(bench) < ROWS - 1:  # one worker waits for the seventh, the other asks the rest
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    time.sleep(0.3)
+        time.sleep(0.05)
     started = time.monotonic()
     process.send_signal(blow)
-    process.wait(timeout=30)
-    assert time.monotonic() - started < 20, "it does not wait for what is under way"
+    process.wait(timeout=120)
+    assert time.monotonic() - started < 50, "it does not wait for what is under way"
     before = len(ollama.chats)
     ollama.behave()
     bench.judge(ollama, also=[])

@@ -60,6 +60,7 @@ CASES: dict[str, tuple[bytes, list[str], int, str]] = {
     ),
     "wrong hash": (GOOD.encode(), ["source.sha256=" + "ab" * 32], 1, "abab"),
     "missing member": (zipped(GOOD), ["source.member=other.tsv"], 1, r"other\.tsv.*sms\.tsv"),
+    "a bomb": (zipped("\0" * 50_000_000), ["source.member=sms.tsv"], 1, r"data\.zip: refused .* a ratio of 1,0\d\d "),
     "empty file": (b"", [], 1, "is empty"),
     "empty table": (b"label\ttext\n", ["source.header=true", "source.columns={label: label, text: text}"], 3, "empty"),
     "undeclared label": (
