@@ -97,7 +97,9 @@ def _finished_run(address: str, version: Registered, home: Path) -> RecordedRun:
                 "to its end"
             )
     if not has_files(version, home):
-        raise PromotionRefused(f"not promoted: the files of version {version.number} of {version.name} are gone")
+        raise PromotionRefused(
+            f"not promoted: the files of version {version.number} of {version.name} are gone or damaged"
+        )
     return named
 
 

@@ -1,13 +1,8 @@
-"""The MLflow model from code of a text classifier: MLflow runs this file when it loads the model.
-
-Not to be imported. It stands in every logged model beside the source files that it needs, and works where Gradus is
-not installed (https://mlflow.org/docs/latest/ml/model/models-from-code/).
-"""
+"""What a logged text classifier does when it is asked through MLflow."""
 
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel
@@ -69,6 +64,3 @@ def batch_size(params: dict[str, Any] | None) -> int:
     if size < 1:
         raise MlflowException.invalid_parameter_value(f"batch_size must be 1 or more, not {size}")
     return size
-
-
-mlflow.models.set_model(TextClassifier())

@@ -4,7 +4,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import TrackingError
+from components.errors import TrackingError, WeightsError
+from components.integrity import DESCRIPTION, HASHES, find_damage
 
 if TYPE_CHECKING:
     from components.model.saved import LoadedClassifier
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 INSIDE = "artifacts/*"
 """Where a logged model holds the saved model; the folder's name is the one it had when it was logged."""
+REPLACE = "copy the model's folder anew, or log the model again"
 
 
 def load_model(
@@ -54,13 +56,24 @@ def saved_folder(folder: Path) -> Path:
 
     Raises:
         TrackingError: if there is none.
+        WeightsError: if a file of the logged model is not as it was written.
     """
     from components.model.cards import CARD_FILE
 
+    _check_files(folder)
     for candidate in (folder, *folder.glob(INSIDE)):
         if (candidate / CARD_FILE).is_file():
             return candidate
     raise TrackingError(f"{folder} holds no model that Gradus saved: no {CARD_FILE} in it or its {INSIDE}")
+
+
+def _check_files(folder: Path) -> None:
+    """Check the files of a logged model against their hashes, also if the folder is the saved model inside it."""
+    for logged in (folder, folder.absolute().parent.parent):
+        if (logged / DESCRIPTION).is_file() or (logged / HASHES).is_file():
+            if damage := find_damage(logged):
+                raise WeightsError(f"the model's file {logged / damage} since it was logged: {REPLACE}")
+            return
 
 
 def _fetch(address: str, folder: str, tracking_uri: str | None) -> Path:

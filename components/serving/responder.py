@@ -1,13 +1,8 @@
-"""The MLflow model from code of a language model that follows instructions: MLflow runs this file when it loads it.
-
-Not to be imported. It stands in every logged model beside the source files that it needs, and works where Gradus is
-not installed (https://mlflow.org/docs/latest/ml/model/models-from-code/).
-"""
+"""What a logged language model that follows instructions does when it is asked through MLflow."""
 
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel
@@ -81,6 +76,3 @@ def generation(params: dict[str, Any] | None) -> Any:
         name = ".".join(map(str, detail["loc"]))
         said = detail["msg"].removeprefix("Value error, ")
         raise MlflowException.invalid_parameter_value(f"{name}: {said}" if name else said) from error
-
-
-mlflow.models.set_model(InstructionResponder())

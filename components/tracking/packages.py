@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import components
-from components.versions import closure
+from components.integrity import HASHED_KEY, HASHES, write_hashes
+from components.tracking.bundling import write_bundle
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-PACKAGE = Path(components.__file__).parent
-REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pydantic", "safetensors", "tiktoken", "torch")
+REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "tiktoken", "torch")
 """What the files in a model's `code/` import, and nothing else; a test holds the two together, for every kind.
 
 The skinny MLflow loads and serves models; the whole one would bring databases, plots and scikit-learn."""
@@ -31,15 +30,22 @@ class Kind:
 
     name: str
     """MLflow's model type."""
-    entry: str
-    """The model from code: MLflow runs this module's file to load the model."""
+    module: str
+    """The module that a logged model runs, and what it imports with it."""
+    served: str
+    """The class in it that answers MLflow."""
     description: str
     """What the page of a registered model says, whatever its versions are."""
 
 
-CLASSIFIER = Kind("classifier", "components.serving.classifier", "Text classifier, fine-tuned by Gradus.")
+CLASSIFIER = Kind(
+    "classifier", "components.serving.classifier", "TextClassifier", "Text classifier, fine-tuned by Gradus."
+)
 LANGUAGE_MODEL = Kind(
-    "instruction", "components.serving.responder", "Language model that follows instructions, fine-tuned by Gradus."
+    "instruction",
+    "components.serving.responder",
+    "InstructionResponder",
+    "Language model that follows instructions, fine-tuned by Gradus.",
 )
 
 
@@ -54,8 +60,10 @@ class Package:
     example: "pd.DataFrame"
     """Rows that stand in the model as an example of its input."""
 
-    def write(self, target: Path, run_id: str | None, logged: Any = None) -> None:
+    def write(self, target: Path, run_id: str | None, logged: Any = None) -> str:
         """Write the MLflow model into `target`, an absent folder. Needs no store.
+
+        Returns the hash of the hashes of its files.
 
         Args:
             target: where to.
@@ -67,18 +75,23 @@ class Package:
 
         entry = {} if logged is None else {"model_id": logged.model_id, "artifact_path": logged.artifact_location}
         with tempfile.TemporaryDirectory() as scratch, _no_uv_project():
+            bundle = write_bundle(self.kind.module, Path(scratch))
+            served = f"{bundle.name_of(self.kind.module)}:{self.kind.served}"
             mlflow.pyfunc.save_model(
                 path=str(target),
                 mlflow_model=Model(run_id=run_id, **entry),
-                python_model=str(closure(self.kind.entry)[self.kind.entry]),
-                code_paths=[str(copy_sources(self.kind.entry, Path(scratch)))],
+                python_model=str(bundle.entry),
+                model_config={"served": served},
+                code_paths=[str(bundle.folder)],
                 artifacts={"model": str(self.folder)},
                 pip_requirements=requirements(),
                 signature=self.signature,
                 input_example=self.example,
+                metadata={HASHED_KEY: HASHES},
             )
         for cache in target.rglob("__pycache__"):
             shutil.rmtree(cache)
+        return write_hashes(target)
 
 
 def classifier_package(folder: Path, texts: Sequence[str], labels: Sequence[str] | None = None) -> Package:
@@ -155,17 +168,6 @@ def requirements() -> list[str]:
     A suffix names a build that the index of the machine that serves may not have.
     """
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS]
-
-
-def copy_sources(entry: str, target: Path) -> Path:
-    """Copy the source files that a module of serving imports into `target/components`, and return that folder."""
-    sources = set(closure(entry).values())
-    folders = {folder for source in sources for folder in source.parents if folder.is_relative_to(PACKAGE)}
-    for source in sources | {folder / "__init__.py" for folder in folders}:
-        copy = target / PACKAGE.name / source.relative_to(PACKAGE)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, copy)
-    return target / PACKAGE.name
 
 
 @contextmanager

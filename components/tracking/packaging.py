@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MODEL_NAME = "model"
 MODEL_ID_TAG = "gradus.model_id"
 """Tag of a version: the logged model that it was made from. MLflow's SQL registry does not keep it."""
+HASHES_TAG = "gradus.hashes"
+"""Tag of a logged model and its version: the hash of `hashes.json`, which holds those of all other files."""
 NOT_SCORES = {"system", "curve", "seconds"}
 """Areas of metrics (what stands before the slash) that say nothing about the finished model."""
 CANDIDATE = "candidate"
@@ -139,8 +141,9 @@ def _log(run: Run, package: Package, tags: dict[str, str]) -> str:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             local = Path(scratch) / "model"
-            package.write(local, run.run_id, model)
+            hashes = package.write(local, run.run_id, model)
             client.log_model_artifacts(model.model_id, str(local))
+        client.set_logged_model_tags(model.model_id, {HASHES_TAG: hashes})
         client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step=0)])
         _link_metrics(run, model.model_id)
         status = "READY"
@@ -190,7 +193,7 @@ def _register(run: Run, uri: str, name: str, about: str, description: str, tags:
         name,
         model.artifact_location,
         run.run_id,
-        {**tags, MODEL_ID_TAG: model.model_id},
+        {**tags, MODEL_ID_TAG: model.model_id, HASHES_TAG: model.tags[HASHES_TAG]},
         description=description,
         model_id=model.model_id,
     )

@@ -43,7 +43,7 @@ def find_champion(name: str, home: Path) -> Registered | None:
 
 
 def has_files(version: Registered, home: Path) -> bool:
-    """Tell whether the files of a registered version are there.
+    """Tell whether the files of a registered version are there, undamaged.
 
     Raises:
         TrackingError: if the store cannot be read.

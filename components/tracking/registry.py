@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from components.errors import TrackingError
-from components.tracking.packaging import MODEL_ID_TAG, MODEL_NAME
+from components.integrity import HASHES, find_damage, hash_of_hashes
+from components.tracking.packaging import HASHES_TAG, MODEL_ID_TAG, MODEL_NAME
 from components.tracking.stores import open_client, tracking_errors, tracking_uri, without_password
 
 if TYPE_CHECKING:
@@ -51,14 +52,15 @@ def resolve_model(model: str, home: Path) -> str:
         raise TrackingError(f"{model!r} is neither a folder nor a model's address; {HINT}")
     client = open_client(home)
     with tracking_errors(f"cannot look up the model {model}"):
-        return _existing(_locate(client, model), model)
+        return _locate(client, model)
 
 
 def _locate(client: "MlflowClient", model: str) -> str:
     from mlflow.entities import LoggedModel
 
     found = _find(client, model)
-    return str(found.artifact_location) if isinstance(found, LoggedModel) else _location(client, found)
+    location = str(found.artifact_location) if isinstance(found, LoggedModel) else _location(client, found)
+    return _existing(location, model, found.tags.get(HASHES_TAG))
 
 
 def _find(client: "MlflowClient", model: str) -> "LoggedModel | ModelVersion":
@@ -117,11 +119,27 @@ def _location(client: "MlflowClient", version: "ModelVersion") -> str:
     return source
 
 
-def _existing(location: str, model: str) -> str:
+def _existing(location: str, model: str, hashes: str | None = None) -> str:
+    """Return where files are, after a look whether they are there, and `hashes.json` is the one that was logged."""
     path = Path(location.removeprefix("file://"))
-    if path.is_absolute() and not path.is_dir():
+    if not path.is_absolute():
+        return location
+    if not path.is_dir():
         raise TrackingError(f"the files of {model} are gone from {path}; run its pipeline again")
-    return str(path) if path.is_absolute() else location
+    if hashes and hash_of_hashes(path) != hashes:
+        raise TrackingError(f"{path / HASHES} is not what was logged with {model}; run its pipeline again")
+    return str(path)
+
+
+def check_files(location: str, model: str) -> None:
+    """Compare the files of a logged model with their hashes, if they are on this machine.
+
+    Raises:
+        TrackingError: if one is gone or has changed.
+    """
+    path = Path(location.removeprefix("file://"))
+    if path.is_absolute() and (damage := find_damage(path)):
+        raise TrackingError(f"{path / damage} since {model} was logged; run its pipeline again")
 
 
 def _model_of_run(client: "MlflowClient", run_id: str, name: str | None) -> "LoggedModel":
@@ -177,9 +195,9 @@ def find_logged_model(client: "MlflowClient", experiment_id: str, tags: Mapping[
 
 
 def unreachable(model: "LoggedModel") -> bool:
-    """Tell whether the files of a logged model are gone."""
+    """Tell whether the files of a logged model are gone or damaged."""
     try:
-        _existing(str(model.artifact_location), model.model_id)
+        check_files(_existing(str(model.artifact_location), model.model_id), model.model_id)
     except TrackingError:
         return True
     return False
@@ -198,12 +216,13 @@ def _newest_first(client: "MlflowClient", name: str) -> Iterator["ModelVersion"]
 
 
 def model_exists(client: "MlflowClient", name: str, version: str) -> bool:
-    """Tell whether a registered model has a version (a number, or `latest`) whose files are there as well."""
+    """Tell whether a registered model has a version (a number, or `latest`) whose files are there, undamaged."""
     found = get_version(client, name, version)
     if found is None:
         return False
+    model = f"models:/{name}/{version}"
     try:
-        _existing(_location(client, found), f"models:/{name}/{version}")
+        check_files(_existing(_location(client, found), model, found.tags.get(HASHES_TAG)), model)
     except TrackingError:
         return False
     return True
@@ -242,12 +261,13 @@ def download_model_folder(model: str, home: Path, target: Path) -> Path:
     It is written beside and renamed, so that `target` is complete or absent. For `model.weights=models:/NAME@ALIAS`.
 
     Raises:
-        TrackingError: if there is no such model, or it holds no saved one.
+        TrackingError: if there is no such model, it holds no saved one, or its files are damaged.
     """
     location = resolve_model(model, home)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".model-", dir=target.parent) as scratch:
         folder = Path(location) if Path(location).is_dir() else _download(location, Path(scratch), home)
+        check_files(str(folder.absolute()), model)
         found = next((path for path in (folder, *folder.glob("artifacts/*")) if (path / CARD).is_file()), None)
         if found is None:
             raise TrackingError(f"{model} holds no model that Gradus saved; {HINT}")

@@ -20,10 +20,11 @@ SCRIPT = """
 import json, sys
 import mlflow.pyfunc, pandas
 model = mlflow.pyfunc.load_model(sys.argv[1])
-import components
 data = json.loads(sys.argv[2])
 result = model.predict(pandas.DataFrame(data) if isinstance(data, dict) else data)
-print(json.dumps({"code": components.__file__, "prediction": result.to_dict("list")}))
+(package,) = [each for name, each in sys.modules.items() if name.startswith("gradus_model_") and "." not in name]
+assert "components" not in sys.modules
+print(json.dumps({"code": package.__file__, "prediction": result.to_dict("list")}))
 """
 
 
@@ -78,7 +79,7 @@ def test_a_language_model_runs_its_own_code_in_an_empty_folder(
 
 
 def test_a_language_model_brings_what_answering_needs_and_nothing_else(responder: Path) -> None:
-    code = responder / "code" / "components"
+    (code,) = (responder / "code").iterdir()
     folders = {path.relative_to(code).parts[0] for path in code.rglob("*.py") if path.parent != code}
     assert folders == {"generation", "model", "serving"}
     assert (code / "prompts.py").is_file()

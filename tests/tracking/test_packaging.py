@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 
 from components.errors import TrackingError
+from components.integrity import write_hashes
 from components.model.saved import load_classifier
 from components.records import sha256_of
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs
 from components.tracking.packages import requirements
-from components.tracking.packaging import CANDIDATE, PackagedModel, link_model, log_classifier
-from components.tracking.registry import find_version, resolve_model, version_source
+from components.tracking.packaging import CANDIDATE, HASHES_TAG, PackagedModel, link_model, log_classifier
+from components.tracking.registry import download_model_folder, find_version, resolve_model, version_source
 from components.tracking.runs import Run, open_run
 
 TEXTS = ["WINNER!! Claim your prize now", "see you at 5", "", "grüße"]
@@ -74,8 +75,9 @@ def test_nothing_is_pickled_and_nothing_needless_is_inside(folder: Path) -> None
     }
     assert {name for name in files if "." not in name} == {"MLmodel"}
     sources = {name for name in files if name.startswith("code/")}
-    assert "code/components/model/saved.py" in sources
-    assert "code/components/__init__.py" in sources
+    (package,) = (path.name for path in (folder / "code").iterdir())
+    assert package.startswith("gradus_model_")
+    assert {f"code/{package}/model/saved.py", f"code/{package}/__init__.py"} <= sources
     assert not any("tracking" in name or "data/" in name or "training" in name for name in sources)
     assert not any("prefect" in (folder / name).read_text() for name in sources)
 
@@ -89,8 +91,9 @@ def test_the_requirements_are_what_the_code_imports_pinned_without_a_build_suffi
     imported = set()
     for path in (folder / "code").rglob("*.py"):
         imported |= {line.split()[1].split(".")[0] for line in path.read_text().splitlines() if _is_import(line)}
-    versions["mlflow"] = versions.pop("mlflow-skinny")
-    assert imported - set(sys.stdlib_module_names) - {"components"} <= versions.keys()
+    versions |= {"mlflow": versions.pop("mlflow-skinny"), "yaml": versions.pop("pyyaml")}
+    private = {path.name for path in (folder / "code").iterdir()}
+    assert imported - set(sys.stdlib_module_names) - private <= versions.keys()
 
 
 def _is_import(line: str) -> bool:
@@ -207,3 +210,25 @@ def test_the_users_own_project_files_stay_out_of_the_model(
         model = log_classifier(run, saved_model, TEXTS[:1])
     assert not list(Path(resolve_model(model.uri, home)).glob("*.lock"))
     assert not list(Path(resolve_model(model.uri, home)).glob("pyproject.toml"))
+
+
+def test_a_registered_model_whose_files_are_damaged_is_not_used(home: Path, saved_model: Path, tmp_path: Path) -> None:
+    with open_run(QUIET, home, "damaged", {}) as run:
+        model = log_classifier(run, saved_model, TEXTS[:1], "damaged", tags={"gradus.model_digest": "d"})
+    address = f"models:/damaged/{model.version}"
+    folder = Path(resolve_model(address, home))
+    version = run.client.get_model_version("damaged", str(model.version))
+    assert version.tags[HASHES_TAG] == run.client.get_logged_model(model.uri.removeprefix("models:/")).tags[HASHES_TAG]
+    download_model_folder(address, home, tmp_path / "whole")
+    assert find_version(run.client, "damaged", {"gradus.model_digest": "d"})
+
+    (weights,) = folder.rglob("model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(TrackingError, match=r"model\.safetensors has changed since models:/damaged/1 was logged"):
+        download_model_folder(address, home, tmp_path / "damaged")
+    assert not (tmp_path / "damaged").exists()
+    assert find_version(run.client, "damaged", {"gradus.model_digest": "d"}) is None
+
+    write_hashes(folder)  # the hashes fit again, but they are others
+    with pytest.raises(TrackingError, match=r"hashes\.json is not what was logged with models:/damaged/1"):
+        resolve_model(address, home)
