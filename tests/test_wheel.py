@@ -5,12 +5,15 @@ import json
 import os
 import re
 import shutil
+import site
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.serving.models import save_language_model
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "own_flow.md"
@@ -62,6 +65,19 @@ def scripts(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = (scripts / "python", "-m", "pip", "install", "--quiet")
     run(*pip, "--constraint", ROOT / "constraints.txt", wheel, cwd=folder, homes=folder)
     return scripts
+
+
+@pytest.fixture(scope="module")
+def environments(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two virtual environments that see the libraries of this one: with the wheel, and without Gradus."""
+    folder = tmp_path_factory.mktemp("environments")
+    for name in ("with", "without"):
+        run(sys.executable, "-m", "venv", folder / name, cwd=folder, homes=folder)
+        (packages,) = (folder / name).glob("lib/python*/site-packages")
+        (packages / "libraries.pth").write_text("\n".join(site.getsitepackages()))  # which reads no .pth in there
+    pip = (folder / "with" / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
+    run(*pip, wheel, cwd=folder, homes=folder)
+    return folder / "with" / "bin" / "python", folder / "without" / "bin" / "python"
 
 
 @pytest.fixture
@@ -117,6 +133,72 @@ def test_a_users_own_flow_prints_what_its_page_says(scripts: Path, empty: Path, 
     second = run(scripts / "python", "own_flow.py", cwd=empty, homes=tmp_path)
     assert second.stdout == promised
     assert second.stderr.count("unchanged, taken from the store") == 3
+
+
+PACKAGE = """
+import sys
+from pathlib import Path
+from components.tracking.packages import classifier_package, language_model_package
+classifier, responder, target = map(Path, sys.argv[1:])
+classifier_package(classifier, ["a prize"]).write(target / "classifier", run_id=None)
+language_model_package(responder, [{"instruction": "Say hello"}]).write(target / "responder", run_id=None)
+"""
+ASK = """
+import sys, mlflow.pyfunc, pandas
+data = pandas.DataFrame({"text": ["a prize"], "instruction": ["Say hello"], "input": [""]})
+answers = {}
+for folder in sys.argv[1:]:
+    model = mlflow.pyfunc.load_model(folder)
+    columns = ["text"] if "classifier" in folder else ["instruction", "input"]
+    answers[folder] = model.predict(data[columns]).to_csv()
+try:
+    import components
+    print(components.__file__)
+except ImportError:
+    print(None)
+print([answers[folder] for folder in sorted(answers)])
+"""
+
+
+def test_logged_models_load_beside_each_other_and_whatever_is_called_components(
+    environments: tuple[Path, Path], saved_model: Path, empty: Path, tmp_path: Path
+) -> None:
+    installed, alone = environments
+    language_model = save_language_model(tmp_path / "tuned")
+    for name in ("old", "new"):
+        run(installed, "-c", PACKAGE, saved_model, language_model, tmp_path / name, cwd=empty, homes=tmp_path)
+        (served,) = installed.parents[1].glob("lib/python*/site-packages/components/serving/responder.py")
+        served.write_text(served.read_text() + "\n# another version\n")
+    packages = [path.name for path in tmp_path.glob("*/*/code/gradus_model_*")]
+    assert len(packages) == 4
+    assert len(set(packages)) == 3, "what did not change has the same name"
+
+    models = [tmp_path / name / kind for name in ("old", "new") for kind in ("classifier", "responder")]
+    own = tmp_path / "own" / "components" / "__init__.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("")
+    said = set()
+    for python, order, cwd in (
+        (installed, models, empty),
+        (installed, models[::-1], empty),
+        (alone, models, empty),
+        (alone, models[::-1], own.parents[1]),
+    ):
+        where, answers = run(python, "-c", ASK, *order, cwd=cwd, homes=tmp_path).stdout.splitlines()[-2:]
+        said.add(answers)
+        inside = python.parents[1] if python == installed else own.parents[1]
+        assert where == "None" if (python, cwd) == (alone, empty) else Path(where).is_relative_to(inside)
+    assert len(said) == 1
+
+
+def test_where_another_components_hides_it_the_command_says_so(environments: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "components.py").write_text("")
+    command = (environments[0].with_name("gradus"), "--help")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"gradus: {tmp_path / 'components.py'} hides Gradus's own package")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def write_messages(path: Path) -> None:
