@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import LONGEST_LINE, TrackingError, shortened
+from components.tracking.relocation import ARTIFACTS, follow_home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ARTIFACTS = "artifacts"
 DATABASE = "mlflow.db"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow's pages guess what the experiment is about, and open on traces and judges."""
@@ -54,6 +54,8 @@ def open_client(home: Path) -> "MlflowClient":
                 _make_database(home.expanduser().absolute() / DATABASE)
             client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
             client.search_experiments(max_results=1)  # creates the tables of a new database, if nothing did before
+            if uri == local_uri(home):
+                follow_home(home.expanduser().absolute(), home.expanduser().absolute() / DATABASE)
         return client
 
 

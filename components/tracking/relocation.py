@@ -1,0 +1,86 @@
+"""A home that was copied or moved: MLflow's database in it follows, since MLflow writes absolute paths into it."""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+MARKER = ".home"
+"""The file of a home that holds the path which the home had when its database was last right."""
+ARTIFACTS = "artifacts"
+PATHS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Tables and columns of MLflow's database that hold where files are."""
+
+log = logging.getLogger(__name__)
+
+
+def follow_home(home: Path, database: Path) -> None:
+    """Let the database of a home that was copied or moved say where its files are now; nothing is done to the old one.
+
+    Paths that do not lie in the artifacts of the old home stay, and so do those of files that only the old home has.
+
+    Args:
+        home: the home, absolute; who asks holds its lock.
+        database: MLflow's SQLite database in it, which has its tables.
+
+    Raises:
+        OSError: if the home cannot be written.
+        sqlite3.Error: if the database cannot be written; then all of it is as before.
+    """
+    marker = home / MARKER
+    here = str(home)
+    marked = marker.read_text(encoding="utf-8") if marker.is_file() else None
+    if marked == here:
+        return
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        earlier = [marked] if marked else list(_unmarked(connection, home))
+        moved = {old: _rewrite(connection, old, home) for old in earlier if not _is_same(Path(old), home)}
+        connection.commit()
+    marker.write_text(here, encoding="utf-8")
+    for old, paths in moved.items():
+        if paths:
+            log.warning("this home was copied or moved from %s to %s: MLflow's paths in it follow", old, home)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Tell whether two paths lead to the same home, of which one may be a link."""
+    return one.exists() and one.samefile(other)
+
+
+def _unmarked(connection: sqlite3.Connection, home: Path) -> Iterator[str]:
+    """Return where a home without a marker was: where experiments keep artifacts of which this home has some."""
+    for (location,) in connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall():
+        path = Path(location or "")
+        if path.is_absolute() and path.name == ARTIFACTS and path != home / ARTIFACTS:
+            recorded = [each for table in ("runs", "logged_models") for each in _below(connection, table, path)]
+            if any((home / ARTIFACTS / each).exists() for each in recorded):
+                yield str(path.parent)
+
+
+def _below(connection: sqlite3.Connection, table: str, folder: Path) -> list[Path]:
+    (column,) = (column for name, column in PATHS if name == table)
+    found = connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
+    return [Path(path).relative_to(folder) for (path,) in found if Path(path).is_relative_to(folder)]
+
+
+def _rewrite(connection: sqlite3.Connection, old: str, home: Path) -> int:
+    """Rewrite the paths below the artifacts of an old home, and return how many there were."""
+    root = Path(old) / ARTIFACTS
+    rewritten = 0
+    for table, column in PATHS:
+        found = connection.execute(f"SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
+        for row, path in found:
+            if not Path(path).is_relative_to(root):
+                continue
+            new = home / ARTIFACTS / Path(path).relative_to(root)
+            if table == "experiments" or new.exists() or not Path(path).exists():
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (str(new), row))
+                rewritten += 1
+    return rewritten
