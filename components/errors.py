@@ -13,6 +13,7 @@ GradusError                 something failed; exit code 1
 |-- JudgeError              a judge refused, or too many of its replies could not be read
 |   `-- JudgeUnreachable    ... or its server is down, stalls, or went away
 |-- NotComparable           two runs have no test rows in common on which they can be compared
+|-- NoRoom                  a disk is full
 |-- PromotionRefused        a model may not become the champion
 `-- TrackingError           an MLflow run, model or store could not be reached or written
 
@@ -116,6 +117,10 @@ class NotComparable(GradusError):
 
 class PromotionRefused(GradusError):
     """A model is worse than the champion, cannot be compared with it, or is not fit to be used."""
+
+
+class NoRoom(GradusError):
+    """A disk is full, or has no room for what is about to be written."""
 
 
 class TrackingError(GradusError):

@@ -42,7 +42,8 @@ class Manifest(BaseModel):
     """What a step wrote: where, which files, and what it found out.
 
     A manifest is small and serialisable; it is what Prefect caches. `files` maps a path relative to
-    `folder` to what must be there. `cached` says whether this run took it from the cache.
+    `folder` to what must be there. `seal` is a hash of the manifest itself.
+    `cached` says whether this run took it from the cache.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +54,7 @@ class Manifest(BaseModel):
     files: dict[str, File]
     facts: Facts = {}
     seconds: float = 0.0
+    seal: str = ""
     cached: bool = Field(default=False, exclude=True)
 
     def path(self, name: str) -> Path:
@@ -66,8 +68,21 @@ class Manifest(BaseModel):
         """What later steps depend on: the files' contents and the facts, not where or when."""
         return fingerprint([{name: file.sha256 for name, file in self.files.items()}, self.facts])
 
+    def sealed(self) -> "Manifest":
+        """Return the manifest with its hash."""
+        return self.model_copy(update={"seal": self._hash()})
+
+    def _hash(self) -> str:
+        # Of the JSON that is written: what it cannot say, such as a number that is none, is not read back.
+        return fingerprint(json.loads(self.model_dump_json(exclude={"folder", "seal"})))
+
     def damage(self) -> str | None:
-        """Name the first file that is missing or has changed since it was written, or return None."""
+        """Name the first file that is missing or has changed since it was written, or return None.
+
+        A manifest that is not sealed, or was changed after it had been, counts as damaged too.
+        """
+        if self.seal != self._hash():
+            return "the manifest has changed"
         for name, file in self.files.items():
             path = self.folder / name
             if not path.is_file():

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.errors import DataRejected, GradusError
+from components.errors import DataRejected, GradusError, NoRoom
 from components.interruptions import hold_until_published, publication
 from components.records import Facts, File, Manifest, sha256_of
 from components.redaction import redact_tree
+from components.room import disk_full_as_a_line, is_full, no_room_left
 
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"
@@ -58,7 +59,8 @@ class Store:
             try:
                 _bring_checkpoint(left, draft)
                 _sweep(each for each in left if not (each / CHECKPOINT).is_dir() and each.name.startswith("."))
-                facts = redact_tree(write(draft))
+                with disk_full_as_a_line(draft):
+                    facts = redact_tree(write(draft))
                 hold_until_published()
                 manifest = Manifest(
                     step=step,
@@ -67,8 +69,9 @@ class Store:
                     files=describe(draft),
                     facts=facts,
                     seconds=round(time.monotonic() - started, 3),
-                )
-                (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+                ).sealed()
+                with disk_full_as_a_line(draft):
+                    (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
                 replace_folder(draft, folder)
                 _sweep(left)
                 return manifest
@@ -89,6 +92,8 @@ class Store:
             folder.parent.mkdir(parents=True, exist_ok=True)
             file = lock.open("w")
         except OSError as error:
+            if is_full(error):
+                raise NoRoom(no_room_left(folder.parent)) from error
             raise GradusError(
                 f"cannot write to {folder.parent}: {error.strerror}; set GRADUS_HOME to a folder you can write"
             ) from error

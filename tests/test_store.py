@@ -165,3 +165,20 @@ def test_the_digest_depends_on_contents_and_facts_only(tmp_path: Path) -> None:
     assert one.digest == two.digest
     other = Manifest(step="demo", key="k", folder=tmp_path, files=one.files, facts={"x": 4})
     assert other.digest != one.digest
+
+
+@pytest.mark.parametrize("harm", [('"x":3', '"x":4'), ('"rows":3', '"rows":4'), ('"step":"demo"', '"step":"other"')])
+def test_a_manifest_that_says_something_else_than_was_written_is_no_hit(tmp_path: Path, harm: tuple[str, str]) -> None:
+    def write(out: Path) -> Facts:
+        return {**write_two(out), "loss": float("nan"), "names": ("a", "b"), "share": 0.1}
+
+    store = Store(tmp_path)
+    path = store.produce("demo", "k", write).folder / MANIFEST
+    assert store.find("demo", "k")
+    text = path.read_text().replace(": ", ":")
+    path.write_text(text)
+    assert store.find("demo", "k"), "only what it says counts"
+    assert harm[0] in text
+    path.write_text(text.replace(*harm))
+    assert store.find("demo", "k") is None
+    assert store.produce("demo", "k", write).facts["x"] == 3

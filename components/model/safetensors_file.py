@@ -12,6 +12,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from components.room import require_room
+
 ALIGNMENT = 8
 FLOAT = 4
 
@@ -25,6 +27,7 @@ def save_fp32(tensors: Mapping[str, Tensor], path: Path) -> None:
         header[name] = {"dtype": "F32", "shape": list(tensors[name].shape), "data_offsets": offsets}
     said = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     said += b" " * (-len(said) % ALIGNMENT)
+    require_room(path.parent, len(said) + FLOAT * sum(tensors[name].numel() for name in names))
     with path.open("wb") as file:
         file.write(len(said).to_bytes(8, "little") + said)
         for name in names:

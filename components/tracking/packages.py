@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.integrity import HASHED_KEY, HASHES, write_hashes
+from components.room import require_room, size_of
 from components.tracking.bundling import write_bundle
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Package:
         import mlflow.pyfunc
         from mlflow.models import Model
 
+        require_room(target.parent, size_of(self.folder))
         entry = {} if logged is None else {"model_id": logged.model_id, "artifact_path": logged.artifact_location}
         with tempfile.TemporaryDirectory() as scratch, _no_uv_project():
             bundle = write_bundle(self.kind.module, Path(scratch))

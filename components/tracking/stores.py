@@ -3,12 +3,15 @@
 import fcntl
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import LONGEST_LINE, TrackingError, shortened
+from components.home import home as gradus_home
+from components.room import describe_full, is_full
 from components.tracking.relocation import ARTIFACTS, follow_home
 
 if TYPE_CHECKING:
@@ -148,7 +151,9 @@ def tracking_errors(doing: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        if is_full(error):
+            raise TrackingError(f"{doing}: {describe_full(error, gradus_home())}") from error
         reason = one_line(error.strerror or error) if isinstance(error, OSError) else one_line(error)
         raise TrackingError(f"{doing}: {reason}; check MLFLOW_TRACKING_URI and GRADUS_HOME") from error
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.errors import DataRejected, GradusError, shortened
+from components.errors import DataRejected, GradusError, NoRoom, shortened
+from components.home import home
 from components.redaction import protect_logs, redact
+from components.room import describe_full, is_full
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,6 +71,8 @@ def _describe(error: BaseException) -> tuple[str, int]:
     kept = f"\n{_about(evidence, error)}: {evidence}" if evidence else ""
     if isinstance(error, GradusError):
         return f"gradus: {_within_bounds(str(error))}{kept}", error.exit_code
+    if isinstance(error, Exception) and is_full(error):
+        return f"gradus: {describe_full(error, home())}{kept}", NoRoom.exit_code
     if isinstance(error, Exception):
         text = shortened(" ".join(str(error).split())) or "no message"
         return f"gradus: {type(error).__name__}: {text} (--debug shows where){kept}", 1
