@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.errors import NoRoom
+from components.errors import GradusError, NoRoom
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 SAID = re.compile(
@@ -17,6 +17,8 @@ SAID = re.compile(
     re.IGNORECASE,
 )
 """How libraries that lose the number of the error say it: Arrow, safetensors and others in Rust, SQLite, servers."""
+TIGHT = 100_000
+"""Bytes: a disk that has no more is full, whatever the error says."""
 LITTLE = 10_000_000
 """Bytes: what is asked for where nothing says how much it would have been."""
 
@@ -46,19 +48,23 @@ def disk_full_as_a_line(draft: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, NoRoom) or not is_full(error):
+        if isinstance(error, NoRoom) or not (is_full(error) or _most_likely_full(error, draft)):
             raise
         needed = max(2 * size_of(draft), LITTLE, *(size_of(each) for each in draft.parent.iterdir()))
         raise NoRoom(describe_full(error, draft.parent, needed), getattr(error, "evidence", None)) from error
 
 
+def _most_likely_full(error: Exception, folder: Path) -> bool:
+    """Tell whether a library that does not say why it could not write, such as PyTorch, is on a disk that is full."""
+    return not isinstance(error, GradusError) and _free(folder) < TIGHT
+
+
 def describe_full(error: BaseException, folder: Path, needed: int = LITTLE) -> str:
     """Return the line for an error that says that a disk is full, most likely that of `folder`."""
-    place = _named(error, folder)
-    if place is None:
-        place = min(folder, Path(tempfile.gettempdir()), key=_free)
-        if _free(place) > needed:  # it is another disk, such as a server's
-            return f"no room left, needs about {_readable(needed)}: {' '.join(str(error).split())}; make room there"
+    places = [path for path in (*_named(error), folder, Path(tempfile.gettempdir())) if _free(path) < needed]
+    if not places:  # it is another disk, such as a server's
+        return f"no room left, needs about {_readable(needed)}: {' '.join(str(error).split())}; make room there"
+    place = folder if folder in places and places[0].is_relative_to(folder) else places[0]
     return no_room_left(place, needed)
 
 
@@ -91,14 +97,14 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def _named(error: BaseException | None, folder: Path) -> Path | None:
-    """Return the folder of the file that an error names, if it names one; `folder` if it is inside."""
+def _named(error: BaseException | None) -> Iterator[Path]:
+    """Yield the folders of the files that an error names: of a copy where it goes to, then where it comes from."""
     while error is not None:
-        path = Path(os.fsdecode(getattr(error, "filename", None) or ""))
-        if path.is_absolute():
-            return folder if path.is_relative_to(folder) else path.parent
+        for name in (getattr(error, "filename2", None), getattr(error, "filename", None)):
+            path = Path(os.fsdecode(name)) if isinstance(name, (str, bytes, Path)) else Path()
+            if path.is_absolute():
+                yield path.parent
         error = error.__cause__ or error.__context__
-    return None
 
 
 def _free(folder: Path) -> int:

@@ -181,3 +181,6 @@ def quiet() -> None:
         os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"  # read when MLflow is imported
         for name in ("mlflow", "alembic"):  # in case it was imported before
             logging.getLogger(name).setLevel(logging.WARNING)
+    # What they say of a store that is away or has no room is said by us, in one line.
+    for name in ("mlflow.store.db.utils", "mlflow.utils.rest_utils", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
