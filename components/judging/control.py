@@ -48,15 +48,15 @@ def _other(texts: Sequence[str], place: int, draw: random.Random) -> int:
 def control_facts(found: Sequence[Found], why_none: str) -> dict[str, Any]:
     """Return the fact `control`: `rows` that have both scores, their means `own` and `other`, and whether it `tells`.
 
-    Without any such row the means are None and it does not tell; `why` then says why.
+    It tells if the means are `apart` points apart. Without any such row they are None and it does not; `why` says why.
     """
     means = [[_mean(verdicts) for verdicts in (own, other)] for _, own, other in found]
     both = np.array([pair for pair in means if None not in pair], np.float64)
     if not len(both):
         why = why_none or "none of its verdicts on them could be read"
-        return {"rows": 0, "own": None, "other": None, "tells": False, "why": why}
+        return {"rows": 0, "own": None, "other": None, "apart": APART, "tells": False, "why": why}
     own, other = (float(mean) for mean in both.mean(axis=0))
-    return {"rows": len(both), "own": own, "other": other, "tells": own - other >= APART}
+    return {"rows": len(both), "own": own, "other": other, "apart": APART, "tells": own - other >= APART}
 
 
 def write_control(found: Sequence[Found], path: Path) -> None:

@@ -93,6 +93,7 @@ def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | N
     results = list(zip(judged, measures, asked.verdicts, strict=True))
     _write([each for each in results if each[0].of != OTHER], out / VERDICTS)
     if asked.failure:
+        asked.failure.evidence = out
         raise asked.failure
     found = _control(judged, asked.verdicts)
     write_control(found, out / CONTROL)
