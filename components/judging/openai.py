@@ -39,7 +39,7 @@ class OpenAI:
         self._base = "" if urlsplit(config.server).path else "/v1"
         self._missing = "check judge.model and judge.url"
         self._transport = Transport(config, stop)
-        self._forms = FORMS
+        self._forms: tuple[Form, ...] = FORMS
         """Those that are tried: all of them until one has been taken, and then that one."""
 
     def look_up(self) -> str | None:

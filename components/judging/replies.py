@@ -73,9 +73,13 @@ class _Gathered:
             self.refusal.append(part.get("refusal") or "")
 
     def reply(self, finish_reason: Any, prompt_tokens: Any) -> Reply:
-        parts = ("".join(each) for each in (self.content, self.thinking))
-        count = prompt_tokens if isinstance(prompt_tokens, int) else None
-        return Reply(*parts, finish_reason and str(finish_reason), "".join(self.refusal), count)
+        return Reply(
+            "".join(self.content),
+            "".join(self.thinking),
+            str(finish_reason) if finish_reason else None,
+            "".join(self.refusal),
+            prompt_tokens if isinstance(prompt_tokens, int) else None,
+        )
 
 
 def read_ollama(text: str) -> Reply:

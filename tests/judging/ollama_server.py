@@ -85,6 +85,8 @@ class Handler(BaseHTTPRequestHandler):
     def chat(self) -> None:
         self.question = self.body["messages"][-1]["content"]
         fault = self.how.fault if self.is_faulty() else ""
+        if fault != "said":
+            self.how.said = {}
         if fault.isdigit():
             self.answer(int(fault), {"error": f"this is a {fault}"}, **self.how.headers)
         elif fault:

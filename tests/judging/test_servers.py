@@ -237,7 +237,7 @@ def test_options_are_merged_one_by_one(ollama: OllamaServer, bench: Bench) -> No
 def test_a_field_that_a_server_does_not_know_is_one_line(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(rejects=["max_tokens"])
     with pytest.raises(
-        JudgeError, match=r"max_tokens is not supported\); it refuses every prompt.*max_completion_tokens"
+        JudgeError, match=r"max_tokens is not supported.*; it refuses every prompt.*max_completion_tokens"
     ):
         bench.judge(ollama, kind="openai")
 
