@@ -176,7 +176,7 @@ def _cut_prompts(questions: Iterable[Question], verdicts: Mapping[str, Verdict])
         verdict = verdicts.get(question.key)
         counted[question.text] = max(counted[question.text], (verdict and verdict.prompt_tokens) or 0)
     frame = sum(fewest_tokens(message["content"]) for message in shipped_rubric().messages(""))
-    return count_cut((frame + fewest_tokens(text), tokens) for text, tokens in counted.items())
+    return count_cut((frame + fewest_tokens(text), tokens) for text, tokens in counted.items() if tokens)
 
 
 def _questions(
