@@ -54,7 +54,10 @@ def evaluate_responses(train: Path, responses: dict[str, Path], verdicts: Path, 
         "rubric": judge.get("rubric"),
         "repeats": judge["repeats"],
         "counts": judge["counts"],
-        "metrics": response_metrics(said) | {"baseline/test/exact_match": float(baseline.mean())} | _by_task(tasks),
+        "metrics": response_metrics(said)
+        | {"baseline/test/exact_match": float(baseline.mean())}
+        | control_metrics(judge)
+        | _by_task(tasks),
         "verdict": sentence(said, baseline, judge["judge"], by_task=bool(len(tasks))),
         "warnings": warnings(said, judge) + _too_many(tasks),
         "tasks": _without_nan(tasks.head(MOST_TASKS)),
@@ -77,6 +80,12 @@ def response_metrics(said: Mapping[str, Verdicts]) -> dict[str, float]:
     }
 
 
+def control_metrics(judge: Facts) -> dict[str, float]:
+    """Return the mean scores of other rows' references and of the rows' own, where the judge gave both."""
+    control = judge.get("control") or {}
+    return {f"judge/control_{of}": control[of] for of in ("own", "other") if control.get(of) is not None}
+
+
 def histograms(said: Mapping[str, Verdicts]) -> pd.DataFrame:
     """Return the histograms of scores below each other: `of`, `low`, `high`, `rows`."""
     return pd.concat([said[of].histogram().assign(of=of) for of in PREFIXES if of in said], ignore_index=True)[
@@ -87,7 +96,7 @@ def histograms(said: Mapping[str, Verdicts]) -> pd.DataFrame:
 def warnings(said: Mapping[str, Verdicts], judge: Facts) -> list[str]:
     """Return what speaks against the judge, one sentence each."""
     name = judge["judge"]["name"]
-    found = []
+    found = _control_warning(name, judge.get("control"))
     if "reference" in said and (score := said["reference"].metrics().get("score")) is not None and score < SANE:
         found.append(
             f"{name} gives the references themselves {score:.1f} on average; a sane judge puts references above "
@@ -99,7 +108,30 @@ def warnings(said: Mapping[str, Verdicts], judge: Facts) -> list[str]:
         for of, name_of in whose.items()
         if of in said and said[of].unparsed
     ]
+    found += [f"of the verdicts that could not be read {count:,}: {why}" for why, count in _whys(judge)]
+    if cut := judge.get("cut_prompts"):
+        found.append(
+            f"{name} saw only a part of {cut:,} prompts: its server counted fewer tokens than they have; raise "
+            "judge.num_ctx (options.num_ctx), and the context that the server allows (OLLAMA_CONTEXT_LENGTH)"
+        )
     return found
+
+
+def _control_warning(name: str, control: dict[str, Any] | None) -> list[str]:
+    if control is None or control["tells"]:
+        return []
+    if not control["rows"]:
+        return [f"whether {name} can tell good from bad is not known: {control['why']}"]
+    return [
+        f"{name} cannot tell good from bad: on {control['rows']} rows it gives another row's reference "
+        f"{control['other']:.1f} on average and the row's own {control['own']:.1f}, which should be "
+        f"{control['apart']:.0f} points more at least; its scores say nothing"
+    ]
+
+
+def _whys(judge: Facts) -> list[tuple[str, int]]:
+    whys: dict[str, int] = judge.get("unparsed") or {}
+    return sorted(whys.items(), key=lambda why: -why[1])
 
 
 def _tasks(rows: pd.DataFrame) -> "pd.Series[str]":

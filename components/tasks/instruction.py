@@ -195,8 +195,9 @@ def judge(
 ) -> Facts:
     """Let a judge give scores to both models' responses and to the references: `verdicts.parquet`, `rubric.yaml`.
 
-    It is shown each task in the words of `prompt`, as the models were. A verdict is kept as soon as it is made, and not
-    asked for again. Raises `JudgeError` if the judge cannot be asked, or too few of its replies can be read.
+    On some rows it judges another row's reference too: `control.parquet`, whether it can tell good from bad. It is
+    shown each task in the words of `prompt`, as the models were. A verdict is kept as soon as it is made, and not asked
+    for again. Raises `JudgeError` if the judge cannot be asked, or too few of its replies can be read.
     """
     from components.judging.cache import verdicts_path
     from components.judging.judge import judge as block

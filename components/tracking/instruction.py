@@ -26,7 +26,7 @@ SHOWN_FIRST = ("score", "task", "instruction", "input", "response", "reference",
 FILES = {
     "evaluate": ("responses.parquet", "metrics.json"),
     "respond": ("instruction-data-with-response.json",),
-    "judge": ("verdicts.parquet", "rubric.yaml"),
+    "judge": ("verdicts.parquet", "control.parquet", "rubric.yaml"),
 }
 """Artifacts that are files of a step as they are; a rubric is there only where a language model judged."""
 
