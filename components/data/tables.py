@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data.batches import schema
+from components.data.chat import chat_advice
 from components.data.columns import Key, Template, as_text, is_template
 from components.data.readers import read_records
+from components.data.reading import Seen
 from components.data.sources import FileSource
 from components.errors import TableError
 
@@ -17,8 +19,8 @@ Texts = Sequence[str | None]
 """A column's texts, also as an Arrow array of them; None, or null, is a missing one."""
 
 
-def read_batches(path: Path, source: FileSource) -> "Iterator[pa.RecordBatch]":
-    """Yield the records of a raw file.
+def read_batches(path: Path, source: FileSource, seen: Seen | None = None) -> "Iterator[pa.RecordBatch]":
+    """Yield the records of a raw file; `seen` is told of the file as it is read.
 
     The columns are `row` (int64: the record's number in the file from 1, blank lines and header not counted), and those
     of the source, of strings. An empty field of a delimited file is null, and so is what a JSON object lacks; an input
@@ -33,8 +35,8 @@ def read_batches(path: Path, source: FileSource) -> "Iterator[pa.RecordBatch]":
 
     keys, schema = source.read_columns(), schema_of(source)
     done = 0
-    for cells in read_records(path, source, keys):
-        texts = {key: _texts(path, key, column, done) for key, column in zip(keys, cells, strict=True)}
+    for cells in read_records(path, source, keys, seen):
+        texts = {key: texts_of(path, key, column, done) for key, column in zip(keys, cells, strict=True)}
         count = len(cells[0])
         columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
         for field in source.table_columns:
@@ -50,7 +52,12 @@ def schema_of(source: FileSource) -> "pa.Schema":
     return schema(source.table_columns)
 
 
-def _texts(path: Path, key: Key, cells: "Sequence[object] | pa.StringArray", done: int) -> Texts:
+def texts_of(path: Path, key: Key, cells: "Sequence[object] | pa.StringArray", done: int = 0) -> Texts:
+    """Return what a column's cells say as text; `done` records came before them.
+
+    Raises:
+        TableError: if a cell holds other values, a list or an object.
+    """
     import pyarrow as pa
 
     if isinstance(cells, pa.Array):
@@ -62,9 +69,8 @@ def _texts(path: Path, key: Key, cells: "Sequence[object] | pa.StringArray", don
             texts.append(cell if cell.__class__ is str else as_text(cell))
     except ValueError as error:
         record = done + len(texts) + 1
-        raise TableError(
-            f"{path.name}: column {key!r} of record {record} holds {error}; name another column, or a value inside it"
-        ) from error
+        advice = chat_advice([key]) or "name another column, or a value inside it"
+        raise TableError(f"{path.name}: column {key!r} of record {record} holds {error}; {advice}") from error
     return texts
 
 
