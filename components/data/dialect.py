@@ -9,6 +9,8 @@ Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 DELIMITED = ("csv", "tsv")
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 """What stands between fields unless `source.delimiter` says otherwise."""
+READING = ("format", "header", "delimiter", "quoting", "encoding", "columns")
+"""The keys of `source` that say how a file is read, wherever it is."""
 Quoting = Literal["default", "none", "lenient"]
 
 NO_FILES = ("idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined")
@@ -27,7 +29,7 @@ def _known_encoding(name: str) -> str:
     except (LookupError, ValueError):
         raise ValueError("Python knows no such encoding; utf-8, cp1252, utf-16, cp949, shift_jis are some") from None
     if not codec._is_text_encoding or codec.name in NO_FILES or codec.incrementaldecoder is None:
-        raise ValueError(f"{codec.name} is not an encoding of text files; utf-8, cp1252, utf-16, cp949 are some")
+        raise ValueError(f"{name} is not an encoding of text files; utf-8, cp1252, utf-16, cp949 are some")
     return name
 
 

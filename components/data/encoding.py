@@ -96,7 +96,7 @@ def _decoded(path: Path, source: FileSource) -> Iterator[tuple[bytes, str]]:
 def _not_text(path: Path, source: FileSource, where: str, error: UnicodeDecodeError | None) -> TableError:
     if is_archive(path):
         return TableError(f"{path.name} is an archive; set source.member to the file inside it")
-    likely = likely_encoding(path if error is None else _around(error))
+    likely = likely_encoding(path if error is None or b"\0" in error.object[:SAMPLE] else _around(error))
     advice = f"it looks like {likely}: set source.encoding={likely}" if likely else "convert it, or set source.encoding"
     return TableError(f"{path.name} is not {source.encoding}: {where}; {advice}")
 

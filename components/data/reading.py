@@ -1,11 +1,12 @@
 """What the readers of all formats share: how much is read at a time, and what is said of a file that is not right."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.data.chat import chat_advice
 from components.data.columns import Key
+from components.data.dialect import DELIMITED
 from components.data.recognising import other_delimiter
 from components.data.sources import FileSource
 from components.errors import DataRejected, TableError
@@ -40,6 +41,25 @@ def no_column(path: Path, source: FileSource, key: Key, there: Sequence[object])
         f"{path.name} has no column {field}: source.columns.{field} {named}, "
         f"and the columns there are {shown}; {advice}"
     )
+
+
+def unused_columns(source: FileSource, there: Iterable[Key]) -> list[str]:
+    """Return the names, or positions, of a file's columns that nothing is made of.
+
+    In JSON and Parquet a column is used if something inside it is.
+    """
+    used = {str(key) for key in source.read_columns()}
+    inside = {key.split(".")[0] for key in used} if source.format not in DELIMITED else set()
+    return [str(key) for key in there if str(key) not in used | inside]
+
+
+def unused_note(path: Path, unused: Sequence[str]) -> list[str]:
+    """Return the sentence that names a file's unused columns, if there are any."""
+    if not unused:
+        return []
+    shown = ", ".join(unused[:NAMES_SHOWN]) + (", ..." if len(unused) > NAMES_SHOWN else "")
+    them = "1 column is not used" if len(unused) == 1 else f"{len(unused):,} columns are not used"
+    return [f"{path.name}: {them}: {shown}; a template in source.columns can take in more than one"]
 
 
 def empty(path: Path) -> TableError:

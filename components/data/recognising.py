@@ -70,7 +70,7 @@ def other_delimiter(path: Path, source: FileSource, keys: Sequence[Key] = ()) ->
             continue
         with suppress(csv.Error):
             records = list(csv.reader(lines, delimiter=delimiter))
-            widths = {len(fields) for fields in records if fields}
+            widths = {len(fields) for fields in records[:-1] or records if fields}  # the last may be cut off
             there: Sequence[Key] = records[0] if source.header else range(len(records[0]))
             if len(widths) == 1 and max(widths) > 1 and all(key in there for key in keys):
                 advice = "source.format=tsv" if delimiter == "\t" else f"source.delimiter={written}"
