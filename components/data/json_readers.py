@@ -71,9 +71,10 @@ def _cells(
     unseen = set(keys)
     names = seen.columns
     while batch := list(islice(records, BATCH)):
-        columns = [[_value(path, place, record, str(key)) for place, record in batch] for key in keys]
+        objects = [_object(path, place, record) for place, record in batch]
+        columns = [[_value(record, str(key)) for record in objects] for key in keys]
         unseen -= {key for key, cells in zip(keys, columns, strict=True) if any(cell is not MISSING for cell in cells)}
-        for _, record in batch:
+        for record in objects:
             if not record.keys() <= names.keys():
                 names.update(dict.fromkeys(record))
         yield [[None if cell is MISSING else cell for cell in cells] for cells in columns]
@@ -82,10 +83,14 @@ def _cells(
             raise no_column(path, source, key, list(names))
 
 
-def _value(path: Path, place: str, record: object, key: str) -> object:
+def _object(path: Path, place: str, record: object) -> dict[str, object]:
     if not isinstance(record, dict):
         hint = "; if the file is one list, set source.format=json" if isinstance(record, list) else ""
         raise TableError(f"{path.name}: {place} holds {_kind(record)}, not an object with the columns{hint}")
+    return record
+
+
+def _value(record: dict[str, object], key: str) -> object:
     value = record.get(key, MISSING)
     if value is not MISSING or "." not in key:
         return value

@@ -5,13 +5,14 @@ sequence of its cells as they came, None for a missing one, or an Arrow array of
 """
 
 import csv
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from components.data.columns import Key
-from components.data.dialect import is_utf8
+from components.data.dialect import DELIMITED, is_utf8
 from components.data.encoding import check_text
 from components.data.json_readers import read_json, read_json_lines
 from components.data.opening import open_text
@@ -22,6 +23,9 @@ from components.data.recognising import other_delimiter, refuse_other_formats
 from components.data.sources import FileSource
 from components.data.unpack import is_archive
 from components.errors import TableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 QUOTING: dict[str, Literal[0, 3]] = {
     "default": csv.QUOTE_MINIMAL,
@@ -44,10 +48,29 @@ def read_records(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen
     seen = seen or Seen()
     refuse_other_formats(path, source)
     if source.format == "parquet":
-        return _read_parquet(path, source, keys, seen)
+        return (cells for _, cells in read_parquet(path, source, keys, seen))
     seen.notes += check_text(path, source)
     readers = {"json": read_json, "jsonl": read_json_lines}
     return readers.get(source.format, _read_delimited)(path, source, keys, seen)
+
+
+def columns_there(path: Path, source: FileSource) -> list[Key]:
+    """Return a file's columns: names, or positions where it has none. JSON is read to its end for them.
+
+    Raises:
+        TableError: as `read_records`.
+    """
+    seen = Seen()
+    if source.format in DELIMITED:
+        refuse_other_formats(path, source)
+        check_text(path, source)
+        with open_text(path, source) as file:
+            first = next(_fields(path, source, file), None)
+        if first is None:
+            raise empty(path)
+        return list(first if source.header else range(len(first)))
+    deque(read_records(path, source, [], seen), maxlen=0)
+    return list(seen.columns)
 
 
 # --- CSV and TSV
@@ -158,7 +181,10 @@ def _place(path: Path, source: FileSource, key: Key, first: list[str]) -> int:
 # --- Parquet
 
 
-def _read_parquet(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
+def read_parquet(
+    path: Path, source: FileSource, keys: Sequence[Key], seen: Seen, whole: bool = False
+) -> "Iterator[tuple[pa.RecordBatch, Batch]]":
+    """Yield what was read, with the cells of the columns `keys`: all of the file's columns, or only those needed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -169,10 +195,10 @@ def _read_parquet(path: Path, source: FileSource, keys: Sequence[Key], seen: See
             seen.columns.update(dict.fromkeys(schema.names))
             there = [key for key in keys if key in schema.names or key != source.optional]
             names = [_parquet_name(path, source, key, schema) for key in there]
-            for batch in file.iter_batches(BATCH, columns=names):
+            for batch in file.iter_batches(BATCH, columns=None if whole else names):
                 flat = _flat(pa.Table.from_batches([batch]))
                 found = {key: flat[name].to_pylist() for key, name in zip(there, names, strict=True)}
-                yield _with_lacking(keys, found, batch.num_rows)
+                yield batch, _with_lacking(keys, found, batch.num_rows)
     except (pa.ArrowException, OSError) as error:
         if is_archive(path):
             raise TableError(f"{path.name} is an archive; set source.member to the file inside it") from error

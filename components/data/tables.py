@@ -1,6 +1,6 @@
 """A raw file as a table: of texts and labels, or of instructions with inputs and responses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,20 +31,29 @@ def read_batches(path: Path, source: FileSource, seen: Seen | None = None) -> "I
         TableError: if the file cannot be read in the declared format.
         DataRejected: if it lacks a column that `source.columns` names.
     """
-    import pyarrow as pa
-
-    keys, schema = source.read_columns(), schema_of(source)
+    keys = source.read_columns()
     done = 0
     for cells in read_records(path, source, keys, seen):
-        texts = {key: texts_of(path, key, column, done) for key, column in zip(keys, cells, strict=True)}
-        count = len(cells[0])
-        columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
-        for field in source.table_columns:
-            column = _column(source, field, texts, count)
-            columns[field] = source.settle(field, _listed(column)) if field in source.settled else column
-        arrays = [_array(path, columns[field.name], field.type, done) for field in schema]
-        yield pa.record_batch(arrays, schema=schema)
-        done += count
+        batch = batch_of(path, source, dict(zip(keys, cells, strict=True)), done)
+        yield batch
+        done += batch.num_rows
+
+
+def batch_of(path: Path, source: FileSource, cells: Mapping[Key, Sequence[object]], done: int) -> "pa.RecordBatch":
+    """Return some records as `read_batches` yields them, given the cells of what they are made of.
+
+    `done` is the number of records that came before them.
+    """
+    import pyarrow as pa
+
+    texts = {key: _texts(path, key, cells[key], done) for key in source.read_columns()}
+    count = len(next(iter(cells.values())))
+    columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
+    for field in source.table_columns:
+        column = _column(source, field, texts, count)
+        columns[field] = source.settle(field, _listed(column)) if field in source.settled else column
+    schema = schema_of(source)
+    return pa.record_batch([_array(path, columns[field.name], field.type, done) for field in schema], schema=schema)
 
 
 def schema_of(source: FileSource) -> "pa.Schema":
@@ -52,12 +61,7 @@ def schema_of(source: FileSource) -> "pa.Schema":
     return schema(source.table_columns)
 
 
-def texts_of(path: Path, key: Key, cells: "Sequence[object] | pa.StringArray", done: int = 0) -> Texts:
-    """Return what a column's cells say as text; `done` records came before them.
-
-    Raises:
-        TableError: if a cell holds other values, a list or an object.
-    """
+def _texts(path: Path, key: Key, cells: "Sequence[object] | pa.StringArray", done: int) -> Texts:
     import pyarrow as pa
 
     if isinstance(cells, pa.Array):
