@@ -176,7 +176,7 @@ def merged(one: "pa.DataType | None", cells: Any) -> "pa.DataType":
     import pyarrow as pa
 
     try:
-        other = pa.infer_type(values(cells))
+        other = pa.array(values(cells)).type
     except (pa.ArrowException, UnicodeEncodeError, OverflowError):
         return pa.string()
     if one is None or pa.types.is_null(one) or one.equals(other):

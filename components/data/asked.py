@@ -162,7 +162,9 @@ def read_lines(lines: Iterable[bytes], name: str, field: str) -> Iterator[Rows]:
     """
     numbered = enumerate(lines, start=1)
     while batch := list(islice(numbered, BATCH)):
-        texts = [_line(line.removeprefix(BOM) if number == 1 else line, number, name) for number, line in batch]
+        texts: list[str | None] = [
+            _line(line.removeprefix(BOM) if number == 1 else line, number, name) for number, line in batch
+        ]
         yield Rows({field: texts}, {field: texts})
 
 
