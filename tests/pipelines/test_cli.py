@@ -61,7 +61,9 @@ def test_a_run_a_prediction_and_a_second_run(environment: dict[str, str], tmp_pa
     table = tmp_path / "messages.csv"  # with a header, which the file that was learnt from has not
     table.write_text('label,text\nham,"hello there"\n')
     by_table = gradus("predict", result["run_id"], "--file", str(table), "--json", env=environment)
-    assert json.loads(by_table.stdout) == rows[0]
+    found = json.loads(by_table.stdout)
+    assert (found["text"], found["label"]) == (rows[0]["text"], rows[0]["label"])
+    assert found["p_spam"] == pytest.approx(rows[0]["p_spam"], abs=1e-5)
     piped = gradus("predict", result["model_uri"], "-", "--json", env=environment, stdin=messages.read_text())
     assert piped.stdout == by_run.stdout
     shown = gradus("predict", "models:/spam-demo@candidate", "You won [bold]a prize[/bold]", env=environment)
