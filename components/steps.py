@@ -72,6 +72,8 @@ class Step(Generic[P]):
         # Where the store has it, nothing was done anew, whether or not Prefect still had a record of it.
         manifest = (found or manifest).model_copy(update={"cached": found is not None})
         run_logger().info(_summary(manifest))
+        for note in manifest.facts.get("notes", ()):
+            run_logger().warning(f"{manifest.step}: {note}")
         return manifest
 
     def without_prefect(self, *args: P.args, **kwargs: P.kwargs) -> Manifest:

@@ -50,6 +50,8 @@ class Data(BaseModel):
     """What the steps before training say, and whether they were done now or before."""
 
     url: str
+    notes: list[str] = Field(description="What was noticed when the file was read.")
+    unused: list[str] = Field(description="Columns of the file that nothing is made of.")
     rows: int
     rows_used: int
     expectations: list[dict[str, Any]]
@@ -113,6 +115,8 @@ def _data(config: ClassificationConfig) -> tuple[Manifest, Data]:
     splits = split.without_prefect(table, config.split, config.balance)
     data = Data(
         url=str(source.facts["url"]),
+        notes=source.facts["notes"],
+        unused=source.facts["unused"],
         rows=table.facts["rows_in"],
         rows_used=table.facts["rows_out"],
         expectations=table.facts["expectations"],

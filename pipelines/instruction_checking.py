@@ -55,6 +55,8 @@ class Data(BaseModel):
     """What the steps before training say, and whether they were done now or before."""
 
     url: str
+    notes: list[str] = Field(description="What was noticed when the file was read.")
+    unused: list[str] = Field(description="Columns of the file that nothing is made of.")
     rows: int
     rows_used: int
     expectations: list[dict[str, Any]]
@@ -133,6 +135,8 @@ def _data(config: InstructionConfig) -> tuple[Manifest, Data]:
     splits = split.without_prefect(table, config.split)
     data = Data(
         url=str(source.facts["url"]),
+        notes=source.facts["notes"],
+        unused=source.facts["unused"],
         rows=table.facts["rows_in"],
         rows_used=table.facts["rows_out"],
         expectations=table.facts["expectations"],

@@ -12,7 +12,9 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from components.data.batches import write_batches
+from components.data.dialect import READING
 from components.data.fetch import fetch, locate, open_download
+from components.data.reading import Seen, unused_columns, unused_note
 from components.data.sources import FileSource
 from components.data.tables import read_batches, schema_of
 from components.home import home
@@ -44,8 +46,9 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
     raw = out / "raw" / fetched.name
     raw.parent.mkdir()
     _place(fetched, raw)
-    schema = schema_of(source)
-    rows = write_batches(read_batches(raw, source), schema, out / "table.parquet")
+    schema, seen = schema_of(source), Seen()
+    rows = write_batches(read_batches(raw, source, seen), schema, out / "table.parquet")
+    unused = unused_columns(source, seen.columns)
     return {
         "url": source.url,
         "member": source.member,
@@ -53,6 +56,9 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
         "bytes": raw.stat().st_size,
         "rows": rows,
         "columns": schema.names,
+        "unused": unused,
+        "notes": [*seen.notes, *unused_note(raw, unused)],
+        "reading": source.model_dump(mode="json", include=set(READING)),
     }
 
 

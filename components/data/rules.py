@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from components.config import Config
-from components.data.columns import Label
+from components.data.labels import Label
 
 Severity = Literal["error", "warn"]
 

@@ -10,7 +10,9 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from components.config import Address, Config
-from components.data.columns import Key, Label, as_text, is_template, keys_of
+from components.data.columns import Key, is_template, keys_of, listed
+from components.data.dialect import DELIMITED, SEPARATORS, Delimiter, Encoding, Format, Quoting, is_utf8
+from components.data.labels import Label, check_names, rename
 from components.redaction import MASK
 
 SAMPLES = Path(__file__).with_name("samples")
@@ -18,9 +20,6 @@ REMOTE = ("http", "https")
 SCHEMES = (*REMOTE, "file", "sample")
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 
-DELIMITED = ("csv", "tsv")
-Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
-Encoding = Literal["utf-8", "cp1252", "latin-1"]
 Position = Annotated[int, Field(strict=True, ge=0)]
 Cells = Sequence[str | None]
 Sha256 = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
@@ -77,14 +76,18 @@ class FileSource(Config):
     header: bool = True
     """Whether the first record of a csv or tsv file names the columns."""
 
-    quoting: Literal["default", "none"] = "default"
-    """Of csv and tsv. `default`: a field may stand in double quotes; `none`: a quote is a character like any other."""
+    delimiter: Delimiter | None = None
+    """Of csv and tsv: the one character between fields, such as `";"` or `"|"`; by default a comma, or a tab."""
+
+    quoting: Quoting = "default"
+    """Of csv and tsv. `default`: a field may stand in double quotes, and a closing one ends it; `none`: a quote is a
+    character like any other; `lenient`: as Python's `csv` and pandas read, which may take many lines for one field."""
 
     columns: Mapping[Any, str | Position]
     """Which column of the file is which column of the table: its name, or its position from 0 (without a header)."""
 
     encoding: Encoding = "utf-8"
-    """How the file's characters are encoded."""
+    """How the file's characters are encoded: any of Python's encodings of text, such as `cp1252`, `utf-16`, `cp949`."""
 
     @field_validator("url")
     @classmethod
@@ -103,10 +106,10 @@ class FileSource(Config):
     @model_validator(mode="after")
     def _check_format(self) -> Self:
         if self.format not in DELIMITED:
-            for key, default in (("header", True), ("quoting", "default")):
+            for key, default in (("header", True), ("quoting", "default"), ("delimiter", None)):
                 if getattr(self, key) != default:
                     raise ValueError(f"{key} means nothing for format={self.format}; leave it out, or set format")
-        if self.format == "parquet" and self.encoding != "utf-8":
+        if self.format == "parquet" and not is_utf8(self.encoding):
             raise ValueError("encoding means nothing for format=parquet, whose text is always UTF-8; leave it out")
         return self
 
@@ -114,7 +117,7 @@ class FileSource(Config):
     def _check_columns(self) -> Self:
         for field, column in self.columns.items():
             if is_template(column) and field not in self.templated:
-                only = f"only {_names(self.templated)} can be a template"
+                only = f"only {listed(self.templated)} can be a template"
                 raise ValueError(f"columns.{field}: {column!r} has a brace, but {only}")
             for each in self.fields_of(field):
                 self._check_key(field, each)
@@ -146,6 +149,11 @@ class FileSource(Config):
     def fields_with(self, key: Key) -> list[str]:
         """Return those of `fields` that one of the file's columns is part of."""
         return [field for field in self.fields if key in self.fields_of(field)]
+
+    @property
+    def separator(self) -> str:
+        """What stands between the fields of a csv or tsv file."""
+        return self.delimiter or SEPARATORS[self.format]
 
     @property
     def optional(self) -> Key | None:
@@ -183,16 +191,11 @@ class SourceConfig(FileSource):
     @field_validator("label_map", mode="before")
     @classmethod
     def _check_label_map(cls, names: object) -> object:
-        keys = [key for key in names if isinstance(key, str | int | float)] if isinstance(names, dict) else []
-        labels = [as_text(key) for key in keys]
-        if twice := sorted({label for label in labels if label is not None and labels.count(label) > 1}):
-            raise ValueError(f"{twice[0]!r} is there as a number and as a text, which is one label; write it once")
-        return names
+        return check_names(names)
 
     def settle(self, field: str, cells: Cells) -> Cells:
-        """Return labels under the names that `label_map` gives them."""
-        names = self.label_map if field == "label" else None
-        return [names.get(cell, cell) if cell is not None else None for cell in cells] if names else cells
+        """Return labels in Unicode's composed form, under the names that `label_map` gives them."""
+        return rename(cells, self.label_map or {}) if field == "label" else cells
 
 
 class InstructionSourceConfig(FileSource):
@@ -200,7 +203,7 @@ class InstructionSourceConfig(FileSource):
 
     fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "output", "task")
     templated: ClassVar[tuple[str, ...]] = ("instruction", "input", "output")
-    settled: ClassVar[tuple[str, ...]] = ("input",)
+    settled: ClassVar[tuple[str, ...]] = ("input", "task")
 
     format: Format = "json"
     """`json`: a list of objects; `jsonl`: an object a line; `csv` and `tsv`: fields separated by commas or tabs;
@@ -234,13 +237,8 @@ class InstructionSourceConfig(FileSource):
         return tuple(field for field in self.fields if field in self.columns or field == "input")
 
     def settle(self, field: str, cells: Cells) -> Cells:
-        """Return an empty text for a missing input."""
-        return [cell or "" for cell in cells] if field == "input" else cells
-
-
-def _names(fields: Sequence[str]) -> str:
-    first = ", ".join(fields[:-1])
-    return f"{first} and {fields[-1]}" if first else f"the {fields[-1]}"
+        """Return an empty text for a missing input, and tasks in Unicode's composed form."""
+        return [cell or "" for cell in cells] if field == "input" else rename(cells, {})
 
 
 def scheme_of(url: str) -> str | None:

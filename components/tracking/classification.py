@@ -8,7 +8,7 @@ from components.records import Manifest
 from components.tracking.card import short_card
 from components.tracking.findings import about_run, log_findings
 from components.tracking.packaging import PackagedModel, log_classifier
-from components.tracking.publishing import publish
+from components.tracking.publishing import publish, reading_of
 from components.tracking.recording import counted, log_curves, log_splits
 from components.tracking.runs import Run
 
@@ -69,6 +69,6 @@ def publish_classifier(run: Run, manifests: dict[str, Manifest], model_name: str
     def log(tags: dict[str, str]) -> PackagedModel:
         texts = pd.read_parquet(manifests["split"].path("train.parquet"), columns=["text"])["text"].head(EXAMPLES)
         folder, card = manifests["fine_tune"].folder / "model", short_card(about_run(run), manifests)
-        return log_classifier(run, folder, texts.tolist(), model_name, card, tags)
+        return log_classifier(run, folder, texts.tolist(), model_name, card, tags, reading_of(manifests))
 
     return publish(run, manifests, model_name, log)

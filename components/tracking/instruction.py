@@ -11,7 +11,7 @@ from components.tracking.instruction_card import key_lines, language_model_card,
 from components.tracking.instruction_evidence import judge_sentence, score_title
 from components.tracking.instruction_report import render_instruction
 from components.tracking.packaging import PackagedModel, log_language_model
-from components.tracking.publishing import publish
+from components.tracking.publishing import publish, reading_of
 from components.tracking.recording import counted, log_curves, log_splits
 from components.tracking.runs import Run
 
@@ -155,7 +155,8 @@ def publish_language_model(
 
     def log(tags: dict[str, str]) -> PackagedModel:
         folder, card = manifests["fine_tune"].folder / "model", short_language_model_card(about_run(run), manifests)
-        return log_language_model(run, folder, example_rows(manifests["split"]), model_name, card, tags)
+        rows, reading = example_rows(manifests["split"]), reading_of(manifests)
+        return log_language_model(run, folder, rows, model_name, card, tags, reading)
 
     return publish(run, manifests, model_name, log)
 

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.tracking.packages import Package, classifier_package, language_model_package
 from components.tracking.provenance import user_tags
@@ -40,6 +40,7 @@ def log_classifier(
     registered_name: str | None = None,
     description: str = "",
     tags: Mapping[str, str] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> PackagedModel:
     """Log a saved classifier as an MLflow pyfunc model of the run, and register it as a new version.
 
@@ -50,11 +51,13 @@ def log_classifier(
         registered_name: the registered model; none: the model is logged only.
         description: Markdown on the version's page.
         tags: tags of the model and its version, for example the dataset's digest.
+        reading: how the file that it learnt from was read: keys of `source`, its columns among them.
 
     Raises:
         TrackingError: if the store cannot be written.
     """
-    return log_package(run, classifier_package(model_folder, input_example), registered_name, description, tags)
+    package = classifier_package(model_folder, input_example, reading=reading)
+    return log_package(run, package, registered_name, description, tags)
 
 
 def log_language_model(
@@ -64,6 +67,7 @@ def log_language_model(
     registered_name: str | None = None,
     description: str = "",
     tags: Mapping[str, str] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> PackagedModel:
     """Log a saved language model as an MLflow pyfunc model of the run, and register it as a new version.
 
@@ -76,11 +80,13 @@ def log_language_model(
         registered_name: the registered model; none: the model is logged only.
         description: Markdown on the version's page.
         tags: tags of the model and its version, for example the dataset's digest.
+        reading: how the file that it learnt from was read: keys of `source`, its columns among them.
 
     Raises:
         TrackingError: if the store cannot be written.
     """
-    return log_package(run, language_model_package(model_folder, example_rows), registered_name, description, tags)
+    package = language_model_package(model_folder, example_rows, reading)
+    return log_package(run, package, registered_name, description, tags)
 
 
 def write_model(target: Path, model_folder: Path, labels: list[str], example: list[str], run_id: str | None) -> None:

@@ -1,8 +1,9 @@
 """The trained model of a run in the registry: logged once, however often the run is repeated."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from components.records import Manifest
+from components.records import Manifest, fingerprint
 from components.tracking.lineage import parent_tags
 from components.tracking.packaging import CANDIDATE, PackagedModel, link_model
 from components.tracking.registry import find_logged_model, find_version, set_alias, version_source
@@ -10,6 +11,8 @@ from components.tracking.runs import Run
 
 DIGEST_TAG = "gradus.model_digest"
 """Tag of a registered version: the digest of the step that trained it, by which an unchanged model is known."""
+READING_TAG = "gradus.reading"
+"""Tag of a registered version: a hash of how the file that it learnt from was read, which the model holds too."""
 
 
 def publish(
@@ -32,23 +35,29 @@ def publish(
     Raises:
         TrackingError: if the store cannot be written.
     """
-    digest = manifests["fine_tune"].digest
-    if known := _known(run, model_name, digest):
+    identity = {DIGEST_TAG: manifests["fine_tune"].digest, READING_TAG: fingerprint(reading_of(manifests))[:32]}
+    if known := _known(run, model_name, identity):
         return known
-    logged = log({DIGEST_TAG: digest, "gradus.data_digest": manifests["split"].digest, **parent_tags(run)})
+    logged = log({**identity, "gradus.data_digest": manifests["split"].digest, **parent_tags(run)})
     uri = f"models:/{model_name}/{logged.version}" if logged.version else logged.uri
     return {"model_uri": uri, "cached_from": None}
 
 
-def _known(run: Run, model_name: str | None, digest: str) -> dict[str, str | None] | None:
+def reading_of(manifests: Mapping[str, Manifest]) -> dict[str, Any] | None:
+    """Return how the file that a model learnt from was read, if that is known."""
+    found: dict[str, Any] | None = manifests["download"].facts.get("reading") if "download" in manifests else None
+    return found
+
+
+def _known(run: Run, model_name: str | None, identity: dict[str, str]) -> dict[str, str | None] | None:
     """Link the model if an earlier run has logged it under this name (or under none), and say where it is."""
     if model_name is None:
-        earlier = find_logged_model(run.client, run.experiment_id, {DIGEST_TAG: digest})
+        earlier = find_logged_model(run.client, run.experiment_id, identity)
         if earlier is None:
             return None
         link_model(run, earlier.model_uri)
         return {"model_uri": earlier.model_uri, "cached_from": earlier.source_run_id}
-    known = find_version(run.client, model_name, {DIGEST_TAG: digest})
+    known = find_version(run.client, model_name, identity)
     if known is None:
         return None
     link_model(run, version_source(known))

@@ -1,6 +1,6 @@
 """What `gradus check` shows of every kind of flow: expectations, memory, time, and how numbers are written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +14,12 @@ from pipelines.checked import Cost
 
 BAR = 40
 """Characters of the longest bar."""
+
+
+def show_notes(console: Console, notes: Iterable[str]) -> None:
+    """Print what was noticed when the file was read, a line each."""
+    for note in notes:
+        console.print(plain(note), style="yellow", soft_wrap=True)
 
 
 def show_expectations(console: Console, expectations: list[dict[str, Any]], report: object) -> None:
