@@ -58,9 +58,7 @@ def _by_place(places: np.ndarray, sizes: np.ndarray, shares: np.ndarray) -> np.n
     return dealt
 
 
-def _exactly(
-    places: np.ndarray, sizes: np.ndarray, strata: np.ndarray, shares: np.ndarray, seed: int
-) -> np.ndarray:
+def _exactly(places: np.ndarray, sizes: np.ndarray, strata: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
     """Deal each stratum in its shares: first groups of several rows, at random, then single rows into what is left."""
     draw = np.random.default_rng(seed)
     dealt = np.zeros(len(places), np.int8)

@@ -38,13 +38,13 @@ def split_instructions(table: Path, config: InstructionSplitConfig, out: Path) -
         parted = _cut(rows, config)
     else:
         parted = part(_strata(rows, config), np.arange(len(rows)), near, config)
-    _refuse_gaps(table, rows, parted, config)
+    _refuse_gaps(table, rows, parted)
     columns = schema(name for name in InstructionSourceConfig.fields if name != SPLIT)
-    write_in_order(table, {out / f"{name}.parquet": part for name, part in parted.parts.items()}, columns=columns)
+    write_in_order(table, {out / f"{name}.parquet": each for name, each in parted.parts.items()}, columns=columns)
     return {
-        "rows": {name: len(part) for name, part in parted.parts.items()},
+        "rows": {name: len(each) for name, each in parted.parts.items()},
         "overlap": overlaps(rows, parted.parts, near),
-        "tasks": {name: _task_counts(rows, part) for name, part in parted.parts.items()},
+        "tasks": {name: _task_counts(rows, each) for name, each in parted.parts.items()},
         **parted.facts(table, ASKED, config),
     }
 
@@ -76,10 +76,10 @@ def _task_counts(rows: RowIndex, part: np.ndarray) -> dict[str, int]:
     return {name: int(count) for name, count in zip(rows.names, counts, strict=False) if isinstance(name, str)}
 
 
-def _refuse_gaps(table: Path, rows: RowIndex, parted: Parted, config: InstructionSplitConfig) -> None:
+def _refuse_gaps(table: Path, rows: RowIndex, parted: Parted) -> None:
     total = sum(map(len, parted.parts.values()))
-    for name, part in parted.parts.items():
-        if not len(part):
+    for name, rows_of_it in parted.parts.items():
+        if not len(rows_of_it):
             advice = f"give it a larger split.fractions.{name}, or collect more rows"
             if parted.groups.sizes.max(initial=0) > 1:
                 every = np.ones(len(rows), bool)

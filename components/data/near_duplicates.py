@@ -132,7 +132,7 @@ def _merged(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _across(nodes: np.ndarray, keys: np.ndarray, indexed: np.ndarray, colours: np.ndarray) -> Iterator[Pairs]:
-    """Yield pairs of nodes with the same key, at least one of which is indexed, such that none of two colours is missed.
+    """Yield pairs of nodes with the same key, at least one of them indexed, such that none of two colours is missed.
 
     Of each key the nodes of its most frequent colour are compared with the others only, and not with one another.
     """

@@ -16,9 +16,7 @@ PAIRS = {
 """By name: in which split it is looked for, and the rows of which split."""
 
 
-def overlaps(
-    rows: RowIndex, parts: Mapping[str, np.ndarray], near: NearDuplicates | None
-) -> dict[str, dict[str, int]]:
+def overlaps(rows: RowIndex, parts: Mapping[str, np.ndarray], near: NearDuplicates | None) -> dict[str, dict[str, int]]:
     """Count the rows of validation and test that stand in train, and the rows of test that stand in validation.
 
     `exact` are those word for word, `folded` also those that are equal once folded, `near` also near duplicates; the
@@ -36,16 +34,16 @@ def overlaps(
     return found
 
 
-def _reached(
-    parts: Mapping[str, np.ndarray], bits: Mapping[str, np.uint8], near: NearDuplicates
-) -> np.ndarray:
+def _reached(parts: Mapping[str, np.ndarray], bits: Mapping[str, np.uint8], near: NearDuplicates) -> np.ndarray:
     sides = np.zeros(len(near.sets) + 1, np.uint8)  # The last is for rows without a set.
     for name, part in parts.items():
         sides[np.unique(near.sets.of_row[part])] |= bits[name]
     return near.reached(sides[:-1])
 
 
-def leaks(rows: RowIndex, train: np.ndarray, held_out: np.ndarray, near: NearDuplicates | None) -> dict[str, np.ndarray]:
+def leaks(
+    rows: RowIndex, train: np.ndarray, held_out: np.ndarray, near: NearDuplicates | None
+) -> dict[str, np.ndarray]:
     """Return which rows of train stand in what is held out: `exact`, `folded` and, if looked for, `near`."""
     found = {"exact": _is_in(rows.exact[train], rows.exact[held_out])}
     found["folded"] = found["exact"] | _is_in(rows.folded[train], rows.folded[held_out])

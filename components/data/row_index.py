@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from components.data.batches import batches_of, hashed
 from components.data.folding import joined, squeeze
-from components.data.quick_folding import fold_all
 from components.data.given_splits import SPLIT, split_numbers
+from components.data.quick_folding import fold_all
 from components.errors import ConfigError
 
 BATCH = 1 << 14

@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from components.config import Config
 from components.data.columns import Key, Label, as_text, is_template, keys_of
+from components.data.given_splits import GivenSplits
 
 SAMPLES = Path(__file__).with_name("samples")
 REMOTE = ("http", "https")
@@ -25,7 +25,7 @@ Cells = Sequence[str | None]
 Sha256 = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
 
 
-class FileSource(Config):
+class FileSource(GivenSplits):
     """A file of records: where it is, what it must hash to, and how it is read; the base of what says what they are."""
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -159,14 +159,15 @@ class FileSource(Config):
 class SourceConfig(FileSource):
     """A file of labelled texts: where it is, what it must hash to, and how it is read."""
 
-    fields: ClassVar[tuple[str, ...]] = ("text", "label")
+    fields: ClassVar[tuple[str, ...]] = ("text", "label", "split")
     templated: ClassVar[tuple[str, ...]] = ("text",)
     settled: ClassVar[tuple[str, ...]] = ("label",)
 
-    columns: dict[Literal["text", "label"], str | Position] = Field(
+    columns: dict[Literal["text", "label", "split"], str | Position] = Field(
         default={"text": "text", "label": "label"}, min_length=1
     )
-    """Which column is the text and which the label: its name, or its position from 0 (without a header).
+    """Which column is the text and which the label: its name, or its position from 0 (without a header). `split`, if
+    it is there, names each row's split: train, validation or test.
 
     The text may be a template over several: `"{title}\\n\\n{body}"`. Whatever has a brace is one; `{{` and `}}` stand
     for a brace; a missing cell is empty. In json, jsonl and parquet `a.b` is the `b` inside `a`."""
@@ -192,7 +193,7 @@ class SourceConfig(FileSource):
 class InstructionSourceConfig(FileSource):
     """A file of instructions with responses: where it is, what it must hash to, and how it is read."""
 
-    fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "output", "task")
+    fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "output", "task", "split")
     templated: ClassVar[tuple[str, ...]] = ("instruction", "input", "output")
     settled: ClassVar[tuple[str, ...]] = ("input",)
 
@@ -200,10 +201,10 @@ class InstructionSourceConfig(FileSource):
     """`json`: a list of objects; `jsonl`: an object a line; `csv` and `tsv`: fields separated by commas or tabs;
     `parquet`."""
 
-    columns: dict[Literal["instruction", "input", "output", "task"], str | Position] = Field(
+    columns: dict[Literal["instruction", "input", "output", "task", "split"], str | Position] = Field(
         default={"instruction": "instruction", "input": "input", "output": "output"}
     )
-    """Which column is the instruction, its input, the response and, if there is one, the kind of task.
+    """Which column is the instruction, its input, the response and, if there are such, the kind of task and the split.
 
     It is a name, or a position from 0 (without a header). `input` may be left out, and a file need not have a column of
     that very name: the input is empty then. Instruction, input and output may be templates over several columns:

@@ -240,7 +240,7 @@ def _advice(
 
 
 def filled_by(table: Path, columns: list[str], rows: RowIndex, groups: Groups, chosen: np.ndarray) -> str:
-    """Say which group holds most of the rows for which `chosen` (rows of the table) is true, and what takes it apart."""
+    """Say which group holds most of the rows for which `chosen` (rows) is true, and what takes it apart."""
     sizes = np.bincount(groups.of_row[chosen[groups.rows]], minlength=len(groups.sizes))
     group = int(sizes.argmax())
     what, key = why_together(rows, groups, group)

@@ -53,7 +53,7 @@ def _show_data(console: Console, data: Data) -> None:
     title(console, f"data: {data.url}, {data.rows:,} rows, {data.rows_used:,} of them used")
     show_expectations(console, data.expectations, data.report)
     show_counts(console, data.classes)
-    show_overlap(console, data.overlap, "texts")
+    show_overlap(console, data.overlap, "texts", data.split_warnings)
 
 
 def _show_lengths(console: Console, lengths: list[Lengths]) -> None:
