@@ -56,11 +56,11 @@ def sides(parts: dict[str, pd.DataFrame]) -> pd.Series:
 @pytest.mark.parametrize("rows", [800, 3000])
 def test_tickets_from_templates_are_dealt_like_any_other(tmp_path: Path, rows: int) -> None:
     frame = tickets(rows, 0, forms=rows // 10)
-    assert_samples(frame, tmp_path, seeds=30)
+    assert_samples(frame, tmp_path, seeds=10)
 
 
 def test_splits_of_the_sms_collection_are_samples_of_it(tmp_path: Path, sms: pd.DataFrame) -> None:
-    assert_samples(sms, tmp_path, seeds=8)
+    assert_samples(sms, tmp_path, seeds=5)
 
 
 def assert_samples(frame: pd.DataFrame, folder: Path, seeds: int) -> None:
@@ -136,7 +136,7 @@ def test_a_row_keeps_its_split_when_the_table_grows(tmp_path: Path, sms: pd.Data
 
 
 def test_instructions_that_differ_in_numbers_stay_apart_and_near_duplicates_together(tmp_path: Path) -> None:
-    sums = [("Please work out the following sum for me", f"{a} + {a * 7 % 31}") for a in range(300)]
+    sums = [("Please work out the following sum for me", f"{a} + {a + 300}") for a in range(300)]
     long = [(f"Write a short friendly letter to {name} about the weather in the town", "") for name in ("Ann", "Bob")]
     entries = sums + long * 40 + [(f"Say {number}", "") for number in range(700)]
     frame = pd.DataFrame(entries, columns=["instruction", "input"]).assign(output="x")

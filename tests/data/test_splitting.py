@@ -196,8 +196,8 @@ def uneven(spam: list[str]) -> pd.DataFrame:
         (
             ["x 1", "x 2", "x 3"],
             {},
-            '3 of its 3 rows are texts that differ only in digits, case or white space, such as "x 1", which stay in one '
-            "split; set split.group_duplicates=false to deal them one by one, or collect other rows",
+            '3 of its 3 rows are texts that differ only in digits, case or white space, such as "x 1", which stay in '
+            "one split; set split.group_duplicates=false to deal them one by one, or collect other rows",
         ),
         (
             [f"{number} of the very same nine words as the others" for number in ("one", "two", "three")],
