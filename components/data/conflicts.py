@@ -1,5 +1,6 @@
 """Texts that stand in a table with different labels: which label is right is not for the order of the rows to say."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -81,8 +82,8 @@ def _note(checks: Checks, rows: "pd.DataFrame", labels: Sequence[str]) -> str:
     said = []
     for _, each in list(rows.groupby("text", sort=False))[:TEXTS_NAMED]:
         text = checks.source.cells([int(each["place"].iloc[0])], ["text"])[0]["text"]
-        counts = each["label"].value_counts().sort_index()
-        times = ", ".join(f"{quoted(labels[label], 30)} {count:,} times" for label, count in counts.items())
+        counts = Counter(each["label"].tolist())
+        times = ", ".join(f"{quoted(labels[label], 30)} {counts[label]:,} times" for label in sorted(counts))
         said.append(f"{quoted(text, 40)} is {times}")
     numbers = [cells["row"] for cells in checks.source.cells(rows["place"].iloc[:ROWS_NAMED].tolist(), [])]
     named = ", ".join(f"{number:,}" for number in numbers) + (", ..." if len(rows) > ROWS_NAMED else "")

@@ -37,7 +37,8 @@ def deal_groups(
 def draw_places(keys: np.ndarray, seed: int) -> np.ndarray:
     """Return a number from 0 to 1 for each key: uniform over seeds, and for a seed over keys."""
     start = _mixed(np.array([seed], np.uint64))
-    return (_mixed(keys ^ start) >> np.uint64(11)) / float(1 << 53)
+    places: np.ndarray = (_mixed(keys ^ start) >> np.uint64(11)) / float(1 << 53)
+    return places
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:

@@ -177,7 +177,8 @@ def _shares(fractions: Fractions) -> np.ndarray:
 def _numbered(texts: np.ndarray) -> np.ndarray:
     """Return the hashes such that those of copies differ, by how many of them came before."""
     copies = pd.Series(texts).groupby(texts).cumcount().to_numpy().astype(np.uint64)
-    return texts + copies * np.uint64(0x9E3779B97F4A7C15)
+    numbered: np.ndarray = texts + copies * np.uint64(0x9E3779B97F4A7C15)
+    return numbered
 
 
 def class_counts(rows: RowIndex, part: np.ndarray, labels: list[str]) -> dict[str, int]:

@@ -28,7 +28,8 @@ def mixed(hashes: "np.ndarray", numbers: "np.ndarray") -> "np.ndarray":
     """Return a hash of each hash with its number, uint64; that of number 0 is the hash itself."""
     import numpy as np
 
-    return hashes + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    found: np.ndarray = hashes + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return found
 
 
 class Rules(Protocol):
