@@ -65,6 +65,7 @@ class Data(BaseModel):
     splits: dict[str, int] = Field(description="Rows of each split.")
     tasks: dict[str, dict[str, int]] = Field(description="Rows of each task in each split.")
     overlap: dict[str, dict[str, int]]
+    split_warnings: list[str]
     empty_inputs: float = Field(description="Share of the rows without an input.")
     tokens: dict[str, float] = Field(description="Of whole examples: longest, mean.")
     cached_steps: list[str]
@@ -145,6 +146,7 @@ def _data(config: InstructionConfig) -> tuple[Manifest, Data]:
         splits=splits.facts["rows"],
         tasks=splits.facts["tasks"],
         overlap=splits.facts["overlap"],
+        split_warnings=splits.facts["warnings"],
         empty_inputs=table.facts["empty_inputs"],
         tokens=table.facts["tokens"],
         cached_steps=[step.step for step in (source, table, splits) if step.cached],

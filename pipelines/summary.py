@@ -33,6 +33,12 @@ class RunSummary(BaseModel):
         )
 
 
+def say_warnings(manifest: Manifest) -> None:
+    """Say what a step warns of."""
+    for warning in manifest.facts["warnings"]:
+        run_logger().warning(f"{manifest.step}: {warning}")
+
+
 def say_what_was_cached(run: Run, steps: dict[str, Manifest], cached_from: str | None) -> None:
     """Note on the run which steps were taken from the store, and which run it repeats if all were."""
     cached = [name for name, manifest in steps.items() if manifest.cached]

@@ -7,9 +7,9 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from components.data.given_splits import SPLITS
 from components.data.rules import ValidationConfig
 from components.data.split_config import BalanceConfig, SplitConfig
-from components.data.splitting import SPLITS
 from components.home import home, mirror
 from components.model.config import LoraConfig, ModelConfig
 from components.records import Facts, Manifest

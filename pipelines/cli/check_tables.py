@@ -50,15 +50,18 @@ def show_counts(console: Console, counts: Mapping[str, Mapping[str, int]]) -> No
     console.print(lines)
 
 
-def show_overlap(console: Console, overlap: dict[str, dict[str, int]], what: str) -> None:
-    """Print how many rows stand in two splits; `what` says how they are compared."""
+def show_overlap(console: Console, overlap: dict[str, dict[str, int]], what: str, warnings: Iterable[str]) -> None:
+    """Print how many rows stand in two splits, and what else to know of them; `what` says what is compared."""
     pairs = {"validation": "validation in train", "test": "test in train", "test_validation": "test in validation"}
-    lines = table(f"{what} that stand twice", "word for word", "but for case, space, digits")
+    lines = table(f"{what} that stand twice", "word for word", "once folded", "near duplicates too")
     for name, counts in overlap.items():
-        lines.add_row(pairs[name], f"{counts['exact']:,}", f"{counts['folded']:,}")
+        near = f"{counts['near']:,}" if "near" in counts else "not looked for"
+        lines.add_row(pairs[name], f"{counts['exact']:,}", f"{counts['folded']:,}", near)
     right(lines)
     console.print()
     console.print(lines)
+    for warning in warnings:
+        console.print(plain(warning), style="yellow", soft_wrap=True)
 
 
 def histogram(lengths: Lengths, what: str) -> Table:

@@ -55,7 +55,7 @@ def _show_data(console: Console, data: Data) -> None:
     show_notes(console, data.notes)
     show_expectations(console, data.expectations, data.report)
     show_counts(console, data.classes)
-    show_overlap(console, data.overlap, "texts")
+    show_overlap(console, data.overlap, "texts", data.split_warnings)
 
 
 def _show_lengths(console: Console, lengths: list[Lengths]) -> None:

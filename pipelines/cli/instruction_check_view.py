@@ -53,7 +53,7 @@ def _show_data(console: Console, data: Data) -> None:
         show_counts(console, _by_task(data))
     else:
         show_counts(console, {split: {"entries": rows} for split, rows in data.splits.items()})
-    show_overlap(console, data.overlap, "instructions with their inputs")
+    show_overlap(console, data.overlap, "instructions with their inputs", data.split_warnings)
     longest, mean = data.tokens["longest"], data.tokens["mean"]
     console.print()
     console.print(

@@ -84,7 +84,7 @@ def test_everything_about_a_preset(tmp_path: Path) -> None:
     assert data.empty_inputs == pytest.approx(1 / 3)
     assert sum(data.tasks["train"].values()) == 51
     assert {name for counts in data.tasks.values() for name in counts} == {"plural", "echo"}
-    assert data.overlap["test"] == {"exact": 0, "folded": 0}
+    assert data.overlap["test"] == {"exact": 0, "folded": 0, "near": 0}
     assert {line["name"] for line in data.expectations} >= {"length", "duplicates", "empty_inputs"}
 
     texts = found.texts

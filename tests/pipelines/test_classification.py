@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.data.sources import SAMPLES
+from components.data.addresses import SAMPLES
 from components.errors import DataRejected, TrainingError
 from components.home import home
 from pipelines.classification import classification
