@@ -46,7 +46,8 @@ def split(
 ) -> Facts:
     """Write `train.parquet`, `validation.parquet` and `test.parquet` to `out`; return counts and overlap.
 
-    The facts' `majority` is the most frequent label of the training split before it was balanced. `overlap` counts
+    The facts' `shares` are those of the labels in the training split before it was balanced, `majority` is the most
+    frequent of them. `overlap` counts
     the rows of validation and test that stand in train, and the rows of test that stand in validation.
     `class_weights` are in the order of `labels`, or None unless `balance.method` asks for them; `ordered` is passed on.
     In memory is an index of the rows (`components.data.row_index`), not the texts.
@@ -61,7 +62,7 @@ def split(
         used = undersample(rows.labels, len(labels), balance.seed)
     parts = deal(rows, used, config)
     dealt = {name: len(part) for name, part in parts.items()}
-    majority = _majority(rows, parts["train"], labels)
+    shares = _shares(rows, parts["train"], labels)
     if undersampled and balance.when == "train_only":
         train = parts["train"]
         parts["train"] = draw(train[undersample(rows.labels[train], len(labels), balance.seed)], config.seed)
@@ -75,7 +76,8 @@ def split(
         "rows_before_balancing": dealt,
         "classes": classes,
         "class_weights": class_weights(classes["train"]) if balance.method == "class_weight" else None,
-        "majority": majority,
+        "majority": labels[shares.index(max(shares))],
+        "shares": shares,
         "overlap": overlaps(rows, parts),
     }
 
@@ -113,12 +115,11 @@ def class_counts(rows: RowIndex, part: np.ndarray, labels: list[str]) -> dict[st
     return {label: int(counts[position]) for position, label in enumerate(labels)}
 
 
-def _majority(rows: RowIndex, train: np.ndarray, labels: list[str]) -> str:
-    if not len(train):
-        return labels[0]
-    counts = pd.Series(rows.labels[train]).value_counts()
-    majority: str = rows.names[counts.index[int(counts.to_numpy().argmax())]]
-    return majority
+def _shares(rows: RowIndex, train: np.ndarray, labels: list[str]) -> list[float]:
+    """Return the share of each label among the rows of `train`; of none, each has the same."""
+    counts = np.array(list(class_counts(rows, train, labels).values()), np.float64)
+    shares: list[float] = (counts / counts.sum() if counts.sum() else np.full(len(labels), 1 / len(labels))).tolist()
+    return shares
 
 
 def _cut(rows: int, fractions: Fractions) -> np.ndarray:
