@@ -48,6 +48,7 @@ def _is_plain_name(name: str) -> bool:
 
 
 def url_problem(url: str) -> str | None:
+    """Return what is wrong with the address of a source, or None."""
     scheme = scheme_of(url)
     if scheme is None:
         return None if url.strip() else "the URL is empty"

@@ -1,13 +1,13 @@
-"""Evaluating a classifier on all three splits, beside two baselines."""
+"""Evaluating a classifier on all three splits, beside three baselines."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.evaluation.baselines import TFIDF_ROWS, TITLES, fit_baselines
+from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_baselines
 from components.evaluation.curves import calibration_table, curves_table, lengths_table
 from components.evaluation.intervals import bootstrap_intervals
 from components.evaluation.metrics import Predictions, classification_metrics, confusion, mcnemar, per_class
@@ -26,7 +26,7 @@ WITH_INTERVALS = ("validation", "test")
 def evaluate(
     splits: dict[str, Path],
     model: Path,
-    majority: str,
+    shares: Sequence[float],
     device: str,
     out: Path,
     ordered: bool = False,
@@ -38,9 +38,9 @@ def evaluate(
     `curves.parquet`, of all splits `calibration.parquet` and `lengths.parquet`. Splits are read in batches, so that
     memory holds their class ids and probabilities and not their texts.
 
-    `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `majority` the
-    label that the majority baseline always says (a balanced training set has none of its own), `ordered` says that the
-    labels are steps of a scale. `frozen` is the folder in which the frozen blocks have left what they make of these
+    `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `shares` the
+    share of each label in the data as it is (a balanced training set has others), `ordered` says that the labels are
+    steps of a scale. `frozen` is the folder in which the frozen blocks have left what they make of these
     texts, if they have; `components.evaluation.scoring.score` says how near that comes. The facts' `metrics` are flat
     (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
@@ -49,8 +49,8 @@ def evaluate(
         fix_linear_layers(classifier.model.transformer)
     labels = classifier.card.labels
     rows = {name: count_rows(path) for name, path in splits.items()}
-    texts, truth = read_evenly(splits["train"], labels, TFIDF_ROWS)
-    baselines = fit_baselines(texts, truth, labels.index(majority), len(labels))
+    texts, truth = read_evenly(splits["train"], labels, max(BASELINE_ROWS.values()))
+    baselines = fit_baselines(texts, truth, shares)
     with progress_bar(sum(rows.values())) as advance:
         scored = {
             name: score(
@@ -66,8 +66,9 @@ def evaluate(
         "confusion": {name: confusion(found.said["model"]) for name, found in scored.items()},
         "lengths": {name: _lengths(found, classifier.card.max_length) for name, found in scored.items()},
         "max_length": classifier.card.max_length,
-        "tfidf_rows": len(texts),
-        "verdict": verdict(scored["test"].said),
+        "baseline_rows": {name: min(len(texts), most) for name, most in BASELINE_ROWS.items()},
+        "baseline": (best := better_baseline(scored["validation"].said)),
+        "verdict": verdict(scored["test"].said, best),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
     (out / "figures").mkdir()
@@ -78,19 +79,24 @@ def evaluate(
     return facts
 
 
-def verdict(test: Mapping[str, Predictions]) -> str:
-    """Say in one or two plain sentences whether the language model beats the baselines on the test split."""
+def better_baseline(validation: Mapping[str, Predictions]) -> str:
+    """Return which of the baselines that read texts is right more often on validation: the one worth beating."""
+    return max(LEARNED, key=lambda name: float(validation[name].correct.mean()))
+
+
+def verdict(test: Mapping[str, Predictions], best: str) -> str:
+    """Say in a plain sentence whether the language model beats the majority class and the better baseline on test."""
     model = test["model"]
     shares = {title: float(predictions.correct.mean()) for title, predictions in test.items()}
     opening = f"On {len(model.truth):,} test rows the language model is right on {shares['model']:.1%}"
     parts = []
-    for title, name in TITLES.items():
+    for title in ("majority", best):
         p_value = mcnemar(model, test[title])
         if p_value >= SIGNIFICANT:
             relation = "does not differ significantly from"
         else:
             relation = "beats" if shares["model"] > shares[title] else "is worse than"
-        parts.append(f"{relation} {name} ({shares[title]:.1%}, McNemar p {_p_value(p_value)})")
+        parts.append(f"{relation} {TITLES[title]} ({shares[title]:.1%}, McNemar p {_p_value(p_value)})")
     return f"{opening}: it {' and '.join(parts)}."
 
 

@@ -129,7 +129,7 @@ def fine_tune(
 
 @step("components.evaluation.classification", "components.tracking.figures", timeout_seconds=DAY)
 def evaluate(out: Path, splits: Manifest, trained: Manifest, frozen: Manifest | None = None) -> Facts:
-    """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`, and figures.
+    """Score a model and three baselines on all three splits: `metrics.json`, `predictions.parquet`, and figures.
 
     Those are in `figures/`, as PNG files and as what they are drawn from: `curves.parquet` (of the test split),
     `calibration.parquet` and `lengths.parquet`.
@@ -140,8 +140,8 @@ def evaluate(out: Path, splits: Manifest, trained: Manifest, frozen: Manifest | 
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
     ordered = bool(splits.facts.get("ordered", False))
-    model, majority, device = trained.folder / "model", splits.facts["majority"], trained.facts["device"]
-    facts = block(tables, model, majority, device, out, ordered, _folder(frozen))
+    model, shares, device = trained.folder / "model", splits.facts["shares"], trained.facts["device"]
+    facts = block(tables, model, shares, device, out, ordered, _folder(frozen))
     draw(trained.path("history.parquet"), trained.facts["kept_step"], facts, out / "figures")
     return facts
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SURE_ERRORS = 50
 """Errors in the table `errors_test.json`."""
-ERROR_COLUMNS = ["label", "predicted", "probability", "tfidf", "row", "text"]
+ERROR_COLUMNS = ["label", "predicted", "probability", "svm", "tfidf", "row", "text"]
 
 
 def log_findings(run: Run, manifests: Mapping[str, Manifest]) -> None:
