@@ -84,7 +84,7 @@ def evidence_for(
         beside = f"the champion, version {champion.number}" if champion else "anything"
         return Evidence(False, f"it cannot be compared with {beside}: {error}", margin)
     evidence = _judged(found, candidate)
-    if not champion:
+    if evidence.enough and not champion:
         evidence = replace(evidence, sentence=f"the first champion of {version.name}: {evidence.sentence}")
     known = [each for each in earlier_champions(version.name, champion, home) if each.number != version.number]
     passed, unmeasured = [], []
@@ -105,8 +105,8 @@ def evidence_for(
 def _judged(found: Beside, candidate: str) -> Evidence:
     """Return what a comparison comes to."""
     measured, margin = found.measured, found.margin
-    said = f"{told(measured, margin, candidate, found.name)}. {measured.detail}".strip()
     enough, each = good_enough(measured, margin), measured.difference
+    said = f"{told(measured, margin, candidate, found.name)}. {measured.detail if enough else ''}".strip()
     reference = Reference(
         name=found.name,
         version=found.version,
