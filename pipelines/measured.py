@@ -54,7 +54,7 @@ def _verdict(difference: Difference, margin: float) -> str:
     points = _points(difference, margin)
     wanted = f"less than {points:g} point{'' if points == 1 else 's'} worse" if margin else "better"
     if difference.not_worse(margin):
-        return f"it is {wanted}"
+        return "it is better" if difference.low > 0 else f"it is {wanted}"
     needed = difference.rows_needed(margin)
     if needed is None:
         return f"it is not {wanted}"

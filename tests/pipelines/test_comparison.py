@@ -193,7 +193,7 @@ def test_the_first_model_is_promoted_and_one_that_is_worse_is_not(home: Path, ma
     assert refused.stdout == ""
     assert refused.stderr.startswith(
         "gradus: not promoted: On the same 200 test rows the new model (version 2) is right on 91.0% and the champion "
-        "(version 1) on 95.0% (difference -4.0 points, 95 % -7.7 to -1.7): it is not shown to be less than 1 point "
+        "(version 1) on 95.0% (difference -4.0 points, 95 % -7.7 to -2.0): it is not shown to be less than 1 point "
         "worse; about "
     )
     assert len(refused.stderr.splitlines()) == 1
@@ -216,7 +216,7 @@ def test_one_that_is_shown_not_to_be_worse_is_promoted_and_the_page_says_so(home
         0.01,
     )
     assert [(each["version"], each["rows"], each["good_enough"]) for each in result["measured"]] == [("1", ROWS, True)]
-    assert "it is less than 1 point worse. On the same 200 test rows" in result["sentence"]
+    assert "it is better. On the same 200 test rows" in result["sentence"]
     assert aliases(home, name) == {"champion": "2", "previous_champion": "1"}
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")
     for tags in (client.get_model_version(name, "2").tags, client.get_run(other).data.tags):
