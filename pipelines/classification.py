@@ -41,7 +41,9 @@ def classification(config: ClassificationConfig) -> RunSummary:
         if reads_ahead(config.model, config.train):
             steps["read_frozen"] = read_frozen(steps["split"], steps["fetch_weights"], config.model, config.train)
         steps["fine_tune"] = _fine_tune(run, steps["split"], steps["fetch_weights"], steps.get("read_frozen"), config)
-        steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"], steps.get("read_frozen"))
+        steps["evaluate"] = evaluate(
+            steps["split"], steps["fine_tune"], steps.get("read_frozen"), steps["fetch_weights"]
+        )
         run_logger().info(steps["evaluate"].facts["verdict"])
         log_results(run.run_id, steps)
         model = register(run.run_id, steps, tracking.model_name)

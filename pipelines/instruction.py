@@ -45,7 +45,9 @@ def instruction(config: InstructionConfig) -> RunSummary:
             steps["split"], steps["fetch_weights"], config.prompt, config.model, config.generation, device, seed
         )
         steps["judge"] = _judge(run, steps["respond"], steps["respond_before"], config)
-        steps["evaluate"] = evaluate(steps["split"], steps["respond"], steps["respond_before"], steps["judge"])
+        steps["evaluate"] = evaluate(
+            steps["split"], steps["respond"], steps["respond_before"], steps["judge"], steps["fetch_weights"]
+        )
         _say_what_came_of_it(steps["evaluate"])
         log_results(run.run_id, steps)
         model = register(run.run_id, steps, tracking.model_name)

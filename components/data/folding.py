@@ -39,3 +39,8 @@ def joined(instructions: Iterable[str | None], inputs: Iterable[str | None]) -> 
 
     pairs = zip(instructions, inputs, strict=True)
     return np.array([f"{len(first or '')} {first or ''}{second or ''}" for first, second in pairs], object)
+
+
+def fold_tasks(instructions: Iterable[str], inputs: Iterable[str]) -> "np.ndarray":
+    """Return a text (an object array) for each instruction with its input, the same where they are the same task."""
+    return joined(map(squeeze, instructions), map(squeeze, inputs))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from components.data.balancing import class_weights, draw, undersample
 from components.data.dealing import deal_groups
@@ -21,7 +22,7 @@ from components.data.near_duplicates import NearDuplicates
 from components.data.overlaps import leaks, overlaps
 from components.data.reordering import write_in_order
 from components.data.row_index import RowIndex, index_rows
-from components.data.split_config import BalanceConfig, GroupConfig, SplitConfig
+from components.data.split_config import BalanceConfig, Fractions, GroupConfig, SplitConfig
 from components.errors import ConfigError
 from components.records import Facts
 
@@ -40,10 +41,11 @@ def split(
     """Write `train.parquet`, `validation.parquet` and `test.parquet` to `out`; return counts and overlap.
 
     A table with a column `split` is parted as that says (`part_given`). The facts' `shares` are those
-    of the labels in the training split before it was balanced, `majority` is the most frequent of them. `overlap`
+    of the labels in the training split before it was balanced, and `majority` is the most frequent of them. `overlap`
     counts the rows of validation and test that stand in train, and the rows of test that stand in validation.
-    `class_weights` are in the order of `labels`, or None unless `balance.method` asks for them; `ordered` is passed on. In memory is an index of the rows
-    (`components.data.row_index`), and up to 200,000 rows their words, not the texts.
+    `class_weights` are in the order of `labels`, or None unless `balance.method` asks for them; `ordered` is passed
+    on. In memory is an index of the rows (`components.data.row_index`), and up to 200,000 rows their words, not the
+    texts.
 
     Raises:
         ConfigError: if a split would get no row, or no row of a class.
@@ -60,7 +62,7 @@ def split(
     parts = parted.parts
     dealt = {name: len(part) for name, part in parts.items()}
     before = class_counts(rows, parts["train"], labels)
-    shares = _shares(list(before.values()))
+    shares = _class_shares(list(before.values()))
     if undersampled and balance.when == "train_only":
         train = parts["train"]
         parts["train"] = draw(train[undersample(rows.labels[train], len(labels), balance.seed)], config.seed)
@@ -170,7 +172,24 @@ def _given_warnings(given: Facts) -> list[str]:
     return said
 
 
-def _shares(counts: list[int]) -> list[float]:
+def _shares(fractions: Fractions) -> np.ndarray:
+    return np.array([getattr(fractions, name) for name in SPLITS])
+
+
+def _numbered(texts: np.ndarray) -> np.ndarray:
+    """Return the hashes such that those of copies differ, by how many of them came before."""
+    copies = pd.Series(texts).groupby(texts).cumcount().to_numpy().astype(np.uint64)
+    numbered: np.ndarray = texts + copies * np.uint64(0x9E3779B97F4A7C15)
+    return numbered
+
+
+def class_counts(rows: RowIndex, part: np.ndarray, labels: list[str]) -> dict[str, int]:
+    """Return the number of rows of each label, in the order of `labels`."""
+    counts = np.bincount(rows.labels[part], minlength=len(labels))
+    return {label: int(counts[position]) for position, label in enumerate(labels)}
+
+
+def _class_shares(counts: list[int]) -> list[float]:
     """Return the share of each class; where there is no row, each has the same."""
     return [count / sum(counts) if sum(counts) else 1 / len(counts) for count in counts]
 

@@ -51,7 +51,7 @@ def fit_baselines(texts: Sequence[str], truth: Ids, shares: Sequence[float]) -> 
 
 
 def _fit_tfidf(texts: Sequence[str], truth: Ids) -> Pipeline:
-    texts, truth = _evenly(texts, truth, BASELINE_ROWS["tfidf"])
+    texts, truth = _some(texts, truth, BASELINE_ROWS["tfidf"])
     words = _fit_features(TfidfVectorizer(max_features=FEATURES), texts)
     table = words.transform(texts)
     regression = LogisticRegression(max_iter=1000, tol=1e-3)
@@ -60,7 +60,7 @@ def _fit_tfidf(texts: Sequence[str], truth: Ids) -> Pipeline:
 
 
 def _fit_svm(texts: Sequence[str], truth: Ids) -> Pipeline:
-    texts, truth = _evenly(texts, truth, BASELINE_ROWS["svm"])
+    texts, truth = _some(texts, truth, BASELINE_ROWS["svm"])
     common = {"sublinear_tf": True, "max_features": FEATURES}
     words = _fit_features(TfidfVectorizer(ngram_range=(1, 2), **common), texts)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **common).fit(texts)
@@ -81,11 +81,11 @@ def _fit_features(words: TfidfVectorizer, texts: Sequence[str]) -> TfidfVectoriz
 
 def _tuned(model: BaseEstimator, grid: dict[str, list[object]], table: object, truth: Ids) -> dict[str, object]:
     """Return the settings under which a model is right most often in cross-validation, the first of equals."""
-    rows, chosen = _evenly(np.arange(len(truth)), truth, TUNING_ROWS)
-    if (folds := _folds(chosen)) < 2:
+    rows = _evenly(len(truth), TUNING_ROWS)
+    if (folds := _folds(truth[rows])) < 2:
         return {}
     search = GridSearchCV(model, grid, cv=StratifiedKFold(folds, shuffle=True, random_state=0), refit=False)
-    settings: dict[str, object] = search.fit(table[rows], chosen).best_params_  # type: ignore[index]
+    settings: dict[str, object] = search.fit(table[rows], truth[rows]).best_params_  # type: ignore[index]
     return settings
 
 
@@ -100,12 +100,14 @@ def _folds(truth: Ids) -> int:
     return int(min(FOLDS, np.unique(truth, return_counts=True)[1].min()))
 
 
-def _evenly(rows: Sequence[str] | Ids, truth: Ids, most: int) -> tuple[list[str] | Ids, Ids]:
-    """Return at most `most` rows at even distances, all if there are fewer, and their classes."""
-    if len(truth) <= most:
-        return rows, truth
-    chosen = np.linspace(0, len(truth) - 1, most).astype(np.int64)
-    return (rows[chosen] if isinstance(rows, np.ndarray) else [rows[row] for row in chosen.tolist()]), truth[chosen]
+def _evenly(rows: int, most: int) -> Ids:
+    """Return the positions of at most `most` rows at even distances, of all if there are fewer."""
+    return np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
+
+
+def _some(texts: Sequence[str], truth: Ids, most: int) -> tuple[list[str], Ids]:
+    rows = _evenly(len(truth), most)
+    return [texts[row] for row in rows.tolist()], truth[rows]
 
 
 def _spread(model: Pipeline, classes: int) -> Baseline:

@@ -13,6 +13,7 @@ from components.evaluation.intervals import bootstrap_intervals
 from components.evaluation.metrics import Predictions, classification_metrics, confusion, mcnemar, per_class
 from components.evaluation.predictions import write_predictions
 from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
+from components.learned import TestedRows
 from components.model.fixed import fix_linear_layers
 from components.model.saved import load_classifier
 from components.model.states import open_states
@@ -31,6 +32,7 @@ def evaluate(
     out: Path,
     ordered: bool = False,
     frozen: Path | None = None,
+    unseen: TestedRows | None = None,
 ) -> Facts:
     """Write metrics, predictions and what figures are drawn from; return metrics, counts and a plain sentence.
 
@@ -41,7 +43,8 @@ def evaluate(
     `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `shares` the
     share of each label in the data as it is (a balanced training set has others), `ordered` says that the labels are
     steps of a scale. `frozen` is the folder in which the frozen blocks have left what they make of these
-    texts, if they have; `components.evaluation.scoring.score` says how near that comes. The facts' `metrics` are flat
+    texts, if they have; `components.evaluation.scoring.score` says how near that comes. `unseen` says which test rows
+    no earlier model was trained on that this one continues: no figure counts the others. The facts' `metrics` are flat
     (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model, device)
@@ -58,6 +61,10 @@ def evaluate(
             )
             for name, path in splits.items()
         }
+    whole = dict(scored)
+    if unseen:
+        scored["test"] = scored["test"].take(unseen.counted)
+    best = better_baseline(scored["validation"].said)
     facts: Facts = {
         "labels": list(labels),
         "ordered": ordered,
@@ -67,15 +74,16 @@ def evaluate(
         "lengths": {name: _lengths(found, classifier.card.max_length) for name, found in scored.items()},
         "max_length": classifier.card.max_length,
         "baseline_rows": {name: min(len(texts), most) for name, most in BASELINE_ROWS.items()},
-        "baseline": (best := better_baseline(scored["validation"].said)),
-        "verdict": verdict(scored["test"].said, best),
+        "baseline": best,
+        "verdict": " ".join([verdict(scored["test"].said, best), *(unseen.sentences() if unseen else ())]),
+        **({"ancestors": unseen.facts()} if unseen else {}),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
     (out / "figures").mkdir()
     curves_table(scored["test"], labels).to_parquet(out / "figures/curves.parquet", index=False)
     calibration_table(scored).to_parquet(out / "figures/calibration.parquet", index=False)
     lengths_table(scored).to_parquet(out / "figures/lengths.parquet", index=False)
-    write_predictions(splits, scored, labels, out / "predictions.parquet")
+    write_predictions(splits, whole, labels, out / "predictions.parquet")
     return facts
 
 

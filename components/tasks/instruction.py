@@ -12,6 +12,7 @@ from components.data.split_config import InstructionSplitConfig
 from components.generation.config import GenerationConfig
 from components.home import home, mirror
 from components.judging.config import JudgeConfig
+from components.learned import LEARNED, write_learned
 from components.model.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
 from components.records import Facts, Manifest
@@ -24,6 +25,7 @@ from components.tasks.shared import (
     link_to_run,
     network_identity,
     training_logger,
+    unseen_rows,
     weights_folder,
 )
 from components.training.config import InstructionTrainConfig
@@ -206,14 +208,28 @@ def judge(
     return block(tables, config, prompt.resolved.prompt, verdicts_path(), out)
 
 
-@step("components.evaluation.instruction", timeout_seconds=HOUR)
-def evaluate(out: Path, splits: Manifest, responses: Manifest, before: Manifest, verdicts: Manifest) -> Facts:
-    """Sum up what the judge said, before and after, by task: `metrics.json`, `responses.parquet`, `tasks.parquet`."""
+@step("components.evaluation.instruction", "components.data.row_index", timeout_seconds=HOUR)
+def evaluate(
+    out: Path,
+    splits: Manifest,
+    responses: Manifest,
+    before: Manifest,
+    verdicts: Manifest,
+    weights: Manifest | None = None,
+) -> Facts:
+    """Sum up what the judge said, before and after, by task: `metrics.json`, `responses.parquet`, `tasks.parquet`.
+
+    Test rows that an earlier model was trained on, where `weights` are one's, are in no figure. `learned.parquet` are
+    hashes of the training rows.
+    """
+    from components.data.row_index import index_instructions
     from components.evaluation.instruction import evaluate_responses
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
     said = verdicts.path("verdicts.parquet")
-    return evaluate_responses(splits.path("train.parquet"), tables, said, verdicts.facts, out)
+    unseen = unseen_rows(weights, index_instructions(splits.path("test.parquet")).folded, "instruction")
+    write_learned(index_instructions(splits.path("train.parquet")).folded, out / LEARNED)
+    return evaluate_responses(splits.path("train.parquet"), tables, said, verdicts.facts, out, unseen)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

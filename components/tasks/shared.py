@@ -13,6 +13,7 @@ from prefect.tasks import exponential_backoff
 from components.data.sources import FileSource
 from components.errors import TransientError
 from components.home import home, mirror
+from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.model.config import ModelConfig
 from components.records import Facts, Logger, Manifest, NoLogger
 from components.steps import run_logger, step
@@ -64,6 +65,7 @@ def download(out: Path, source: FileSource) -> Facts:
 
 @step(
     "components.model.starting_weights",
+    "components.learned",
     identity=_weights_identity,
     timeout_seconds=6 * HOUR,
     retries=2,
@@ -73,16 +75,20 @@ def download(out: Path, source: FileSource) -> Facts:
 def fetch_weights(out: Path, model: ModelConfig) -> Facts:
     """Bring the starting weights into the store, from the hub, the mirror, a folder or an earlier run's model.
 
-    The vocabulary is loaded too, so that it is in tiktoken's cache, or missed, before anything is trained.
+    The vocabulary is loaded too, so that it is in tiktoken's cache, or missed, before anything is trained. Of an
+    earlier run's model, `learned.parquet` holds the rows that it and those before it were trained on.
     """
     from components.model.starting_weights import FOLDER, bring_weights
     from components.model.tokenizer import load_tokenizer
+    from components.tracking.lineage import learned_by, model_and_ancestors
     from components.tracking.registry import download_model_folder
 
     load_tokenizer(model.vocabulary, mirror())
     if model.weights.startswith(TRACKED):
         download_model_folder(model.weights, home(), out / FOLDER)
-        return {"weights": model.weights}
+        before = learned_by(model_and_ancestors(model.weights, home()), learned_from_predictions, home())
+        write_learned(before.rows, out / LEARNED)
+        return {"weights": model.weights, **before.facts()}
     return bring_weights(model.weights, home() / "hub", mirror(), out)
 
 
@@ -125,6 +131,21 @@ def training_logger(run_id: str | None, out: Path) -> Iterator[Logger]:
         return
     with attached(run_id, home()) as run:
         yield run
+
+
+def learned_from_predictions(path: Path) -> Hashes:
+    """Return the hashes of the training rows in a `predictions.parquet`."""
+    from components.data.folding import fold
+    from components.evaluation.pairing import read_scored
+
+    return read_scored(path, fold).learned
+
+
+def unseen_rows(weights: Manifest | None, hashes: Hashes, pipeline: str) -> TestedRows | None:
+    """Return which test rows no earlier model was trained on; None if the weights are no earlier run's."""
+    if weights is None or LEARNED not in weights.files:
+        return None
+    return Ancestry.of(weights.facts, weights.path(LEARNED)).tested(hashes, pipeline)
 
 
 def weights_folder(weights: Manifest) -> Path | None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from components.learned import LEARNED
 from components.records import Manifest
 from components.tracking.card import short_card
 from components.tracking.findings import about_run, log_findings
@@ -37,6 +38,8 @@ def log_classification(run: Run, manifests: dict[str, Manifest]) -> None:
     log_findings(run, manifests)
     run.log_file(scores.path("predictions.parquet"))
     run.log_file(scores.path("metrics.json"))
+    if LEARNED in scores.files:
+        run.log_file(scores.path(LEARNED))
     run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
     run.set_tags({"gradus.verdict": scores.facts["verdict"], "mlflow.note.content": note(manifests)})
 

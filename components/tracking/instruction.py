@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from components.learned import LEARNED
 from components.records import Manifest
 from components.tracking.figures import png
 from components.tracking.findings import about_run, log_pages
@@ -24,7 +25,7 @@ EXAMPLES = 3
 SHOWN_FIRST = ("score", "task", "instruction", "input", "response", "reference", "reason")
 """Columns of the table of responses that MLflow's page has room for."""
 FILES = {
-    "evaluate": ("responses.parquet", "metrics.json"),
+    "evaluate": ("responses.parquet", "metrics.json", LEARNED),
     "respond": ("instruction-data-with-response.json",),
     "judge": ("verdicts.parquet", "control.parquet", "rubric.yaml"),
 }

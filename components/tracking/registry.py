@@ -191,10 +191,18 @@ def version_source(version: "ModelVersion") -> str:
     return f"models:/{model_id}" if model_id else str(version.source)
 
 
+def versions_of(client: "MlflowClient", name: str) -> "list[ModelVersion]":
+    """Return all versions of a registered model, however many pages they come on."""
+    quoted, found, token = name.replace("'", "''"), [], None
+    while token is None or token:
+        page = client.search_model_versions(f"name = '{quoted}'", page_token=token)
+        found += list(page)
+        token = page.token or ""
+    return found
+
+
 def _newest_first(client: "MlflowClient", name: str) -> Iterator["ModelVersion"]:
-    quoted = name.replace("'", "''")
-    versions = client.search_model_versions(f"name = '{quoted}'")
-    yield from sorted(versions, key=lambda version: -int(version.version))
+    yield from sorted(versions_of(client, name), key=lambda version: -int(version.version))
 
 
 def model_exists(client: "MlflowClient", name: str, version: str) -> bool:

@@ -87,6 +87,23 @@ def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(tmp_path:
     assert first.run_id in Path(_artifact(second.run_id, "report.html")).read_text()
 
 
+def test_test_rows_that_an_earlier_model_learned_are_in_no_figure(tmp_path: Path) -> None:
+    many = entries(300)
+    first = run(tmp_path, content=many)
+    second = run(tmp_path, f"model.weights=runs:/{first.run_id}", "split.seed=9", content=many)
+    facts = mlflow.artifacts.load_dict(f"{client().get_run(second.run_id).info.artifact_uri}/facts.json")
+    of_ancestors = facts["evaluate"]["ancestors"]
+    assert 0 < of_ancestors["left_out"] == of_ancestors["learned"] < of_ancestors["rows"] == 30
+    assert facts["evaluate"]["rows"] == 30 - of_ancestors["left_out"]
+    assert f"On {30 - of_ancestors['left_out']} test rows" in facts["evaluate"]["verdict"]
+    said = f"Left out are {of_ancestors['left_out']} of 30 test rows, which an earlier model"
+    assert said in facts["evaluate"]["verdict"]
+    responses = pd.read_parquet(_artifact(second.run_id, "responses.parquet"))
+    assert (len(responses), responses["learned_before"].sum()) == (30, of_ancestors["left_out"])
+    learned = pd.read_parquet(_artifact(first.run_id, "learned.parquet"))
+    assert len(learned) == facts["split"]["rows"]["train"]
+
+
 def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:
     with serve(tmp_path / "ollama") as server:
         summary = run(tmp_path, *judged_by(server))
