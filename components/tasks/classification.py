@@ -15,7 +15,15 @@ from components.home import home, mirror
 from components.model.config import LoraConfig, ModelConfig
 from components.records import Facts, Manifest
 from components.steps import identify, step
-from components.tasks.shared import DAY, HOUR, link_to_run, network_identity, training_logger, weights_folder
+from components.tasks.shared import (
+    DAY,
+    HOUR,
+    learning_identity,
+    link_to_run,
+    network_identity,
+    training_logger,
+    weights_folder,
+)
 from components.training.config import TrainConfig
 
 READ_BY_FROZEN = {"trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
@@ -73,7 +81,7 @@ def _training_identity(arguments: Mapping[str, Any]) -> Any:
     model = network_identity(arguments["model"], {"tie_embeddings"})
     # Without adapters their settings change nothing.
     lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
-    return identify({**arguments, "model": model, "lora": lora})
+    return identify({**arguments, "model": model, "train": learning_identity(arguments["train"]), "lora": lora})
 
 
 @step(
@@ -99,7 +107,7 @@ def fine_tune(
     """
     from components.training.classification import fine_tune as block
 
-    with training_logger(run_id, out) as logger:
+    with training_logger(run_id) as logger:
         return block(
             splits.path("train.parquet"),
             splits.path("validation.parquet"),

@@ -17,7 +17,15 @@ from components.model.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
 from components.records import Facts, Manifest
 from components.steps import identify, run_logger, step
-from components.tasks.shared import DAY, HOUR, link_to_run, network_identity, training_logger, weights_folder
+from components.tasks.shared import (
+    DAY,
+    HOUR,
+    learning_identity,
+    link_to_run,
+    network_identity,
+    training_logger,
+    weights_folder,
+)
 from components.training.config import InstructionTrainConfig
 
 if TYPE_CHECKING:
@@ -64,7 +72,8 @@ def split(out: Path, table: Manifest, config: InstructionSplitConfig = Instructi
 def _training_identity(arguments: Mapping[str, Any]) -> Any:
     # Without adapters their settings change nothing.
     lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
-    return identify({**arguments, "model": network_identity(arguments["model"]), "lora": lora})
+    model, train = network_identity(arguments["model"]), learning_identity(arguments["train"])
+    return identify({**arguments, "model": model, "train": train, "lora": lora})
 
 
 @step("components.training.instruction", identity=_training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",))
@@ -85,7 +94,7 @@ def fine_tune(
     """
     from components.training.instruction import fine_tune as block
 
-    with training_logger(run_id, out) as logger:
+    with training_logger(run_id) as logger:
         return block(
             splits.path("train.parquet"),
             splits.path("validation.parquet"),

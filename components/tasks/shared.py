@@ -1,5 +1,6 @@
 """The tasks that every flow has: fetch data and weights, and report what was refused or failed."""
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,8 @@ from components.home import home, mirror
 from components.model.config import ModelConfig
 from components.records import Facts, Logger, Manifest, NoLogger
 from components.steps import run_logger, step
-from components.store import CHECKPOINT
 from components.tracking.runs import Run
+from components.training.config import NOT_LEARNT_FROM, Recipe
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -114,17 +115,37 @@ def link_to_run(run: Run) -> None:
 
 
 @contextmanager
-def training_logger(run_id: str | None, out: Path) -> Iterator[Logger]:
-    """Let a training write its curves to an MLflow run, if there is one; say if it goes on from an earlier one."""
+def training_logger(run_id: str | None) -> Iterator[Logger]:
+    """Let a training write its curves to an MLflow run, if there is one, and pass on what it says to the flow's log."""
     from components.tracking.runs import attached
 
-    if (out / CHECKPOINT).exists():
-        run_logger().info("fine_tune: going on from what a run that was stopped has left, if it is whole")
-    if run_id is None:
-        yield NoLogger()
-        return
-    with attached(run_id, home()) as run:
-        yield run
+    with _passed_on(logging.getLogger("components.training")):
+        if run_id is None:
+            yield NoLogger()
+            return
+        with attached(run_id, home()) as run:
+            yield run
+
+
+@contextmanager
+def _passed_on(source: logging.Logger) -> Iterator[None]:
+    """Send what is logged to `source` to the logger of the task that runs, which the page of its run shows."""
+
+    class PassOn(logging.Handler):
+        target = run_logger()
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.target.log(record.levelno, record.getMessage())
+
+    handler, before = PassOn(), (source.level, source.propagate)
+    source.addHandler(handler)
+    source.setLevel(logging.INFO)
+    source.propagate = False
+    try:
+        yield
+    finally:
+        source.removeHandler(handler)
+        source.level, source.propagate = before
 
 
 def weights_folder(weights: Manifest) -> Path | None:
@@ -140,3 +161,8 @@ def network_identity(model: ModelConfig, without: Collection[str] = ()) -> dict[
 
     shape = model.model_dump(mode="json", exclude={"weights", *without})
     return shape | {"vocabulary": vocabulary_identity(model.vocabulary)}
+
+
+def learning_identity(train: Recipe) -> Any:
+    """Return what of a recipe decides what is learnt."""
+    return train.model_dump(mode="json", exclude=set(NOT_LEARNT_FROM))
