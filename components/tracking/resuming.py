@@ -57,9 +57,9 @@ def alone(home: Path) -> Iterator[None]:
 
 
 def go_on_or_create(
-    client: "MlflowClient", experiment_id: str, name: str, params: Mapping[str, JsonValue], tags: Tags
-) -> Any:
-    """Return a run that is this process's: one of the same config and code that a killed process left, or a new one.
+    client: "MlflowClient", experiment_id: str, name: str, params: Mapping[str, JsonValue], tags: Mapping[str, str]
+) -> str:
+    """Return the id of the run of this process: one of the same config and code that a killed one left, or a new one.
 
     Raises:
         TrackingError: if the store cannot be read or written.
@@ -69,8 +69,8 @@ def go_on_or_create(
     with tracking_errors("cannot create an MLflow run"):
         if stopped := _stopped(client, experiment_id, config):
             _reopen(client, stopped, everything)
-            return client.get_run(stopped.info.run_id)
-        return client.create_run(experiment_id, tags=everything, run_name=name)
+            return str(stopped.info.run_id)
+        return str(client.create_run(experiment_id, tags=everything, run_name=name).info.run_id)
 
 
 def _stopped(client: "MlflowClient", experiment_id: str, config: str) -> Any | None:
@@ -86,9 +86,7 @@ def _stopped(client: "MlflowClient", experiment_id: str, config: str) -> Any | N
         tags = run.data.tags
         if run.info.lifecycle_stage == "deleted":
             if run.info.status == "RUNNING" or tags.get(ERROR_TAG) == ORPHANED:
-                log.warning(
-                    "run %s of this config was stopped, but has been deleted: this is a new run", run.info.run_id
-                )
+                log.warning("run %s, of this config, was killed and then deleted: this is a new run", run.info.run_id)
         elif run.info.status != "RUNNING":
             return run if tags.get(ERROR_TAG) == ORPHANED else None
         elif tags.get(HOST_TAG) != socket.gethostname():

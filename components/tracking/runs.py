@@ -192,7 +192,7 @@ def open_run(
     client, experiment_id = connect(home, config.experiment)
     with resuming.alone(home):
         reconcile(client, experiment_id)
-        run = _of(resuming.go_on_or_create(client, experiment_id, name, params, dict(tags or {})), client)
+        run = _found(client, resuming.go_on_or_create(client, experiment_id, name, params, tags or {}))
     with ExitStack() as stack:
         stack.enter_context(_closing(run))
         run.log_params(params)
@@ -210,21 +210,17 @@ def attached(run_id: str, home: Path) -> Iterator[Run]:
     Raises:
         TrackingError: if the store cannot be reached, or has no such run.
     """
-    client = open_client(home)
-    with tracking_errors(f"cannot find MLflow run {run_id}"):
-        found = client.get_run(run_id)
-    run = _of(found, client)
+    run = _found(open_client(home), run_id)
     try:
         yield run
     finally:
         run.flush()
 
 
-def _of(found: Any, client: "MlflowClient") -> Run:
-    """Return what is written to for a run that the store has."""
-    info = found.info
-    with tracking_errors(f"cannot read MLflow run {info.run_id}"):
-        return Run(info.run_id, info.run_name, info.experiment_id, client, resuming.logged_steps(client, found))
+def _found(client: "MlflowClient", run_id: str) -> Run:
+    with tracking_errors(f"cannot find MLflow run {run_id}"):
+        run = client.get_run(run_id)
+        return Run(run_id, run.info.run_name, run.info.experiment_id, client, resuming.logged_steps(client, run))
 
 
 @contextmanager
