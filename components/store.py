@@ -39,8 +39,10 @@ class Store:
         """
         folder = self.root / step / key
         with self._locked(folder):
-            found = self.find(step, key)
-            return found or self._write(step, key, folder, write)
+            if found := self.find(step, key):
+                _sweep(_stopped(folder))  # of a process that was killed right after it had published
+                return found
+            return self._write(step, key, folder, write)
 
     def find(self, step: str, key: str) -> Manifest | None:
         """Return the manifest under `step` and `key` if it is there and every file is as it was written."""

@@ -107,7 +107,7 @@ def fine_tune(
     """
     from components.training.classification import fine_tune as block
 
-    with training_logger(run_id) as logger:
+    with training_logger(run_id, splits, weights) as logger:
         return block(
             splits.path("train.parquet"),
             splits.path("validation.parquet"),

@@ -115,8 +115,9 @@ def link_to_run(run: Run) -> None:
 
 
 @contextmanager
-def training_logger(run_id: str | None) -> Iterator[Logger]:
+def training_logger(run_id: str | None, splits: Manifest, weights: Manifest) -> Iterator[Logger]:
     """Let a training write its curves to an MLflow run, if there is one, and pass on what it says to the flow's log."""
+    from components.tracking.recording import note_data
     from components.tracking.runs import attached
 
     with _passed_on(logging.getLogger("components.training")):
@@ -124,6 +125,7 @@ def training_logger(run_id: str | None) -> Iterator[Logger]:
             yield NoLogger()
             return
         with attached(run_id, home()) as run:
+            note_data(run, splits.digest, weights.digest)
             yield run
 
 

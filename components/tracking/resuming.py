@@ -30,6 +30,10 @@ CONFIG_TAG = "gradus.config"
 """Tag of a run: a hash of its resolved config and of the code."""
 RESUMED_TAG = "gradus.resumed"
 """Tag of a run that was gone on in: when, each time."""
+DATA_TAG = "gradus.trained_on"
+"""Tag of a run: a hash of what it trains on, its splits and the weights it starts from."""
+CHANGED_TAG = "gradus.changed"
+"""Tag of a run in which training began anew, since the data had changed when it was gone on in."""
 ERROR_TAG = "gradus.error"
 NOTE_TAG = "mlflow.note.content"
 ORPHANED = "its process ended without closing the run"
@@ -124,10 +128,13 @@ def own_models(client: "MlflowClient", experiment_id: str, run_id: str, status: 
 def logged_steps(client: "MlflowClient", run: Any) -> dict[str, set[int]] | None:
     """Return the steps at which each metric of a run that is gone on in has a point; of another run None.
 
-    Metrics that are no curve have one point. Those of the system go on as they come.
+    Metrics that are no curve have one point. Those of the system go on as they come. Where the data has changed, the
+    points are those of another training.
     """
     if RESUMED_TAG not in run.data.tags:
         return None
+    if CHANGED_TAG in run.data.tags:
+        return {}
     steps = {point.key: {point.step} for point in run.data._metric_objs}
     for key in steps:
         if key.startswith(CURVES):
