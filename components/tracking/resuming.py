@@ -115,7 +115,7 @@ def _reopen(client: "MlflowClient", run: Any, tags: Tags) -> None:
         if tag in run.data.tags:
             client.delete_tag(run_id, tag)
     for model in own_models(client, run.info.experiment_id, run_id, "PENDING"):  # half their files are there at most
-        client.finalize_logged_model(model.model_id, "FAILED")  # type: ignore[arg-type]
+        client.finalize_logged_model(model.model_id, "FAILED")
     log.warning("going on in run %s, whose process was killed", run_id)
 
 

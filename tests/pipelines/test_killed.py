@@ -107,7 +107,10 @@ def left(home: Path) -> dict[str, Any]:
         "tags": sorted(set(run.data.tags) - {"gradus.resumed", "gradus.cached_steps"}),
         "inputs": Counter(each.dataset.digest for each in run.inputs.dataset_inputs),
         "artifacts": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
-        "tables": {path.name: json.loads(path.read_text()) for path in folder.glob("*_test.json")},
+        "tables": {
+            path.name: json.loads(path.read_text())
+            for path in [*folder.glob("*_test.json"), *folder.glob("samples.json")]
+        },
         "versions": [[version.version for version in each] for each in versions],
         "models": len([model for model in models if str(model.status) == "READY"]),
         "weights": [path.read_bytes() for path in home.glob("store/fine_tune/*/model/model.safetensors")],
@@ -154,7 +157,7 @@ def test_whenever_an_instruction_run_is_killed_the_next_run_ends_as_if_nothing_h
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     preset = str(write_preset(tmp_path / "data"))
-    moments = [*TRAINING, "components.evaluation.instruction:evaluate:1:before", *RECORDING]
+    moments = [*TRAINING, "components.evaluation.instruction:evaluate_responses:1:before", *RECORDING]
     check(tmp_path, environment, moments, preset)
 
 
