@@ -66,6 +66,7 @@ RECORDING = [
     "components.tracking.runs:Run.close:1:before",
 ]
 """When there are metrics and a table; when the model's files are there; before it is registered, and after."""
+TABLES = ["predictions_test.json", "errors_test.json", "responses_test.json", "samples.json"]
 OPTIONS = ["--set=train.checkpoint_minutes=1e-9", "--set=train.max_steps=5", "--set=train.eval_every=2", "--json"]
 
 
