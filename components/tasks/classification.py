@@ -20,6 +20,7 @@ from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
+    learning_identity,
     link_to_run,
     network_identity,
     training_logger,
@@ -83,10 +84,8 @@ def _training_identity(arguments: Mapping[str, Any]) -> Any:
     # A classifier has no language-model head to tie.
     model = network_identity(arguments["model"], {"tie_embeddings"})
     # Without adapters their settings change nothing.
-    train = arguments["train"]
-    lora = arguments["lora"] if train.trainable == "lora" else None
-    train = train.model_copy(update=computed_on(train.device, train.precision))
-    return identify({**arguments, "model": model, "lora": lora, "train": train})
+    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
+    return identify({**arguments, "model": model, "train": learning_identity(arguments["train"]), "lora": lora})
 
 
 @step(
@@ -112,7 +111,7 @@ def fine_tune(
     """
     from components.training.classification import fine_tune as block
 
-    with training_logger(run_id, out) as logger:
+    with training_logger(run_id, splits, weights) as logger:
         return block(
             splits.path("train.parquet"),
             splits.path("validation.parquet"),

@@ -22,6 +22,7 @@ from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
+    learning_identity,
     link_to_run,
     network_identity,
     training_logger,
@@ -73,10 +74,9 @@ def split(out: Path, table: Manifest, config: InstructionSplitConfig = Instructi
 
 def _training_identity(arguments: Mapping[str, Any]) -> Any:
     # Without adapters their settings change nothing.
-    train = arguments["train"]
-    lora = arguments["lora"] if train.trainable == "lora" else None
-    train = train.model_copy(update=computed_on(train.device, train.precision))
-    return identify({**arguments, "model": network_identity(arguments["model"]), "lora": lora, "train": train})
+    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
+    model, train = network_identity(arguments["model"]), learning_identity(arguments["train"])
+    return identify({**arguments, "model": model, "train": train, "lora": lora})
 
 
 @step("components.training.instruction", identity=_training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",))
@@ -97,7 +97,7 @@ def fine_tune(
     """
     from components.training.instruction import fine_tune as block
 
-    with training_logger(run_id, out) as logger:
+    with training_logger(run_id, splits, weights) as logger:
         return block(
             splits.path("train.parquet"),
             splits.path("validation.parquet"),

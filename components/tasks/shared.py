@@ -1,5 +1,6 @@
 """The tasks that every flow has: fetch data and weights, and report what was refused or failed."""
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,9 @@ from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_lear
 from components.model.config import ModelConfig
 from components.records import Facts, Logger, Manifest, NoLogger
 from components.steps import run_logger, step
-from components.store import CHECKPOINT
 from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run
+from components.training.config import NOT_LEARNT_FROM, Recipe
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -120,17 +121,39 @@ def link_to_run(run: Run) -> None:
 
 
 @contextmanager
-def training_logger(run_id: str | None, out: Path) -> Iterator[Logger]:
-    """Let a training write its curves to an MLflow run, if there is one; say if it goes on from an earlier one."""
+def training_logger(run_id: str | None, splits: Manifest, weights: Manifest) -> Iterator[Logger]:
+    """Let a training write its curves to an MLflow run, if there is one, and pass on what it says to the flow's log."""
+    from components.tracking.recording import note_data
     from components.tracking.runs import attached
 
-    if (out / CHECKPOINT).exists():
-        run_logger().info("fine_tune: going on from what a run that was stopped has left, if it is whole")
-    if run_id is None:
-        yield NoLogger()
-        return
-    with attached(run_id, home()) as run:
-        yield run
+    with _passed_on(logging.getLogger("components.training")):
+        if run_id is None:
+            yield NoLogger()
+            return
+        with attached(run_id, home()) as run:
+            note_data(run, splits.digest, weights.digest)
+            yield run
+
+
+@contextmanager
+def _passed_on(source: logging.Logger) -> Iterator[None]:
+    """Send what is logged to `source` to the logger of the task that runs, which the page of its run shows."""
+
+    class PassOn(logging.Handler):
+        target = run_logger()
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.target.log(record.levelno, record.getMessage())
+
+    handler, before = PassOn(), (source.level, source.propagate)
+    source.addHandler(handler)
+    source.setLevel(logging.INFO)
+    source.propagate = False
+    try:
+        yield
+    finally:
+        source.removeHandler(handler)
+        source.level, source.propagate = before
 
 
 def learned_from_predictions(path: Path) -> Hashes:
@@ -169,3 +192,9 @@ def computed_on(device: str, precision: str) -> dict[str, str]:
 
     resolved = resolve(device, precision)
     return dict(zip(("device", "precision"), resolved, strict=True))
+
+
+def learning_identity(train: Recipe) -> Any:
+    """Return what of a recipe decides what is learnt, on this machine."""
+    train = train.model_copy(update=computed_on(train.device, train.precision))
+    return train.model_dump(mode="json", exclude=set(NOT_LEARNT_FROM))

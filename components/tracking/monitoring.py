@@ -31,7 +31,7 @@ def system_metrics(client: "MlflowClient", run_id: str) -> Iterator[None]:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     monitor_class: Any = SystemMetricsMonitor
-    monitor = monitor_class(run_id, INTERVAL, SAMPLES, tracking_uri=client.tracking_uri)
+    monitor = monitor_class(run_id, INTERVAL, SAMPLES, tracking_uri=client.tracking_uri, resume_logging=True)
     monitor.start()
     try:
         yield

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from components.tracking.packages import Package, classifier_package, language_model_package
 from components.tracking.provenance import user_tags
 from components.tracking.provenance import version as gradus_version
-from components.tracking.runs import FLUSH_SIZE, NOTE_TAG, Run
+from components.tracking.resuming import NOTE_TAG, own_models
+from components.tracking.runs import FLUSH_SIZE, Run
 from components.tracking.stores import tracking_errors
 
 if TYPE_CHECKING:
@@ -130,6 +131,9 @@ def link_model(run: Run, model_uri: str) -> None:
 
     with tracking_errors(f"cannot link {model_uri} to MLflow run {run.run_id}"):
         model = run.client.get_logged_model(model_uri.removeprefix("models:/"))
+        linked = run.client.get_run(run.run_id).outputs
+        if linked and model.model_id in (output.model_id for output in linked.model_outputs):
+            return  # by this run, before its process was killed
         run.client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step=0)])
 
 
@@ -138,6 +142,10 @@ def _log(run: Run, package: Package, tags: dict[str, str]) -> str:
     from mlflow.entities import LoggedModelOutput
 
     client = run.client
+    if run.logged is not None:  # its process was killed, perhaps between this and what follows
+        for ready in own_models(client, run.experiment_id, run.run_id, "READY"):
+            if tags.items() <= ready.tags.items():
+                return f"models:/{ready.model_id}"
     params = client.get_run(run.run_id).data.params
     tags = {**user_tags("gradus"), **tags}
     model = client.create_logged_model(run.experiment_id, MODEL_NAME, run.run_id, tags, params, package.kind.name)

@@ -56,10 +56,15 @@ def _known(run: Run, model_name: str | None, identity: dict[str, str]) -> dict[s
         if earlier is None:
             return None
         link_model(run, earlier.model_uri)
-        return {"model_uri": earlier.model_uri, "cached_from": earlier.source_run_id}
+        return {"model_uri": earlier.model_uri, "cached_from": _other(run, earlier.source_run_id)}
     known = find_version(run.client, model_name, identity)
     if known is None:
         return None
     link_model(run, version_source(known))
     set_alias(run.client, model_name, CANDIDATE, str(known.version))
-    return {"model_uri": f"models:/{model_name}/{known.version}", "cached_from": known.run_id}
+    return {"model_uri": f"models:/{model_name}/{known.version}", "cached_from": _other(run, known.run_id)}
+
+
+def _other(run: Run, run_id: str | None) -> str | None:
+    """Return the id of another run: one whose process was killed may have registered its model before."""
+    return None if run_id == run.run_id else run_id

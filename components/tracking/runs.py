@@ -15,8 +15,10 @@ import yaml
 from pydantic import JsonValue
 
 from components.errors import GradusError, TrackingError
+from components.tracking import resuming
 from components.tracking.config import TrackingConfig
-from components.tracking.provenance import code_tags, is_orphan, process_tags, user_tags
+from components.tracking.provenance import is_orphan
+from components.tracking.resuming import ERROR_TAG, NOTE_TAG, ORPHANED
 from components.tracking.stores import connect, one_line, open_client, tracking_errors, without_password
 
 if TYPE_CHECKING:
@@ -38,10 +40,7 @@ TABLE_ROWS = 10_000
 LOCAL_PAGES = "http://127.0.0.1:5000"
 TRAINING_VIEW = "workflowType=machine_learning"
 """Makes MLflow's page open on metrics and models instead of traces and judges."""
-ERROR_TAG = "gradus.error"
 EVIDENCE_TAG = "gradus.evidence"
-ORPHANED = "its process ended without closing the run"
-NOTE_TAG = "mlflow.note.content"
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +56,8 @@ class Run:
     name: str
     experiment_id: str
     client: "MlflowClient"
+    logged: Mapping[str, set[int]] | None = field(default=None, repr=False)
+    """Of a run that is gone on in: the steps at which metrics have points, which are not written again."""
     _buffer: "list[Metric]" = field(default_factory=list, repr=False)
     _flushed: float = field(default_factory=time.monotonic, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -88,7 +89,8 @@ class Run:
 
         now = time.time_ns() // 1_000_000
         with self._lock:
-            self._buffer += [Metric(key, float(value), now, step) for key, value in values.items()]
+            new = (key for key in values if not self.logged or step not in self.logged.get(key, ()))
+            self._buffer += [Metric(key, float(values[key]), now, step) for key in new]
             due = len(self._buffer) >= FLUSH_SIZE or time.monotonic() - self._flushed > FLUSH_SECONDS
         if due:
             self.flush()
@@ -145,6 +147,8 @@ class Run:
     def log_table(self, frame: "pd.DataFrame", name: str) -> None:
         """Store a table as the artifact `name` (.json), which MLflow shows as one; its first rows if it is long."""
         with self._writing(name):
+            if self.logged is not None:
+                resuming.empty_table(self.client, self.run_id, list(frame.columns), name)
             self.client.log_table(self.run_id, frame.head(TABLE_ROWS), name)
 
     def close(self, status: str) -> None:
@@ -173,7 +177,7 @@ def open_run(
 
     FINISHED when the block does; FAILED with the error's text in the tag `gradus.error` and on the run's page;
     KILLED when it is interrupted (Ctrl-C, exit, a termination signal turned into an exception). Runs that a killed
-    process of this machine left open are closed first.
+    process of this machine left open are closed first; one of this very config is gone on in instead.
 
     Args:
         config: the section `tracking`.
@@ -186,8 +190,9 @@ def open_run(
         TrackingError: if the store cannot be reached or written.
     """
     client, experiment_id = connect(home, config.experiment)
-    reconcile(client, experiment_id)
-    run = _create(client, experiment_id, name, dict(tags or {}))
+    with resuming.alone(home):
+        reconcile(client, experiment_id)
+        run = _found(client, resuming.go_on_or_create(client, experiment_id, name, params, tags or {}))
     with ExitStack() as stack:
         stack.enter_context(_closing(run))
         run.log_params(params)
@@ -205,21 +210,17 @@ def attached(run_id: str, home: Path) -> Iterator[Run]:
     Raises:
         TrackingError: if the store cannot be reached, or has no such run.
     """
-    client = open_client(home)
-    with tracking_errors(f"cannot find MLflow run {run_id}"):
-        info = client.get_run(run_id).info
-    run = Run(run_id, info.run_name, info.experiment_id, client)
+    run = _found(open_client(home), run_id)
     try:
         yield run
     finally:
         run.flush()
 
 
-def _create(client: "MlflowClient", experiment_id: str, name: str, tags: dict[str, str]) -> Run:
-    everything = {**user_tags("gradus"), **code_tags(), **process_tags(), **tags}
-    with tracking_errors("cannot create an MLflow run"):
-        created = client.create_run(experiment_id, tags=everything, run_name=name)
-    return Run(created.info.run_id, name, experiment_id, client)
+def _found(client: "MlflowClient", run_id: str) -> Run:
+    with tracking_errors(f"cannot find MLflow run {run_id}"):
+        run = client.get_run(run_id)
+        return Run(run_id, run.info.run_name, run.info.experiment_id, client, resuming.logged_steps(client, run))
 
 
 @contextmanager

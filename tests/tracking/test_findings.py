@@ -74,7 +74,9 @@ def steps(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Steps:
     made["validate"] = store.produce("validate", "k", lambda out: validate(folder / "table.parquet", rules, out))
     table = made["validate"].path("table.parquet")
     made["split"] = store.produce(
-        "split", "k", lambda out: split(table, SplitConfig(group_near_duplicates=False), BalanceConfig(), ["ham", "spam"], out)
+        "split",
+        "k",
+        lambda out: split(table, SplitConfig(group_near_duplicates=False), BalanceConfig(), ["ham", "spam"], out),
     )
     made["fine_tune"] = store.produce("fine_tune", "k", train)
     tables = {name: made["split"].path(f"{name}.parquet") for name in ("train", "validation", "test")}
