@@ -66,7 +66,8 @@ class Step(Generic[P]):
         state = cast(State[Manifest], runnable(key=key, arguments=arguments, return_state=True))
         manifest = state.result()
         # Where the store has it, nothing was done anew, whether or not Prefect still had a record of it.
-        manifest = (found or manifest).model_copy(update={"cached": found is not None})
+        # So it is as well where another run was computing it, and this one waited (`Store.produce`).
+        manifest = (found or manifest).model_copy(update={"cached": found is not None or manifest.cached})
         run_logger().info(_summary(manifest))
         return manifest
 
@@ -78,8 +79,7 @@ class Step(Generic[P]):
         arguments = self._arguments(*args, **kwargs)
         key = self.key(arguments)
         found = Store(home() / "store").find(self.name, key)
-        manifest = found or self._produce(key, arguments)
-        return manifest.model_copy(update={"cached": found is not None})
+        return found.model_copy(update={"cached": True}) if found else self._produce(key, arguments)
 
     def key(self, arguments: Mapping[str, Any]) -> str:
         """Return the cache key of a call with `arguments` (by name)."""

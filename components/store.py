@@ -1,6 +1,7 @@
 """The content-addressed store: a folder a step and key, complete or not there at all."""
 
 import fcntl
+import logging
 import shutil
 import tempfile
 import time
@@ -16,6 +17,8 @@ MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"
 """Folder in which an interrupted block leaves what it goes on from."""
 
+log = logging.getLogger(__name__)
+
 
 class Store:
     """Folders `<root>/<step>/<key>/`, written beside and renamed into place, the manifest last."""
@@ -26,7 +29,8 @@ class Store:
     def produce(self, step: str, key: str, write: Callable[[Path], Facts]) -> Manifest:
         """Let `write` fill an empty folder, and publish what it wrote under `step` and `key`.
 
-        Two processes that want the same key do the work once: the second waits and takes the first's result.
+        Two processes that want the same key do the work once: the second says so, waits and takes the first's result,
+        which is `cached` for it.
         A result whose files are gone or changed is written again.
 
         Raises:
@@ -36,8 +40,9 @@ class Store:
         """
         folder = self.root / step / key
         with self._locked(folder):
-            found = self.find(step, key)
-            return found or self._write(step, key, folder, write)
+            if found := self.find(step, key):
+                return found.model_copy(update={"cached": True})
+            return self._write(step, key, folder, write)
 
     def find(self, step: str, key: str) -> Manifest | None:
         """Return the manifest under `step` and `key` if it is there and every file is as it was written."""
@@ -92,7 +97,11 @@ class Store:
                 f"cannot write to {folder.parent}: {error.strerror}; set GRADUS_HOME to a folder you can write"
             ) from error
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("%s: waiting for another run that computes it", folder.parent.name)
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 

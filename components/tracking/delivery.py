@@ -172,10 +172,11 @@ class Delivery:
             self._changed.notify_all()
         if first:
             log.warning(
-                "MLflow at %s does not answer (%s): the run goes on, and what it would send is kept; if MLflow is not "
-                "back before its end, `gradus sync` sends it later",
+                "MLflow at %s does not answer (%s): the run goes on and keeps what it would send in %s; if MLflow is "
+                "not back before its end, `gradus sync` sends it later",
                 without_password(self.sender.uri),
                 reason,
+                self.outbox.folder,
             )
 
     def _pause(self, seconds: float) -> None:

@@ -24,7 +24,7 @@ def why_away(uri: str) -> str | None:
         if uri.startswith(SQLITE):
             _lock_for_a_moment(Path(uri.removeprefix(SQLITE)))
     except (OSError, sqlite3.OperationalError) as error:
-        return one_line(error)
+        return root_of(error)
     return None
 
 
@@ -32,6 +32,14 @@ def _lock_for_a_moment(path: Path) -> None:
     with closing(sqlite3.connect(path, timeout=1)) as database:
         database.execute("BEGIN IMMEDIATE")
         database.execute("ROLLBACK")
+
+
+def root_of(error: BaseException, limit: int = 200) -> str:
+    """Return the text of the error that one came from in the end, on one line: `Connection refused` and its like."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return one_line(text, limit)
 
 
 def is_outage(error: BaseException, uri: str, opened: bool) -> bool:

@@ -6,7 +6,9 @@
                     lock         held by whoever sends
 """
 
+import errno
 import fcntl
+import io
 import itertools
 import json
 import os
@@ -33,6 +35,7 @@ class Outbox:
         self.state: dict[str, Any] = {"position": 0}
         self._numbers = itertools.count(1)
         self._lock: TextIO | None = None
+        self._journal: io.FileIO | None = None
         self.read_state()
 
     @classmethod
@@ -88,9 +91,14 @@ class Outbox:
         """
         line = json.dumps(operation, ensure_ascii=False) + "\n"
         try:
-            with (self.folder / OPERATIONS).open("ab") as file:
-                file.write(line.encode())
-                return file.tell()
+            if self._journal is None:
+                self._journal = (self.folder / OPERATIONS).open("ab", buffering=0)
+            data = line.encode()
+            written = self._journal.write(data)  # in one call, so that a process that dies leaves whole lines
+            if written != len(data):
+                self._journal.truncate(self._journal.tell() - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return self._journal.tell()
         except OSError as error:
             raise TrackingError(f"cannot write to {self.folder}: {error.strerror}") from error
 
@@ -186,6 +194,9 @@ class Outbox:
 
     def remove(self) -> None:
         """Delete the journal, and the folder of all journals if there is no other."""
+        if self._journal:
+            self._journal.close()
+            self._journal = None
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             self.folder.parent.rmdir()

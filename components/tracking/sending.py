@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import TrackingError
 from components.tracking.names import CACHED_FROM, KEY_TAG
-from components.tracking.outages import StoreAway, is_outage
+from components.tracking.outages import StoreAway, is_outage, root_of
 from components.tracking.outbox import Operation, Outbox
 from components.tracking.stores import connect, open_client, tracking_errors, tracking_uri, without_password
 
@@ -98,7 +98,7 @@ class Sender:
             self.again = True
             reason = error if isinstance(error, TrackingError) else TrackingError(f"{type(error).__name__}: {error}")
             if is_outage(error, self.uri, opened="run_id" in self.outbox.state):
-                raise StoreAway(str(reason)) from error
+                raise StoreAway(root_of(error)) from error
             raise reason from error
         self.outbox.advance(position, **(learnt or {}))
         self.outbox.forget(operations[0])
