@@ -14,7 +14,7 @@ from components.tracking.stores import without_password
 
 COLLECT_SECONDS = 5.0
 """Seconds after which points are sent though fewer than a call takes came, so that curves grow while one looks."""
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds without progress after which whoever waits asks whether the store answers at all."""
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds between attempts while the store is away; the last one again and again."""

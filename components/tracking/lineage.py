@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.errors import TrackingError
 from components.tracking.registry import find_origin, unless_absent
 from components.tracking.runs import Run
 from components.tracking.stores import open_client, tracking_errors
@@ -59,7 +60,10 @@ def log_lineage(run: Run, weights: str, home: Path) -> Ancestor | None:
     """
     if not weights.startswith(TRACKED):
         return None
-    client = open_client(home)
+    try:
+        client = open_client(home)
+    except TrackingError as error:
+        raise TrackingError(f"model.weights is a model in MLflow, without which nothing can begin: {error}") from error
     with tracking_errors(f"cannot look up the model {weights}"):
         origin = find_origin(client, weights)
         found = _ancestor(client, origin.model, origin.run_id)[0]

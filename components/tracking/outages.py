@@ -10,6 +10,8 @@ from components.tracking.stores import SQLITE, one_line, reach
 TOO_MUCH_FOR_NOW = {408, 429, 499}
 """Answers of a server that says to come again."""
 NOT_ALLOWED = {401, 403}
+QUICK = 5.0
+"""Seconds within which a store must answer that it is there."""
 LOCKED = ("database is locked", "database table is locked")
 
 
@@ -20,7 +22,7 @@ class StoreAway(TrackingError):
 def why_away(uri: str) -> str | None:
     """Ask whether a store answers at all, for a few seconds; return the reason if it does not."""
     try:
-        reach(uri)
+        reach(uri, QUICK)
         if uri.startswith(SQLITE):
             _lock_for_a_moment(Path(uri.removeprefix(SQLITE)))
     except (OSError, sqlite3.OperationalError) as error:

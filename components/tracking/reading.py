@@ -17,6 +17,7 @@ from components.tracking.registry import (
     RUN_ID,
     RUN_MODEL,
     VERSION,
+    get_run,
     get_version,
     unless_absent,
     version_by_alias,
@@ -207,7 +208,7 @@ def _by_prefix(client: "MlflowClient", prefix: str) -> str:
 
 
 def _get_run(client: "MlflowClient", run_id: str) -> "RunEntity":
-    run = unless_absent(lambda: client.get_run(run_id))
+    run = get_run(client, run_id)
     if run is None:
         raise TrackingError(f"there is no run {run_id}; {HINT}")
     return run

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from components.errors import TrackingError
-from components.tracking.names import CACHED_FROM, MODEL_ID_TAG, MODEL_NAME
+from components.tracking.names import CACHED_FROM, KEY_TAG, MODEL_ID_TAG, MODEL_NAME
 from components.tracking.stores import open_client, tracking_errors, tracking_uri, without_password
 
 if TYPE_CHECKING:
@@ -137,9 +137,18 @@ def _model_of_run(client: "MlflowClient", run_id: str, name: str | None) -> "Log
 
 
 def _run(client: "MlflowClient", run_id: str) -> "RunEntity":
-    found = unless_absent(lambda: client.get_run(run_id))
+    found = get_run(client, run_id)
     if found is None:
         raise TrackingError(f"there is no run {run_id} in {without_password(client.tracking_uri)}; {HINT}")
+    return found
+
+
+def get_run(client: "MlflowClient", run_id: str) -> "RunEntity | None":
+    """Return a run by its id, or by what it called itself while MLflow was away, or None if it is not there."""
+    found = unless_absent(lambda: client.get_run(run_id))
+    if found is None and RUN_ID.fullmatch(run_id):
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = next(iter(client.search_runs(experiments, f"tags.`{KEY_TAG}` = '{run_id}'", max_results=1)), None)
     return found
 
 

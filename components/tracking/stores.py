@@ -114,7 +114,7 @@ def _artifact_location(uri: str, home: Path) -> str | None:
     return str(home.expanduser().absolute() / ARTIFACTS) if uri == local_uri(home) else None
 
 
-def reach(uri: str) -> None:
+def reach(uri: str, timeout: float = REACH_TIMEOUT) -> None:
     """Fail within seconds where MLflow itself would retry for minutes.
 
     Raises:
@@ -125,14 +125,14 @@ def reach(uri: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
     elif uri.startswith(("http://", "https://")):
-        _ask(uri)
+        _ask(uri, timeout)
 
 
-def _ask(uri: str) -> None:
+def _ask(uri: str, timeout: float) -> None:
     import requests
 
     try:
-        requests.head(uri, timeout=REACH_TIMEOUT)  # any answer will do; MLflow does the authentication
+        requests.head(uri, timeout=timeout)  # any answer will do; MLflow does the authentication
     except requests.exceptions.SSLError:
         return  # it answers; whether its certificate is accepted is MLflow's setting
 

@@ -53,7 +53,7 @@ def test_two_processes_train_once_and_register_once() -> None:
     client = MlflowClient(f"sqlite:///{home()}/mlflow.db")
     (version,) = client.search_model_versions("name = 'spam-demo'")
     (model,) = client.search_logged_models([client.get_experiment_by_name("spam-demo").experiment_id])
-    assert version.aliases == ["candidate"]
+    assert client.get_model_version_by_alias("spam-demo", "candidate").version == version.version
     for run in (first, second):
         outputs = client.get_run(run["run_id"]).outputs.model_outputs
         assert [output.model_id for output in outputs] == [model.model_id]

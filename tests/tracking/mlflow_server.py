@@ -26,7 +26,7 @@ class MlflowServer:
         """Start it, and wait until it answers."""
         place = (f"sqlite:///{self.folder}/server.db", "--artifacts-destination", str(self.folder / "artifacts"))
         options = ("--port", str(self.port), "--workers", "1", "--backend-store-uri", *place)
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         environment.pop("MLFLOW_TRACKING_URI", None)
         log = self.folder / "log"
         with log.open("a") as file:

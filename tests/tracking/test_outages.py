@@ -104,6 +104,7 @@ def left(uri: str, name: str) -> dict[str, Any]:
     (model,) = client.search_logged_models([run.info.experiment_id])
     assert output.model_id == model.model_id
     (version,) = client.search_model_versions(f"name = '{name}'")
+    version = client.get_model_version(name, version.version)  # with its aliases
     points = {key: client.get_metric_history(run_id, key) for key in run.data.metrics}
     stamps = [point.timestamp for history in points.values() for point in history]
     assert run.info.start_time <= min(stamps) <= max(stamps) <= run.info.end_time
@@ -218,6 +219,35 @@ def test_a_server_that_hangs(
     while synced(tmp_path) != [""]:  # the thread that hung with the server has to end first
         time.sleep(0.5)
     assert left(server.uri, f"hung {moment}") == expected
+
+
+@pytest.mark.slow
+def test_what_comes_late_takes_the_candidate_from_nobody_who_came_meanwhile(
+    server: MlflowServer, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def register(home: Path, digest: str) -> Run:
+        with open_run(TrackingConfig(system_metrics=False), home, digest, {}) as run:
+            log_classifier(run, saved_model, ["a"], "late", tags={"gradus.model_digest": digest})
+        return run
+
+    def candidate() -> str | None:
+        return MlflowClient(server.uri).get_model_version_by_alias("late", "candidate").run_id
+
+    server.stop()
+    first, second = register(tmp_path / "a", "1"), register(tmp_path / "a", "2")
+    server.start()
+    other = register(tmp_path / "b", "3")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(TrackingError, match="cannot open the MLflow store"):
+        synced(tmp_path / "a")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert all(f"it belongs to {server.uri}" in error for error in synced(tmp_path / "a"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    assert synced(tmp_path / "a") == ["", ""]
+    assert candidate() == other.run_id
+    assert len(MlflowClient(server.uri).search_model_versions("name = 'late'")) == 3
+    found = [resolve_model(run.key, tmp_path) for run in (first, second)]
+    assert len(set(found)) == 2, "the names that the runs had meanwhile lead to them"
 
 
 class Unavailable(BaseHTTPRequestHandler):
