@@ -64,7 +64,7 @@ def is_outage(error: BaseException, uri: str, opened: bool) -> bool:
     if isinstance(error, RestException) and "error_code" not in error.json:
         return opened  # an answer, but not of an MLflow server
     if isinstance(error, MlflowException):
-        return _may_pass(error.get_http_status_code(), opened)
+        return _may_pass(int(error.get_http_status_code()), opened)  # type: ignore[no-untyped-call]
     if isinstance(error, OSError):
         return _connection_broke(error, opened)
     # Libraries of artifact stores have errors of their own; a mistake in this code is none of the store's.

@@ -187,7 +187,10 @@ class Outbox:
         return (self.folder / "lock").exists()
 
     def release(self) -> None:
-        """Give the right to send back."""
+        """Give the right to send back; nothing is appended any more."""
+        if self._journal:
+            self._journal.close()
+            self._journal = None
         if self._lock:
             self._lock.close()
             self._lock = None

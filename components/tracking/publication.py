@@ -93,9 +93,9 @@ def _upload(sender: Sender, operation: Operation) -> "LoggedModel":
     except Exception as error:
         # While the store is away the model stays PENDING: the next attempt goes on with it.
         if not is_outage(error, sender.uri, opened=True):
-            client.finalize_logged_model(model.model_id, "FAILED")  # type: ignore[arg-type]
+            client.finalize_logged_model(model.model_id, "FAILED")
         raise
-    client.finalize_logged_model(model.model_id, "READY")  # type: ignore[arg-type]
+    client.finalize_logged_model(model.model_id, "READY")
     if sender.again:
         for twin in _with_key(sender, key):
             if twin.model_id != model.model_id:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import TrackingError
+from components.tracking.names import CACHED_FROM
 from components.tracking.packaging import MODEL_ID_TAG
 from components.tracking.registry import (
     ALIAS,
-    CACHED_FROM,
     LOGGED_MODEL,
     RUN_ID,
     RUN_MODEL,

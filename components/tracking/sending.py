@@ -14,7 +14,7 @@ from components.errors import TrackingError
 from components.tracking.names import CACHED_FROM, KEY_TAG
 from components.tracking.outages import StoreAway, is_outage, root_of
 from components.tracking.outbox import Operation, Outbox
-from components.tracking.stores import connect, open_client, tracking_errors, tracking_uri, without_password
+from components.tracking.stores import connect, open_client, shown_store, tracking_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -124,7 +124,7 @@ class Sender:
         if not known:
             created = client.create_run(experiment_id, operation["time"], tags, operation["name"])
             known = [created.info.run_id]
-        return {"run_id": known[0], "experiment_id": experiment_id, "store": without_password(self.uri)}
+        return {"run_id": known[0], "experiment_id": experiment_id, "store": shown_store(self.home)}
 
     def _params(self, operation: Operation) -> None:
         from mlflow.entities import Param
