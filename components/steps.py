@@ -66,7 +66,7 @@ class Step(Generic[P]):
         state = cast(State[Manifest], runnable(key=key, arguments=arguments, return_state=True))
         manifest = state.result()
         # Where the store has it, nothing was done anew, whether or not Prefect still had a record of it.
-        # So it is as well where another run was computing it, and this one waited (`Store.produce`).
+        # So it is as well where another run was computing it, and this one waited (`_produce`).
         manifest = (found or manifest).model_copy(update={"cached": found is not None or manifest.cached})
         run_logger().info(_summary(manifest))
         return manifest
@@ -93,13 +93,18 @@ class Step(Generic[P]):
         return call.arguments
 
     def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
+        wrote = False
+
         def write(out: Path) -> Facts:
+            nonlocal wrote
+            wrote = True
             with interruptions_held_back():
                 for source in self._sources:
                     importlib.import_module(source)
             return self._write(out, **arguments)
 
-        return Store(home() / "store").produce(self.name, key, write)
+        manifest = Store(home() / "store").produce(self.name, key, write)
+        return manifest.model_copy(update={"cached": not wrote})
 
 
 def step(

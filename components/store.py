@@ -29,8 +29,7 @@ class Store:
     def produce(self, step: str, key: str, write: Callable[[Path], Facts]) -> Manifest:
         """Let `write` fill an empty folder, and publish what it wrote under `step` and `key`.
 
-        Two processes that want the same key do the work once: the second says so, waits and takes the first's result,
-        which is `cached` for it.
+        Two processes that want the same key do the work once: the second says so, waits and takes the first's result.
         A result whose files are gone or changed is written again.
 
         Raises:
@@ -40,9 +39,8 @@ class Store:
         """
         folder = self.root / step / key
         with self._locked(folder):
-            if found := self.find(step, key):
-                return found.model_copy(update={"cached": True})
-            return self._write(step, key, folder, write)
+            found = self.find(step, key)
+            return found or self._write(step, key, folder, write)
 
     def find(self, step: str, key: str) -> Manifest | None:
         """Return the manifest under `step` and `key` if it is there and every file is as it was written."""

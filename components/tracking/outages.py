@@ -1,9 +1,5 @@
 """Whether MLflow is away for now, or says no for good."""
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 from components.errors import TrackingError
 from components.tracking.stores import SQLITE, one_line, reach
 
@@ -20,20 +16,15 @@ class StoreAway(TrackingError):
 
 
 def why_away(uri: str) -> str | None:
-    """Ask whether a store answers at all, for a few seconds; return the reason if it does not."""
+    """Ask whether a store answers at all, for a few seconds; return the reason if it does not.
+
+    Of a database it says nothing that waiting for a lock would not: whoever sends may hold that lock itself.
+    """
     try:
         reach(uri, QUICK)
-        if uri.startswith(SQLITE):
-            _lock_for_a_moment(Path(uri.removeprefix(SQLITE)))
-    except (OSError, sqlite3.OperationalError) as error:
+    except OSError as error:
         return root_of(error)
     return None
-
-
-def _lock_for_a_moment(path: Path) -> None:
-    with closing(sqlite3.connect(path, timeout=1)) as database:
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("ROLLBACK")
 
 
 def root_of(error: BaseException, limit: int = 200) -> str:
