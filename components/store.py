@@ -1,6 +1,7 @@
 """The content-addressed store: a folder a step and key, complete or not there at all."""
 
 import fcntl
+import logging
 import shutil
 import tempfile
 import time
@@ -19,6 +20,8 @@ CHECKPOINT = "checkpoint"
 """Folder in which a block keeps what it goes on from if it is stopped. It must be of use whenever the block is cut off:
 what stands in it under its name is whole."""
 
+log = logging.getLogger(__name__)
+
 
 class Store:
     """Folders `<root>/<step>/<key>/`, written beside and renamed into place, the manifest last."""
@@ -29,7 +32,7 @@ class Store:
     def produce(self, step: str, key: str, write: Callable[[Path], Facts]) -> Manifest:
         """Let `write` fill an empty folder, and publish what it wrote under `step` and `key`.
 
-        Two processes that want the same key do the work once: the second waits and takes the first's result.
+        Two processes that want the same key do the work once: the second says so, waits and takes the first's result.
         A result whose files are gone or changed is written again.
 
         Raises:
@@ -103,7 +106,11 @@ class Store:
                 f"cannot write to {folder.parent}: {error.strerror}; set GRADUS_HOME to a folder you can write"
             ) from error
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("%s: waiting for another run that computes it", folder.parent.name)
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 

@@ -48,7 +48,7 @@ def classification(config: ClassificationConfig) -> RunSummary:
         log_results(run.run_id, steps)
         model = register(run.run_id, steps, tracking.model_name)
         say_what_was_cached(run, steps, model["cached_from"])
-    return RunSummary.of(run.run_id, steps, model["model_uri"])
+    return RunSummary.of(run, steps)
 
 
 def _validate(run: Run, source: Manifest, config: ClassificationConfig) -> Manifest:

@@ -117,6 +117,8 @@ def report_failed_training(run_id: str, folder: Path) -> None:
 def link_to_run(run: Run) -> None:
     """Link to the MLflow run from the flow run's page."""
     pages = None if run.on_server else f"Start its pages with `mlflow ui --backend-store-uri {run.shown_uri}`."
+    if run.away:
+        pages = "MLflow is away; if it is not back before the run's end, `gradus sync` sends the run later."
     show_link(key="mlflow-run", link=run.url, text=f"MLflow run {run.run_id}", description=pages)
 
 

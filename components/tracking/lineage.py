@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from components.errors import TrackingError
 from components.learned import LEARNED, NONE, Ancestry, Hashes, read_learned
-from components.tracking.registry import CACHED_FROM, find_origin, unless_absent
+from components.tracking.names import CACHED_FROM
+from components.tracking.registry import find_origin, unless_absent
 from components.tracking.runs import Run
 from components.tracking.stores import open_client, tracking_errors
 
@@ -66,35 +68,35 @@ def log_lineage(run: Run, weights: str, home: Path) -> Ancestor | None:
     """
     if not weights.startswith(TRACKED):
         return None
-    from mlflow.entities import LoggedModelInput
-
-    client = open_client(home)
+    try:
+        client = open_client(home)
+    except TrackingError as error:
+        raise TrackingError(f"model.weights is a model in MLflow, without which nothing can begin: {error}") from error
     with tracking_errors(f"cannot look up the model {weights}"):
         origin = find_origin(client, weights)
-    with tracking_errors(f"cannot write the lineage of MLflow run {run.run_id}"):
-        if origin.model_id:
-            run.client.log_inputs(run.run_id, models=[LoggedModelInput(origin.model_id)])
-        run.set_tags({PARENT_MODEL: origin.model, **({PARENT_RUN: origin.run_id} if origin.run_id else {})})
-        return _ancestor(client, origin.model, origin.run_id)[0]
+        found = _ancestor(client, origin.model, origin.run_id)[0]
+    if origin.model_id:
+        run.record("inputs", datasets=[], models=[origin.model_id])
+    run.set_tags({PARENT_MODEL: origin.model, **({PARENT_RUN: origin.run_id} if origin.run_id else {})})
+    run.lineage = ancestors(run)
+    return found
 
 
 def parent_tags(run: Run) -> dict[str, str]:
-    """Return the tags by which a model says what it goes on from: those that `log_lineage` gave its run.
-
-    Raises:
-        TrackingError: if the store cannot be read.
-    """
-    with tracking_errors(f"cannot read MLflow run {run.run_id}"):
-        tags = run.client.get_run(run.run_id).data.tags
-    return {name: tags[name] for name in (PARENT_MODEL, PARENT_RUN) if name in tags}
+    """Return the tags by which a model says what it goes on from: those that `log_lineage` gave its run."""
+    return {name: run.tags[name] for name in (PARENT_MODEL, PARENT_RUN) if name in run.tags}
 
 
 def ancestors(run: Run) -> list[Ancestor]:
     """Return the models that a run's goes back to, the nearest first; empty if it did not start from one.
 
     Raises:
-        TrackingError: if the store cannot be read.
+        TrackingError: if the store cannot be read, and was not when the run began.
     """
+    if run.lineage:
+        return run.lineage
+    if not parent_tags(run):
+        return []
     with tracking_errors(f"cannot read the lineage of MLflow run {run.run_id}"):
         return _chain(run.client, parent_tags(run))
 

@@ -8,7 +8,6 @@ from components.records import Manifest, fingerprint
 from components.tracking.datasets import log_inputs
 from components.tracking.resuming import CHANGED_TAG, DATA_TAG
 from components.tracking.runs import Run
-from components.tracking.stores import tracking_errors
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +41,12 @@ def note_data(run: Run, *digests: str) -> None:
     in (`components.tracking.resuming`) is then trained anew, and no point of the earlier training stands for a new one.
 
     Raises:
-        TrackingError: if the store cannot be read or written.
+        TrackingError: if the store refuses.
     """
     data = fingerprint(list(digests))[:32]
-    with tracking_errors(f"cannot read MLflow run {run.run_id}"):
-        before = run.client.get_run(run.run_id).data.tags.get(DATA_TAG, data)
+    before = run.trained_on or data
     run.set_tags({DATA_TAG: data} | ({CHANGED_TAG: "true"} if before != data else {}))
     if before != data:
-        run.logged = {}
         log.warning("the data has changed since run %s was killed: its curves are of two trainings", run.run_id)
 
 

@@ -5,7 +5,6 @@ What it has logged already is not logged again: MLflow keeps a point twice that 
 """
 
 import fcntl
-import json
 import logging
 import socket
 from collections.abc import Iterator, Mapping
@@ -19,8 +18,8 @@ from pydantic import JsonValue
 
 import components
 from components.records import fingerprint, sha256_of
-from components.tracking.provenance import HOST_TAG, Tags, code_tags, process_tags, user_tags
-from components.tracking.stores import tracking_errors
+from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED
+from components.tracking.provenance import HOST_TAG, Tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,10 +33,7 @@ DATA_TAG = "gradus.trained_on"
 """Tag of a run: a hash of what it trains on, its splits and the weights it starts from."""
 CHANGED_TAG = "gradus.changed"
 """Tag of a run in which training began anew, since the data had changed when it was gone on in."""
-ERROR_TAG = "gradus.error"
-NOTE_TAG = "mlflow.note.content"
-ORPHANED = "its process ended without closing the run"
-CURVES = "curve/"
+CURVES, SYSTEM = "curve/", "system/"
 MANY = 50
 """Runs of one config that are looked at, the newest first."""
 
@@ -60,21 +56,30 @@ def alone(home: Path) -> Iterator[None]:
         yield
 
 
-def go_on_or_create(
-    client: "MlflowClient", experiment_id: str, name: str, params: Mapping[str, JsonValue], tags: Mapping[str, str]
-) -> str:
-    """Return the id of the run of this process: one of the same config and code that a killed one left, or a new one.
+def config_hash(params: Mapping[str, JsonValue]) -> str:
+    """Return the hash of a resolved config and of the code, by which a run is known again (`CONFIG_TAG`)."""
+    return fingerprint([params, _code()])[:32]
 
-    Raises:
-        TrackingError: if the store cannot be read or written.
+
+def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:
+    """Make a run of the same config and code that a killed process left that of this one, which has `tags`.
+
+    Returns:
+        Its id, or None if there is no such run.
     """
-    config = fingerprint([params, _code()])[:32]
-    everything = {**user_tags("gradus"), **code_tags(), **process_tags(), CONFIG_TAG: config, **tags}
-    with tracking_errors("cannot create an MLflow run"):
-        if stopped := _stopped(client, experiment_id, config):
-            _reopen(client, stopped, everything)
-            return str(stopped.info.run_id)
-        return str(client.create_run(experiment_id, tags=everything, run_name=name).info.run_id)
+    stopped = _stopped(client, experiment_id, tags[CONFIG_TAG]) if CONFIG_TAG in tags else None
+    if stopped is None:
+        return None
+    _reopen(client, stopped, tags)
+    return str(stopped.info.run_id)
+
+
+def known_of(run: Any) -> dict[str, Any]:
+    """Return what has to be known of a run that is gone on in; nothing of another one."""
+    if RESUMED_TAG not in run.data.tags:
+        return {}
+    samples = [point.step for point in run.data._metric_objs if point.key.startswith(SYSTEM)]
+    return {"resumed": True, "trained_on": run.data.tags.get(DATA_TAG), "system_steps": max(samples, default=-1) + 1}
 
 
 def _stopped(client: "MlflowClient", experiment_id: str, config: str) -> Any | None:
@@ -125,23 +130,17 @@ def own_models(client: "MlflowClient", experiment_id: str, run_id: str, status: 
     return [model for model in found if str(model.status) == status]
 
 
-def logged_steps(client: "MlflowClient", run: Any) -> dict[str, set[int]] | None:
-    """Return the steps at which each metric of a run that is gone on in has a point; of another run None.
+def logged_steps(client: "MlflowClient", run_id: str) -> dict[str, set[int]]:
+    """Return the steps at which each metric of a run that is gone on in has a point.
 
-    Metrics that are no curve have one point. Those of the system go on as they come. Where the data has changed, the
-    points are those of another training.
+    Metrics that are no curve have one point; those of the system count on. Where the data has changed, the points are
+    those of another training, and none counts.
     """
-    if RESUMED_TAG not in run.data.tags:
-        return None
+    run = client.get_run(run_id)
     if CHANGED_TAG in run.data.tags:
         return {}
     steps = {point.key: {point.step} for point in run.data._metric_objs}
     for key in steps:
         if key.startswith(CURVES):
-            steps[key] |= {point.step for point in client.get_metric_history(run.info.run_id, key)}
+            steps[key] |= {point.step for point in client.get_metric_history(run_id, key)}
     return steps
-
-
-def empty_table(client: "MlflowClient", run_id: str, columns: list[str], name: str) -> None:
-    """Empty a table that a run may have, since MLflow appends to it what is logged under its name."""
-    client.log_text(run_id, json.dumps({"columns": columns, "data": []}), name)

@@ -151,8 +151,9 @@ def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
     console = results()
     make = _classification_table if config.pipeline == "classification" else _instruction_table
     console.print(make(summary))
-    console.print(f"run    {summary.run_id}", highlight=False)
-    console.print(f"model  {summary.model_uri}", highlight=False)
+    waits = " (waits for `gradus sync`)" if summary.waits_for_sync else ""
+    console.print(f"run    {summary.run_id}{waits}", highlight=False)
+    console.print(f"model  {summary.model_uri or 'not in MLflow yet'}", highlight=False)
 
 
 def _classification_table(summary: "RunSummary") -> "Table":

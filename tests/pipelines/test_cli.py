@@ -46,7 +46,7 @@ def test_a_run_a_prediction_and_a_second_run(environment: dict[str, str], tmp_pa
     done = gradus("run", "spam-demo", *TINY, "--set=train.max_steps=3", "--json", env=environment)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result.keys() == {"run_id", "status", "metrics", "model_uri", "cached_steps"}
+    assert result.keys() == {"run_id", "status", "metrics", "model_uri", "cached_steps", "waits_for_sync"}
     assert (result["status"], result["cached_steps"]) == ("FINISHED", [])
     assert "split: done in" in done.stderr
     assert "Traceback" not in done.stderr

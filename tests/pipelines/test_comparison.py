@@ -19,7 +19,7 @@ from components.tracking.packaging import link_model, log_classifier
 from components.tracking.promotion import Promotion, make_champion
 from components.tracking.reading import find_registered
 from components.tracking.registry import resolve_model
-from components.tracking.runs import Run, open_run
+from components.tracking.runs import Run, attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
 
@@ -248,7 +248,8 @@ def test_an_unfinished_run_and_a_model_without_files_are_refused_even_by_force(
     home: Path, make: Make, saved_model: Path, name: str
 ) -> None:
     failed = failed_run(home)
-    log_classifier(failed, saved_model, ["a"], name)
+    with attached(failed.run_id, home) as again:
+        log_classifier(again, saved_model, ["a"], name)
     with pytest.raises(PromotionRefused, match="is failed, not finished"):
         promote(failed.run_id, home, force=True, reason="it will do")
     make(3)
