@@ -120,7 +120,7 @@ def test_a_run_whose_end_was_seen_is_closed_for_good(home: Path, params: Params,
         raise ended
     with opened(home, params) as another:
         assert another.run_id != run.run_id
-        assert another.logged is None
+        assert RESUMED_TAG not in another.client.get_run(another.run_id).data.tags
 
 
 def test_one_that_was_deleted_is_not_gone_on_in_and_that_is_said(
