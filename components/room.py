@@ -63,7 +63,8 @@ def describe_full(error: BaseException, folder: Path, needed: int = LITTLE) -> s
     """Return the line for an error that says that a disk is full, most likely that of `folder`."""
     places = [path for path in (*_named(error), folder, Path(tempfile.gettempdir())) if _free(path) < needed]
     if not places:  # it is another disk, such as a server's
-        return f"no room left, needs about {_readable(needed)}: {' '.join(str(error).split())}; make room there"
+        said = " ".join(str(error).split())
+        return f"no room left in another place than {folder}, needs about {_readable(needed)}: {said}; make room there"
     place = folder if folder in places and places[0].is_relative_to(folder) else places[0]
     return no_room_left(place, needed)
 

@@ -70,8 +70,11 @@ class Step(Generic[P]):
         state = cast(State[Manifest], runnable(key=key, arguments=arguments, return_state=True))
         manifest = state.result()
         # Where the store has it, nothing was done anew, whether or not Prefect still had a record of it.
-        manifest = (found or manifest).model_copy(update={"cached": found is not None})
+        # So it is as well where another run was computing it, and this one waited (`_produce`).
+        manifest = (found or manifest).model_copy(update={"cached": found is not None or manifest.cached})
         run_logger().info(_summary(manifest))
+        for note in manifest.facts.get("notes", ()):
+            run_logger().warning(f"{manifest.step}: {note}")
         return manifest
 
     def without_prefect(self, *args: P.args, **kwargs: P.kwargs) -> Manifest:
@@ -82,8 +85,7 @@ class Step(Generic[P]):
         arguments = self._arguments(*args, **kwargs)
         key = self.key(arguments)
         found = Store(home() / "store").find(self.name, key)
-        manifest = found or self._produce(key, arguments)
-        return manifest.model_copy(update={"cached": found is not None})
+        return found.model_copy(update={"cached": True}) if found else self._produce(key, arguments)
 
     def key(self, arguments: Mapping[str, Any]) -> str:
         """Return the cache key of a call with `arguments` (by name)."""
@@ -98,14 +100,19 @@ class Step(Generic[P]):
         return call.arguments
 
     def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
+        wrote = False
+
         def write(out: Path) -> Facts:
+            nonlocal wrote
+            wrote = True
             with interruptions_held_back():
                 for source in self._sources:
                     importlib.import_module(source)
             with _errors_without_secrets():
                 return self._write(out, **arguments)
 
-        return Store(home() / "store").produce(self.name, key, write)
+        manifest = Store(home() / "store").produce(self.name, key, write)
+        return manifest.model_copy(update={"cached": not wrote})
 
 
 def step(

@@ -1,6 +1,7 @@
 """The content-addressed store: a folder a step and key, complete or not there at all."""
 
 import fcntl
+import logging
 import shutil
 import tempfile
 import time
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.durable import sync, sync_names
 from components.errors import DataRejected, GradusError, NoRoom
 from components.interruptions import hold_until_published, publication
 from components.records import Facts, File, Manifest, sha256_of
@@ -16,7 +18,10 @@ from components.room import disk_full_as_a_line, is_full, no_room_left
 
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"
-"""Folder in which an interrupted block leaves what it goes on from."""
+"""Folder in which a block keeps what it goes on from if it is stopped. It must be of use whenever the block is cut off:
+what stands in it under its name is whole."""
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -28,18 +33,21 @@ class Store:
     def produce(self, step: str, key: str, write: Callable[[Path], Facts]) -> Manifest:
         """Let `write` fill an empty folder, and publish what it wrote under `step` and `key`.
 
-        Two processes that want the same key do the work once: the second waits and takes the first's result.
+        Two processes that want the same key do the work once: the second says so, waits and takes the first's result.
         A result whose files are gone or changed is written again.
 
         Raises:
             GradusError: if the store cannot be written, or whatever `write` raises. If that names `out` as its
-                `evidence`, what was written is kept beside, at `<key>.failed` or `<key>.interrupted`. A folder
-                `checkpoint` in it stands in `out` when the key is tried again.
+                `evidence`, what was written is kept beside, at `<key>.failed` or `<key>.interrupted`. What is in a
+                folder `checkpoint` stands in `out` when the key is tried again, however the block was stopped, until
+                the result is in its place; it is no part of the result.
         """
         folder = self.root / step / key
         with self._locked(folder):
-            found = self.find(step, key)
-            return found or self._write(step, key, folder, write)
+            if found := self.find(step, key):
+                _sweep(_stopped(folder))  # of a process that was killed right after it had published
+                return found
+            return self._write(step, key, folder, write)
 
     def find(self, step: str, key: str) -> Manifest | None:
         """Return the manifest under `step` and `key` if it is there and every file is as it was written."""
@@ -58,10 +66,11 @@ class Store:
         with publication():
             try:
                 _bring_checkpoint(left, draft)
-                _sweep(each for each in left if not (each / CHECKPOINT).is_dir() and each.name.startswith("."))
+                _sweep(each for each in left if each.name.startswith("."))
                 with disk_full_as_a_line(draft):
                     facts = redact_tree(write(draft))
                 hold_until_published()
+                left += _set_checkpoint_aside(draft, key)
                 manifest = Manifest(
                     step=step,
                     key=key,
@@ -72,7 +81,10 @@ class Store:
                 ).sealed()
                 with disk_full_as_a_line(draft):
                     (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+                    if left:  # a power cut must not take the result after what it was made from
+                        sync(draft)
                 replace_folder(draft, folder)
+                sync_names(folder.parent)
                 _sweep(left)
                 return manifest
             except BaseException as error:
@@ -82,7 +94,8 @@ class Store:
                     error.evidence = kept  # type: ignore[attr-defined]
                 raise
             finally:
-                shutil.rmtree(draft, ignore_errors=True)
+                if not (draft / CHECKPOINT).is_dir():
+                    shutil.rmtree(draft, ignore_errors=True)
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
@@ -98,7 +111,11 @@ class Store:
                 f"cannot write to {folder.parent}: {error.strerror}; set GRADUS_HOME to a folder you can write"
             ) from error
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("%s: waiting for another run that computes it", folder.parent.name)
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 
@@ -118,11 +135,27 @@ def _stopped(folder: Path) -> list[Path]:
 
 
 def _bring_checkpoint(left: Iterable[Path], draft: Path) -> None:
-    """Copy what an earlier attempt left to go on from into the draft."""
-    for stopped in left:
-        if (stopped / CHECKPOINT).is_dir():
-            shutil.copytree(stopped / CHECKPOINT, draft / CHECKPOINT)
-            return
+    """Move what earlier attempts left to go on from into the draft, the newest of what has the same name.
+
+    Renaming cannot be cut in two: at any moment it is in one of them, and the next attempt looks into all.
+    """
+    for kept in (stopped / CHECKPOINT for stopped in left):
+        for each in kept.iterdir() if kept.is_dir() else ():
+            (draft / CHECKPOINT).mkdir(exist_ok=True)
+            if not (draft / CHECKPOINT / each.name).exists():
+                each.rename(draft / CHECKPOINT / each.name)
+    if (draft / CHECKPOINT).is_dir():
+        sync_names(draft / CHECKPOINT)
+        sync_names(draft)
+
+
+def _set_checkpoint_aside(draft: Path, key: str) -> list[Path]:
+    """Move what a finished block would have gone on from into a draft of its own, until its result is in its place."""
+    if not (draft / CHECKPOINT).is_dir():
+        return []
+    aside = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))
+    (draft / CHECKPOINT).rename(aside / CHECKPOINT)
+    return [aside]
 
 
 def _sweep(folders: Iterable[Path]) -> None:
@@ -159,7 +192,7 @@ def parquet_rows(path: Path) -> int | None:
 def replace_folder(source: Path, target: Path) -> None:
     """Rename `source` to `target`; what stood at `target` is moved aside first, then deleted."""
     if target.exists():
-        aside = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent))
+        aside = Path(tempfile.mkdtemp(prefix=_drafts(target.stem), dir=target.parent))  # swept, should this be cut off
         target.rename(aside / "old")
         source.rename(target)
         shutil.rmtree(aside)

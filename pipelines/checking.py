@@ -50,6 +50,8 @@ class Data(BaseModel):
     """What the steps before training say, and whether they were done now or before."""
 
     url: str
+    notes: list[str] = Field(description="What was noticed when the file was read.")
+    unused: list[str] = Field(description="Columns of the file that nothing is made of.")
     rows: int
     rows_used: int
     expectations: list[dict[str, Any]]
@@ -57,6 +59,7 @@ class Data(BaseModel):
     report: Path
     classes: dict[str, dict[str, int]] = Field(description="Rows of each label, stage by stage.")
     overlap: dict[str, dict[str, int]]
+    split_warnings: list[str]
     cached_steps: list[str]
 
 
@@ -113,6 +116,8 @@ def _data(config: ClassificationConfig) -> tuple[Manifest, Data]:
     splits = split.without_prefect(table, config.split, config.balance)
     data = Data(
         url=str(source.facts["url"]),
+        notes=source.facts["notes"],
+        unused=source.facts["unused"],
         rows=table.facts["rows_in"],
         rows_used=table.facts["rows_out"],
         expectations=table.facts["expectations"],
@@ -120,6 +125,7 @@ def _data(config: ClassificationConfig) -> tuple[Manifest, Data]:
         report=table.folder / "report.html",
         classes=_classes(config, table, splits),
         overlap=splits.facts["overlap"],
+        split_warnings=splits.facts["warnings"],
         cached_steps=[step.step for step in (source, table, splits) if step.cached],
     )
     return splits, data
@@ -131,11 +137,7 @@ def _classes(config: ClassificationConfig, table: Manifest, splits: Manifest) ->
     after: dict[str, dict[str, int]] = splits.facts["classes"]
     stages = {"validated": {label: int(before[label]) for label in splits.facts["labels"]}}
     if config.balance.method == "undersample" and config.balance.when == "train_only":
-        dealt = {
-            label: count - after["validation"][label] - after["test"][label]
-            for label, count in stages["validated"].items()
-        }
-        stages["train, before balancing"] = dealt
+        stages["train, before balancing"] = splits.facts["train_classes_before_balancing"]
     return stages | after
 
 

@@ -24,7 +24,7 @@ from components.tracking.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from pipelines.config import ClassificationConfig
 from pipelines.prefect_runs import record_process
-from pipelines.summary import RunSummary, say_what_was_cached
+from pipelines.summary import RunSummary, say_warnings, say_what_was_cached
 
 
 @flow(name="classification", flow_run_name="{config.name}", persist_result=False, on_running=[record_process])
@@ -36,16 +36,19 @@ def classification(config: ClassificationConfig) -> RunSummary:
         steps = {"download": download(config.source)}
         steps["validate"] = _validate(run, steps["download"], config)
         steps["split"] = split(steps["validate"], config.split, config.balance)
+        say_warnings(steps["split"])
         steps["fetch_weights"] = fetch_weights(config.model)
         if reads_ahead(config.model, config.train):
             steps["read_frozen"] = read_frozen(steps["split"], steps["fetch_weights"], config.model, config.train)
         steps["fine_tune"] = _fine_tune(run, steps["split"], steps["fetch_weights"], steps.get("read_frozen"), config)
-        steps["evaluate"] = evaluate(steps["split"], steps["fine_tune"], steps.get("read_frozen"))
+        steps["evaluate"] = evaluate(
+            steps["split"], steps["fine_tune"], steps.get("read_frozen"), steps["fetch_weights"]
+        )
         run_logger().info(steps["evaluate"].facts["verdict"])
         log_results(run.run_id, steps)
         model = register(run.run_id, steps, tracking.model_name)
         say_what_was_cached(run, steps, model["cached_from"])
-    return RunSummary.of(run.run_id, steps, model["model_uri"])
+    return RunSummary.of(run, steps)
 
 
 def _validate(run: Run, source: Manifest, config: ClassificationConfig) -> Manifest:

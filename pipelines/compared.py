@@ -40,7 +40,9 @@ class Tested(BaseModel):
     test_rows: tuple[int, int]
     same_test_set: bool
     left_out: int
-    """Common rows that were left out, as one of the two was trained on them."""
+    """Common rows that were left out, as one of the two, or a model that it continues, was trained on them."""
+    left_out_for_ancestors: int = 0
+    """Those of them that only a model before one of the two was trained on."""
     training_data_known: bool
     only_first_right: int
     only_second_right: int
@@ -58,6 +60,10 @@ class Answered(BaseModel):
     rows: int
     test_rows: tuple[int, int]
     same_test_set: bool
+    left_out: int = 0
+    """Common rows that were left out, as one of the two, or a model that it continues, was trained on them."""
+    left_out_for_ancestors: int = 0
+    """Those of them that only a model before one of the two was trained on."""
     unscored: tuple[int, int]
     """Rows of each without a score: their verdicts could not be read. Scores are compared on the others."""
     learned: tuple[int | None, int | None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from components.data.folding import fold
@@ -12,6 +13,7 @@ from components.evaluation.response_verdict import p_value
 from components.tracking.evidence import TITLES
 from components.tracking.reading import PREDICTIONS, RecordedRun, find_run, predictions_of
 from pipelines.compared import Figure, RunComparison, RunSide, Tested
+from pipelines.learned import ancestry_of, common_rows, unknown_ancestors
 from pipelines.response_comparison import INSTRUCTION, Unlike, answered, answers_sentence, caveats, pair_responses
 
 
@@ -66,6 +68,7 @@ def _add_predictions(found: RunComparison, runs: list[RecordedRun], home: Path) 
     paired = compare_predictions(pairs.first, pairs.second, is_ordered(runs))
     found.test = _tested(pairs, paired)
     found.sentence = sentence(paired, pairs, *_named(runs))
+    found.warnings += unknown_ancestors(runs, pairs.ancestry)
 
 
 def _add_responses(found: RunComparison, runs: list[RecordedRun], home: Path) -> None:
@@ -99,7 +102,10 @@ def pair_runs(first: RecordedRun, second: RecordedRun, home: Path) -> Pairs | st
         if lacking:
             return f"run {' and run '.join(dict.fromkeys(lacking))} left no {PREDICTIONS}: there is nothing to test on"
         scored = [read_scored(path, fold) for path in paths if path]
-    return pair(scored[0], scored[1])
+    one, other = (
+        replace(each, ancestry=ancestry_of(run, home)) for each, run in zip(scored, (first, second), strict=True)
+    )
+    return pair(one, other)
 
 
 def is_ordered(runs: Iterable[RecordedRun]) -> bool:
@@ -138,9 +144,7 @@ def _elsewhere(paired: Paired, names: Mapping[Side, str]) -> list[str]:
 
 
 def _rows(pairs: Pairs) -> str:
-    if pairs.same_test_set and pairs.rows == pairs.common:
-        return f"the same {pairs.rows:,} test rows"
-    return f"the {pairs.rows:,} test rows that both have and neither was trained on"
+    return common_rows(pairs)
 
 
 def in_order(metrics: list[MetricPair]) -> list[MetricPair]:
@@ -167,6 +171,7 @@ def _tested(pairs: Pairs, paired: Paired) -> Tested:
         test_rows=(pairs.in_first, pairs.in_second),
         same_test_set=pairs.same_test_set,
         left_out=pairs.common - pairs.rows,
+        left_out_for_ancestors=pairs.by_ancestors,
         training_data_known=pairs.learned_known,
         only_first_right=paired.only_first,
         only_second_right=paired.only_second,

@@ -149,12 +149,12 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> AnyConfig:
     tree = _read_yaml(source, preset)
     tree.setdefault("name", Path(source.name).stem)
     for override in overrides:
-        _apply(tree, override)
+        apply_override(tree, override)
     flow = _flow(tree, preset)
     try:
         return flow.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, preset, flow))) from error
+        raise ConfigError("\n".join(explain(error, preset, flow))) from error
 
 
 def _flow(tree: dict[str, Any], preset: str) -> type[AnyConfig]:
@@ -199,7 +199,7 @@ def _read_yaml(source: Traversable, preset: str) -> dict[str, Any]:
     return tree
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
     """Set the dotted key of a `KEY=VALUE` override; the value is read as YAML, so `null`, `true`, `[a, b]` work."""
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
@@ -229,8 +229,8 @@ def load_value(option: str, text: str) -> Any:
         ) from error
 
 
-def _explain(error: ValidationError, preset: str, flow: type[AnyConfig]) -> Iterator[str]:
-    """Yield a line for every key that is wrong."""
+def explain(error: ValidationError, preset: str, flow: type[BaseModel]) -> Iterator[str]:
+    """Yield a line for every key of a config `flow` that is wrong; `preset` says where it was written."""
     problems: dict[str, list[str]] = {}
     for detail in error.errors(include_url=False):
         unknown = detail["type"] == "extra_forbidden"

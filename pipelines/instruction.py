@@ -24,7 +24,7 @@ from components.tracking.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from pipelines.config import InstructionConfig
 from pipelines.prefect_runs import record_process
-from pipelines.summary import RunSummary, say_what_was_cached
+from pipelines.summary import RunSummary, say_warnings, say_what_was_cached
 
 
 @flow(name="instruction", flow_run_name="{config.name}", persist_result=False, on_running=[record_process])
@@ -36,6 +36,7 @@ def instruction(config: InstructionConfig) -> RunSummary:
         steps = {"download": download(config.source)}
         steps["validate"] = _validate(run, steps["download"], config)
         steps["split"] = split(steps["validate"], config.split)
+        say_warnings(steps["split"])
         steps["fetch_weights"] = fetch_weights(config.model)
         look_ahead(steps["fetch_weights"], config.prompt, config.judge)
         steps["fine_tune"] = _fine_tune(run, steps["split"], steps["fetch_weights"], config)
@@ -44,12 +45,14 @@ def instruction(config: InstructionConfig) -> RunSummary:
             steps["split"], steps["fetch_weights"], config.prompt, config.model, config.generation, device, seed
         )
         steps["judge"] = _judge(run, steps["respond"], steps["respond_before"], config)
-        steps["evaluate"] = evaluate(steps["split"], steps["respond"], steps["respond_before"], steps["judge"])
+        steps["evaluate"] = evaluate(
+            steps["split"], steps["respond"], steps["respond_before"], steps["judge"], steps["fetch_weights"]
+        )
         _say_what_came_of_it(steps["evaluate"])
         log_results(run.run_id, steps)
         model = register(run.run_id, steps, tracking.model_name)
         say_what_was_cached(run, steps, model["cached_from"])
-    return RunSummary.of(run.run_id, steps, model["model_uri"])
+    return RunSummary.of(run, steps)
 
 
 def _validate(run: Run, source: Manifest, config: InstructionConfig) -> Manifest:

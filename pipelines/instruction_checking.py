@@ -55,6 +55,8 @@ class Data(BaseModel):
     """What the steps before training say, and whether they were done now or before."""
 
     url: str
+    notes: list[str] = Field(description="What was noticed when the file was read.")
+    unused: list[str] = Field(description="Columns of the file that nothing is made of.")
     rows: int
     rows_used: int
     expectations: list[dict[str, Any]]
@@ -63,6 +65,7 @@ class Data(BaseModel):
     splits: dict[str, int] = Field(description="Rows of each split.")
     tasks: dict[str, dict[str, int]] = Field(description="Rows of each task in each split.")
     overlap: dict[str, dict[str, int]]
+    split_warnings: list[str]
     empty_inputs: float = Field(description="Share of the rows without an input.")
     tokens: dict[str, float] = Field(description="Of whole examples: longest, mean.")
     cached_steps: list[str]
@@ -133,6 +136,8 @@ def _data(config: InstructionConfig) -> tuple[Manifest, Data]:
     splits = split.without_prefect(table, config.split)
     data = Data(
         url=str(source.facts["url"]),
+        notes=source.facts["notes"],
+        unused=source.facts["unused"],
         rows=table.facts["rows_in"],
         rows_used=table.facts["rows_out"],
         expectations=table.facts["expectations"],
@@ -141,6 +146,7 @@ def _data(config: InstructionConfig) -> tuple[Manifest, Data]:
         splits=splits.facts["rows"],
         tasks=splits.facts["tasks"],
         overlap=splits.facts["overlap"],
+        split_warnings=splits.facts["warnings"],
         empty_inputs=table.facts["empty_inputs"],
         tokens=table.facts["tokens"],
         cached_steps=[step.step for step in (source, table, splits) if step.cached],

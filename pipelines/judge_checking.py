@@ -5,6 +5,7 @@ from pydantic import BaseModel
 from components.errors import JudgeError, JudgeUnreachable
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
+from components.judging.control import ROWS
 from components.judging.identity import describe
 
 
@@ -20,12 +21,13 @@ class Judge(BaseModel):
 
 def look_for_judge(config: JudgeConfig, entries: int) -> Judge:
     """Return who judges so many entries, after asking its server once whether the model is there."""
+    control = min(ROWS, entries) if "reference" in config.also else 0
     repeats = config.repeats if config.is_language_model else 1
     judge = Judge(
         name=describe(config, None)["name"],
         is_language_model=config.is_language_model,
         server=config.server if config.is_language_model else None,
-        verdicts=entries * (1 + len(config.also)) * repeats,
+        verdicts=(entries * (1 + len(config.also)) + control) * repeats,
     )
     if not config.is_language_model:
         return judge

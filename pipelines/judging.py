@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from components.errors import ConfigError, JudgeError
 from components.evaluation.agreement import agreement
-from components.evaluation.instruction import PREFIXES, response_metrics, warnings
+from components.evaluation.instruction import PREFIXES, control_metrics, response_metrics, warnings
 from components.evaluation.verdicts import Verdicts, read_verdicts
 from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig
@@ -29,7 +29,8 @@ from pipelines.response_comparison import FACTS, INSTRUCTION, RESPONSES
 
 CONFIG = "config.yaml"
 SECTION = "judge."
-OF_ONE_KIND = ("model", "url", "api_key_env")
+EXTRA = "extra."
+OF_ONE_KIND = ("model", "url", "api_key_env", "think", "extra")
 """Settings that mean nothing to a judge of another kind."""
 TITLES = {"model": "fine-tuned model", "start": "starting model", "reference": "references"}
 
@@ -111,6 +112,8 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
         with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
             tables = _tables(responses, Path(scratch))
             judged = judge(tables, config, prompt.resolved.prompt, verdicts_path(home), folder)
+        if "learned_before" in responses and not responses["learned_before"].all():  # in no figure of the run's
+            responses = responses[~responses["learned_before"]].reset_index(drop=True)
         said = read_verdicts(folder / VERDICTS, responses["row"])
         result = _result(run, responses, facts, judged, said)
         _log(run, result, responses, said, folder, home)
@@ -124,10 +127,14 @@ def judge_config(base: dict[str, Any], overrides: Iterable[str]) -> JudgeConfig:
         ConfigError: naming every key that is wrong.
     """
     changes = dict(_override(each) for each in overrides)
+    extra = {key.removeprefix(EXTRA): changes.pop(key) for key in [*changes] if key.startswith(EXTRA)}
     if changes.get("kind", base.get("kind")) != base.get("kind"):
         base = {key: value for key, value in base.items() if key not in OF_ONE_KIND}
+    changed = {**base, **changes}
+    if extra:
+        changed["extra"] = {**(changed.get("extra") or {}), **extra}
     try:
-        config = JudgeConfig.model_validate({**base, **changes})
+        config = JudgeConfig.model_validate(changed)
     except ValidationError as error:
         details = error.errors(include_url=False)
         lines = (f"{SECTION}{'.'.join(map(str, each['loc'])) or '*'}: {_message(each)}" for each in details)
@@ -295,4 +302,5 @@ def _metrics(result: JudgementResult) -> dict[str, float]:
     if found := result.agreement.get("model"):
         values |= {name: getattr(found, name) for name in ("pearson", "spearman", "kendall")}
         values["rows_of_both"] = float(found.rows)
+    values |= {name.rpartition("/")[2]: value for name, value in control_metrics(result.judge).items()}
     return {name: value for name, value in values.items() if value is not None}

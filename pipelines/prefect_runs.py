@@ -36,8 +36,8 @@ from prefect.states import Crashed, Pending
 
 from components.errors import GradusError
 from components.tasks.artifacts import ServerErrors, lost_server
+from components.tracking.names import ORPHANED
 from components.tracking.provenance import PROCESS_TAG, is_orphan, process_tags
-from components.tracking.runs import ORPHANED
 from components.tracking.stores import one_line, without_password
 
 if TYPE_CHECKING:

@@ -1,20 +1,22 @@
-"""Who becomes champion: a model that is not worse than the present one on the same test rows."""
+"""Who becomes champion: a model that is shown not to be worse than the present one and the best before it."""
 
 from pathlib import Path
+from types import ModuleType
 
 from pydantic import BaseModel
 
-from components.errors import ConfigError, NotComparable, PromotionRefused, TrackingError
-from components.evaluation.comparison import compare_predictions
-from components.evaluation.pairing import Pairs
-from components.evaluation.response_pairing import AnswerPairs
-from components.tracking.promotion import Promotion, find_champion, has_files, make_champion
+from components.errors import ConfigError, PromotionRefused
+from components.tracking.promotion import (
+    MARGIN_TAG,
+    Promotion,
+    find_champion,
+    has_files,
+    make_champion,
+    model_margin,
+)
 from components.tracking.reading import RecordedRun, Registered, find_registered, find_run
-from pipelines.comparison import REMEDY, is_ordered, pair_runs, refuse_other_pipelines, sentence
-from pipelines.response_comparison import INSTRUCTION, answers_sentence, pair_responses
+from pipelines.promotion_evidence import Evidence, Reference, evidence_for, measures_of
 
-FEWEST_ROWS = 100
-"""Rows on which two models of different test sets must be compared at least, for it to be evidence."""
 FORCE = "--force --reason TEXT promotes it all the same"
 
 
@@ -27,17 +29,27 @@ class PromotionResult(BaseModel):
     champion_before: str | None
     changed: bool
     forced: bool = False
+    margin: float | None = None
+    measured: list[Reference] = []
     sentence: str
 
 
 def promote(
-    address: str, home: Path, name: str | None = None, force: bool = False, reason: str | None = None
+    address: str,
+    home: Path,
+    name: str | None = None,
+    force: bool = False,
+    reason: str | None = None,
+    margin: float | None = None,
 ) -> PromotionResult:
-    """Make a model the champion of its name, if it is not worse than the present one on the same test rows.
+    """Make a model the champion of its name, if it is shown not to be worse than champions are.
 
-    Worse means: the champion is right on significantly more rows (McNemar's exact test, p < 0.05), or, of instruction
-    runs, its responses score significantly higher by the same judge (permutation test, p < 0.05). Without a significant
-    difference it is promoted, and the sentence says that there is none.
+    Not worse means: on at least 100 test rows that neither was trained on, nor a model that one of them continues, the
+    lower end of the 95 % interval of the difference is above minus the margin
+    (`components.evaluation.non_inferiority`): of the shares of right ones, or of instruction runs the scores by the
+    same judge. It must be so beside the champion, and beside every earlier one that was promoted by evidence and not
+    rolled back, so that small losses do not add up. Where two share fewer rows, the champion is run on the candidate's.
+    A first champion must be better than the majority class, or than the model that it started from.
 
     Args:
         address: a run or a model, as in `components.tracking.reading`.
@@ -45,10 +57,12 @@ def promote(
         name: the registered model, where the run's stands under several names.
         force: promote whatever the comparison says; needs a reason.
         reason: why, in a person's words; kept with or without `force`.
+        margin: how much worse it may be, as a share of right ones or in points of a judge's score; by default what
+            the registered model's tag `gradus.promotion.margin` says, else 0.01 or 2. A run has no say in it.
 
     Raises:
-        ConfigError: if `force` comes without a reason.
-        PromotionRefused: if it is worse than the champion, cannot be compared with it, or its run is not finished.
+        ConfigError: if `force` comes without a reason, or the margin is out of range.
+        PromotionRefused: if it is not shown not to be worse, or cannot be compared, or its run is not finished.
         TrackingError: if there is no such model, or the store cannot be read or written.
     """
     reason = (reason or "").strip() or None
@@ -59,18 +73,26 @@ def promote(
     champion = find_champion(model, home)
     before = champion.number if champion else None
     run = _finished_run(address, version, home)
+    allowed = _margin(margin, measures_of(run), model, home)
     if before == number:
-        said = f"version {number} of {model} is the champion already"
-        return _result(version, run, before, said, changed=False)
-    evidence = _evidence(champion, version, run, force, home)
-    make_champion(version, Promotion(evidence, before, reason, force), home, run.run_id)
+        return _result(version, run, before, Evidence(True, f"version {number} of {model} is the champion already"))
+    evidence = evidence_for(version, champion, run, allowed, home)
+    if not evidence.enough and not force:
+        raise PromotionRefused(f"not promoted: {evidence.sentence.rstrip('.')}; {FORCE}")
+    make_champion(version, Promotion(evidence.sentence, before, reason, force, allowed), home, run.run_id)
     instead = f" in place of version {before}" if before else ""
-    said = f"version {number} of {model} is now the champion{instead}: {reason if force else evidence}"
-    return _result(version, run, before, said, changed=True, forced=force)
+    said = f"version {number} of {model} is now the champion{instead}: {reason if force else evidence.sentence}"
+    found = Evidence(True, said, allowed, evidence.references)
+    return _result(version, run, before, found, changed=True, forced=force)
 
 
 def _result(
-    version: Registered, run: RecordedRun, before: str | None, said: str, changed: bool, forced: bool = False
+    version: Registered,
+    run: RecordedRun,
+    before: str | None,
+    evidence: Evidence,
+    changed: bool = False,
+    forced: bool = False,
 ) -> PromotionResult:
     return PromotionResult(
         model=version.name,
@@ -79,8 +101,27 @@ def _result(
         champion_before=before,
         changed=changed,
         forced=forced,
-        sentence=said,
+        margin=evidence.margin,
+        measured=list(evidence.references),
+        sentence=evidence.sentence,
     )
+
+
+def _margin(given: float | None, measures: ModuleType, name: str, home: Path) -> float:
+    """Return the margin of who promotes, of the registered model, or the kind's.
+
+    Raises:
+        ConfigError: if it is out of range.
+    """
+    of_model = model_margin(name, home) if given is None else None
+    margin = next((each for each in (given, of_model) if each is not None), measures.MARGIN)
+    if not measures.check_margin(margin):
+        where = "--margin" if given is not None else f"the tag {MARGIN_TAG} of {name}"
+        raise ConfigError(
+            f"{where} is {margin:g}; give a share such as 0.01 for a classifier, or points of a hundred such as 2 for "
+            "a judge's score"
+        )
+    return float(margin)
 
 
 def _finished_run(address: str, version: Registered, home: Path) -> RecordedRun:
@@ -101,69 +142,3 @@ def _finished_run(address: str, version: Registered, home: Path) -> RecordedRun:
             f"not promoted: the files of version {version.number} of {version.name} are gone or damaged"
         )
     return named
-
-
-def _evidence(champion: Registered | None, version: Registered, run: RecordedRun, force: bool, home: Path) -> str:
-    """Return what speaks for a version, or against it if it is forced.
-
-    Raises:
-        PromotionRefused: if it is worse than the champion or cannot be compared with it, unless it is forced.
-    """
-    if champion is None:
-        return f"the first champion of {version.name}"
-    try:
-        worse, said = _against(champion, version, run, home)
-    except NotComparable as error:
-        worse, said = True, f"it cannot be compared with the champion, version {champion.number}: {error}"
-    if worse and not force:
-        raise PromotionRefused(f"not promoted: {said.rstrip('.')}; {FORCE}")
-    return said
-
-
-def _against(champion: Registered, version: Registered, run: RecordedRun, home: Path) -> tuple[bool, str]:
-    """Return whether a version is worse than the champion, and what the comparison says."""
-    other = _run_of(champion, home)
-    refuse_other_pipelines(other, run)
-    names = f"the champion (version {champion.number})", f"the new model (version {version.number})"
-    if run.pipeline == INSTRUCTION:
-        responses = pair_responses(other, run, home)
-        if isinstance(responses, str):
-            raise NotComparable(responses)
-        _refuse_few_rows(responses.pairs)
-        scores = responses.compared.scores
-        if scores is None:
-            raise NotComparable(f"no row has a score of both by {responses.pairs.judge.name}")
-        return scores.better == "first", answers_sentence(responses, *names)
-    pairs = pair_runs(other, run, home)
-    if isinstance(pairs, str):
-        raise NotComparable(pairs)
-    _refuse_few_rows(pairs)
-    paired = compare_predictions(pairs.first, pairs.second, is_ordered([other, run]))
-    return paired.better == "first", sentence(paired, pairs, *names)
-
-
-def _refuse_few_rows(pairs: Pairs | AnswerPairs) -> None:
-    """Refuse what is no evidence.
-
-    Raises:
-        NotComparable: if the two test sets differ and share few rows.
-    """
-    if not pairs.same_test_set and pairs.rows < FEWEST_ROWS:
-        raise NotComparable(
-            f"their test sets differ, and the {pairs.rows:,} rows that both have are too few (at least {FEWEST_ROWS}); "
-            f"{REMEDY}"
-        )
-
-
-def _run_of(champion: Registered, home: Path) -> RecordedRun:
-    """Return the run that made the champion.
-
-    Raises:
-        NotComparable: if there is none: it was registered by hand, or its run was deleted for good.
-    """
-    if not champion.run_id:
-        raise NotComparable("no run made that version, so there are no predictions of it")
-    try:
-        return find_run(champion.run_id, home)
-    except TrackingError as error:
-        raise NotComparable(f"the run that made it, {champion.run_id[:8]}, cannot be found") from error

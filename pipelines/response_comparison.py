@@ -1,20 +1,23 @@
 """Two instruction runs by their responses to the same test rows, and the scores that one judge gave both."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.data.folding import fold_tasks
 from components.errors import NotComparable
 from components.evaluation.comparison import MetricPair, Side
 from components.evaluation.paired_scores import PairedScores
 from components.evaluation.response_comparison import ComparedResponses, compare_responses
 from components.evaluation.response_pairing import AnswerPairs, Answers, Judge, OtherJudge, pair_answers, read_answers
 from components.evaluation.response_verdict import judged_by, p_value
+from components.learned import LEARNED, read_learned
 from components.tracking.judgements import JUDGEMENTS, logged_judgements
 from components.tracking.reading import RecordedRun, artifacts_of
 from pipelines.compared import Answered, Figure
+from pipelines.learned import ancestry_of, common_rows, unknown_ancestors
 
 INSTRUCTION = "instruction"
 """What the parameter `pipeline` of an instruction run says."""
@@ -25,9 +28,6 @@ TITLES = {
     "token_f1": "token F1",
     "chrf": "chrF (0 to 100)",
 }
-WEIGHTS = "model.weights"
-EARLIER = ("runs:/", "models:/")
-"""How the address of an earlier run's model begins."""
 
 
 class Unlike(NotComparable):
@@ -54,10 +54,10 @@ def pair_responses(first: RecordedRun, second: RecordedRun, home: Path) -> Paire
     """
     found = []
     for run in (first, second):
-        with artifacts_of(run, [RESPONSES, FACTS, JUDGEMENTS], home) as paths:
+        with artifacts_of(run, [RESPONSES, FACTS, JUDGEMENTS, LEARNED], home) as paths:
             if lacking := [name for name in (RESPONSES, FACTS) if name not in paths]:
                 return f"run {run.run_id[:8]} left no {' and no '.join(lacking)}: there is nothing to test on"
-            found.append(_read(run, paths))
+            found.append(read_run(run, paths, home))
     (one, learned_one), (other, learned_other) = found
     try:
         pairs = pair_answers(one, other)
@@ -74,6 +74,8 @@ def answered(paired: PairedRuns) -> Answered:
         rows=compared.rows,
         test_rows=(pairs.in_first, pairs.in_second),
         same_test_set=pairs.same_test_set,
+        left_out=pairs.common - pairs.rows,
+        left_out_for_ancestors=pairs.by_ancestors,
         unscored=compared.unscored,
         learned=paired.learned,
         p_value=compared.scores.p_value if compared.scores else None,
@@ -97,27 +99,33 @@ def answers_sentence(paired: PairedRuns, first: str, second: str) -> str:
     return "; ".join(parts) + "."
 
 
-def caveats(runs: Iterable[RecordedRun], paired: PairedRuns) -> Iterator[str]:
+def caveats(runs: Sequence[RecordedRun], paired: PairedRuns) -> Iterator[str]:
     """Yield what speaks against a comparison, one line each."""
-    for run, learned, unscored in zip(runs, paired.learned, paired.compared.unscored, strict=True):
+    found = (paired.learned, paired.pairs.learned_known, paired.compared.unscored)
+    for run, learned, known, unscored in zip(runs, *found, strict=True):
         name = f"run {run.run_id[:8]}"
-        if learned is None:
+        if learned is None and not known:
             yield f"whether {name} was trained on some of its test rows is not known"
-        elif learned:
+        elif learned and not known:
             yield f"{learned:,} test rows of {name} stand in its training data too, but for case, digits or blanks"
         if unscored:
             yield f"{unscored:,} of {paired.compared.rows:,} rows have no score of {name}: the verdicts cannot be read"
-        if run.params.get(WEIGHTS, "").startswith(EARLIER):
-            yield f"{name} went on from {run.params[WEIGHTS]}, which may have been trained on some of these rows"
+    yield from unknown_ancestors(runs, paired.pairs.ancestry)
 
 
-def _read(run: RecordedRun, paths: dict[str, Path]) -> tuple[Answers, int | None]:
-    """Return what a run answered, and how many test rows it was trained on, if that is known."""
+def read_run(run: RecordedRun, paths: dict[str, Path], home: Path) -> tuple[Answers, int | None]:
+    """Return what a run answered, and how many test rows it was trained on, if that is known.
+
+    Raises:
+        NotComparable: if a file is not what it should be.
+        TrackingError: if the store cannot be read.
+    """
     facts: dict[str, Any] = json.loads(paths[FACTS].read_text(encoding="utf-8"))
     if "judge" not in facts:
         raise NotComparable(f"{FACTS} of run {run.run_id[:8]} says nothing of a judge")
     others = logged_judgements(paths[JUDGEMENTS]) if JUDGEMENTS in paths else {}
-    answers = read_answers(paths[RESPONSES], facts["judge"], others)
+    learned = read_learned(paths[LEARNED]) if LEARNED in paths else None
+    answers = read_answers(paths[RESPONSES], facts["judge"], others, fold_tasks, learned, ancestry_of(run, home))
     overlap = facts.get("split", {}).get("overlap", {}).get("test", {})
     return answers, overlap.get("folded")
 
@@ -158,9 +166,9 @@ def _figure(name: str, pair: PairedScores | MetricPair, better: Side | None) -> 
 
 
 def _rows(pairs: AnswerPairs) -> str:
-    if pairs.same_test_set:
-        return f"the same {pairs.rows:,} test rows"
-    return f"the {pairs.rows:,} test rows that both have"
+    if not pairs.same_test_set and pairs.rows == pairs.common and not all(pairs.learned_known):
+        return f"the {pairs.rows:,} test rows that both have"
+    return common_rows(pairs)
 
 
 def _by_score(compared: ComparedResponses, names: dict[Side, str], judge: Judge) -> str:
@@ -189,6 +197,6 @@ def _by_exact_match(compared: ComparedResponses, names: dict[Side, str]) -> str:
 
 
 def _learned(paired: PairedRuns, names: dict[Side, str]) -> Iterator[str]:
-    for name, learned in zip(names.values(), paired.learned, strict=True):
-        if learned:
+    for name, learned, known in zip(names.values(), paired.learned, paired.pairs.learned_known, strict=True):
+        if learned and not known:  # else they are left out
             yield f"{name} was trained on {learned:,} of its test rows"

@@ -5,9 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
-
-from pydantic import BeforeValidator
 
 Key = str | int
 """A column: its name, or its position from 0."""
@@ -36,16 +33,6 @@ def as_text(value: object) -> str | None:
     if isinstance(value, int | date):
         return str(value)
     raise ValueError(f"a {type(value).__name__}, not text or a number")
-
-
-def _as_label(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError(f"put it into quotes: YAML reads yes, no, on, off, true and false as {str(value).lower()}")
-    return as_text(value) if isinstance(value, int | float) else value
-
-
-Label = Annotated[str, BeforeValidator(_as_label)]
-"""A label in a config: YAML reads `1: ham` as a number, which is the same as the text "1"."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +92,9 @@ def keys_of(column: Key, *, positions: bool = False) -> tuple[Key, ...]:
     if not is_template(column):
         return (column,)
     return tuple(int(name) if positions and name.isdecimal() else name for name in Template.of(str(column)).columns)
+
+
+def listed(fields: Sequence[str]) -> str:
+    """Return the names of fields as a sentence has them."""
+    first = ", ".join(fields[:-1])
+    return f"{first} and {fields[-1]}" if first else f"the {fields[-1]}"

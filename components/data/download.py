@@ -6,13 +6,19 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
 from pydantic import JsonValue
 
 from components.data.batches import write_batches
+from components.data.dialect import READING
 from components.data.fetch import fetch, locate, open_download
+from components.data.given_splits import SPLIT
+from components.data.reading import Seen, unused_columns, unused_note
 from components.data.sources import FileSource
 from components.data.tables import read_batches, schema_of
 from components.home import home
@@ -35,25 +41,59 @@ logger = logging.getLogger(__name__)
 def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path) -> Facts:
     """Fetch a source and write `out/raw/<name>` (as it came) and `out/table.parquet` (`tables.schema_of`).
 
+    Where splits have files of their own, these are in `out/raw/<split>/`, and the table has all rows, those of train
+    first, and a column `split`; `row` counts in each file. The facts are of the source's own file, those of the others
+    in `files`; `rows` counts all.
+
     Raises:
         DownloadError: if the source cannot be fetched, unpacked, or is not the file declared.
         TableError: if it cannot be read as a table.
         DataRejected: if it lacks a column that `source.columns` names.
     """
-    fetched = fetch(source, downloads, mirror)
-    raw = out / "raw" / fetched.name
-    raw.parent.mkdir()
-    _place(fetched, raw)
+    sources = source.files() or {"": source}
+    raws = {
+        name: _bring(each, downloads, mirror, out / "raw" / name.removeprefix("train"))
+        for name, each in sources.items()
+    }
     schema = schema_of(source)
-    rows = write_batches(read_batches(raw, source), schema, out / "table.parquet")
+    if any(raws):
+        schema = schema.append(pa.field(SPLIT, pa.string()))
+    counts: Counter[str] = Counter()
+    seen = {name: Seen() for name in raws}
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for name, raw in raws.items():
+            for batch in read_batches(raw, sources[name], seen[name]):
+                counts[name] += batch.num_rows
+                split = [pa.array([name] * batch.num_rows, pa.string())] if name else []
+                yield pa.record_batch([*batch.columns, *split], schema=schema)
+
+    rows = write_batches(batches(), schema, out / "table.parquet")
+    files = {name: _facts(sources[name], raw) | {"rows": counts[name]} for name, raw in raws.items()}
+    own = next(iter(files))
+    further = {"files": {name: each for name, each in files.items() if name != own}} if len(files) > 1 else {}
+    unused = unused_columns(source, seen[own].columns)
+    notes = [note for each in seen.values() for note in each.notes]
     return {
-        "url": source.url,
-        "member": source.member,
-        "sha256": sha256_of(raw),
-        "bytes": raw.stat().st_size,
+        **files[own],
         "rows": rows,
         "columns": schema.names,
+        "unused": unused,
+        "notes": [*notes, *unused_note(raws[own], unused)],
+        "reading": source.model_dump(mode="json", include=set(READING)),
+        **further,
     }
+
+
+def _bring(source: FileSource, downloads: Path, mirror: Path | None, folder: Path) -> Path:
+    fetched = fetch(source, downloads, mirror)
+    folder.mkdir(parents=True, exist_ok=True)
+    _place(fetched, folder / fetched.name)
+    return folder / fetched.name
+
+
+def _facts(source: FileSource, raw: Path) -> Facts:
+    return {"url": source.url, "member": source.member, "sha256": sha256_of(raw), "bytes": raw.stat().st_size}
 
 
 def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonValue]:
@@ -62,13 +102,16 @@ def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonVa
     `content` is the SHA-256 of a local file (the source's own, or the mirror's), None if there is no such file. For a
     URL without `source.sha256` it is what the server says of the file's version when it is asked now; if it says
     nothing, a value that is new each time, so that the file is fetched; if it cannot be reached, what it said last.
+    `files` has the same of the files of other splits.
     """
+    files = {name: source_identity(each, mirror) for name, each in source.files().items() if name != "train"}
+    given = {"files": files} if files else {}
     path = locate(source, mirror)
     if path:
         content: JsonValue = sha256_of(path) if path.is_file() else None
     else:
         content = None if source.sha256 else _revision(source)
-    return {**source.model_dump(mode="json", exclude=NOT_IDENTITY, context=EXACT), "content": content}
+    return {**source.model_dump(mode="json", exclude=NOT_IDENTITY, context=EXACT), "content": content, **given}
 
 
 def _place(fetched: Path, raw: Path) -> None:

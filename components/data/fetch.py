@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from components.data.sources import FileSource, file_name, local_path
+from components.data.addresses import file_name, local_path
+from components.data.sources import FileSource
 from components.data.unpack import unpack
 from components.errors import DownloadError, HashMismatch, TransientError
 from components.http_client import CHUNK, HTTPError, Transient, answer, open_session, pieces, retried

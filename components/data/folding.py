@@ -17,7 +17,7 @@ def fold(text: str) -> str:
     White space and digits are removed rather than replaced, so that "Call 0491 570 006" and "call 0491570156"
     fold to the same string. Coarser never leaks: it only keeps more texts together.
     """
-    return _DIGITS.sub("", "".join(unicodedata.normalize("NFKC", text).casefold().split()))
+    return _DIGITS.sub("", "".join(unify(text).split()))
 
 
 def squeeze(text: str) -> str:
@@ -25,7 +25,12 @@ def squeeze(text: str) -> str:
 
     Digits stay: "3 + 4" and "5 + 6" are different tasks.
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(unify(text).split())
+
+
+def unify(text: str) -> str:
+    """Return `text` with one form of each character: Unicode NFKC, and without case."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def joined(instructions: Iterable[str | None], inputs: Iterable[str | None]) -> "np.ndarray":
@@ -34,3 +39,8 @@ def joined(instructions: Iterable[str | None], inputs: Iterable[str | None]) -> 
 
     pairs = zip(instructions, inputs, strict=True)
     return np.array([f"{len(first or '')} {first or ''}{second or ''}" for first, second in pairs], object)
+
+
+def fold_tasks(instructions: Iterable[str], inputs: Iterable[str]) -> "np.ndarray":
+    """Return a text (an object array) for each instruction with its input, the same where they are the same task."""
+    return joined(map(squeeze, instructions), map(squeeze, inputs))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.data.batches import hashed, schema
 from components.data.folding import joined
+from components.data.given_splits import SPLIT
 from components.data.instruction_report import FailingEntry, InstructionReport
 from components.data.instruction_rules import COLUMNS, TASK, ExampleLength, InstructionValidationConfig
 from components.data.validation_checks import PACKAGES, Checks
@@ -67,10 +68,10 @@ def validate_instructions(
     from components.model.tokenizer import load_tokenizer
 
     rules = rules.within(context)
-    source = Source(table, (*COLUMNS, TASK))
+    source = Source(table, (*COLUMNS, TASK, SPLIT))
     checks = Checks(source, rules, COLUMNS, ROW_CHECKS, content=TEXTS[:2])
     lengths, rows = _check_values(checks, rules, template, load_tokenizer(vocabulary, mirror))
-    findings = checks.findings(notes={"length": _named(rows, lengths, rules.length)})
+    findings = [*checks.values(notes={"length": _named(rows, lengths, rules.length)}), checks.duplicates()]
     kept = checks.marks.kept
     findings.append(checks.row_count())
     empty = _empty_inputs(source, kept)
@@ -111,7 +112,8 @@ def _check_values(
     lengths = np.zeros(checks.source.rows, np.int32)
     rows: list[int] = []
     for part in checks.source.frames():
-        frame = part.drop(columns=TASK, errors="ignore").fillna({"input": ""})
+        # Not checked, so not handed over.
+        frame = part.drop(columns=[TASK, SPLIT], errors="ignore").fillna({"input": ""})
         if "length" in checks.runs:
             found = lengths[frame.index] = _tokens(frame, template, encoding)
             # A row without instruction or response fails for that, and has no length.
@@ -120,7 +122,7 @@ def _check_values(
         if "length" in outcomes and len(rows) <= ROWS_NAMED:
             failing = sorted(outcomes["length"].failing)[: ROWS_NAMED + 1]
             rows += frame["row"].loc[failing].tolist() if "row" in frame else [place + 1 for place in failing]
-        checks.remember(frame, lambda good: hashed(joined(good["instruction"], good["input"])))
+        checks.remember(part.fillna({"input": ""}), lambda good: hashed(joined(good["instruction"], good["input"])))
     return lengths, rows
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from components.data.columns import Key
-from components.data.reading import BATCH, Batch, codec, empty, no_column
+from components.data.opening import open_text
+from components.data.reading import BATCH, Batch, Seen, empty, no_column
 from components.data.sources import FileSource
 from components.errors import TableError
 
 MISSING = object()
 
 
-def read_json(path: Path, source: FileSource, keys: Sequence[Key]) -> Iterator[Batch]:
+def read_json(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
     """Yield the cells of a file that is one list of objects; see `readers.read_records`."""
     # Read whole: the standard library has no parser that stops in the middle of a list.
-    written = path.read_text(encoding=codec(source))
+    with open_text(path, source) as file:
+        written = file.read()
     if not written.strip():
         raise empty(path)
     try:
@@ -31,7 +33,8 @@ def read_json(path: Path, source: FileSource, keys: Sequence[Key]) -> Iterator[B
         raise TableError(f"{path.name} cannot be read as JSON: {error}") from error
     if not isinstance(content, list):
         raise TableError(f"{path.name} holds {_kind(content)}, not a list of objects; {_advice(content)}")
-    yield from _cells(path, source, keys, ((f"record {row}", each) for row, each in enumerate(content, start=1)))
+    records = ((f"record {row}", each) for row, each in enumerate(content, start=1))
+    yield from _cells(path, source, keys, records, seen)
 
 
 def _advice(content: object) -> str:
@@ -39,14 +42,14 @@ def _advice(content: object) -> str:
     return f"write the list under {lists[0]!r} to a file of its own" if lists else "write it as [{...}, {...}]"
 
 
-def read_json_lines(path: Path, source: FileSource, keys: Sequence[Key]) -> Iterator[Batch]:
+def read_json_lines(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
     """Yield the cells of a file with an object a line; see `readers.read_records`."""
-    with path.open(encoding=codec(source), newline="\n") as file:
+    with open_text(path, source, newline="\n") as file:
         records = _objects(path, file)
         first = next(records, None)
         if first is None:
             raise empty(path)
-        yield from _cells(path, source, keys, chain([first], records))
+        yield from _cells(path, source, keys, chain([first], records), seen)
 
 
 def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, object]]:
@@ -62,25 +65,32 @@ def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, object]]:
 
 
 def _cells(
-    path: Path, source: FileSource, keys: Sequence[Key], records: Iterator[tuple[str, object]]
+    path: Path, source: FileSource, keys: Sequence[Key], records: Iterator[tuple[str, object]], seen: Seen
 ) -> Iterator[Batch]:
     """Yield the values under `keys` in batches; a record may lack a key, but not all may."""
     unseen = set(keys)
-    names: dict[object, None] = {}
+    names = seen.columns
     while batch := list(islice(records, BATCH)):
-        columns = [[_value(path, place, record, str(key)) for place, record in batch] for key in keys]
+        objects = [_object(path, place, record) for place, record in batch]
+        columns = [[_value(record, str(key)) for record in objects] for key in keys]
         unseen -= {key for key, cells in zip(keys, columns, strict=True) if any(cell is not MISSING for cell in cells)}
-        names.update((name, None) for _, record in batch[:100] for name in record)  # type: ignore[attr-defined]
+        for record in objects:
+            if not record.keys() <= names.keys():
+                names.update(dict.fromkeys(record))
         yield [[None if cell is MISSING else cell for cell in cells] for cells in columns]
     for key in keys:
         if key in unseen and names and key != source.optional:
             raise no_column(path, source, key, list(names))
 
 
-def _value(path: Path, place: str, record: object, key: str) -> object:
+def _object(path: Path, place: str, record: object) -> dict[str, object]:
     if not isinstance(record, dict):
         hint = "; if the file is one list, set source.format=json" if isinstance(record, list) else ""
         raise TableError(f"{path.name}: {place} holds {_kind(record)}, not an object with the columns{hint}")
+    return record
+
+
+def _value(record: dict[str, object], key: str) -> object:
     value = record.get(key, MISSING)
     if value is not MISSING or "." not in key:
         return value

@@ -5,29 +5,38 @@ sequence of its cells as they came, None for a missing one, or an Arrow array of
 """
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from components.data.columns import Key
-from components.data.encoding import check_encoding
+from components.data.dialect import DELIMITED, is_utf8
+from components.data.encoding import check_text
 from components.data.json_readers import read_json, read_json_lines
+from components.data.opening import open_text
 from components.data.quick_delimited import read_quickly
-from components.data.reading import BATCH, NAMES_SHOWN, Batch, codec, empty, no_column
+from components.data.quotes import ADVICE, LONGEST_FIELD
+from components.data.reading import BATCH, NAMES_SHOWN, Batch, Seen, empty, no_column
+from components.data.recognising import other_delimiter, refuse_other_formats
 from components.data.sources import FileSource
 from components.data.unpack import is_archive
 from components.errors import TableError
 
-LONGEST_FIELD = 1 << 24  # characters; a quote that is never closed would take the rest of the file for one field
-SEPARATORS = {"csv": ",", "tsv": "\t"}
-QUOTING: dict[str, Literal[0, 3]] = {"default": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+QUOTING: dict[str, Literal[0, 3]] = {
+    "default": csv.QUOTE_MINIMAL,
+    "lenient": csv.QUOTE_MINIMAL,
+    "none": csv.QUOTE_NONE,
+}
 CLOSING = ["\0", "\0"]
-PARQUET = b"PAR1"
 
 
-def read_records(path: Path, source: FileSource, keys: Sequence[Key]) -> Iterator[Batch]:
-    """Yield the cells of the columns `keys`, column by column, in batches.
+def read_records(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen | None = None) -> Iterator[Batch]:
+    """Yield the cells of the columns `keys`, column by column, in batches; `seen` is told of the file as it is read.
 
     Raises:
         TableError: if the file is empty, is not in the declared encoding or format, or holds a record that is not
@@ -36,21 +45,32 @@ def read_records(path: Path, source: FileSource, keys: Sequence[Key]) -> Iterato
     """
     if not path.stat().st_size:
         raise empty(path)
-    if source.format != "parquet":
-        _refuse_parquet(path, source)
-        check_encoding(path, source)
-    readers: dict[str, Callable[[Path, FileSource, Sequence[Key]], Iterator[Batch]]] = {
-        "json": read_json,
-        "jsonl": read_json_lines,
-        "parquet": _read_parquet,
-    }
-    return readers.get(source.format, _read_delimited)(path, source, keys)
+    seen = seen or Seen()
+    refuse_other_formats(path, source)
+    if source.format == "parquet":
+        return (cells for _, cells in read_parquet(path, source, keys, seen))
+    seen.notes += check_text(path, source)
+    readers = {"json": read_json, "jsonl": read_json_lines}
+    return readers.get(source.format, _read_delimited)(path, source, keys, seen)
 
 
-def _refuse_parquet(path: Path, source: FileSource) -> None:
-    with path.open("rb") as file:
-        if file.read(len(PARQUET)) == PARQUET:
-            raise TableError(f"{path.name} is a Parquet file, not {source.format}; set source.format=parquet")
+def columns_there(path: Path, source: FileSource) -> list[Key]:
+    """Return a file's columns: names, or positions where it has none. JSON is read to its end for them.
+
+    Raises:
+        TableError: as `read_records`.
+    """
+    seen = Seen()
+    if source.format in DELIMITED:
+        refuse_other_formats(path, source)
+        check_text(path, source)
+        with open_text(path, source) as file:
+            first = next(_fields(path, source, file), None)
+        if first is None:
+            raise empty(path)
+        return list(first if source.header else range(len(first)))
+    deque(read_records(path, source, [], seen), maxlen=0)
+    return list(seen.columns)
 
 
 # --- CSV and TSV
@@ -71,20 +91,21 @@ class _Lines:
         yield self.closing
 
 
-def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key]) -> Iterator[Batch]:
+def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
     import pyarrow as pa
 
-    with path.open(encoding=codec(source), newline="") as file:
+    with open_text(path, source) as file:
         records = _fields(path, source, file)
         first = next(records, None)
         if first is None:
             raise empty(path)
+        seen.columns.update(dict.fromkeys(first if source.header else range(len(first))))
         there = [key for key in keys if key in first or key != source.optional]
         places = [_place(path, source, key, first) for key in there]
         if not source.header:
             records = chain([first], records)
         done = 0
-        if source.encoding == "utf-8" and len(first) > 1:
+        if is_utf8(source.encoding) and len(first) > 1 and source.separator.isascii():
             try:
                 for columns in _quickly(path, source, len(first), places):
                     done += len(columns[0])
@@ -100,7 +121,7 @@ def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key]) -> Iter
 
 def _quickly(path: Path, source: FileSource, width: int, places: Sequence[int]) -> Iterator[list[Any]]:
     header = source.header
-    for columns in read_quickly(path, SEPARATORS[source.format], source.quoting == "default", width, places):
+    for columns in read_quickly(path, source.separator, source.quoting != "none", width, places):
         yield [cells[1:] for cells in columns] if header else columns
         header = False
 
@@ -112,9 +133,8 @@ def _with_lacking(keys: Sequence[Key], columns: Mapping[Key, Sequence[object]], 
 def _fields(path: Path, source: FileSource, file: TextIO) -> Iterator[list[str]]:
     """Yield the fields of every record that is no blank line; short ones are filled up with empty fields."""
     csv.field_size_limit(LONGEST_FIELD)  # of the whole process; the default is 131,072
-    separator = SEPARATORS[source.format]
-    lines = _Lines(file, separator)
-    reader = csv.reader(lines, delimiter=separator, quoting=QUOTING[source.quoting])
+    lines = _Lines(file, source.separator)
+    reader = csv.reader(lines, delimiter=source.separator, quoting=QUOTING[source.quoting])
     width, line = 0, 1
     try:
         for fields in reader:
@@ -133,16 +153,13 @@ def _fields(path: Path, source: FileSource, file: TextIO) -> Iterator[list[str]]
 
 
 def _unclosed(path: Path, line: int) -> str:
-    return (
-        f"{path.name}: a quote in the record that begins in line {line} is never closed; "
-        "close it, or set source.quoting=none to take quotes as characters"
-    )
+    return f"{path.name}: a quote in the record that begins in line {line} is never closed; close it, or {ADVICE}"
 
 
 def _too_wide(path: Path, source: FileSource, line: int, found: int, width: int) -> str:
+    advice = f"check source.format ({source.format}) and source.quoting ({source.quoting})"
     return (
-        f"{path.name}: line {line} has {found} fields, the first has {width}; "
-        f"check source.format ({source.format}) and source.quoting ({source.quoting})"
+        f"{path.name}: line {line} has {found} fields, the first has {width}; {other_delimiter(path, source) or advice}"
     )
 
 
@@ -164,7 +181,10 @@ def _place(path: Path, source: FileSource, key: Key, first: list[str]) -> int:
 # --- Parquet
 
 
-def _read_parquet(path: Path, source: FileSource, keys: Sequence[Key]) -> Iterator[Batch]:
+def read_parquet(
+    path: Path, source: FileSource, keys: Sequence[Key], seen: Seen, whole: bool = False
+) -> "Iterator[tuple[pa.RecordBatch, Batch]]":
+    """Yield what was read, with the cells of the columns `keys`: all of the file's columns, or only those needed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -172,12 +192,13 @@ def _read_parquet(path: Path, source: FileSource, keys: Sequence[Key]) -> Iterat
         # Page by page, however large the row groups are.
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
             schema = file.schema_arrow
+            seen.columns.update(dict.fromkeys(schema.names))
             there = [key for key in keys if key in schema.names or key != source.optional]
             names = [_parquet_name(path, source, key, schema) for key in there]
-            for batch in file.iter_batches(BATCH, columns=names):
+            for batch in file.iter_batches(BATCH, columns=None if whole else names):
                 flat = _flat(pa.Table.from_batches([batch]))
                 found = {key: flat[name].to_pylist() for key, name in zip(there, names, strict=True)}
-                yield _with_lacking(keys, found, batch.num_rows)
+                yield batch, _with_lacking(keys, found, batch.num_rows)
     except (pa.ArrowException, OSError) as error:
         if is_archive(path):
             raise TableError(f"{path.name} is an archive; set source.member to the file inside it") from error

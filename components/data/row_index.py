@@ -1,4 +1,4 @@
-"""What a split needs to know of every row, in 20 bytes each: hashes of its text, and its label's or task's number."""
+"""What a split needs to know of every row, in 21 bytes each: hashes of its text, its label's or task's number."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from components.data.batches import batches_of, hashed
 from components.data.folding import joined, squeeze
+from components.data.given_splits import SPLIT, split_numbers
 from components.data.quick_folding import fold_all
 from components.errors import ConfigError
 
@@ -28,6 +29,10 @@ class RowIndex:
     """int32 (rows): position of the label in `names`."""
     names: list[str]
     """The declared labels in their order, then those that turned up besides."""
+    folds: str
+    """What texts differ in that are folded to the same, in words."""
+    given: np.ndarray | None = None
+    """int8 (rows): position in `SPLITS` of the split that the source puts the row into, if it does."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,7 +46,8 @@ def index_rows(table: Path, labels: list[str]) -> RowIndex:
     """
     with pq.ParquetFile(table, pre_buffer=False) as file:
         _require(file, ["text", "label"])
-        return _index(file, ["text"], "label", labels, lambda texts: texts, fold_all)
+        folds = "texts that differ only in digits, case or white space"
+        return _index(file, ["text"], "label", labels, lambda texts: texts, fold_all, folds)
 
 
 def index_instructions(table: Path) -> RowIndex:
@@ -55,7 +61,8 @@ def index_instructions(table: Path) -> RowIndex:
     with pq.ParquetFile(table, pre_buffer=False) as file:
         _require(file, ["instruction", "input"])
         task = "task" if "task" in file.schema_arrow.names else None
-        return _index(file, ["instruction", "input"], task, [], joined, _squeeze_all)
+        folds = "entries that differ only in case or white space"
+        return _index(file, ["instruction", "input"], task, [], joined, _squeeze_all, folds)
 
 
 def _require(file: pq.ParquetFile, columns: Sequence[str]) -> None:
@@ -70,20 +77,25 @@ def _index(
     labels: Sequence[str],
     join: Callable[..., np.ndarray],
     folding: Callable[[pa.Array], np.ndarray],
+    folds: str,
 ) -> RowIndex:
     """Index rows whose text is what `join` makes of some columns."""
     rows = file.metadata.num_rows
     exact, folded = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
     codes, numbers = np.zeros(rows, np.int32), {name: number for number, name in enumerate(labels)}
+    given = np.zeros(rows, np.int8) if SPLIT in file.schema_arrow.names else None
     done = 0
-    for batch in batches_of(file, [*columns, *([label] if label else [])], BATCH):
+    read = [*columns, *([label] if label else []), *([] if given is None else [SPLIT])]
+    for batch in batches_of(file, read, BATCH):
         part = slice(done, done := done + batch.num_rows)
         cells = [batch[name].cast(pa.string()) for name in columns]
         exact[part] = hashed(join(*(texts.to_numpy(zero_copy_only=False) for texts in cells)))
         folded[part] = hashed(join(*map(folding, cells)))
         if label:
             codes[part] = _codes(batch[label], numbers)
-    return RowIndex(exact, folded, codes, list(numbers))
+        if given is not None:
+            given[part] = split_numbers(batch[SPLIT])
+    return RowIndex(exact, folded, codes, list(numbers), folds, given)
 
 
 def _squeeze_all(texts: pa.Array) -> np.ndarray:

@@ -1,11 +1,11 @@
 """What a classification table has to meet before anything is spent on it."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from components.config import Config
-from components.data.columns import Label
+from components.data.labels import Label
 
 Severity = Literal["error", "warn"]
 
@@ -84,6 +84,24 @@ class RowsPerClass(Config):
     """Fewest rows of a class; with less a split into three parts leaves next to nothing to measure on."""
 
 
+class Conflicts(Config):
+    """No text stands there with different labels, counted on the rows that meet the rules above.
+
+    `conflicts: drop` is short for `conflicts: {use: drop}`. Of a given split, only rows of train are looked at.
+    """
+
+    severity: Severity = "warn"
+    """`error` stops the flow; `warn` does what `use` says."""
+    use: Literal["majority", "drop", "keep"] = "majority"
+    """What is used of such a text: `majority` the rows with the label that most of its rows have, none where two labels
+    are equally frequent; `drop` none; `keep` all."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, values: Any) -> Any:
+        return {"use": values} if isinstance(values, str) else values
+
+
 class Duplicates(Config):
     """At most a share of the rows repeats an earlier text exactly, counted on the rows that meet the rules above."""
 
@@ -119,6 +137,8 @@ class ValidationConfig(Config):
     """Texts that show nothing."""
     text_length: TextLength = TextLength()
     """How long texts are."""
+    conflicts: Conflicts = Conflicts()
+    """Texts that are labelled differently."""
     duplicates: Duplicates = Duplicates()
     """How many rows repeat an earlier text."""
     rows: Rows = Rows()
@@ -149,6 +169,7 @@ class ValidationConfig(Config):
             "text_not_null": "text is there",
             "text_not_blank": "text holds more than white space",
             "text_length": f"text has {self.text_length.min:,} to {self.text_length.max:,} characters",
+            "conflicts": "no text has different labels",
             "duplicates": f"at most {100 * self.duplicates.max_share:.4g} % of the rows repeat an earlier text",
             "rows": f"at least {self.rows.min:,} rows{most}",
             "rows_per_class": f"at least {self.rows_per_class.min:,} rows of each class",

@@ -1,32 +1,24 @@
 """Where a table of examples comes from: the section `source` of a preset."""
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, Self
-from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from components.config import Address, Config
-from components.data.columns import Key, Label, as_text, is_template, keys_of
-from components.redaction import MASK
+from components.config import Address
+from components.data.addresses import is_safe_member, url_problem
+from components.data.columns import Key, is_template, keys_of, listed
+from components.data.dialect import DELIMITED, SEPARATORS, Delimiter, Encoding, Format, Quoting, is_utf8
+from components.data.given_splits import GivenSplits
+from components.data.labels import Label, check_names, rename
 
-SAMPLES = Path(__file__).with_name("samples")
-REMOTE = ("http", "https")
-SCHEMES = (*REMOTE, "file", "sample")
-LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
-
-DELIMITED = ("csv", "tsv")
-Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
-Encoding = Literal["utf-8", "cp1252", "latin-1"]
 Position = Annotated[int, Field(strict=True, ge=0)]
 Cells = Sequence[str | None]
 Sha256 = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
 
 
-class FileSource(Config):
+class FileSource(GivenSplits):
     """A file of records: where it is, what it must hash to, and how it is read; the base of what says what they are."""
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -77,19 +69,23 @@ class FileSource(Config):
     header: bool = True
     """Whether the first record of a csv or tsv file names the columns."""
 
-    quoting: Literal["default", "none"] = "default"
-    """Of csv and tsv. `default`: a field may stand in double quotes; `none`: a quote is a character like any other."""
+    delimiter: Delimiter | None = None
+    """Of csv and tsv: the one character between fields, such as `";"` or `"|"`; by default a comma, or a tab."""
+
+    quoting: Quoting = "default"
+    """Of csv and tsv. `default`: a field may stand in double quotes, and a closing one ends it; `none`: a quote is a
+    character like any other; `lenient`: as Python's `csv` and pandas read, which may take many lines for one field."""
 
     columns: Mapping[Any, str | Position]
     """Which column of the file is which column of the table: its name, or its position from 0 (without a header)."""
 
     encoding: Encoding = "utf-8"
-    """How the file's characters are encoded."""
+    """How the file's characters are encoded: any of Python's encodings of text, such as `cp1252`, `utf-16`, `cp949`."""
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        if problem := _url_problem(url):
+        if problem := url_problem(url):
             raise ValueError(problem)
         return url
 
@@ -103,10 +99,10 @@ class FileSource(Config):
     @model_validator(mode="after")
     def _check_format(self) -> Self:
         if self.format not in DELIMITED:
-            for key, default in (("header", True), ("quoting", "default")):
+            for key, default in (("header", True), ("quoting", "default"), ("delimiter", None)):
                 if getattr(self, key) != default:
                     raise ValueError(f"{key} means nothing for format={self.format}; leave it out, or set format")
-        if self.format == "parquet" and self.encoding != "utf-8":
+        if self.format == "parquet" and not is_utf8(self.encoding):
             raise ValueError("encoding means nothing for format=parquet, whose text is always UTF-8; leave it out")
         return self
 
@@ -114,7 +110,7 @@ class FileSource(Config):
     def _check_columns(self) -> Self:
         for field, column in self.columns.items():
             if is_template(column) and field not in self.templated:
-                only = f"only {_names(self.templated)} can be a template"
+                only = f"only {listed(self.templated)} can be a template"
                 raise ValueError(f"columns.{field}: {column!r} has a brace, but {only}")
             for each in self.fields_of(field):
                 self._check_key(field, each)
@@ -148,6 +144,11 @@ class FileSource(Config):
         return [field for field in self.fields if key in self.fields_of(field)]
 
     @property
+    def separator(self) -> str:
+        """What stands between the fields of a csv or tsv file."""
+        return self.delimiter or SEPARATORS[self.format]
+
+    @property
     def optional(self) -> Key | None:
         """The column that a file need not have, if there is one: its cells are missing then."""
         return None
@@ -165,14 +166,15 @@ class FileSource(Config):
 class SourceConfig(FileSource):
     """A file of labelled texts: where it is, what it must hash to, and how it is read."""
 
-    fields: ClassVar[tuple[str, ...]] = ("text", "label")
+    fields: ClassVar[tuple[str, ...]] = ("text", "label", "split")
     templated: ClassVar[tuple[str, ...]] = ("text",)
     settled: ClassVar[tuple[str, ...]] = ("label",)
 
-    columns: dict[Literal["text", "label"], str | Position] = Field(
+    columns: dict[Literal["text", "label", "split"], str | Position] = Field(
         default={"text": "text", "label": "label"}, min_length=1
     )
-    """Which column is the text and which the label: its name, or its position from 0 (without a header).
+    """Which column is the text and which the label: its name, or its position from 0 (without a header). `split`, if
+    it is there, names each row's split: train, validation or test.
 
     The text may be a template over several: `"{title}\\n\\n{body}"`. Whatever has a brace is one; `{{` and `}}` stand
     for a brace; a missing cell is empty. In json, jsonl and parquet `a.b` is the `b` inside `a`."""
@@ -183,33 +185,28 @@ class SourceConfig(FileSource):
     @field_validator("label_map", mode="before")
     @classmethod
     def _check_label_map(cls, names: object) -> object:
-        keys = [key for key in names if isinstance(key, str | int | float)] if isinstance(names, dict) else []
-        labels = [as_text(key) for key in keys]
-        if twice := sorted({label for label in labels if label is not None and labels.count(label) > 1}):
-            raise ValueError(f"{twice[0]!r} is there as a number and as a text, which is one label; write it once")
-        return names
+        return check_names(names)
 
     def settle(self, field: str, cells: Cells) -> Cells:
-        """Return labels under the names that `label_map` gives them."""
-        names = self.label_map if field == "label" else None
-        return [names.get(cell, cell) if cell is not None else None for cell in cells] if names else cells
+        """Return labels in Unicode's composed form, under the names that `label_map` gives them."""
+        return rename(cells, self.label_map or {}) if field == "label" else cells
 
 
 class InstructionSourceConfig(FileSource):
     """A file of instructions with responses: where it is, what it must hash to, and how it is read."""
 
-    fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "output", "task")
+    fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "output", "task", "split")
     templated: ClassVar[tuple[str, ...]] = ("instruction", "input", "output")
-    settled: ClassVar[tuple[str, ...]] = ("input",)
+    settled: ClassVar[tuple[str, ...]] = ("input", "task")
 
     format: Format = "json"
     """`json`: a list of objects; `jsonl`: an object a line; `csv` and `tsv`: fields separated by commas or tabs;
     `parquet`."""
 
-    columns: dict[Literal["instruction", "input", "output", "task"], str | Position] = Field(
+    columns: dict[Literal["instruction", "input", "output", "task", "split"], str | Position] = Field(
         default={"instruction": "instruction", "input": "input", "output": "output"}
     )
-    """Which column is the instruction, its input, the response and, if there is one, the kind of task.
+    """Which column is the instruction, its input, the response and, if there are such, the kind of task and the split.
 
     It is a name, or a position from 0 (without a header). `input` may be left out, and a file need not have a column of
     that very name: the input is empty then. Instruction, input and output may be templates over several columns:
@@ -234,74 +231,5 @@ class InstructionSourceConfig(FileSource):
         return tuple(field for field in self.fields if field in self.columns or field == "input")
 
     def settle(self, field: str, cells: Cells) -> Cells:
-        """Return an empty text for a missing input."""
-        return [cell or "" for cell in cells] if field == "input" else cells
-
-
-def _names(fields: Sequence[str]) -> str:
-    first = ", ".join(fields[:-1])
-    return f"{first} and {fields[-1]}" if first else f"the {fields[-1]}"
-
-
-def scheme_of(url: str) -> str | None:
-    """Return the scheme of a URL in lower case, or None for a bare path."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
-    return found[1].lower() if found else None
-
-
-def local_path(url: str) -> Path | None:
-    """Return the absolute path of the file that a local `url` means, or None for an http(s) URL."""
-    scheme = scheme_of(url)
-    if scheme in REMOTE:
-        return None
-    if scheme == "sample":
-        return SAMPLES / url.partition("://")[2]
-    if scheme == "file":
-        return Path(unquote(urlsplit(url).path))
-    return Path(url).expanduser().absolute()
-
-
-def file_name(url: str) -> str | None:
-    """Return the decoded file name at the end of a URL or path, or None where it has none that is safe to use."""
-    encoded = scheme_of(url) in (*REMOTE, "file")
-    name = unquote(urlsplit(url).path.rpartition("/")[2]) if encoded else url.rpartition("/")[2]
-    return name if _is_plain_name(name) else None
-
-
-def is_safe_member(name: str) -> bool:
-    """Return whether `name` is a relative path that stays inside the folder it is unpacked into."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not re.search(r"[\\\0]", name)
-
-
-def _is_plain_name(name: str) -> bool:
-    return name not in ("", ".", "..") and not re.search(r"[/\\\0]", name) and len(name.encode()) <= LONGEST_NAME
-
-
-def _url_problem(url: str) -> str | None:
-    scheme = scheme_of(url)
-    if scheme is None:
-        return None if url.strip() else "the URL is empty"
-    if MASK in url:
-        return "its secrets were taken out (***) when it was recorded or shown: put them back"
-    if scheme not in SCHEMES:
-        return f"{url!r} starts with {scheme}://; use https://, http://, file://, sample://NAME or a path"
-    if scheme == "sample":
-        name = url.partition("://")[2]
-        return None if _is_plain_name(name) else f"{url!r}: sample:// takes the name of a file that Gradus ships"
-    return _location_problem(url, scheme)
-
-
-def _location_problem(url: str, scheme: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        return f"{url!r}: {error}"
-    if scheme == "file":
-        local = parts.netloc in ("", "localhost") and parts.path.startswith("/")
-        return None if local else f"{url!r}: file:// takes an absolute path: file:///folder/name"
-    if not parts.hostname or port == 0:
-        return f"{url!r} names no host"
-    # The URL is logged with the run's config, so a password in it would be too.
-    return "the URL holds a password; put it into ~/.netrc" if parts.username or parts.password else None
+        """Return an empty text for a missing input, and tasks in Unicode's composed form."""
+        return [cell or "" for cell in cells] if field == "input" else rename(cells, {})

@@ -49,20 +49,46 @@ class Fractions(Config):
         return self
 
 
-class SplitConfig(Config):
-    """How rows are dealt to train, validation and test."""
+class GroupConfig(Config):
+    """Which rows stay in one split; the base of what says how rows are dealt."""
 
     fractions: Fractions = Fractions()
     """Share of the rows in each split."""
 
     seed: int = Field(default=123, ge=0, lt=2**32)
-    """Seed of the shuffle."""
+    """Seed of the draw."""
+
+    group_duplicates: bool = True
+    """Whether rows that are folded to the same stay in one split."""
+
+    group_near_duplicates: Literal["auto"] | bool = "auto"
+    """Keep texts of eight words and more in one split whose sets of words have a Jaccard similarity of 0.8 and more,
+    however many steps apart; `auto` does so up to 200,000 rows, if duplicates are grouped."""
+
+    stratify: bool = True
+    """Whether every split gets the same share of each class or task."""
+
+    @property
+    def groups_near_duplicates(self) -> bool:
+        """Whether near duplicates stay in one split, as far as they are looked for."""
+        return self.group_duplicates and self.group_near_duplicates is not False
+
+    @model_validator(mode="after")
+    def _near_are_duplicates(self) -> Self:
+        if self.group_near_duplicates is True and not self.group_duplicates:
+            raise ValueError("group_near_duplicates=true keeps duplicates together too: set group_duplicates=true")
+        return self
+
+
+class SplitConfig(GroupConfig):
+    """How rows are dealt to train, validation and test."""
 
     group_duplicates: bool = True
     """Keep texts that are equal after folding case, white space and digits in one split."""
 
     stratify: bool = True
-    """Give every split the same share of each class."""
+    """Give every split the same share of each class: exactly in tables of fewer than 1,000 rows, otherwise as by
+    drawing lots, but at least one group of each class."""
 
 
 class InstructionFractions(Fractions):
@@ -78,14 +104,11 @@ class InstructionFractions(Fractions):
     """Share of rows that the model responds to, once, at the end."""
 
 
-class InstructionSplitConfig(Config):
+class InstructionSplitConfig(GroupConfig):
     """How rows are dealt to train, validation and test."""
 
     fractions: InstructionFractions = InstructionFractions()
     """Share of the rows in each split."""
-
-    seed: int = Field(default=123, ge=0, lt=2**32)
-    """Seed of the shuffle."""
 
     order: Literal["shuffled", "file"] = "shuffled"
     """`file` cuts the file as it stands: train first, then test, then validation, as the tutorial does. Nothing is
@@ -96,7 +119,8 @@ class InstructionSplitConfig(Config):
     `order=file` it is false."""
 
     stratify: bool = True
-    """Give every split the same share of each task, where there is a column `task`; with `order=file` it is false."""
+    """Give every split the same share of each task, where there is a column `task`: exactly in tables of fewer than
+    1,000 rows, otherwise as by drawing lots; with `order=file` it is false."""
 
     @model_validator(mode="before")
     @classmethod

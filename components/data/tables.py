@@ -1,12 +1,14 @@
 """A raw file as a table: of texts and labels, or of instructions with inputs and responses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data.batches import schema
+from components.data.chat import chat_advice
 from components.data.columns import Key, Template, as_text, is_template
 from components.data.readers import read_records
+from components.data.reading import Seen
 from components.data.sources import FileSource
 from components.errors import TableError
 
@@ -17,8 +19,8 @@ Texts = Sequence[str | None]
 """A column's texts, also as an Arrow array of them; None, or null, is a missing one."""
 
 
-def read_batches(path: Path, source: FileSource) -> "Iterator[pa.RecordBatch]":
-    """Yield the records of a raw file.
+def read_batches(path: Path, source: FileSource, seen: Seen | None = None) -> "Iterator[pa.RecordBatch]":
+    """Yield the records of a raw file; `seen` is told of the file as it is read.
 
     The columns are `row` (int64: the record's number in the file from 1, blank lines and header not counted), and those
     of the source, of strings. An empty field of a delimited file is null, and so is what a JSON object lacks; an input
@@ -29,20 +31,29 @@ def read_batches(path: Path, source: FileSource) -> "Iterator[pa.RecordBatch]":
         TableError: if the file cannot be read in the declared format.
         DataRejected: if it lacks a column that `source.columns` names.
     """
+    keys = source.read_columns()
+    done = 0
+    for cells in read_records(path, source, keys, seen):
+        batch = batch_of(path, source, dict(zip(keys, cells, strict=True)), done)
+        yield batch
+        done += batch.num_rows
+
+
+def batch_of(path: Path, source: FileSource, cells: Mapping[Key, Sequence[object]], done: int) -> "pa.RecordBatch":
+    """Return some records as `read_batches` yields them, given the cells of what they are made of.
+
+    `done` is the number of records that came before them.
+    """
     import pyarrow as pa
 
-    keys, schema = source.read_columns(), schema_of(source)
-    done = 0
-    for cells in read_records(path, source, keys):
-        texts = {key: _texts(path, key, column, done) for key, column in zip(keys, cells, strict=True)}
-        count = len(cells[0])
-        columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
-        for field in source.table_columns:
-            column = _column(source, field, texts, count)
-            columns[field] = source.settle(field, _listed(column)) if field in source.settled else column
-        arrays = [_array(path, columns[field.name], field.type, done) for field in schema]
-        yield pa.record_batch(arrays, schema=schema)
-        done += count
+    texts = {key: _texts(path, key, cells[key], done) for key in source.read_columns()}
+    count = len(next(iter(cells.values())))
+    columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
+    for field in source.table_columns:
+        column = _column(source, field, texts, count)
+        columns[field] = source.settle(field, _listed(column)) if field in source.settled else column
+    schema = schema_of(source)
+    return pa.record_batch([_array(path, columns[field.name], field.type, done) for field in schema], schema=schema)
 
 
 def schema_of(source: FileSource) -> "pa.Schema":
@@ -62,9 +73,8 @@ def _texts(path: Path, key: Key, cells: "Sequence[object] | pa.StringArray", don
             texts.append(cell if cell.__class__ is str else as_text(cell))
     except ValueError as error:
         record = done + len(texts) + 1
-        raise TableError(
-            f"{path.name}: column {key!r} of record {record} holds {error}; name another column, or a value inside it"
-        ) from error
+        advice = chat_advice([key]) or "name another column, or a value inside it"
+        raise TableError(f"{path.name}: column {key!r} of record {record} holds {error}; {advice}") from error
     return texts
 
 

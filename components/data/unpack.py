@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from components.data.sources import is_safe_member
+from components.data.addresses import is_safe_member
 from components.errors import UnpackError
 
 CHUNK = 1 << 18

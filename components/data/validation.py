@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data.batches import hashed, schema
+from components.data.conflicts import check_conflicts
+from components.data.given_splits import SPLIT
 from components.data.rules import COLUMNS, ValidationConfig
 from components.data.validation_checks import PACKAGES, Checks
 from components.data.validation_engine import class_expectations, value_expectations
@@ -34,20 +36,21 @@ def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
     """Check a Parquet table (`row`, `text`, `label`) and write what may be used to `out/table.parquet`.
 
     Beside it stand `rejected.parquet` (`row`, `text`, `label`, `reason`), `report.json` and `report.html`. Accepted
-    rows keep their order, values and further columns. In memory are a batch of rows and nine bytes a row.
+    rows keep their order, values and further columns. In memory are a batch of rows and 13 bytes a row.
 
     Raises:
         DataRejected: if an expectation of severity `error` is not met, or no row is left. All files but
             `table.parquet` are written.
         TableError: if `table` is not a Parquet file, or a column has another type than text (`row`: integer).
     """
-    source = Source(table, COLUMNS)
+    source = Source(table, (*COLUMNS, SPLIT))
     checks = Checks(source, rules, COLUMNS, ROW_CHECKS, content=["text"])
     findings = _check_values(checks, rules)
     kept = checks.marks.kept
     counts = _class_counts(source.counts("label", kept), rules.labels)
     findings += [checks.row_count(), *_check_classes(checks, int(kept.sum()), counts, rules)]
-    reasons, failing_rows = write_rejected(source, checks.marks, schema(), FailingRow.of, out / "rejected.parquet")
+    columns = schema(name for name in ("text", "label", SPLIT) if name != SPLIT or name in source.columns)
+    reasons, failing_rows = write_rejected(source, checks.marks, columns, FailingRow.of, out / "rejected.parquet")
     report = Report(
         labels=rules.labels,
         rows_in=source.rows,
@@ -64,16 +67,24 @@ def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
 
 
 def _check_values(checks: Checks, rules: ValidationConfig) -> list[Finding]:
-    """Check columns and values batch by batch, then repeated texts, and mark the rows that fail."""
+    """Check columns and values batch by batch, then texts with several labels and repeated ones; mark what fails."""
+    import numpy as np
+    import pandas as pd
+
     expectations = value_expectations(rules)
     undeclared: dict[str, None] = {}
-    for frame in checks.source.frames():
+    labels, declared = np.zeros(checks.source.rows, np.int32), pd.Index(rules.labels)
+    for part in checks.source.frames():
+        frame = part.drop(columns=SPLIT, errors="ignore")  # Not checked, so not handed over.
         outcomes = checks.run(frame, expectations)
         if "label_in_set" in outcomes and len(undeclared) <= LABELS_SHOWN:
             failing = sorted(outcomes["label_in_set"].failing)
             undeclared |= dict.fromkeys(frame["label"].loc[failing].dropna())
-        checks.remember(frame, lambda rows: hashed(rows["text"].to_numpy(object)))
-    return checks.findings(notes={"label_in_set": _names(list(undeclared))})
+        checks.remember(part, lambda rows: hashed(rows["text"].to_numpy(object)))
+        if "label" in frame:
+            labels[frame.index] = declared.get_indexer(pd.Index(frame["label"]))
+    values = checks.values(notes={"label_in_set": _names(list(undeclared))})
+    return [*values, check_conflicts(checks, labels, rules), checks.duplicates()]
 
 
 def _names(labels: list[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from components.data.given_splits import SPLIT, is_held_out
 from components.data.rules import Severity
 from components.data.validation_engine import (
     Engine,
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 
 PACKAGES = ("great_expectations", "pandas", "pyarrow")
 DUPLICATES = "duplicates"
+CONFLICTS = "conflicts"
+
+
+def mixed(hashes: "np.ndarray", numbers: "np.ndarray") -> "np.ndarray":
+    """Return a hash of each hash with its number, uint64; that of number 0 is the hash itself."""
+    import numpy as np
+
+    found: np.ndarray = hashes + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return found
 
 
 class Rules(Protocol):
@@ -67,11 +77,12 @@ class Checks:
         self.source, self.rules = source, rules
         self.required, self.by_row, self.content = required, by_row, content
         self.engine = Engine()
-        self.marks = Marks(source.rows, (*by_row, DUPLICATES))
+        self.marks = Marks(source.rows, (*by_row, CONFLICTS, DUPLICATES))
         # On no rows these would all hold, which says nothing; on a missing column they raise.
         self.runs = [name for name, columns in by_row.items() if source.rows and not self._lacking(columns)]
         self._whole = {name: Outcome() for name in ("columns", *self.runs)}
         self._hashes = np.zeros(source.rows, np.uint64)
+        self._is_held_out = np.zeros(source.rows if SPLIT in source.columns else 0, bool)
 
     def run(self, frame: "pd.DataFrame", expectations: Sequence[Any]) -> dict[str, Outcome]:
         """Evaluate the columns, and those expectations about rows that can be, on a part of the table."""
@@ -85,13 +96,29 @@ class Checks:
 
     def remember(self, frame: "pd.DataFrame", hashes: Callable[["pd.DataFrame"], "np.ndarray"]) -> None:
         """Keep 64 bits of the content of those rows of a part whose values are fine."""
+        if SPLIT in frame:
+            self._is_held_out[frame.index] = is_held_out(frame[SPLIT])
         if not self._lacking(self.content):
             positions = frame.index.to_numpy()
             positions = positions[self.marks.kept_of(positions)]
             self._hashes[positions] = hashes(frame.loc[positions])
 
-    def findings(self, notes: Mapping[str, str]) -> list[Finding]:
-        """Return what became of columns, values and repeated rows; `notes` say more of the rows that fail."""
+    def compared(self) -> tuple["np.ndarray", "np.ndarray"]:
+        """Return the rows whose content is compared, by position, and its hashes.
+
+        These are the rows that are left so far, but for those of a validation or test split that is given.
+        """
+        left = self.marks.kept
+        if len(self._is_held_out):
+            left &= ~self._is_held_out
+        return left.nonzero()[0], self._hashes[left]
+
+    def tell_apart(self, places: "np.ndarray", numbers: "np.ndarray") -> None:
+        """Let rows with the same content be no copies of one another where they have different numbers."""
+        self._hashes[places] = mixed(self._hashes[places], numbers)
+
+    def values(self, notes: Mapping[str, str]) -> list[Finding]:
+        """Return what became of columns and values; `notes` say more of the rows that fail."""
         rows = self.source.rows
         findings = [self._columns()]
         for name, columns in self.by_row.items():
@@ -102,7 +129,7 @@ class Checks:
             observed = f"{rows - failing:,} of {counted(rows, 'row')}"
             note = notes.get(name, "")
             findings.append(self.finding(name, self._whole[name], observed, failing=failing, rows=rows, note=note))
-        return [*findings, self._duplicates()]
+        return findings
 
     def row_count(self) -> Finding:
         """Return what became of the number of rows that are left."""
@@ -122,7 +149,7 @@ class Checks:
             "severity": self.rules.severity(name),
             "success": outcome.success,
             "expected": self.rules.expected()[name],
-            "by_row": name in self.by_row or name == DUPLICATES,
+            "by_row": name in self.by_row or name in (CONFLICTS, DUPLICATES),
         }
         return Finding(name=name, observed=observed, **(said | more))
 
@@ -140,16 +167,16 @@ class Checks:
         observed = f"no column {', '.join(missing)}" if missing else ", ".join(self.required)
         return self.finding("columns", self._whole["columns"], observed)
 
-    def _duplicates(self) -> Finding:
+    def duplicates(self) -> Finding:
+        """Return what became of repeated rows."""
         import numpy as np
         import pandas as pd
 
-        left = self.marks.kept.nonzero()[0]
+        left, hashes = self.compared()
         if not len(left) or self._lacking(self.content):
             return self.not_run(DUPLICATES, self.content)
         # Texts are the same where their hashes are, and those where their numbers in order are. They are counted by a
         # hash table: numbers that grow go through it from front to back, hashes of millions anywhere.
-        hashes = self._hashes[left]
         ordered = np.sort(hashes)
         numbers = np.append(0, np.cumsum(ordered[1:] != ordered[:-1]))
         column = ", ".join(self.content)

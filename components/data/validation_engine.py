@@ -176,6 +176,13 @@ def duplicates_expectation(column: str, max_share: float) -> Any:
     )
 
 
+def conflicts_expectation() -> Any:
+    """Return what says that no text has several labels, for a table with the number of labels of each text."""
+    return _great_expectations().expectations.ExpectColumnMaxToBeBetween(
+        column="labels", max_value=1, meta={"name": "conflicts"}
+    )
+
+
 def rows_expectation(rows: Rows) -> Any:
     """Return what says how many rows there are to be."""
     return _great_expectations().expectations.ExpectTableRowCountToBeBetween(

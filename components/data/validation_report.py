@@ -40,6 +40,8 @@ class FailingRow:
     text: str | None
     label: str | None
     reason: str
+    split: str | None = None
+    """The split that the source gives the row to, if it does."""
 
     @classmethod
     def of(cls, cells: dict[str, Any]) -> Self:
@@ -47,8 +49,9 @@ class FailingRow:
         return cls(**cells)
 
     def cells(self) -> Sequence[Cell]:
-        """Return label and text."""
-        return [Cell("label", self.label, 30, 40), Cell("text", self.text, 60, 160, named=False)]
+        """Return the split, if there is one, label and text."""
+        split = [Cell("split", self.split, 30, 40)] if self.split else []
+        return [*split, Cell("label", self.label, 30, 40), Cell("text", self.text, 60, 160, named=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +175,8 @@ class Report(TableReport):
     def _remedy_for(self, finding: Finding, relax: str) -> str:
         if finding.name == "label_in_set":
             return f"Correct the data, declare the label in validation.labels, or {relax} leave such rows out"
+        if finding.name == "conflicts":
+            return f"Correct the labels, or {relax} use what validation.conflicts.use says"
         if finding.name == "rows_per_class":
             return "Collect more rows, lower validation.rows_per_class.min, or take the class out of validation.labels"
         return super()._remedy_for(finding, relax)

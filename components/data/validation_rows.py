@@ -67,6 +67,17 @@ class Source:
             counts.update({each["values"]: each["counts"] for each in values.value_counts().to_pylist()})
         return counts
 
+    def cells(self, positions: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Return cells of a few rows, in the table's order, with `row`: their number, or else their place from 1."""
+        found: list[dict[str, Any]] = []
+        wanted = sorted(positions)
+        names = [name for name in dict.fromkeys(("row", *columns)) if name in self.columns]
+        for part, batch in self.batches(names) if wanted else ():
+            here = [place for place in wanted if part.start <= place < part.stop]
+            rows = batch.take([place - part.start for place in here]).to_pylist()
+            found += [{"row": place + 1} | row for place, row in zip(here, rows, strict=True)]
+        return found
+
     def write(self, kept: "np.ndarray", path: Path) -> None:
         """Write the rows that are kept, with all their columns as they are."""
         import pyarrow as pa

@@ -1,18 +1,19 @@
-"""Evaluating a classifier on all three splits, beside two baselines."""
+"""Evaluating a classifier on all three splits, beside three baselines."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.evaluation.baselines import TFIDF_ROWS, TITLES, fit_baselines
+from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_baselines
 from components.evaluation.curves import calibration_table, curves_table, lengths_table
 from components.evaluation.intervals import bootstrap_intervals
 from components.evaluation.metrics import Predictions, classification_metrics, confusion, mcnemar, per_class
 from components.evaluation.predictions import write_predictions
 from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
+from components.learned import TestedRows
 from components.model.fixed import fix_linear_layers
 from components.model.saved import load_classifier
 from components.model.states import open_states
@@ -26,11 +27,12 @@ WITH_INTERVALS = ("validation", "test")
 def evaluate(
     splits: dict[str, Path],
     model: Path,
-    majority: str,
+    shares: Sequence[float],
     device: str,
     out: Path,
     ordered: bool = False,
     frozen: Path | None = None,
+    unseen: TestedRows | None = None,
 ) -> Facts:
     """Write metrics, predictions and what figures are drawn from; return metrics, counts and a plain sentence.
 
@@ -38,10 +40,11 @@ def evaluate(
     `curves.parquet`, of all splits `calibration.parquet` and `lengths.parquet`. Splits are read in batches, so that
     memory holds their class ids and probabilities and not their texts.
 
-    `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `majority` the
-    label that the majority baseline always says (a balanced training set has none of its own), `ordered` says that the
-    labels are steps of a scale. `frozen` is the folder in which the frozen blocks have left what they make of these
-    texts, if they have; `components.evaluation.scoring.score` says how near that comes. The facts' `metrics` are flat
+    `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `shares` the
+    share of each label in the data as it is (a balanced training set has others), `ordered` says that the labels are
+    steps of a scale. `frozen` is the folder in which the frozen blocks have left what they make of these
+    texts, if they have; `components.evaluation.scoring.score` says how near that comes. `unseen` says which test rows
+    no earlier model was trained on that this one continues: no figure counts the others. The facts' `metrics` are flat
     (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model, device)
@@ -49,8 +52,8 @@ def evaluate(
         fix_linear_layers(classifier.model.transformer)
     labels = classifier.card.labels
     rows = {name: count_rows(path) for name, path in splits.items()}
-    texts, truth = read_evenly(splits["train"], labels, TFIDF_ROWS)
-    baselines = fit_baselines(texts, truth, labels.index(majority), len(labels))
+    texts, truth = read_evenly(splits["train"], labels, max(BASELINE_ROWS.values()))
+    baselines = fit_baselines(texts, truth, shares)
     with progress_bar(sum(rows.values())) as advance:
         scored = {
             name: score(
@@ -58,6 +61,10 @@ def evaluate(
             )
             for name, path in splits.items()
         }
+    whole = dict(scored)
+    if unseen:
+        scored["test"] = scored["test"].take(unseen.counted)
+    best = better_baseline(scored["validation"].said)
     facts: Facts = {
         "labels": list(labels),
         "ordered": ordered,
@@ -66,31 +73,38 @@ def evaluate(
         "confusion": {name: confusion(found.said["model"]) for name, found in scored.items()},
         "lengths": {name: _lengths(found, classifier.card.max_length) for name, found in scored.items()},
         "max_length": classifier.card.max_length,
-        "tfidf_rows": len(texts),
-        "verdict": verdict(scored["test"].said),
+        "baseline_rows": {name: min(len(texts), most) for name, most in BASELINE_ROWS.items()},
+        "baseline": best,
+        "verdict": " ".join([verdict(scored["test"].said, best), *(unseen.sentences() if unseen else ())]),
+        **({"ancestors": unseen.facts()} if unseen else {}),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
     (out / "figures").mkdir()
     curves_table(scored["test"], labels).to_parquet(out / "figures/curves.parquet", index=False)
     calibration_table(scored).to_parquet(out / "figures/calibration.parquet", index=False)
     lengths_table(scored).to_parquet(out / "figures/lengths.parquet", index=False)
-    write_predictions(splits, scored, labels, out / "predictions.parquet")
+    write_predictions(splits, whole, labels, out / "predictions.parquet")
     return facts
 
 
-def verdict(test: Mapping[str, Predictions]) -> str:
-    """Say in one or two plain sentences whether the language model beats the baselines on the test split."""
+def better_baseline(validation: Mapping[str, Predictions]) -> str:
+    """Return which of the baselines that read texts is right more often on validation: the one worth beating."""
+    return max(LEARNED, key=lambda name: float(validation[name].correct.mean()))
+
+
+def verdict(test: Mapping[str, Predictions], best: str) -> str:
+    """Say in a plain sentence whether the language model beats the majority class and the better baseline on test."""
     model = test["model"]
     shares = {title: float(predictions.correct.mean()) for title, predictions in test.items()}
     opening = f"On {len(model.truth):,} test rows the language model is right on {shares['model']:.1%}"
     parts = []
-    for title, name in TITLES.items():
+    for title in ("majority", best):
         p_value = mcnemar(model, test[title])
         if p_value >= SIGNIFICANT:
             relation = "does not differ significantly from"
         else:
             relation = "beats" if shares["model"] > shares[title] else "is worse than"
-        parts.append(f"{relation} {name} ({shares[title]:.1%}, McNemar p {_p_value(p_value)})")
+        parts.append(f"{relation} {TITLES[title]} ({shares[title]:.1%}, McNemar p {_p_value(p_value)})")
     return f"{opening}: it {' and '.join(parts)}."
 
 

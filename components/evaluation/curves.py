@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 POINTS = 400
 """Points a curve keeps at most, at even distances along it."""
-CURVES = ("model", "tfidf")
+CURVES = ("model", "svm", "tfidf")
 """Whose curves are drawn; the majority class has none to speak of."""
 
 

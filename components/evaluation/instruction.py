@@ -11,6 +11,7 @@ import pandas as pd
 from components.evaluation.by_task import metric_names, most_common_responses, tasks_table
 from components.evaluation.response_verdict import sentence
 from components.evaluation.verdicts import Verdicts, read_verdicts
+from components.learned import TestedRows
 from components.records import Facts
 
 PREFIXES = {"model": "", "start": "start/", "reference": "reference/"}
@@ -21,7 +22,14 @@ MOST_TASKS = 100
 """Tasks with figures of their own at most, the largest ones: more are probably no kinds of task."""
 
 
-def evaluate_responses(train: Path, responses: dict[str, Path], verdicts: Path, judge: Facts, out: Path) -> Facts:
+def evaluate_responses(
+    train: Path,
+    responses: dict[str, Path],
+    verdicts: Path,
+    judge: Facts,
+    out: Path,
+    unseen: TestedRows | None = None,
+) -> Facts:
     """Write metrics, responses and what figures are drawn from; return metrics, counts and a plain sentence.
 
     Files: `metrics.json` (the facts), `responses.parquet` (worst score first; rows without a score stand at its end),
@@ -39,31 +47,42 @@ def evaluate_responses(train: Path, responses: dict[str, Path], verdicts: Path, 
         verdicts: what the judge said of them, and of the references.
         judge: the facts of the step `judge`.
         out: an empty folder.
+        unseen: which test rows no earlier model was trained on that this one continues. The others are in no figure;
+            in `responses.parquet` they have `learned_before`.
 
     Raises:
         ValueError: if a response has no verdict, read or not, or the two models did not answer the same rows.
     """
-    rows = pd.read_parquet(responses["model"])
-    rows["task"] = _tasks(rows)
+    whole = pd.read_parquet(responses["model"])
+    whole["task"] = _tasks(whole)
+    rows = whole[unseen.counted].reset_index(drop=True) if unseen else whole
     said = {of: each for of, each in read_verdicts(verdicts, rows["row"]).items() if of in PREFIXES}
     baseline = most_common_responses(train).matches(rows["task"], rows["output"])
     tasks = tasks_table(rows["task"], said, baseline)
+    of_ancestors = unseen.sentences() if unseen else []
     facts: Facts = {
         "rows": len(rows),
         "judge": judge["judge"],
         "rubric": judge.get("rubric"),
         "repeats": judge["repeats"],
         "counts": judge["counts"],
-        "metrics": response_metrics(said) | {"baseline/test/exact_match": float(baseline.mean())} | _by_task(tasks),
-        "verdict": sentence(said, baseline, judge["judge"], by_task=bool(len(tasks))),
+        "metrics": response_metrics(said)
+        | {"baseline/test/exact_match": float(baseline.mean())}
+        | control_metrics(judge)
+        | _by_task(tasks),
+        "verdict": " ".join([sentence(said, baseline, judge["judge"], by_task=bool(len(tasks))), *of_ancestors]),
         "warnings": warnings(said, judge) + _too_many(tasks),
         "tasks": _without_nan(tasks.head(MOST_TASKS)),
+        **({"ancestors": unseen.facts()} if unseen else {}),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
     tasks.to_parquet(out / "tasks.parquet", index=False)
     (out / "figures").mkdir()
     histograms(said).to_parquet(out / "figures/scores.parquet", index=False)
-    _responses_table(rows, responses.get("start"), said).to_parquet(out / "responses.parquet", index=False)
+    if unseen:
+        said = read_verdicts(verdicts, whole["row"])
+        whole["learned_before"] = ~unseen.unseen
+    _responses_table(whole, responses.get("start"), said).to_parquet(out / "responses.parquet", index=False)
     return facts
 
 
@@ -77,6 +96,12 @@ def response_metrics(said: Mapping[str, Verdicts]) -> dict[str, float]:
     }
 
 
+def control_metrics(judge: Facts) -> dict[str, float]:
+    """Return the mean scores of other rows' references and of the rows' own, where the judge gave both."""
+    control = judge.get("control") or {}
+    return {f"judge/control_{of}": control[of] for of in ("own", "other") if control.get(of) is not None}
+
+
 def histograms(said: Mapping[str, Verdicts]) -> pd.DataFrame:
     """Return the histograms of scores below each other: `of`, `low`, `high`, `rows`."""
     return pd.concat([said[of].histogram().assign(of=of) for of in PREFIXES if of in said], ignore_index=True)[
@@ -87,7 +112,7 @@ def histograms(said: Mapping[str, Verdicts]) -> pd.DataFrame:
 def warnings(said: Mapping[str, Verdicts], judge: Facts) -> list[str]:
     """Return what speaks against the judge, one sentence each."""
     name = judge["judge"]["name"]
-    found = []
+    found = _control_warning(name, judge.get("control"))
     if "reference" in said and (score := said["reference"].metrics().get("score")) is not None and score < SANE:
         found.append(
             f"{name} gives the references themselves {score:.1f} on average; a sane judge puts references above "
@@ -99,7 +124,30 @@ def warnings(said: Mapping[str, Verdicts], judge: Facts) -> list[str]:
         for of, name_of in whose.items()
         if of in said and said[of].unparsed
     ]
+    found += [f"of the verdicts that could not be read {count:,}: {why}" for why, count in _whys(judge)]
+    if cut := judge.get("cut_prompts"):
+        found.append(
+            f"{name} saw only a part of {cut:,} prompts: its server counted fewer tokens than they have; raise "
+            "judge.num_ctx (options.num_ctx), and the context that the server allows (OLLAMA_CONTEXT_LENGTH)"
+        )
     return found
+
+
+def _control_warning(name: str, control: dict[str, Any] | None) -> list[str]:
+    if control is None or control["tells"]:
+        return []
+    if not control["rows"]:
+        return [f"whether {name} can tell good from bad is not known: {control['why']}"]
+    return [
+        f"{name} cannot tell good from bad: on {control['rows']} rows it gives another row's reference "
+        f"{control['other']:.1f} on average and the row's own {control['own']:.1f}, which should be "
+        f"{control['apart']:.0f} points more at least; its scores say nothing"
+    ]
+
+
+def _whys(judge: Facts) -> list[tuple[str, int]]:
+    whys: dict[str, int] = judge.get("unparsed") or {}
+    return sorted(whys.items(), key=lambda why: -why[1])
 
 
 def _tasks(rows: pd.DataFrame) -> "pd.Series[str]":
@@ -156,6 +204,8 @@ def _responses_table(rows: pd.DataFrame, start: Path | None, said: Mapping[str, 
         new_tokens=rows["new_tokens"],
         stopped=rows["stopped"],
     )
+    if "learned_before" in rows:
+        table["learned_before"] = rows["learned_before"]
     if start:
         table["start_response"] = _responses_of(start, rows)
     return table.sort_values(["score", "exact_match", "chrf", "row"], na_position="last", ignore_index=True)

@@ -5,9 +5,11 @@ the interval holds the middle 95 % of what the metric then is. Rows count as ind
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from components.evaluation.metrics import Predictions
 
@@ -86,16 +88,56 @@ def resampled_metrics(predictions: Predictions, weights: Floats) -> dict[str, Fl
 
 def _average_precision(predictions: Predictions, label: int, weights: Floats) -> Floats:
     """Return the average precision (R) of one class against the rest: precision at every threshold, by recall won."""
-    score = predictions.probabilities[:, label]
-    order = np.argsort(-score, kind="stable")
-    last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    drawn = weights[:, order]
-    all_above = drawn.cumsum(axis=1)[:, last_of_tie]
-    right_above = (drawn * (predictions.truth == label)[order]).cumsum(axis=1)[:, last_of_tie]
-    won = np.diff(right_above, axis=1, prepend=0.0)
-    total = right_above[:, -1]
-    summed = (won * right_above / np.maximum(all_above, 1)).sum(axis=1)
-    return np.where(total > 0, summed / np.maximum(total, 1), np.nan)
+    found = Thresholds.of(predictions, label)
+    won, others, ties = found.sums(weights)
+    right = won.cumsum(axis=1)
+    above = right + (others[:, :-1] + ties).cumsum(axis=1)
+    total = right[:, -1:]
+    summed = (won * right / np.maximum(above, 1)).sum(axis=1, keepdims=True)
+    return np.where(total > 0, summed / np.maximum(total, 1), np.nan)[:, 0]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The K > 0 scores that rows of a class have, from the highest, and where other rows lie between them.
+
+    All that ranks say of one class against the rest is how many others lie above each of its rows. So resamples are
+    summed up between thresholds, by one sparse product, and rows need not be put in order for each.
+    """
+
+    count: int
+    """K."""
+    positive: NDArray[np.bool_]
+    """Which rows (N) are of the class."""
+    place: NDArray[np.int64]
+    """Of each row (N) how many thresholds lie above its score, 0 to K."""
+    tied: NDArray[np.bool_]
+    """Which rows (N) have a threshold for their score."""
+
+    @classmethod
+    def of(cls, predictions: Predictions, label: int) -> "Thresholds":
+        """Return the thresholds of a class that has a row."""
+        score = predictions.probabilities[:, label]
+        positive = predictions.truth == label
+        levels = np.unique(score[positive])
+        place = len(levels) - np.searchsorted(levels, score, side="right")
+        tied = np.isin(score, levels)
+        return cls(len(levels), positive, place.astype(np.int64), tied)
+
+    def sums(self, weights: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return the weight, for each weighting (R), of the class at each threshold (R, K), of others in between
+        (R, K + 1: above the first, ..., below the last), and of others at each threshold (R, K)."""
+        others = np.where(self.tied, 2 * self.count + 1 + self.place, self.count + self.place)
+        summed = summed_at(weights, np.where(self.positive, self.place, others), 3 * self.count + 1)
+        return summed[:, : self.count], summed[:, self.count : 2 * self.count + 1], summed[:, 2 * self.count + 1 :]
+
+
+def summed_at(weights: Floats, place: NDArray[np.int64], places: int, values: Floats | None = None) -> Floats:
+    """Return the sums (R, places) of weights (R, N), times a value (N) each, over the rows at each place (N)."""
+    rows = np.arange(len(place))
+    values = np.ones(len(place)) if values is None else values
+    table = csr_array((values, (place, rows)), shape=(places, len(place)))
+    return np.asarray((table @ weights.T).T)
 
 
 def _mean(values: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """Which test rows two runs have in common, from the predictions that each has left (`predictions.parquet`)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from components.errors import NotComparable
 from components.evaluation.metrics import Ids, Predictions, Probabilities
+from components.learned import NO_ANCESTRY, Ancestry, Hashes
 
 BATCH = 1 << 14
 PREFIX = "p_"
 NEEDED = {"split", "label", "text"}
 
-Hashes = NDArray[np.uint64]
 Fold = Callable[[str], str]
 
 
@@ -36,6 +36,8 @@ class Scored:
     """(N, C)"""
     learned: Hashes
     """The folded texts of the training rows, each once; none if they are not known."""
+    ancestry: Ancestry = NO_ANCESTRY
+    """What the models that the run's goes on from learned from."""
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -44,7 +46,7 @@ class Scored:
         """Return the same with the labels in another order."""
         place = [self.labels.index(label) for label in labels]
         truth = np.argsort(place)[self.truth]
-        return Scored(tuple(labels), self.texts, self.folded, truth, self.probabilities[:, place], self.learned)
+        return replace(self, labels=tuple(labels), truth=truth, probabilities=self.probabilities[:, place])
 
     def take(self, rows: Ids) -> Predictions:
         """Return what was said of some rows."""
@@ -64,6 +66,10 @@ class Pairs:
     """Test rows of both, some of which one of the two may have learned from."""
     learned_known: bool
     """Whether it is known of both what they learned from."""
+    by_ancestors: int = 0
+    """Common rows that neither has learned from, but a model that one of the two goes on from."""
+    ancestry: tuple[Ancestry, Ancestry] = (NO_ANCESTRY, NO_ANCESTRY)
+    """What the models that each of the two goes on from learned from."""
 
     @property
     def rows(self) -> int:
@@ -121,7 +127,7 @@ def _hashed(texts: NDArray[np.object_]) -> Hashes:
 
 
 def pair(first: Scored, second: Scored) -> Pairs:
-    """Match the test rows of two runs by text and label, and leave out those that either has learned from.
+    """Match the test rows of two runs by text and label; leave out those that either, or one before it, learned from.
 
     A row that stands twice in both is matched twice.
 
@@ -134,11 +140,17 @@ def pair(first: Scored, second: Scored) -> Pairs:
     second = second.in_order_of(first.labels)
     matched = _keys(first).merge(_keys(second), on=["text", "label", "copy"], suffixes=("_first", "_second"))
     one, two = (matched[f"row_{side}"].to_numpy(np.int64) for side in ("first", "second"))
-    unseen = ~np.isin(first.folded[one], np.concatenate([first.learned, second.learned]))
+    folded = first.folded[one]
+    learned = np.isin(folded, np.concatenate([first.learned, second.learned]))
+    before = np.isin(folded, np.concatenate([first.ancestry.rows, second.ancestry.rows])) & ~learned
+    unseen = ~learned & ~before
     if not len(one):
         raise NotComparable(f"of {len(first):,} and {len(second):,} test rows none is the same")
     if not unseen.any():
-        raise NotComparable(f"all {len(one):,} test rows that both have stand in the training data of one of the two")
+        raise NotComparable(
+            f"all {len(one):,} test rows that both have stand in the training data of one of the two"
+            + or_before(before)
+        )
     return Pairs(
         first.take(one[unseen]),
         second.take(two[unseen]),
@@ -146,7 +158,14 @@ def pair(first: Scored, second: Scored) -> Pairs:
         len(second),
         len(one),
         bool(len(first.learned) and len(second.learned)),
+        int(before.sum()),
+        (first.ancestry, second.ancestry),
     )
+
+
+def or_before(before: NDArray[np.bool_]) -> str:
+    """Return what to add to "the training data of one of the two" where models before them have learned as well."""
+    return " or of a model that it continues" if before.any() else ""
 
 
 def _keys(scored: Scored) -> pd.DataFrame:

@@ -13,7 +13,8 @@ from components.evaluation.metrics import Ids, Predictions
 from components.evaluation.scoring import READ, Scored
 
 FIRST = ("split", "label", "predicted", "probability", "text", "row", "correct")
-"""The columns one reads first; then come what else the split's table has, `tfidf`, and `p_<label>` for every label."""
+"""The columns one reads first; then come what else the split's table has, what `svm` and `tfidf` predict, and
+`p_<label>` for every label."""
 BLOCK = 8 * READ
 """Rows written at once."""
 
@@ -46,13 +47,15 @@ def surest_errors_first(predictions: Predictions) -> Ids:
 def _columns(scored: Scored, labels: list[str], rows: Ids) -> dict[str, pa.Array]:
     """Return what was said of some rows, as columns."""
     names = pa.array(labels, pa.string())
-    model, tfidf = (
-        Predictions(said.truth[rows], said.probabilities[rows]) for said in (scored.said["model"], scored.said["tfidf"])
+    model, svm, tfidf = (
+        Predictions(scored.said[name].truth[rows], scored.said[name].probabilities[rows])
+        for name in ("model", "svm", "tfidf")
     )
     return {
         "predicted": names.take(pa.array(model.predicted)),
         "probability": pa.array(model.probabilities.max(axis=1)),
         "correct": pa.array(model.correct),
+        "svm": names.take(pa.array(svm.predicted)),
         "tfidf": names.take(pa.array(tfidf.predicted)),
     } | {f"p_{label}": pa.array(model.probabilities[:, place]) for place, label in enumerate(labels)}
 

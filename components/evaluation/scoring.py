@@ -36,6 +36,11 @@ class Scored:
     said: dict[str, Predictions]
     lengths: NDArray[np.int32]
 
+    def take(self, rows: NDArray[np.bool_]) -> "Scored":
+        """Return what was said of some rows."""
+        said = {name: Predictions(found.truth[rows], found.probabilities[rows]) for name, found in self.said.items()}
+        return Scored(said, self.lengths[rows])
+
 
 def count_rows(path: Path) -> int:
     """Return the number of rows of a Parquet file."""

@@ -2,10 +2,9 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from components.evaluation.calibration import BINS
-from components.evaluation.intervals import resampled_metrics
+from components.evaluation.intervals import Thresholds, resampled_metrics, summed_at
 from components.evaluation.metrics import Predictions
 
 Floats = NDArray[np.float64]
@@ -40,15 +39,7 @@ def _counts(predictions: Predictions, weights: Floats) -> Floats:
     """Return the weight (R, C, C) of rows by true class and predicted class."""
     classes = predictions.probabilities.shape[1]
     cells = predictions.truth * classes + predictions.predicted
-    return _summed(weights, cells, classes**2).reshape(-1, classes, classes)
-
-
-def _summed(weights: Floats, place: NDArray[np.int64], places: int, values: Floats | None = None) -> Floats:
-    """Return the sums (R, places) of weights, times a value (N) each, over the rows at each place (N)."""
-    rows = np.arange(len(place))
-    values = np.ones(len(place)) if values is None else values
-    table = csr_array((values, (place, rows)), shape=(places, len(place)))
-    return np.asarray((table @ weights.T).T)
+    return summed_at(weights, cells, classes**2).reshape(-1, classes, classes)
 
 
 def _from_counts(counts: Floats, chosen: list[int]) -> dict[str, Floats]:
@@ -71,16 +62,11 @@ def _area(predictions: Predictions, label: int, weights: Floats) -> Floats:
 
     That is the share of pairs of a row of the class and another in which the former scores higher, ties half.
     """
-    score = predictions.probabilities[:, label]
-    order = np.argsort(-score, kind="stable")
-    last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    drawn = weights[:, order]
-    positive = (predictions.truth == label)[order]
-    won = (drawn * positive).cumsum(axis=1)[:, last_of_tie]
-    lost = (drawn * ~positive).cumsum(axis=1)[:, last_of_tie]
-    below = lost[:, -1:] - lost + np.diff(lost, axis=1, prepend=0.0) / 2
-    pairs = (np.diff(won, axis=1, prepend=0.0) * below).sum(axis=1)
-    return _share(pairs, won[:, -1] * lost[:, -1])
+    won, others, ties = Thresholds.of(predictions, label).sums(weights)
+    lost = others.cumsum(axis=1)[:, :-1] + np.cumsum(ties, axis=1) - ties / 2
+    below = others.sum(axis=1, keepdims=True) + ties.sum(axis=1, keepdims=True) - lost
+    pairs = (won * below).sum(axis=1)
+    return _share(pairs, won.sum(axis=1) * (others.sum(axis=1) + ties.sum(axis=1)))
 
 
 def _matthews(counts: Floats) -> Floats:
@@ -106,7 +92,7 @@ def _calibration_error(predictions: Predictions, weights: Floats) -> Floats:
     """Return the expected calibration error times the rows' weight (R), with the bins of `calibration_bins`."""
     confidence = predictions.probabilities.max(axis=1)
     place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    return np.asarray(np.abs(_summed(weights, place, BINS, confidence - predictions.correct)).sum(axis=1))
+    return np.asarray(np.abs(summed_at(weights, place, BINS, confidence - predictions.correct)).sum(axis=1))
 
 
 def _squares(probabilities: Floats, true_probability: Floats) -> Floats:

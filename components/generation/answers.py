@@ -66,10 +66,12 @@ def answer_batches(
     config: GenerationConfig,
     done: Container[int] = (),
     report: Report | None = None,
+    first: int = 0,
 ) -> Iterator[dict[int, Answer]]:
     """Yield the answers of one batch of prompts after the other, by the prompt's number.
 
-    Batches of which all numbers are in `done` are left out. The model is on the device to compute on.
+    Batches of which all numbers are in `done` are left out. The model is on the device to compute on. Draws are those
+    of the rows from number `first` on.
     """
     precision = pick_precision(config.precision, model.head.device)
     longest = max(map(len, prompts), default=0)
@@ -78,9 +80,8 @@ def answer_batches(
     for batch in make_batches(prompts, most):
         if all(number in done for number in batch):
             continue
-        continued = continue_prompts(
-            decoder, encoding, [prompts[number] for number in batch], config, template.stops, batch, report
-        )
+        asked, numbers = [prompts[number] for number in batch], [first + number for number in batch]
+        continued = continue_prompts(decoder, encoding, asked, config, template.stops, numbers, report)
         yield {
             number: _answer(encoding, template, continuation)
             for number, continuation in zip(batch, continued, strict=True)
@@ -95,10 +96,11 @@ def answer(
     inputs: Sequence[str],
     config: GenerationConfig,
     report: Report | None = None,
+    first: int = 0,
 ) -> list[Answer]:
-    """Return the answers to instructions, in their order; an input may be empty."""
+    """Return the answers to instructions, in their order; an input may be empty. `first` is the first one's number."""
     prompts = make_prompts(template, encoding, instructions, inputs)
-    batches = answer_batches(model, encoding, template, prompts, config, report=report)
+    batches = answer_batches(model, encoding, template, prompts, config, report=report, first=first)
     answers = {number: each for batch in batches for number, each in batch.items()}
     return [answers[number] for number in range(len(prompts))]
 

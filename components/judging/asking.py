@@ -5,13 +5,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from components.errors import JudgeError
 from components.judging.cache import Cache
-from components.judging.clients import Client, Unreadable
-from components.judging.rubric import shipped_rubric
-from components.judging.verdicts import Verdict, read_verdict, unparsed
+from components.judging.clients import Client
+from components.judging.exchange import Exchange, Question
+from components.judging.verdicts import Verdict
 
 GRACE = 5.0
 """Seconds that requests under way get to come to an end after one of them has failed."""
@@ -23,25 +22,18 @@ Results = queue.SimpleQueue[tuple[str, Verdict] | BaseException]
 """Key and verdict of each question that was asked, or why none more are."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """What a judge is asked: the user's message, the seed, and the key under which the verdict is kept."""
-
-    key: str
-    text: str
-    seed: int
-
-
 def ask_all(
     questions: list[Question],
     client: Client,
     cache: Cache,
     concurrency: int,
     stop: threading.Event,
-    report: Callable[[str, Verdict], None],
+    report: Callable[[str, Verdict], bool],
     meanwhile: Iterator[object],
 ) -> None:
     """Ask every question, `concurrency` at a time, and `report` key and verdict of each, in any order.
+
+    Once `report` returns False no other question is begun, and those under way are the last.
 
     This thread alone writes to the cache, all verdicts that have arrived at once: a commit for each would make the
     others wait, and the judge with them. After each verdict it takes a step of `meanwhile`, which is work of the
@@ -54,26 +46,36 @@ def ask_all(
         JudgeError: as the client does, or if verdicts cannot be kept.
     """
     results: Results = queue.SimpleQueue()
-    shared = (_looked_up(_rotated(questions), cache), threading.Lock(), client, stop, results)
+    shared = (_looked_up(_rotated(questions), cache), threading.Lock(), Exchange(client), stop, results)
     # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
     workers = [threading.Thread(target=_work, args=shared, daemon=True) for _ in questions[:concurrency]]
     for worker in workers:
         worker.start()
     missing = len(questions)
+
+    def keep(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> bool:
+        going = True
+        for key, verdict in cache.keep(_made(arrived)).items():
+            going = report(key, verdict) and going
+            next(meanwhile, None)
+        return going
+
     try:
-        while missing:
+        going = True
+        while missing and going:
             arrived = [results.get(), *_waiting(results)]
             failures = [each for each in arrived if isinstance(each, BaseException)]
             if failures:
                 _await(workers)
                 arrived += _waiting(results)
-            made = _made(arrived)
-            for key, verdict in cache.keep(made).items():
-                report(key, verdict)
-                next(meanwhile, None)
+            going = keep(arrived)
             if failures:
                 raise failures[0]
-            missing -= len(made)
+            missing -= len(_made(arrived))
+        if missing:
+            stop.set()
+            _await(workers)
+            keep(_waiting(results))
     finally:
         stop.set()
         if made := _made(_waiting(results)):  # an interruption costs no verdict that has arrived
@@ -88,7 +90,7 @@ def _made(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> dict[str, V
 def _work(
     todo: Iterator[tuple[Question, Verdict | None]],
     lock: threading.Lock,
-    client: Client,
+    exchange: Exchange,
     stop: threading.Event,
     results: Results,
 ) -> None:
@@ -99,7 +101,7 @@ def _work(
                 question, verdict = next(todo, (None, None))
             if question is None:
                 return
-            results.put((question.key, verdict or _verdict(question, client)))
+            results.put((question.key, verdict or exchange.verdict(question)))
     except JudgeError as error:
         stop.set()
         results.put(error)
@@ -115,19 +117,6 @@ def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Questi
         batch = questions[start : start + AHEAD]
         found = cache.find([question.key for question in batch])
         yield from ((question, found.get(question.key)) for question in batch)
-
-
-def _verdict(question: Question, client: Client) -> Verdict:
-    reply = ""
-    for again in (False, True):
-        try:
-            reply = client.ask(shipped_rubric().messages(question.text, again), question.seed)
-        except Unreadable as error:
-            reply = error.reply
-            continue
-        if verdict := read_verdict(reply):
-            return verdict
-    return unparsed(reply)
 
 
 def _rotated(questions: list[Question]) -> list[Question]:

@@ -27,6 +27,14 @@ CREATE TABLE IF NOT EXISTS verdicts (
 CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS judges (judge TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID;
 """
+COLUMNS = {
+    "thinking": "TEXT NOT NULL DEFAULT ''",
+    "finish_reason": "TEXT",
+    "refusal": "TEXT NOT NULL DEFAULT ''",
+    "prompt_tokens": "INTEGER",
+}
+"""Columns that `verdicts` got later, added to a file that has them not."""
+FIELDS = ("score", "reason", "reply", *COLUMNS)
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +70,15 @@ class Cache:
 
     def find(self, keys: Iterable[str]) -> dict[str, Verdict]:
         """Return the verdicts that there are, by key."""
-        rows = self._look_up("SELECT key, score, reason, reply FROM verdicts WHERE key IN ({})", keys)
-        return {key: Verdict(score, reason, reply) for key, score, reason, reply in rows}
+        rows = self._look_up(f"SELECT key, {', '.join(FIELDS)} FROM verdicts WHERE key IN ({{}})", keys)
+        return {key: Verdict(*fields) for key, *fields in rows}
 
     def keep(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
         """Commit verdicts by key, and return those that are kept: another process may have been first."""
-        rows = [(key, verdict.score, verdict.reason, verdict.reply) for key, verdict in verdicts.items()]
+        rows = [(key, *(getattr(verdict, name) for name in FIELDS)) for key, verdict in verdicts.items()]
+        places = ", ".join("?" * (len(FIELDS) + 1))
         with self._used() as connection:
-            connection.executemany("INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?)", rows)
+            connection.executemany(f"INSERT OR IGNORE INTO verdicts (key, {', '.join(FIELDS)}) VALUES ({places})", rows)
         return self.find(verdicts)
 
     def forget(self, keys: Iterable[str]) -> None:
@@ -143,6 +152,9 @@ def _connect(path: Path) -> sqlite3.Connection:
         if damage != "ok":
             raise sqlite3.DatabaseError(damage)
         connection.executescript(TABLES)
+        there = {row[1] for row in connection.execute("PRAGMA table_info(verdicts)")}
+        for name in COLUMNS.keys() - there:
+            connection.execute(f"ALTER TABLE verdicts ADD COLUMN {name} {COLUMNS[name]}")
     except BaseException:
         connection.close()
         raise

@@ -1,18 +1,21 @@
 """What every judge that is a language model can do, and which one a config means."""
 
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 from components.judging.config import JudgeConfig
+from components.judging.replies import Reply
 from components.judging.rubric import Messages
 
+NOT_THIS_PROMPT = (400, 413, 422)
+"""Statuses of refusals that may be due to one prompt: bad request, too large, cannot be processed."""
 
-class Unreadable(Exception):
-    """The server answered, but not as its protocol says. `reply`: what it said instead."""
+ROOM = ("max_tokens", "max_completion_tokens", "num_predict")
+"""Fields that bound a reply."""
 
-    def __init__(self, reply: str) -> None:
-        super().__init__(reply)
-        self.reply = reply
+
+class PromptRefused(Exception):
+    """The server answered that it does not take this prompt: too long, filtered, or a request that it does not know."""
 
 
 class Client(Protocol):
@@ -32,12 +35,13 @@ class Client(Protocol):
     def prepare(self, longest: int) -> None:
         """Be told the bytes of the longest messages that will be asked about, before the first `ask`."""
 
-    def ask(self, messages: Messages, seed: int) -> str:
-        """Return what the model says.
+    def ask(self, messages: Messages, seed: int, room: int = 1) -> Reply:
+        """Return what the model says, in `room` times as many tokens as usual.
 
         Raises:
             Unreadable: if the server's answer is not what its protocol promises.
-            JudgeError: if the server refuses.
+            PromptRefused: if it refuses what it was sent.
+            JudgeError: if it refuses whatever is sent: a key, an address or a model is wrong.
             JudgeUnreachable: if it went away, stalls or keeps failing.
         """
 
@@ -48,3 +52,24 @@ def connect(config: JudgeConfig, stop: threading.Event | None = None) -> Client:
     from components.judging.openai import OpenAI
 
     return Ollama(config, stop) if config.kind == "ollama" else OpenAI(config, stop)
+
+
+def completed(body: dict[str, Any], extra: dict[str, Any], room: int) -> dict[str, Any]:
+    """Return a request's body with `judge.extra` in it, and `room` times as many tokens for the reply.
+
+    A field of `extra` replaces the body's, or with None takes it out; those of `options` are merged one by one.
+    """
+    fields = body | extra
+    if isinstance(extra.get("options"), dict):
+        fields["options"] = body.get("options", {}) | extra["options"]
+    if isinstance(fields.get("options"), dict):
+        fields["options"] = _roomy(fields["options"], room)
+    return _roomy(fields, room)
+
+
+def _roomy(fields: dict[str, Any], room: int) -> dict[str, Any]:
+    return {
+        name: value * room if name in ROOM and isinstance(value, int) and value > 0 else value
+        for name, value in fields.items()
+        if value is not None
+    }

@@ -4,7 +4,7 @@ import re
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from components.config import Config
 
@@ -12,11 +12,15 @@ Kind = Literal["ollama", "openai", "lexical"]
 
 Also = Literal["start", "reference"]
 
+Think = bool | Literal["low", "medium", "high"] | None
+
 URLS = {"ollama": "http://localhost:11434", "openai": "http://localhost:8000"}
 """Where a server of each kind listens unless it was told otherwise."""
 
 VARIABLE = re.compile(r"(?=[A-Z0-9_]{1,15}$|.*_)[A-Z_][A-Z0-9_]*")
 """The name of an environment variable as people write it; a long one has an underscore, and most keys have not."""
+FIXED = {"model": "judge.model", "stream": "judge.stream", "messages": "the rubric"}
+"""Fields of a request that `judge.extra` leaves alone, and what sets them."""
 
 VARIED = 0.7
 """Temperature at which repeats differ, unless the config sets one."""
@@ -36,13 +40,14 @@ class JudgeConfig(Config):
 
     url: str | None = None
     """Where the server is; without one, `http://localhost:11434` for `ollama` and `http://localhost:8000` for
-    `openai`."""
+    `openai`. A path is kept as it is, as in `https://host/v1beta/openai`; without one, `openai` adds `/v1`."""
 
     api_key_env: str | None = None
     """Name of the environment variable that holds the key which the server asks for, in capitals. Never the key."""
 
     also: tuple[Also, ...] = ("start", "reference")
-    """What is judged besides the model's responses: the starting model's responses, the references themselves."""
+    """What is judged besides the model's responses: the starting model's responses; the references themselves, and on
+    20 rows another row's reference, without which nothing is promoted by this judge."""
 
     repeats: int = Field(default=1, ge=1, le=100)
     """How often each response is judged, repeat i with seed + i."""
@@ -51,7 +56,8 @@ class JudgeConfig(Config):
     """Requests under way at once. A few more than the server works on at once keep it busy: they wait there."""
 
     max_unparsed: float = Field(default=0.05, ge=0, le=1)
-    """Largest share of verdicts that may be unreadable, of the model's, the start's and the references' each."""
+    """Largest share of verdicts that may be unreadable or refused, of the model's, the start's and the references'
+    each. The judging ends as soon as there are more."""
 
     seed: int = Field(default=123, ge=0, lt=2**31 - 2000)
     """Seed of the judge's sampling."""
@@ -63,7 +69,16 @@ class JudgeConfig(Config):
     """Smallest context that Ollama is asked for, in tokens; longer prompts raise it for the whole judging."""
 
     max_tokens: int = Field(default=256, ge=16)
-    """Most tokens of a reply."""
+    """Most tokens of a reply. One that is cut there is asked for again with 4 times as many, and then with 16."""
+
+    think: Think = False
+    """Whether a judge that can think does so before it answers, or how much: null, false, true, `low`, `medium`,
+    `high`. `ollama` is told what stands here, and with null nothing; `openai` gets `reasoning_effort` for `low`,
+    `medium` (or true) and `high`, and nothing for the rest. Thoughts count as tokens of the reply."""
+
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
+    """Fields of a request that are added or replaced, or with null left out, for servers that differ:
+    `{max_completion_tokens: 300, max_tokens: null, seed: null}`. Those of Ollama's `options` are merged one by one."""
 
     timeout: float = Field(default=300, gt=0)
     """Seconds to wait for a connection, and then for each further piece of a reply."""
@@ -109,6 +124,12 @@ class JudgeConfig(Config):
             raise ValueError(
                 "repeats at temperature 0 say the same again: set judge.temperature above 0, or judge.repeats=1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_extra(self) -> Self:
+        if fixed := [name for name in FIXED if name in self.extra]:
+            raise ValueError(f"extra holds {fixed[0]}, which is set by {FIXED[fixed[0]]}; take it out")
         return self
 
     @model_validator(mode="after")

@@ -46,6 +46,8 @@ def verdict_identity(config: JudgeConfig, digest: str | None) -> dict[str, Any]:
         "temperature": config.sampling_temperature,
         "num_ctx": config.num_ctx,
         "max_tokens": config.max_tokens,
+        "think": config.think,
+        "extra": config.extra,
         "rubric": shipped_rubric().digest,
     }
 

@@ -4,17 +4,22 @@ import shutil
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from components.errors import JudgeError, JudgeUnreachable
-from components.judging.asking import Question, ask_all
+from components.judging.asking import ask_all
 from components.judging.cache import Cache
 from components.judging.clients import Client, connect
 from components.judging.config import JudgeConfig
+from components.judging.control import CONTROL, Found, control_facts, draw_control, write_control
+from components.judging.exchange import Question
 from components.judging.identity import describe, find_digest, verdict_identity
 from components.judging.lexical import Measures, measure
+from components.judging.limits import Limits, why_unparsed
 from components.judging.progress import judging_bar
+from components.judging.prompt_cuts import count_cut, fewest_tokens
 from components.judging.rubric import RUBRIC, shipped_rubric
 from components.judging.verdicts import Verdict, scored
 from components.records import Facts, fingerprint
@@ -23,13 +28,14 @@ Prompt = Callable[[str, str], str]
 """From instruction and input to the task as the judge is shown it."""
 
 VERDICTS = "verdicts.parquet"
-
-OWNERS = {"model": "the model's responses", "start": "the starting model's responses", "reference": "the references"}
+REFERENCE = "reference"
+OTHER = "other"
+"""Whose another row's reference is."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A response that gets verdicts: whose (`model`, `start` or `reference`), and what it answers."""
+    """A response that gets verdicts: whose (`model`, `start`, `reference` or `other`), and what it answers."""
 
     of: str
     row: int
@@ -37,53 +43,70 @@ class Judged:
     input: str
     reference: str
     response: str
+    other_row: int | None = None
+    """Whose reference the response is, where it is another row's."""
+
+
+@dataclass
+class _Asked:
+    """What came of asking a judge."""
+
+    digest: str | None
+    verdicts: list[list[Verdict]]
+    """On each response those that were made, one a repeat."""
+    cut_prompts: int
+    failure: JudgeError | None
+    """Why nothing more was asked."""
 
 
 def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | None, cache: Path, out: Path) -> Facts:
-    """Judge responses: `verdicts.parquet`, and for a language model the `rubric.yaml` that it was given.
+    """Judge responses: `verdicts.parquet`, `control.parquet`, and for a language model its `rubric.yaml`.
 
     `responses` gives the `responses.parquet` of `model` and, if there is one, of `start`. The references are judged as
-    if they were responses. What else than the model's is judged is `config.also`. The judge sees instruction and input
-    as such, or what `prompt` makes of them. Verdicts are kept in the file `cache` as they are made, and what is there
-    is not asked for again.
+    if they were responses, and so are, on some rows, the references of others (see `control`). What else than the
+    model's is judged is `config.also`. The judge sees instruction and input as such, or what `prompt` makes of them.
+    Verdicts are kept in the file `cache` as they are made, and what is there is not asked for again.
 
     Returns:
-        The facts `judge`, `rubric` (its version, or None), `repeats` and `counts` (scored and unparsed of each).
+        The facts `judge`, `rubric` (its version, or None), `repeats`, `counts` (scored and unparsed of each),
+        `unparsed` (verdicts without a score by why there is none), `cut_prompts` and `control`.
 
     Raises:
         JudgeUnreachable: if the server is down, stalls or goes away, and not all verdicts were made before.
-        JudgeError: if it refuses; or if more than `config.max_unparsed` of the verdicts on the model's responses, the
-            start's or the references are unreadable. Then everything is written, and `out` is the evidence.
+        JudgeError: if it refuses every prompt; or as soon as more than `config.max_unparsed` of the verdicts on the
+            model's responses, the start's or the references are unreadable. Then everything that was made is written,
+            and `out` is the evidence.
     """
     judged = list(_read(responses, config.also))
     pairs = [(each.response, each.reference) for each in judged]
-    digest, repeats = None, 1
-    unread: list[str] = []
+    asked = _Asked(None, [], 0, None)
     if config.is_language_model:
         with Cache(cache) as kept:
             measures: list[Measures] = []
             measuring = map(measures.append, measure(pairs, kept))
-            digest, verdicts, unread = _ask(judged, config, prompt, kept, meanwhile=measuring)
+            asked = _ask(judged, config, prompt, kept, meanwhile=measuring)
             deque(measuring, maxlen=0)
-        repeats = config.repeats
         shutil.copyfile(RUBRIC, out / RUBRIC.name)
     else:
         measures = list(measure(pairs))
-        verdicts = [[scored(found.chrf, found.described)] for found in measures]
-    _write(judged, measures, verdicts, out / VERDICTS)
-    counts = _count(judged, verdicts)
-    try:
-        _check_unparsed(counts, config, out)
-    except JudgeError:
-        # What they said stays in `out`. It may have been the server's fault: the next run asks anew.
-        with Cache(cache) as kept:
-            kept.forget(unread)
-        raise
+        asked.verdicts = [[scored(found.chrf, found.described)] for found in measures]
+    results = list(zip(judged, measures, asked.verdicts, strict=True))
+    _write([each for each in results if each[0].of != OTHER], out / VERDICTS)
+    if asked.failure:
+        asked.failure.evidence = out
+        raise asked.failure
+    found = _control(judged, asked.verdicts)
+    write_control(found, out / CONTROL)
+    whose = [(each.of, verdicts) for each, verdicts in zip(judged, asked.verdicts, strict=True) if each.of != OTHER]
+    why_none = "judge.also lacks `reference`" if REFERENCE not in config.also else "all references are the same"
     return {
-        "judge": describe(config, digest),
+        "judge": describe(config, asked.digest),
         "rubric": shipped_rubric().version if config.is_language_model else None,
-        "repeats": repeats,
-        "counts": counts,
+        "repeats": config.repeats if config.is_language_model else 1,
+        "counts": _count(whose),
+        "unparsed": dict(sorted(why_unparsed(verdict for _, said in whose for verdict in said).items())),
+        "cut_prompts": asked.cut_prompts,
+        "control": control_facts(found, why_none if not found else ""),
     }
 
 
@@ -95,49 +118,65 @@ def _read(responses: Mapping[str, Path], also: tuple[str, ...]) -> Iterator[Judg
     tables = {"model": model}
     if "start" in also and "start" in responses:
         tables["start"] = pq.read_table(responses["start"], columns=columns).to_pylist()
-    if "reference" in also:
-        tables["reference"] = [row | {"model_response": row["output"]} for row in model]
+    if REFERENCE in also:
+        tables[REFERENCE] = [row | {"model_response": row["output"]} for row in model]
     for of, rows in tables.items():
-        for row in rows:
-            yield Judged(
-                of, row["row"], row["instruction"], row["input"] or "", row["output"], row["model_response"] or ""
-            )
+        yield from (_judged(of, row, row["model_response"] or "") for row in rows)
+    if REFERENCE in also:
+        for place, other in draw_control([row["output"] for row in model]):
+            yield _judged(OTHER, model[place], model[other]["output"], model[other]["row"])
+
+
+def _judged(of: str, row: Mapping[str, Any], response: str, other_row: int | None = None) -> Judged:
+    return Judged(of, row["row"], row["instruction"], row["input"] or "", row["output"], response, other_row)
 
 
 def _ask(
-    judged: list[Judged],
-    config: JudgeConfig,
-    prompt: Prompt | None,
-    cache: Cache,
-    meanwhile: Iterator[object],
-) -> tuple[str | None, list[list[Verdict]], list[str]]:
-    """Return the judge's digest, the verdicts on each response, one a repeat, and the keys of those without a score.
-
-    While the server works, steps of `meanwhile` are taken.
-    """
+    judged: list[Judged], config: JudgeConfig, prompt: Prompt | None, cache: Cache, meanwhile: Iterator[object]
+) -> _Asked:
+    """Return the verdicts on each response, one a repeat; while the server works, take steps of `meanwhile`."""
     stop = threading.Event()
     client = connect(config, stop)
-    digest, failure = find_digest(config, client, cache)
+    digest, down = find_digest(config, client, cache)
     asked = _questions(judged, config, prompt, digest)
     unique = {question.key: question for each in asked for question in each}
     verdicts = cache.find(unique)
-    todo = [question for key, question in unique.items() if key not in verdicts]
+    limits = Limits(config, zip([each.of for each in judged], asked, strict=True))
+    for key, verdict in verdicts.items():
+        limits.add(key, verdict)
 
-    def report(key: str, verdict: Verdict) -> None:
+    def report(key: str, verdict: Verdict) -> bool:
         verdicts[key] = verdict
         shown(verdict)
+        limits.add(key, verdict)
+        return limits.exceeded is None
 
+    todo = [question for key, question in unique.items() if key not in verdicts]
     try:
-        if todo and failure:
-            raise failure
-        if todo:
+        if todo and down:
+            raise down
+        if todo and not limits.exceeded:
             client.prepare(_longest(unique.values()))
             with judging_bar(config.model, len(unique), len(verdicts)) as shown:
                 ask_all(todo, client, cache, config.concurrency, stop, report, meanwhile)
     except JudgeError as error:
         raise _told(error, client, asked, verdicts) from error
-    unread = [key for key, verdict in verdicts.items() if verdict.score is None]
-    return digest, [[verdicts[question.key] for question in each] for each in asked], unread
+    failure = limits.failure(verdicts.values(), VERDICTS)
+    if failure:
+        # It may have been the server's fault: the next run asks anew.
+        cache.forget([key for key, verdict in verdicts.items() if verdict.score is None])
+    made = [[verdicts[question.key] for question in each if question.key in verdicts] for each in asked]
+    return _Asked(digest, made, _cut_prompts(unique.values(), verdicts), failure)
+
+
+def _cut_prompts(questions: Iterable[Question], verdicts: Mapping[str, Verdict]) -> int:
+    """Return how many prompts the server has cut; of one that was asked several times the highest count is taken."""
+    counted: Counter[str] = Counter()
+    for question in questions:
+        verdict = verdicts.get(question.key)
+        counted[question.text] = max(counted[question.text], (verdict and verdict.prompt_tokens) or 0)
+    frame = sum(fewest_tokens(message["content"]) for message in shipped_rubric().messages(""))
+    return count_cut((frame + fewest_tokens(text), tokens) for text, tokens in counted.items() if tokens)
 
 
 def _questions(
@@ -183,14 +222,15 @@ def _told(
     return JudgeError(f"{error}; {reached}")
 
 
-def _write(judged: list[Judged], measures: list[Measures], verdicts: list[list[Verdict]], path: Path) -> None:
+def _write(results: list[tuple[Judged, Measures, list[Verdict]]], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = pa.schema(
         [
             ("of", pa.string()), ("row", pa.int64()), ("repeat", pa.int64()), ("score", pa.float64()),
-            ("reason", pa.string()), ("status", pa.string()), ("reply", pa.string()),
+            ("reason", pa.string()), ("status", pa.string()), ("reply", pa.string()), ("thinking", pa.string()),
+            ("finish_reason", pa.string()), ("refusal", pa.string()), ("prompt_tokens", pa.int64()),
             ("exact_match", pa.float64()), ("token_f1", pa.float64()), ("chrf", pa.float64()),
         ]
     )  # fmt: skip
@@ -199,33 +239,28 @@ def _write(judged: list[Judged], measures: list[Measures], verdicts: list[list[V
             "of": each.of,
             "row": each.row,
             "repeat": repeat,
-            "score": verdict.score,
-            "reason": verdict.reason,
             "status": verdict.status,
-            "reply": verdict.reply,
+            **asdict(verdict),
             **measured._asdict(),
         }
-        for each, measured, said in zip(judged, measures, verdicts, strict=True)
+        for each, measured, said in results
         for repeat, verdict in enumerate(said)
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema), path)
 
 
-def _count(judged: list[Judged], verdicts: list[list[Verdict]]) -> dict[str, dict[str, int]]:
+def _count(whose: list[tuple[str, list[Verdict]]]) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}
-    for each, said in zip(judged, verdicts, strict=True):
-        counts.setdefault(each.of, Counter()).update(verdict.status for verdict in said)
+    for of, verdicts in whose:
+        counts.setdefault(of, Counter()).update(verdict.status for verdict in verdicts)
     return {of: {status: count[status] for status in ("scored", "unparsed")} for of, count in counts.items()}
 
 
-def _check_unparsed(counts: dict[str, dict[str, int]], config: JudgeConfig, out: Path) -> None:
-    """Raise JudgeError for the first whose unparsed share is too large: each, since each has a mean of its own."""
-    for of, count in counts.items():
-        total = sum(count.values())
-        if count["unparsed"] > config.max_unparsed * total:
-            raise JudgeError(
-                f"{config.model} as a judge: {count['unparsed']:,} of {total:,} verdicts on {OWNERS[of]} could not be "
-                f"read, more than judge.max_unparsed={config.max_unparsed:g} allows; see the replies in {VERDICTS}, "
-                "then run again, which asks for these anew, set another judge.model, or raise judge.max_unparsed",
-                evidence=out,
-            )
+def _control(judged: list[Judged], verdicts: list[list[Verdict]]) -> list[Found]:
+    """Return the rows on which another row's reference was judged, with the verdicts on both."""
+    own = {each.row: said for each, said in zip(judged, verdicts, strict=True) if each.of == REFERENCE}
+    return [
+        ({"row": each.row, "other_row": each.other_row, "response": each.response}, own[each.row], said)
+        for each, said in zip(judged, verdicts, strict=True)
+        if each.of == OTHER
+    ]

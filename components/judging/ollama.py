@@ -6,12 +6,13 @@ The protocol is described in Ollama's docs/api.md. A stream is a JSON object a l
 import json
 import logging
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 from components.errors import JudgeError
-from components.judging.clients import Unreadable
+from components.judging.clients import NOT_THIS_PROMPT, PromptRefused, completed
 from components.judging.config import JudgeConfig
+from components.judging.names import full_name
+from components.judging.replies import Reply, read_ollama
 from components.judging.rubric import Messages, shipped_rubric
 from components.judging.transport import SHOWN, Passing, Refused, Transport, explained
 
@@ -34,6 +35,7 @@ class Ollama:
         self._config = config
         self._transport = Transport(config, stop)
         self._missing = f"if it has not got the model, run `ollama pull {config.model}`, otherwise check judge.url"
+        self._lock = threading.Lock()
         self.num_ctx = config.num_ctx
 
     def look_up(self) -> str | None:
@@ -52,25 +54,18 @@ class Ollama:
 
     def prepare(self, longest: int) -> None:
         """Choose one context length that holds the longest messages, since another one loads the model anew."""
-        needed = longest // BYTES_PER_TOKEN + self._config.max_tokens + FRAME
-        if needed <= self._config.num_ctx:
-            return
-        rounded = -(-needed // STEP) * STEP
-        limit = self._context_length()
-        if limit and rounded > limit:
-            told = "the longest prompt may take %d tokens, but %s holds %d: it may see less of it"
-            logger.warning(told, needed, self._config.model, limit)
-            rounded = max(limit, self._config.num_ctx)
-        self.num_ctx = rounded
+        self._hold(longest, 1)
 
-    def ask(self, messages: Messages, seed: int) -> str:
-        """Return the content of the model's message."""
+    def ask(self, messages: Messages, seed: int, room: int = 1) -> Reply:
+        """Return the model's message; where more room is asked for, the context grows with it for all that follow."""
         config = self._config
+        if room > 1:
+            self._hold(sum(len(message["content"].encode()) for message in messages), room)
         body = {
             "model": config.model,
             "messages": messages,
             "stream": config.stream,
-            "think": False,  # thoughts would use up num_predict
+            "think": config.think,
             "format": shipped_rubric().json_schema,
             "options": {
                 "seed": seed,
@@ -80,10 +75,27 @@ class Ollama:
             },
         }
         try:
-            text = self._transport.post("/api/chat", body, _check_failure)
+            text = self._transport.post("/api/chat", completed(body, config.extra, room), _check_failure)
         except Refused as error:
+            if error.status in NOT_THIS_PROMPT:
+                raise PromptRefused(f"{error} ({error.said})" if error.said else str(error)) from error
             raise explained(error, self._missing) from error
-        return content_of(text)
+        return read_ollama(text)
+
+    def _hold(self, prompt: int, room: int) -> None:
+        """Raise the context length so that it holds a prompt of so many bytes and its reply."""
+        needed = prompt // BYTES_PER_TOKEN + self._config.max_tokens * room + FRAME
+        with self._lock:
+            if needed <= self.num_ctx:
+                return
+            rounded = -(-needed // STEP) * STEP
+            limit = self._context_length()
+            if limit and rounded > limit:
+                if room == 1:
+                    told = "the longest prompt may take %d tokens, but %s holds %d: it may see less of it"
+                    logger.warning(told, needed, self._config.model, limit)
+                rounded = max(limit, self.num_ctx)
+            self.num_ctx = rounded
 
     def _models(self) -> list[dict[str, Any]]:
         stranger = JudgeError(
@@ -109,38 +121,6 @@ class Ollama:
             return int(lengths[0])
         except (Refused, ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError):
             return None
-
-
-def full_name(model: str) -> str:
-    """Return a model's name with its tag, which is `latest` where none is given."""
-    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
-
-
-def content_of(text: str) -> str:
-    """Return the content of the message in a reply to `/api/chat`, put together if it came in pieces.
-
-    Whether it does is the server's choice in the end: some proxies stream whatever was asked for.
-
-    Raises:
-        Unreadable: if the reply is not JSON of that form, or a stream ends before its last object.
-    """
-    try:
-        pieces = list(_objects(text))
-        content = "".join(piece["message"]["content"] for piece in pieces if "message" in piece or not piece["done"])
-        ended = bool(pieces) and pieces[-1]["done"] is True
-    except (ValueError, RecursionError, TypeError, KeyError) as error:
-        raise Unreadable(text) from error
-    if not ended:
-        raise Unreadable(text)
-    return content
-
-
-def _objects(text: str) -> Iterator[Any]:
-    """Yield the JSON values of a text, one after the other."""
-    decoder, place = json.JSONDecoder(), 0
-    while place < len(text.rstrip()):
-        value, place = decoder.raw_decode(text, len(text) - len(text[place:].lstrip()))
-        yield value
 
 
 def _check_failure(text: str) -> None:

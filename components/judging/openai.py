@@ -2,15 +2,31 @@
 
 import json
 import threading
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from components.errors import JudgeError
-from components.judging.clients import Unreadable
+from components.judging.clients import NOT_THIS_PROMPT, PromptRefused, completed
 from components.judging.config import JudgeConfig
-from components.judging.rubric import Messages, shipped_rubric
+from components.judging.names import may_be
+from components.judging.replies import Reply, read_openai
+from components.judging.rubric import Messages, folded, shipped_rubric
 from components.judging.transport import SHOWN, Passing, Refused, Transport, explained
 
 NAMED = 5  # models that an error names
+EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
+"""What `judge.think` is called here. Nothing turns thoughts off everywhere, so that is left to `judge.extra`."""
+
+
+class Form(NamedTuple):
+    """What a request carries that some servers refuse."""
+
+    schema: bool
+    system: bool
+
+
+FORMS = (Form(True, True), Form(False, True), Form(True, False), Form(False, False))
+"""Forms of a request, the best one first."""
 
 
 class OpenAI:
@@ -20,13 +36,14 @@ class OpenAI:
 
     def __init__(self, config: JudgeConfig, stop: threading.Event | None = None) -> None:
         self._config = config
-        self._base = "" if config.server.endswith("/v1") else "/v1"
+        self._base = "" if urlsplit(config.server).path else "/v1"
         self._missing = "check judge.model and judge.url"
         self._transport = Transport(config, stop)
-        self._schema_refused = False
+        self._forms: tuple[Form, ...] = FORMS
+        """Those that are tried: all of them until one has been taken, and then that one."""
 
     def look_up(self) -> str | None:
-        """Check that the server lists the model; the protocol has no digest."""
+        """Check that the server lists the model, where it has a list; the protocol has no digest."""
         try:
             text = self._transport.get(f"{self._base}/models")
         except Refused as error:
@@ -34,13 +51,13 @@ class OpenAI:
                 return None  # not every server has the list; the first request tells
             raise explained(error, self._missing) from error
         try:
-            names = [str(model["id"]) for model in json.loads(text)["data"]]
-        except (ValueError, RecursionError, TypeError, KeyError) as error:
+            names = _listed(json.loads(text))
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
             raise JudgeError(
-                f"{self._transport.server} answers, but not like a server with /v1/models; "
+                f"{self._transport.server} answers, but not like a server with {self._base}/models; "
                 "check judge.url, or set judge.kind"
             ) from error
-        if self._config.model not in names:
+        if names is not None and not any(may_be(self._config.model, name) for name in names):
             there = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "") or "none"
             raise JudgeError(
                 f"{self._transport.server} has no model {self._config.model!r} (it has: {there}); set judge.model"
@@ -50,63 +67,66 @@ class OpenAI:
     def prepare(self, longest: int) -> None:
         """Do nothing: the server's context length is its own."""
 
-    def ask(self, messages: Messages, seed: int) -> str:
-        """Return the content of the model's message.
+    def ask(self, messages: Messages, seed: int, room: int = 1) -> Reply:
+        """Return the model's message.
 
-        A server that refuses the request (400, 422) is asked once more without the reply's schema, which not every
-        server knows, and from then on never with it.
+        Not every server knows a reply's schema or the system's role. Until one request has been taken, one that is
+        refused is sent again without the one, the other and both; what has been taken first is kept to for the run.
         """
-        body = {
-            "model": self._config.model,
-            "messages": messages,
-            "stream": self._config.stream,
-            "seed": seed,
-            "temperature": self._config.sampling_temperature,
-            "max_tokens": self._config.max_tokens,
-        }
-        schema = {"name": "verdict", "strict": True, "schema": shipped_rubric().json_schema}
-        if not self._schema_refused:
+        for form in self._forms:
             try:
-                return self._post(body | {"response_format": {"type": "json_schema", "json_schema": schema}})
+                text = self._transport.post(
+                    f"{self._base}/chat/completions", self._body(messages, seed, room, form), _check_failure
+                )
             except Refused as error:
-                if error.status not in (400, 422):
+                if error.status not in NOT_THIS_PROMPT:
                     raise explained(error, self._missing) from error
-        try:
-            content = self._post(body)
-        except Refused as error:
-            raise explained(error, self._missing) from error
-        self._schema_refused = True
-        return content
+                refusal = error
+                continue
+            # Of two threads that settle at once, the better form stays.
+            self._forms = (form,) if len(self._forms) > 1 else min(self._forms, (form,), key=_place)
+            return read_openai(text)
+        raise PromptRefused(f"{refusal} ({refusal.said})" if refusal.said else str(refusal)) from refusal
 
-    def _post(self, body: dict[str, Any]) -> str:
-        text = self._transport.post(f"{self._base}/chat/completions", body, _check_failure)
-        return content_of(text, streamed=self._config.stream)
+    def _body(self, messages: Messages, seed: int, room: int, form: Form) -> dict[str, Any]:
+        config = self._config
+        body: dict[str, Any] = {
+            "model": config.model,
+            "messages": messages if form.system else folded(messages),
+            "stream": config.stream,
+            "seed": seed,
+            "temperature": config.sampling_temperature,
+            "max_tokens": config.max_tokens,
+        }
+        if config.think in EFFORTS:
+            body["reasoning_effort"] = EFFORTS[config.think]
+        if form.schema:
+            schema = {"name": "verdict", "strict": True, "schema": shipped_rubric().json_schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return completed(body, config.extra, room)
+
+
+def _place(forms: tuple[Form, ...]) -> int:
+    return FORMS.index(forms[0])
+
+
+def _listed(told: Any) -> list[str] | None:
+    """Return the names of a list of models, which may be bare; None if it says that there are more."""
+    models = told if isinstance(told, list) else told.get("data", told.get("models"))
+    names = [model if isinstance(model, str) else str(model.get("id") or model["name"]) for model in models]
+    more = isinstance(told, dict) and (told.get("has_more") or told.get("nextPageToken"))
+    return None if more else names
 
 
 def _check_failure(text: str) -> None:
-    """Raise `Passing` where a reply of status 200 is an error, as some proxies answer."""
+    """Raise `Passing` or `Refused` where a reply of status 200 is an error, as some proxies answer."""
     try:
         error = json.loads(text)["error"]
     except (ValueError, RecursionError, TypeError, KeyError):
         return
     if error:
-        said = error.get("message", error) if isinstance(error, dict) else error
-        raise Passing(f"the judge failed while it answered ({' '.join(str(said).split())[:SHOWN]})")
-
-
-def content_of(text: str, *, streamed: bool) -> str:
-    """Return the content of the first choice in a reply, put together if it came as events.
-
-    Raises:
-        Unreadable: if the reply has not that form, or a stream ends before `[DONE]`.
-    """
-    try:
-        if not streamed:
-            return str(json.loads(text)["choices"][0]["message"]["content"] or "")
-        events = [line.removeprefix("data:").strip() for line in text.split("\n") if line.startswith("data:")]
-        if not events or events[-1] != "[DONE]":
-            raise Unreadable(text)
-        choices = [choice for event in events[:-1] for choice in json.loads(event)["choices"][:1]]
-        return "".join(choice["delta"].get("content") or "" for choice in choices)
-    except (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise Unreadable(text) from error
+        told = error if isinstance(error, dict) else {"message": error}
+        said = " ".join(str(told.get("message", error)).split())[:SHOWN]
+        if told.get("code") in NOT_THIS_PROMPT:
+            raise Refused(f"the server answered {told['code']}", told["code"], said)
+        raise Passing(f"the judge failed while it answered ({said})")

@@ -51,6 +51,11 @@ class Rubric(BaseModel):
         return [{"role": "system", "content": self.system.rstrip()}, {"role": "user", "content": content}]
 
 
+def folded(messages: Messages) -> Messages:
+    """Return messages with the system's put before the user's, for servers that know no system role."""
+    return [{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}]
+
+
 def quoted(data: dict[str, str]) -> str:
     r"""Return texts as one JSON object that nothing in them can end or leave.
 

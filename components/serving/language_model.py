@@ -27,17 +27,19 @@ class Responder(LoadedGPT):
         inputs: Sequence[str] | None = None,
         config: GenerationConfig = DEFAULTS,
         report: Report | None = None,
+        first: int = 0,
     ) -> "pd.DataFrame":
         """Return a row for each instruction: `response`, `new_tokens`, and why it `stopped`.
 
         `stopped` is `end` (the end-of-text token), `marker` (one of the template's stops), `length` (of
         `max_new_tokens`, or the context is full) or `no_room` (the prompt alone fills the context; no response).
-        `inputs` are what the instructions apply to, each may be empty; `report` is told of the progress.
+        `inputs` are what the instructions apply to, each may be empty; `report` is told of the progress;
+        `first` is the number of the first one, on which the draws depend, where there were others before it.
         """
         import pandas as pd
 
         inputs = [""] * len(instructions) if inputs is None else inputs
-        answers = answer(self.model, self.encoding, self.card.template, instructions, inputs, config, report)
+        answers = answer(self.model, self.encoding, self.card.template, instructions, inputs, config, report, first)
         return pd.DataFrame(
             {
                 "response": pd.Series([each.response for each in answers], dtype="str"),

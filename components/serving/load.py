@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.errors import TrackingError, WeightsError
 from components.integrity import DESCRIPTION, HASHES, find_damage
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 INSIDE = "artifacts/*"
 """Where a logged model holds the saved model; the folder's name is the one it had when it was logged."""
 REPLACE = "copy the model's folder anew, or log the model again"
+
+READING = "gradus.reading"
+"""Key of a logged model's metadata: how the file that it learnt from was read, its columns and templates among it."""
 
 
 def load_model(
@@ -37,10 +40,22 @@ def load_model(
         TrackingError: if there is no model at that address.
         WeightsError: if what is there is none that Gradus saved, or a damaged one.
     """
+    return load_with_reading(model, tracking_uri, device)[0]
+
+
+def load_with_reading(
+    model: str | Path, tracking_uri: str | None = None, device: str = "cpu"
+) -> "tuple[LoadedClassifier | Responder, dict[str, Any] | None]":
+    """Return a saved model, and how the file that it learnt from was read: keys of a preset's `source`, if known.
+
+    See `load_model`.
+    """
     if Path(model).is_dir():
-        return _load(saved_folder(Path(model)), device)
-    with tempfile.TemporaryDirectory(prefix="gradus-") as folder:
-        return _load(saved_folder(_fetch(str(model), folder, tracking_uri)), device)
+        folder = Path(model)
+        return _load(saved_folder(folder), device), stored_reading(folder)
+    with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
+        folder = _fetch(str(model), scratch, tracking_uri)
+        return _load(saved_folder(folder), device), stored_reading(folder)
 
 
 def _load(folder: Path, device: str) -> "LoadedClassifier | Responder":
@@ -49,6 +64,19 @@ def _load(folder: Path, device: str) -> "LoadedClassifier | Responder":
     from components.serving.language_model import load_responder
 
     return load_responder(folder, device) if kind_of(folder) == LANGUAGE_MODEL else load_classifier(folder, device)
+
+
+def stored_reading(folder: Path) -> dict[str, Any] | None:
+    """Return what a logged model holds of how its training file was read; None where it holds nothing of the kind."""
+    import yaml
+
+    try:
+        described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    metadata = described.get("metadata") if isinstance(described, dict) else None
+    found = metadata.get(READING) if isinstance(metadata, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def saved_folder(folder: Path) -> Path:

@@ -7,10 +7,11 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from components.data.given_splits import SPLITS
 from components.data.rules import ValidationConfig
 from components.data.split_config import BalanceConfig, SplitConfig
-from components.data.splitting import SPLITS
 from components.home import home, mirror
+from components.learned import LEARNED, write_learned
 from components.model.config import LoraConfig, ModelConfig
 from components.records import Facts, Manifest
 from components.steps import identify, step
@@ -19,9 +20,11 @@ from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
+    learning_identity,
     link_to_run,
     network_identity,
     training_logger,
+    unseen_rows,
     weights_folder,
 )
 from components.training.config import TrainConfig
@@ -81,10 +84,8 @@ def _training_identity(arguments: Mapping[str, Any]) -> Any:
     # A classifier has no language-model head to tie.
     model = network_identity(arguments["model"], {"tie_embeddings"})
     # Without adapters their settings change nothing.
-    train = arguments["train"]
-    lora = arguments["lora"] if train.trainable == "lora" else None
-    train = train.model_copy(update=computed_on(train.device, train.precision))
-    return identify({**arguments, "model": model, "lora": lora, "train": train})
+    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
+    return identify({**arguments, "model": model, "train": learning_identity(arguments["train"]), "lora": lora})
 
 
 @step(
@@ -110,7 +111,7 @@ def fine_tune(
     """
     from components.training.classification import fine_tune as block
 
-    with training_logger(run_id, out) as logger:
+    with training_logger(run_id, splits, weights) as logger:
         return block(
             splits.path("train.parquet"),
             splits.path("validation.parquet"),
@@ -127,21 +128,38 @@ def fine_tune(
         )
 
 
-@step("components.evaluation.classification", "components.tracking.figures", timeout_seconds=DAY)
-def evaluate(out: Path, splits: Manifest, trained: Manifest, frozen: Manifest | None = None) -> Facts:
-    """Score a model and two baselines on all three splits: `metrics.json`, `predictions.parquet`, and figures.
+@step(
+    "components.evaluation.classification",
+    "components.tracking.figures",
+    "components.data.row_index",
+    timeout_seconds=DAY,
+)
+def evaluate(
+    out: Path,
+    splits: Manifest,
+    trained: Manifest,
+    frozen: Manifest | None = None,
+    weights: Manifest | None = None,
+) -> Facts:
+    """Score a model and three baselines on all three splits: `metrics.json`, `predictions.parquet`, and figures.
 
     Those are in `figures/`, as PNG files and as what they are drawn from: `curves.parquet` (of the test split),
     `calibration.parquet` and `lengths.parquet`.
-    `frozen` is what `read_frozen` made of the same splits, with the weights that the model started from.
+    `frozen` is what `read_frozen` made of the same splits, with the weights that the model started from. Test rows
+    that an earlier model was trained on, where `weights` are one's, are in no figure. `learned.parquet` are hashes of
+    the training rows.
     """
+    from components.data.row_index import index_rows
     from components.evaluation.classification import evaluate as block
     from components.tracking.figures import draw
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
     ordered = bool(splits.facts.get("ordered", False))
-    model, majority, device = trained.folder / "model", splits.facts["majority"], trained.facts["device"]
-    facts = block(tables, model, majority, device, out, ordered, _folder(frozen))
+    model, shares, device = trained.folder / "model", splits.facts["shares"], trained.facts["device"]
+    labels = splits.facts["labels"]
+    unseen = unseen_rows(weights, index_rows(tables["test"], labels).folded, "classification")
+    facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen)
+    write_learned(index_rows(tables["train"], labels).folded, out / LEARNED)
     draw(trained.path("history.parquet"), trained.facts["kept_step"], facts, out / "figures")
     return facts
 

@@ -12,6 +12,7 @@ from components.data.split_config import InstructionSplitConfig
 from components.generation.config import GenerationConfig
 from components.home import home, mirror
 from components.judging.config import JudgeConfig
+from components.learned import LEARNED, write_learned
 from components.model.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
 from components.records import Facts, Manifest
@@ -21,9 +22,11 @@ from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
+    learning_identity,
     link_to_run,
     network_identity,
     training_logger,
+    unseen_rows,
     weights_folder,
 )
 from components.training.config import InstructionTrainConfig
@@ -71,10 +74,9 @@ def split(out: Path, table: Manifest, config: InstructionSplitConfig = Instructi
 
 def _training_identity(arguments: Mapping[str, Any]) -> Any:
     # Without adapters their settings change nothing.
-    train = arguments["train"]
-    lora = arguments["lora"] if train.trainable == "lora" else None
-    train = train.model_copy(update=computed_on(train.device, train.precision))
-    return identify({**arguments, "model": network_identity(arguments["model"]), "lora": lora, "train": train})
+    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
+    model, train = network_identity(arguments["model"]), learning_identity(arguments["train"])
+    return identify({**arguments, "model": model, "train": train, "lora": lora})
 
 
 @step("components.training.instruction", identity=_training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",))
@@ -95,7 +97,7 @@ def fine_tune(
     """
     from components.training.instruction import fine_tune as block
 
-    with training_logger(run_id, out) as logger:
+    with training_logger(run_id, splits, weights) as logger:
         return block(
             splits.path("train.parquet"),
             splits.path("validation.parquet"),
@@ -195,8 +197,9 @@ def judge(
 ) -> Facts:
     """Let a judge give scores to both models' responses and to the references: `verdicts.parquet`, `rubric.yaml`.
 
-    It is shown each task in the words of `prompt`, as the models were. A verdict is kept as soon as it is made, and not
-    asked for again. Raises `JudgeError` if the judge cannot be asked, or too few of its replies can be read.
+    On some rows it judges another row's reference too: `control.parquet`, whether it can tell good from bad. It is
+    shown each task in the words of `prompt`, as the models were. A verdict is kept as soon as it is made, and not asked
+    for again. Raises `JudgeError` if the judge cannot be asked, or too few of its replies can be read.
     """
     from components.judging.cache import verdicts_path
     from components.judging.judge import judge as block
@@ -205,14 +208,28 @@ def judge(
     return block(tables, config, prompt.resolved.prompt, verdicts_path(), out)
 
 
-@step("components.evaluation.instruction", timeout_seconds=HOUR)
-def evaluate(out: Path, splits: Manifest, responses: Manifest, before: Manifest, verdicts: Manifest) -> Facts:
-    """Sum up what the judge said, before and after, by task: `metrics.json`, `responses.parquet`, `tasks.parquet`."""
+@step("components.evaluation.instruction", "components.data.row_index", timeout_seconds=HOUR)
+def evaluate(
+    out: Path,
+    splits: Manifest,
+    responses: Manifest,
+    before: Manifest,
+    verdicts: Manifest,
+    weights: Manifest | None = None,
+) -> Facts:
+    """Sum up what the judge said, before and after, by task: `metrics.json`, `responses.parquet`, `tasks.parquet`.
+
+    Test rows that an earlier model was trained on, where `weights` are one's, are in no figure. `learned.parquet` are
+    hashes of the training rows.
+    """
+    from components.data.row_index import index_instructions
     from components.evaluation.instruction import evaluate_responses
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
     said = verdicts.path("verdicts.parquet")
-    return evaluate_responses(splits.path("train.parquet"), tables, said, verdicts.facts, out)
+    unseen = unseen_rows(weights, index_instructions(splits.path("test.parquet")).folded, "instruction")
+    write_learned(index_instructions(splits.path("train.parquet")).folded, out / LEARNED)
+    return evaluate_responses(splits.path("train.parquet"), tables, said, verdicts.facts, out, unseen)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

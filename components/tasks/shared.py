@@ -1,5 +1,6 @@
 """The tasks that every flow has: fetch data and weights, and report what was refused or failed."""
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,13 @@ from prefect.tasks import exponential_backoff
 from components.data.sources import FileSource
 from components.errors import TransientError
 from components.home import home, mirror
+from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.model.config import ModelConfig
 from components.records import Facts, Logger, Manifest, NoLogger
 from components.steps import run_logger, step
-from components.store import CHECKPOINT
 from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run
+from components.training.config import NOT_LEARNT_FROM, Recipe
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -64,6 +66,7 @@ def download(out: Path, source: FileSource) -> Facts:
 
 @step(
     "components.model.starting_weights",
+    "components.learned",
     identity=_weights_identity,
     timeout_seconds=6 * HOUR,
     retries=2,
@@ -73,16 +76,20 @@ def download(out: Path, source: FileSource) -> Facts:
 def fetch_weights(out: Path, model: ModelConfig) -> Facts:
     """Bring the starting weights into the store, from the hub, the mirror, a folder or an earlier run's model.
 
-    The vocabulary is loaded too, so that it is in tiktoken's cache, or missed, before anything is trained.
+    The vocabulary is loaded too, so that it is in tiktoken's cache, or missed, before anything is trained. Of an
+    earlier run's model, `learned.parquet` holds the rows that it and those before it were trained on.
     """
     from components.model.starting_weights import FOLDER, bring_weights
     from components.model.tokenizer import load_tokenizer
+    from components.tracking.lineage import learned_by, model_and_ancestors
     from components.tracking.registry import download_model_folder
 
     load_tokenizer(model.vocabulary, mirror())
     if model.weights.startswith(TRACKED):
         download_model_folder(model.weights, home(), out / FOLDER)
-        return {"weights": model.weights}
+        before = learned_by(model_and_ancestors(model.weights, home()), learned_from_predictions, home())
+        write_learned(before.rows, out / LEARNED)
+        return {"weights": model.weights, **before.facts()}
     return bring_weights(model.weights, home() / "hub", mirror(), out)
 
 
@@ -110,21 +117,60 @@ def report_failed_training(run_id: str, folder: Path) -> None:
 def link_to_run(run: Run) -> None:
     """Link to the MLflow run from the flow run's page."""
     pages = None if run.on_server else f"Start its pages with `mlflow ui --backend-store-uri {run.shown_uri}`."
+    if run.away:
+        pages = "MLflow is away; if it is not back before the run's end, `gradus sync` sends the run later."
     show_link(key="mlflow-run", link=run.url, text=f"MLflow run {run.run_id}", description=pages)
 
 
 @contextmanager
-def training_logger(run_id: str | None, out: Path) -> Iterator[Logger]:
-    """Let a training write its curves to an MLflow run, if there is one; say if it goes on from an earlier one."""
+def training_logger(run_id: str | None, splits: Manifest, weights: Manifest) -> Iterator[Logger]:
+    """Let a training write its curves to an MLflow run, if there is one, and pass on what it says to the flow's log."""
+    from components.tracking.recording import note_data
     from components.tracking.runs import attached
 
-    if (out / CHECKPOINT).exists():
-        run_logger().info("fine_tune: going on from what a run that was stopped has left, if it is whole")
-    if run_id is None:
-        yield NoLogger()
-        return
-    with attached(run_id, home()) as run:
-        yield run
+    with _passed_on(logging.getLogger("components.training")):
+        if run_id is None:
+            yield NoLogger()
+            return
+        with attached(run_id, home()) as run:
+            note_data(run, splits.digest, weights.digest)
+            yield run
+
+
+@contextmanager
+def _passed_on(source: logging.Logger) -> Iterator[None]:
+    """Send what is logged to `source` to the logger of the task that runs, which the page of its run shows."""
+
+    class PassOn(logging.Handler):
+        target = run_logger()
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.target.log(record.levelno, record.getMessage())
+
+    handler, before = PassOn(), (source.level, source.propagate)
+    source.addHandler(handler)
+    source.setLevel(logging.INFO)
+    source.propagate = False
+    try:
+        yield
+    finally:
+        source.removeHandler(handler)
+        source.level, source.propagate = before
+
+
+def learned_from_predictions(path: Path) -> Hashes:
+    """Return the hashes of the training rows in a `predictions.parquet`."""
+    from components.data.folding import fold
+    from components.evaluation.pairing import read_scored
+
+    return read_scored(path, fold).learned
+
+
+def unseen_rows(weights: Manifest | None, hashes: Hashes, pipeline: str) -> TestedRows | None:
+    """Return which test rows no earlier model was trained on; None if the weights are no earlier run's."""
+    if weights is None or LEARNED not in weights.files:
+        return None
+    return Ancestry.of(weights.facts, weights.path(LEARNED)).tested(hashes, pipeline)
 
 
 def weights_folder(weights: Manifest) -> Path | None:
@@ -148,3 +194,9 @@ def computed_on(device: str, precision: str) -> dict[str, str]:
 
     resolved = resolve(device, precision)
     return dict(zip(("device", "precision"), resolved, strict=True))
+
+
+def learning_identity(train: Recipe) -> Any:
+    """Return what of a recipe decides what is learnt, on this machine."""
+    train = train.model_copy(update=computed_on(train.device, train.precision))
+    return train.model_dump(mode="json", exclude=set(NOT_LEARNT_FROM))

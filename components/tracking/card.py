@@ -6,7 +6,7 @@ After Mitchell et al., "Model Cards for Model Reporting", 2019, as far as a run 
 from collections.abc import Mapping
 
 from components.records import Manifest
-from components.tracking.evidence import SPLITS, key_figures, limits, positive_class
+from components.tracking.evidence import BASELINES, SPLITS, key_figures, limits, positive_class
 from components.tracking.markdown import bullets, data_section, lineage_part, number, recipe_section, shortened, table
 from components.tracking.report import About
 
@@ -65,8 +65,7 @@ def _figures(manifests: Mapping[str, Manifest]) -> str:
             figure.title,
             f"**{figure.model:.4f}**",
             figure.interval or "–",
-            number(figure.tfidf),
-            number(figure.majority),
+            *map(number, figure.baselines.values()),
         )
         for figure in key_figures(manifests["evaluate"].facts["metrics"])
     ]
@@ -75,7 +74,7 @@ def _figures(manifests: Mapping[str, Manifest]) -> str:
         for each in manifests["evaluate"].facts["per_class"]["test"]
     ]
     return (
-        table(("metric", "model", "95 % interval", "TF-IDF + LR", "majority"), rows)
+        table(("metric", "model", "95 % interval", *BASELINES.values()), rows)
         + "\n\n"
         + table(("label", "test rows", "precision", "recall", "F1"), classes)
     )

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from components.learned import LEARNED
 from components.records import Manifest
 from components.tracking.card import short_card
 from components.tracking.findings import about_run, log_findings
 from components.tracking.packaging import PackagedModel, log_classifier
-from components.tracking.publishing import publish
+from components.tracking.publishing import publish, reading_of
 from components.tracking.recording import counted, log_curves, log_splits
 from components.tracking.runs import Run
 
@@ -37,6 +38,8 @@ def log_classification(run: Run, manifests: dict[str, Manifest]) -> None:
     log_findings(run, manifests)
     run.log_file(scores.path("predictions.parquet"))
     run.log_file(scores.path("metrics.json"))
+    if LEARNED in scores.files:
+        run.log_file(scores.path(LEARNED))
     run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
     run.set_tags({"gradus.verdict": scores.facts["verdict"], "mlflow.note.content": note(manifests)})
 
@@ -69,6 +72,6 @@ def publish_classifier(run: Run, manifests: dict[str, Manifest], model_name: str
     def log(tags: dict[str, str]) -> PackagedModel:
         texts = pd.read_parquet(manifests["split"].path("train.parquet"), columns=["text"])["text"].head(EXAMPLES)
         folder, card = manifests["fine_tune"].folder / "model", short_card(about_run(run), manifests)
-        return log_classifier(run, folder, texts.tolist(), model_name, card, tags)
+        return log_classifier(run, folder, texts.tolist(), model_name, card, tags, reading_of(manifests))
 
     return publish(run, manifests, model_name, log)

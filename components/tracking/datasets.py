@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.tracking.runs import Run
-from components.tracking.stores import tracking_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from mlflow.entities import DatasetInput
 
 CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
 """What MLflow calls a split."""
@@ -34,26 +32,24 @@ def log_inputs(run: Run, splits: Mapping[str, Path], digests: Mapping[str, str],
         TrackingError: if the store cannot be written.
     """
     inputs = [_dataset(split, path, digests[split], source_url, name) for split, path in splits.items()]
-    with tracking_errors(f"cannot write datasets to MLflow run {run.run_id}"):
-        run.client.log_inputs(run.run_id, datasets=inputs)
+    run.record("inputs", datasets=inputs, models=[])
 
 
-def _dataset(split: str, path: Path, sha256: str, source_url: str, name: str) -> "DatasetInput":
+def _dataset(split: str, path: Path, sha256: str, source_url: str, name: str) -> dict[str, dict[str, str]]:
     import pyarrow.parquet as pq
-    from mlflow.entities import Dataset, DatasetInput, InputTag
 
     footer = pq.ParquetFile(path)
     is_web = source_url.startswith(("http://", "https://"))
-    dataset = Dataset(
-        name=name,
-        digest=sha256[:DIGEST_LENGTH],
-        source_type="http" if is_web else "local",
-        source=json.dumps({"url" if is_web else "uri": source_url}),
-        schema=json.dumps({"mlflow_colspec": _columns(footer.schema_arrow)}),
-        profile=json.dumps({"num_rows": footer.metadata.num_rows, "split": split, "sha256": sha256}),
-    )
-    context = InputTag("mlflow.data.context", CONTEXTS.get(split, split))
-    return DatasetInput(dataset, [context, InputTag("sha256", sha256), InputTag("split", split)])
+    dataset = {
+        "name": name,
+        "digest": sha256[:DIGEST_LENGTH],
+        "source_type": "http" if is_web else "local",
+        "source": json.dumps({"url" if is_web else "uri": source_url}),
+        "schema": json.dumps({"mlflow_colspec": _columns(footer.schema_arrow)}),
+        "profile": json.dumps({"num_rows": footer.metadata.num_rows, "split": split, "sha256": sha256}),
+    }
+    tags = {"mlflow.data.context": CONTEXTS.get(split, split), "sha256": sha256, "split": split}
+    return {"dataset": dataset, "tags": tags}
 
 
 def _columns(schema: "pa.Schema") -> list[dict[str, object]]:

@@ -25,7 +25,8 @@ TITLES = {
 """The metrics to show and what they are called, in order of interest. A run has those that are defined on its data."""
 UNBOUNDED = ("loss", "mean_absolute_error")
 """Metrics that may be above 1."""
-BASELINES = {"tfidf": "TF-IDF + LR", "majority": "majority"}
+BASELINES = {"svm": "n-grams + SVM", "tfidf": "TF-IDF + LR", "majority": "majority"}
+"""The baselines and what their columns are called."""
 
 WIDE = 0.02
 """Half an accuracy interval from which on a test set counts as small."""
@@ -47,8 +48,8 @@ class KeyFigure:
     model: float
     low: float | None
     high: float | None
-    tfidf: float | None
-    majority: float | None
+    baselines: Mapping[str, float | None]
+    """The baselines' values, by name, in the order of `BASELINES`."""
 
     @property
     def interval(self) -> str:
@@ -65,8 +66,7 @@ def key_figures(metrics: Mapping[str, float], split: str = "test") -> list[KeyFi
             metrics[f"{split}/{name}"],
             metrics.get(f"{split}/{name}_low"),
             metrics.get(f"{split}/{name}_high"),
-            metrics.get(f"tfidf/{split}/{name}"),
-            metrics.get(f"majority/{split}/{name}"),
+            {baseline: metrics.get(f"{baseline}/{split}/{name}") for baseline in BASELINES},
         )
         for name, title in TITLES.items()
         if f"{split}/{name}" in metrics
@@ -81,8 +81,7 @@ def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
             "metric": figure.title,
             "model": _rounded(figure.model),
             "95 % interval": figure.interval,
-            "TF-IDF + LR": _rounded(figure.tfidf),
-            "majority": _rounded(figure.majority),
+            **{BASELINES[name]: _rounded(value) for name, value in figure.baselines.items()},
         }
         for split in reversed(SPLITS)
         for figure in key_figures(facts["metrics"], split)

@@ -44,7 +44,7 @@ def _figures(history: Path, kept_step: int, scores: Facts, folder: Path) -> "Ite
     bins = pd.read_parquet(folder / "calibration.parquet")
     errors = {
         name: scores["metrics"][f"{prefix}test/calibration_error"]
-        for name, prefix in (("model", ""), ("tfidf", "tfidf/"))
+        for name, prefix in (("model", ""), ("svm", "svm/"), ("tfidf", "tfidf/"))
     }
     test = bins[bins["split"] == "test"]
     yield "calibration", plots_quality.calibration_figure(test, errors, len(rows), "calibration on the test split")

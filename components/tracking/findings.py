@@ -10,14 +10,13 @@ from components.tracking.card import model_card
 from components.tracking.lineage import ancestors
 from components.tracking.report import About, render
 from components.tracking.runs import TABLE_ROWS, Run
-from components.tracking.stores import tracking_errors
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SURE_ERRORS = 50
 """Errors in the table `errors_test.json`."""
-ERROR_COLUMNS = ["label", "predicted", "probability", "tfidf", "row", "text"]
+ERROR_COLUMNS = ["label", "predicted", "probability", "svm", "tfidf", "row", "text"]
 
 
 def log_findings(run: Run, manifests: Mapping[str, Manifest]) -> None:
@@ -53,14 +52,8 @@ def log_pages(run: Run, drawn: Mapping[str, bytes], report: str, card: str) -> N
 
 
 def about_run(run: Run) -> About:
-    """Return what the store knows of a run: its config and the version of its code.
-
-    Raises:
-        TrackingError: if the store cannot be read.
-    """
-    with tracking_errors(f"cannot read MLflow run {run.run_id}"):
-        data = run.client.get_run(run.run_id).data
-    return About(run.name, run.run_id, data.params, data.tags, ancestors(run))
+    """Return what a run knows of itself: its config and the version of its code, and what it goes back to."""
+    return About(run.name, run.run_id, run.params, run.tags, ancestors(run))
 
 
 def first_predictions(path: Path, most: int) -> "pd.DataFrame":

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from components.learned import LEARNED
 from components.records import Manifest
 from components.tracking.figures import png
 from components.tracking.findings import about_run, log_pages
@@ -11,7 +12,7 @@ from components.tracking.instruction_card import key_lines, language_model_card,
 from components.tracking.instruction_evidence import judge_sentence, score_title
 from components.tracking.instruction_report import render_instruction
 from components.tracking.packaging import PackagedModel, log_language_model
-from components.tracking.publishing import publish
+from components.tracking.publishing import publish, reading_of
 from components.tracking.recording import counted, log_curves, log_splits
 from components.tracking.runs import Run
 
@@ -24,9 +25,9 @@ EXAMPLES = 3
 SHOWN_FIRST = ("score", "task", "instruction", "input", "response", "reference", "reason")
 """Columns of the table of responses that MLflow's page has room for."""
 FILES = {
-    "evaluate": ("responses.parquet", "metrics.json"),
+    "evaluate": ("responses.parquet", "metrics.json", LEARNED),
     "respond": ("instruction-data-with-response.json",),
-    "judge": ("verdicts.parquet", "rubric.yaml"),
+    "judge": ("verdicts.parquet", "control.parquet", "rubric.yaml"),
 }
 """Artifacts that are files of a step as they are; a rubric is there only where a language model judged."""
 
@@ -155,7 +156,8 @@ def publish_language_model(
 
     def log(tags: dict[str, str]) -> PackagedModel:
         folder, card = manifests["fine_tune"].folder / "model", short_language_model_card(about_run(run), manifests)
-        return log_language_model(run, folder, example_rows(manifests["split"]), model_name, card, tags)
+        rows, reading = example_rows(manifests["split"]), reading_of(manifests)
+        return log_language_model(run, folder, rows, model_name, card, tags, reading)
 
     return publish(run, manifests, model_name, log)
 

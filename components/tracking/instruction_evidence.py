@@ -113,13 +113,24 @@ def judge_sentence(judged: Facts) -> str:
     if not judge["is_language_model"]:
         return (
             "Scores are chrF (0 to 100), a lexical measure: the characters that a response has in common with its "
-            "reference. No language model judged."
+            f"reference. No language model judged.{_control(judged)}"
         )
     digest = f" with the digest {judge['digest']}" if judge["digest"] else ""
     often = f", from each response's {repeats} verdicts" if repeats > 1 else ""
     return (
         f"Scores (0 to 100) are those of a language model as the judge, {judge['name']}{digest}, by version "
-        f"{judged['rubric']} of the rubric{often}."
+        f"{judged['rubric']} of the rubric{often}.{_control(judged)}"
+    )
+
+
+def _control(judged: Facts) -> str:
+    """Say what the judge gave to references of other rows, if it was asked."""
+    control = judged.get("control")
+    if not control or not control["rows"]:
+        return ""
+    return (
+        f" As a control, on {control['rows']} rows another row's reference scores {control['other']:.1f} on average, "
+        f"and the row's own {control['own']:.1f}."
     )
 
 

@@ -1,52 +1,69 @@
 """System metrics of an open run: processor, memory, disk, network, and GPU where there is one."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from components.tracking.stores import one_line
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from components.tracking.run import Run
 
 INTERVAL = 2.5
 """Seconds between samples; `MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL` overrides it."""
 SAMPLES = 2
 """Samples that are averaged to one logged value: processor use is measured since the sample before, so the first of a
 run says nothing by itself. `MLFLOW_SYSTEM_METRICS_SAMPLES_BEFORE_LOGGING` overrides it."""
-PREFIX = "system/"
-
-log = logging.getLogger(__name__)
+UNUSED = "http://127.0.0.1:9"
+"""An address for the client that MLflow's monitor makes and never asks; a database would be opened for it."""
 
 
 @contextmanager
-def system_metrics(client: "MlflowClient", run_id: str) -> Iterator[None]:
+def system_metrics(run: Run) -> Iterator[None]:
     """Log system metrics of this machine under `system/` while the block runs, one sample at least.
 
-    MLflow's own monitor does it, in a thread that has ended when the block is left. Losing the metrics is a
-    warning, not an error: no run fails for want of a processor curve.
+    MLflow's own monitor takes the samples, in a thread that has ended when the block is left; the run records them.
     """
-    from mlflow.exceptions import MlflowException
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor_class: Any = SystemMetricsMonitor
-    monitor = monitor_class(run_id, INTERVAL, SAMPLES, tracking_uri=client.tracking_uri)
+    monitor = _monitor(run)
     monitor.start()
     try:
         yield
     finally:
         monitor.finish()
-        try:
-            _sample_if_none(client, run_id, monitor)
-        except MlflowException as error:
-            log.warning("system metrics of run %s were lost: %s", run_id, one_line(error))
 
 
-def _sample_if_none(client: "MlflowClient", run_id: str, monitor: Any) -> None:
-    # MLflow drops the sample of an interval that did not end, so a short run would have none.
-    if any(key.startswith(PREFIX) for key in client.get_run(run_id).data.metrics):
-        return
-    monitor.collect_metrics()
-    monitor.publish_metrics(monitor.aggregate_metrics())
-    monitor.mlflow_logger.flush()
+def _monitor(run: Run) -> Any:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    base: Any = SystemMetricsMonitor
+
+    class Monitor(base):  # type: ignore[misc]
+        """MLflow's monitor, but for where samples go, and that it asks no server whether the run goes on."""
+
+        def monitor(self) -> None:
+            while not self._shutdown_event.is_set():
+                for _ in range(self.samples_before_logging):
+                    self.collect_metrics()
+                    if self._shutdown_event.wait(self.sampling_interval):
+                        break
+                else:
+                    self.publish_metrics(self.aggregate_metrics())
+            # MLflow drops the samples of an interval that did not end, so a short run would have none.
+            if self._logging_step == run.system_steps:
+                self.publish_metrics(self.aggregate_metrics())
+
+    monitor: Any = Monitor(run.run_id, INTERVAL, SAMPLES, tracking_uri=UNUSED)
+    monitor.mlflow_logger = _Points(run)
+    monitor._logging_step = run.system_steps
+    return monitor
+
+
+class _Points:
+    """What MLflow's monitor gives its samples to."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.data: list[Any] = []
+
+    def record_metrics(self, values: dict[str, float], step: int) -> None:
+        self._run.metrics(values, step)
+
+    def flush(self) -> None:
+        """Do nothing: the run has them."""

@@ -23,6 +23,8 @@ REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pydantic", "pyyaml", "safet
 """What the files in a model's `code/` import, and nothing else; a test holds the two together, for every kind.
 
 The skinny MLflow loads and serves models; the whole one would bring databases, plots and scikit-learn."""
+READING = "gradus.reading"
+"""Key of a logged model's metadata that `components.serving.load` reads."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Package:
     signature: "ModelSignature"
     example: "pd.DataFrame"
     """Rows that stand in the model as an example of its input."""
+    reading: Mapping[str, Any] | None = None
+    """How the file that it learnt from was read: keys of `source`, its columns among them; `gradus predict` uses it."""
 
     def write(self, target: Path, run_id: str | None, logged: Any = None) -> str:
         """Write the MLflow model into `target`, an absent folder. Needs no store.
@@ -89,27 +93,31 @@ class Package:
                 pip_requirements=requirements(),
                 signature=self.signature,
                 input_example=self.example,
-                metadata={HASHED_KEY: HASHES},
+                metadata={HASHED_KEY: HASHES, **({READING: dict(self.reading)} if self.reading else {})},
             )
         for cache in target.rglob("__pycache__"):
             shutil.rmtree(cache)
         return write_hashes(target)
 
 
-def classifier_package(folder: Path, texts: Sequence[str], labels: Sequence[str] | None = None) -> Package:
+def classifier_package(
+    folder: Path, texts: Sequence[str], labels: Sequence[str] | None = None, reading: Mapping[str, Any] | None = None
+) -> Package:
     """Return a saved classifier with texts as the example of its input; the labels are read from it."""
     import pandas as pd
 
     signature = classifier_signature(read_labels(folder) if labels is None else labels)
-    return Package(CLASSIFIER, folder, signature, pd.DataFrame({"text": list(texts)}))
+    return Package(CLASSIFIER, folder, signature, pd.DataFrame({"text": list(texts)}), reading)
 
 
-def language_model_package(folder: Path, rows: Sequence[Mapping[str, str]]) -> Package:
+def language_model_package(
+    folder: Path, rows: Sequence[Mapping[str, str]], reading: Mapping[str, Any] | None = None
+) -> Package:
     """Return a saved language model with entries (`instruction`, `input`) as the example of its input."""
     import pandas as pd
 
     example = pd.DataFrame([{"instruction": row["instruction"], "input": row.get("input", "")} for row in rows])
-    return Package(LANGUAGE_MODEL, folder, language_model_signature(), example)
+    return Package(LANGUAGE_MODEL, folder, language_model_signature(), example, reading)
 
 
 def classifier_signature(labels: Sequence[str]) -> "ModelSignature":

@@ -1,11 +1,12 @@
 """Figures of how good a classifier is: over all thresholds, of its probabilities, and what the cut at a length costs.
 
-Drawn as in `components.tracking.plots`; the model is blue and solid, TF-IDF vermilion and dashed.
+Drawn as in `components.tracking.plots`; the model is blue and solid, the baselines are dashed and dotted.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from components.tracking.evidence import BASELINES
 from components.tracking.plots import BLUE, FONT, VERMILION
 
 if TYPE_CHECKING:
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
 GREEN, GREY = "#009E73", "#777777"
 PALETTE = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6F00")
 """Okabe and Ito's colours, the yellow darkened; as many classes are drawn at most."""
-STYLES = {"model": (BLUE, "-", "o", "model"), "tfidf": (VERMILION, "--", "s", "TF-IDF + LR")}
+STYLES = {
+    "model": (BLUE, "-", "o", "model"),
+    "svm": (VERMILION, "--", "s", BASELINES["svm"]),
+    "tfidf": (GREEN, "-.", "^", BASELINES["tfidf"]),
+}
 SPLIT_STYLES = {"train": (BLUE, "-"), "validation": (VERMILION, "--"), "test": (GREEN, "-.")}
 LENGTH_BINS = 40
 
 
 def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title: str) -> "Figure":
-    """Return the ROC and the precision-recall curves of the model and of TF-IDF, side by side.
+    """Return the ROC and the precision-recall curves of the model and of the baselines, side by side.
 
     Args:
         curves: `classifier`, `label`, `curve`, `area`, `x`, `y`, as the step `evaluate` writes them. With several
@@ -101,8 +106,8 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
         )
         share.vlines(points["confidence"], *_wilson(points), color=colour, linewidth=1.2, alpha=0.55)
         width = points["high"] - points["low"]
-        left = points["low"] + (0.06 + 0.46 * place) * width
-        count.bar(left, points["rows"], 0.42 * width, align="edge", color=colour)
+        left = points["low"] + (0.04 + 0.31 * place) * width
+        count.bar(left, points["rows"], 0.29 * width, align="edge", color=colour)
     lowest = max(0.0, 1 / classes - 0.02)
     share.set_xlim(lowest, 1.01)
     share.set_ylim(min(lowest, float(bins["accuracy"].min())) - 0.03, 1.03)

@@ -1,15 +1,15 @@
 """The trained model of a run in the registry: logged once, however often the run is repeated."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from components.records import Manifest
+from components.records import Manifest, fingerprint
 from components.tracking.lineage import parent_tags
-from components.tracking.packaging import CANDIDATE, PackagedModel, link_model
-from components.tracking.registry import find_logged_model, find_version, set_alias, version_source
+from components.tracking.names import DIGEST_TAG, READING_TAG
+from components.tracking.packaging import PackagedModel
+from components.tracking.publication import find_published
 from components.tracking.runs import Run
-
-DIGEST_TAG = "gradus.model_digest"
-"""Tag of a registered version: the digest of the step that trained it, by which an unchanged model is known."""
+from components.tracking.stores import tracking_errors
 
 
 def publish(
@@ -27,30 +27,31 @@ def publish(
         log: logs the model under that name, with the tags that it is given.
 
     Returns:
-        `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
+        `model_uri`, None while it waits to be sent, and in `cached_from` the run that made the model if that was
+        another one.
 
     Raises:
         TrackingError: if the store cannot be written.
     """
-    digest = manifests["fine_tune"].digest
-    if known := _known(run, model_name, digest):
-        return known
-    logged = log({DIGEST_TAG: digest, "gradus.data_digest": manifests["split"].digest, **parent_tags(run)})
-    uri = f"models:/{model_name}/{logged.version}" if logged.version else logged.uri
-    return {"model_uri": uri, "cached_from": None}
+    identity = {DIGEST_TAG: manifests["fine_tune"].digest, READING_TAG: fingerprint(reading_of(manifests))[:32]}
+    if known := _known(run, model_name, identity):
+        run.record("link", name=model_name, **known)
+    else:
+        log({**identity, "gradus.data_digest": manifests["split"].digest, **parent_tags(run)})
+    if all(manifest.cached for manifest in manifests.values()):
+        run.record("repeat")
+    return {"model_uri": run.model_uri, "cached_from": run.cached_from}
 
 
-def _known(run: Run, model_name: str | None, digest: str) -> dict[str, str | None] | None:
-    """Link the model if an earlier run has logged it under this name (or under none), and say where it is."""
-    if model_name is None:
-        earlier = find_logged_model(run.client, run.experiment_id, {DIGEST_TAG: digest})
-        if earlier is None:
-            return None
-        link_model(run, earlier.model_uri)
-        return {"model_uri": earlier.model_uri, "cached_from": earlier.source_run_id}
-    known = find_version(run.client, model_name, {DIGEST_TAG: digest})
-    if known is None:
+def reading_of(manifests: Mapping[str, Manifest]) -> dict[str, Any] | None:
+    """Return how the file that a model learnt from was read, if that is known."""
+    found: dict[str, Any] | None = manifests["download"].facts.get("reading") if "download" in manifests else None
+    return found
+
+
+def _known(run: Run, model_name: str | None, identity: dict[str, str]) -> dict[str, Any] | None:
+    """Look the model up, so that it need not be packaged; whoever sends it looks again."""
+    if not run.flush():
         return None
-    link_model(run, version_source(known))
-    set_alias(run.client, model_name, CANDIDATE, str(known.version))
-    return {"model_uri": f"models:/{model_name}/{known.version}", "cached_from": known.run_id}
+    with tracking_errors(f"cannot look up models of MLflow run {run.run_id}"):
+        return find_published(run.client, run.experiment_id, model_name, identity)

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import TrackingError
+from components.tracking.names import CACHED_FROM
 from components.tracking.packaging import MODEL_ID_TAG
 from components.tracking.registry import (
     ALIAS,
-    CACHED_FROM,
     LOGGED_MODEL,
     RUN_ID,
     RUN_MODEL,
     VERSION,
+    get_run,
     get_version,
     unless_absent,
     version_by_alias,
@@ -207,7 +208,7 @@ def _by_prefix(client: "MlflowClient", prefix: str) -> str:
 
 
 def _get_run(client: "MlflowClient", run_id: str) -> "RunEntity":
-    run = unless_absent(lambda: client.get_run(run_id))
+    run = get_run(client, run_id)
     if run is None:
         raise TrackingError(f"there is no run {run_id}; {HINT}")
     return run

@@ -1,11 +1,15 @@
 """What every run leaves in MLflow, whatever it trains: its data, its curves, and what its steps counted."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
-from components.records import Manifest
+from components.records import Manifest, fingerprint
 from components.tracking.datasets import log_inputs
+from components.tracking.resuming import CHANGED_TAG, DATA_TAG
 from components.tracking.runs import Run
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 CURVES = ("gradient_norm", "learning_rate")
@@ -13,12 +17,13 @@ CURVES = ("gradient_norm", "learning_rate")
 
 
 def log_splits(run: Run, manifests: Mapping[str, Manifest]) -> None:
-    """Record the three splits as the run's data.
+    """Record the three splits as the run's data, and what was trained on.
 
     Raises:
         TrackingError: if the store cannot be written.
     """
     splits = manifests["split"]
+    note_data(run, *(manifests[name].digest for name in ("split", "fetch_weights") if name in manifests))
     files = {name: f"{name}.parquet" for name in SPLITS}
     log_inputs(
         run,
@@ -27,6 +32,22 @@ def log_splits(run: Run, manifests: Mapping[str, Manifest]) -> None:
         str(manifests["download"].facts["url"]),
         run.name,
     )
+
+
+def note_data(run: Run, *digests: str) -> None:
+    """Note on a run what it trains on, by the digests of the steps that made it.
+
+    What a config names may change: a file at its address, or the model that an alias stands for. A run that was gone on
+    in (`components.tracking.resuming`) is then trained anew, and no point of the earlier training stands for a new one.
+
+    Raises:
+        TrackingError: if the store refuses.
+    """
+    data = fingerprint(list(digests))[:32]
+    before = run.trained_on or data
+    run.set_tags({DATA_TAG: data} | ({CHANGED_TAG: "true"} if before != data else {}))
+    if before != data:
+        log.warning("the data has changed since run %s was killed: its curves are of two trainings", run.run_id)
 
 
 def log_curves(run: Run, trained: Manifest, perplexity: bool = False) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from components.errors import TrackingError
 from components.integrity import HASHES, find_damage, hash_of_hashes
-from components.tracking.packaging import HASHES_TAG, MODEL_ID_TAG, MODEL_NAME
+from components.tracking.names import CACHED_FROM, HASHES_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME
 from components.tracking.stores import open_client, tracking_errors, tracking_uri, without_password
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ ALIAS = re.compile(r"models:/+(?P<name>[^/@]+)@(?P<alias>[^/@]+)/?")
 VERSION = re.compile(r"models:/+(?P<name>[^/@]+)/(?P<version>\d+|latest)/?")
 CARD = "model.json"
 """The file by which a saved model's folder is known."""
-CACHED_FROM = "cached_from"
-"""Tag of a run that trained nothing: the id of the run whose model it uses."""
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"}
 """How MLflow's stores say that something is not there; an alias that is not set counts as a wrong parameter."""
 HINT = "give a run id, models:/NAME@ALIAS, models:/NAME/VERSION or a folder"
@@ -132,11 +130,7 @@ def _existing(location: str, model: str, hashes: str | None = None) -> str:
 
 
 def check_files(location: str, model: str) -> None:
-    """Compare the files of a logged model with their hashes, if they are on this machine.
-
-    Raises:
-        TrackingError: if one is gone or has changed.
-    """
+    """Raise a `TrackingError` if a file of a logged model on this machine is not as its hash says."""
     path = Path(location.removeprefix("file://"))
     if path.is_absolute() and (damage := find_damage(path)):
         raise TrackingError(f"{path / damage} since {model} was logged; run its pipeline again")
@@ -157,9 +151,18 @@ def _model_of_run(client: "MlflowClient", run_id: str, name: str | None) -> "Log
 
 
 def _run(client: "MlflowClient", run_id: str) -> "RunEntity":
-    found = unless_absent(lambda: client.get_run(run_id))
+    found = get_run(client, run_id)
     if found is None:
         raise TrackingError(f"there is no run {run_id} in {without_password(client.tracking_uri)}; {HINT}")
+    return found
+
+
+def get_run(client: "MlflowClient", run_id: str) -> "RunEntity | None":
+    """Return a run by its id, or by what it called itself while MLflow was away, or None if it is not there."""
+    found = unless_absent(lambda: client.get_run(run_id))
+    if found is None and RUN_ID.fullmatch(run_id):
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = next(iter(client.search_runs(experiments, f"tags.`{KEY_TAG}` = '{run_id}'", max_results=1)), None)
     return found
 
 
@@ -177,9 +180,12 @@ def get_version(client: "MlflowClient", name: str, version: str) -> "ModelVersio
     return next(_newest_first(client, name), None)
 
 
-def find_version(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> "ModelVersion | None":
+def find_version(
+    client: "MlflowClient", name: str, tags: Mapping[str, str], oldest: bool = False
+) -> "ModelVersion | None":
     """Return the newest version of a registered model that has all these tags and whose files are there, or None."""
-    for version in _newest_first(client, name):
+    newest = _newest_first(client, name)
+    for version in reversed(list(newest)) if oldest else newest:
         if tags.items() <= version.tags.items() and model_exists(client, name, version.version):
             return version
     return None
@@ -209,10 +215,18 @@ def version_source(version: "ModelVersion") -> str:
     return f"models:/{model_id}" if model_id else str(version.source)
 
 
+def versions_of(client: "MlflowClient", name: str) -> "list[ModelVersion]":
+    """Return all versions of a registered model, however many pages they come on."""
+    quoted, found, token = name.replace("'", "''"), [], None
+    while token is None or token:
+        page = client.search_model_versions(f"name = '{quoted}'", page_token=token)
+        found += list(page)
+        token = page.token or ""
+    return found
+
+
 def _newest_first(client: "MlflowClient", name: str) -> Iterator["ModelVersion"]:
-    quoted = name.replace("'", "''")
-    versions = client.search_model_versions(f"name = '{quoted}'")
-    yield from sorted(versions, key=lambda version: -int(version.version))
+    yield from sorted(versions_of(client, name), key=lambda version: -int(version.version))
 
 
 def model_exists(client: "MlflowClient", name: str, version: str) -> bool:

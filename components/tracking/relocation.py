@@ -6,17 +6,25 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from components.tracking.names import OUTBOX_TAG
+
 MARKER = ".home"
 """The file of a home that holds the path which the home had when its database was last right."""
 ARTIFACTS = "artifacts"
+OUTBOX = "outbox"
+"""Folder under the home in which runs keep what MLflow has not got yet."""
 PATHS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
+    ("tags", "value"),
 )
 """Tables and columns of MLflow's database that hold where files are."""
+
+WRITTEN_TO = {"experiments", "tags"}
+"""Tables whose paths are where something will be put or sent from: never in the old home."""
 
 log = logging.getLogger(__name__)
 
@@ -71,16 +79,15 @@ def _below(connection: sqlite3.Connection, table: str, folder: Path) -> list[Pat
 
 
 def _rewrite(connection: sqlite3.Connection, old: str, home: Path) -> int:
-    """Rewrite the paths below the artifacts of an old home, and return how many there were."""
-    root = Path(old) / ARTIFACTS
+    """Rewrite the paths below the folders of an old home, and return how many there were."""
     rewritten = 0
     for table, column in PATHS:
-        found = connection.execute(f"SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
-        for row, path in found:
-            if not Path(path).is_relative_to(root):
+        condition = f"key = '{OUTBOX_TAG}'" if table == "tags" else f"{column} IS NOT NULL"
+        for row, path in connection.execute(f"SELECT rowid, {column} FROM {table} WHERE {condition}").fetchall():
+            if not any(Path(path).is_relative_to(Path(old) / folder) for folder in (ARTIFACTS, OUTBOX)):
                 continue
-            new = home / ARTIFACTS / Path(path).relative_to(root)
-            if table == "experiments" or new.exists() or not Path(path).exists():
+            new = home / Path(path).relative_to(old)
+            if table in WRITTEN_TO or new.exists() or not Path(path).exists():
                 connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (str(new), row))
                 rewritten += 1
     return rewritten

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from components.records import Manifest
-from components.tracking.evidence import SPLITS, UNBOUNDED, KeyFigure, key_figures, limits, positive_class
+from components.tracking.evidence import BASELINES, SPLITS, UNBOUNDED, KeyFigure, key_figures, limits, positive_class
 from components.tracking.lineage import Ancestor, lineage_sentence
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def render(
         about: the run.
         manifests: of the steps `download`, `validate`, `split`, `fine_tune` and `evaluate`.
         figures: PNG files by the name that the template knows them by; one that is missing is left out.
-        errors: `label`, `predicted`, `probability`, `tfidf`, `row`, `text`: the test errors the model was surest of.
+        errors: `label`, `predicted`, `probability`, `svm`, `tfidf`, `row`, `text`: the test errors it was surest of.
     """
     scores = manifests["evaluate"].facts
     return render_page(
@@ -82,6 +82,7 @@ def render(
         manifests,
         figures,
         key_figures=key_figures(scores["metrics"]),
+        baselines=BASELINES,
         bounded=_bounded,
         positive_class=positive_class(scores),
         limits=limits(manifests),
@@ -128,7 +129,7 @@ def environment_versions() -> dict[str, str]:
 
 def _bounded(figure: KeyFigure) -> bool:
     """Tell whether a metric can be drawn on a scale from 0 to 1."""
-    shown = [value for value in (figure.model, figure.tfidf, figure.majority) if value is not None]
+    shown = [value for value in (figure.model, *figure.baselines.values()) if value is not None]
     return figure.name not in UNBOUNDED and all(0 <= value <= 1 for value in shown)
 
 

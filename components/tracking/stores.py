@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATABASE = "mlflow.db"
+SQLITE = "sqlite:///"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """Without it MLflow's pages guess what the experiment is about, and open on traces and judges."""
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output belongs to `--json`
+    # MLflow would stall for seven minutes and more on a server that is gone. Runs try again by themselves, beside what
+    # they do (`components.tracking.delivery`).
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
 """What Gradus asks of MLflow, unless the user's environment says otherwise."""
 REACH_TIMEOUT = 10.0
@@ -37,7 +43,13 @@ def tracking_uri(home: Path) -> str:
 
 def local_uri(home: Path) -> str:
     """Return the address of the SQLite database in `home`."""
-    return f"sqlite:///{home.expanduser().absolute() / DATABASE}"
+    return f"{SQLITE}{home.expanduser().absolute() / DATABASE}"
+
+
+def shown_store(home: Path) -> str:
+    """Return the address of the store without a password; nothing for the one in `home`, which may be moved."""
+    uri = tracking_uri(home)
+    return "" if uri == local_uri(home) else without_password(uri)
 
 
 def open_client(home: Path) -> "MlflowClient":
@@ -120,25 +132,25 @@ def _artifact_location(uri: str, home: Path) -> str | None:
     return str(home.expanduser().absolute() / ARTIFACTS) if uri == local_uri(home) else None
 
 
-def reach(uri: str) -> None:
+def reach(uri: str, timeout: float = REACH_TIMEOUT) -> None:
     """Fail within seconds where MLflow itself would retry for minutes.
 
     Raises:
         OSError: if the folder of a SQLite database cannot be written, or a server does not answer.
     """
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith(SQLITE):
+        path = Path(uri.removeprefix(SQLITE))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
     elif uri.startswith(("http://", "https://")):
-        _ask(uri)
+        _ask(uri, timeout)
 
 
-def _ask(uri: str) -> None:
+def _ask(uri: str, timeout: float) -> None:
     import requests
 
     try:
-        requests.head(uri, timeout=REACH_TIMEOUT)  # any answer will do; MLflow does the authentication
+        requests.head(uri, timeout=timeout)  # any answer will do; MLflow does the authentication
     except requests.exceptions.SSLError:
         return  # it answers; whether its certificate is accepted is MLflow's setting
 

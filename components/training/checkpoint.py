@@ -1,5 +1,6 @@
 """A training that was interrupted, as files, so that it can go on as if it had not been."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -28,7 +29,12 @@ def write_checkpoint(trainer: Trainer, folder: Path) -> None:
     save_file(trainer.random_state, folder / RANDOM)
     write_history(trainer.history, folder)
     if trainer.best:
-        shutil.copyfile(trainer.best, folder / BEST)
+        _share(trainer.best, folder / BEST)
+
+
+def checkpoint_bytes(trainer: Trainer) -> int:
+    """Return about how many bytes a checkpoint writes: weights and two moments; the best weights are there already."""
+    return 3 * sum(tensor.numel() * tensor.element_size() for tensor in trainer.weights)
 
 
 def read_checkpoint(folder: Path, trainer: Trainer) -> bool:
@@ -47,7 +53,7 @@ def read_checkpoint(folder: Path, trainer: Trainer) -> bool:
     if not _fits(trainer, weights, state, random, history):
         return False
     if trainer.best:
-        shutil.copyfile(folder / BEST, trainer.best)
+        _share(folder / BEST, trainer.best)
     trainer.model.load_state_dict(weights, strict=False)
     groups = trainer.optimiser.state_dict()["param_groups"]
     trainer.optimiser.load_state_dict({"state": state, "param_groups": groups})
@@ -59,6 +65,15 @@ def read_checkpoint(folder: Path, trainer: Trainer) -> bool:
     for evaluation in trainer.history.evaluations:
         log_evaluation(trainer.logger, evaluation, trainer.objective.is_language_model)
     return True
+
+
+def _share(source: Path, target: Path) -> None:
+    """Let `target` be the same file as `source`: neither is written to, another is renamed into its place."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
 
 
 def _nested(moments: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:

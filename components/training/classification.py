@@ -61,9 +61,10 @@ def fine_tune(
     `best.safetensors` where the last weights are the model but another step had a lower validation loss. Adapters are
     merged into the model. Same inputs, seed and machine: same weights, bit by bit.
 
-    An interruption leaves the model so far in `out/model`, and `out/checkpoint`, which an error leaves too; where that
-    stands in `out` at the start, training goes on from it. A loss that is not finite leaves `batch.parquet`, its rows.
-    The exception's `evidence` says that something is left.
+    Every `train.checkpoint_minutes` a checkpoint is written to `out/checkpoint` (`components.training.checkpoints`);
+    where one stands there at the start, training goes on from it. It is left there: whoever has the result in a safe
+    place may delete it. An interruption leaves a checkpoint too, and the model so far in `out/model`; an error leaves a
+    checkpoint, a loss that is not finite `batch.parquet`, its rows. The exception's `evidence` says so.
 
     Raises:
         ConfigError: if the options do not fit the data or the machine.

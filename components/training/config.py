@@ -70,8 +70,16 @@ class Recipe(Config):
     """Whether PyTorch compiles the blocks in the first steps, which takes up to a minute; `auto` does so on CUDA, where
     Triton and a C compiler are installed, for trainings of ten million tokens or more."""
 
+    checkpoint_minutes: float | None = Field(default=5.0, ge=0)
+    """Minutes between checkpoints, from which a training that was killed goes on; 0 or null writes none. They are
+    further apart where writing them would take more than 3 % of the time."""
+
     seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the initial weights, the order of batches and dropout."""
+
+
+NOT_LEARNT_FROM = frozenset({"checkpoint_minutes"})
+"""Options that change nothing in what a training results in."""
 
 
 def rows_per_step(config: Recipe) -> int:

@@ -1,6 +1,5 @@
 """What training leaves: the weights that are kept, and, where it does not come to its end, all that there is."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 from components.interruptions import hold_until_published
 from components.records import Facts
 from components.store import CHECKPOINT
-from components.training.checkpoint import read_checkpoint, write_checkpoint
+from components.training.checkpoints import Checkpoints
 from components.training.config import Recipe
 from components.training.history import History
 from components.training.loop import NotFinite, Trainer, total_steps
@@ -38,23 +37,23 @@ def stopped_early(trainer: Trainer) -> bool:
 
 
 def train_to_end(trainer: Trainer, splits: dict[Split, Path], save: Callable[[], Facts], out: Path) -> Facts:
-    """Train, from the checkpoint in `out` if there is one that fits; return what `save` says of the model kept.
+    """Train, from a checkpoint in `out` if there is one that fits; return what `save` says of the model kept.
 
+    Every few minutes a checkpoint is written to `out`; it is left there for as long as the result is not in its place.
     An interruption leaves the model so far and a checkpoint in `out`, an error a checkpoint, a loss that is not finite
     its rows as `batch.parquet`; the exception's `evidence` says so.
     """
-    if (out / CHECKPOINT).exists():
-        read_checkpoint(out / CHECKPOINT, trainer)
-        shutil.rmtree(out / CHECKPOINT)
-    with _kept_if_stopped(trainer, splits, save, out):
-        trainer.fit()
+    checkpoints = Checkpoints(trainer, out / CHECKPOINT)
+    checkpoints.go_on()
+    with _kept_if_stopped(trainer, checkpoints, splits, save, out):
+        trainer.fit(checkpoints.after_step)
     hold_until_published()
     return save()
 
 
 @contextmanager
 def _kept_if_stopped(
-    trainer: Trainer, splits: dict[Split, Path], save: Callable[[], Facts], out: Path
+    trainer: Trainer, checkpoints: Checkpoints, splits: dict[Split, Path], save: Callable[[], Facts], out: Path
 ) -> Iterator[None]:
     """Leave in `out` what is worth keeping where training does not come to its end, and say so on the exception."""
     try:
@@ -66,7 +65,7 @@ def _kept_if_stopped(
     except BaseException as stopped:  # Ctrl-C, or the process is told to end, or something fails
         if trainer.taken:
             hold_until_published()
-            write_checkpoint(trainer, out / CHECKPOINT)
+            checkpoints.write()
             if not isinstance(stopped, Exception):
                 save()
             stopped.evidence = out  # type: ignore[attr-defined]

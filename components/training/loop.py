@@ -68,7 +68,7 @@ class Trainer:
     history: History = field(default_factory=History)
     optimiser: torch.optim.AdamW = field(init=False)
     random_state: dict[str, Tensor] = field(init=False, default_factory=dict)
-    """That of torch's generators after the last step, by device."""
+    """That of torch's generators after the last step or evaluation, by device."""
 
     def __post_init__(self) -> None:
         self.weights = [tensor for tensor in self.model.parameters() if tensor.requires_grad]
@@ -80,8 +80,10 @@ class Trainer:
             fused=self.device.type != "mps",
         )
 
-    def fit(self) -> History:
+    def fit(self, after_step: Callable[[], None] = lambda: None) -> History:
         """Train; return the history. The model is left with its last weights.
+
+        `after_step` is called when a step has been taken and, if that is due, evaluated.
 
         Raises:
             NotFinite: if a loss or a gradient is not a finite number; the step is not taken.
@@ -98,6 +100,7 @@ class Trainer:
             self.progress(self.taken, epoch, loss, accuracy)
             if self._is_due():
                 self._evaluate()
+            after_step()
         return self.history
 
     @property
@@ -214,6 +217,7 @@ class Trainer:
             history.best = evaluation
             if self.best:
                 write_trained(self.model, self.best)
+        self.random_state = random_state(self.device)
         log_evaluation(self.logger, evaluation, self.objective.is_language_model)
 
 

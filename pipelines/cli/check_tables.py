@@ -1,6 +1,6 @@
 """What `gradus check` shows of every kind of flow: expectations, memory, time, and how numbers are written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +14,12 @@ from pipelines.checked import Cost
 
 BAR = 40
 """Characters of the longest bar."""
+
+
+def show_notes(console: Console, notes: Iterable[str]) -> None:
+    """Print what was noticed when the file was read, a line each."""
+    for note in notes:
+        console.print(plain(note), style="yellow", soft_wrap=True)
 
 
 def show_expectations(console: Console, expectations: list[dict[str, Any]], report: object) -> None:
@@ -44,15 +50,18 @@ def show_counts(console: Console, counts: Mapping[str, Mapping[str, int]]) -> No
     console.print(lines)
 
 
-def show_overlap(console: Console, overlap: dict[str, dict[str, int]], what: str) -> None:
-    """Print how many rows stand in two splits; `what` says how they are compared."""
+def show_overlap(console: Console, overlap: dict[str, dict[str, int]], what: str, warnings: Iterable[str]) -> None:
+    """Print how many rows stand in two splits, and what else to know of them; `what` says what is compared."""
     pairs = {"validation": "validation in train", "test": "test in train", "test_validation": "test in validation"}
-    lines = table(f"{what} that stand twice", "word for word", "but for case, space, digits")
+    lines = table(f"{what} that stand twice", "word for word", "once folded", "near duplicates too")
     for name, counts in overlap.items():
-        lines.add_row(pairs[name], f"{counts['exact']:,}", f"{counts['folded']:,}")
+        near = f"{counts['near']:,}" if "near" in counts else "not looked for"
+        lines.add_row(pairs[name], f"{counts['exact']:,}", f"{counts['folded']:,}", near)
     right(lines)
     console.print()
     console.print(lines)
+    for warning in warnings:
+        console.print(plain(warning), style="yellow", soft_wrap=True)
 
 
 def histogram(lengths: Lengths, what: str) -> Table:

@@ -17,6 +17,7 @@ from pipelines.cli.check_tables import (
     show_cost,
     show_counts,
     show_expectations,
+    show_notes,
     show_overlap,
     table,
     title,
@@ -51,9 +52,10 @@ def _besides(timing: Timing) -> dict[str, float]:
 
 def _show_data(console: Console, data: Data) -> None:
     title(console, f"data: {data.url}, {data.rows:,} rows, {data.rows_used:,} of them used")
+    show_notes(console, data.notes)
     show_expectations(console, data.expectations, data.report)
     show_counts(console, data.classes)
-    show_overlap(console, data.overlap, "texts")
+    show_overlap(console, data.overlap, "texts", data.split_warnings)
 
 
 def _show_lengths(console: Console, lengths: list[Lengths]) -> None:

@@ -85,8 +85,7 @@ def _counts(test: Tested) -> str:
         lines.append(
             f"The test sets differ: of {first:,} and {second:,} rows {test.rows + test.left_out:,} are in both."
         )
-    if test.left_out:
-        lines.append(f"Left out: {test.left_out:,} rows that stand in the training data of one of the two.")
+    lines += _left_out(test)
     if not test.training_data_known:
         lines.append("What one of the two was trained on is not known: some of these rows may be among it.")
     lines.append(
@@ -101,12 +100,23 @@ def _counts_of_answers(found: Answered) -> str:
     lines = [f"Scores are by {found.judge}."]
     if not found.same_test_set:
         first, second = found.test_rows
-        lines.append(f"The test sets differ: of {first:,} and {second:,} rows {found.rows:,} are in both.")
+        both = found.rows + found.left_out
+        lines.append(f"The test sets differ: of {first:,} and {second:,} rows {both:,} are in both.")
+    lines += _left_out(found)
     lines.append(
         f"The reference word for word from one of the two only: from the first on {found.only_first_exact:,} rows, "
         f"from the second on {found.only_second_exact:,}."
     )
     return "\n".join(lines)
+
+
+def _left_out(found: Tested | Answered) -> list[str]:
+    """Say how many rows were left out, and for whom."""
+    if not found.left_out:
+        return []
+    before = found.left_out_for_ancestors
+    of_them = f", {before:,} of them in that of a model that one of the two continues" if before else ""
+    return [f"Left out: {found.left_out:,} rows that stand in the training data of one of the two{of_them}."]
 
 
 def _recorded(found: RunComparison) -> Table | None:

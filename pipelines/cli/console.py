@@ -29,6 +29,16 @@ PIPED = 140
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the preset; may be repeated.")
 ]
+FileKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="source.KEY=VALUE", help="How the file is read: format, columns, delimiter, encoding, ..."
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write the rows with the answers: .csv, .tsv, .json, .jsonl or .parquet."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and everything that Prefect logs.")]
 
 

@@ -15,6 +15,7 @@ from pipelines.cli.check_tables import (
     show_cost,
     show_counts,
     show_expectations,
+    show_notes,
     show_overlap,
     table,
     title,
@@ -46,12 +47,13 @@ def show_instructions(found: InstructionCheck) -> None:
 
 def _show_data(console: Console, data: Data) -> None:
     title(console, f"data: {data.url}, {data.rows:,} rows, {data.rows_used:,} of them used")
+    show_notes(console, data.notes)
     show_expectations(console, data.expectations, data.report)
     if any(data.tasks.values()):
         show_counts(console, _by_task(data))
     else:
         show_counts(console, {split: {"entries": rows} for split, rows in data.splits.items()})
-    show_overlap(console, data.overlap, "instructions with their inputs")
+    show_overlap(console, data.overlap, "instructions with their inputs", data.split_warnings)
     longest, mean = data.tokens["longest"], data.tokens["mean"]
     console.print()
     console.print(

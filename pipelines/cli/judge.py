@@ -69,6 +69,9 @@ def _show(found: "JudgementResult") -> None:
         if any(figures):
             scores.add_row(title, *map(_mean, figures), *_agreement(found.agreement.get(of)))
     console.print(scores)
+    if (control := found.judge["control"])["rows"]:
+        told = f"another row's reference {control['other']:.1f}, the row's own {control['own']:.1f}"
+        console.print(Text(f"control on {control['rows']} rows: {told}"), soft_wrap=True)
     console.print(Text(found.sentence))
     console.print(Text(f"run {found.run_id}: {found.artifacts}"), soft_wrap=True)
 

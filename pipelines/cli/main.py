@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from pipelines.cli import check, compare, generate, judge, predict, presets, promote, respond, run
+from pipelines.cli import check, compare, generate, judge, predict, presets, promote, respond, run, sync
 
 app = typer.Typer(
     name="gradus",
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("sync", epilog=sync.EXAMPLES)(sync.sync)
 app.command("presets")(presets.presets)
 app.command("show", epilog=presets.EXAMPLES)(presets.show)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)

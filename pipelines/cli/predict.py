@@ -1,78 +1,124 @@
 """`gradus predict`: ask a model."""
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from components.errors import ConfigError
-from pipelines.cli.console import Debug, errors_as_lines, set_defaults
+from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say, set_defaults
+
+if TYPE_CHECKING:
+    from components.model.saved import LoadedClassifier
+    from pipelines.asking import Answers
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
 gradus predict models:/spam-classifier@candidate "You won a prize, call now"\n
-gradus predict 0a1b2c3d4e5f60718293a4b5c6d7e8f9 --file messages.txt\n
+gradus predict models:/spam-classifier@champion --file new.csv --output labelled.parquet\n
+gradus predict 0a1b2c3d4e5f60718293a4b5c6d7e8f9 --file messages.txt --output labelled.csv\n
+gradus predict models:/topics/2 --file new.csv --set source.columns.text=headline --set 'source.delimiter=";"'\n
 cut -f2 messages.tsv | gradus predict models:/spam-classifier/3 - --json
 """
+NONE = "–"
+"""Stands for the label of a text that is none."""
 
 
 def predict(
     model: Annotated[str, typer.Argument(help="A run id, a models:/ or runs:/ URI, or a folder.")],
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT...]|-", help="Texts; - reads lines.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read texts from a file, one a line.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="CSV, TSV, JSON, JSON Lines or Parquet, by its name; else a text a line."),
+    ] = None,
+    output: Output = None,
+    overrides: FileKeys = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a text.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Classify texts with a trained model. A language model is asked with `gradus respond` instead."""
+    """Classify texts with a trained model. A language model is asked with `gradus respond` instead.
+
+    A table is read like the one that the model learnt from: its columns, its template, its delimiter and encoding; or a
+    column `text`. With `--output` its columns are written with those of the predictions: `label`, `probability`, and
+    `p_LABEL` of every label, with `predicted_` before a name that the table has. A row without a text has none.
+    """
     with errors_as_lines(debug):
-        rows = _read_texts(texts or [], file)
-        set_defaults()
-        from components.home import home
-        from components.model.saved_gpt import LoadedGPT
-        from components.serving.load import load_model
-        from components.tracking.registry import resolve_model
-        from components.tracking.stores import tracking_uri
+        if file and texts:
+            raise ConfigError("give texts or --file, not both")
+        if not texts and not file:
+            raise ConfigError("there is no text to classify; give TEXT..., --file FILE, or - for standard input")
+        from components.data.asked import TextSource
+        from pipelines.asking import STDIN, Asked
 
-        classifier = load_model(resolve_model(model, home()), tracking_uri(home()))
-        if isinstance(classifier, LoadedGPT):
-            raise ConfigError(
-                f"{model} is a language model, which has no labels; ask it with `gradus respond {model} INSTRUCTION`"
-            )
-        frame = classifier.predict(rows)
-        frame.insert(0, "text", rows)
-        if as_json:
-            typer.echo(frame.to_json(orient="records", lines=True, force_ascii=False), nl=False)
-            return
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("label", "probability", "text", box=None, pad_edge=False)
-        for row in frame.itertuples():
-            table.add_row(Text(str(row.label)), f"{row.probability:.3f}", Text(str(row.text)))
-        Console().print(table)
+        asked = Asked(TextSource, STDIN if texts == ["-"] else file, {"text": texts or []}, overrides or [], output)
+        classifier, learnt = _load(model)
+        rows = empty = 0
+        show = _shower(as_json) if as_json or output is None else None
+        for read, answers in asked.answers(learnt, _answerer(classifier), _kinds(classifier)):
+            rows, empty = rows + len(read), empty + answers["label"].count(None)
+            if show:
+                show({"text": read.texts["text"], **answers})
+        for note in asked.seen.notes:
+            say(f"gradus: {note}", style="yellow")
+        if empty:
+            say(f"gradus: {empty:,} of {rows:,} have no text, and no label")
+        if output:
+            say(f"gradus: {rows:,} rows in {output}")
 
 
-def _read_texts(texts: list[str], file: Path | None) -> list[str]:
-    if file and texts:
-        raise ConfigError("give texts or --file, not both")
-    if texts == ["-"]:
-        return _lines(sys.stdin.buffer.read(), "standard input")
-    if file:
-        try:
-            return _lines(file.read_bytes(), str(file))
-        except OSError as error:
-            raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    if not texts:
-        raise ConfigError("there is no text to classify; give TEXT..., --file FILE, or - for standard input")
-    return texts
+def _load(model: str) -> "tuple[LoadedClassifier, dict[str, Any] | None]":
+    set_defaults()
+    from components.home import home
+    from components.model.saved_gpt import LoadedGPT
+    from components.serving.load import load_with_reading
+    from components.tracking.registry import resolve_model
+    from components.tracking.stores import tracking_uri
+
+    classifier, learnt = load_with_reading(resolve_model(model, home()), tracking_uri(home()))
+    if isinstance(classifier, LoadedGPT):
+        raise ConfigError(
+            f"{model} is a language model, which has no labels; ask it with `gradus respond {model} INSTRUCTION`"
+        )
+    return classifier, learnt
 
 
-def _lines(raw: bytes, name: str) -> list[str]:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name} is not UTF-8: byte {error.start} cannot be read; convert it first") from error
-    # Not `splitlines`, which also cuts at form feeds and Unicode's line separators.
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+def _answerer(classifier: "LoadedClassifier") -> "Callable[[Mapping[str, list[str]]], Answers]":
+    def answer(asked: Mapping[str, list[str]]) -> "Answers":
+        frame = classifier.predict(asked["text"])
+        return {name: frame[name].tolist() for name in frame.columns}
+
+    return answer
+
+
+def _kinds(classifier: "LoadedClassifier") -> dict[str, Any]:
+    import pyarrow as pa
+
+    numbers = ("probability", *(f"p_{label}" for label in classifier.card.labels))
+    return {"label": pa.string(), **dict.fromkeys(numbers, pa.float64())}
+
+
+def _shower(as_json: bool) -> Callable[[Mapping[str, list[Any]]], None]:
+    """Return what prints some rows: as JSON Lines, or as a table whose head comes once."""
+    from components.data.answered import as_json as written
+    from components.data.answered import rows_of
+
+    if as_json:
+        return lambda columns: sys.stdout.writelines(f"{written(row)}\n" for row in rows_of(columns))
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console, first = Console(), True
+
+    def show(columns: Mapping[str, list[Any]]) -> None:
+        nonlocal first
+        table = Table("label", "probability", "text", box=None, pad_edge=False, show_header=first)
+        for label, probability, text in zip(columns["label"], columns["probability"], columns["text"], strict=True):
+            sure = NONE if probability is None else f"{probability:.3f}"
+            table.add_row(Text(label or NONE), sure, Text(text or ""))
+        console.print(table)
+        first = False
+
+    return show

@@ -1,4 +1,4 @@
-"""`gradus promote`: make a model the champion, if it is not worse than the present one."""
+"""`gradus promote`: make a model the champion, if it is shown not to be worse than the present one."""
 
 from typing import Annotated
 
@@ -10,6 +10,7 @@ EXAMPLES = """
 [bold]Examples[/bold]\n
 gradus promote 9f8e7d6c\n
 gradus promote models:/spam-classifier@candidate\n
+gradus promote 9f8e7d6c --margin 0.02\n
 gradus promote models:/spam-classifier/4 --force --reason "recall matters more here"\n
 gradus promote models:/spam-classifier@previous_champion --force --reason "roll back: complaints since noon"
 """
@@ -22,22 +23,28 @@ def promote(
     model_name: Annotated[
         str | None, typer.Option(help="The registered model, where the run's model has versions of several.")
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="How much worse it may be: a share of right ones (0.01), or points of a judge's score (2)."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Promote whatever the figures say; needs --reason.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why; kept as a tag of the version and of the run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Set the alias `champion` on a model's version, if it is not worse than the present champion.
+    """Set the alias `champion` on a model's version, if it is shown not to be worse than champions are.
 
-    Refused if on the test rows that both have the champion is right significantly more often (McNemar's exact test,
-    p < 0.05) or, of instruction runs, its responses score significantly higher by the same judge (permutation test,
-    p < 0.05); or if there are no such rows. The former champion becomes `previous_champion`. Exit codes: 0 done, or it
-    is the champion already; 1 refused, nothing changed; 2 bad usage.
+    On at least 100 test rows that neither was trained on, the lower end of the 95 % interval of the difference must be
+    above minus the margin, of accuracies or of instruction runs the same judge's scores: beside the champion, and
+    beside earlier ones that were neither forced nor rolled back. A first champion must be better than the majority
+    class, or than the model that it started from. The margin is that of --margin, or of the registered model's tag
+    `gradus.promotion.margin`, or 0.01 (2 points of a judge's score). The former champion becomes `previous_champion`.
+    Exit codes: 0 done, or it is the champion already; 1 refused, nothing changed; 2 bad usage.
     """
     with errors_as_lines(debug):
         set_defaults()
         from components.home import home
         from pipelines.promotion import promote as decide
 
-        found = decide(model, home(), model_name, force, reason)
+        found = decide(model, home(), model_name, force, reason, margin)
         typer.echo(found.model_dump_json() if as_json else found.sentence)

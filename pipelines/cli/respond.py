@@ -1,27 +1,29 @@
 """`gradus respond`: give instructions to a fine-tuned language model."""
 
-import json
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from components.errors import ConfigError
-from pipelines.cli.console import Debug, errors_as_lines, say, set_defaults
+from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say, set_defaults
 from pipelines.cli.generate import generation_config, harmless, pick
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from components.generation.config import GenerationConfig
     from components.serving.language_model import Responder
+    from pipelines.asking import Answers, Asked
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
 gradus respond models:/instruction-follower@candidate "Name the capital of France."\n
 gradus respond 0a1b2c3d4e5f60718293a4b5c6d7e8f9 "Write the plural." --input "mouse"\n
-gradus respond models:/instruction-follower/3 --file entries.json --json > answers.jsonl
+gradus respond models:/instruction-follower/3 --file entries.json --json > answers.jsonl\n
+gradus respond models:/instruction-follower@champion --file questions.csv --output answered.parquet\n
+gradus respond models:/instruction-follower/3 --file questions.csv --set source.columns.instruction=question
 """
 
 
@@ -30,8 +32,13 @@ def respond(
     instruction: Annotated[str | None, typer.Argument(help="What to do.")] = None,
     input: Annotated[str, typer.Option("--input", "-i", help="What the instruction applies to.")] = "",
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="Entries with instruction and input, as JSON or JSON Lines.")
+        Path | None,
+        typer.Option(
+            "--file", "-f", help="CSV, TSV, JSON, JSON Lines or Parquet, by its name; or an instruction a line."
+        ),
     ] = None,
+    output: Output = None,
+    overrides: FileKeys = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an entry.")] = False,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a response.")] = 256,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token, above 0 tokens are drawn.")] = 0.0,
@@ -45,10 +52,13 @@ def respond(
 ) -> None:
     """Let a fine-tuned language model follow instructions, in the prompt that it was trained with.
 
+    A table is read like the one that the model learnt from: its columns, its templates, its delimiter and encoding; or
+    columns `instruction` and `input`. With `--output` its columns are written with `response`, `new_tokens`, and why it
+    `stopped`, with `predicted_` before a name that the table has. A row without an instruction has no response.
     A classifier is asked with `gradus predict`; a text is continued with `gradus generate`.
     """
     with errors_as_lines(debug):
-        entries = _entries(instruction, input, file)
+        asked = _asked(instruction, input, file, overrides or [], output)
         config = generation_config(
             max_new_tokens=max_new_tokens,
             temperature=temperature,
@@ -58,99 +68,88 @@ def respond(
             batch_size=batch_size,
             precision=precision,
         )
-        responder = _load(model, str(pick(device)))
-        from components.generation.progress import generation_bar
+        responder, learnt = _load(model, str(pick(device)))
+        ends: Counter[str | None] = Counter()
+        for rows, answers in asked.answers(learnt, _Answerer(responder, config), _kinds()):
+            ends.update(answers["stopped"])
+            if as_json or output is None:
+                _show(rows.texts, answers, as_json, alone=file is None)
+        for note in asked.seen.notes:
+            say(f"gradus: {note}", style="yellow")
+        _say_what_is_short(ends, responder.card.size.context)
+        if output:
+            say(f"gradus: {ends.total():,} rows in {output}")
 
-        with generation_bar(len(entries)) as report:
-            answers = responder.respond(*_columns(entries), config, report)
-        _show(entries, answers, as_json, alone=file is None)
-        _say_what_is_short(answers, responder.card.size.context)
 
-
-def _load(model: str, device: str) -> "Responder":
+def _load(model: str, device: str) -> "tuple[Responder, dict[str, Any] | None]":
     set_defaults()
     from components.home import home
     from components.model.saved import LoadedClassifier
-    from components.serving.load import load_model
+    from components.serving.load import load_with_reading
     from components.tracking.registry import resolve_model
     from components.tracking.stores import tracking_uri
 
-    loaded = load_model(resolve_model(model, home()), tracking_uri(home()), device)
+    loaded, learnt = load_with_reading(resolve_model(model, home()), tracking_uri(home()), device)
     if isinstance(loaded, LoadedClassifier):
         raise ConfigError(f"{model} is a classifier, which writes no text; ask it with `gradus predict {model} TEXT`")
-    return loaded
+    return loaded, learnt
 
 
-def _entries(instruction: str | None, text: str, file: Path | None) -> list[dict[str, str]]:
+def _asked(instruction: str | None, text: str, file: Path | None, overrides: list[str], output: Path | None) -> "Asked":
     if file and (instruction is not None or text):
         raise ConfigError("give an instruction or --file, not both")
-    if file:
-        return [_entry(file, place, found) for place, found in _read(file)]
-    if instruction is None:
+    if file is None and instruction is None:
         raise ConfigError("there is no instruction; give INSTRUCTION, or --file FILE")
-    return [{"instruction": instruction, "input": text}]
+    from components.data.asked import PromptSource
+    from pipelines.asking import Asked
+
+    return Asked(PromptSource, file, {"instruction": [instruction or ""], "input": [text]}, overrides, output)
 
 
-def _read(file: Path) -> Iterator[tuple[str, Any]]:
-    """Yield what a file holds, and where: a JSON list, or an object a line."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is not UTF-8: byte {error.start} cannot be read; convert it first") from error
-    if text.lstrip().startswith("["):
-        for number, found in enumerate(_parse(file, text, 1), start=1):
-            yield f"entry {number}", found
-        return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"line {number}", _parse(file, line, number)
+class _Answerer:
+    """Answers some rows after the other, as if they were asked at once."""
+
+    def __init__(self, responder: "Responder", config: "GenerationConfig") -> None:
+        self.responder, self.config, self.done = responder, config, 0
+
+    def __call__(self, asked: Mapping[str, list[str]]) -> "Answers":
+        from components.generation.progress import generation_bar
+
+        instructions = asked["instruction"]
+        inputs = asked.get("input") or [""] * len(instructions)
+        with generation_bar(len(instructions)) as report:
+            frame = self.responder.respond(instructions, inputs, self.config, report, self.done)
+        self.done += len(instructions)
+        return {name: frame[name].tolist() for name in frame.columns}
 
 
-def _parse(file: Path, text: str, line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        where = f"line {line + error.lineno - 1}, column {error.colno}"
-        raise ConfigError(
-            f"{file} is not JSON: {where}: {error.msg}; write one list of objects, or an object a line"
-        ) from error
-    except RecursionError as error:
-        raise ConfigError(f"{file} is nested too deeply; write one list of objects, or an object a line") from error
+def _kinds() -> dict[str, Any]:
+    import pyarrow as pa
+
+    return {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
 
 
-def _entry(file: Path, place: str, found: Any) -> dict[str, str]:
-    """Return instruction and input of an entry; what else it holds is left out."""
-    given = found if isinstance(found, dict) else {}
-    instruction, text = given.get("instruction"), given.get("input")
-    if not isinstance(instruction, str) or not isinstance(text, str | None):
-        raise ConfigError(
-            f'{file}: {place} is no {{"instruction": TEXT, "input": TEXT}}; the input may be empty or left out'
-        )
-    return {"instruction": instruction, "input": text or ""}
-
-
-def _columns(entries: list[dict[str, str]]) -> tuple[list[str], list[str]]:
-    return [entry["instruction"] for entry in entries], [entry["input"] for entry in entries]
-
-
-def _show(entries: list[dict[str, str]], answers: "pd.DataFrame", as_json: bool, alone: bool) -> None:
+def _show(texts: Mapping[str, list[str | None]], answers: "Answers", as_json: bool, alone: bool) -> None:
     """Print the responses: alone, under their entries, or as JSON Lines."""
+    from components.data.answered import as_json as written
+    from components.data.answered import rows_of
+
     shown = harmless if sys.stdout.isatty() and not as_json else str
-    for entry, answer in zip(entries, answers.to_dict("records"), strict=True):
+    for entry, answer in zip(rows_of(texts), rows_of(answers), strict=True):
         if as_json:
-            typer.echo(json.dumps({**entry, **answer}, ensure_ascii=False))
+            typer.echo(written({**entry, **answer}))
         elif alone:
-            typer.echo(shown(answer["response"]))
+            typer.echo(shown(str(answer["response"] or "")))
         else:
-            asked = "\n".join(f"> {line}" for text in entry.values() if text for line in text.split("\n"))
-            typer.echo(shown(f"{asked}\n{answer['response']}\n"))
+            asked = "\n".join(f"> {line}" for text in entry.values() if text for line in str(text).split("\n"))
+            typer.echo(shown(f"{asked}\n{answer['response'] or ''}\n"))
 
 
-def _say_what_is_short(answers: "pd.DataFrame", context: int) -> None:
-    counts = answers["stopped"].value_counts()
-    if rooms := counts.get("no_room", 0):
-        say(f"gradus: no response to {rooms} of {len(answers)}: the prompt alone fills the context of {context} tokens")
-    if cut := counts.get("length", 0):
-        say(f"gradus: {cut} of {len(answers)} ended at --max-new-tokens or the end of the context of {context} tokens")
+def _say_what_is_short(ends: "Counter[str | None]", context: int) -> None:
+    rows = ends.total()
+    if empty := ends[None]:
+        say(f"gradus: {empty:,} of {rows:,} have no instruction, and no response")
+    if rooms := ends["no_room"]:
+        say(f"gradus: no response to {rooms} of {rows}: the prompt alone fills the context of {context} tokens")
+    if cut := ends["length"]:
+        say(f"gradus: {cut} of {rows} ended at --max-new-tokens or the end of the context of {context} tokens")

@@ -151,19 +151,20 @@ def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
     console = results()
     make = _classification_table if config.pipeline == "classification" else _instruction_table
     console.print(make(summary))
-    console.print(f"run    {summary.run_id}", highlight=False)
-    console.print(f"model  {summary.model_uri}", highlight=False)
+    waits = " (waits for `gradus sync`)" if summary.waits_for_sync else ""
+    console.print(f"run    {summary.run_id}{waits}", highlight=False)
+    console.print(f"model  {summary.model_uri or 'not in MLflow yet'}", highlight=False)
 
 
 def _classification_table(summary: "RunSummary") -> "Table":
     from rich.table import Table
 
-    from components.tracking.evidence import key_figures
+    from components.tracking.evidence import BASELINES, key_figures
 
-    table = Table("test set", "model", "95 % interval", "TF-IDF + LR", "majority")
+    table = Table("test set", "model", "95 % interval", *BASELINES.values())
     for figure in key_figures(summary.metrics):
         if figure.name in SHOWN:
-            others = ("" if value is None else f"{value:.4f}" for value in (figure.tfidf, figure.majority))
+            others = ("" if value is None else f"{value:.4f}" for value in figure.baselines.values())
             table.add_row(figure.title, f"{figure.model:.4f}", figure.interval, *others)
     return table
 

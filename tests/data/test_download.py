@@ -20,6 +20,7 @@ UCI = SourceConfig.model_validate(
         "sha256": MEMBER_SHA256,
         "format": "tsv",
         "header": False,
+        "quoting": "lenient",
         "columns": {"label": 0, "text": 1},
     }
 )
@@ -49,6 +50,16 @@ def test_the_real_data_from_a_mirror(tmp_path: Path, out: Path) -> None:
         "bytes": raw.stat().st_size,
         "rows": 5572,
         "columns": ["row", "text", "label"],
+        "unused": [],
+        "notes": [],
+        "reading": {
+            "format": "tsv",
+            "header": False,
+            "delimiter": None,
+            "quoting": "lenient",
+            "encoding": "utf-8",
+            "columns": {"label": 0, "text": 1},
+        },
     }
     assert pq.read_metadata(out / "table.parquet").num_rows == 5572
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()) == [

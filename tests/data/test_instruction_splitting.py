@@ -21,7 +21,7 @@ from components.data.split_config import InstructionFractions, InstructionSplitC
 from components.data.splitting import SPLITS
 from components.errors import ConfigError
 
-NONE = {"exact": 0, "folded": 0}
+NONE = {"exact": 0, "folded": 0, "near": 0}
 
 
 def made_up(rows: int, tasks: int = 0) -> pd.DataFrame:
@@ -64,8 +64,8 @@ def test_the_book_cuts_the_file_as_the_tutorial_does(tmp_path: Path, real: pd.Da
     assert parts["validation"]["row"].tolist() == list(range(1046, 1101))
     # Which is why it is no measure of anything new: some of what is asked was seen in training.
     assert facts["overlap"] == {
-        "validation": {"exact": 4, "folded": 4},
-        "test": {"exact": 2, "folded": 2},
+        "validation": {"exact": 4, "folded": 4, "near": 11},
+        "test": {"exact": 2, "folded": 2, "near": 7},
         "test_validation": NONE,
     }
 
@@ -74,7 +74,8 @@ def test_the_default_leaks_nothing_of_the_real_file(tmp_path: Path, real: pd.Dat
     facts, parts = run(real, tmp_path)
     assert facts["overlap"] == {"validation": NONE, "test": NONE, "test_validation": NONE}
     assert sorted(pd.concat(parts.values())["row"]) == list(range(1, 1101))
-    assert facts["rows"] == {"train": 935, "validation": 55, "test": 110}
+    for name, rows in {"train": 935, "validation": 55, "test": 110}.items():
+        assert facts["rows"][name] == pytest.approx(rows, abs=4 * rows**0.5)
     asked = {name: set(zip(part["instruction"], part["input"], strict=True)) for name, part in parts.items()}
     assert not asked["test"] & (asked["train"] | asked["validation"])
     assert parts["train"]["row"].tolist() != sorted(parts["train"]["row"])
@@ -132,7 +133,7 @@ def test_overlap_is_counted_as_it_is(copies: list[int], seed: int) -> None:
         known = parts["validation" if split == "test_validation" else "train"]["instruction"]
         asked = parts[name]["instruction"]
         folded = asked.map(squeeze).isin(set(known.map(squeeze))).sum()
-        assert facts["overlap"][split] == {"exact": asked.isin(set(known)).sum(), "folded": folded}
+        assert facts["overlap"][split] == {"exact": asked.isin(set(known)).sum(), "folded": folded, "near": folded}
 
 
 def test_numbers_are_not_folded_and_white_space_is() -> None:
@@ -150,12 +151,12 @@ def test_the_seed_decides_the_split(tmp_path: Path) -> None:
 
 
 def test_every_split_gets_its_share_of_each_task(tmp_path: Path) -> None:
-    facts, parts = run(made_up(1200, tasks=10), tmp_path)
-    assert facts["rows"] == {"train": 1020, "validation": 60, "test": 120}
-    for name, rows in (("train", 102), ("validation", 6), ("test", 12)):
+    facts, parts = run(made_up(800, tasks=10), tmp_path)
+    assert facts["rows"] == {"train": 680, "validation": 40, "test": 80}
+    for name, rows in (("train", 68), ("validation", 4), ("test", 8)):
         assert facts["tasks"][name] == {f"task {task}": rows for task in range(10)}
         assert parts[name]["task"].value_counts().to_dict() == facts["tasks"][name]
-    loose = run(made_up(1200, tasks=10), tmp_path, stratify=False)[0]
+    loose = run(made_up(800, tasks=10), tmp_path, stratify=False)[0]
     assert loose["rows"] == facts["rows"]
     assert loose["tasks"] != facts["tasks"]
 
@@ -184,7 +185,7 @@ def test_the_splits_have_the_declared_columns(tmp_path: Path) -> None:
         (
             2,
             {},
-            r"there are 2 in all; give it a larger split\.fractions\.validation, or collect more",
+            r"there are 2 in all; give it a larger split\.fractions\.\w+, or collect more",
         ),
         (5, {"order": "file"}, r"the test split has no row: there are 5 in all; .* or collect more rows$"),
         (10, {"group_duplicates": False, "stratify": False}, "the validation split has no row"),
@@ -199,7 +200,10 @@ def test_an_empty_split_is_refused_with_what_helps(tmp_path: Path, rows: int, op
 
 def test_a_table_of_copies_cannot_be_split(tmp_path: Path) -> None:
     frame = made_up(50).assign(instruction="the same", input="")
-    with pytest.raises(ConfigError, match=r"no row: there are 50 in all; .*, whose copies stay together$"):
+    with pytest.raises(
+        ConfigError,
+        match=r'50 of its 50 rows are copies of a text, such as "the same", .*; set split\.group_duplicates=false',
+    ):
         run(frame, tmp_path)
 
 

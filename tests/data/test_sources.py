@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from components.data.sources import SAMPLES, SourceConfig, file_name, local_path
+from components.data.addresses import SAMPLES, file_name, local_path
+from components.data.sources import SourceConfig
 
 
 @pytest.mark.parametrize(

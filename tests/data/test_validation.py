@@ -29,6 +29,7 @@ NAMES = [
     "text_not_null",
     "text_not_blank",
     "text_length",
+    "conflicts",
     "duplicates",
     "rows",
     "rows_per_class",
@@ -274,7 +275,8 @@ def test_a_message_shows_no_control_characters_and_cuts_long_texts(case: Case) -
 
 def copies(unique: int, repeated: int) -> list[Row]:
     texts = [f"text {number}" for number in range(unique)] + ["text 0"] * repeated
-    return [(number, text, ("ham", "spam")[number % 2]) for number, text in enumerate(texts, start=1)]
+    labels = [("spam", "ham")[int(text.split()[1]) % 2] for text in texts]
+    return [(number, *row) for number, row in enumerate(zip(texts, labels, strict=True), start=1)]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.3, 0.7])

@@ -35,7 +35,7 @@ def test_classes_without_a_row_cost_no_figure_but_their_own(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    facts = evaluate(splits, make_model(STARS), "1", "cpu", out, ordered=True)
+    facts = evaluate(splits, make_model(STARS), [0.5, 0.3, 0.2], "cpu", out, ordered=True)
     metrics = facts["metrics"]
     assert all(np.isfinite(value) for value in metrics.values())
     assert json.loads((out / "metrics.json").read_text()) == facts
@@ -46,6 +46,9 @@ def test_classes_without_a_row_cost_no_figure_but_their_own(
     assert not {"train/f1_low", "tfidf/test/f1_low"} & metrics.keys()
     assert metrics["majority/test/mean_absolute_error"] == 2.0
     assert metrics["majority/validation/quadratic_weighted_kappa"] == 0.0
+    assert metrics["majority/test/loss"] == pytest.approx(-np.log(0.2)), "the shares, not 0 and 1"
+    assert facts["baseline"] in {"svm", "tfidf"}
+    assert {"svm/test/accuracy", "svm/test/loss"} <= metrics.keys()
     third = facts["per_class"]["validation"][2]
     assert (third["rows"], third["recall"], third["f1"], third["roc_auc"]) == (0, None, None, None)
     curves = pd.read_parquet(out / "figures/curves.parquet")
@@ -56,7 +59,7 @@ def test_classes_without_a_row_cost_no_figure_but_their_own(
 def test_lengths_are_counted_before_the_cut(splits: dict[str, Path], make_model: MakeModel, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    facts = evaluate(splits, make_model(STARS), "1", "cpu", out)
+    facts = evaluate(splits, make_model(STARS), [0.5, 0.3, 0.2], "cpu", out)
     texts = pd.read_parquet(splits["test"])["text"]
     lengths = [len(text.encode()) for text in texts]  # the vocabulary is bytes
     assert facts["max_length"] == 16
@@ -81,15 +84,15 @@ def test_predictions_are_written_by_blocks_as_pandas_would_sort_them(tmp_path: P
     frame.to_parquet(tmp_path / "split.parquet", row_group_size=3000, index=False)
 
     tables = dict.fromkeys(["train", "test"], tmp_path / "split.parquet")
-    scored = Scored({"model": said, "tfidf": said}, np.zeros(rows, np.int32))
+    scored = Scored({"model": said, "svm": said, "tfidf": said}, np.zeros(rows, np.int32))
     write_predictions(tables, dict.fromkeys(tables, scored), labels, tmp_path / "predictions.parquet")
 
     found = pd.read_parquet(tmp_path / "predictions.parquet")
     expected = frame.assign(
         correct=said.correct, probability=said.probabilities.max(axis=1), predicted=np.array(labels)[said.predicted]
     ).sort_values(["correct", "probability"], ascending=[True, False], kind="stable", ignore_index=True)
-    first = ["split", "label", "predicted", "probability", "text", "row", "correct", "site", "tfidf", "p_ham", "p_spam"]
-    assert list(found.columns) == first
+    first = ["split", "label", "predicted", "probability", "text", "row", "correct", "site"]
+    assert list(found.columns) == [*first, "svm", "tfidf", "p_ham", "p_spam"]
     assert found["split"].tolist() == ["test"] * rows + ["train"] * rows
     for half in (found[:rows], found[rows:].reset_index(drop=True)):
         pd.testing.assert_frame_equal(half[expected.columns], expected, check_exact=True)

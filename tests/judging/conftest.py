@@ -14,6 +14,8 @@ from components.records import Facts
 from tests.judging.serving import OllamaServer, serve
 
 ROWS = 12
+ALL = 4 * ROWS
+"""Questions about the model's responses, the start's, the references, and other rows' references."""
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""A server that speaks Ollama's documented protocol, and misbehaves when told: `python ollama_server.py FOLDER [PORT]`.
+"""A server that speaks Ollama's documented protocol, and misbehaves when told: `python -m tests.judging.ollama_server`.
+
+Its arguments are FOLDER and, if it is to have a certain one, PORT.
 
 GET /api/version, GET /api/tags, POST /api/show, POST /api/chat (streamed unless `stream` is false), and OpenAI's
 GET /v1/models, POST /v1/chat/completions. It writes its port to FOLDER/port. Of each request it adds a line of JSON to
@@ -14,46 +16,14 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.judging.behaviour import Behaviour, tokens_of, verdict_on
+
 FOLDER = Path(sys.argv[1])
 LOCK = threading.Lock()
-
-
-@dataclass
-class Behaviour:
-    models: dict[str, str] = field(default_factory=lambda: {"llama3:latest": "sha256:" + "365c" * 16})
-    """Names and digests of the models that are there."""
-    context: int = 8192
-    """Context length of every model."""
-    fault: str = ""
-    """What a chat request gets instead of a verdict: a status such as "500", or the name of an `answer_` method."""
-    where: str = ""
-    """Only requests whose user message contains this have the fault."""
-    times: int = -1
-    """How many requests have it; -1 for all."""
-    headers: dict[str, str] = field(default_factory=dict)
-    """Headers of an answer with the fault's status."""
-    delay: float = 0.0
-    """Seconds that a verdict takes."""
-    slots: int = 256
-    """Verdicts that are made at once, from the start of the process; further requests wait."""
-    dies_after: int = -1
-    """The process kills itself when it has sent that many verdicts."""
-    schema: bool = True
-    """Whether `/v1/chat/completions` takes a `response_format`; if not it answers 400."""
-    listed: bool = True
-    """Whether there is a `/v1/models`."""
-    key: str = ""
-    """What must stand in the Authorization header, if anything."""
-    streams: bool = False
-    """Whether replies of Ollama's kind come in pieces whatever was asked for."""
-    site: bool = False
-    """Whether every GET is answered with a web page."""
 
 
 def behaviour() -> Behaviour:
@@ -68,18 +38,6 @@ def record(name: str, **values: Any) -> None:
     descriptor = os.open(FOLDER / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line.encode())
     os.close(descriptor)
-
-
-def verdict_on(message: str) -> str:
-    """Return the reply of a judge that reads what stands between the lines <data> and </data>, and obeys none of it."""
-    lines = message.split("\n")
-    assert lines.count("<data>") == lines.count("</data>") == 1, message
-    data = json.loads("\n".join(lines[lines.index("<data>") + 1 : lines.index("</data>")]))
-    if data["response"].strip() == data["reference"].strip():
-        score = 100
-    else:
-        score = int(sha256(data["response"].encode()).hexdigest(), 16) % 90 + 1 if data["response"] else 0
-    return json.dumps({"reason": f"It says {len(data['response'])} characters.", "score": score})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -99,9 +57,10 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/api/tags":
             models = [{"name": name, "model": name, "digest": digest} for name, digest in self.how.models.items()]
             self.answer(200, {"models": models})
-        elif self.path == "/v1/models" and self.how.listed:
+        elif self.path == f"{self.how.base}/models" and self.how.listed:
             models = [{"id": name, "object": "model"} for name in self.how.models]
-            self.answer(200, {"object": "list", "data": models})
+            forms = {"data": {"object": "list", "data": models}, "bare": models, "strings": list(self.how.models)}
+            self.answer(200, forms[self.how.names])
         else:
             self.send(404, b"404 page not found", "text/plain")
 
@@ -111,16 +70,23 @@ class Handler(BaseHTTPRequestHandler):
         record("requests", method="POST", path=self.path, headers=dict(self.headers), body=self.body)
         if self.path == "/api/show":
             self.answer(200, {"model_info": {"llama.context_length": self.how.context}})
-        elif self.path == "/v1/chat/completions" and "response_format" in self.body and not self.how.schema:
+        elif self.path != "/api/chat" and "response_format" in self.body and not self.how.schema:
             self.answer(400, {"error": {"message": "response_format is not supported"}})
-        elif self.path in ("/api/chat", "/v1/chat/completions"):
+        elif rejected := [name for name in self.how.rejects if name in self.fields()]:
+            self.answer(400, {"error": {"message": f"{rejected[0]} is not supported"}})
+        elif self.path in ("/api/chat", f"{self.how.base}/chat/completions"):
             self.chat()
         else:
             self.send(404, b"404 page not found", "text/plain")
 
+    def fields(self) -> set[str]:
+        return {*self.body, *(message["role"] for message in self.body["messages"])}
+
     def chat(self) -> None:
         self.question = self.body["messages"][-1]["content"]
         fault = self.how.fault if self.is_faulty() else ""
+        if fault != "said":
+            self.how.said = {}
         if fault.isdigit():
             self.answer(int(fault), {"error": f"this is a {fault}"}, **self.how.headers)
         elif fault:
@@ -128,7 +94,17 @@ class Handler(BaseHTTPRequestHandler):
         else:
             with self.server.slots:
                 time.sleep(self.how.delay)
-                self.say(verdict_on(self.question))
+                self.answer_verdict()
+
+    def answer_verdict(self) -> None:
+        """A verdict, or as much of it as there is room for: thoughts with a draft."""
+        limits = {**self.body, **self.body.get("options", {})}
+        room = next(limits[name] for name in ("num_predict", "max_completion_tokens", "max_tokens") if name in limits)
+        if room < self.how.room:
+            self.how.said = {"finish_reason": "length"}
+            self.say('<think>A draft: {"score": 20}')
+        else:
+            self.say(verdict_on(self.question, self.how.score))
 
     def is_faulty(self) -> bool:
         with LOCK:
@@ -187,7 +163,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_undone(self) -> None:
         """A stream that ends before the object with `done: true`, or before [DONE]."""
-        self.say(verdict_on(self.question), done=False)
+        self.say(verdict_on(self.question, self.how.score), done=False)
 
     def answer_failed_stream(self) -> None:
         """A stream that ends with an error, as the documentation shows it."""
@@ -201,6 +177,13 @@ class Handler(BaseHTTPRequestHandler):
     def answer_redirect(self) -> None:
         self.answer(302, {}, Location="http://127.0.0.1:9/elsewhere")
 
+    def answer_said(self) -> None:
+        """What the behaviour's `said` holds."""
+        self.say("")
+
+    def answer_error_200_of_the_prompt(self) -> None:
+        self.answer(200, {"error": {"message": "blocked by the filter", "code": 400}})
+
     # --- answers
 
     def say(self, reply: str, done: bool = True) -> None:
@@ -213,7 +196,7 @@ class Handler(BaseHTTPRequestHandler):
                 os.kill(os.getpid(), 9)
 
     def send_reply(self, reply: str, done: bool) -> None:
-        if self.path == "/v1/chat/completions":
+        if self.path != "/api/chat":
             self.say_openai(reply, done)
         elif self.body.get("stream", True) or self.how.streams:
             pieces = [reply[start : start + 7] for start in range(0, len(reply), 7)]
@@ -225,16 +208,30 @@ class Handler(BaseHTTPRequestHandler):
     def say_openai(self, reply: str, done: bool) -> None:
         if self.body.get("stream"):
             pieces = [reply[start : start + 7] for start in range(0, len(reply), 7)]
-            events = [json.dumps({"choices": [{"delta": {"content": piece}}]}) for piece in pieces]
+            choices = [{"delta": {"content": piece}} for piece in pieces]
+            last = [{"delta": self.told(), "finish_reason": self.finish_reason}] * done
+            events = [json.dumps({"choices": [choice]}) for choice in choices + last]
             self.stream([f"data: {event}\n\n" for event in events + ["[DONE]"] * done])
         else:
-            message = {"role": "assistant", "content": reply}
-            self.answer(200, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+            message = {"role": "assistant", "content": reply} | self.told()
+            self.answer(200, {"choices": [{"index": 0, "message": message, "finish_reason": self.finish_reason}]})
+
+    @property
+    def finish_reason(self) -> str:
+        return str(self.how.said.get("finish_reason", "stop"))
+
+    def told(self) -> dict[str, Any]:
+        return {name: value for name, value in self.how.said.items() if name != "finish_reason"}
 
     def message(self, content: str, done: bool) -> dict[str, Any]:
         message = {"role": "assistant", "content": content}
         said = {"model": self.body["model"], "created_at": "2026-11-21T12:00:00Z", "message": message, "done": done}
-        return said | ({"done_reason": "stop", "eval_count": 20} if done else {})
+        if not done:
+            return said
+        if self.how.counted:
+            prompt = " ".join(message["content"] for message in self.body["messages"])
+            said["prompt_eval_count"] = tokens_of(prompt, self.how.counted)
+        return said | {"message": message | self.told(), "done_reason": self.finish_reason, "eval_count": 20}
 
     def stream(self, lines: list[str]) -> None:
         self.send_response(200)
@@ -244,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
         for line in [*lines, ""]:
             self.wfile.write(f"{len(line.encode()):x}\r\n{line}\r\n".encode())
 
-    def answer(self, status: int, body: dict[str, Any], **headers: str) -> None:
+    def answer(self, status: int, body: Any, **headers: str) -> None:
         self.send(status, json.dumps(body).encode(), "application/json; charset=utf-8", **headers)
 
     def send(self, status: int, body: bytes, kind: str, **headers: str) -> None:

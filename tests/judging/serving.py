@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SERVER = Path(__file__).with_name("ollama_server.py")
+ROOT = Path(__file__).parents[2]
 
 
 class OllamaServer:
@@ -35,8 +35,8 @@ class OllamaServer:
     def start(self) -> None:
         """Start the process, a second time on the port of the first."""
         (self.folder / "port").unlink(missing_ok=True)
-        command = [sys.executable, str(SERVER), str(self.folder), str(self.port)]
-        self.process = subprocess.Popen(command, stderr=(self.folder / "stderr").open("a"))
+        command = [sys.executable, "-m", "tests.judging.ollama_server", str(self.folder), str(self.port)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=(self.folder / "stderr").open("a"))
         deadline = time.monotonic() + 30
         while not (self.folder / "port").exists():
             assert time.monotonic() < deadline, "the test server did not start"
@@ -63,8 +63,8 @@ class OllamaServer:
     @property
     def chats(self) -> list[dict[str, Any]]:
         """The body of every request for a verdict."""
-        paths = ("/api/chat", "/v1/chat/completions")
-        return [request["body"] for request in self.requests if request["path"] in paths]
+        paths = ("/chat", "/chat/completions")
+        return [request["body"] for request in self.requests if request["path"].endswith(paths)]
 
     @property
     def answered(self) -> Counter[str]:

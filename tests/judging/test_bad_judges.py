@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 
 from components.errors import JudgeError, JudgeUnreachable
 from components.judging.judge import VERDICTS
-from tests.judging.conftest import ROWS, Bench, write_responses
+from tests.judging.conftest import ALL, ROWS, Bench, write_responses
 from tests.judging.serving import OllamaServer
 
 THIRD = '"response": "Number 3!"'
@@ -111,26 +111,29 @@ def test_a_second_reply_that_can_be_read_counts(ollama: OllamaServer, bench: Ben
     assert len(ollama.chats) == ROWS + 1
 
 
-def test_too_many_unreadable_replies_fail_when_everything_is_written(ollama: OllamaServer, bench: Bench) -> None:
+def test_too_many_unreadable_replies_end_the_judging(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(fault="eighty", where='"response": "Number ')
-    with pytest.raises(JudgeError, match="12 of 12 verdicts on the model's responses could not be read") as failure:
+    too_many = r"[2-6] of 12 verdicts on the model's responses could not be read, .*mostly: the reply is no verdict"
+    with pytest.raises(JudgeError, match=too_many) as failure:
         bench.judge(ollama)
     assert failure.value.evidence == bench.out
     assert (bench.out / VERDICTS).exists()
-    verdicts = bench.verdicts()
-    assert len(verdicts) == 3 * ROWS
-    assert [verdict["reply"] for verdict in verdicts[:ROWS]] == ['{"reason": "Good.", "score": "eighty"}'] * ROWS
-    assert all(verdict["status"] == "scored" for verdict in verdicts[ROWS:])
+    unread = [verdict for verdict in bench.verdicts() if verdict["status"] == "unparsed"]
+    assert 2 <= len(unread) <= 6, "once they are too many only those under way follow"
+    assert {verdict["reply"] for verdict in unread} == {'{"reason": "Good.", "score": "eighty"}'}
+    assert {verdict["of"] for verdict in unread} == {"model"}
 
 
 def test_after_too_many_unreadable_replies_they_alone_are_asked_for_anew(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(fault="html", where='"response": "Number ')
     with pytest.raises(JudgeError, match="then run again, which asks for these anew"):
         bench.judge(ollama)
+    scored = [verdict for verdict in bench.verdicts() if verdict["status"] == "scored"]
     asked = len(ollama.chats)
     ollama.behave()
     assert bench.judge(ollama)["counts"]["model"] == {"scored": ROWS, "unparsed": 0}
-    assert len(ollama.chats) == asked + ROWS
+    assert len(ollama.chats) - asked <= ALL - len(scored), "the rest, and what could not be read"
+    assert len(ollama.answered) == ALL
 
 
 def test_a_server_that_streams_whatever_is_asked_for_is_understood(ollama: OllamaServer, bench: Bench) -> None:
@@ -209,7 +212,6 @@ def test_what_does_not_pass_ends_the_judging_and_keeps_the_verdicts(
     ("fault", "told"),
     [
         ("404", "answered 404 .*`ollama pull llama3`"),
-        ("400", "answered 400 .*this is a 400"),
         ("401", r"answered 401 .*judge\.api_key_env"),
         ("redirect", r"redirect to http://127\.0\.0\.1:9/elsewhere; set judge\.url"),
     ],
@@ -285,12 +287,12 @@ def start_judging(bench: Bench, ollama: OllamaServer) -> "subprocess.Popen[str]"
     )
 
 
-def kept(bench: Bench) -> int:
-    if not bench.cache.exists():
+def kept(cache: Path) -> int:
+    if not cache.exists():
         return 0
-    with closing(sqlite3.connect(bench.cache, timeout=60)) as database, suppress(sqlite3.OperationalError):
-        return int(database.execute("SELECT count(*) FROM verdicts").fetchone()[0])
-    return 0  # the table is not there yet
+    with closing(sqlite3.connect(cache)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'judges'").fetchall()
+        return int(connection.execute("SELECT count(*) FROM verdicts").fetchone()[0]) if tables else 0
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
@@ -299,8 +301,8 @@ def test_a_judging_that_is_stopped_goes_on_where_it_was(
 ) -> None:
     ollama.behave(fault="stall", where='"response": "Number 7!"', delay=0.02)
     process = start_judging(bench, ollama)
-    deadline = time.monotonic() + 200
-    while kept(bench) < ROWS - 1:  # one worker waits for the seventh, the other asks the rest
+    deadline = time.monotonic() + 900
+    while kept(bench.cache) < ROWS - 1:  # one worker waits for the seventh, the other asks the rest
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)

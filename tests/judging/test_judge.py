@@ -15,7 +15,7 @@ import yaml
 from components.errors import JudgeError, JudgeUnreachable
 from components.judging.config import JudgeConfig
 from components.judging.identity import judge_identity
-from tests.judging.conftest import ROWS, Bench, write_responses
+from tests.judging.conftest import ALL, ROWS, Bench, write_responses
 from tests.judging.serving import OllamaServer
 
 DIGEST = "sha256:" + "365c" * 16
@@ -31,9 +31,12 @@ def test_judges_the_model_the_start_and_the_references(ollama: OllamaServer, ben
             "name": "llama3 (Ollama, 365c365c365c)",
             "is_language_model": True,
         },
-        "rubric": 1,
+        "rubric": 2,
         "repeats": 1,
         "counts": {of: {"scored": ROWS, "unparsed": 0} for of in ("model", "start", "reference")},
+        "unparsed": {},
+        "cut_prompts": 0,
+        "control": {"rows": ROWS, "own": 100.0, "other": facts["control"]["other"], "apart": 30.0, "tells": True},
     }
     verdicts = bench.verdicts()
     assert [(verdict["of"], verdict["row"], verdict["repeat"]) for verdict in verdicts] == [
@@ -45,7 +48,7 @@ def test_judges_the_model_the_start_and_the_references(ollama: OllamaServer, ben
         assert verdict["reply"] == ""
         assert (verdict["score"] == verdict["chrf"] == 100) == (verdict["of"] == "reference")
     assert len({verdict["score"] for verdict in verdicts}) > 10, "each response has a score of its own"
-    assert yaml.safe_load((bench.out / "rubric.yaml").read_text())["version"] == 1
+    assert yaml.safe_load((bench.out / "rubric.yaml").read_text())["version"] == 2
 
 
 def test_the_requests_are_what_ollama_documents(ollama: OllamaServer, bench: Bench) -> None:
@@ -77,13 +80,13 @@ def test_streamed_replies_give_the_same_verdicts(ollama: OllamaServer, bench: Be
     bench.cache.unlink()
     bench.judge(ollama, stream=True)
     assert bench.verdicts() == plain
-    assert [body["stream"] for body in ollama.chats] == [False] * 3 * ROWS + [True] * 3 * ROWS
+    assert [body["stream"] for body in ollama.chats] == [False] * ALL + [True] * ALL
 
 
 def test_judging_again_asks_nothing(ollama: OllamaServer, bench: Bench) -> None:
     facts = bench.judge(ollama)
     first, asked = bench.verdicts(), len(ollama.chats)
-    assert asked == 3 * ROWS
+    assert asked == ALL
     assert bench.judge(ollama, stream=True, concurrency=1) == facts
     assert bench.verdicts() == first
     ollama.kill()
@@ -114,7 +117,7 @@ def test_only_what_changed_is_asked(ollama: OllamaServer, bench: Bench) -> None:
 def test_the_same_words_about_the_same_task_are_asked_once(ollama: OllamaServer, bench: Bench) -> None:
     write_responses(bench.tables["model"], [f"The number {row}." for row in range(1, ROWS + 1)])
     bench.judge(ollama, also=["reference"])
-    assert len(ollama.chats) == ROWS
+    assert len(ollama.chats) == 2 * ROWS, "and those about other rows' references"
     assert [verdict["score"] for verdict in bench.verdicts()] == [100] * 2 * ROWS
 
 
@@ -168,10 +171,10 @@ def test_openai_gives_the_same_verdicts(ollama: OllamaServer, bench: Bench, monk
     bench.judge(ollama)
     assert bench.verdicts() == verdicts
     paths = [request["path"] for request in ollama.requests]
-    assert paths[: 3 * ROWS + 1] == ["/v1/models"] + ["/v1/chat/completions"] * 3 * ROWS
+    assert paths[: ALL + 1] == ["/v1/models"] + ["/v1/chat/completions"] * ALL
     body = ollama.chats[0]
     assert (body["seed"], body["temperature"], body["max_tokens"]) == (123, 0.0, 256)
-    assert body["response_format"]["json_schema"]["schema"]["required"] == ["reason", "score"]
+    assert body["response_format"]["json_schema"]["schema"]["required"] == ["score", "reason"]
 
 
 def test_openai_without_schemas_is_asked_without(ollama: OllamaServer, bench: Bench) -> None:

@@ -22,7 +22,7 @@ def test_needs_no_server_and_is_no_language_model(bench: Bench) -> None:
     assert facts["rubric"] is None
     assert facts["repeats"] == 1, "it would say the same again"
     assert facts["counts"] == {of: {"scored": ROWS, "unparsed": 0} for of in ("model", "start", "reference")}
-    assert [path.name for path in bench.out.iterdir()] == ["verdicts.parquet"]
+    assert {path.name for path in bench.out.iterdir()} == {"verdicts.parquet", "control.parquet"}
     assert not bench.cache.exists()
     for verdict in bench.verdicts():
         assert verdict["score"] == verdict["chrf"]
@@ -36,7 +36,8 @@ def test_the_table_has_the_columns_that_were_agreed(bench: Bench) -> None:
     schema = pq.read_schema(bench.out / "verdicts.parquet")
     assert {field.name: str(field.type) for field in schema} == {
         "of": "string", "row": "int64", "repeat": "int64", "score": "double", "reason": "string", "status": "string",
-        "reply": "string", "exact_match": "double", "token_f1": "double", "chrf": "double",
+        "reply": "string", "thinking": "string", "finish_reason": "string", "refusal": "string",
+        "prompt_tokens": "int64", "exact_match": "double", "token_f1": "double", "chrf": "double",
     }  # fmt: skip
 
 

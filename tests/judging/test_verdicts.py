@@ -18,7 +18,7 @@ from components.errors import JudgeError
 from components.judging.cache import Cache
 from components.judging.config import JudgeConfig
 from components.judging.rubric import Rubric, quoted, shipped_rubric
-from components.judging.verdicts import read_verdict, scored, unparsed
+from components.judging.verdicts import Verdict, read_verdict, scored, unparsed
 
 READABLE = [
     ('{"reason": "Right.", "score": 85}', 85, "Right."),
@@ -28,12 +28,53 @@ READABLE = [
     ('{"score": 85.0, "reason": "A\\n  B"}', 85, "A B"),
     ('{"score": 85, "reason": "x", "confidence": {"score": 3}}', 85, "x"),
     ('```json\n{"reason": "Right.", "score": 85}\n```', 85, "Right."),
-    ('Here is my verdict: {"reason": "Right.", "score": 85} I hope it helps.', 85, "Right."),
-    ('{} {"score": 85}', 85, ""),
+    ('```\n{"score": 85, "reason": "It holds ```."}\n```', 85, "It holds ```."),
+    ('<think>A draft: {"score": 20}</think>\n\n{"score": 85}', 85, ""),
+    ('<think></think>```json\n{"score": 85}```', 85, ""),
+    ('<Thinking>one <thinking>two</thinking> {"score": 1}</thinking>{"score": 85}', 85, ""),
+    ('{"score": 1e2}', 100, ""),
+    ('{"score": -0.0}', 0, ""),
+    ('{"score": 85, "reason": "It says </think> and {\\"score\\": 100}."}', 85, 'It says </think> and {"score": 100}.'),
     ('{"score": 85, "reason": "half of \\ud83d a character"}', 85, "half of ? a character"),
 ]
 
 UNREADABLE = [
+    'The response tries to dictate {"score": 100}. It is wrong; I give it 5 out of 100.',
+    '<think>A draft: {"score": 20}',
+    '<think>A draft: {"score": 20}\n{"score": 20}',
+    '<think>one <think>two</think>{"score": 20}',
+    '<think>It says </think>{"score": 100} but </think>{"score": 5}',
+    '<think>one</think><think>two</think>{"score": 5}',
+    '<think>one</thinking>{"score": 5}',
+    'Thoughts without a beginning.</think>{"score": 5}',
+    '</think>{"score": 5}',
+    '{"score": 5}<think>Or is it {"score": 100}?</think>',
+    'Here is my verdict: {"reason": "Right.", "score": 85} I hope it helps.',
+    'Here is my verdict: {"score": 85}',
+    '{"score": 85} I hope it helps.',
+    'Verdict:\n```json\n{"score": 85}\n```',
+    '```json\n{"score": 85}\n```\n```json\n{"score": 20}\n```',
+    '```json\n{"score": 85}\n``` as it seems',
+    '```json\n{"score": 85}',
+    '```python\n{"score": 85}\n```',
+    '{} {"score": 85}',
+    '[{"score": 85}]',
+    '"{\\"score\\": 85}"',
+    "{'score': 85}",
+    '{"score": 85,}',
+    '{"Score": 85}',
+    '{"score": 20, "Score": 100}',
+    '{"score": 20, "details": {"a": 1, "a": 2}}',
+    '{"score": "8_5"}',
+    '{"score": " 85"}',
+    '{"score": "85.0"}',
+    '{"score": "+85"}',
+    '{"score": "\u0668\u0665"}',
+    '{"score": false}',
+    '{"score": -Infinity}',
+    '{"score": 85, "reason": NaN}',
+    '{"score": 100.5}',
+    '{"score": 1e3}',
     "",
     "85",
     "Score: 85",
@@ -95,20 +136,24 @@ def test_the_rubric_changes_with_its_words() -> None:
     other = Rubric.model_validate(rubric.model_dump(by_alias=True) | {"system": rubric.system + " Be kind."})
     assert other.digest != rubric.digest == shipped_rubric().digest
     assert rubric.version >= 1
-    assert set(rubric.json_schema["properties"]) == {"reason", "score"}
+    assert list(rubric.json_schema["properties"]) == ["score", "reason"], "the score comes first"
+    assert rubric.json_schema["properties"]["reason"]["maxLength"] == 300
+    assert "300 characters" in rubric.system
+    assert "300 characters" in rubric.again
 
 
 # --- the file of verdicts
 
 
 def test_keeps_verdicts_of_both_kinds(tmp_path: Path) -> None:
-    kept = {"a": scored(85, "Right."), "b": unparsed("<html>\x00")}
+    thought = Verdict(None, "cut", "{", "Hm.", "length", "no", 512)
+    kept = {"a": scored(85, "Right."), "b": unparsed("<html>\x00"), "c": thought}
     with Cache(tmp_path / "new" / "verdicts.sqlite") as cache:
         for key, verdict in kept.items():
             assert cache.keep({key: verdict}) == {key: verdict}
         assert cache.keep({"a": scored(1, "Too late.")}) == {"a": kept["a"]}, "the first verdict stays"
     with Cache(tmp_path / "new" / "verdicts.sqlite") as cache:
-        assert cache.find(["a", "b", *(str(number) for number in range(2000))]) == kept
+        assert cache.find(["a", "b", "c", *(str(number) for number in range(2000))]) == kept
 
 
 def test_threads_and_processes_write_at_once(tmp_path: Path) -> None:
@@ -191,6 +236,20 @@ os.kill(os.getpid(), 9)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_a_file_of_an_earlier_version_gets_the_columns_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.sqlite"
+    with sqlite3.connect(path) as old:
+        old.execute(
+            "CREATE TABLE verdicts (key TEXT PRIMARY KEY, score REAL, reason TEXT NOT NULL, reply TEXT NOT NULL)"
+        )
+        old.execute("INSERT INTO verdicts VALUES ('a', 85, 'Right.', '')")
+    new = Verdict(20, "Wrong.", thinking="Hm.", finish_reason="stop", prompt_tokens=7)
+    for _ in range(2):
+        with Cache(path) as cache:
+            cache.keep({"b": new})
+            assert cache.find(["a", "b"]) == {"a": scored(85, "Right."), "b": new}
+
+
 # --- the config
 
 
@@ -206,6 +265,12 @@ os.kill(os.getpid(), 9)
         ({"url": "http://localhost:port"}, "is not an address"),
         ({"url": "http://localhost?key=secret"}, r"a part after \? or #"),
         ({"api_key_env": "sk-secret"}, "api_key_env"),
+        ({"extra": {"messages": []}}, "extra holds messages, which is set by the rubric"),
+        ({"extra": {"model": "secret"}}, r"extra holds model, which is set by judge\.model"),
+        ({"extra": {"stream": True}}, r"extra holds stream, which is set by judge\.stream"),
+        ({"extra": ["seed"]}, "extra"),
+        ({"think": "secretly"}, "think"),
+        ({"max_tokens": 0}, "max_tokens"),
         ({"repeats": True}, "true and false are not among its values"),
         ({"kind": "oracle"}, "ollama"),
         ({"also": ["end"]}, "start"),

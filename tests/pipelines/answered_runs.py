@@ -1,5 +1,6 @@
 """Finished instruction runs as their flow leaves them in MLflow, made by the real steps from a few rows of text."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def entries(rows: int, first: int = 1) -> pd.DataFrame:
             "row": numbers,
             "instruction": [f"Say the number {number}." for number in numbers],
             "input": ["" if number % 2 else "in words" for number in numbers],
-            "output": [f"The number is {number}." for number in numbers],
+            "output": [sha256(str(number).encode()).hexdigest()[:12] + f" is {number}." for number in numbers],
             "task": [TASKS[number % 2] for number in numbers],
         }
     )

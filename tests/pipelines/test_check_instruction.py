@@ -84,7 +84,7 @@ def test_everything_about_a_preset(tmp_path: Path) -> None:
     assert data.empty_inputs == pytest.approx(1 / 3)
     assert sum(data.tasks["train"].values()) == 51
     assert {name for counts in data.tasks.values() for name in counts} == {"plural", "echo"}
-    assert data.overlap["test"] == {"exact": 0, "folded": 0}
+    assert data.overlap["test"] == {"exact": 0, "folded": 0, "near": 0}
     assert {line["name"] for line in data.expectations} >= {"length", "duplicates", "empty_inputs"}
 
     texts = found.texts
@@ -113,7 +113,7 @@ def test_everything_about_a_preset(tmp_path: Path) -> None:
     assert found.answering.seconds <= found.answering.most_seconds
     assert found.cost.timing.testing == pytest.approx(found.answering.seconds + found.answering.most_seconds)
     assert found.judge is not None
-    assert (found.judge.is_language_model, found.judge.verdicts, found.judge.problem) == (False, 18, "")
+    assert (found.judge.is_language_model, found.judge.verdicts, found.judge.problem) == (False, 24, "")
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -196,7 +196,7 @@ def test_the_judge_is_looked_up_and_asked_nothing(tmp_path: Path, ollama: Ollama
     assert judge is not None
     assert judge.problem == ""
     assert judge.name == "llama3 (Ollama, 365c365c365c)"
-    assert judge.verdicts == 6 * 3 * 2
+    assert judge.verdicts == 6 * 4 * 2
     assert {request["path"] for request in ollama.requests} == {"/api/tags"}
 
 

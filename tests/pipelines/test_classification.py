@@ -4,11 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.data.sources import SAMPLES
+from components.data.addresses import SAMPLES
 from components.errors import DataRejected, TrainingError
 from components.home import home
 from pipelines.classification import classification
@@ -109,6 +110,22 @@ def test_metrics_and_baselines_of_all_splits_are_reported() -> None:
     assert 0.85 <= metrics["tfidf/test/accuracy"] <= 0.98
     for name in ("f1", "balanced_accuracy", "average_precision"):
         assert metrics[f"test/{name}_low"] <= metrics[f"test/{name}"] <= metrics[f"test/{name}_high"]
+
+
+def test_test_rows_that_an_earlier_model_learned_are_in_no_figure() -> None:
+    first = run()
+    again = run(f"model.weights=runs:/{first.run_id}")
+    assert "Left out" not in client().get_run(again.run_id).data.tags["gradus.verdict"], "the same split"
+    second = run(f"model.weights=runs:/{again.run_id}", "split.seed=9")
+    facts = mlflow.artifacts.load_dict(f"{client().get_run(second.run_id).info.artifact_uri}/facts.json")
+    of_ancestors = facts["evaluate"]["ancestors"]
+    assert 100 < of_ancestors["left_out"] == of_ancestors["learned"] < of_ancestors["rows"]
+    assert of_ancestors["unknown"] == []
+    left = of_ancestors["rows"] - of_ancestors["left_out"]
+    assert sum(each["rows"] for each in facts["evaluate"]["per_class"]["test"]) == left
+    verdict = client().get_run(second.run_id).data.tags["gradus.verdict"]
+    assert verdict.startswith(f"On {left} test rows the language model is right on")
+    assert f"Left out are {of_ancestors['left_out']} of {of_ancestors['rows']} test rows" in verdict
 
 
 def test_an_unchanged_run_skips_every_step_and_says_so() -> None:

@@ -46,7 +46,7 @@ def test_a_run_a_prediction_and_a_second_run(environment: dict[str, str], tmp_pa
     done = gradus("run", "spam-demo", *TINY, "--set=train.max_steps=3", "--json", env=environment)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result.keys() == {"run_id", "status", "metrics", "model_uri", "cached_steps"}
+    assert result.keys() == {"run_id", "status", "metrics", "model_uri", "cached_steps", "waits_for_sync"}
     assert (result["status"], result["cached_steps"]) == ("FINISHED", [])
     assert "split: done in" in done.stderr
     assert "Traceback" not in done.stderr
@@ -58,7 +58,14 @@ def test_a_run_a_prediction_and_a_second_run(environment: dict[str, str], tmp_pa
     assert by_run.returncode == 0, by_run.stderr
     rows = [json.loads(line) for line in by_run.stdout.splitlines()]
     assert [row["text"] for row in rows] == ["hello there", "You won [bold]a prize[/bold]", ""]
-    assert all(row["p_ham"] + row["p_spam"] == pytest.approx(1) for row in rows)
+    assert all(row["p_ham"] + row["p_spam"] == pytest.approx(1) for row in rows[:2])
+    assert rows[2]["label"] is None  # a blank line is no text
+    table = tmp_path / "messages.csv"  # with a header, which the file that was learnt from has not
+    table.write_text('label,text\nham,"hello there"\n')
+    by_table = gradus("predict", result["run_id"], "--file", str(table), "--json", env=environment)
+    found = json.loads(by_table.stdout)
+    assert (found["text"], found["label"]) == (rows[0]["text"], rows[0]["label"])
+    assert found["p_spam"] == pytest.approx(rows[0]["p_spam"], abs=1e-5)
     piped = gradus("predict", result["model_uri"], "-", "--json", env=environment, stdin=messages.read_text())
     assert piped.stdout == by_run.stdout
     shown = gradus("predict", "models:/spam-demo@candidate", "You won [bold]a prize[/bold]", env=environment)

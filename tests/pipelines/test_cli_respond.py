@@ -98,13 +98,14 @@ def test_an_empty_file_has_no_answers(model: Path, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ('[{"instruction": "a"},\n {"instruction" "b"}]', "is not JSON: line 2, column 17: Expecting ':'"),
-        ('{"instruction": "a"}\n{"instruction": }\n', "is not JSON: line 2, column 17: Expecting value"),
-        ('{"instruction": "a"}\n[]', "line 2 is no {"),
-        ('[{"instruction": "a"}, {"input": "b"}]', "entry 2 is no {"),
-        ('[{"instruction": "a", "input": 3}]', "entry 1 is no {"),
-        ('[{"instruction": null}]', "entry 1 is no {"),
-        ("[" * 100_000, "is nested too deeply"),
-        (b"\xff\xfe", "is not UTF-8: byte 0"),
+        ('{"instruction": "a"}\n{"instruction": }\n', "line 2 is not JSON: Expecting value at column 17"),
+        ('{"instruction": "a"}\n[]', "line 2 holds a list, not an object"),
+        ('[{"instruction": "a"}, "b"]', "record 2 holds a text, not an object"),
+        ('[{"instruction": ["a"]}]', "column 'instruction' of record 1 holds a list"),
+        ('[{"question": "a"}]', "no column instruction: source.columns.instruction is 'instruction', and the columns"),
+        ('[{"messages": []}]', "'messages' holds conversations, which Gradus does not read yet"),
+        ("[" * 100_000, "cannot be read as JSON: maximum recursion depth"),
+        (b"\xff\xfe", "is not utf-8: byte 0"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(model: Path, tmp_path: Path, text: str | bytes, message: str) -> None:

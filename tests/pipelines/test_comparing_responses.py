@@ -168,18 +168,22 @@ def test_promotion_refuses_what_scores_lower_and_other_judges(
             log_classifier(run, saved_model, ["a"], "answering")  # any model will do: nobody asks it
         return run_id
 
-    assert promote(registered(20), home).changed
-    with pytest.raises(PromotionRefused, match=r"the champion \(version 1\) scores significantly higher than the new"):
+    first = promote(registered(20), home)
+    assert "and the model that it started from" in first.sentence
+    with pytest.raises(
+        PromotionRefused, match=r"the champion \(version 1\) .*: it is not shown to be less than 2 points"
+    ):
         promote(registered(40), home)
-    assert promote(registered(19), home).sentence.startswith(
-        "version 3 of answering is now the champion in place of version 1: On the same 120 test rows there is no "
-        "significant difference between the champion (version 1) and the new model (version 3)"
+    with pytest.raises(PromotionRefused, match=r"about [\d,]+ rows would be needed to show it of two that are equally"):
+        promote(registered(19), home)
+    assert promote(registered(5), home).sentence.startswith(
+        "version 4 of answering is now the champion in place of version 1: On the same 120 test rows the new model "
+        "(version 4) scores "
     )
     asked = registered(0, judge={"kind": "ollama", "url": ollama.url})
     with pytest.raises(PromotionRefused, match=r"cannot be compared .*`gradus judge \w{8} --set judge.kind=lexical`"):
         promote(asked, home)
     judge_run(asked, ["judge.kind=lexical"], home)
-    assert promote(asked, home).champion_before == "3"
-    with pytest.raises(PromotionRefused, match=r"the 20 rows that both have are too few"):
-        promote(registered(0, first=101), home)
-    assert aliases(home, "answering") == {"champion": "4", "previous_champion": "3"}
+    done = promote(asked, home, margin=5)
+    assert [each.version for each in done.measured] == ["4", "1"]
+    assert aliases(home, "answering") == {"champion": "5", "previous_champion": "4"}

@@ -19,7 +19,7 @@ from components.tracking.packaging import link_model, log_classifier
 from components.tracking.promotion import Promotion, make_champion
 from components.tracking.reading import find_registered
 from components.tracking.registry import resolve_model
-from components.tracking.runs import Run, open_run
+from components.tracking.runs import Run, attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
 
@@ -192,33 +192,40 @@ def test_the_first_model_is_promoted_and_one_that_is_worse_is_not(home: Path, ma
     assert refused.returncode == 1
     assert refused.stdout == ""
     assert refused.stderr.startswith(
-        "gradus: not promoted: On the same 200 test rows the champion (version 1) is right significantly more often "
-        "than the new model (version 2) (95.0% against 91.0%, McNemar p = 0.008)"
+        "gradus: not promoted: On the same 200 test rows the new model (version 2) is right on 91.0% and the champion "
+        "(version 1) on 95.0% (difference -4.0 points, 95 % -7.7 to -2.0): it is not shown to be less than 1 point "
+        "worse; about "
     )
+    assert len(refused.stderr.splitlines()) == 1
     assert refused.stderr.endswith("; --force --reason TEXT promotes it all the same\n")
     assert aliases(home, name) == {"champion": "1"}
     tags = MlflowClient(f"sqlite:///{home}/mlflow.db").get_run(worse).data.tags
     assert not [tag for tag in tags if "promot" in tag]
 
 
-def test_one_that_is_not_significantly_worse_is_promoted_and_the_page_says_so(
-    home: Path, make: Make, name: str
-) -> None:
-    promote(make(10), home)
+def test_one_that_is_shown_not_to_be_worse_is_promoted_and_the_page_says_so(home: Path, make: Make, name: str) -> None:
+    promote(make(30), home)
     other = make(13)
     done = gradus(home, "promote", f"models:/{name}@candidate", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert (result["champion_before"], result["changed"], result["forced"]) == ("1", True, False)
-    assert "there is no significant difference" in result["sentence"]
+    assert (result["champion_before"], result["changed"], result["forced"], result["margin"]) == (
+        "1",
+        True,
+        False,
+        0.01,
+    )
+    assert [(each["version"], each["rows"], each["good_enough"]) for each in result["measured"]] == [("1", ROWS, True)]
+    assert "it is better. On the same 200 test rows" in result["sentence"]
     assert aliases(home, name) == {"champion": "2", "previous_champion": "1"}
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")
     for tags in (client.get_model_version(name, "2").tags, client.get_run(other).data.tags):
         assert tags["gradus.promoted_over"] == "1"
-        assert tags["gradus.promotion_evidence"].startswith("On the same 200 test rows there is no significant")
+        assert tags["gradus.promotion_evidence"].startswith("On the same 200 test rows the new model (version 2) is")
         assert tags["gradus.promotion_reason"] == "none given"
         assert tags["gradus.promoted_by"]
         assert tags["gradus.promoted_at"].endswith("+00:00")
+        assert tags["gradus.promotion_margin"] == "0.01"
 
 
 def test_force_needs_a_reason_and_goes_back(home: Path, make: Make, name: str) -> None:
@@ -234,24 +241,15 @@ def test_force_needs_a_reason_and_goes_back(home: Path, make: Make, name: str) -
     assert aliases(home, name) == {"champion": "1", "previous_champion": "2"}
     tags = MlflowClient(f"sqlite:///{home}/mlflow.db").get_model_version(name, "1").tags
     assert tags["gradus.promotion_reason"] == "the new one is slow"
-    assert "the champion (version 2) is right significantly more often" in tags["gradus.promotion_evidence"]
-
-
-def test_what_cannot_be_compared_is_not_promoted(home: Path, make: Make, name: str) -> None:
-    promote(make(10), home)
-    with pytest.raises(PromotionRefused, match=r"cannot be compared .* none is the same; --force --reason"):
-        promote(make(0, start=ROWS), home)
-    with pytest.raises(PromotionRefused, match=r"the 50 rows that both have are too few \(at least 100\)"):
-        promote(make(0, start=150), home)
-    promote(make(0, start=50), home)
-    assert aliases(home, name) == {"champion": "4", "previous_champion": "1"}
+    assert "it is not shown to be less than 1 point worse" in tags["gradus.promotion_evidence"]
 
 
 def test_an_unfinished_run_and_a_model_without_files_are_refused_even_by_force(
     home: Path, make: Make, saved_model: Path, name: str
 ) -> None:
     failed = failed_run(home)
-    log_classifier(failed, saved_model, ["a"], name)
+    with attached(failed.run_id, home) as again:
+        log_classifier(again, saved_model, ["a"], name)
     with pytest.raises(PromotionRefused, match="is failed, not finished"):
         promote(failed.run_id, home, force=True, reason="it will do")
     make(3)

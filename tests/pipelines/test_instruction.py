@@ -87,6 +87,23 @@ def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(tmp_path:
     assert first.run_id in Path(_artifact(second.run_id, "report.html")).read_text()
 
 
+def test_test_rows_that_an_earlier_model_learned_are_in_no_figure(tmp_path: Path) -> None:
+    many = entries(300)
+    first = run(tmp_path, content=many)
+    second = run(tmp_path, f"model.weights=runs:/{first.run_id}", "split.seed=9", content=many)
+    facts = mlflow.artifacts.load_dict(f"{client().get_run(second.run_id).info.artifact_uri}/facts.json")
+    of_ancestors = facts["evaluate"]["ancestors"]
+    assert 0 < of_ancestors["left_out"] == of_ancestors["learned"] < of_ancestors["rows"] == 30
+    assert facts["evaluate"]["rows"] == 30 - of_ancestors["left_out"]
+    assert f"On {30 - of_ancestors['left_out']} test rows" in facts["evaluate"]["verdict"]
+    said = f"Left out are {of_ancestors['left_out']} of 30 test rows, which an earlier model"
+    assert said in facts["evaluate"]["verdict"]
+    responses = pd.read_parquet(_artifact(second.run_id, "responses.parquet"))
+    assert (len(responses), responses["learned_before"].sum()) == (30, of_ancestors["left_out"])
+    learned = pd.read_parquet(_artifact(first.run_id, "learned.parquet"))
+    assert len(learned) == facts["split"]["rows"]["train"]
+
+
 def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:
     with serve(tmp_path / "ollama") as server:
         summary = run(tmp_path, *judged_by(server))
@@ -100,6 +117,8 @@ def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:
     assert all(body["options"]["num_ctx"] >= 2048 and body["format"]["type"] == "object" for body in bodies)
     assert summary.metrics["reference/test/score"] == 100
     assert 0 < summary.metrics["start/test/score"] <= 91
+    assert summary.metrics["judge/control_own"] == 100
+    assert summary.metrics["judge/control_other"] < 70
     facts = mlflow.artifacts.load_dict(f"{client().get_run(summary.run_id).info.artifact_uri}/facts.json")
     assert facts["judge"]["judge"]["digest"].startswith("sha256:")
     assert "rubric.yaml" in artifacts(summary.run_id)
@@ -110,13 +129,13 @@ def test_a_judge_killed_half_way_costs_nothing_that_was_done(tmp_path: Path, str
     """Run, kill the judge, run: refused. Start it again, run: every verdict exactly once, nothing trained twice."""
     options = (f"judge.stream={str(stream).lower()}", "judge.concurrency=2")
     with serve(tmp_path / "ollama", dies_after=5) as server:
-        with pytest.raises(JudgeUnreachable, match="of 18 verdicts") as caught:
+        with pytest.raises(JudgeUnreachable, match="of 24 verdicts") as caught:
             run(tmp_path, *judged_by(server, *options))
         done = set(server.answered)
         assert len(done) >= 5
         assert "ollama serve" in str(caught.value)
         _, tags = only_run("FAILED")
-        assert "of 18 verdicts" in tags["gradus.error"]
+        assert "of 24 verdicts" in tags["gradus.error"]
         with pytest.raises(JudgeUnreachable, match="ollama serve"):
             run(tmp_path, *judged_by(server, *options))
         server.behave()
@@ -140,8 +159,10 @@ def _artifact(run_id: str, name: str) -> str:
 
 def questions(run_id: str) -> int:
     """How many different things a judge was asked: what is the same response to an entry is judged once."""
-    responses = pd.read_parquet(_artifact(run_id, "responses.parquet"))
-    return sum(len(set(each)) for each in responses[["response", "start_response", "reference"]].to_numpy().tolist())
+    responses = pd.read_parquet(_artifact(run_id, "responses.parquet")).set_index("row")
+    control = pd.read_parquet(_artifact(run_id, "control.parquet")).set_index("row")
+    said = responses[["response", "start_response", "reference"]].assign(other=control["response"])
+    return sum(len(set(each)) for each in said.to_numpy().tolist())
 
 
 def test_a_judge_that_is_down_is_named_after_all_else_is_done(tmp_path: Path) -> None:
@@ -166,7 +187,7 @@ def test_a_judge_that_cannot_be_understood_fails_the_run_and_keeps_what_it_said(
     evidence = Path(tags["gradus.evidence"])
     assert evidence == caught.value.evidence
     verdicts = pd.read_parquet(evidence / "verdicts.parquet")
-    assert len(verdicts) == 18
+    assert 0 < len(verdicts) <= 18, "once too many cannot be read no more are asked for"
     assert (verdicts["status"] == "unparsed").all()
     assert verdicts["reply"].str.contains("150").all()
     assert artifacts(run_id, "failed") >= {"failed/verdicts.parquet", "failed/responses.parquet"}

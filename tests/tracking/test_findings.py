@@ -74,13 +74,15 @@ def steps(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Steps:
     made["validate"] = store.produce("validate", "k", lambda out: validate(folder / "table.parquet", rules, out))
     table = made["validate"].path("table.parquet")
     made["split"] = store.produce(
-        "split", "k", lambda out: split(table, SplitConfig(), BalanceConfig(), ["ham", "spam"], out)
+        "split",
+        "k",
+        lambda out: split(table, SplitConfig(group_near_duplicates=False), BalanceConfig(), ["ham", "spam"], out),
     )
     made["fine_tune"] = store.produce("fine_tune", "k", train)
     tables = {name: made["split"].path(f"{name}.parquet") for name in ("train", "validation", "test")}
 
     def score(out: Path) -> dict[str, object]:
-        facts = evaluate(tables, saved_model, "ham", "cpu", out)
+        facts = evaluate(tables, saved_model, [0.7, 0.3], "cpu", out)
         draw(made["fine_tune"].path("history.parquet"), 10, facts, out / "figures")
         return facts
 
@@ -209,6 +211,6 @@ def test_what_a_model_goes_on_from_is_in_report_and_cards(steps: Steps) -> None:
     parent = Ancestor("models:/spam/3", "f" * 32, "nightly", "random")
     about = About("x", "0" * 32, {}, {}, [parent])
     sentence = f"Continues model models:/spam/3 of run nightly {'f' * 32}, which started from random."
-    errors = pd.DataFrame(columns=["label", "predicted", "probability", "tfidf", "row", "text"])
+    errors = pd.DataFrame(columns=["label", "predicted", "probability", "svm", "tfidf", "row", "text"])
     for text in (render(about, steps, {}, errors), model_card(about, steps), short_card(about, steps)):
         assert sentence in text

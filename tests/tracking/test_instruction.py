@@ -200,6 +200,15 @@ def test_the_report_has_figures_judge_responses_and_recipe(html: str, steps: Ste
     assert logged[0].run_id in text
 
 
+def test_the_control_of_the_judge_is_told(steps: Steps, lexical: Steps) -> None:
+    control = {"rows": 20, "own": 99.0, "other": 12.34, "tells": True}
+    for manifests in (steps, lexical):
+        facts = manifests["judge"].facts
+        told = "As a control, on 20 rows another row's reference scores 12.3 on average, and the row's own 99.0."
+        assert judge_sentence({**facts, "control": control}) == f"{judge_sentence(facts)} {told}"
+        assert judge_sentence({**facts, "control": {"rows": 0}}) == judge_sentence(facts)
+
+
 def test_a_lexical_measure_is_nowhere_called_a_judge(lexical: Steps, lexical_folder: Path) -> None:
     page = Page((lexical_folder / "report.html").read_text()).text
     card = (lexical_folder / "model_card.md").read_text()

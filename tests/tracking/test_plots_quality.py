@@ -30,18 +30,28 @@ def curves(labels: list[str]) -> pd.DataFrame:
         [
             points.assign(classifier=name, label=label, curve=curve, area=0.9 + 0.01 * place)
             for place, label in enumerate(labels)
-            for name in ("model", "tfidf")
+            for name in ("model", "svm", "tfidf")
             for curve in ("roc", "precision_recall")
         ]
     )
 
 
-def test_two_classes_have_the_model_beside_tfidf_and_chance() -> None:
+def test_two_classes_have_the_model_beside_the_baselines_and_chance() -> None:
     figure = thresholds_figure(curves(["spam"]), {"ham": 0.75, "spam": 0.25}, "test")
     drawn(figure)
     roc, precision = figure.axes
-    assert words(roc.get_legend()) == ["model (AUC 0.900)", "TF-IDF + LR (AUC 0.900)", "chance"]
-    assert words(precision.get_legend()) == ["model (AP 0.900)", "TF-IDF + LR (AP 0.900)", "chance (0.250)"]
+    assert words(roc.get_legend()) == [
+        "model (AUC 0.900)",
+        "n-grams + SVM (AUC 0.900)",
+        "TF-IDF + LR (AUC 0.900)",
+        "chance",
+    ]
+    assert words(precision.get_legend()) == [
+        "model (AP 0.900)",
+        "n-grams + SVM (AP 0.900)",
+        "TF-IDF + LR (AP 0.900)",
+        "chance (0.250)",
+    ]
     assert precision.lines[-1].get_ydata()[0] == 0.25
 
 
@@ -65,12 +75,14 @@ def bins(classifier: str, rows: list[int], accuracy: list[float]) -> pd.DataFram
 @pytest.mark.parametrize("rows", [[1], [3, 4, 500], [1] * 20])
 def test_calibration_has_a_point_an_interval_and_a_bar_for_each_bin(rows: list[int]) -> None:
     right = [1.0] * len(rows)
-    table = pd.concat([bins("model", rows, right), bins("tfidf", rows, [0.0] * len(rows))])
-    figure = calibration_figure(table, {"model": 0.1, "tfidf": 0.2}, 2, "test")
+    others = [bins(name, rows, [0.0] * len(rows)) for name in ("svm", "tfidf")]
+    figure = calibration_figure(
+        pd.concat([bins("model", rows, right), *others]), {"model": 0.1, "svm": 0.2, "tfidf": 0.2}, 2, "test"
+    )
     drawn(figure)
     share, count = figure.axes
     assert share.lines[1].get_ydata().tolist() == right
-    assert sorted(bar.get_height() for bar in count.patches) == sorted(rows * 2)
+    assert sorted(bar.get_height() for bar in count.patches) == sorted(rows * 3)
     assert "model (calibration error 0.100)" in words(figure.legends[0])
     low, high = share.get_ylim()
     assert low < 0.0

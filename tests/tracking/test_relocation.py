@@ -10,6 +10,7 @@ import pytest
 
 from components.records import sha256_of
 from components.tracking.config import TrackingConfig
+from components.tracking.names import OUTBOX_TAG
 from components.tracking.packaging import log_classifier
 from components.tracking.registry import download_model_folder, resolve_model
 from components.tracking.relocation import MARKER
@@ -98,11 +99,13 @@ def test_what_is_not_of_the_old_home_and_what_only_it_has_stays(old: Path, tmp_p
     elsewhere = str(tmp_path / "elsewhere" / "artifacts")
     client = open_client(old)
     other = client.create_experiment("by hand", elsewhere)
+    waiting = client.create_run(other, tags={OUTBOX_TAG: str(old / "outbox" / "1")}).info.run_id
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("mlflow.db", MARKER):  # without the files
         shutil.copyfile(old / name, copy / name)
     client = open_client(copy)
+    assert client.get_run(waiting).data.tags[OUTBOX_TAG] == str(copy / "outbox" / "1")
     assert client.get_experiment(other).artifact_location == elsewhere
     (ours,) = (each for each in client.search_experiments() if each.name not in ("Default", "by hand"))
     assert str(ours.artifact_location) == str(copy / "artifacts"), "new runs write into the copy"

@@ -121,9 +121,9 @@ def test_a_run_of_which_the_config_cannot_be_written_is_failed_too(home: Path) -
 
 def test_an_error_is_not_hidden_by_one_of_the_store(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ZeroDivisionError), opened(home) as run:  # noqa: PT012
-        run.run_id = "0" * 32  # a run that the store does not know
+        run.client.delete_run(run.run_id)
         raise ZeroDivisionError
-    assert "0" * 32 in caplog.text
+    assert run.run_id in caplog.text
 
 
 def test_metrics_of_many_steps_and_threads_all_arrive(home: Path) -> None:
@@ -137,7 +137,8 @@ def test_metrics_of_many_steps_and_threads_all_arrive(home: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert stored(run).data.metrics, "long before the end the first ones are there"
+        while not stored(run).data.metrics:  # long before the end the first ones are there
+            time.sleep(0.1)
     for name in ("m0", "m1", "m2"):
         history = run.client.get_metric_history(run.run_id, name)
         assert [(point.step, point.value) for point in history] == [(step, step / 7) for step in range(700)]
@@ -272,7 +273,7 @@ def test_a_short_run_has_one_sample_of_system_metrics_and_leaves_no_thread(home:
 
 def test_a_longer_run_is_sampled_as_it_goes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
-    with opened(home) as run, system_metrics(run.client, run.run_id):
+    with opened(home) as run, system_metrics(run):
         deadline = time.monotonic() + 30
         while system_samples(run) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -93,7 +93,7 @@ def test_probabilities_are_those_of_the_saved_model(tmp_path: Path, precision: s
     tables = {name: tmp_path / f"{name}.parquet" for name in SPLITS}
     for name, states in (("plain", None), ("fast", tmp_path / "frozen")):
         (tmp_path / name).mkdir()
-        evaluate(tables, tmp_path / "out/model", "ham", "cpu", tmp_path / name, frozen=states)
+        evaluate(tables, tmp_path / "out/model", [0.7, 0.3], "cpu", tmp_path / name, frozen=states)
     said = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("plain", "fast")]
     for table in said:
         table.sort_values(["split", "row"] if "row" in table else ["split", "text"], inplace=True)

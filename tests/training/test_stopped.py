@@ -80,7 +80,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
 def test_a_checkpoint_that_is_not_whole_is_left_aside(tmp_path: Path, name: str, harm: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         tune(tmp_path, "stopped", Impatient(3), max_steps=5)
-    file = tmp_path / f"stopped/checkpoint/{name}.safetensors"
+    file = tmp_path / f"stopped/checkpoint/3/{name}.safetensors"
     if harm == "gone":
         file.unlink()
     elif harm == "junk":
@@ -90,13 +90,12 @@ def test_a_checkpoint_that_is_not_whole_is_left_aside(tmp_path: Path, name: str,
     if (name, harm) == ("best", "of something else"):
         pytest.skip("it is whole, and only ours are ever written there")
     for history in ("steps", "history") if harm == "junk" else ():
-        (tmp_path / f"stopped/checkpoint/{history}.parquet").write_bytes(b"junk")
+        (tmp_path / f"stopped/checkpoint/3/{history}.parquet").write_bytes(b"junk")
     (tmp_path / "again").mkdir()
     (tmp_path / "stopped/checkpoint").rename(tmp_path / "again/checkpoint")
     anew = tune(tmp_path, out=tmp_path / "again", max_steps=5)
     assert anew == tune(tmp_path, "whole", max_steps=5)
     assert weights(tmp_path, "again")["head.weight"].equal(weights(tmp_path, "whole")["head.weight"])
-    assert not (tmp_path / "again/checkpoint").exists()
 
 
 def test_an_error_that_has_nothing_to_do_with_training_does_not_cost_it(tmp_path: Path) -> None:
@@ -137,18 +136,18 @@ def test_an_interruption_after_the_last_step_waits_until_the_result_is_in_its_pl
 def test_a_second_interruption_does_not_lose_what_the_first_one_keeps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from components.training import keeping
+    from components.training import checkpoints
 
-    keep = keeping.write_checkpoint
+    keep = checkpoints.write_checkpoint
 
     def impatiently(*arguments: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         keep(*arguments)
 
-    monkeypatch.setattr(keeping, "write_checkpoint", impatiently)
+    monkeypatch.setattr(checkpoints, "write_checkpoint", impatiently)
     store = Store(tmp_path / "store")
     with pytest.raises(KeyboardInterrupt):
         store.produce("fine_tune", "k", lambda out: tune(tmp_path, logger=Impatient(3), out=out))
     kept = tmp_path / "store/fine_tune/k.interrupted"
-    assert (kept / "checkpoint/weights.safetensors").exists()
+    assert (kept / "checkpoint/3/weights.safetensors").exists()
     assert (kept / "model/model.safetensors").exists()

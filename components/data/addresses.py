@@ -1,0 +1,77 @@
+"""Where a file may be: http(s), the disk, or among the samples; and what it is called there."""
+
+import re
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from components.redaction import MASK
+
+SAMPLES = Path(__file__).with_name("samples")
+REMOTE = ("http", "https")
+SCHEMES = (*REMOTE, "file", "sample")
+LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
+
+
+def scheme_of(url: str) -> str | None:
+    """Return the scheme of a URL in lower case, or None for a bare path."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
+    return found[1].lower() if found else None
+
+
+def local_path(url: str) -> Path | None:
+    """Return the absolute path of the file that a local `url` means, or None for an http(s) URL."""
+    scheme = scheme_of(url)
+    if scheme in REMOTE:
+        return None
+    if scheme == "sample":
+        return SAMPLES / url.partition("://")[2]
+    if scheme == "file":
+        return Path(unquote(urlsplit(url).path))
+    return Path(url).expanduser().absolute()
+
+
+def file_name(url: str) -> str | None:
+    """Return the decoded file name at the end of a URL or path, or None where it has none that is safe to use."""
+    encoded = scheme_of(url) in (*REMOTE, "file")
+    name = unquote(urlsplit(url).path.rpartition("/")[2]) if encoded else url.rpartition("/")[2]
+    return name if _is_plain_name(name) else None
+
+
+def is_safe_member(name: str) -> bool:
+    """Return whether `name` is a relative path that stays inside the folder it is unpacked into."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not re.search(r"[\\\0]", name)
+
+
+def _is_plain_name(name: str) -> bool:
+    return name not in ("", ".", "..") and not re.search(r"[/\\\0]", name) and len(name.encode()) <= LONGEST_NAME
+
+
+def url_problem(url: str) -> str | None:
+    """Return what is wrong with the address of a source, or None."""
+    scheme = scheme_of(url)
+    if scheme is None:
+        return None if url.strip() else "the URL is empty"
+    if MASK in url:
+        return "its secrets were taken out (***) when it was recorded or shown: put them back"
+    if scheme not in SCHEMES:
+        return f"{url!r} starts with {scheme}://; use https://, http://, file://, sample://NAME or a path"
+    if scheme == "sample":
+        name = url.partition("://")[2]
+        return None if _is_plain_name(name) else f"{url!r}: sample:// takes the name of a file that Gradus ships"
+    return _location_problem(url, scheme)
+
+
+def _location_problem(url: str, scheme: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"{url!r}: {error}"
+    if scheme == "file":
+        local = parts.netloc in ("", "localhost") and parts.path.startswith("/")
+        return None if local else f"{url!r}: file:// takes an absolute path: file:///folder/name"
+    if not parts.hostname or port == 0:
+        return f"{url!r} names no host"
+    # The URL is logged with the run's config, so a password in it would be too.
+    return "the URL holds a password; put it into ~/.netrc" if parts.username or parts.password else None

@@ -1,0 +1,219 @@
+"""Rows that a model is asked about, in a file of any format: found and read like those that it learnt from."""
+
+from codecs import BOM_UTF8 as BOM
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import field_validator
+
+from components.data.answered import merged
+from components.data.columns import Key
+from components.data.dialect import DELIMITED, Format
+from components.data.readers import columns_there, read_parquet, read_records
+from components.data.reading import BATCH, Seen
+from components.data.recognising import SPREADSHEETS
+from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
+from components.data.tables import batch_of
+from components.errors import TableError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    **dict.fromkeys(SPREADSHEETS, "csv"),  # which are refused when they are read
+}
+"""Which format a file is taken for; any other is plain text, one a line."""
+WRITTEN = ("header", "delimiter", "quoting", "encoding")
+"""What a file has in common with the one that was learnt from, if its format is the same."""
+
+
+class TextSource(SourceConfig):
+    """A file of texts."""
+
+    fields: ClassVar[tuple[str, ...]] = ("text",)
+    may_be_json: ClassVar[bool] = False
+    """Whether a file whose name says no format is JSON if it begins like JSON; any text may."""
+
+
+class PromptSource(InstructionSourceConfig):
+    """A file of instructions with their inputs."""
+
+    fields: ClassVar[tuple[str, ...]] = ("instruction", "input")
+    may_be_json: ClassVar[bool] = True
+
+    @field_validator("columns")
+    @classmethod
+    def _check_required(cls, columns: dict[str, Key]) -> dict[str, Key]:
+        if "instruction" not in columns:
+            raise ValueError("instruction must be mapped: name its column")
+        return columns
+
+
+Kind = type[TextSource] | type[PromptSource]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows."""
+
+    texts: dict[str, list[str | None]]
+    """What the model is asked, by field."""
+    columns: dict[str, "Sequence[object] | pa.Array"]
+    """All that stands in the file, by column."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.texts.values())))
+
+
+def find_source(
+    kind: Kind, file: Path, learnt: Mapping[str, Any] | None, given: Mapping[str, Any]
+) -> FileSource | None:
+    """Return how a file is to be read, None if as plain text.
+
+    Its columns are those that the model learnt from, with the templates over them; where they are not there, those that
+    go by the names of the model's own fields (`text`; `instruction`, `input`). The format is known by the file's name.
+
+    Args:
+        kind: `TextSource` or `PromptSource`.
+        file: the file.
+        learnt: the keys `dialect.READING` of the source that the model learnt from, if they are known.
+        given: keys of `source` that the user has set.
+
+    Raises:
+        pydantic.ValidationError: if what is given cannot be.
+        TableError: if the file cannot be read, as `readers.read_records`.
+    """
+    form = given.get("format") or _format(file, kind.may_be_json)
+    if form is None:
+        return None
+    learnt = learnt or {}
+    own = {field: field for field in kind.fields}
+    mapped = {field: column for field, column in learnt.get("columns", own).items() if field in own}
+    alike = {key: learnt[key] for key in WRITTEN if learnt.get("format") == form and key in learnt}
+    tree = {**alike, **given, "url": str(file), "format": form}
+    if "columns" in given or "header" in given:
+        columns = {**mapped, **given.get("columns", {})}
+        names = any(isinstance(column, str) for column in given.get("columns", {}).values())
+        header = given.get("header", names or tree.get("header", True))
+        return kind.model_validate({**tree, "header": header, "columns": columns})
+    by_name = kind.model_validate({**tree, "header": True, "columns": own})
+    as_learnt = _as_learnt(kind, tree, mapped, learnt.get("header", True))
+    if as_learnt is None or mapped == own:
+        return by_name
+    first, second = (as_learnt, by_name) if as_learnt.header else (by_name, as_learnt)
+    there = columns_there(file, first)
+    if not missing_columns(first, there):
+        return first
+    there = there if second.header == first.header else columns_there(file, second)
+    return as_learnt if missing_columns(second, there) else second
+
+
+def _as_learnt(kind: Kind, tree: Mapping[str, Any], columns: Mapping[str, Key], header: bool) -> FileSource | None:
+    """Return a source with the columns that a model learnt from, None if a file of this format cannot have them."""
+    delimited = tree["format"] in DELIMITED
+    positions = not header or any(isinstance(column, int) for column in columns.values())
+    if positions and not delimited:
+        return None
+    return kind.model_validate({**tree, "header": header, "columns": columns})
+
+
+def read_rows(file: Path, source: FileSource, there: Sequence[Key], whole: bool, seen: Seen) -> Iterator[Rows]:
+    """Yield what a model is asked, some thousand rows at a time; with all columns of the file, if it is to be `whole`.
+
+    Raises:
+        TableError, DataRejected: as `readers.read_records`.
+    """
+    keys = source.read_columns()
+    if source.format == "parquet":
+        read = read_parquet(file, source, keys, seen, whole)
+        batches = ((dict(zip(keys, cells, strict=True)), _columns(batch, whole)) for batch, cells in read)
+    else:
+        kept = there if whole else []
+        every = list(dict.fromkeys([*keys, *kept]))
+        records = (dict(zip(every, cells, strict=True)) for cells in read_records(file, source, every, seen))
+        batches = ((cells, {str(key): cells[key] for key in kept}) for cells in records)
+    done = 0
+    for cells, columns in batches:
+        batch = batch_of(file, source, cells, done)
+        texts = {field: batch[field].to_pylist() for field in source.table_columns}
+        yield Rows(texts, columns or dict(texts))
+        done += batch.num_rows
+
+
+def _columns(batch: "pa.RecordBatch", whole: bool) -> dict[str, "Sequence[object] | pa.Array"]:
+    return dict(zip(batch.schema.names, batch.columns, strict=True)) if whole else {}
+
+
+def read_lines(lines: Iterable[bytes], name: str, field: str) -> Iterator[Rows]:
+    """Yield texts, one a line, some thousand at a time; a byte order mark is no part of the first.
+
+    Raises:
+        TableError: at a line that is not UTF-8.
+    """
+    numbered = enumerate(lines, start=1)
+    while batch := list(islice(numbered, BATCH)):
+        texts: list[str | None] = [
+            _line(line.removeprefix(BOM) if number == 1 else line, number, name) for number, line in batch
+        ]
+        yield Rows({field: texts}, {field: texts})
+
+
+def _line(line: bytes, number: int, name: str) -> str:
+    try:
+        return line.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise TableError(f"{name} is not UTF-8: line {number}, byte {error.start} of it; convert it first") from error
+
+
+def _format(file: Path, may_be_json: bool) -> Format | None:
+    form = SUFFIXES.get(file.suffix.lower())
+    if form == "json" or (form is None and may_be_json and _starts_with(file, b"[", b"{")):
+        return "json" if _starts_with(file, b"[") else "jsonl"
+    return form
+
+
+def _starts_with(file: Path, *signs: bytes) -> bool:
+    with file.open("rb") as raw:
+        start = raw.read(1 << 12)
+    # Whatever its encoding: without marks, and without the zeros of UTF-16.
+    return start.removeprefix(BOM).lstrip(b"\xff\xfe").replace(b"\0", b"").lstrip().startswith(signs)
+
+
+def missing_columns(source: FileSource, there: Sequence[Key]) -> list[Key]:
+    """Return which columns of a source a file does not have; in JSON and Parquet they may be inside of those there."""
+    inside = set() if source.format in DELIMITED else {str(key) for key in there}
+    return [
+        key
+        for key in source.read_columns()
+        if key != source.optional
+        and not (key < len(there) if isinstance(key, int) else key in there or key.split(".")[0] in inside)
+    ]
+
+
+def columns_of(file: Path, source: FileSource, names: Sequence[Key], typed: bool) -> "pa.Schema":
+    """Return the columns `names` of a file as those of a table, if `typed` of types that hold its values.
+
+    Raises:
+        TableError: as `readers.read_records`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if source.format == "parquet":
+        return pa.schema(list(pq.read_schema(file)))
+    if source.format in DELIMITED or not typed or not names:
+        return pa.schema([(str(name), pa.string()) for name in names])
+    kinds: list[pa.DataType | None] = [None] * len(names)
+    for cells in read_records(file, source, names):
+        kinds = [merged(kind, column) for kind, column in zip(kinds, cells, strict=True)]
+    return pa.schema([(str(name), kind) for name, kind in zip(names, kinds, strict=True)])

@@ -1,0 +1,33 @@
+"""Files and folders that outlast a power cut."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """Have a file, or a folder with all that is in it, on the disk itself and not in the system's memory only.
+
+    Raises:
+        OSError: if a file cannot be written, for example because the disk is full.
+    """
+    if path.is_dir():
+        for each in path.iterdir():
+            sync(each)
+        sync_names(path)
+    else:
+        _sync(path)
+
+
+def sync_names(folder: Path) -> None:
+    """Have the names in a folder on the disk, after files were made, renamed or deleted in it."""
+    with suppress(OSError):  # some network file systems cannot do it, and do not need it
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,92 @@
+"""Can a judge tell good from bad? On some rows another row's reference is judged as if it were the response.
+
+A judge that gives everything 100 finds every reference right, and every other text as well. So does any judge that does
+not read what it grades.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.judging.verdicts import Verdict
+
+ROWS = 20
+"""Rows on which it is asked; all where there are fewer."""
+APART = 30.0
+"""Points by which another row's reference must score below the row's own on average."""
+SEED = 123
+CONTROL = "control.parquet"
+
+Found = tuple[Mapping[str, Any], Sequence[Verdict], Sequence[Verdict]]
+"""A row with `row`, `other_row` and `response`, and the verdicts on its own and on the other reference."""
+
+
+def draw_control(references: Sequence[str]) -> list[tuple[int, int]]:
+    """Return pairs of positions: rows, and for each another row whose reference is another text.
+
+    Texts that differ in case and blanks only count as the same. The same references give the same pairs.
+    """
+    texts = [" ".join(text.split()).casefold() for text in references]
+    if len(set(texts)) < 2:
+        return []
+    draw = random.Random(SEED)
+    places = sorted(draw.sample(range(len(texts)), min(ROWS, len(texts))))
+    return [(place, _other(texts, place, draw)) for place in places]
+
+
+def _other(texts: Sequence[str], place: int, draw: random.Random) -> int:
+    """Return a position with another text: drawn, or where nearly all are the same, counted out."""
+    for _ in range(100):
+        if texts[other := draw.randrange(len(texts))] != texts[place]:
+            return other
+    return draw.choice([other for other, text in enumerate(texts) if text != texts[place]])
+
+
+def control_facts(found: Sequence[Found], why_none: str) -> dict[str, Any]:
+    """Return the fact `control`: `rows` that have both scores, their means `own` and `other`, and whether it `tells`.
+
+    It tells if the means are `apart` points apart. Without any such row they are None and it does not; `why` says why.
+    """
+    means = [[_mean(verdicts) for verdicts in (own, other)] for _, own, other in found]
+    both = np.array([pair for pair in means if None not in pair], np.float64)
+    if not len(both):
+        why = why_none or "none of its verdicts on them could be read"
+        return {"rows": 0, "own": None, "other": None, "apart": APART, "tells": False, "why": why}
+    own, other = (float(mean) for mean in both.mean(axis=0))
+    return {"rows": len(both), "own": own, "other": other, "apart": APART, "tells": own - other >= APART}
+
+
+def write_control(found: Sequence[Found], path: Path) -> None:
+    """Write what was judged, a line a verdict: both scores, and the reason for the other reference's."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("row", pa.int64()), ("other_row", pa.int64()), ("response", pa.string()), ("repeat", pa.int64()),
+            ("own_score", pa.float64()), ("other_score", pa.float64()), ("reason", pa.string()),
+            ("status", pa.string()), ("reply", pa.string()),
+        ]
+    )  # fmt: skip
+    rows = [
+        {
+            **row,
+            "repeat": repeat,
+            "own_score": own.score,
+            "other_score": other.score,
+            "reason": other.reason,
+            "status": other.status,
+            "reply": other.reply,
+        }
+        for row, owns, others in found
+        for repeat, (own, other) in enumerate(zip(owns, others, strict=True))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+
+
+def _mean(verdicts: Sequence[Verdict]) -> float | None:
+    scores = [verdict.score for verdict in verdicts if verdict.score is not None]
+    return sum(scores) / len(scores) if scores else None

@@ -1,0 +1,85 @@
+"""A question and the verdict on it: asked again where the reply cannot be read, with more room where it was cut."""
+
+import threading
+from dataclasses import dataclass
+
+from components.errors import JudgeError
+from components.judging.clients import Client, PromptRefused
+from components.judging.replies import Reply, Unreadable
+from components.judging.rubric import shipped_rubric
+from components.judging.verdicts import REFUSED, Verdict, unparsed, verdict_of
+
+MORE_ROOM = 4
+"""How many times as many tokens a reply gets that was cut."""
+MOST_ROOM = MORE_ROOM**2
+
+PLAIN = {"instruction": "Say yes.", "input": "", "reference": "yes", "response": "yes"}
+"""What no server has a reason to refuse: neither long nor offensive."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a judge is asked: the user's message, the seed, and the key under which the verdict is kept."""
+
+    key: str
+    text: str
+    seed: int
+
+
+class Exchange:
+    """Asks questions, from any thread, and tells a prompt that is refused from a server that refuses every prompt."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._answered = False
+        self._lock = threading.Lock()
+
+    def verdict(self, question: Question) -> Verdict:
+        """Return the verdict on a question, after four requests at most.
+
+        Raises:
+            JudgeError: if the server refuses every prompt, or as the client does.
+        """
+        again, room, last = False, 1, None
+        while True:
+            try:
+                reply = self._ask(question, again, room)
+            except PromptRefused as error:
+                return last or unparsed("", f"{REFUSED}: {error}")
+            last = verdict_of(reply)
+            if last.score is not None:
+                return last
+            if reply.cut and room < MOST_ROOM:
+                room *= MORE_ROOM
+            elif reply.cut or again:
+                return last
+            else:
+                again = True
+
+    def _ask(self, question: Question, again: bool, room: int) -> Reply:
+        try:
+            reply = self._client.ask(shipped_rubric().messages(question.text, again), question.seed, room)
+        except Unreadable as error:
+            reply = Reply(error.reply, broken=True)
+        except PromptRefused as error:
+            self._check_server(error, question.seed)
+            raise
+        self._answered = True
+        return reply
+
+    def _check_server(self, refusal: PromptRefused, seed: int) -> None:
+        """Raise JudgeError if nothing has been answered yet, and a prompt that nobody minds is refused as well."""
+        with self._lock:
+            if self._answered:
+                return
+            try:
+                self._client.ask(shipped_rubric().messages(shipped_rubric().question(PLAIN)), seed)
+            except Unreadable:
+                pass
+            except PromptRefused as error:
+                raise JudgeError(
+                    f"{error}; it refuses every prompt, so it is the request that it does not like: check judge.model "
+                    "and judge.think; judge.extra adds, renames or drops fields, as in "
+                    "judge.extra='{max_completion_tokens: 300, max_tokens: null}'"
+                ) from refusal
+            self._answered = True

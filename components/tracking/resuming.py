@@ -1,0 +1,146 @@
+"""Going on in the run that a killed process left, instead of opening another one.
+
+A run is gone on in if it has the same resolved config and the same code, and was closed because its process was gone.
+What it has logged already is not logged again: MLflow keeps a point twice that comes at another time.
+"""
+
+import fcntl
+import logging
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue
+
+import components
+from components.records import fingerprint, sha256_of
+from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED
+from components.tracking.provenance import HOST_TAG, Tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
+CONFIG_TAG = "gradus.config"
+"""Tag of a run: a hash of its resolved config and of the code."""
+RESUMED_TAG = "gradus.resumed"
+"""Tag of a run that was gone on in: when, each time."""
+DATA_TAG = "gradus.trained_on"
+"""Tag of a run: a hash of what it trains on, its splits and the weights it starts from."""
+CHANGED_TAG = "gradus.changed"
+"""Tag of a run in which training began anew, since the data had changed when it was gone on in."""
+CURVES, SYSTEM = "curve/", "system/"
+MANY = 50
+"""Runs of one config that are looked at, the newest first."""
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def _code() -> str:
+    """Return a hash of the product's sources: another code may train otherwise, and its points be others."""
+    root = Path(components.__file__).parent
+    return fingerprint({str(path.relative_to(root)): sha256_of(path) for path in sorted(root.rglob("*.py"))})
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Hold a lock: two processes that start at once must not go on in the same run, nor close it for each other."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".runs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def config_hash(params: Mapping[str, JsonValue]) -> str:
+    """Return the hash of a resolved config and of the code, by which a run is known again (`CONFIG_TAG`)."""
+    return fingerprint([params, _code()])[:32]
+
+
+def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:
+    """Make a run of the same config and code that a killed process left that of this one, which has `tags`.
+
+    Returns:
+        Its id, or None if there is no such run.
+    """
+    stopped = _stopped(client, experiment_id, tags[CONFIG_TAG]) if CONFIG_TAG in tags else None
+    if stopped is None:
+        return None
+    _reopen(client, stopped, tags)
+    return str(stopped.info.run_id)
+
+
+def known_of(run: Any) -> dict[str, Any]:
+    """Return what has to be known of a run that is gone on in; nothing of another one."""
+    if RESUMED_TAG not in run.data.tags:
+        return {}
+    samples = [point.step for point in run.data._metric_objs if point.key.startswith(SYSTEM)]
+    return {"resumed": True, "trained_on": run.data.tags.get(DATA_TAG), "system_steps": max(samples, default=-1) + 1}
+
+
+def _stopped(client: "MlflowClient", experiment_id: str, config: str) -> Any | None:
+    """Return the run that was the last of a config to end, if it ended because its process was killed.
+
+    Runs of dead processes have been closed before (`components.tracking.runs.reconcile`).
+    """
+    from mlflow.entities import ViewType
+
+    order = ["attributes.start_time DESC"]
+    having = f"tags.`{CONFIG_TAG}` = '{config}'"
+    for run in client.search_runs([experiment_id], having, ViewType.ALL, MANY, order):
+        tags = run.data.tags
+        if run.info.lifecycle_stage == "deleted":
+            if run.info.status == "RUNNING" or tags.get(ERROR_TAG) == ORPHANED:
+                log.warning("run %s, of this config, was killed and then deleted: this is a new run", run.info.run_id)
+        elif run.info.status != "RUNNING":
+            return run if tags.get(ERROR_TAG) == ORPHANED else None
+        elif tags.get(HOST_TAG) != socket.gethostname():
+            where = tags.get(HOST_TAG, "another machine")
+            log.warning("run %s of this config is open on %s: this is a new run", run.info.run_id, where)
+    return None
+
+
+def _reopen(client: "MlflowClient", run: Any, tags: Tags) -> None:
+    """Make a closed run that of this process, whose `tags` it gets.
+
+    Until it has them, it is that of a dead process, and closed as such by whoever comes next.
+    """
+    from mlflow.entities import RunTag
+
+    run_id = run.info.run_id
+    client.update_run(run_id, status="RUNNING")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    times = ", ".join([*filter(None, [run.data.tags.get(RESUMED_TAG)]), now])
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**tags, RESUMED_TAG: times}.items()])
+    for tag in (ERROR_TAG, NOTE_TAG):
+        if tag in run.data.tags:
+            client.delete_tag(run_id, tag)
+    for model in own_models(client, run.info.experiment_id, run_id, "PENDING"):  # half their files are there at most
+        client.finalize_logged_model(model.model_id, "FAILED")
+    log.warning("going on in run %s, whose process was killed", run_id)
+
+
+def own_models(client: "MlflowClient", experiment_id: str, run_id: str, status: str) -> "list[LoggedModel]":
+    """Return the models that a run has logged which have this status (`PENDING`, `READY` ...)."""
+    found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+    return [model for model in found if str(model.status) == status]
+
+
+def logged_steps(client: "MlflowClient", run_id: str) -> dict[str, set[int]]:
+    """Return the steps at which each metric of a run that is gone on in has a point.
+
+    Metrics that are no curve have one point; those of the system count on. Where the data has changed, the points are
+    those of another training, and none counts.
+    """
+    run = client.get_run(run_id)
+    if CHANGED_TAG in run.data.tags:
+        return {}
+    steps = {point.key: {point.step} for point in run.data._metric_objs}
+    for key in steps:
+        if key.startswith(CURVES):
+            steps[key] |= {point.step for point in client.get_metric_history(run_id, key)}
+    return steps

@@ -1,0 +1,210 @@
+"""Ask a model about the rows of a file, and write them with its answers: some thousand rows are in memory at a time."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from components.data.answered import Write, check_output, open_output
+from components.data.asked import Kind, Rows, columns_of, find_source, missing_columns, read_lines, read_rows
+from components.data.dialect import READING
+from components.data.readers import columns_there
+from components.data.reading import Seen, no_column
+from components.errors import ConfigError, DataRejected, TableError
+from pipelines.config import apply_override, explain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from components.data.sources import FileSource
+
+Answers = dict[str, list[Any]]
+"""The cells of the columns that a model answers with."""
+STDIN = Path("-")
+SET = "--set"
+
+
+class Asked:
+    """What a model is asked: a file, standard input, or rows that were typed."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        file: Path | None,
+        typed: Mapping[str, list[str]],
+        overrides: Sequence[str],
+        output: Path | None,
+    ) -> None:
+        """Take what the user gave.
+
+        Args:
+            kind: what is read of a file.
+            file: the file; `-` is standard input, a text a line.
+            typed: rows that were typed, by field, if there is no file.
+            overrides: `source.KEY=VALUE`, how the file is read.
+            output: where rows and answers are written, if they are.
+
+        Raises:
+            ConfigError: if a file cannot be read or written, as far as that shows before the model is there.
+        """
+        self.kind, self.file, self.typed, self.output = kind, file, typed, output
+        self.given = _given(overrides)
+        self.seen = Seen()
+        if file and file != STDIN:
+            _check_readable(file)
+            if kind.may_be_json and not file.is_file():
+                self._scratch, self.file = _kept(file)
+        if output:
+            check_output(output, file if file and file != STDIN else None)
+
+    def answers(
+        self,
+        learnt: Mapping[str, Any] | None,
+        answer: Callable[[Mapping[str, list[str]]], Answers],
+        kinds: "Mapping[str, pa.DataType]",
+    ) -> Iterator[tuple[Rows, Answers]]:
+        """Yield rows with their answers, and write them.
+
+        A row without a text (its instruction, of several fields the first) is not asked, and has no answer.
+
+        Args:
+            learnt: how the file was read that the model learnt from.
+            answer: answers rows that have a text.
+            kinds: the columns of its answers.
+
+        Raises:
+            ConfigError: if the file cannot be read, lacks a column, or the output cannot be written.
+        """
+        with _one_line(self.kind):
+            rows, there = self._rows(learnt)
+            with self._writing(there, kinds) as write:
+                for each in rows:
+                    found = _answered(each, answer, kinds)
+                    if write:
+                        write({**each.columns, **_renamed(found, each.columns)})
+                    yield each, found
+
+    def _rows(self, learnt: Mapping[str, Any] | None) -> "tuple[Iterable[Rows], pa.Schema]":
+        """Return the rows, and the columns that they have in the output."""
+        field = self.kind.fields[0]
+        if self.file is None:
+            texts: dict[str, list[str | None]] = {name: list(cells) for name, cells in self.typed.items()}
+            return [Rows(texts, dict(texts))], _strings(texts)
+        if self.file == STDIN:
+            return read_lines(sys.stdin.buffer, "standard input", field), _strings([field])
+        source = find_source(self.kind, self.file, learnt, self.given)
+        if source is None:
+            return _lines_of(self.file, field), _strings([field])
+        if source.format in ("json", "jsonl") and _is_blank(self.file):
+            return [], _strings([field])
+        there = columns_there(self.file, source)
+        if there and (missing := missing_columns(source, there)):
+            raise no_column(self.file, source, missing[0], there)
+        rows = read_rows(self.file, source, there, self.output is not None, self.seen)
+        if self.output is None:
+            return rows, _strings([])
+        return rows, columns_of(self.file, source, there, typed=self.output.suffix.lower() == ".parquet")
+
+    @contextmanager
+    def _writing(self, there: "pa.Schema", kinds: "Mapping[str, pa.DataType]") -> Iterator[Write | None]:
+        import pyarrow as pa
+
+        if self.output is None:
+            yield None
+            return
+        schema = pa.schema([*there, *_renamed(kinds, there.names).items()])
+        with open_output(self.output, schema) as write:
+            yield write
+
+
+def _strings(names: Iterable[str]) -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.string()) for name in names])
+
+
+def _given(overrides: Sequence[str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        apply_override(tree, override)
+    source = tree.get("source", {})
+    wrong = [key for key in tree if key != "source"] + [f"source.{key}" for key in source if key not in READING]
+    if wrong or not isinstance(source, dict):
+        raise ConfigError(
+            f"--set {wrong[0] if wrong else 'source'}: of a file, source.{', source.'.join(READING)} can be set"
+        )
+    return source
+
+
+def _check_readable(file: Path) -> None:
+    try:
+        if not file.is_dir():
+            if file.is_file():
+                file.open("rb").close()
+            else:
+                file.stat()  # a pipe is read once, later
+            return
+        reason: str | None = "it is a folder"
+    except OSError as error:
+        reason = error.strerror
+    raise ConfigError(f"cannot read {file}: {reason}")
+
+
+def _kept(pipe: Path) -> "tuple[tempfile.TemporaryDirectory[str], Path]":
+    """Write what a pipe gives, which can be read once only, into a file."""
+    folder = tempfile.TemporaryDirectory(prefix="gradus-")
+    copy = Path(folder.name) / pipe.name
+    with pipe.open("rb") as given, copy.open("wb") as file:
+        shutil.copyfileobj(given, file)
+    return folder, copy
+
+
+def _lines_of(file: Path, field: str) -> Iterator[Rows]:
+    with file.open("rb") as lines:
+        yield from read_lines(lines, str(file), field)
+
+
+def _is_blank(file: Path) -> bool:
+    with file.open("rb") as raw:
+        return not raw.read(1 << 12).removeprefix(b"\xef\xbb\xbf").strip()
+
+
+def _answered(rows: Rows, answer: Callable[[Mapping[str, list[str]]], Answers], kinds: Iterable[str]) -> Answers:
+    texts = next(iter(rows.texts.values()))
+    asked = [place for place, text in enumerate(texts) if text and not text.isspace()]
+    found = answer({field: [cells[place] or "" for place in asked] for field, cells in rows.texts.items()})
+    if len(asked) == len(texts):
+        return found
+    answers: Answers = {name: [None] * len(texts) for name in kinds}
+    for name, cells in found.items():
+        for place, cell in zip(asked, cells, strict=True):
+            answers[name][place] = cell
+    return answers
+
+
+def _renamed(answers: Mapping[str, Any], there: Iterable[str]) -> dict[str, Any]:
+    """Return answers under names that the file's columns do not have."""
+    taken = set(there)
+    names = {name: f"predicted_{name}" if name in taken else name for name in answers}
+    if twice := taken & set(names.values()):
+        raise ConfigError(f"the file has a column {min(twice)!r} already, as answers would; rename or remove it")
+    return {names[name]: cells for name, cells in answers.items()}
+
+
+@contextmanager
+def _one_line(kind: "type[FileSource]") -> Iterator[None]:
+    """Turn what is wrong with a file into a line that says what to do about it on the command line."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error, f"{SET} source", kind))) from error
+    except (TableError, DataRejected) as error:
+        hint = f" (here by {SET} source.KEY=VALUE)" if "source." in str(error) else ""
+        raise ConfigError(f"{error}{hint}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the file: {error.strerror or error}") from error

@@ -1,0 +1,33 @@
+"""`gradus sync`: send to MLflow what runs have kept while it was away."""
+
+import typer
+
+from pipelines.cli.console import Debug, errors_as_lines, quieten, say
+
+EXAMPLES = """
+[bold]Examples[/bold]\n
+gradus sync\n
+MLFLOW_TRACKING_URI=http://mlflow.example.org:5000 gradus sync
+"""
+
+
+def sync(debug: Debug = False) -> None:
+    """Send to MLflow what runs have kept while it was away.
+
+    May be stopped and run again at any moment: nothing is sent twice.
+    Exit codes: 0 nothing is left to send, 1 something is.
+    """
+    with errors_as_lines(debug):
+        if not debug:
+            quieten()
+        from components.home import home
+        from components.tracking.syncing import sync as send
+
+        done = []
+        for run in send(home()):
+            done.append(run)
+            say(f"run {run.name} {run.run_id or ''}: {run.error or 'sent'}", style="red" if run.error else "")
+        if not done:
+            say("gradus: nothing waits to be sent")
+        if any(run.error for run in done):
+            raise typer.Exit(1)

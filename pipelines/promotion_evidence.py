@@ -1,0 +1,185 @@
+"""What speaks for a candidate: how it did beside the champion and earlier ones, for runs of every kind."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import BaseModel
+
+from components.errors import NotComparable, TrackingError
+from components.evaluation.non_inferiority import FEWEST_ROWS
+from components.tracking.promotion import earlier_champions
+from components.tracking.reading import RecordedRun, Registered, find_run
+from pipelines import measured_predictions, measured_responses
+from pipelines.comparison import refuse_other_pipelines
+from pipelines.measured import Measured, good_enough, told
+from pipelines.response_comparison import INSTRUCTION
+
+
+class Reference(BaseModel):
+    """What a candidate was measured against, and how it did; accuracies are shares, scores are of a hundred."""
+
+    name: str
+    version: str | None
+    """None for the majority class, and the model that the candidate started from."""
+    rows: int
+    candidate: float
+    reference: float
+    difference: float
+    interval: tuple[float, float]
+    """95 %"""
+    good_enough: bool
+    rows_needed: int | None
+    """About how many rows would show that two that are equally good are, or a difference such as this one."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a candidate or against it."""
+
+    enough: bool
+    sentence: str
+    margin: float | None = None
+    references: tuple[Reference, ...] = ()
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A candidate beside one reference."""
+
+    name: str
+    version: str | None
+    measured: Measured
+    margin: float
+    """How much worse it may be than this reference; 0: it must be better."""
+    allowed: float
+    """How much worse it may be than a champion."""
+
+
+def measures_of(run: RecordedRun) -> ModuleType:
+    """Return how a run's kind is measured."""
+    return measured_responses if run.pipeline == INSTRUCTION else measured_predictions
+
+
+def evidence_for(
+    version: Registered, champion: Registered | None, run: RecordedRun, margin: float, home: Path
+) -> Evidence:
+    """Return what was measured beside the champion and earlier ones: the first that a version fails beside decides.
+
+    Args:
+        version: the candidate.
+        champion: the present champion; None: it has to be better than a baseline.
+        run: the candidate's run.
+        margin: how much worse than a champion it may be.
+        home: the folder of the local store.
+
+    Raises:
+        TrackingError: if the store cannot be read.
+    """
+    candidate = f"the new model (version {version.number})"
+    try:
+        found = _beside_champion(champion, run, candidate, margin, home)
+    except NotComparable as error:
+        beside = f"the champion, version {champion.number}" if champion else "anything"
+        return Evidence(False, f"it cannot be compared with {beside}: {error}", margin)
+    evidence = _judged(found, candidate)
+    if evidence.enough and not champion:
+        evidence = replace(evidence, sentence=f"the first champion of {version.name}: {evidence.sentence}")
+    known = [each for each in earlier_champions(version.name, champion, home) if each.number != version.number]
+    passed, unmeasured = [], []
+    for number, earlier in _beside_earlier(known, run, candidate, margin, home) if evidence.enough else ():
+        if isinstance(earlier, NotComparable):
+            unmeasured.append(f"It cannot be compared with an earlier champion, version {number}: {earlier}.")
+            continue
+        judged = _judged(earlier, candidate)
+        evidence = replace(evidence, references=evidence.references + judged.references)
+        if not judged.enough:
+            return replace(judged, references=evidence.references)
+        passed.append(number)
+    if passed:
+        unmeasured.append(f"The same holds beside earlier champions (version {', '.join(passed)}).")
+    return replace(evidence, sentence=" ".join([evidence.sentence, *unmeasured]))
+
+
+def _judged(found: Beside, candidate: str) -> Evidence:
+    """Return what a comparison comes to."""
+    measured, margin = found.measured, found.margin
+    enough, each = good_enough(measured, margin), measured.difference
+    said = f"{told(measured, margin, candidate, found.name)}. {measured.detail if enough else ''}".strip()
+    reference = Reference(
+        name=found.name,
+        version=found.version,
+        rows=each.rows,
+        candidate=each.candidate,
+        reference=each.reference,
+        difference=each.value,
+        interval=(each.low, each.high),
+        good_enough=enough,
+        rows_needed=each.rows_needed(margin),
+    )
+    return Evidence(enough, said, found.allowed, (reference,))
+
+
+def _beside_champion(
+    champion: Registered | None, run: RecordedRun, candidate: str, margin: float, home: Path
+) -> Beside:
+    """Measure a candidate beside the champion, or what a first one must be better than.
+
+    Raises:
+        NotComparable: if it cannot be.
+    """
+    measures = measures_of(run)
+    if champion is None:
+        measured, name = measures.beside_baseline(run, home)
+        return Beside(name, None, measured, 0.0, margin)
+    name = f"the champion (version {champion.number})"
+    other = _run_of(champion, home)
+    refuse_other_pipelines(other, run)
+    measured = measures.beside_champion(champion, other, run, (name, candidate), home)
+    return Beside(name, champion.number, measured, margin, margin)
+
+
+def _beside_earlier(
+    known: list[Registered], run: RecordedRun, candidate: str, margin: float, home: Path
+) -> Iterator[tuple[str, Beside | NotComparable]]:
+    """Measure a candidate beside earlier champions: all that share its test rows, and the best of the others.
+
+    The others would have to be run, which takes long; the best is the one of the highest figure on its own test set.
+    One that cannot be measured, or on too few rows, is yielded as the reason why.
+    """
+    measures, runs = measures_of(run), {}
+    for version in known:
+        try:
+            runs[version] = _run_of(version, home)
+            refuse_other_pipelines(runs[version], run)
+        except NotComparable as error:
+            runs.pop(version, None)
+            yield version.number, error
+    anew = True
+    for version, other in sorted(runs.items(), key=lambda each: -each[1].metrics.get(measures.FIGURE, 0.0)):
+        name = f"an earlier champion (version {version.number})"
+        try:
+            measured = measures.beside_champion(version, other, run, (name, candidate), home, anew)
+            if measured is None:
+                continue
+            anew = anew and not measured.anew
+            if measured.difference.rows < FEWEST_ROWS:
+                raise NotComparable(told(measured, margin, candidate, "it"))
+            yield version.number, Beside(name, version.number, measured, margin, margin)
+        except NotComparable as error:
+            yield version.number, error
+
+
+def _run_of(champion: Registered, home: Path) -> RecordedRun:
+    """Return the run that made the champion.
+
+    Raises:
+        NotComparable: if there is none: it was registered by hand, or its run was deleted for good.
+    """
+    if not champion.run_id:
+        raise NotComparable("no run made that version, so there are no predictions of it")
+    try:
+        return find_run(champion.run_id, home)
+    except TrackingError as error:
+        raise NotComparable(f"the run that made it, {champion.run_id[:8]}, cannot be found") from error

@@ -1,0 +1,177 @@
+"""`gradus run` and `kill -9`: whenever it comes, the next run goes on in the same MLflow run as if it had not come."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from tests.pipelines.instructing import entries, write_preset
+
+ROOT = Path(__file__).parents[2]
+DRIVER = """
+import importlib, math, os, signal, sys
+
+def kill_at(spec):
+    module, name, number, when = spec.split(":")
+    owner = importlib.import_module(module)
+    *path, name = name.split(".")
+    for each in path:
+        owner = getattr(owner, each)
+    whole, calls = getattr(owner, name), 0
+
+    def cut(*arguments, **named):
+        nonlocal calls
+        calls += 1
+        if calls == int(number) and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = whole(*arguments, **named)
+        if calls == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, cut)
+
+if sys.argv[1] != "never":
+    kill_at(sys.argv[1])
+from components.tracking import runs
+from components.training import checkpoints
+runs.FLUSH_SECONDS = 0.0
+checkpoints.SHARE = math.inf
+del sys.argv[1]
+from pipelines.cli.start import main
+main()
+"""
+TRAINING = [
+    "components.training.loop:Trainer._step:1:after",
+    "components.training.checkpoints:write_checkpoint:3:after",
+    "components.training.checkpoints:_discard:1:before",
+    "components.training.checkpoints:read_checkpoint:1:after",
+    "components.store:describe:1:before",
+]
+"""In the first step, before there is a checkpoint; while one is written; when it has its name; right after going on
+from it; when training has ended."""
+RECORDING = [
+    "components.tracking.runs:Run.log_table:2:before",
+    "components.tracking.packaging:_link_metrics:1:before",
+    "components.tracking.packaging:_register:1:before",
+    "components.tracking.packaging:_note_version:1:before",
+    "components.tracking.runs:Run.close:1:before",
+]
+"""When there are metrics and a table; when the model's files are there; before it is registered, and after."""
+TABLES = ["predictions_test.json", "errors_test.json", "responses_test.json", "samples.json"]
+OPTIONS = ["--set=train.checkpoint_minutes=1e-9", "--set=train.max_steps=5", "--set=train.eval_every=2", "--json"]
+
+
+@pytest.fixture
+def environment(prefect_server: None) -> dict[str, str]:
+    """The session's Prefect server."""
+    from prefect.settings import PREFECT_API_URL
+
+    return {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+
+
+def gradus(home: Path, kill: str, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", DRIVER, kill, "run", *arguments, *OPTIONS]
+    env = environment | {"GRADUS_HOME": str(home)}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+
+
+def only_run(home: Path) -> tuple[MlflowClient, Any]:
+    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    return client, run
+
+
+def left(home: Path) -> dict[str, Any]:
+    """What a run has left in MLflow and in the store, but for times and addresses."""
+    client, run = only_run(home)
+    points = {
+        key: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)]
+        for key in run.data.metrics
+        if not key.startswith("seconds/")
+    }
+    folder = Path(run.info.artifact_uri)
+    versions = [client.search_model_versions(f"name='{model.name}'") for model in client.search_registered_models()]
+    models = client.search_logged_models([run.info.experiment_id])
+    return {
+        "status": run.info.status,
+        "params": {key: value for key, value in run.data.params.items() if key != "source.url"},
+        "points": points,
+        "tags": sorted(set(run.data.tags) - {"gradus.resumed", "gradus.cached_steps"}),
+        "inputs": Counter(each.dataset.digest for each in run.inputs.dataset_inputs),
+        "artifacts": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
+        "tables": {
+            path.name: json.loads(path.read_text())
+            for path in [*folder.glob("*_test.json"), *folder.glob("samples.json")]
+        },
+        "versions": [[version.version for version in each] for each in versions],
+        "models": len([model for model in models if str(model.status) == "READY"]),
+        "weights": [path.read_bytes() for path in home.glob("store/fine_tune/*/model/model.safetensors")],
+        "drafts": [path.name for path in home.glob("store/*/.*-*")],
+    }
+
+
+def check(tmp_path: Path, environment: dict[str, str], moments: list[str], *arguments: str) -> None:
+    whole = gradus(tmp_path / "whole", "never", environment, *arguments)
+    assert whole.returncode == 0, whole.stderr
+    home = tmp_path / "killed"
+    for number, moment in enumerate(moments):
+        killed = gradus(home, moment, environment, *arguments)
+        assert killed.returncode == -signal.SIGKILL, f"{moment}: {killed.stderr}"
+        assert (f"going on in run {only_run(home)[1].info.run_id}" in killed.stderr) == (number > 0), killed.stderr
+        assert only_run(home)[1].info.status == "RUNNING"
+    last = gradus(home, "never", environment, *arguments)
+    assert last.returncode == 0, last.stderr
+    assert "nothing has changed" not in last.stderr
+    assert left(home) == left(tmp_path / "whole")
+    run = only_run(home)[1]
+    assert len(run.data.tags["gradus.resumed"].split(", ")) == len(moments)
+    assert json.loads(last.stdout)["run_id"] == run.info.run_id
+
+
+def test_a_killed_training_goes_on_in_its_run(tmp_path: Path, environment: dict[str, str]) -> None:
+    preset = str(write_preset(tmp_path / "data"))
+    check(tmp_path, environment, ["components.training.loop:Trainer._step:4:before"], preset)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_whenever_a_classification_is_killed_the_next_run_ends_as_if_nothing_had_been(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    tiny = ["--set=model.size={layers: 1, heads: 1, width: 16, context: 128}", "--set=tracking.system_metrics=false"]
+    moments = [*TRAINING, "components.evaluation.classification:evaluate:1:before", *RECORDING]
+    check(tmp_path, environment, moments, "spam-demo", *tiny)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_whenever_an_instruction_run_is_killed_the_next_run_ends_as_if_nothing_had_been(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    preset = str(write_preset(tmp_path / "data"))
+    moments = [*TRAINING, "components.evaluation.instruction:evaluate_responses:1:before", *RECORDING]
+    check(tmp_path, environment, moments, preset)
+
+
+def test_a_run_is_not_gone_on_in_with_other_data_as_if_nothing_had_happened(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    preset = str(write_preset(tmp_path / "data"))
+    home = tmp_path / "home"
+    gradus(home, "components.training.loop:Trainer._step:4:before", environment, preset)
+    write_preset(tmp_path / "data", content=entries(90))
+    done = gradus(home, "never", environment, preset)
+    assert "the data has changed since run" in done.stderr
+    client, run = only_run(home)
+    second = [point for point in client.get_metric_history(run.info.run_id, "curve/batch_loss") if point.step == 2]
+    steps = pd.read_parquet(next(home.glob("store/fine_tune/*/steps.parquet")))
+    assert max(second, key=lambda point: point.timestamp).value == steps["loss"].iloc[1]
