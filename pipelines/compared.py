@@ -1,10 +1,24 @@
 """What a comparison of two runs finds out: what `gradus compare` shows, and what `--json` prints."""
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel
 
+from components.errors import ConfigError
 from components.evaluation.comparison import Side
 
 Ends = tuple[float, float]
+
+
+def known_metric(name: str, known: Iterable[str]) -> str:
+    """Return the name of a metric that may decide.
+
+    Raises:
+        ConfigError: if there is no such metric.
+    """
+    if name not in (names := list(known)):
+        raise ConfigError(f"--primary {name}: there is no such metric; it is one of {', '.join(names)}")
+    return name
 
 
 class RunSide(BaseModel):
@@ -30,7 +44,10 @@ class Figure(BaseModel):
     first_interval: Ends
     second_interval: Ends
     difference_interval: Ends
+    p_value: float
+    """Two-sided, of this metric by itself."""
     better: Side | None
+    """Whose is better, where the difference is more than chance, all metrics taken together."""
 
 
 class Tested(BaseModel):
@@ -47,7 +64,11 @@ class Tested(BaseModel):
     only_first_right: int
     only_second_right: int
     p_value: float
+    """McNemar's."""
+    primary: str
+    """The metric that decides."""
     better: Side | None
+    """Who is significantly better in it."""
     smallest_difference: float
     figures: list[Figure]
 
@@ -70,8 +91,10 @@ class Answered(BaseModel):
     """How many of its own test rows each was trained on as well, but for case, digits or blanks; None: not known."""
     p_value: float | None
     """Permutation test on the scores; None if no row has a score of both."""
+    primary: str
+    """The measure that decides."""
     better: Side | None
-    """Whose mean score is significantly higher."""
+    """Who is significantly better in it."""
     only_first_exact: int
     only_second_exact: int
     exact_p_value: float

@@ -12,18 +12,20 @@ from components.evaluation.pairing import Pairs, pair, read_scored
 from components.evaluation.response_verdict import p_value
 from components.tracking.evidence import TITLES
 from components.tracking.reading import PREDICTIONS, RecordedRun, find_run, predictions_of
-from pipelines.compared import Figure, RunComparison, RunSide, Tested
+from pipelines.compared import Figure, RunComparison, RunSide, Tested, known_metric
 from pipelines.learned import ancestry_of, common_rows, unknown_ancestors
 from pipelines.response_comparison import INSTRUCTION, Unlike, answered, answers_sentence, caveats, pair_responses
 
 
-def compare_runs(first: str, second: str, home: Path) -> RunComparison:
+def compare_runs(first: str, second: str, home: Path, primary: str | None = None) -> RunComparison:
     """Compare two runs by what their models said of the test rows that both have.
 
     Runs that are not finished or left no predictions are shown beside each other, with a warning and without a test;
-    what cannot be compared is said in `refused`.
+    what cannot be compared is said in `refused`. `primary` is the metric that decides: accuracy, or the judge's score,
+    unless another one is named; all others are corrected together (`components.evaluation.multiplicity`).
 
     Raises:
+        ConfigError: if there is no metric `primary`.
         TrackingError: if a run cannot be found, or the store cannot be read.
     """
     runs = [find_run(address, home) for address in (first, second)]
@@ -39,7 +41,7 @@ def compare_runs(first: str, second: str, home: Path) -> RunComparison:
     try:
         refuse_other_pipelines(runs[0], runs[1])
         add = _add_responses if runs[0].pipeline == INSTRUCTION else _add_predictions
-        add(found, runs, home)
+        add(found, runs, home, primary)
     except Unlike as error:
         found.refused = f"not compared: {error}"
     except NotComparable as error:
@@ -60,19 +62,20 @@ def refuse_other_pipelines(first: RecordedRun, second: RecordedRun) -> None:
         )
 
 
-def _add_predictions(found: RunComparison, runs: list[RecordedRun], home: Path) -> None:
+def _add_predictions(found: RunComparison, runs: list[RecordedRun], home: Path, primary: str | None) -> None:
     pairs = pair_runs(runs[0], runs[1], home)
     if isinstance(pairs, str):
         found.warnings.append(pairs)
         return
-    paired = compare_predictions(pairs.first, pairs.second, is_ordered(runs))
+    chosen = known_metric(primary or "accuracy", TITLES)
+    paired = compare_predictions(pairs.first, pairs.second, is_ordered(runs), primary=chosen)
     found.test = _tested(pairs, paired)
     found.sentence = sentence(paired, pairs, *_named(runs))
     found.warnings += unknown_ancestors(runs, pairs.ancestry)
 
 
-def _add_responses(found: RunComparison, runs: list[RecordedRun], home: Path) -> None:
-    paired = pair_responses(runs[0], runs[1], home)
+def _add_responses(found: RunComparison, runs: list[RecordedRun], home: Path, primary: str | None) -> None:
+    paired = pair_responses(runs[0], runs[1], home, primary or "score")
     if isinstance(paired, str):
         found.warnings.append(paired)
         return
@@ -116,27 +119,37 @@ def is_ordered(runs: Iterable[RecordedRun]) -> bool:
 def sentence(paired: Paired, pairs: Pairs, first: str, second: str) -> str:
     """Say in plain words which of two is better on what."""
     names: dict[Side, str] = {"first": first, "second": second}
-    accuracy = next(each for each in paired.metrics if each.name == "accuracy")
-    shares: dict[Side, str] = {"first": f"{accuracy.first:.1%}", "second": f"{accuracy.second:.1%}"}
-    if winner := paired.better:
-        loser: Side = "first" if winner == "second" else "second"
-        what = f"{names[winner]} is right significantly more often than {names[loser]}"
-        figures = f"{shares[winner]} against {shares[loser]}"
-    else:
-        what = f"there is no significant difference between {first} and {second}"
-        figures = f"{shares['first']} and {shares['second']} right"
-    said = f"On {_rows(pairs)} {what} ({figures}, McNemar p {p_value(paired.p_value)})"
+    said = f"On {_rows(pairs)} {_decided(paired, names)}"
     return "; ".join([said, *_elsewhere(paired, names)]) + "."
 
 
+def _decided(paired: Paired, names: Mapping[Side, str]) -> str:
+    """Say who is better in the metric that decides."""
+    deciding = paired.deciding
+    if deciding is None:
+        return f"{TITLES[paired.primary]} is not defined for both"
+    by_accuracy = deciding.name == "accuracy"
+    form, test = (".1%", "McNemar p") if by_accuracy else (".4f", "bootstrap p")
+    values: dict[Side, str] = {"first": format(deciding.first, form), "second": format(deciding.second, form)}
+    evidence = f"{test} {p_value(deciding.p_value)}"
+    if winner := deciding.better:
+        loser: Side = "first" if winner == "second" else "second"
+        better = "right significantly more often" if by_accuracy else f"significantly better in {_title(deciding)}"
+        return f"{names[winner]} is {better} than {names[loser]} ({values[winner]} against {values[loser]}, {evidence})"
+    figures = f"{values['first']} and {values['second']} {'right' if by_accuracy else _title(deciding)}"
+    return f"there is no significant difference between {names['first']} and {names['second']} ({figures}, {evidence})"
+
+
+def _title(metric: MetricPair) -> str:
+    return TITLES[metric.name].partition(" (")[0]
+
+
 def _elsewhere(paired: Paired, names: Mapping[Side, str]) -> list[str]:
-    """Name the other metrics of which the interval of the difference leaves out 0."""
+    """Name the other metrics that differ by more than chance, corrected for how many they are."""
     parts = []
     for side, name in names.items():
         titles = [
-            TITLES[each.name].partition(" (")[0]
-            for each in in_order(paired.metrics)
-            if each.better == side and each.name != "accuracy"
+            _title(each) for each in in_order(paired.metrics) if each.better == side and each.name != paired.primary
         ]
         if titles:
             parts.append(f"{name} is better in {', '.join(titles)}")
@@ -176,6 +189,7 @@ def _tested(pairs: Pairs, paired: Paired) -> Tested:
         only_first_right=paired.only_first,
         only_second_right=paired.only_second,
         p_value=paired.p_value,
+        primary=paired.primary,
         better=paired.better,
         smallest_difference=paired.smallest_difference,
         figures=[
@@ -188,7 +202,8 @@ def _tested(pairs: Pairs, paired: Paired) -> Tested:
                 first_interval=each.first_interval,
                 second_interval=each.second_interval,
                 difference_interval=each.difference_interval,
-                better=each.better if each.name != "accuracy" else paired.better,
+                p_value=each.p_value,
+                better=each.better,
             )
             for each in in_order(paired.metrics)
         ],

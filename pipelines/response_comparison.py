@@ -16,7 +16,7 @@ from components.evaluation.response_verdict import judged_by, p_value
 from components.learned import LEARNED, read_learned
 from components.tracking.judgements import JUDGEMENTS, logged_judgements
 from components.tracking.reading import RecordedRun, artifacts_of
-from pipelines.compared import Answered, Figure
+from pipelines.compared import Answered, Figure, known_metric
 from pipelines.learned import ancestry_of, common_rows, unknown_ancestors
 
 INSTRUCTION = "instruction"
@@ -44,10 +44,11 @@ class PairedRuns:
     """Of each, how many of its own test rows stand in its own training data as well, but for case, digits or blanks."""
 
 
-def pair_responses(first: RecordedRun, second: RecordedRun, home: Path) -> PairedRuns | str:
+def pair_responses(first: RecordedRun, second: RecordedRun, home: Path, primary: str = "score") -> PairedRuns | str:
     """Return two runs' responses to the same rows; a line saying what is missing if one left none.
 
     Raises:
+        ConfigError: if there is no measure `primary`, which decides.
         Unlike: if no judge has scored both.
         NotComparable: if no test row is the same.
         TrackingError: if the store cannot be read.
@@ -63,7 +64,8 @@ def pair_responses(first: RecordedRun, second: RecordedRun, home: Path) -> Paire
         pairs = pair_answers(one, other)
     except OtherJudge as error:
         raise Unlike(f"{error}; {_judge_again(second, one, other)}") from error
-    return PairedRuns(pairs, compare_responses(pairs), (learned_one, learned_other))
+    chosen = "score" if primary == pairs.judge.measure else known_metric(primary, TITLES)
+    return PairedRuns(pairs, compare_responses(pairs, primary=chosen), (learned_one, learned_other))
 
 
 def answered(paired: PairedRuns) -> Answered:
@@ -79,7 +81,8 @@ def answered(paired: PairedRuns) -> Answered:
         unscored=compared.unscored,
         learned=paired.learned,
         p_value=compared.scores.p_value if compared.scores else None,
-        better=compared.scores.better if compared.scores else None,
+        primary=compared.primary,
+        better=compared.better,
         only_first_exact=compared.only_first,
         only_second_exact=compared.only_second,
         exact_p_value=compared.p_value,
@@ -144,11 +147,11 @@ def _judge_again(second: RecordedRun, one: Answers, other: Answers) -> str:
 
 def _figures(compared: ComparedResponses, judge: Judge) -> Iterator[Figure]:
     if compared.scores:
-        yield _figure("score", compared.scores, compared.scores.better)
+        yield _figure("score", compared.scores, compared.higher)
     for each in compared.measures:
         if each.name == judge.measure:
             continue  # it is the score
-        yield _figure(each.name, each, compared.more_exact if each.name == "exact_match" else each.better)
+        yield _figure(each.name, each, each.better)
 
 
 def _figure(name: str, pair: PairedScores | MetricPair, better: Side | None) -> Figure:
@@ -161,6 +164,7 @@ def _figure(name: str, pair: PairedScores | MetricPair, better: Side | None) -> 
         first_interval=pair.first_interval,
         second_interval=pair.second_interval,
         difference_interval=pair.difference_interval,
+        p_value=pair.p_value,
         better=better,
     )
 
@@ -179,7 +183,7 @@ def _by_score(compared: ComparedResponses, names: dict[Side, str], judge: Judge)
     low, high = scores.difference_interval
     evidence = f"difference {scores.difference:+.1f}, 95 % {low:+.1f} to {high:+.1f}, permutation p"
     evidence += f" {p_value(scores.p_value)}"
-    if winner := scores.better:
+    if winner := compared.higher:
         loser: Side = "first" if winner == "second" else "second"
         said = f"{names[winner]} scores significantly higher than {names[loser]}"
         return f"{said} ({means[winner]:.1f} against {means[loser]:.1f} by {judge.name}, {evidence})"

@@ -12,6 +12,7 @@ from sklearn.metrics import matthews_corrcoef
 from components.evaluation.comparison import compare_predictions, smallest_difference
 from components.evaluation.intervals import RESAMPLES
 from components.evaluation.metrics import Predictions, classification_metrics
+from components.evaluation.multiplicity import PRIMARY_LEVEL
 from components.evaluation.weighted import weighted_metrics
 
 
@@ -118,7 +119,7 @@ def test_less_loss_is_better() -> None:
 @pytest.mark.parametrize("discordant", [0, 5, 6, 7, 20, 33, 120])
 def test_the_smallest_difference_is_the_first_that_would_be_significant(discordant: int) -> None:
     counts = max(discordant, 6)
-    gaps = [abs(2 * one - counts) for one in range(counts + 1) if binomtest(one, counts).pvalue < 0.05]
+    gaps = [abs(2 * one - counts) for one in range(counts + 1) if binomtest(one, counts).pvalue < PRIMARY_LEVEL]
     assert smallest_difference(1000, discordant) == min(gaps) / 1000
 
 
