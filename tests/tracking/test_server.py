@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, 15)
-        process.wait(timeout=30)
+        process.wait()
 
 
 def free_port() -> int:
@@ -49,15 +49,13 @@ def free_port() -> int:
 
 
 def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    while True:
         assert process.poll() is None, log.read_text()
         try:
-            if requests.get(url, timeout=2).ok:
+            if requests.get(url, timeout=60).ok:
                 return
         except (requests.ConnectionError, requests.Timeout):  # not there yet, or busy with coming up
             time.sleep(0.3)
-    pytest.fail(f"the server did not start: {log.read_text()}")
 
 
 def test_a_run_and_its_model_live_on_the_server(
