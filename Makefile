@@ -14,10 +14,10 @@ export TIKTOKEN_CACHE_DIR ?= $(abspath $(SHARED)/tiktoken-cache)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types docs bench clean
+.PHONY: help setup demo test test-slow test-avx2 lint types docs bench clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(DEV) ## Install Gradus and its development tools into .venv
 
@@ -34,6 +34,10 @@ test: $(DEV) ## Run the tests (but for the slow ones)
 
 test-slow: $(DEV) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(ARGS)
+
+test-avx2: $(DEV) ## Run the tests of numbers as on a processor without AVX-512 and bf16
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 \
+		tests/model tests/training tests/generation tests/evaluation $(ARGS)
 
 lint: $(DEV) ## Check style and the direction of imports
 	$(BIN)/ruff check .

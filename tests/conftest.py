@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Two processes run the tests on two cores, and every one of them starts others. Networks this small gain nothing from a
 # second thread, and lose much by waiting for one that has no core. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test depends on speed: a busy machine is slow, and what takes long there is no fault.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 

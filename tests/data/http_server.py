@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         self.head(200, len(body))
         self.wfile.write(body[: len(body) // 2])
         self.wfile.flush()
-        time.sleep(60)
+        time.sleep(3600)
 
     def answer_cut(self, name: str) -> None:
         body = (FOLDER / name).read_bytes()
@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_huge(self, _: str) -> None:
         self.head(200, 10**12)
-        time.sleep(60)
+        time.sleep(3600)
 
     def answer_redirect(self, target: str) -> None:
         self.head(302, 0, Location=target)

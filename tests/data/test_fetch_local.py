@@ -20,7 +20,7 @@ def downloads(tmp_path: Path) -> Path:
 
 
 def config(url: str, **options: object) -> SourceConfig:
-    return SourceConfig.model_validate({"url": url, "attempts": 1, "timeout": 5, **options})
+    return SourceConfig.model_validate({"url": url, "attempts": 1, "timeout": 60, **options})
 
 
 def left_behind(downloads: Path) -> list[Path]:

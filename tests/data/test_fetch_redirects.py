@@ -3,7 +3,6 @@
 import hashlib
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -161,10 +160,8 @@ def test_asking_for_the_version_follows_no_further(outer: Server, inner: Server)
 
 
 def test_a_redirect_with_an_endless_body_is_followed_at_once(inner: Server, downloads: Path) -> None:
-    started = time.monotonic()
     path = fetch(config(inner.url("long-redirect?" + inner.url("file/sms.tsv"))), downloads, None)
     assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(BODY).digest()
-    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_a_million_and_a_half_rows_are_never_in_memory(tmp_path: Path) -> None:
     for what, source in sources.items():
         (tmp_path / what).mkdir()
         command = [sys.executable, "-c", STEP, what, str(tmp_path / source), str(tmp_path / what), *CLASSES]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=250)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         grown[what] = int(done.stdout)
     print(f"peak memory grew by (MB): {grown}")  # noqa: T201
     assert pq.read_metadata(tmp_path / "validate/table.parquet").num_rows == 1_500_000

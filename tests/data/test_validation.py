@@ -484,7 +484,7 @@ def test_nothing_is_left_behind_or_printed(case: Case, tmp_path: Path) -> None:
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, **{name: str(path) for name, path in places.items()}, "PYTHONPATH": root}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=places["CWD"], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], cwd=places["CWD"], env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not [path for place in places.values() for path in place.rglob("*")]

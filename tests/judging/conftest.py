@@ -56,7 +56,7 @@ class Bench:
         self.judgings += 1
         self.out = self.folder / f"out-{self.judgings}"
         self.out.mkdir()
-        quick = {"backoff": 0.01, "timeout": 5, "attempts": 2, "url": server.url if server else None}
+        quick = {"backoff": 0.01, "timeout": 600, "attempts": 2, "url": server.url if server else None}
         return judge(self.tables, JudgeConfig.model_validate(quick | settings), None, self.cache, self.out)
 
     def verdicts(self) -> list[dict[str, Any]]:

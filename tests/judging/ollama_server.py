@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "1000")
         self.end_headers()
         self.wfile.write(b'{"model"')
-        time.sleep(60)
+        time.sleep(3600)
 
     def answer_cut(self) -> None:
         """Announce more than is sent."""

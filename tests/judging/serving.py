@@ -37,9 +37,7 @@ class OllamaServer:
         (self.folder / "port").unlink(missing_ok=True)
         command = [sys.executable, "-m", "tests.judging.ollama_server", str(self.folder), str(self.port)]
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=(self.folder / "stderr").open("a"))
-        deadline = time.monotonic() + 30
         while not (self.folder / "port").exists():
-            assert time.monotonic() < deadline, "the test server did not start"
             assert self.process.poll() is None, (self.folder / "stderr").read_text()
             time.sleep(0.02)
         self.port = int((self.folder / "port").read_text())

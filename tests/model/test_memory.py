@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,14 +15,17 @@ from torch.nn.functional import cross_entropy
 from components.model.config import GPTSize
 from components.model.gpt import GPT
 from components.model.memory import freed_memory_kept
+from components.model.processor import multiplies_bf16
 
 ROOT = Path(__file__).parents[2]
 
 LARGE = 256 << 20
 
 
-def resident() -> int:
-    return int(psutil.Process().memory_info().rss)
+def held() -> int:
+    """Return the bytes of this process, wherever the system has put them; `rss` shrinks where memory is short."""
+    found = psutil.Process().memory_full_info()
+    return int(found.uss + found.swap)
 
 
 def use_and_free() -> None:
@@ -30,17 +34,24 @@ def use_and_free() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
 def test_memory_is_kept_until_the_outermost_context_ends() -> None:
+    """In a process of its own: above what other tests left in the heap, a hole stays that is filled again."""
+    kept = started("from tests.model.test_memory import kept_in_contexts; print(*kept_in_contexts())")
+    assert [int(grown) > LARGE / 2 for grown in kept.split()] == [True, True, False, False]
+
+
+def kept_in_contexts() -> Iterator[int]:
+    """Yield by how many bytes this process has grown: after an inner and in an outer context, and twice outside."""
     use_and_free()
-    before = resident()
+    before = held()
     with freed_memory_kept():
         with freed_memory_kept():
             use_and_free()
-        assert resident() - before > LARGE / 2
+        yield held() - before
         use_and_free()
-        assert resident() - before > LARGE / 2
-    assert resident() - before < LARGE / 2
+        yield held() - before
+    yield held() - before
     use_and_free()
-    assert resident() - before < LARGE / 2
+    yield held() - before
 
 
 STARTED_OVER = "from components.model.memory import without_thread_cache; without_thread_cache(); "
@@ -67,21 +78,22 @@ def test_a_process_starts_over_with_its_arguments_and_what_glibc_is_told(said: d
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
+@pytest.mark.skipif(not multiplies_bf16(), reason="in fp32, which is trained in here, little is gained: decision 0006")
 def test_a_training_takes_less_memory_without_thread_caches() -> None:
     code = "from tests.model.test_memory import peak_of_a_training; print(peak_of_a_training())"
     assert int(started(STARTED_OVER + code)) < 0.9 * int(started(code))
 
 
 def peak_of_a_training() -> int:
-    """Take 40 steps with rows of other lengths each time; return the most memory that was resident, in bytes."""
+    """Take 30 steps with rows of other lengths each time; return the most memory that was resident, in bytes."""
     torch.set_num_threads(1)
-    gpt = GPT(GPTSize(layers=4, width=128, heads=2, context=256), 50257)
+    gpt = GPT(GPTSize(layers=4, width=16, heads=2, context=256), 30_000)
     gpt.transformer.initialise(1)
     optimiser = torch.optim.AdamW(gpt.parameters(), fused=True)
     lengths = random.Random(1)
     with freed_memory_kept():
-        for _ in range(40):
-            tokens = torch.randint(50257, (4, lengths.randint(20, 120)))
+        for _ in range(30):
+            tokens = torch.randint(30_000, (4, lengths.randint(20, 120)))
             optimiser.zero_grad()
             with torch.autocast("cpu", torch.bfloat16):
                 logits = gpt(tokens).float()

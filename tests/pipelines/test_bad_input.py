@@ -29,7 +29,7 @@ TINY = [
     "train.eval_batches=1",
     "tracking.system_metrics=false",
     "source.backoff=0.01",
-    "source.timeout=1",
+    "source.timeout=60",
     "source.attempts=2",
 ]
 ROWS = [
@@ -125,7 +125,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     [
         ("status/404", [], "404"),
         ("status/500", [], "500"),
-        ("stall/good.tsv", [], "1 s|stall|timed out|time"),
+        ("stall/good.tsv", ["source.timeout=2"], r"no answer within 2 s"),
         ("lying", ["source.max_bytes=1000"], "max_bytes"),
         ("redirect?file:///etc/hostname", [], "file://"),
         ("reset", [], "connection|closed|broke"),
@@ -167,7 +167,7 @@ def test_ctrl_c_during_a_download_ends_with_130_and_a_killed_run(server: Server)
 
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code = heed + "from pipelines.cli.main import main; main()"
-    options = [f"--set={value}" for value in [*TINY, f"source.url={server.url('stall/good.tsv')}", "source.timeout=60"]]
+    options = [f"--set={value}" for value in [*TINY, f"source.url={server.url('stall/good.tsv')}"]]
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, "run", "spam-demo", *options, "--json"]
     with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True) as process:
@@ -175,7 +175,7 @@ def test_ctrl_c_during_a_download_ends_with_130_and_a_killed_run(server: Server)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         try:
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate()
         finally:
             process.kill()
     assert process.returncode == 130, stderr
@@ -187,7 +187,5 @@ def test_ctrl_c_during_a_download_ends_with_130_and_a_killed_run(server: Server)
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
     while not happened():
-        assert time.monotonic() < deadline
         time.sleep(0.1)

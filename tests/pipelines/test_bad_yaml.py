@@ -17,7 +17,7 @@ FLOW_BOMB = "{" + ", ".join(line for line in BOMB.splitlines()) + "}"
 
 
 def gradus(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*GRADUS, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=250)
+    return subprocess.run([*GRADUS, *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
 def one_line(done: "subprocess.CompletedProcess[str]") -> str:

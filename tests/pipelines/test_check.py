@@ -25,7 +25,7 @@ WORDS = load_tokenizer("sample://vocabulary.tiktoken").n_vocab
 def gradus(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def weights(folder: Path, vocabulary: int = WORDS, context: int = 64) -> Path:

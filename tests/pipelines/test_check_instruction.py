@@ -73,7 +73,7 @@ def config_of(folder: Path, **sections: Any) -> InstructionConfig:
 def gradus(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=250)
+    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 def test_everything_about_a_preset(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_the_judge_is_looked_up_and_asked_nothing(tmp_path: Path, ollama: Ollama
 
 def test_a_judge_that_cannot_be_asked_is_a_warning_that_says_what_to_do(tmp_path: Path, ollama: OllamaServer) -> None:
     def problem(model: str) -> str:
-        asked = {"kind": "ollama", "model": model, "url": ollama.url, "timeout": 2}
+        asked = {"kind": "ollama", "model": model, "url": ollama.url, "timeout": 60}
         judge = check_instruction(config_of(tmp_path, judge=asked)).judge
         assert judge is not None
         return judge.problem

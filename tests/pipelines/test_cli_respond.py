@@ -177,7 +177,7 @@ def test_it_runs_as_a_process(model: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     done = subprocess.run(
         [*command, "--file", str(tmp_path / "entries.json"), "--json", *QUICK],
-        env=environment, capture_output=True, text=True, timeout=120,
+        env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["response"] for line in done.stdout.splitlines()] == expected(model)

@@ -76,7 +76,7 @@ def aliases(home: Path, name: str) -> dict[str, str]:
 
 def gradus(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "GRADUS_HOME": str(home), "COLUMNS": "150"}
-    return subprocess.run([*GRADUS, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run([*GRADUS, *arguments], env=environment, capture_output=True, text=True)
 
 
 def test_a_comparison_says_what_differs_and_who_is_better(home: Path, make: Make, name: str) -> None:

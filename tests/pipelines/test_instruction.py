@@ -23,7 +23,7 @@ ROWS = 6
 
 
 def judged_by(server: OllamaServer, *more: str) -> list[str]:
-    quick = ["judge.backoff=0.05", "judge.attempts=2", "judge.timeout=5"]
+    quick = ["judge.backoff=0.05", "judge.attempts=2", "judge.timeout=600"]
     return ["judge.kind=ollama", f"judge.url={server.url}", *quick, *more]
 
 

@@ -23,7 +23,7 @@ from tests.pipelines.answered_runs import QUIET, ROWS, answered_run, gradus
 CONTROL = 20
 """Questions about other rows' references."""
 Make = Callable[..., str]
-QUICK = {"backoff": 0.01, "timeout": 5.0, "attempts": 2}
+QUICK = {"backoff": 0.01, "timeout": 600.0, "attempts": 2}
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ class Place:
         """Run a command in a process of its own, as `gradus` does; return its exit code."""
         command = [sys.executable, "-c", "from pipelines.cli.start import main; main()", *arguments]
         done = subprocess.run(
-            command, env=self.environment, cwd=Path(__file__).parents[2], capture_output=True, timeout=600, check=False
+            command, env=self.environment, cwd=Path(__file__).parents[2], capture_output=True, check=False
         )
         self.printed += done.stdout + done.stderr
         return done.returncode
@@ -178,4 +178,4 @@ def _process(command: list[str], folder: Path, address: str) -> Iterator[None]:
         yield
     finally:
         os.killpg(process.pid, 15)
-        process.wait(timeout=60)
+        process.wait()
