@@ -5,17 +5,20 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
+from tests.deploy.service import free_port
 from tests.judging.serving import OllamaServer, serve
 from tests.pipelines.instructing import PRESET, entries
-from tests.tracking.test_server import free_port, wait_for
+from tests.tracking.mlflow_server import MlflowServer
 
 pytestmark = pytest.mark.slow
 
@@ -146,36 +149,34 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def _mlflow(folder: Path) -> Iterator[str]:
-    port = free_port()
-    store = (
-        "--backend-store-uri",
-        f"sqlite:///{folder}/server.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    )
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *store]
-    with _process(command, folder, f"http://127.0.0.1:{port}/health"):
-        yield f"http://127.0.0.1:{port}"
+    folder.mkdir()
+    server = MlflowServer(folder)
+    try:
+        server.start()
+        yield server.uri
+    finally:
+        server.stop()
 
 
 @contextmanager
 def _prefect(folder: Path) -> Iterator[str]:
+    folder.mkdir()
     port = free_port()
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port), "--no-ui"]
-    with _process(command, folder, f"http://127.0.0.1:{port}/api/health"):
-        yield f"http://127.0.0.1:{port}/api"
-
-
-@contextmanager
-def _process(command: list[str], folder: Path, address: str) -> Iterator[None]:
-    folder.mkdir()
-    environment = {**os.environ, "PREFECT_HOME": str(folder), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {**os.environ, "PREFECT_HOME": str(folder)}
     with (folder / "log").open("w") as log:
-        # A session of its own: servers start workers, and all of them must end with it.
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True)
     try:
-        wait_for(address, process, folder / "log")
-        yield
+        while not _answers(f"http://127.0.0.1:{port}/api/health"):
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}/api"
     finally:
         os.killpg(process.pid, 15)
         process.wait()
+
+
+def _answers(address: str) -> bool:
+    with suppress(requests.ConnectionError, requests.Timeout):
+        return requests.get(address, timeout=60).ok
+    return False
