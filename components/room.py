@@ -70,12 +70,12 @@ def describe_full(error: BaseException, folder: Path, needed: int = LITTLE) -> s
 
 
 def require_room(folder: Path, needed: int) -> None:
-    """Find out before `needed` bytes are written into `folder`, which is there, that they have no room.
+    """Find out before `needed` bytes are written into `folder`, which need not be there, that they have no room.
 
     Raises:
         NoRoom: if they have none.
     """
-    if shutil.disk_usage(folder).free < needed:
+    if _free(folder) < needed:
         raise NoRoom(no_room_left(folder, needed))
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from components.errors import TrackingError
+from components.room import describe_full, is_full
 from components.tracking.outages import StoreAway
 from components.tracking.relocation import OUTBOX
 
@@ -100,6 +101,10 @@ class Outbox:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return self._journal.tell()
         except OSError as error:
+            if is_full(error):
+                raise TrackingError(
+                    f"cannot keep what MLflow is to get: {describe_full(error, self.folder)}"
+                ) from error
             raise TrackingError(f"cannot write to {self.folder}: {error.strerror}") from error
 
     def drop_half_a_line(self) -> None:

@@ -13,7 +13,9 @@ import yaml
 from pydantic import JsonValue
 
 from components.errors import TrackingError
+from components.home import home
 from components.redaction import redact, redact_tree
+from components.room import describe_full, is_full
 from components.tracking.delivery import Delivery
 from components.tracking.resuming import DATA_TAG
 from components.tracking.stores import without_password
@@ -221,6 +223,8 @@ def kept_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if is_full(error):
+            raise TrackingError(f"cannot keep {what} for MLflow: {describe_full(error, home())}") from error
         raise TrackingError(f"cannot keep {what} for MLflow: {error.strerror or error}; see to GRADUS_HOME") from error
 
 
