@@ -59,7 +59,7 @@ def test_a_run_leaves_everything_where_it_belongs() -> None:
     assert found.data.params["source.url"] == "sample://spam.tsv"
     assert found.data.metrics["test/accuracy"] == summary.metrics["test/accuracy"]
     assert found.data.metrics["data/overlap_test_folded"] == 0
-    assert "On 707 test rows the language model is right on" in found.data.tags["gradus.verdict"]
+    assert "On 720 test rows the language model is right on" in found.data.tags["gradus.verdict"]
     assert {entry.tags[0].value for entry in found.inputs.dataset_inputs} >= {"training", "validation", "testing"}
     steps = [metric.step for metric in client().get_metric_history(summary.run_id, "curve/batch_loss")]
     assert steps == [1, 2, 3, 4]

@@ -119,7 +119,8 @@ def test_an_interrupted_run_is_killed_and_exits_with_130(
     # What was learned so far is kept, and can be used.
     (kept,) = (home() / "store/fine_tune").glob("*.interrupted")
     assert f"the model so far: {kept}/model" in stderr.splitlines()[-1]
-    steps = len(pd.read_parquet(kept / "checkpoint/steps.parquet"))
+    (checkpoint,) = (kept / "checkpoint").iterdir()
+    steps = len(pd.read_parquet(checkpoint / "steps.parquet"))
     assert steps > 0
     assert set(load_classifier(kept / "model").predict(["hello there"])["label"]) <= {"ham", "spam"}
     client = MlflowClient(f"sqlite:///{home()}/mlflow.db")

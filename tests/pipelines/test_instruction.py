@@ -243,7 +243,7 @@ def test_an_unknown_template_variable_is_found_before_anything_runs(tmp_path: Pa
 
 
 def test_a_run_that_would_learn_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="every target of the 52 train entries is masked"):
+    with pytest.raises(ConfigError, match="every target of the 51 train entries is masked"):
         run(tmp_path, "train.max_length=3")
     only_run("FAILED")
 
