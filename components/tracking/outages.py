@@ -29,8 +29,9 @@ def why_away(uri: str) -> str | None:
 
 def root_of(error: BaseException, limit: int = 200) -> str:
     """Return the text of the error that one came from in the end, on one line: `Connection refused` and its like."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
+    seen = [error]
+    while (inner := error.__cause__ or error.__context__) and inner not in seen:  # it may go round in a circle
+        seen.append(error := inner)
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return one_line(text, limit)
 

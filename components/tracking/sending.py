@@ -96,10 +96,11 @@ class Sender:
                     learnt = getattr(self, f"_{name}")(operations[0])
         except Exception as error:  # it may come from the library of any store, and must not end the thread that sends
             self.again = True
-            reason = error if isinstance(error, TrackingError) else TrackingError(f"{type(error).__name__}: {error}")
             if is_outage(error, self.uri, opened="run_id" in self.outbox.state):
                 raise StoreAway(root_of(error)) from error
-            raise reason from error
+            if isinstance(error, TrackingError):
+                raise
+            raise TrackingError(f"{type(error).__name__}: {error}") from error
         self.outbox.advance(position, **(learnt or {}))
         self.outbox.forget(operations[0])
 

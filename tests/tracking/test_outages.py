@@ -22,11 +22,13 @@ from components.records import sha256_of
 from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs
+from components.tracking.outages import root_of
 from components.tracking.packaging import log_classifier
 from components.tracking.registry import resolve_model
 from components.tracking.runs import Run, attached, open_run
 from components.tracking.stores import connect
 from components.tracking.syncing import Sent, sync
+from pipelines.cli.console import noted
 from tests.tracking.mlflow_server import MlflowServer
 
 ROOT = Path(__file__).parents[2]
@@ -248,6 +250,13 @@ def test_what_comes_late_takes_the_candidate_from_nobody_who_came_meanwhile(
     assert len(MlflowClient(server.uri).search_model_versions("name = 'late'")) == 3
     found = [resolve_model(run.key, tmp_path) for run in (first, second)]
     assert len(set(found)) == 2, "the names that the runs had meanwhile lead to them"
+
+
+def test_the_root_of_errors_that_go_round_in_a_circle_is_found() -> None:
+    first, second = OSError("first"), OSError("second")
+    first.__context__, second.__context__ = second, first
+    assert root_of(first) == "second"
+    assert noted(first, "run_id") is None
 
 
 class Unavailable(BaseHTTPRequestHandler):
