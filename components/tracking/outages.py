@@ -8,6 +8,7 @@ TOO_MUCH_FOR_NOW = {408, 429, 499}
 NOT_ALLOWED = {401, 403}
 QUICK = 5.0
 """Seconds within which a store must answer that it is there."""
+TWICE = ("IntegrityError", "UNIQUE constraint", "UniqueViolation")
 LOCKED = ("database is locked", "database table is locked")
 
 
@@ -25,6 +26,11 @@ def why_away(uri: str) -> str | None:
     except OSError as error:
         return root_of(error)
     return None
+
+
+def is_lost_race(error: BaseException) -> bool:
+    """Tell whether two runs wrote the same new row at once (a data set that both use), and this one was second."""
+    return any(words in str(error) for words in TWICE)
 
 
 def root_of(error: BaseException, limit: int = 200) -> str:

@@ -252,6 +252,28 @@ def test_what_comes_late_takes_the_candidate_from_nobody_who_came_meanwhile(
     assert len(set(found)) == 2, "the names that the runs had meanwhile lead to them"
 
 
+def test_runs_that_note_the_same_new_data_at_once_all_do(tmp_path: Path) -> None:
+    data = tmp_path / "train.parquet"
+    pd.DataFrame({"text": ["a"]}).to_parquet(data)
+    connect(tmp_path, "together")
+    together = threading.Barrier(4)
+
+    def note_data() -> None:
+        with open_run(TrackingConfig(experiment="together", system_metrics=False), tmp_path, "run", {}) as run:
+            for number in range(10):
+                together.wait()
+                log_inputs(run, {"train": data}, {"train": f"{number:08d}"}, "sample://x", "data")
+            noted.append(len(run.client.get_run(run.run_id).inputs.dataset_inputs))
+
+    noted: list[int] = []
+    threads = [threading.Thread(target=note_data) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert noted == [10] * 4
+
+
 def test_the_root_of_errors_that_go_round_in_a_circle_is_found() -> None:
     first, second = OSError("first"), OSError("second")
     first.__context__, second.__context__ = second, first
