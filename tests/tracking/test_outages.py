@@ -35,7 +35,10 @@ ROOT = Path(__file__).parents[2]
 MOMENTS = ("opening", "training", "flushing", "registering", "ending")
 PARAMS = {"train": {"epochs": 2, "learning_rate": 1e-4}}
 STEPS = 700
-OWN = ("gradus.key", "gradus.outbox", "gradus.process", "gradus.run_id", "gradus.model_id", "mlflow.modelVersions")
+OWN = (
+    *("gradus.key", "gradus.outbox", "gradus.process", "gradus.run_id", "gradus.model_id", "mlflow.modelVersions"),
+    *("gradus.git.dirty", "mlflow.source.git.commit"),  # somebody may be at work here
+)
 """Tags that differ from run to run."""
 
 
