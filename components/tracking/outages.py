@@ -8,6 +8,7 @@ TOO_MUCH_FOR_NOW = {408, 429, 499}
 NOT_ALLOWED = {401, 403}
 QUICK = 5.0
 """Seconds within which a store must answer that it is there."""
+TWICE = ("IntegrityError", "UNIQUE constraint", "UniqueViolation")
 LOCKED = ("database is locked", "database table is locked")
 
 
@@ -27,10 +28,16 @@ def why_away(uri: str) -> str | None:
     return None
 
 
+def is_lost_race(error: BaseException) -> bool:
+    """Tell whether two runs wrote the same new row at once (a data set that both use), and this one was second."""
+    return any(words in str(error) for words in TWICE)
+
+
 def root_of(error: BaseException, limit: int = 200) -> str:
     """Return the text of the error that one came from in the end, on one line: `Connection refused` and its like."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
+    seen = [error]
+    while (inner := error.__cause__ or error.__context__) and inner not in seen:  # it may go round in a circle
+        seen.append(error := inner)
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return one_line(text, limit)
 

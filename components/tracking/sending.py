@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import TrackingError
 from components.tracking.names import CACHED_FROM, KEY_TAG
-from components.tracking.outages import StoreAway, is_outage, root_of
+from components.tracking.outages import StoreAway, is_lost_race, is_outage, root_of
 from components.tracking.outbox import Operation, Outbox
 from components.tracking.resuming import CHANGED_TAG, known_of, logged_steps
 from components.tracking.stores import connect, open_client, shown_store, tracking_errors, tracking_uri
@@ -91,19 +91,28 @@ class Sender:
         name = operations[0]["op"]
         try:
             with tracking_errors(f"cannot {_about(operations[0])} MLflow run {self.run_id}"):
-                if name == "metrics":
-                    self._metrics(operations)
-                    learnt = None
-                else:
-                    learnt = getattr(self, f"_{name}")(operations[0])
+                learnt = self._do(name, operations)
         except Exception as error:  # it may come from the library of any store, and must not end the thread that sends
             self.again = True
-            reason = error if isinstance(error, TrackingError) else TrackingError(f"{type(error).__name__}: {error}")
             if is_outage(error, self.uri, opened="run_id" in self.outbox.state):
                 raise StoreAway(root_of(error)) from error
-            raise reason from error
+            if isinstance(error, TrackingError):
+                raise
+            raise TrackingError(f"{type(error).__name__}: {error}") from error
         self.outbox.advance(position, **(learnt or {}))
         self.outbox.forget(operations[0])
+
+    def _do(self, name: str, operations: Sequence[Operation]) -> dict[str, Any] | None:
+        """Do an operation, once more where another run has written the same row at the same moment."""
+        do = getattr(self, f"_{name}")
+        what = operations if name == "metrics" else operations[0]
+        try:
+            return do(what)  # type: ignore[no-any-return]
+        except Exception as error:
+            if not is_lost_race(error):
+                raise
+            self.again = True
+            return do(what)  # type: ignore[no-any-return]
 
     def _read(self, line: str) -> Operation:
         """Read an operation; what was written before the run had an id names it by its key."""

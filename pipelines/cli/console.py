@@ -112,9 +112,11 @@ def _about(evidence: Path, error: BaseException) -> str:
 
 def noted(error: BaseException | None, name: str) -> Any:
     """Return what was noted as the attribute `name` on an error or on one that it came from, or None."""
-    while error is not None:
+    seen: list[BaseException] = []  # errors that were raised again in another thread may go round in a circle
+    while error is not None and error not in seen:
         if found := getattr(error, name, None):
             return found
+        seen.append(error)
         error = error.__cause__ or error.__context__
     return None
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from mlflow import MlflowClient
 from components.home import home
 from components.records import Manifest
 from components.tracking.config import TrackingConfig
-from components.tracking.packaging import log_classifier
+from components.tracking.packaging import PackagedModel, log_classifier
 from components.tracking.publishing import publish
-from components.tracking.runs import Run, open_run
+from components.tracking.runs import open_run
+from components.tracking.stores import connect
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 ROOT = Path(__file__).parents[2]
@@ -68,24 +70,19 @@ def test_runs_that_publish_the_same_model_at_once_share_a_version(saved_model: P
         return Manifest(step=name, key="k", folder=tmp_path, files={}, facts={"name": name})
 
     manifests = {name: step(name) for name in ("split", "fine_tune")}
-    found: list[dict[str, str | None]] = []
     together = threading.Barrier(3)
+    connect(tmp_path, "gradus")  # makes the tables
 
-    def run_and_publish(run: Run) -> None:
-        together.wait()
-        found.append(
-            publish(run, manifests, "shared", lambda tags: log_classifier(run, saved_model, ["a"], "shared", "", tags))
-        )
+    def one(_number: int) -> dict[str, str | None]:
+        def log(tags: dict[str, str]) -> PackagedModel:
+            return log_classifier(run, saved_model, ["a"], "shared", "", tags)
 
-    def one() -> None:
         with open_run(TrackingConfig(system_metrics=False), tmp_path, "twin", {}) as run:
-            run_and_publish(run)
+            together.wait()
+            return publish(run, manifests, "shared", log)
 
-    threads = [threading.Thread(target=one) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(one, range(3)))
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (version,) = client.search_model_versions("name = 'shared'")
     assert [each["model_uri"] for each in found] == ["models:/shared/1"] * 3

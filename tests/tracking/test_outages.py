@@ -22,18 +22,23 @@ from components.records import sha256_of
 from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs
+from components.tracking.outages import root_of
 from components.tracking.packaging import log_classifier
 from components.tracking.registry import resolve_model
 from components.tracking.runs import Run, attached, open_run
 from components.tracking.stores import connect
 from components.tracking.syncing import Sent, sync
+from pipelines.cli.console import noted
 from tests.tracking.mlflow_server import MlflowServer
 
 ROOT = Path(__file__).parents[2]
 MOMENTS = ("opening", "training", "flushing", "registering", "ending")
 PARAMS = {"train": {"epochs": 2, "learning_rate": 1e-4}}
 STEPS = 700
-OWN = ("gradus.key", "gradus.outbox", "gradus.process", "gradus.run_id", "gradus.model_id", "mlflow.modelVersions")
+OWN = (
+    *("gradus.key", "gradus.outbox", "gradus.process", "gradus.run_id", "gradus.model_id", "mlflow.modelVersions"),
+    *("gradus.git.dirty", "mlflow.source.git.commit"),  # somebody may be at work here
+)
 """Tags that differ from run to run."""
 
 
@@ -248,6 +253,35 @@ def test_what_comes_late_takes_the_candidate_from_nobody_who_came_meanwhile(
     assert len(MlflowClient(server.uri).search_model_versions("name = 'late'")) == 3
     found = [resolve_model(run.key, tmp_path) for run in (first, second)]
     assert len(set(found)) == 2, "the names that the runs had meanwhile lead to them"
+
+
+def test_runs_that_note_the_same_new_data_at_once_all_do(tmp_path: Path) -> None:
+    data = tmp_path / "train.parquet"
+    pd.DataFrame({"text": ["a"]}).to_parquet(data)
+    connect(tmp_path, "together")
+    together = threading.Barrier(4)
+
+    def note_data() -> None:
+        with open_run(TrackingConfig(experiment="together", system_metrics=False), tmp_path, "run", {}) as run:
+            for number in range(10):
+                together.wait()
+                log_inputs(run, {"train": data}, {"train": f"{number:08d}"}, "sample://x", "data")
+            noted.append(len(run.client.get_run(run.run_id).inputs.dataset_inputs))
+
+    noted: list[int] = []
+    threads = [threading.Thread(target=note_data) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert noted == [10] * 4
+
+
+def test_the_root_of_errors_that_go_round_in_a_circle_is_found() -> None:
+    first, second = OSError("first"), OSError("second")
+    first.__context__, second.__context__ = second, first
+    assert root_of(first) == "second"
+    assert noted(first, "run_id") is None
 
 
 class Unavailable(BaseHTTPRequestHandler):
