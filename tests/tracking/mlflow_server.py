@@ -39,15 +39,13 @@ class MlflowServer:
                 cwd=self.folder,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline:
+        while True:
             assert self._process.poll() is None, log.read_text()
             try:
-                if requests.get(f"{self.uri}/health", timeout=5).ok:
+                if requests.get(f"{self.uri}/health", timeout=60).ok:
                     return
             except (requests.ConnectionError, requests.Timeout):  # not there yet, or busy with coming up
                 time.sleep(0.3)
-        raise AssertionError(f"the server did not start: {log.read_text()}")
 
     @property
     def runs(self) -> bool:
@@ -58,7 +56,7 @@ class MlflowServer:
         """Kill it and all of its workers."""
         if self._process:
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(timeout=30)
+            self._process.wait()
             self._process = None
             while self._listens():  # its workers may take a moment longer
                 time.sleep(0.05)

@@ -218,7 +218,7 @@ def test_a_server_that_hangs(
     start = time.monotonic()
     try:
         assert work(tmp_path, saved_model, f"hung {moment}", at(moment, server.freeze)).waits
-        assert time.monotonic() - start < 60
+        assert time.monotonic() - start < 600
     finally:
         server.thaw()
     while synced(tmp_path) != [""]:  # the thread that hung with the server has to end first
