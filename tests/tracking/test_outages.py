@@ -38,6 +38,7 @@ STEPS = 700
 OWN = (
     *("gradus.key", "gradus.outbox", "gradus.process", "gradus.run_id", "gradus.model_id", "mlflow.modelVersions"),
     *("gradus.git.dirty", "mlflow.source.git.commit"),  # somebody may be at work here
+    "gradus.hashes",  # of files that name the run and where it was packaged
 )
 """Tags that differ from run to run."""
 
