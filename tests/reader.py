@@ -127,7 +127,9 @@ def lengthened(text: str, suffix: str) -> str:
 def varied(row: dict[Any, Any]) -> Iterator[dict[Any, Any]]:
     longest = max(row, key=lambda name: len(str(row[name])))
     for words in product(*WORDS):
-        yield row | {longest: " ".join([row[longest], *words])}
+        # Words of their own too: texts that differ in two words only are near duplicates, and stay in one split.
+        own = ["".join(words), "".join(reversed(words)), "-".join(words)]
+        yield row | {longest: " ".join([row[longest], *words, *own])}
 
 
 def stable(text: str) -> str:

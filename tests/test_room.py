@@ -177,7 +177,7 @@ def test_a_whole_run_without_room_ends_in_a_line(small: Path, tmp_path: Path) ->
         text=True,
     )
     assert done.returncode == 1, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("gradus:")]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("gradus:") and "running" not in line]
     assert len(lines) == 1
     assert re.search(r"no room left in .*small.*needs about", lines[0])
     assert "Traceback" not in done.stderr

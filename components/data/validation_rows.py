@@ -69,12 +69,15 @@ class Source:
 
     def cells(self, positions: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Return cells of a few rows, in the table's order, with `row`: their number, or else their place from 1."""
+        import pyarrow as pa
+
         found: list[dict[str, Any]] = []
         wanted = sorted(positions)
         names = [name for name in dict.fromkeys(("row", *columns)) if name in self.columns]
         for part, batch in self.batches(names) if wanted else ():
             here = [place for place in wanted if part.start <= place < part.stop]
-            rows = batch.take([place - part.start for place in here]).to_pylist()
+            # With its type: of a part without a row an empty list would have none, which Arrow cannot take.
+            rows = batch.take(pa.array([place - part.start for place in here], pa.int64())).to_pylist()
             found += [{"row": place + 1} | row for place, row in zip(here, rows, strict=True)]
         return found
 

@@ -93,6 +93,18 @@ def test_long_rows_make_small_batches(tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "copy.parquet").equals(texts)
 
 
+def test_conflicts_are_found_in_the_last_part(tmp_path: Path) -> None:
+    rows = ROWS + 1000
+    frame = pd.DataFrame({"row": range(1, rows + 1), "text": [f"text {row}" for row in range(rows)]})
+    frame["label"] = ["one", "two"] * (rows // 2)
+    frame.loc[rows - 2 :, "text"] = "said twice"
+    frame.to_parquet(tmp_path / "in.parquet", index=False)
+    facts = validate(tmp_path / "in.parquet", ValidationConfig(labels=["one", "two"]), tmp_path)
+    assert facts["rejected"] == {"conflicts": 2}
+    rejected = pd.read_parquet(tmp_path / "rejected.parquet")
+    assert rejected["row"].tolist() == [rows - 1, rows]
+
+
 def test_equal_texts_have_equal_hashes_in_every_process() -> None:
     texts = np.array(["", "a", "b", "a", "\u00e9\0", "\u00e9"], object)
     found = hashed(texts)
@@ -143,8 +155,11 @@ def write_csv(path: Path, rows: int) -> None:
     for _ in range(7):
         texts = texts + words[draw.integers(0, 8, rows)]
     texts = texts + np.char.mod("%x", draw.integers(0, 2**40, rows)).astype(object)
-    texts[draw.integers(0, rows, rows // 20)] = texts[draw.integers(0, rows, rows // 20)]
-    lines = texts + "," + np.array(CLASSES, object)[draw.integers(0, 3, rows)]
+    labels = np.array(CLASSES, object)[draw.integers(0, 3, rows)]
+    copies, originals = draw.integers(0, rows, rows // 20), draw.integers(0, rows, rows // 20)
+    for column in (texts, labels):
+        column[copies] = column[originals]
+    lines = texts + "," + labels
     path.write_text("text,label\n" + "\n".join(lines.tolist()) + "\n")
 
 

@@ -162,7 +162,7 @@ def test_a_run_by_hand_is_one_flow_run_and_one_mlflow_run(service: Service) -> N
     assert (run.name, run.state.name) == ("spam-demo", "Completed")
     assert service.mlflow_statuses() == sorted([*before, "FINISHED"])
     assert run_id in service.type(LIST)
-    assert "On 707 test rows the language model is" in service.type(f"{LOGS} {run_id}")
+    assert "On 720 test rows the language model is" in service.type(f"{LOGS} {run_id}")
 
 
 @pytest.mark.slow

@@ -236,7 +236,7 @@ def test_the_spam_preset_on_the_real_data() -> None:
     data = figures(classification(load_config("spam", REAL)), "data/")
     assert data["rows_in"] == data["rows_out"] == 5574
     assert data["overlap_test_folded"] == data["overlap_validation_folded"] == 0
-    assert data["rows_test"] == pytest.approx(5574 * 0.2, abs=3)
+    assert data["rows_test"] == pytest.approx(5574 * 0.2, abs=150), "within sampling error of groups dealt at random"
 
 
 def test_rejected_data_leaves_a_failed_run_with_its_evidence() -> None:

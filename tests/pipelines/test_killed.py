@@ -41,9 +41,9 @@ def kill_at(spec):
 
 if sys.argv[1] != "never":
     kill_at(sys.argv[1])
-from components.tracking import runs
+from components.tracking import delivery
 from components.training import checkpoints
-runs.FLUSH_SECONDS = 0.0
+delivery.COLLECT_SECONDS = 0.0
 checkpoints.SHARE = math.inf
 del sys.argv[1]
 from pipelines.cli.start import main
@@ -60,9 +60,9 @@ TRAINING = [
 from it; when training has ended."""
 RECORDING = [
     "components.tracking.runs:Run.log_table:2:before",
-    "components.tracking.packaging:_link_metrics:1:before",
-    "components.tracking.packaging:_register:1:before",
-    "components.tracking.packaging:_note_version:1:before",
+    "components.tracking.publication:_link_metrics:1:before",
+    "components.tracking.publication:_register:1:before",
+    "components.tracking.publication:_note_version:1:before",
     "components.tracking.runs:Run.close:1:before",
 ]
 """When there are metrics and a table; when the model's files are there; before it is registered, and after."""
@@ -81,7 +81,7 @@ def environment(prefect_server: None) -> dict[str, str]:
 def gradus(home: Path, kill: str, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", DRIVER, kill, "run", *arguments, *OPTIONS]
     env = environment | {"GRADUS_HOME": str(home)}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 def only_run(home: Path) -> tuple[MlflowClient, Any]:

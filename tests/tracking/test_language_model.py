@@ -115,8 +115,7 @@ def test_it_answers_where_gradus_is_not_installed(tmp_path: Path, saved_gpt: Pat
         f"model = mlflow.pyfunc.load_model({str(tmp_path / 'alone')!r})\n"
         "table = pandas.DataFrame({'instruction': ['Name a colour.']})\n"
         "print(len(model.predict(table, params={'max_new_tokens': 4})))\n"
-        "import components\n"
-        "print(components.__file__)\n"
+        "print(next(module.__file__ for name, module in sys.modules.items() if name.startswith('gradus_model_')))\n"
     )
     command = [sys.executable, "-I", "-c", script]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
