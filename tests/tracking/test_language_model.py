@@ -49,7 +49,8 @@ def test_it_is_a_candidate_of_its_kind_with_its_scores(logged: tuple[Run, Packag
 
 def test_what_it_needs_is_inside_and_nothing_else(folder: Path) -> None:
     sources = {path.relative_to(folder).as_posix() for path in (folder / "code").rglob("*.py")}
-    assert {"code/components/serving/responder.py", "code/components/prompts.py"} <= sources
+    (package,) = (path.name for path in (folder / "code").iterdir())
+    assert {f"code/{package}/serving/language_model.py", f"code/{package}/prompts.py"} <= sources
     areas = {name.split("/")[2] for name in sources}
     assert not areas & {"tracking", "data", "training", "judging", "evaluation", "tasks.py", "steps.py"}
     assert {path.suffix for path in folder.rglob("*") if path.is_file()} <= {
@@ -58,9 +59,9 @@ def test_what_it_needs_is_inside_and_nothing_else(folder: Path) -> None:
     versions = dict(line.split("==") for line in (folder / "requirements.txt").read_text().split())
     assert [f"{name}=={number}" for name, number in versions.items()] == requirements()
     assert versions["torch"] == importlib.metadata.version("torch").partition("+")[0]
-    versions["mlflow"] = versions.pop("mlflow-skinny")
+    versions |= {"mlflow": versions.pop("mlflow-skinny"), "yaml": versions.pop("pyyaml")}
     # The hub is asked for starting weights only, never by a model that has its own.
-    assert imported(folder / "code") <= versions.keys() | {"components", "huggingface_hub"}
+    assert imported(folder / "code") <= versions.keys() | {package, "huggingface_hub"}
 
 
 def imported(code: Path) -> set[str]:
