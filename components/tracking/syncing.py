@@ -78,7 +78,7 @@ def is_left_to_sync(tags: Mapping[str, str]) -> bool:
     if not folder.is_dir():
         return False
     outbox = Outbox(folder)
-    if outbox.ended:
+    if outbox.ended and not _ended_as_dead(outbox):
         return True
     if outbox.position == outbox.size and outbox.hold():
         outbox.remove()
@@ -96,6 +96,11 @@ def _other_store(outbox: Outbox, home: Path) -> str:
     if not then:
         return "it is in the local store: run `gradus sync` without MLFLOW_TRACKING_URI"
     return f"it belongs to {then}: set MLFLOW_TRACKING_URI to that"
+
+
+def _ended_as_dead(outbox: Outbox) -> bool:
+    """Tell whether its end was written down by `_end_if_dead`, in a process that was killed before all was sent."""
+    return any(each["op"] == "tags" and each["values"].get(ERROR_TAG) == ORPHANED for each in outbox.operations())
 
 
 def _end_if_dead(outbox: Outbox) -> None:
