@@ -146,10 +146,13 @@ def _link_metrics(sender: Sender, model_id: str) -> None:
 
     found = sender.client.get_run(sender.run_id)
     datasets = {_tag(read.tags, "split"): read.dataset for read in found.inputs.dataset_inputs} if found.inputs else {}
+    # Unlike a run's points, a model's are refused where they are there already.
+    linked = sender.client.get_logged_model(model_id).metrics if sender.again else None
+    there = {(point.key, point.step, point.timestamp) for point in linked or ()}
     metrics = []
     for point in found.data._metric_objs:
         area = point.key.partition("/")[0]
-        if area in NOT_SCORES:
+        if area in NOT_SCORES or (point.key, point.step, point.timestamp) in there:
             continue
         data = (
             {"dataset_name": datasets[area].name, "dataset_digest": datasets[area].digest} if area in datasets else {}

@@ -43,7 +43,7 @@ if sys.argv[1] != "never":
     kill_at(sys.argv[1])
 from components.tracking import delivery
 from components.training import checkpoints
-delivery.COLLECT_SECONDS = 0.0
+delivery.COLLECT_SECONDS = 0.1
 checkpoints.SHARE = math.inf
 del sys.argv[1]
 from pipelines.cli.start import main
