@@ -82,12 +82,12 @@ def test_a_server_that_refuses_every_prompt_is_asked_a_few_times_only(
 def test_too_many_refused_prompts_end_the_judging_at_once(ollama: OllamaServer, bench: Bench) -> None:
     write_responses(bench.tables["model"], [f"Number {row}!" for row in range(1, 401)])
     ollama.behave(fault="400", where='"response": "Number')
-    told = r"2[1-9] of 400 verdicts on the model's responses .*mostly: the server refused the prompt\)"
+    told = r"\d\d of 400 verdicts on the model's responses .*mostly: the server refused the prompt\)"
     with pytest.raises(JudgeError, match=told) as failure:
         bench.judge(ollama)
     assert failure.value.evidence == bench.out
     refused = [each for each in bench.verdicts() if each["status"] == "unparsed"]
-    assert 21 <= len(refused) <= 29
+    assert 21 <= len(refused) < 100, "those under way are waited for, and a busy machine has begun some more"
     assert len(ollama.chats) < ALL + 400 + 400
 
 
