@@ -39,6 +39,8 @@ class Judge:
     model: str | None
     digest: str | None
     rubric: int | None
+    settings: str = ""
+    """A hash of its settings, empty for the defaults: a judge that thinks scores otherwise than one that does not."""
     tells: bool | None = field(default=None, compare=False)
     """Whether it gave another row's reference clearly less than a row's own; None if it was not asked to."""
 
@@ -48,7 +50,8 @@ class Judge:
         told = facts["judge"]
         fields = (told["name"], told["is_language_model"], told["kind"], told["model"], told["digest"])
         control = facts.get("control")
-        return cls(*fields, rubric=facts.get("rubric"), tells=bool(control["tells"]) if control else None)
+        settings = fingerprint(told["settings"]) if told.get("settings") else ""
+        return cls(*fields, facts.get("rubric"), settings, bool(control["tells"]) if control else None)
 
     @property
     def measure(self) -> str | None:
@@ -57,8 +60,8 @@ class Judge:
 
     @property
     def identity(self) -> str:
-        """Equal for judges whose scores mean the same: kind, model, its digest, and the rubric."""
-        return fingerprint([self.kind, self.model, self.digest, self.rubric])
+        """Equal for judges whose scores mean the same: kind, model, its digest, the rubric, and the settings."""
+        return fingerprint([self.kind, self.model, self.digest, self.rubric, self.settings])
 
 
 @dataclass(frozen=True)

@@ -72,10 +72,21 @@ def find_digest(config: JudgeConfig, client: Client, cache: Cache) -> tuple[str 
 
 
 def describe(config: JudgeConfig, digest: str | None) -> dict[str, Any]:
-    """Return what a report says of a judge: kind, model, digest, a name for people, whether it is a language model."""
+    """Return what a report says of a judge: kind, model, digest, a name for people, whether it is a language model.
+
+    And `settings`, those which make other verdicts of the same model, if any is not the default.
+    """
     if not config.is_language_model:
         name = "chrF against the reference (lexical: no language model)"
         return {"kind": config.kind, "model": None, "digest": None, "name": name, "is_language_model": False}
     known = f", {digest.removeprefix('sha256:')[:12]}" if digest else ""
-    name = f"{config.model} ({NAMES[config.kind]}{known})"
-    return {"kind": config.kind, "model": config.model, "digest": digest, "name": name, "is_language_model": True}
+    settings = config.model_dump(mode="json", include={"think", "extra"}, exclude_defaults=True)
+    thinks = f", think={settings['think']}" if "think" in settings else ""
+    return {
+        "kind": config.kind,
+        "model": config.model,
+        "digest": digest,
+        "name": f"{config.model} ({NAMES[config.kind]}{known}{thinks})",
+        "is_language_model": True,
+        **({"settings": settings} if settings else {}),
+    }

@@ -14,9 +14,9 @@ Row = tuple[str, str, str, float]
 """Instruction, input, reference and score."""
 
 
-def told(model: str | None = "llama3", digest: str = "1", rubric: int = 1) -> Facts:
-    judge = {"kind": "ollama", "model": model, "digest": digest, "name": f"{model} {digest}", "is_language_model": True}
-    return {"judge": judge, "rubric": rubric}
+def told(model: str | None = "llama3", digest: str = "1", rubric: int = 1, **settings: Any) -> Facts:
+    judge: Facts = {"kind": "ollama", "model": model, "digest": digest, "name": f"{model} {digest}", "is_language_model": True}
+    return {"judge": judge | ({"settings": settings} if settings else {}), "rubric": rubric}
 
 
 def read(path: Path, rows: list[Row], judge: Facts | None = None, others: Any = None) -> Answers:
@@ -37,8 +37,8 @@ def test_a_row_is_the_same_by_instruction_input_and_reference_and_twice_counts_t
         pair_answers(first, read(tmp_path / "3", [("z", "", "x", 1)]))
 
 
-@pytest.mark.parametrize("other", [told("phi3"), told(digest="2"), told(rubric=2)])
-def test_another_model_digest_or_rubric_is_another_judge(tmp_path: Path, other: Facts) -> None:
+@pytest.mark.parametrize("other", [told("phi3"), told(digest="2"), told(rubric=2), told(think="high")])
+def test_another_model_digest_rubric_or_setting_is_another_judge(tmp_path: Path, other: Facts) -> None:
     rows: list[Row] = [("a", "", "x", 10)]
     with pytest.raises(OtherJudge, match="whose scores mean other things"):
         pair_answers(read(tmp_path / "1", rows), read(tmp_path / "2", rows, other))
