@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.records import fingerprint
-from components.tracking.names import CANDIDATE, DIGEST_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME, READING_TAG
+from components.tracking.names import CANDIDATE, DIGEST_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME, READING_TAG, TIME_TAG
 from components.tracking.outages import is_outage
 from components.tracking.outbox import Operation
 from components.tracking.registry import find_logged_model, find_version, unless_absent, version_source
@@ -183,7 +183,7 @@ def _register(sender: Sender, operation: Operation, model: "LoggedModel") -> str
         name,
         model.artifact_location,
         sender.run_id,
-        {**operation["tags"], MODEL_ID_TAG: model.model_id},
+        {**operation["tags"], MODEL_ID_TAG: model.model_id, TIME_TAG: str(operation["time"])},
         description=operation["description"],
         model_id=model.model_id,
     )
@@ -204,9 +204,13 @@ def _make_candidate(sender: Sender, operation: Operation, version: str) -> None:
     client, name = sender.client, operation["name"]
     if sender.late:
         other = unless_absent(lambda: client.get_model_version_by_alias(name, CANDIDATE))
-        if other and str(other.version) != version and other.creation_timestamp > operation["time"]:
+        if other and str(other.version) != version and _registered_at(other) > operation["time"]:
             return
     client.set_registered_model_alias(name, CANDIDATE, version)
+
+
+def _registered_at(version: "ModelVersion") -> int:
+    return int(version.tags.get(TIME_TAG, version.creation_timestamp))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Going on in the run that a killed process left, instead of opening another one.
 
-A run is gone on in if it has the same resolved config and the same code, and was closed because its process was gone.
+A run is gone on in if it has the same resolved config, the same code, libraries and processor, was this home's, and was
+closed because its process was gone.
 What it has logged already is not logged again: MLflow keeps a point twice that comes at another time.
 """
 
@@ -17,16 +18,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 import components
+from components.model.processor import resolve
 from components.records import fingerprint, sha256_of
-from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED
+from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
 from components.tracking.provenance import HOST_TAG, Tags
+from components.versions import library_versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
 CONFIG_TAG = "gradus.config"
-"""Tag of a run: a hash of its resolved config and of the code."""
+"""Tag of a run: a hash of its resolved config, the code, the libraries and the processor."""
 RESUMED_TAG = "gradus.resumed"
 """Tag of a run that was gone on in: when, each time."""
 DATA_TAG = "gradus.trained_on"
@@ -34,6 +37,7 @@ DATA_TAG = "gradus.trained_on"
 CHANGED_TAG = "gradus.changed"
 """Tag of a run in which training began anew, since the data had changed when it was gone on in."""
 CURVES, SYSTEM = "curve/", "system/"
+TRAINING = ("components.training.classification", "components.training.instruction")
 MANY = 50
 """Runs of one config that are looked at, the newest first."""
 
@@ -57,17 +61,21 @@ def alone(home: Path) -> Iterator[None]:
 
 
 def config_hash(params: Mapping[str, JsonValue]) -> str:
-    """Return the hash of a resolved config and of the code, by which a run is known again (`CONFIG_TAG`)."""
-    return fingerprint([params, _code()])[:32]
+    """Return the hash by which a run is known again (`CONFIG_TAG`).
+
+    It is made of what a training's curves depend on: the resolved config, the code, the versions of libraries, and what
+    device and precision `auto` stands for.
+    """
+    return fingerprint([params, _code(), library_versions(*TRAINING), resolve("auto", "auto")])[:32]
 
 
 def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:
-    """Make a run of the same config and code that a killed process left that of this one, which has `tags`.
+    """Make a run of the same config, code and home that a killed process left that of this one, which has `tags`.
 
     Returns:
         Its id, or None if there is no such run.
     """
-    stopped = _stopped(client, experiment_id, tags[CONFIG_TAG]) if CONFIG_TAG in tags else None
+    stopped = _stopped(client, experiment_id, tags) if CONFIG_TAG in tags else None
     if stopped is None:
         return None
     _reopen(client, stopped, tags)
@@ -82,26 +90,32 @@ def known_of(run: Any) -> dict[str, Any]:
     return {"resumed": True, "trained_on": run.data.tags.get(DATA_TAG), "system_steps": max(samples, default=-1) + 1}
 
 
-def _stopped(client: "MlflowClient", experiment_id: str, config: str) -> Any | None:
-    """Return the run that was the last of a config to end, if it ended because its process was killed.
+def _stopped(client: "MlflowClient", experiment_id: str, mine: Tags) -> Any | None:
+    """Return the run that was the last of a config and home to end, if it ended because its process was killed.
 
     Runs of dead processes have been closed before (`components.tracking.runs.reconcile`).
     """
     from mlflow.entities import ViewType
 
     order = ["attributes.start_time DESC"]
-    having = f"tags.`{CONFIG_TAG}` = '{config}'"
+    having = f"tags.`{CONFIG_TAG}` = '{mine[CONFIG_TAG]}'"
     for run in client.search_runs([experiment_id], having, ViewType.ALL, MANY, order):
         tags = run.data.tags
         if run.info.lifecycle_stage == "deleted":
             if run.info.status == "RUNNING" or tags.get(ERROR_TAG) == ORPHANED:
                 log.warning("run %s, of this config, was killed and then deleted: this is a new run", run.info.run_id)
         elif run.info.status != "RUNNING":
-            return run if tags.get(ERROR_TAG) == ORPHANED else None
+            if _place(tags) == _place(mine):
+                return run if tags.get(ERROR_TAG) == ORPHANED else None
         elif tags.get(HOST_TAG) != socket.gethostname():
             where = tags.get(HOST_TAG, "another machine")
             log.warning("run %s of this config is open on %s: this is a new run", run.info.run_id, where)
     return None
+
+
+def _place(tags: Tags) -> tuple[str | None, Path]:
+    """Return the machine and the folder that a run is sent from: those of another user are not ours to go on with."""
+    return tags.get(HOST_TAG), Path(tags.get(OUTBOX_TAG, "")).parent
 
 
 def _reopen(client: "MlflowClient", run: Any, tags: Tags) -> None:

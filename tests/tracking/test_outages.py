@@ -38,6 +38,7 @@ STEPS = 700
 OWN = (
     *("gradus.key", "gradus.outbox", "gradus.process", "gradus.run_id", "gradus.model_id", "mlflow.modelVersions"),
     *("gradus.git.dirty", "mlflow.source.git.commit"),  # somebody may be at work here
+    "gradus.registered_at",
     "gradus.hashes",  # of files that name the run and where it was packaged
 )
 """Tags that differ from run to run."""
@@ -227,14 +228,31 @@ def test_a_server_that_hangs(
     assert left(server.uri, f"hung {moment}") == expected
 
 
+def register_as(name: str, home: Path, digest: str, model: Path) -> Run:
+    with open_run(TrackingConfig(system_metrics=False), home, digest, {}) as run:
+        log_classifier(run, model, ["a"], name, tags={"gradus.model_digest": digest})
+    return run
+
+
+@pytest.mark.slow
+def test_of_two_that_come_late_the_later_is_the_candidate(
+    server: MlflowServer, saved_model: Path, tmp_path: Path
+) -> None:
+    server.stop()
+    _, second = (register_as("two", tmp_path, digest, saved_model) for digest in "12")
+    server.start()
+    assert synced(tmp_path) == ["", ""]
+    found = MlflowClient(server.uri).get_model_version_by_alias("two", "candidate")
+    assert found.tags["gradus.model_digest"] == "2"
+    assert resolve_model(second.key, tmp_path) == f"models:/two/{found.version}"
+
+
 @pytest.mark.slow
 def test_what_comes_late_takes_the_candidate_from_nobody_who_came_meanwhile(
     server: MlflowServer, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def register(home: Path, digest: str) -> Run:
-        with open_run(TrackingConfig(system_metrics=False), home, digest, {}) as run:
-            log_classifier(run, saved_model, ["a"], "late", tags={"gradus.model_digest": digest})
-        return run
+        return register_as("late", home, digest, saved_model)
 
     def candidate() -> str | None:
         return MlflowClient(server.uri).get_model_version_by_alias("late", "candidate").run_id

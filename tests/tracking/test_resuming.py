@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from components.tracking import resuming
 from components.tracking.config import TrackingConfig
 from components.tracking.resuming import RESUMED_TAG
 from components.tracking.runs import Run, attached, open_run
@@ -142,3 +144,24 @@ def test_one_of_another_machine_is_left_alone_and_that_is_said(
         assert run.run_id != run_id
         assert run.client.get_run(run_id).info.status == "RUNNING"
     assert f"run {run_id} of this config is open on not-{socket.gethostname()}: this is a new run" in caplog.text
+
+
+def test_one_of_another_home_that_shares_the_store_is_left_to_it(
+    home: Path, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+    run_id = kill_one(home, params)
+    with opened(tmp_path / "somebody else's", params) as run:
+        assert run.run_id != run_id
+        assert run.client.get_run(run_id).info.status == "KILLED"
+    with opened(home, params) as run:
+        assert run.run_id == run_id
+
+
+def test_one_of_another_torch_is_not_gone_on_in(home: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = kill_one(home, params)
+    installed = resuming.library_versions(*resuming.TRAINING)
+    assert installed["torch"] == metadata.version("torch")
+    monkeypatch.setattr(resuming, "library_versions", lambda *_: {**installed, "torch": "0"})
+    with opened(home, params) as run:
+        assert run.run_id != run_id
