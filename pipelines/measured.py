@@ -34,7 +34,7 @@ def told(found: Measured, margin: float, candidate: str, reference: str) -> str:
     if found.difference.rows < FEWEST_ROWS:
         return (
             f"{found.difference.rows:,} rows can be compared with {reference}, and fewer than {FEWEST_ROWS} are no "
-            f"evidence; {REMEDY}"
+            f"evidence{_needed(found.difference, margin)}; {REMEDY}"
         )
     parts = [f"On {found.rows} {_figures(found, candidate, reference)}: {_verdict(found.difference, margin)}"]
     return "; ".join([*parts, *found.notes])
@@ -61,6 +61,11 @@ def _verdict(difference: Difference, margin: float) -> str:
     of_whom = "two that are equally good" if margin else "a difference such as this one"
     enough = "would be enough" if needed <= difference.rows else "would be needed"
     return f"it is not shown to be {wanted}; about {needed:,} rows {enough} to show it of {of_whom}"
+
+
+def _needed(difference: Difference, margin: float) -> str:
+    needed = difference.rows_needed(margin) if difference.rows else None
+    return f" (about {needed:,} would show it of two that are equally good)" if needed and margin else ""
 
 
 def _points(difference: Difference, value: float) -> float:

@@ -89,7 +89,8 @@ def beside_baseline(run: RecordedRun, home: Path) -> tuple[Measured, str]:
     with artifacts_of(run, [RESPONSES, FACTS, JUDGEMENTS, LEARNED], home) as paths:
         answers = _answers(run, paths, home)
     rows = _unseen(answers, run)
-    started = next((name for name, scores in answers.start.items() if not np.isnan(scores[rows]).all()), None)
+    both = [name for name, scores in answers.start.items() if not np.isnan(scores[rows]).all()]
+    started = min(both, key=lambda name: answers.judges[name].tells is False, default=None)
     if started is None:
         raise NotComparable(
             "no judge has scored the responses of the model that it started from; judge them with "

@@ -5,7 +5,7 @@ from types import ModuleType
 
 from pydantic import BaseModel
 
-from components.errors import ConfigError, PromotionRefused
+from components.errors import ConfigError, GradusError, PromotionRefused
 from components.tracking.promotion import (
     MARGIN_TAG,
     Promotion,
@@ -55,7 +55,7 @@ def promote(
         address: a run or a model, as in `components.tracking.reading`.
         home: the folder of the local store.
         name: the registered model, where the run's stands under several names.
-        force: promote whatever the comparison says; needs a reason.
+        force: promote whatever the comparison says; needs a reason. No champion is run for it then.
         reason: why, in a person's words; kept with or without `force`.
         margin: how much worse it may be, as a share of right ones or in points of a judge's score; by default what
             the registered model's tag `gradus.promotion.margin` says, else 0.01 or 2. A run has no say in it.
@@ -76,7 +76,7 @@ def promote(
     allowed = _margin(margin, measures_of(run), model, home)
     if before == number:
         return _result(version, run, before, Evidence(True, f"version {number} of {model} is the champion already"))
-    evidence = evidence_for(version, champion, run, allowed, home)
+    evidence = _evidence(version, champion, run, allowed, home, force)
     if not evidence.enough and not force:
         raise PromotionRefused(f"not promoted: {evidence.sentence.rstrip('.')}; {FORCE}")
     make_champion(version, Promotion(evidence.sentence, before, reason, force, allowed), home, run.run_id)
@@ -84,6 +84,18 @@ def promote(
     said = f"version {number} of {model} is now the champion{instead}: {reason if force else evidence.sentence}"
     found = Evidence(True, said, allowed, evidence.references)
     return _result(version, run, before, found, changed=True, forced=force)
+
+
+def _evidence(
+    version: Registered, champion: Registered | None, run: RecordedRun, margin: float, home: Path, force: bool
+) -> Evidence:
+    """Return what speaks for a version; with `force` no more than what is recorded, and nothing hinders that."""
+    try:
+        return evidence_for(version, champion, run, margin, home, anew=not force)
+    except GradusError as error:
+        if not force:
+            raise
+        return Evidence(False, f"it was not compared: {error}", margin)
 
 
 def _result(

@@ -57,15 +57,27 @@ class Beside:
     """How much worse it may be than a champion."""
 
 
+class RunGone(NotComparable):
+    """A champion has no run, so nobody can say how good it was."""
+
+
 def measures_of(run: RecordedRun) -> ModuleType:
     """Return how a run's kind is measured."""
     return measured_responses if run.pipeline == INSTRUCTION else measured_predictions
 
 
 def evidence_for(
-    version: Registered, champion: Registered | None, run: RecordedRun, margin: float, home: Path
+    version: Registered,
+    champion: Registered | None,
+    run: RecordedRun,
+    margin: float,
+    home: Path,
+    anew: bool = True,
 ) -> Evidence:
     """Return what was measured beside the champion and earlier ones: the first that a version fails beside decides.
+
+    Where it can be measured beside none of the earlier ones whose runs are still there, that decides: small losses
+    could add up.
 
     Args:
         version: the candidate.
@@ -73,13 +85,14 @@ def evidence_for(
         run: the candidate's run.
         margin: how much worse than a champion it may be.
         home: the folder of the local store.
+        anew: whether a champion may be run where it shares too few test rows.
 
     Raises:
         TrackingError: if the store cannot be read.
     """
     candidate = f"the new model (version {version.number})"
     try:
-        found = _beside_champion(champion, run, candidate, margin, home)
+        found = _beside_champion(champion, run, candidate, margin, home, anew)
     except NotComparable as error:
         beside = f"the champion, version {champion.number}" if champion else "anything"
         return Evidence(False, f"it cannot be compared with {beside}: {error}", margin)
@@ -87,16 +100,19 @@ def evidence_for(
     if evidence.enough and not champion:
         evidence = replace(evidence, sentence=f"the first champion of {version.name}: {evidence.sentence}")
     known = [each for each in earlier_champions(version.name, champion, home) if each.number != version.number]
-    passed, unmeasured = [], []
-    for number, earlier in _beside_earlier(known, run, candidate, margin, home) if evidence.enough else ():
+    passed, unmeasured, gone = [], [], 0
+    for number, earlier in _beside_earlier(known, run, candidate, margin, home, anew) if evidence.enough else ():
         if isinstance(earlier, NotComparable):
             unmeasured.append(f"It cannot be compared with an earlier champion, version {number}: {earlier}.")
+            gone += isinstance(earlier, RunGone)
             continue
         judged = _judged(earlier, candidate)
         evidence = replace(evidence, references=evidence.references + judged.references)
         if not judged.enough:
             return replace(judged, references=evidence.references)
         passed.append(number)
+    if len(unmeasured) > gone and not passed:
+        return replace(evidence, enough=False, sentence=" ".join(unmeasured))
     if passed:
         unmeasured.append(f"The same holds beside earlier champions (version {', '.join(passed)}).")
     return replace(evidence, sentence=" ".join([evidence.sentence, *unmeasured]))
@@ -122,7 +138,7 @@ def _judged(found: Beside, candidate: str) -> Evidence:
 
 
 def _beside_champion(
-    champion: Registered | None, run: RecordedRun, candidate: str, margin: float, home: Path
+    champion: Registered | None, run: RecordedRun, candidate: str, margin: float, home: Path, anew: bool
 ) -> Beside:
     """Measure a candidate beside the champion, or what a first one must be better than.
 
@@ -136,12 +152,14 @@ def _beside_champion(
     name = f"the champion (version {champion.number})"
     other = _run_of(champion, home)
     refuse_other_pipelines(other, run)
-    measured = measures.beside_champion(champion, other, run, (name, candidate), home)
+    measured = measures.beside_champion(champion, other, run, (name, candidate), home, anew)
+    if measured is None:
+        raise NotComparable(f"their runs share fewer than {FEWEST_ROWS} test rows")
     return Beside(name, champion.number, measured, margin, margin)
 
 
 def _beside_earlier(
-    known: list[Registered], run: RecordedRun, candidate: str, margin: float, home: Path
+    known: list[Registered], run: RecordedRun, candidate: str, margin: float, home: Path, anew: bool
 ) -> Iterator[tuple[str, Beside | NotComparable]]:
     """Measure a candidate beside earlier champions: all that share its test rows, and the best of the others.
 
@@ -156,16 +174,15 @@ def _beside_earlier(
         except NotComparable as error:
             runs.pop(version, None)
             yield version.number, error
-    anew = True
     for version, other in sorted(runs.items(), key=lambda each: -each[1].metrics.get(measures.FIGURE, 0.0)):
         name = f"an earlier champion (version {version.number})"
         try:
             measured = measures.beside_champion(version, other, run, (name, candidate), home, anew)
             if measured is None:
                 continue
-            anew = anew and not measured.anew
             if measured.difference.rows < FEWEST_ROWS:
                 raise NotComparable(told(measured, margin, candidate, "it"))
+            anew = anew and not measured.anew
             yield version.number, Beside(name, version.number, measured, margin, margin)
         except NotComparable as error:
             yield version.number, error
@@ -175,11 +192,11 @@ def _run_of(champion: Registered, home: Path) -> RecordedRun:
     """Return the run that made the champion.
 
     Raises:
-        NotComparable: if there is none: it was registered by hand, or its run was deleted for good.
+        RunGone: if there is none: it was registered by hand, or its run was deleted for good.
     """
     if not champion.run_id:
-        raise NotComparable("no run made that version, so there are no predictions of it")
+        raise RunGone("no run made that version, so there are no predictions of it")
     try:
         return find_run(champion.run_id, home)
     except TrackingError as error:
-        raise NotComparable(f"the run that made it, {champion.run_id[:8]}, cannot be found") from error
+        raise RunGone(f"the run that made it, {champion.run_id[:8]}, cannot be found") from error

@@ -16,6 +16,8 @@ from components.evaluation.verdicts import Verdicts
 BATCH = 1 << 14
 NO_TASK = "no task"
 """What the rows are called that have no task where others have one."""
+LONGEST = 200
+"""Characters of a task that are part of a metric's name."""
 NOT_IN_A_NAME = re.compile(r"[^\w \-]")
 """What a metric's name may not hold, or means something else in one: MLflow draws a folder for every slash."""
 
@@ -72,10 +74,13 @@ def tasks_table(tasks: "pd.Series[str]", said: Mapping[str, Verdicts], baseline:
 
 
 def metric_names(tasks: Sequence[str]) -> list[str]:
-    """Return names for tasks that metrics can bear, all different: `yes/no (short)` becomes `yes_no _short`."""
+    """Return names for tasks that metrics can bear, all different: `yes/no (short)` becomes `yes_no _short`.
+
+    MLflow takes no more than 250 characters, with what stands before the name.
+    """
     names: list[str] = []
     for task in tasks:
-        plain = NOT_IN_A_NAME.sub("_", task).strip(" _") or "_"
+        plain = NOT_IN_A_NAME.sub("_", task[:LONGEST]).strip(" _") or "_"
         name, number = plain, 2
         while name in names:
             name, number = f"{plain} {number}", number + 1

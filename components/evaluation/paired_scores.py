@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.comparison import SIGNIFICANT, Interval, Side
+from components.evaluation.comparison import Interval
 from components.evaluation.intervals import middle, resampled_means
 
 Floats = NDArray[np.float64]
@@ -33,13 +33,6 @@ class PairedScores:
     def difference(self) -> float:
         """Second minus first."""
         return self.second - self.first
-
-    @property
-    def better(self) -> Side | None:
-        """Return whose mean is significantly higher, or None."""
-        if self.p_value >= SIGNIFICANT or self.difference == 0:
-            return None
-        return "second" if self.difference > 0 else "first"
 
 
 def compare_scores(first: Floats, second: Floats, seed: int = 0) -> PairedScores:

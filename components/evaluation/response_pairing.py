@@ -170,7 +170,8 @@ def pair_answers(first: Answers, second: Answers) -> AnswerPairs:
     """Match the test rows of two runs by instruction, input and reference; a row that stands twice is matched twice.
 
     Rows whose instruction and input either has learned from, or a model that it goes on from, are left out.
-    If several judges have scored both, it is the first run's own, else the second run's own, else any.
+    If several judges have scored both, it is the first run's own, else the second run's own, else any; one that cannot
+    tell a right response from a wrong one only where there is no other.
 
     Raises:
         OtherJudge: if none has scored both.
@@ -189,8 +190,9 @@ def pair_answers(first: Answers, second: Answers) -> AnswerPairs:
     matched = _keys(first).merge(_keys(second), on=["key", "copy"], suffixes=("_first", "_second"))
     if matched.empty:
         raise NotComparable(f"of {len(first):,} and {len(second):,} test rows none is the same")
+    judges = {identity: _told_of(first.judges[identity], second.judges[identity]) for identity in both}
     own = [next(iter(each.judges)) for each in (first, second)]
-    chosen = next((identity for identity in own if identity in both), both[0])
+    chosen = min(both, key=lambda identity: (judges[identity].tells is False, identity not in own))
     one, two = (matched[f"row_{side}"].to_numpy(np.int64) for side in ("first", "second"))
     folded = first.folded[one]
     known = [NONE if each.learned is None else each.learned for each in (first, second)]
@@ -202,7 +204,7 @@ def pair_answers(first: Answers, second: Answers) -> AnswerPairs:
             f"all {len(one):,} test rows that both have stand in the training data of one of the two{or_before(before)}"
         )
     return AnswerPairs(
-        _told_of(first.judges[chosen], second.judges[chosen]),
+        judges[chosen],
         _taken(first, one[unseen], chosen),
         _taken(second, two[unseen], chosen),
         len(first),

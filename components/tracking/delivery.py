@@ -42,6 +42,8 @@ class Delivery:
         self._attempts = 0
         self._awaited: set[int] = set()
         self._refused: dict[int, TrackingError] = {}
+        self._singly = 0
+        """The position up to which points are sent one operation at a time, since one of them was refused."""
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="gradus-tracking", daemon=True)
         self._thread.start()
@@ -131,7 +133,7 @@ class Delivery:
     def _send_until(self, end: int) -> None:
         failures = 0
         while not self._finished and self.outbox.position < end:
-            lines, position = self.outbox.read(POINTS_A_CALL)
+            lines, position = self.outbox.read(1 if self.outbox.position < self._singly else POINTS_A_CALL)
             try:
                 self._send(lines, position)
             except StoreAway as error:
@@ -151,6 +153,9 @@ class Delivery:
         except TrackingError as error:
             if self._attempts and lines[0].startswith('{"op": "create"'):
                 raise StoreAway(str(error)) from error  # without a run nothing can be sent, and all of it is kept
+            if len(lines) > 1:
+                self._singly = position
+                return
             if position in self._awaited:
                 self._refused[position] = error
             else:

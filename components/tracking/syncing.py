@@ -22,13 +22,15 @@ class Sent:
     """MLflow's id of the run, if it has one."""
     error: str = ""
     """Why not all of it was sent; empty if it was."""
+    by_itself: bool = False
+    """Whether its own process, or another `gradus sync`, is sending it."""
 
 
 def sync(home: Path) -> Iterator[Sent]:
     """Send what runs of this home have kept, one after the other, the oldest first.
 
     It may be stopped at any moment and run again: what has arrived is not sent again, or without effect. A run that is
-    being sent by its own process or by another `gradus sync` is left to that.
+    being sent by its own process or by another `gradus sync` is left to that (`Sent.by_itself`).
 
     Yields:
         What became of each run.
@@ -42,6 +44,8 @@ def sync(home: Path) -> Iterator[Sent]:
     for outbox in waiting:
         if sent := send_kept(outbox.folder, home):
             yield sent
+        elif outbox.folder.exists():
+            yield Sent(str(outbox.state.get("name")), outbox.state.get("run_id"), by_itself=True)
 
 
 def send_kept(folder: Path, home: Path) -> Sent | None:

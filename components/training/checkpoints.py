@@ -64,9 +64,20 @@ class Checkpoints:
                 with interruptions_held_back():
                     self.write()
         except (OSError, SafetensorError) as error:
-            self._remove_parts()
+            with suppress(OSError):
+                self._remove_parts()
             self.ended = self.clock()
-            log.warning("fine_tune: no checkpoint was written after step %d: %s", self.trainer.taken, error)
+            self._note_failure(error)
+
+    def at_end(self) -> None:
+        """Write a checkpoint where training was stopped; what stopped it matters more than that this fails."""
+        try:
+            self.write()
+        except (OSError, SafetensorError) as error:
+            self._note_failure(error)
+
+    def _note_failure(self, error: Exception) -> None:
+        log.warning("fine_tune: no checkpoint was written after step %d: %s", self.trainer.taken, error)
 
     def write(self) -> None:
         """Write a checkpoint; once it is on the disk, earlier ones are deleted.

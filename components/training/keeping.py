@@ -1,11 +1,13 @@
 """What training leaves: the weights that are kept, and, where it does not come to its end, all that there is."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 from pyarrow.dataset import dataset
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -17,6 +19,8 @@ from components.training.config import Recipe
 from components.training.history import History
 from components.training.loop import NotFinite, Trainer, total_steps
 from components.training.objectives import Split
+
+log = logging.getLogger(__name__)
 
 
 def keep(config: Recipe, history: History, model: nn.Module, best: Path | None) -> Facts:
@@ -65,9 +69,12 @@ def _kept_if_stopped(
     except BaseException as stopped:  # Ctrl-C, or the process is told to end, or something fails
         if trainer.taken:
             hold_until_published()
-            checkpoints.write()
+            checkpoints.at_end()
             if not isinstance(stopped, Exception):
-                save()
+                try:
+                    save()
+                except (OSError, SafetensorError) as error:  # what stopped the training is what to tell
+                    log.warning("fine_tune: the model so far could not be saved: %s", error)
             stopped.evidence = out  # type: ignore[attr-defined]
         raise
 

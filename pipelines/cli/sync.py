@@ -15,7 +15,7 @@ def sync(debug: Debug = False) -> None:
     """Send to MLflow what runs have kept while it was away.
 
     May be stopped and run again at any moment: nothing is sent twice.
-    Exit codes: 0 nothing is left to send, 1 something is.
+    Exit codes: 0 nothing is left to send but what its own process is sending, 1 something is.
     """
     with errors_as_lines(debug):
         if not debug:
@@ -26,7 +26,8 @@ def sync(debug: Debug = False) -> None:
         done = []
         for run in send(home()):
             done.append(run)
-            say(f"run {run.name} {run.run_id or ''}: {run.error or 'sent'}", style="red" if run.error else "")
+            what = "its own process, or another gradus sync, is sending it" if run.by_itself else run.error or "sent"
+            say(f"run {run.name} {run.run_id or ''}: {what}", style="red" if run.error else "")
         if not done:
             say("gradus: nothing waits to be sent")
         if any(run.error for run in done):

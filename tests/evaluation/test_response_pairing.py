@@ -58,6 +58,19 @@ def test_a_judge_that_has_seen_both_is_found_the_first_runs_own_before_others(tm
     assert pair_answers(both, both).judge.model == "llama3"
 
 
+def test_a_judge_that_cannot_tell_gives_way_to_another_that_has_seen_both(tmp_path: Path) -> None:
+    rows: list[Row] = [("a", "", "x", 10), ("b", "", "x", 20)]
+    verdicts = tmp_path / "verdicts.parquet"
+    pd.DataFrame(
+        {"of": "model", "row": [1, 2], "repeat": 0, "score": [66.0, 77.0], "reason": "", "status": "scored",
+         "reply": "", "exact_match": 0.0, "token_f1": 0.0, "chrf": 0.0}
+    ).to_parquet(verdicts, index=False)  # fmt: skip
+    blind = told() | {"control": {"tells": False}}
+    one, two = (read(tmp_path / name, rows, blind, {verdicts: told("phi3")}) for name in "12")
+    assert pair_answers(one, two).judge.model == "phi3"
+    assert pair_answers(read(tmp_path / "3", rows, blind), two).judge.tells is False, "there is no other"
+
+
 def test_a_file_that_is_no_table_of_responses_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1").write_text("no Parquet")
     pd.DataFrame({"row": [1]}).to_parquet(tmp_path / "2")

@@ -112,6 +112,21 @@ def test_small_losses_do_not_add_up(home: Path, make: Make, name: str) -> None:
     assert aliases(home, name)["champion"] == "2"
 
 
+def test_where_no_earlier_champion_can_be_measured_nothing_is_promoted(home: Path, make: Make, name: str) -> None:
+    promote(make(0, first=3000, train=range(3000)), home)
+    promote(make(0, first=3000), home)
+    learned = make(0)  # tested on what the first was trained on
+    with pytest.raises(PromotionRefused, match=r"It cannot be compared with an earlier champion, version 1: "):
+        promote(learned, home)
+    assert promote(learned, home, force=True, reason="I know").changed
+
+
+def test_force_runs_no_champion(home: Path, make: Make, name: str) -> None:
+    promote(make(60, 400), home)
+    done = promote(make(20, 400, first=1000), home, force=True, reason="in haste")
+    assert (done.changed, done.measured) == (True, [])
+
+
 def test_who_was_forced_or_rolled_back_is_no_measure_for_later_ones(home: Path, make: Make, name: str) -> None:
     best, good, less = make(0), make(40), make(70)  # a point apart, more or less, each time
     promote(best, home, force=True, reason="it was forced")

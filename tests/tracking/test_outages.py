@@ -239,12 +239,12 @@ def test_of_two_that_come_late_the_later_is_the_candidate(
     server: MlflowServer, saved_model: Path, tmp_path: Path
 ) -> None:
     server.stop()
-    _, second = (register_as("two", tmp_path, digest, saved_model) for digest in "12")
+    for digest in "12":
+        register_as("two", tmp_path, digest, saved_model)
     server.start()
     assert synced(tmp_path) == ["", ""]
     found = MlflowClient(server.uri).get_model_version_by_alias("two", "candidate")
     assert found.tags["gradus.model_digest"] == "2"
-    assert resolve_model(second.key, tmp_path) == f"models:/two/{found.version}"
 
 
 @pytest.mark.slow

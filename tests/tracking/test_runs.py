@@ -20,6 +20,7 @@ from components.tracking.monitoring import system_metrics
 from components.tracking.provenance import code_tags, is_orphan, process_tags
 from components.tracking.runs import Run, describe_error, flatten, open_run, reconcile, shorten
 from components.tracking.stores import connect, tracking_uri, without_password
+from components.tracking.syncing import sync
 
 QUIET = TrackingConfig(system_metrics=False)
 PARAMS = {
@@ -157,6 +158,24 @@ def test_a_long_parameter_is_cut_but_whole_in_the_artifact(home: Path) -> None:
 def test_flatten_and_shorten() -> None:
     assert flatten({"a": {"b": {"c": 1}, "d": {}}, "e": [1]}) == {"a.b.c": 1, "a.d": {}, "e": [1]}
     assert [shorten(value) for value in ("x", True, None, 5e-5, {})] == ["x", "true", "null", "5e-05", "{}"]
+
+
+def test_a_metric_that_mlflow_refuses_takes_no_other_with_it(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with opened(home) as run:
+        for step in range(1, 8):
+            run.metrics({"curve/loss": 1 / step}, step)
+            if step == 4:
+                run.metrics({"x" * 300: 1.0}, step)
+        run.metrics({"test/accuracy": 0.5}, 7)
+    assert len(connect(home, "gradus")[0].get_metric_history(run.run_id, "curve/loss")) == 7
+    assert stored(run).data.metrics["test/accuracy"] == 0.5
+    assert sum("x" * 300 in record.message for record in caplog.records) == 1
+
+
+def test_a_run_that_is_open_is_left_to_its_own_process(home: Path) -> None:
+    with opened(home) as run:
+        assert [(sent.run_id, sent.by_itself, sent.error) for sent in sync(home)] == [(run.run_id, True, "")]
+    assert list(sync(home)) == []
 
 
 def test_a_run_knows_its_process_and_its_code(home: Path) -> None:

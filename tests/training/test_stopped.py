@@ -49,6 +49,20 @@ def test_an_interrupted_training_keeps_a_model_and_its_history(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("heeded")
+def test_ctrl_c_is_what_ends_it_though_nothing_can_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "out").mkdir()
+    for name in ("checkpoint", "model"):  # files where folders are to be
+        (tmp_path / "out" / name).touch()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        tune(tmp_path, logger=Impatient(7), epochs=3)
+    assert caught.value.evidence == tmp_path / "out"  # type: ignore[attr-defined]
+    assert "no checkpoint was written after step 7" in caplog.text
+    assert "the model so far could not be saved" in caplog.text
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize(("keep", "trainable"), [("best", "all"), ("last", "lora")])
 @pytest.mark.parametrize("stop", [1, 7, 10])
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
