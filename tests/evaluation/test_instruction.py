@@ -227,6 +227,7 @@ def test_models_that_answered_other_rows_are_a_mistake_of_the_caller(bench: Benc
 
 
 def test_names_of_tasks_fit_into_names_of_metrics() -> None:
+    assert len(metric_names(["long " * 100])[0]) <= 200
     assert metric_names(["yes/no", "yes no?", "yes_no", "반의어", "..", "yes/no"]) == [
         "yes_no", "yes no", "yes_no 2", "반의어", "_", "yes_no 3"
     ]  # fmt: skip
