@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import permutation_test
 
-from components.evaluation.intervals import RESAMPLES
 from components.evaluation.comparison import SIGNIFICANT
+from components.evaluation.intervals import RESAMPLES
 from components.evaluation.paired_scores import PERMUTATIONS, compare_scores, permutation_p
 
 Floats = np.ndarray

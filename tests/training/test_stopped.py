@@ -49,14 +49,16 @@ def test_an_interrupted_training_keeps_a_model_and_its_history(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("heeded")
-def test_ctrl_c_is_what_ends_it_though_nothing_can_be_written(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "out").mkdir()
-    for name in ("checkpoint", "model"):  # files where folders are to be
-        (tmp_path / "out" / name).touch()
+def test_ctrl_c_is_what_ends_it_though_nothing_can_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class InTheWay(Impatient):
+        def metrics(self, values: dict[str, float], step: int) -> None:
+            if step == self.step:
+                for name in ("checkpoint", "model"):  # files where folders are to be
+                    (tmp_path / "out" / name).touch()
+            super().metrics(values, step)
+
     with pytest.raises(KeyboardInterrupt) as caught:
-        tune(tmp_path, logger=Impatient(7), epochs=3)
+        tune(tmp_path, logger=InTheWay(7), epochs=3)
     assert caught.value.evidence == tmp_path / "out"  # type: ignore[attr-defined]
     assert "no checkpoint was written after step 7" in caplog.text
     assert "the model so far could not be saved" in caplog.text
