@@ -20,7 +20,7 @@ def deal_groups(
     Args:
         keys: a hash of what each group is, uint64 (groups).
         sizes: rows of each group (groups).
-        strata: number of the class of each group, of which every split gets its share; None if that does not matter.
+        strata: number of the class of each group, from 0 on, of which every split gets its share; None if that does not matter.
         shares: of the rows in each split; a split with a share of 0 gets none.
         seed: of the draw.
     """
@@ -98,7 +98,7 @@ def _fill_gaps(dealt: np.ndarray, places: np.ndarray, strata: np.ndarray, shares
 
 
 def _gaps(dealt: np.ndarray, strata: np.ndarray, shares: np.ndarray) -> Iterator[tuple[int, int]]:
-    names, numbers = np.unique(strata, return_inverse=True)
-    counts = np.bincount(numbers * len(shares) + dealt, minlength=len(names) * len(shares)).reshape(-1, len(shares))
-    for stratum, split in np.argwhere((counts == 0) & (shares > 0)):
-        yield int(names[stratum]), int(split)
+    names = int(strata.max(initial=-1)) + 1
+    counts = np.bincount(strata * len(shares) + dealt, minlength=names * len(shares)).reshape(-1, len(shares))
+    for stratum, split in np.argwhere((counts == 0) & (shares > 0) & counts.any(1, keepdims=True)):
+        yield int(stratum), int(split)

@@ -69,11 +69,12 @@ def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
 def _check_values(checks: Checks, rules: ValidationConfig) -> list[Finding]:
     """Check columns and values batch by batch, then texts with several labels and repeated ones; mark what fails."""
     import numpy as np
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     expectations = value_expectations(rules)
     undeclared: dict[str, None] = {}
-    labels, declared = np.zeros(checks.source.rows, np.int32), pd.Index(rules.labels)
+    labels, declared = np.zeros(checks.source.rows, np.int32), pa.array(rules.labels, pa.string())
     for part in checks.source.frames():
         frame = part.drop(columns=SPLIT, errors="ignore")  # Not checked, so not handed over.
         outcomes = checks.run(frame, expectations)
@@ -82,7 +83,8 @@ def _check_values(checks: Checks, rules: ValidationConfig) -> list[Finding]:
             undeclared |= dict.fromkeys(frame["label"].loc[failing].dropna())
         checks.remember(part, lambda rows: hashed(rows["text"].to_numpy(object)))
         if "label" in frame:
-            labels[frame.index] = declared.get_indexer(pd.Index(frame["label"]))
+            found = pc.index_in(pa.array(frame["label"], pa.string()), declared)
+            labels[frame.index] = found.fill_null(-1).to_numpy()
     values = checks.values(notes={"label_in_set": _names(list(undeclared))})
     return [*values, check_conflicts(checks, labels, rules), checks.duplicates()]
 
