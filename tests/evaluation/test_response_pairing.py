@@ -15,7 +15,13 @@ Row = tuple[str, str, str, float]
 
 
 def told(model: str | None = "llama3", digest: str = "1", rubric: int = 1, **settings: Any) -> Facts:
-    judge: Facts = {"kind": "ollama", "model": model, "digest": digest, "name": f"{model} {digest}", "is_language_model": True}
+    judge: Facts = {
+        "kind": "ollama",
+        "model": model,
+        "digest": digest,
+        "name": f"{model} {digest}",
+        "is_language_model": True,
+    }
     return {"judge": judge | ({"settings": settings} if settings else {}), "rubric": rubric}
 
 
