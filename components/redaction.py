@@ -1,7 +1,8 @@
 """Secrets taken out of texts before anything is printed or written: the one place that knows what a secret looks like.
 
 What is taken out: user names and passwords in addresses, the values of their queries (tokens, signatures), and the
-values of environment variables that hold a secret by their name, wherever they stand.
+values of environment variables that hold a secret by their name, wherever they stand; of a query only what is called or
+looks like a secret, since `section=business` is no reason to take out every `business`.
 """
 
 import base64
@@ -10,8 +11,11 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 MASK = "***"
 EXACT = {"secrets": "exact"}
@@ -19,12 +23,28 @@ EXACT = {"secrets": "exact"}
 
 SHORTEST = 8
 """Characters from which on a secret is looked for outside of its address too: shorter ones are words as well."""
+TOKEN = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[!-~]{20,}")
+"""What looks like a secret whatever it is called: long, without a blank, of letters and digits."""
 SECRET_NAMES = frozenset(
-    {"KEY", "KEYS", "APIKEY", "TOKEN", "TOKENS", "SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASS", "CREDENTIAL"}
-    | {"CREDENTIALS", "AUTH", "SIGNATURE"}
+    {"KEY", "KEYS", "APIKEY", "TOKEN", "TOKENS", "ACCESSTOKEN", "SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASS"}
+    | {"PWD", "CREDENTIAL", "CREDENTIALS", "AUTH", "SIGNATURE", "SIG"}
 )
-"""Parts of the names of environment variables (between underscores) that hold a secret."""
-ADDRESS = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*:/{2,})(?P<rest>[^\s\"'<>`\\|]+)")
+"""Parts of the names of environment variables, and of parameters in a query, that hold a secret."""
+TOLD = frozenset(
+    {"url", "note", "notes", "warnings", "error", "errors", "verdict", "observed", "detail", "unparsed", "extra"}
+    | {"description"}
+)
+"""Parts (between dots) of the keys of facts, parameters and tags under which there are addresses or sentences."""
+# A password is what stands before the last `@`, whatever it holds, but a port is none. Without a colon, a user is what
+# stands before an `@` in the host's place.
+USER = (
+    r"[^\s:/?#@\"'<>`\\|]*:(?(web)(?!\d{1,5}(?:[/?#\"'<>`\\|,;)\].\s]|$)))\S{0,500}"
+    r"|[^\s/?#\"'<>`\\|]*"
+)
+ADDRESS = re.compile(
+    r"(?P<scheme>\b(?:(?P<web>https?)|[A-Za-z][A-Za-z0-9+.-]*):/{2,})"
+    rf"(?:(?P<user>{USER})@)?(?P<rest>[^\s\"'<>`\\|]*)"
+)
 PAIR = re.compile(r"(?P<name>[^=&;#?]+)=[^&;#]*?(?=[:,.)\]]*(?:[&;#]|$))")
 
 _known: dict[str, None] = {}
@@ -33,11 +53,22 @@ _known: dict[str, None] = {}
 
 def redact(text: str) -> str:
     """Return a text without its secrets; what stands in their place is `***`."""
-    text = ADDRESS.sub(lambda found: found["scheme"] + _without_secrets(found["rest"]), text)
+    text = redact_addresses(text)
     for secret in sorted({*_known, *_secrets_of_environment()}, key=len, reverse=True):
         for form in _forms(secret):
             text = text.replace(form, MASK)
     return text
+
+
+def redact_addresses(text: str) -> str:
+    """Return a text whose addresses have no user, no password and no values in their queries."""
+    return ADDRESS.sub(_without_secrets, text)
+
+
+def has_user(address: str) -> bool:
+    """Say whether an address holds a user or a password."""
+    found = ADDRESS.match(address)
+    return bool(found and found["user"])
 
 
 def redact_tree(value: Any) -> Any:
@@ -49,6 +80,22 @@ def redact_tree(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(redact_tree, value))
     return value
+
+
+def redact_told(value: Any) -> Any:
+    """Return a JSON-able value with `redact` applied to what stands under the keys `TOLD`, at any depth.
+
+    All else is as it was: labels, columns, names and paths are read again by what comes later.
+    """
+    if isinstance(value, Mapping):
+        return {key: redact_tree(item) if _is_told(key) else redact_told(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(redact_told, value))
+    return value
+
+
+def _is_told(key: object) -> bool:
+    return isinstance(key, str) and not TOLD.isdisjoint(key.split("."))
 
 
 def remember_secrets(address: str) -> None:
@@ -70,7 +117,11 @@ def protect_logs() -> None:
 
     def redacting(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 (the library's call is wrong: its arguments do not fit, and are left out)
+            message = record.msg = _text(record.msg)
+            record.args = None
         if (clean := redact(message)) != message:
             record.msg, record.args = clean, None
         if record.exc_info:
@@ -81,14 +132,21 @@ def protect_logs() -> None:
     logging.setLogRecordFactory(redacting)
 
 
-def _without_secrets(rest: str) -> str:
-    """Return what follows the scheme of an address without user, password, and the values of its query."""
-    authority, path = _cut(rest, "/?#")
-    user, _, host = authority.rpartition("@")
-    place, query = _cut(path, "?#")
+def _text(said: object) -> str:
+    with suppress(Exception):
+        return str(said)
+    return f"a {type(said).__name__} that cannot be shown"
+
+
+def _without_secrets(found: re.Match[str]) -> str:
+    """Return an address without user, password, and the values of its query."""
+    user, rest = found["user"], found["rest"]
+    if user and re.search("[?#]", user):  # a query with an `@` in it, or a password with a `?`
+        return found["scheme"] + MASK
+    place, query = _cut(rest, "?#")
     if not query.startswith("#/"):  # which is a place within a page, as the pages of MLflow and Prefect have
         query = query[:1] + PAIR.sub(rf"\g<name>={MASK}", query[1:])
-    return (f"{MASK}@" if user else "") + host + place + query
+    return found["scheme"] + (f"{MASK}@" if user else "") + place + query
 
 
 def _cut(text: str, marks: str) -> tuple[str, str]:
@@ -99,25 +157,39 @@ def _cut(text: str, marks: str) -> tuple[str, str]:
 
 def _secrets_of_environment() -> Iterator[str]:
     for name, value in os.environ.items():
-        parts = set(name.upper().split("_"))
-        if parts & SECRET_NAMES and len(value.strip()) >= SHORTEST and not value.startswith(("/", "~", "./")):
+        if _names_secret(name) and len(value.strip()) >= SHORTEST and not _is_there(value.strip()):
             yield value.strip()
-        elif "://" in value:
+        if "://" in value:
             yield from _secrets_of_address(value)
 
 
+@lru_cache(1 << 10)
+def _names_secret(name: str) -> bool:
+    """Say whether a name tells that it names a secret, such as `OPENAI_API_KEY`, `X-Amz-Signature`, `apiKey`."""
+    return not SECRET_NAMES.isdisjoint(re.split(r"[^A-Z]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", name).upper()))
+
+
+def _is_there(value: str) -> bool:
+    """Say whether a value is the path of what is there: it names where a secret is."""
+    with suppress(OSError, RuntimeError):
+        return value.startswith(("/", "~", "./")) and Path(value).expanduser().exists()
+    return False
+
+
 def _secrets_of_address(address: str) -> Iterator[str]:
-    try:
-        parts = urlsplit(address)
-        password, user = parts.password, parts.username
-    except ValueError:
+    parsed = ADDRESS.search(address)
+    if not parsed:
         return
-    found = [value for _, value in parse_qsl(parts.query)]
-    if password:
-        found += [password, unquote(password)]
-        found.append(base64.b64encode(f"{unquote(user or '')}:{unquote(password)}".encode()).decode())
-    elif user:
-        found += [user, unquote(user)]  # a token alone, as code hosts take it
+    query = address.partition("?")[2].partition("#")[0]
+    found = [value for name, value in parse_qsl(query) if _names_secret(name) or TOKEN.fullmatch(value)]
+    well_formed = _cut(address[parsed.end("scheme") :], "/?#")[0].rpartition("@")[0]
+    for before in filter(None, dict.fromkeys((parsed["user"], well_formed))):
+        user, _, password = before.partition(":")
+        if password:
+            found += [password, unquote(password)]
+            found.append(base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode())
+        else:
+            found += [user, unquote(user)]  # a token alone, as code hosts take it
     yield from (secret for secret in found if len(secret) >= SHORTEST)
 
 

@@ -13,7 +13,7 @@ from components.durable import sync, sync_names
 from components.errors import DataRejected, GradusError, NoRoom
 from components.interruptions import hold_until_published, publication
 from components.records import Facts, File, Manifest, sha256_of
-from components.redaction import redact_tree
+from components.redaction import redact_told
 from components.room import disk_full_as_a_line, is_full, no_room_left
 
 MANIFEST = "manifest.json"
@@ -68,7 +68,7 @@ class Store:
                 _bring_checkpoint(left, draft)
                 _sweep(each for each in left if each.name.startswith("."))
                 with disk_full_as_a_line(draft):
-                    facts = redact_tree(write(draft))
+                    facts = redact_told(write(draft))
                 hold_until_published()
                 left += _set_checkpoint_aside(draft, key)
                 manifest = Manifest(

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from components.data.answered import Write, check_output, open_output
-from components.data.asked import Kind, Rows, columns_of, find_source, missing_columns, read_lines, read_rows
+from components.data.asked import (
+    Kind,
+    Rows,
+    columns_of,
+    find_source,
+    is_plain,
+    missing_columns,
+    read_lines,
+    read_plain,
+    read_rows,
+)
 from components.data.dialect import READING
 from components.data.readers import columns_there
 from components.data.reading import Seen, no_column
@@ -50,14 +60,17 @@ class Asked:
             output: where rows and answers are written, if they are.
 
         Raises:
-            ConfigError: if a file cannot be read or written, as far as that shows before the model is there.
+            ConfigError: if a file cannot be read or written, as far as that shows before the model is there, or there
+                is none whose reading could be set.
         """
         self.kind, self.file, self.typed, self.output = kind, file, typed, output
-        self.given = _given(overrides)
+        self.given = _given(overrides, kind)
+        if self.given and file in (None, STDIN):
+            raise ConfigError(f"{SET} source.{next(iter(self.given))} says how a file is read: name one with --file")
         self.seen = Seen()
         if file and file != STDIN:
             _check_readable(file)
-            if kind.may_be_json and not file.is_file():
+            if not file.is_file() and not is_plain(kind, file, self.given):
                 self._scratch, self.file = _kept(file)
         if output:
             check_output(output, file if file and file != STDIN else None)
@@ -99,7 +112,7 @@ class Asked:
             return read_lines(sys.stdin.buffer, "standard input", field), _strings([field])
         source = find_source(self.kind, self.file, learnt, self.given)
         if source is None:
-            return _lines_of(self.file, field), _strings([field])
+            return read_plain(self.kind, self.file, self.given, self.seen), _strings([field])
         if source.format in ("json", "jsonl") and _is_blank(self.file):
             return [], _strings([field])
         there = columns_there(self.file, source)
@@ -128,16 +141,19 @@ def _strings(names: Iterable[str]) -> "pa.Schema":
     return pa.schema([(name, pa.string()) for name in names])
 
 
-def _given(overrides: Sequence[str]) -> dict[str, Any]:
+def _given(overrides: Sequence[str], kind: Kind) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for override in overrides:
         apply_override(tree, override)
-    source = tree.get("source", {})
-    wrong = [key for key in tree if key != "source"] + [f"source.{key}" for key in source if key not in READING]
-    if wrong or not isinstance(source, dict):
-        raise ConfigError(
-            f"--set {wrong[0] if wrong else 'source'}: of a file, source.{', source.'.join(READING)} can be set"
-        )
+    given = tree.get("source", {})
+    source: dict[str, Any] = given if isinstance(given, dict) else {}
+    wrong = [key for key in tree if key != "source" or given is not source]
+    wrong += [f"source.{key}" for key in source if key not in READING]
+    if wrong:
+        raise ConfigError(f"{SET} {wrong[0]}: of a file, source.{', source.'.join(READING)} can be set")
+    if not isinstance(source.get("columns", {}), dict):
+        example = f"{SET} source.columns.{kind.fields[0]}=NAME"
+        raise ConfigError(f"{SET} source.columns: it names the column of each field, as in {example}")
     return source
 
 
@@ -162,11 +178,6 @@ def _kept(pipe: Path) -> "tuple[tempfile.TemporaryDirectory[str], Path]":
     with pipe.open("rb") as given, copy.open("wb") as file:
         shutil.copyfileobj(given, file)
     return folder, copy
-
-
-def _lines_of(file: Path, field: str) -> Iterator[Rows]:
-    with file.open("rb") as lines:
-        yield from read_lines(lines, str(file), field)
 
 
 def _is_blank(file: Path) -> bool:

@@ -159,7 +159,7 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> AnyConfig:
 
 def _flow(tree: dict[str, Any], preset: str) -> type[AnyConfig]:
     name = tree.get("pipeline", "classification")
-    if name not in FLOWS:
+    if not isinstance(name, str) or name not in FLOWS:
         raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{_did_you_mean(str(name), FLOWS)}")
     return FLOWS[name]
 
@@ -241,7 +241,8 @@ def explain(error: ValidationError, preset: str, flow: type[BaseModel]) -> Itera
             message = "this key is required"
         else:
             message = f"{detail['msg'].removeprefix('Value error, ')}"
-            if not isinstance(detail["input"], dict | BaseModel) and not keys[-1].endswith(NAMES_A_SECRET):
+            secret = bool(keys) and keys[-1].endswith(NAMES_A_SECRET)  # a key that is no text is none of the fields
+            if not secret and not isinstance(detail["input"], dict | BaseModel):
                 message += f" (it is {detail['input']!r})"
         problems.setdefault(".".join(keys), []).append(message)
     for key, messages in problems.items():

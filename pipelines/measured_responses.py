@@ -188,7 +188,8 @@ def _measured(
     if by.tells is False:
         raise NotComparable(
             f"{by.name} cannot tell a right response from a wrong one: it gives other rows' references about as much "
-            "as a row's own; have both judged by another, as with `gradus judge RUN --set judge.model=MODEL`"
+            "as a row's own, or too few of them a score; have both judged by another, as with `gradus judge RUN "
+            "--set judge.model=MODEL`"
         )
     both = ~np.isnan(candidate) & ~np.isnan(reference)
     if not both.any():

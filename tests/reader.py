@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.pages import OUTPUT, Block
+from tests.patience import PATIENCE
 
 SETTINGS = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(PATIENCE),
     # Nothing answers at this port: whatever would leave the machine fails at once.
     "HTTP_PROXY": "http://127.0.0.1:9",
     "HTTPS_PROXY": "http://127.0.0.1:9",
@@ -67,7 +68,13 @@ class Reader:
         script = self.with_real_ids(script)
         whole = "\n".join(["set -eo pipefail", *self.exports, script])
         done = subprocess.run(
-            ["bash", "-c", whole], cwd=self.folder, env=self.environment, text=True, stdout=-1, stderr=-2, timeout=1200
+            ["bash", "-c", whole],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=-1,
+            stderr=-2,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, f"{script}\nexit code {done.returncode}\n{done.stdout[-3000:]}"
         self.exports += re.findall(r"^(?:export|cd) .*", script, re.MULTILINE)

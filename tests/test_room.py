@@ -172,7 +172,7 @@ def test_a_whole_run_without_room_ends_in_a_line(small: Path, tmp_path: Path) ->
             "spam-demo",
             "--set=train.max_steps=20",
         ],
-        env={**environment, "PYTHONPATH": str(ROOT), "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"},
+        env={**environment, "PYTHONPATH": str(ROOT), "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1800"},
         capture_output=True,
         text=True,
     )

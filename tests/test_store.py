@@ -13,6 +13,7 @@ import pytest
 
 from components.errors import DataRejected, GradusError, TrainingError
 from components.records import Facts, Manifest
+from components.redaction import remember_secrets
 from components.store import MANIFEST, Store
 
 
@@ -30,6 +31,21 @@ def test_a_manifest_says_what_is_there(tmp_path: Path) -> None:
     assert manifest.files["notes.txt"].bytes == 5
     assert manifest.path("notes.txt").read_text() == "hello"
     assert Store(tmp_path).find("demo", "k1") == manifest
+
+
+def test_labels_columns_and_names_of_facts_are_as_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "password")
+    remember_secrets("https://host/news.csv?section=business&token=planted-1")
+    facts = {
+        "labels": ["business", "password_reset"],
+        "class_counts": {"business": 2, "password_reset": 3},
+        "reading": {"columns": {"text": "password"}},
+    }
+    told = {"url": "https://host/news.csv?section=business&token=planted-1", "notes": ["planted-1 is refused"]}
+    manifest = Store(tmp_path).produce("demo", "k", lambda _: facts | told)
+    assert manifest.facts == facts | {"url": "https://host/news.csv?section=***&token=***", "notes": ["*** is refused"]}
 
 
 def test_the_second_call_does_no_work(tmp_path: Path) -> None:

@@ -13,19 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.serving.models import save_language_model
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "own_flow.md"
 SETTINGS = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(PATIENCE),
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "HF_HUB_OFFLINE": "1",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = pytest.mark.slow
 
 
 def run(*command: str | Path, cwd: Path, homes: Path) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from components.redaction import MASK
+from components.redaction import MASK, has_user
 
 SAMPLES = Path(__file__).with_name("samples")
 REMOTE = ("http", "https")
@@ -63,6 +63,9 @@ def url_problem(url: str) -> str | None:
 
 
 def _location_problem(url: str, scheme: str) -> str | None:
+    if scheme in REMOTE and has_user(url):
+        # The URL is logged with the run's config, so a password in it would be too.
+        return "the URL holds a password; put it into ~/.netrc"
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -71,7 +74,4 @@ def _location_problem(url: str, scheme: str) -> str | None:
     if scheme == "file":
         local = parts.netloc in ("", "localhost") and parts.path.startswith("/")
         return None if local else f"{url!r}: file:// takes an absolute path: file:///folder/name"
-    if not parts.hostname or port == 0:
-        return f"{url!r} names no host"
-    # The URL is logged with the run's config, so a password in it would be too.
-    return "the URL holds a password; put it into ~/.netrc" if parts.username or parts.password else None
+    return f"{url!r} names no host" if not parts.hostname or port == 0 else None

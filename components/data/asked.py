@@ -1,6 +1,7 @@
 """Rows that a model is asked about, in a file of any format: found and read like those that it learnt from."""
 
 from codecs import BOM_UTF8 as BOM
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,10 +12,12 @@ from pydantic import field_validator
 
 from components.data.answered import merged
 from components.data.columns import Key
-from components.data.dialect import DELIMITED, Format
+from components.data.dialect import DELIMITED, Format, is_utf8
+from components.data.encoding import check_text
+from components.data.opening import open_text
 from components.data.readers import columns_there, read_parquet, read_records
 from components.data.reading import BATCH, Seen
-from components.data.recognising import SPREADSHEETS
+from components.data.recognising import SPREADSHEETS, begins_like
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
 from components.data.tables import batch_of
 from components.errors import TableError
@@ -81,7 +84,9 @@ def find_source(
     """Return how a file is to be read, None if as plain text.
 
     Its columns are those that the model learnt from, with the templates over them; where they are not there, those that
-    go by the names of the model's own fields (`text`; `instruction`, `input`). The format is known by the file's name.
+    go by the names of the model's own fields (`text`; `instruction`, `input`). The format is known by the file's name;
+    where that tells none, it is that of the file that was learnt from, if something is given that only a table has, or
+    the file begins like that one.
 
     Args:
         kind: `TextSource` or `PromptSource`.
@@ -91,21 +96,19 @@ def find_source(
 
     Raises:
         pydantic.ValidationError: if what is given cannot be.
-        TableError: if the file cannot be read, as `readers.read_records`.
+        TableError: if the file cannot be read, as `readers.read_records`, or its format has to be given too.
     """
-    form = given.get("format") or _format(file, kind.may_be_json)
+    learnt = learnt or {}
+    form = given.get("format") or _format(file, kind.may_be_json) or _untold_format(kind, file, learnt, given)
     if form is None:
         return None
-    learnt = learnt or {}
-    own = {field: field for field in kind.fields}
-    mapped = {field: column for field, column in learnt.get("columns", own).items() if field in own}
-    alike = {key: learnt[key] for key in WRITTEN if learnt.get("format") == form and key in learnt}
-    tree = {**alike, **given, "url": str(file), "format": form}
+    mapped, tree = _mapped(kind, learnt), _tree(file, form, learnt, given)
     if "columns" in given or "header" in given:
         columns = {**mapped, **given.get("columns", {})}
         names = any(isinstance(column, str) for column in given.get("columns", {}).values())
         header = given.get("header", names or tree.get("header", True))
         return kind.model_validate({**tree, "header": header, "columns": columns})
+    own = _own(kind)
     by_name = kind.model_validate({**tree, "header": True, "columns": own})
     as_learnt = _as_learnt(kind, tree, mapped, learnt.get("header", True))
     if as_learnt is None or mapped == own:
@@ -118,11 +121,38 @@ def find_source(
     return as_learnt if missing_columns(second, there) else second
 
 
+def _own(kind: Kind) -> dict[str, Key]:
+    return {field: field for field in kind.fields}
+
+
+def _mapped(kind: Kind, learnt: Mapping[str, Any]) -> dict[str, Key]:
+    """Return which columns the model learnt from, as far as it is asked for them."""
+    return {field: column for field, column in learnt.get("columns", _own(kind)).items() if field in kind.fields}
+
+
+def _tree(file: Path, form: Format, learnt: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a source but for `columns`: as given, or as learnt if the format is the same."""
+    alike = {key: learnt[key] for key in WRITTEN if learnt.get("format") == form and key in learnt}
+    return {**alike, **given, "url": str(file), "format": form}
+
+
+def _untold_format(kind: Kind, file: Path, learnt: Mapping[str, Any], given: Mapping[str, Any]) -> Format | None:
+    """Return the format of a file whose name and beginning tell none, None if it is plain text."""
+    form: Format | None = learnt["format"] if learnt.get("format") in DELIMITED else None
+    if given.keys() - {"encoding"}:
+        if form is None:
+            raise TableError(f"{file.name}: its name says no format; also set source.format")
+        return form
+    if form is None or not file.is_file():  # what can be read once only is not looked into
+        return None
+    source = _as_learnt(kind, _tree(file, form, learnt, given), _mapped(kind, learnt), learnt.get("header", True))
+    return form if source and begins_like(file, source) else None
+
+
 def _as_learnt(kind: Kind, tree: Mapping[str, Any], columns: Mapping[str, Key], header: bool) -> FileSource | None:
     """Return a source with the columns that a model learnt from, None if a file of this format cannot have them."""
-    delimited = tree["format"] in DELIMITED
-    positions = not header or any(isinstance(column, int) for column in columns.values())
-    if positions and not delimited:
+    positions = any(isinstance(column, int) for column in columns.values())
+    if (not header and tree["format"] not in DELIMITED) or (positions and tree["format"] in ("json", "jsonl")):
         return None
     return kind.model_validate({**tree, "header": header, "columns": columns})
 
@@ -138,10 +168,12 @@ def read_rows(file: Path, source: FileSource, there: Sequence[Key], whole: bool,
         read = read_parquet(file, source, keys, seen, whole)
         batches = ((dict(zip(keys, cells, strict=True)), _columns(batch, whole)) for batch, cells in read)
     else:
-        kept = there if whole else []
-        every = list(dict.fromkeys([*keys, *kept]))
+        # By position where that can be: what is only copied may have the name of another column, or none.
+        copied: Sequence[Key] = range(len(there)) if source.format in DELIMITED else there
+        kept = dict(zip(distinct(there), copied, strict=True)) if whole else {}
+        every = list(dict.fromkeys([*keys, *kept.values()]))
         records = (dict(zip(every, cells, strict=True)) for cells in read_records(file, source, every, seen))
-        batches = ((cells, {str(key): cells[key] for key in kept}) for cells in records)
+        batches = ((cells, {name: cells[key] for name, key in kept.items()}) for cells in records)
     done = 0
     for cells, columns in batches:
         batch = batch_of(file, source, cells, done)
@@ -151,7 +183,43 @@ def read_rows(file: Path, source: FileSource, there: Sequence[Key], whole: bool,
 
 
 def _columns(batch: "pa.RecordBatch", whole: bool) -> dict[str, "Sequence[object] | pa.Array"]:
-    return dict(zip(batch.schema.names, batch.columns, strict=True)) if whole else {}
+    return dict(zip(distinct(batch.schema.names), batch.columns, strict=True)) if whole else {}
+
+
+def distinct(names: Sequence[Key]) -> list[str]:
+    """Return the names that columns have in an output, where each stands once: a second `x` becomes `x_2`."""
+    taken, counts = {str(name) for name in names}, Counter[str]()
+    found: dict[str, None] = {}
+    for name in map(str, names):
+        new = name
+        while new in found or (new != name and new in taken):
+            counts[name] += 1
+            new = f"{name}_{counts[name] + 1}"
+        found[new] = None
+    return list(found)
+
+
+def is_plain(kind: Kind, file: Path, given: Mapping[str, Any]) -> bool:
+    """Say whether a file is plain text, as far as can be said without a look into it."""
+    return not (given or kind.may_be_json or file.suffix.lower() in SUFFIXES)
+
+
+def read_plain(kind: Kind, file: Path, given: Mapping[str, Any], seen: Seen) -> Iterator[Rows]:
+    """Yield the lines of a file of plain text, in UTF-8 or the encoding that is given.
+
+    Raises:
+        pydantic.ValidationError: if there is no such encoding.
+        TableError: if the file is not in it.
+    """
+    field = kind.fields[0]
+    source = kind.model_validate({"format": "csv", "quoting": "none", **given, "url": str(file), "columns": _own(kind)})
+    if is_utf8(source.encoding):
+        with file.open("rb") as lines:
+            yield from read_lines(lines, str(file), field)
+        return
+    seen.notes += check_text(file, source)
+    with open_text(file, source, newline="\n") as text:
+        yield from read_lines((line.encode() for line in text), str(file), field)
 
 
 def read_lines(lines: Iterable[bytes], name: str, field: str) -> Iterator[Rows]:
@@ -210,9 +278,10 @@ def columns_of(file: Path, source: FileSource, names: Sequence[Key], typed: bool
     import pyarrow.parquet as pq
 
     if source.format == "parquet":
-        return pa.schema(list(pq.read_schema(file)))
+        schema = pq.read_schema(file)
+        return pa.schema([column.with_name(name) for column, name in zip(schema, distinct(schema.names), strict=True)])
     if source.format in DELIMITED or not typed or not names:
-        return pa.schema([(str(name), pa.string()) for name in names])
+        return pa.schema([(name, pa.string()) for name in distinct(names)])
     kinds: list[pa.DataType | None] = [None] * len(names)
     for cells in read_records(file, source, names):
         kinds = [merged(kind, column) for kind, column in zip(kinds, cells, strict=True)]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from components.data.rules import ValidationConfig
@@ -80,7 +81,7 @@ def _note(checks: Checks, rows: "pd.DataFrame", labels: Sequence[str]) -> str:
     if not len(rows):
         return ""
     said = []
-    for _, each in list(rows.groupby("text", sort=False))[:TEXTS_NAMED]:
+    for _, each in islice(rows.groupby("text", sort=False), TEXTS_NAMED):
         text = checks.source.cells([int(each["place"].iloc[0])], ["text"])[0]["text"]
         counts = Counter(each["label"].tolist())
         times = ", ".join(f"{quoted(labels[label], 30)} {counts[label]:,} times" for label in sorted(counts))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from components.data.columns import Key
 from components.data.dialect import DELIMITED
@@ -62,20 +63,40 @@ def other_delimiter(path: Path, source: FileSource, keys: Sequence[Key] = ()) ->
 
     These are as many in each line, two or more, and `keys`, if there are any, are among them.
     """
-    lines = _first_lines(path, source) if source.format in DELIMITED else []
-    if not lines:
+    if source.format not in DELIMITED:
         return None
+    lines = _first_lines(path, source)
     for delimiter, written in OTHERS.items():
-        if delimiter == source.separator:
-            continue
-        with suppress(csv.Error):
-            records = list(csv.reader(lines, delimiter=delimiter))
-            widths = {len(fields) for fields in records[:-1] or records if fields}  # the last may be cut off
-            there: Sequence[Key] = records[0] if source.header else range(len(records[0]))
-            if len(widths) == 1 and max(widths) > 1 and all(key in there for key in keys):
-                advice = "source.format=tsv" if delimiter == "\t" else f"source.delimiter={written}"
-                return f"its fields are separated by {delimiter!r}: set {advice}"
+        if delimiter != source.separator and _fits(lines, source, keys, delimiter, csv.QUOTE_MINIMAL):
+            advice = "source.format=tsv" if delimiter == "\t" else f"source.delimiter={written}"
+            return f"its fields are separated by {delimiter!r}: set {advice}"
     return None
+
+
+def begins_like(path: Path, source: FileSource) -> bool:
+    """Say whether the first lines of a file are records with the columns of a delimited source.
+
+    Between commas names alone tell, since prose has commas too.
+    """
+    keys = [key for key in source.read_columns() if key != source.optional]
+    if source.separator == "," and not any(isinstance(key, str) for key in keys):
+        return False
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if source.quoting == "none" else csv.QUOTE_MINIMAL
+    with suppress(UnicodeError):
+        return _fits(_first_lines(path, source), source, keys, source.separator, quoting)
+    return False
+
+
+def _fits(
+    lines: Sequence[str], source: FileSource, keys: Sequence[Key], delimiter: str, quoting: Literal[0, 3]
+) -> bool:
+    """Say whether lines have as many fields each, two or more, and `keys` are among them."""
+    with suppress(csv.Error):
+        records = list(csv.reader(lines, delimiter=delimiter, quoting=quoting))
+        widths = {len(fields) for fields in records[:-1] or records if fields}  # the last may be cut off
+        there: Sequence[Key] = records[0] if records and source.header else range(max(widths, default=0))
+        return len(widths) == 1 and max(widths) > 1 and all(key in there for key in keys)
+    return False
 
 
 def _first_lines(path: Path, source: FileSource) -> list[str]:

@@ -136,8 +136,8 @@ def warnings(said: Mapping[str, Verdicts], judge: Facts) -> list[str]:
 def _control_warning(name: str, control: dict[str, Any] | None) -> list[str]:
     if control is None or control["tells"]:
         return []
-    if not control["rows"]:
-        return [f"whether {name} can tell good from bad is not known: {control['why']}"]
+    if why := control.get("why"):
+        return [f"whether {name} can tell good from bad is not known: {why}"]
     return [
         f"{name} cannot tell good from bad: on {control['rows']} rows it gives another row's reference "
         f"{control['other']:.1f} on average and the row's own {control['own']:.1f}, which should be "

@@ -3,12 +3,16 @@
 import threading
 from typing import Any, Protocol
 
+from components.errors import JudgeError
 from components.judging.config import JudgeConfig
 from components.judging.replies import Reply
 from components.judging.rubric import Messages
+from components.judging.transport import Refused, explained
 
 NOT_THIS_PROMPT = (400, 413, 422)
 """Statuses of refusals that may be due to one prompt: bad request, too large, cannot be processed."""
+FORBIDDEN = 403
+"""The status of a key that may not do this, and with some servers of a prompt that was flagged."""
 
 ROOM = ("max_tokens", "max_completion_tokens", "num_predict")
 """Fields that bound a reply."""
@@ -16,6 +20,20 @@ ROOM = ("max_tokens", "max_completion_tokens", "num_predict")
 
 class PromptRefused(Exception):
     """The server answered that it does not take this prompt: too long, filtered, or a request that it does not know."""
+
+    otherwise: JudgeError | None = None
+    """What it means if the server takes no prompt at all, where that depends on the status."""
+
+
+def meaning_of(error: Refused, missing: str) -> PromptRefused | JudgeError:
+    """Return whether a refusal is of one prompt, or of whatever is sent; `missing` says what to do about a 404."""
+    meaning = explained(error, missing)
+    if error.status not in (*NOT_THIS_PROMPT, FORBIDDEN):
+        return meaning
+    refused = PromptRefused(f"{error} ({error.said})" if error.said else str(error))
+    if error.status == FORBIDDEN:
+        refused.otherwise = meaning
+    return refused
 
 
 class Client(Protocol):

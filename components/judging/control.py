@@ -48,7 +48,8 @@ def _other(texts: Sequence[str], place: int, draw: random.Random) -> int:
 def control_facts(found: Sequence[Found], why_none: str) -> dict[str, Any]:
     """Return the fact `control`: `rows` that have both scores, their means `own` and `other`, and whether it `tells`.
 
-    It tells if the means are `apart` points apart. Without any such row they are None and it does not; `why` says why.
+    It tells if the means are `apart` points apart, on half of the rows that were drawn at least: with fewer it is not
+    known, and `why` says why. Without any such row the means are None.
     """
     means = [[_mean(verdicts) for verdicts in (own, other)] for _, own, other in found]
     both = np.array([pair for pair in means if None not in pair], np.float64)
@@ -56,7 +57,17 @@ def control_facts(found: Sequence[Found], why_none: str) -> dict[str, Any]:
         why = why_none or "none of its verdicts on them could be read"
         return {"rows": 0, "own": None, "other": None, "apart": APART, "tells": False, "why": why}
     own, other = (float(mean) for mean in both.mean(axis=0))
-    return {"rows": len(both), "own": own, "other": other, "apart": APART, "tells": own - other >= APART}
+    facts: dict[str, Any] = {
+        "rows": len(both),
+        "own": own,
+        "other": other,
+        "apart": APART,
+        "tells": own - other >= APART,
+    }
+    if 2 * len(both) < len(found):
+        why = f"only {len(both)} of {len(found)} rows have scores of both references"
+        facts |= {"tells": False, "why": why}
+    return facts
 
 
 def write_control(found: Sequence[Found], path: Path) -> None:

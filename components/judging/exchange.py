@@ -77,7 +77,7 @@ class Exchange:
             except Unreadable:
                 pass
             except PromptRefused as error:
-                raise JudgeError(
+                raise error.otherwise or JudgeError(
                     f"{error}; it refuses every prompt, so it is the request that it does not like: check judge.model "
                     "and judge.think; judge.extra adds, renames or drops fields, as in "
                     "judge.extra='{max_completion_tokens: 300, max_tokens: null}'"

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from components.errors import JudgeError
-from components.judging.clients import NOT_THIS_PROMPT, PromptRefused, completed
+from components.judging.clients import completed, meaning_of
 from components.judging.config import JudgeConfig
 from components.judging.names import full_name
 from components.judging.replies import Reply, read_ollama
@@ -77,9 +77,7 @@ class Ollama:
         try:
             text = self._transport.post("/api/chat", completed(body, config.extra, room), _check_failure)
         except Refused as error:
-            if error.status in NOT_THIS_PROMPT:
-                raise PromptRefused(f"{error} ({error.said})" if error.said else str(error)) from error
-            raise explained(error, self._missing) from error
+            raise meaning_of(error, self._missing) from error
         return read_ollama(text)
 
     def _hold(self, prompt: int, room: int) -> None:

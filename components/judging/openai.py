@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from components.errors import JudgeError
-from components.judging.clients import NOT_THIS_PROMPT, PromptRefused, completed
+from components.judging.clients import FORBIDDEN, NOT_THIS_PROMPT, completed, meaning_of
 from components.judging.config import JudgeConfig
 from components.judging.names import may_be
 from components.judging.replies import Reply, read_openai
@@ -16,6 +16,10 @@ from components.judging.transport import SHOWN, Passing, Refused, Transport, exp
 NAMED = 5  # models that an error names
 EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
 """What `judge.think` is called here. Nothing turns thoughts off everywhere, so that is left to `judge.extra`."""
+CODES = {str(status): status for status in (*NOT_THIS_PROMPT, FORBIDDEN)} | dict.fromkeys(
+    ("content_filter", "context_length_exceeded"), 400
+)
+"""The status that the code of an error means which came with status 200."""
 
 
 class Form(NamedTuple):
@@ -80,13 +84,13 @@ class OpenAI:
                 )
             except Refused as error:
                 if error.status not in NOT_THIS_PROMPT:
-                    raise explained(error, self._missing) from error
+                    raise meaning_of(error, self._missing) from error
                 refusal = error
                 continue
             # Of two threads that settle at once, the better form stays.
             self._forms = (form,) if len(self._forms) > 1 else min(self._forms, (form,), key=_place)
             return read_openai(text)
-        raise PromptRefused(f"{refusal} ({refusal.said})" if refusal.said else str(refusal)) from refusal
+        raise meaning_of(refusal, self._missing) from refusal
 
     def _body(self, messages: Messages, seed: int, room: int, form: Form) -> dict[str, Any]:
         config = self._config
@@ -127,6 +131,6 @@ def _check_failure(text: str) -> None:
     if error:
         told = error if isinstance(error, dict) else {"message": error}
         said = " ".join(str(told.get("message", error)).split())[:SHOWN]
-        if told.get("code") in NOT_THIS_PROMPT:
-            raise Refused(f"the server answered {told['code']}", told["code"], said)
+        if status := CODES.get(str(told.get("code"))):
+            raise Refused(f"the server answered {told['code']}", status, said)
         raise Passing(f"the judge failed while it answered ({said})")

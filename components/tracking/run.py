@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from components.errors import TrackingError
 from components.home import home
-from components.redaction import redact, redact_tree
+from components.redaction import redact, redact_told
 from components.room import describe_full, is_full
 from components.tracking.delivery import Delivery
 from components.tracking.resuming import DATA_TAG
@@ -135,7 +135,7 @@ class Run:
 
     def record(self, op: str, wait: bool = True, **values: Any) -> dict[str, Any]:
         """Write an operation down (`components.tracking.sending`); return what is known of the run once it arrived."""
-        told = values if op == "metrics" else redact_tree(values)
+        told = values if op == "metrics" else redact_told(values)
         return self._delivery.append({"op": op, "time": now(), **told}, wait)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
@@ -154,7 +154,8 @@ class Run:
         params = {key: shorten(value) for key, value in flatten(config).items()}
         self.params |= params
         self.record("params", values=params)
-        self.log_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=120), "config.yaml")
+        told = redact_told(dict(config))  # not the whole text: `gradus judge` reads names and templates from it
+        self._log_text(yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120), "config.yaml")
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
@@ -164,11 +165,14 @@ class Run:
 
     def log_text(self, text: str, name: str) -> None:
         """Store a text as the artifact `name`."""
-        self._log(name, lambda path: path.write_text(redact(text), encoding="utf-8"))
+        self._log_text(redact(text), name)
 
     def log_dict(self, value: dict[str, Any], name: str) -> None:
         """Store a dictionary as the artifact `name` (.json)."""
-        self.log_text(json.dumps(value, indent=2, default=str), name)
+        self._log_text(json.dumps(redact_told(value), indent=2, default=str), name)
+
+    def _log_text(self, text: str, name: str) -> None:
+        self._log(name, lambda path: path.write_text(text, encoding="utf-8"))
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Store a file, or all files of a folder, as artifacts in `folder`."""

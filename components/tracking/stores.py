@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import LONGEST_LINE, TrackingError, shortened
 from components.home import home as gradus_home
+from components.redaction import MASK, redact_addresses
 from components.room import describe_full, is_full
 from components.tracking.relocation import ARTIFACTS, follow_home
 
@@ -176,10 +177,8 @@ def one_line(error: object, limit: int = LONGEST_LINE) -> str:
 
 
 def without_password(uri: str) -> str:
-    """Return an address without the user and password that may stand in it."""
-    scheme, found, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{found}{host.rpartition('@')[2]}{slash}{path}"
+    """Return an address as it is shown: without user and password, and without the values of its query."""
+    return redact_addresses(uri).replace(f"//{MASK}@", "//")
 
 
 def quiet() -> None:

@@ -10,7 +10,7 @@ from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
 from components.tracking.outages import StoreAway
 from components.tracking.outbox import Outbox, outboxes
 from components.tracking.sending import Sender, every_line
-from components.tracking.stores import open_client, shown_store
+from components.tracking.stores import open_client, shown_store, without_password
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def is_left_to_sync(tags: Mapping[str, str]) -> bool:
 
 def _other_store(outbox: Outbox, home: Path) -> str:
     """Say what to do if a run was meant for another store than the environment names."""
-    then, now = outbox.state.get("store", ""), shown_store(home)
+    then, now = without_password(outbox.state.get("store", "")), shown_store(home)
     if then == now or (now and "run_id" not in outbox.state):  # never reached: the address may have been wrong
         return ""
     if not then:

@@ -15,6 +15,8 @@ from components.data.sources import SourceConfig
         ("https:///a", "names no host"),
         ("https://example.org:port/a", "Port"),
         ("https://me:secret@example.org/a", "netrc"),
+        ("http://me:hunter/two@example.org/a", "netrc"),
+        ("http://me:hun?ter#two@example.org/a", "netrc"),
         ("sample://../sources.py", "the name of a file that Gradus ships"),
         ("sample://", "the name of a file that Gradus ships"),
         (" ", "empty"),

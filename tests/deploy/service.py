@@ -17,9 +17,7 @@ import psutil
 import requests
 
 from tests.pages import ROOT
-
-PATIENCE = 1200
-"""Seconds: what catches a hang, on the busiest machine."""
+from tests.patience import PATIENCE
 
 
 class Service:

@@ -16,6 +16,8 @@ class Behaviour:
     """Context length of every model."""
     fault: str = ""
     """What a chat request gets instead of a verdict: a status such as "500", or the name of an `answer_` method."""
+    code: int | str = 400
+    """What the error of an answer with status 200 calls itself, if it is the prompt's."""
     where: str = ""
     """Only requests whose user message contains this have the fault."""
     times: int = -1

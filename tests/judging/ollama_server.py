@@ -182,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
         self.say("")
 
     def answer_error_200_of_the_prompt(self) -> None:
-        self.answer(200, {"error": {"message": "blocked by the filter", "code": 400}})
+        self.answer(200, {"error": {"message": "blocked by the filter", "code": self.how.code}})
 
     # --- answers
 

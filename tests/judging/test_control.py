@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.evaluation.instruction import control_metrics, warnings
-from components.judging.control import APART, ROWS, draw_control
+from components.judging.control import APART, ROWS, control_facts, draw_control
+from components.judging.verdicts import REFUSED, scored, unparsed
 from tests.judging.conftest import Bench
 from tests.judging.serving import OllamaServer
 
@@ -115,8 +116,21 @@ def test_a_judge_that_refuses_other_references_is_not_trusted(ollama: OllamaServ
     ollama.behave(fault="400", where='"reference": "no",\n "response": "yes"')
     facts = bench.judge(ollama, max_unparsed=0)
     assert facts["control"]["rows"] == 1, "what it says of the references counts for max_unparsed, this does not"
+    why = "only 1 of 10 rows have scores of both references"
+    assert (facts["control"]["tells"], facts["control"]["why"]) == (False, why)
+    [line] = said_of(facts)
+    assert line.endswith(why)
     statuses = [row["status"] for row in pq.read_table(bench.out / "control.parquet").to_pylist()]
     assert statuses.count("unparsed") == 9
+
+
+@pytest.mark.parametrize(("read", "tells"), [(20, True), (10, True), (9, False), (1, False)])
+def test_half_of_the_rows_are_needed_to_tell(read: int, tells: bool) -> None:
+    others = [[scored(0, "")]] * read + [[unparsed("", REFUSED)]] * (20 - read)
+    control = control_facts([({}, [scored(100, "")], other) for other in others], "")
+    assert (control["rows"], control["tells"], "why" in control) == (read, tells, not tells)
+    lines = said_of({"judge": {"name": "llama3"}, "control": control})
+    assert lines == ([] if tells else [f"whether llama3 can tell good from bad is not known: {control['why']}"])
 
 
 @pytest.mark.parametrize("rows", [2, 3, 19, 20, 21, 500])

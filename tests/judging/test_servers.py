@@ -79,6 +79,27 @@ def test_a_server_that_refuses_every_prompt_is_asked_a_few_times_only(
     assert bench.judge(ollama, kind=kind)["counts"]["model"] == {"scored": 1, "unparsed": 0}, "nothing was kept"
 
 
+@KINDS
+def test_a_prompt_that_is_forbidden_is_one_verdict_without_a_score(
+    ollama: OllamaServer, bench: Bench, kind: str
+) -> None:
+    ollama.behave(fault="403", where=THIRD)
+    facts = bench.judge(ollama, kind=kind, max_unparsed=0.1)
+    assert facts["counts"]["model"] == {"scored": ROWS - 1, "unparsed": 1}
+    assert "this is a 403" in third(bench)["reason"]
+    write_responses(bench.tables["model"], ["Number 3!", "Number 4!"])
+    facts = bench.judge(ollama, kind=kind, also=[], max_unparsed=0.5, concurrency=1, seed=5)
+    assert facts["counts"]["model"] == {"scored": 1, "unparsed": 1}, "if it is the first one too"
+
+
+@KINDS
+def test_a_key_that_may_not_do_it_is_no_prompts_fault(ollama: OllamaServer, bench: Bench, kind: str) -> None:
+    ollama.behave(fault="403")
+    with pytest.raises(JudgeError, match=r"answered 403 .*name a variable with the server's key in judge\.api_key_env"):
+        bench.judge(ollama, kind=kind, max_unparsed=1, concurrency=1)
+    assert len(ollama.chats) == 2, "the prompt, and one that nobody minds"
+
+
 def test_too_many_refused_prompts_end_the_judging_at_once(ollama: OllamaServer, bench: Bench) -> None:
     write_responses(bench.tables["model"], [f"Number {row}!" for row in range(1, 401)])
     ollama.behave(fault="400", where='"response": "Number')
@@ -91,8 +112,9 @@ def test_too_many_refused_prompts_end_the_judging_at_once(ollama: OllamaServer, 
     assert len(ollama.chats) < ALL + 400 + 400
 
 
-def test_an_error_of_one_prompt_with_status_200_is_its_own(ollama: OllamaServer, bench: Bench) -> None:
-    ollama.behave(fault="error_200_of_the_prompt", where=THIRD)
+@pytest.mark.parametrize("code", [400, "400", 403, "413", "content_filter", "context_length_exceeded"])
+def test_an_error_of_one_prompt_with_status_200_is_its_own(ollama: OllamaServer, bench: Bench, code: int | str) -> None:
+    ollama.behave(fault="error_200_of_the_prompt", where=THIRD, code=code)
     facts = bench.judge(ollama, kind="openai", also=[], max_unparsed=0.1)
     assert facts["unparsed"] == {REFUSED: 1}
     assert "blocked by the filter" in third(bench)["reason"]

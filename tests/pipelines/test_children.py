@@ -13,9 +13,8 @@ import psutil
 import pytest
 
 from components.tracking.stores import open_client
+from tests.patience import PATIENCE
 
-PATIENCE = 300
-"""Seconds: what catches a hang, on the busiest machine."""
 PARENT = """
 import signal, sys, time
 from pipelines.cli.children import start_child

@@ -14,12 +14,11 @@ from mlflow import MlflowClient
 
 from components.home import home
 from components.model.saved import load_classifier
+from tests.patience import PATIENCE
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 ROOT = Path(__file__).parents[2]
-PATIENCE = 1200
-"""Seconds: what catches a hang, on the busiest machine."""
 TINY = [
     "--set=model.size={layers: 1, heads: 1, width: 16, context: 128}",
     "--set=train.eval_batches=2",

@@ -28,6 +28,7 @@ from components.tracking.packaging import log_classifier
 from components.tracking.runs import open_run
 from pipelines.asking import Asked
 from pipelines.cli.main import app
+from tests.patience import PATIENCE
 from tests.serving.models import save_language_model
 
 ROOT = Path(__file__).parents[2]
@@ -177,6 +178,96 @@ def test_plain_lines_stay_lines(model: Model, tmp_path: Path) -> None:
     assert "new.txt is not UTF-8: line 2, byte 1 of it; convert it first" in done.stderr
 
 
+GIVEN = ["--set", "source.columns.text=words", "--set", 'source.delimiter=";"']
+
+
+@pytest.mark.parametrize("name", ["new.txt", "new"])
+def test_what_is_set_is_heeded_where_the_name_says_no_format(model: Model, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("words;id\nhello, you;1\n")
+    found = printed(model(MAPPED), "--file", tmp_path / name, *GIVEN)
+    assert [row["text"] for row in found] == ["hello, you"], "in the format that was learnt from"
+
+
+@pytest.mark.parametrize("learnt", [None, MAPPED | {"format": "jsonl"}])
+def test_the_format_has_to_be_set_too_where_nothing_says_it(
+    model: Model, tmp_path: Path, learnt: dict[str, Any] | None
+) -> None:
+    (tmp_path / "new.txt").write_text("words;id\nhello, you;1\n")
+    done = gradus("predict", model(learnt), "--file", tmp_path / "new.txt", *GIVEN)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "new.txt: its name says no format; also set source.format" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8"])
+def test_plain_lines_are_read_in_the_encoding_that_is_set(model: Model, tmp_path: Path, encoding: str) -> None:
+    texts = ["caf\xe9, 1", "", '"quoted', "last"]
+    (tmp_path / "new.txt").write_bytes("\r\n".join(texts).encode(encoding))
+    found = printed(model(MAPPED), "--file", tmp_path / "new.txt", "--set", f"source.encoding={encoding}")
+    assert [row["text"] for row in found] == texts
+
+
+@pytest.mark.parametrize("asked", [["predict", "-"], ["predict", "hello"], ["respond", "hello"]])
+def test_there_is_nothing_to_set_without_a_file(asked: list[str]) -> None:
+    command, text = asked
+    done = gradus(command, "nowhere", text, "--set", "source.encoding=cp1252", stdin="hello\n")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--set source.encoding says how a file is read: name one with --file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("reading", "content", "texts"),
+    [
+        (POSITIONS, 'ham\tGo until "now\n\nspam\tWIN it, now\n', ['Go until "now', "WIN it, now"]),
+        (MAPPED, 'id,question\n1,"hello, you"\n', ["hello, you"]),
+        (TEMPLATE, "title,body,stars\nGood,book,5\n", ["Good: book"]),
+        (POSITIONS, "ham Go\nWIN\tnow\n", ["ham Go", "WIN\tnow"]),
+        (POSITIONS | {"format": "csv"}, "Hello, you\nBye, you\n", ["Hello, you", "Bye, you"]),
+        (MAPPED, "Hello, question\nBye, you\n", ["Hello, question", "Bye, you"]),
+        (MAPPED, "question\nwhat\n", ["question", "what"]),
+        (MAPPED, b"\xef\xbb\xbf\n", [""]),
+        (MAPPED, "", []),
+    ],
+)
+def test_a_file_without_a_format_is_a_table_if_it_begins_like_the_one_learnt_from(
+    model: Model, tmp_path: Path, reading: dict[str, Any], content: str | bytes, texts: list[str]
+) -> None:
+    (tmp_path / "collection").write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert [row["text"] for row in printed(model(reading), "--file", tmp_path / "collection")] == texts
+
+
+def test_a_parquet_file_is_read_by_position_as_in_training(model: Model, tmp_path: Path) -> None:
+    folder = model(READING | {"format": "parquet", "columns": {"text": 0, "label": 1}})
+    new = write(tmp_path / "new.parquet", [{"x": text, "y": "ham"} for text in TEXTS])
+    assert [row["text"] for row in printed(folder, "--file", new)] == TEXTS
+    assert gradus("predict", folder, "--file", new, "--output", tmp_path / "out.csv").exit_code == 0
+    assert list(read(tmp_path / "out.csv")[0])[:3] == ["x", "y", "label"]
+
+
+@pytest.mark.parametrize("wanted", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("names", "written"),
+    [
+        (["text", "kind", "", ""], ["text", "kind", "", "_2"]),
+        (["x", "x", "x_2", "text", "x"], ["x", "x_3", "x_2", "text", "x_4"]),
+    ],
+)
+@pytest.mark.parametrize("given", ["csv", "parquet"])
+def test_columns_that_are_only_copied_may_share_a_name(
+    model: Model, tmp_path: Path, given: str, wanted: str, names: list[str], written: list[str]
+) -> None:
+    new, out = tmp_path / f"new.{given}", tmp_path / f"out.{wanted}"
+    cells = [f"cell {place}" for place in range(len(names))]
+    if given == "parquet":
+        pq.write_table(pa.table([pa.array([cell]) for cell in cells], names=names), new)
+    else:
+        new.write_text(f"{','.join(names)}\n{','.join(cells)}\n")
+    done = gradus("predict", model(None), "--file", new, "--output", out)
+    assert done.exit_code == 0, done.stderr
+    [row] = read(out)
+    assert list(row.items())[: len(names)] == list(zip(written, cells, strict=True))
+    assert list(row)[len(names)] == "label"
+
+
 def test_a_table_with_rows_without_a_text(model: Model, tmp_path: Path) -> None:
     rows = [{"question": text, "id": number} for number, text in enumerate(["a", None, " ", "b"])]
     out = tmp_path / "out.jsonl"
@@ -282,6 +373,14 @@ WRONG: list[tuple[str, str | bytes, list[str], str]] = [
         "--set source.url: of a file, source.format, source.header",
     ),
     ("new.csv", "question\na\n", ["--set", "train.epochs=3"], "--set train: of a file"),
+    ("new.csv", "question\na\n", ["--set", "source=1"], "--set source: of a file, source.format, source.header"),
+    ("new.csv", "question\na\n", ["--set", "source=null"], "--set source: of a file, source.format, source.header"),
+    *(
+        ("new.csv", "question\na\n", ["--set", f"source.columns={value}"], f"columns.text={end}")
+        for value, end in (("question", "NAME"), ("null", "NAME"), ("[question]", "NAME"))
+    ),
+    ("new.txt", "a\n", ["--set", "source.encoding=utf-9"], "--set source: encoding: Python knows no such encoding"),
+    ("new.txt", b"a\nb\xe9\n", ["--set", "source.encoding=ascii"], "new.txt is not ascii: byte 3 (line 2)"),
     (
         "new.csv",
         "question\na\n",
@@ -470,6 +569,31 @@ def test_a_pipe_is_read_like_a_file(model: Model, tuned: Path, tmp_path: Path, c
     assert [json.loads(line)[field] for line in done.stdout.splitlines()] == ["hello", "there"], done.stderr
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("command", ["predict", "respond"])
+def test_a_table_may_come_through_a_pipe(model: Model, tuned: Path, tmp_path: Path, command: str, kind: str) -> None:
+    field = "question" if command == "predict" else "instruction"
+    whole = write(tmp_path / f"whole.{kind}", [{field: text, "id": "1"} for text in ("hello", "there")])
+    pipe, out = tmp_path / f"pipe.{kind}", tmp_path / "out.jsonl"
+    os.mkfifo(pipe)
+    feeding = threading.Thread(target=pipe.write_bytes, args=(whole.read_bytes(),))
+    feeding.start()
+    asked, options = (model(MAPPED), []) if command == "predict" else (tuned, QUICK)
+    done = gradus(command, asked, "--file", pipe, "--output", out, *options)
+    feeding.join()
+    assert done.exit_code == 0, done.stderr
+    assert [(row[field], row["id"]) for row in read(out)] == [("hello", "1"), ("there", "1")]
+
+
+def test_lines_of_a_pipe_are_read_in_the_encoding_that_is_set(model: Model, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    feeding = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=("caf\xe9\n".encode("cp1252"),))
+    feeding.start()
+    found = printed(model(MAPPED), "--file", tmp_path / "pipe", "--set", "source.encoding=cp1252")
+    feeding.join()
+    assert [row["text"] for row in found] == ["caf\xe9"]
+
+
 @pytest.mark.parametrize("command", ["predict", "respond"])
 def test_help_shows_how(command: str) -> None:
     shown = gradus(command, "--help").stdout
@@ -483,7 +607,7 @@ def test_it_runs_as_a_process(model: Model, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from pipelines.cli.start import main; main()", "predict", str(model(MAPPED))]
     done = subprocess.run(
         [*command, "--file", "new.csv", "--output", "out.tsv"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=250,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert [row["question"] for row in read(tmp_path / "out.tsv")] == ["hello"]

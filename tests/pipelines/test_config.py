@@ -117,3 +117,19 @@ def test_a_preset_without_a_source_names_what_is_missing(tmp_path: Path) -> None
     path = tmp_path / "mine.yaml"
     path.write_text("validation: {labels: [a, b]}")
     assert refused(preset=str(path)) == f"{path}: source: this key is required"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("1: x", "Keys should be strings (it is 1)"),
+        ("on: x", "Keys should be strings (it is True)"),
+        ("null: x", "Keys should be strings (it is None)"),
+        ("train: {2: x}", "train: Keys should be strings (it is 2)"),
+        ("pipeline: [instruction]", "pipeline: there is no flow ['instruction']"),
+    ],
+)
+def test_a_key_or_flow_that_is_no_text(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"source: {{url: a.csv}}\nvalidation: {{labels: [a, b]}}\n{line}\n")
+    assert f"{path}: {says}" in refused(preset=str(path)).splitlines()[0]

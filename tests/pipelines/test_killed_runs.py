@@ -14,10 +14,9 @@ import pytest
 from mlflow import MlflowClient
 
 from components.home import home
+from tests.patience import PATIENCE
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
-PATIENCE = 1200
-"""Seconds: what catches a hang, on the busiest machine."""
 TINY = [
     "--set=model.size={layers: 1, heads: 1, width: 16, context: 128}",
     "--set=train.max_steps=3",

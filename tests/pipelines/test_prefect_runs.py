@@ -24,9 +24,7 @@ from components.errors import GradusError
 from components.tracking.provenance import process_tags
 from pipelines.prefect_runs import close_orphans, run_with_prefect
 from pipelines.summary import RunSummary
-
-PATIENCE = 600
-"""Seconds: what catches a hang, on the busiest machine."""
+from tests.patience import PATIENCE
 
 
 class Nothing(Config):

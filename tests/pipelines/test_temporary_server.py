@@ -14,8 +14,8 @@ import requests
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-PATIENCE = 600
-"""Seconds: what catches a hang, on the busiest machine."""
+from tests.patience import PATIENCE
+
 PARENT = """
 import json, os, signal
 from pipelines.cli.console import set_defaults

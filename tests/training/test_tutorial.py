@@ -88,6 +88,5 @@ def test_losses_and_evaluations_equal_the_tutorials(splits: tuple[Path, Path], t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_losses_and_evaluations_equal_the_tutorials_at_124m(splits: tuple[Path, Path], tmp_path: Path) -> None:
     check(splits, tmp_path, "124M", count=6)  # 20 take five minutes on one core, and agree as well

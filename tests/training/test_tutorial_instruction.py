@@ -95,6 +95,5 @@ def test_losses_equal_the_tutorials(real_entries: list[dict[str, str]], tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_losses_equal_the_tutorials_at_124m(real_entries: list[dict[str, str]], tmp_path: Path) -> None:
     check(real_entries, tmp_path, "124M", count=5)
