@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-from components.errors import DownloadError
-from components.redaction import protect_logs, redact, redact_tree, remember_secret, remember_secrets
+from components.core.errors import DownloadError
+from components.core.redaction import protect_logs, redact, redact_tree, remember_secret, remember_secrets
 
 
 @pytest.mark.parametrize(

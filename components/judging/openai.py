@@ -5,7 +5,7 @@ import threading
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from components.errors import JudgeError
+from components.core.errors import JudgeError
 from components.judging.clients import NOT_THIS_PROMPT, PromptRefused, completed
 from components.judging.config import JudgeConfig
 from components.judging.names import may_be

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.home import home
-from components.model.saved import load_classifier
+from components.core.home import home
+from components.models.saved import load_classifier
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
