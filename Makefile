@@ -37,7 +37,7 @@ test-slow: $(DEV) ## Run the slow tests
 
 test-avx2: $(DEV) ## Run the tests of numbers as on a processor without AVX-512 and bf16
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 \
-		tests/model tests/training tests/generation tests/evaluation $(ARGS)
+		tests/models tests/training tests/generation tests/evaluation $(ARGS)
 
 lint: $(DEV) ## Check style and the direction of imports
 	$(BIN)/ruff check .

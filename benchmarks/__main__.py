@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks.machine import Machine
 from benchmarks.report import Benchmark, table
 from benchmarks.subject import SIZE, SMALL
-from components.model.memory import without_thread_cache
+from components.models.memory import without_thread_cache
 
 BENCHMARKS = {
     1: "spam",

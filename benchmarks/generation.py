@@ -30,11 +30,11 @@ from components.generation.batched import continue_prompts
 from components.generation.cache import padded_left
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
-from components.home import mirror
-from components.model.config import ModelConfig
-from components.model.gpt import GPT
-from components.model.tokenizer import end_of_text, load_tokenizer
-from components.model.weights import WEIGHTS_FILE, make_gpt, save_weights
+from components.core.home import mirror
+from components.models.config import ModelConfig
+from components.models.gpt import GPT
+from components.models.tokenizer import end_of_text, load_tokenizer
+from components.models.weights import WEIGHTS_FILE, make_gpt, save_weights
 from components.prompts import TEMPLATES
 
 Precision = Literal["bf16", "fp32"]

@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from benchmarks.report import Benchmark, Figure
 from benchmarks.subject import device, settle, shape_of, size
 from benchmarks.tutorial_network import tutorial_network
-from components.model.compiled import ENOUGH_TOKENS, compile_blocks
-from components.model.config import LoraConfig, ModelConfig
-from components.model.gpt import GPT
-from components.model.memory import freed_memory_kept
-from components.model.tokenizer import end_of_text, load_tokenizer
+from components.models.compiled import ENOUGH_TOKENS, compile_blocks
+from components.models.config import LoraConfig, ModelConfig
+from components.models.gpt import GPT
+from components.models.memory import freed_memory_kept
+from components.models.tokenizer import end_of_text, load_tokenizer
 from components.prompts import TEMPLATES
-from components.records import NoLogger
+from components.core.records import NoLogger
 from components.training.batching import shuffled
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt, tokenise
@@ -245,7 +245,7 @@ def _order() -> torch.Generator:
 
 def _load(model: nn.Module, gpt: GPT) -> None:
     """Copy our weights; `transformers` keeps those of most layers transposed."""
-    from components.model.weights import TRANSPOSED
+    from components.models.weights import TRANSPOSED
 
     theirs = dict(model.named_parameters())
     with torch.no_grad():

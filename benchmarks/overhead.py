@@ -25,8 +25,8 @@ from tempfile import TemporaryDirectory
 import requests
 
 from benchmarks.report import Benchmark, Figure
-from components.records import Manifest
-from components.store import MANIFEST
+from components.core.records import Manifest
+from components.core.store import MANIFEST
 
 ROOT = Path(__file__).parents[1]
 GRADUS = (sys.executable, "-c", "from pipelines.cli.start import main; main()")

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import torch
 
-from components.model.gpt import GPT
+from components.models.gpt import GPT
 
 SIZE = "GRADUS_BENCHMARK_SIZE"
 """The environment variable that `--size` sets, which processes that a benchmark starts inherit."""

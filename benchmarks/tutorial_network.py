@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from components.model.gpt import Transformer
+from components.models.gpt import Transformer
 
 
 def tutorial_network(transformer: Transformer, head: nn.Linear) -> nn.Module:

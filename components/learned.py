@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.records import Facts
+from components.core.records import Facts
 
 LEARNED = "learned.parquet"
 """File of a step, and artifact of a run: the hashes of its training rows; of a run's step `fetch_weights`: those of

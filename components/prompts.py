@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from components.config import Config
+from components.core.config import Config
 
 SLOT = re.compile(r"\{(\w*)\}")
 BRACE = re.compile(r"\{\{|\}\}")

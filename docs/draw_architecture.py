@@ -16,12 +16,12 @@ import grimp
 from prefect import Task
 
 from components import tasks as catalogue
-from components.steps import Step
+from components.core.steps import Step
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 PACKAGES = ("pipelines", "components")
-LOWEST = "components.model"
+LOWEST = "components.models"
 """What lies below this room is the ground that all rooms stand on; arrows to it would hide the others."""
 LABEL = 60
 """Characters of a purpose that still fit into a box of the picture."""
@@ -41,8 +41,8 @@ An arrow is an import that stands in the code. All of them point down."""
 GROUND = "Every room may also import the ground floor, {rooms}.\nThose arrows are left out."
 
 RULES = """\
-| A step runs again when its inputs, config or sources change | `components/steps.py`, `components/versions.py` |
-| What the store shows is complete, and is checked before it is used | `components/store.py` |
+| A step runs again when its inputs, config or sources change | `components/core/steps.py`, `components/core/versions.py` |
+| What the store shows is complete, and is checked before it is used | `components/core/store.py` |
 | Every run is closed: finished, failed or killed | `components/tracking/runs.py` |
 | Types are strict, style is one | `make types`, `make lint` |
 | Commands and links in the documentation work | `tests/test_docs.py` |"""

@@ -25,7 +25,7 @@ from components.data.asked import (
 from components.data.dialect import READING
 from components.data.readers import columns_there
 from components.data.reading import Seen, no_column
-from components.errors import ConfigError, DataRejected, TableError
+from components.core.errors import ConfigError, DataRejected, TableError
 from pipelines.config import apply_override, explain
 
 if TYPE_CHECKING:

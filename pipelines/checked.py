@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
-from components.errors import WeightsError
+from components.core.errors import WeightsError
 from components.training.estimate import Memory, Part, Plan
 from components.training.timing import Timing
 

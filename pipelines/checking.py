@@ -8,15 +8,15 @@ import torch
 from pydantic import BaseModel, Field
 
 from components.generation.zero_shot import ZeroShot, has_room, try_zero_shot
-from components.home import mirror
-from components.model.config import LoraConfig, ModelConfig
-from components.model.devices import pick_device, pick_precision
-from components.model.saved import MODEL_FILE
-from components.model.starting_weights import FOLDER
-from components.model.tokenizer import end_of_text, load_tokenizer
-from components.model.trunk import Trunk
-from components.model.weights import make_gpt
-from components.records import Manifest
+from components.core.home import mirror
+from components.models.config import LoraConfig, ModelConfig
+from components.models.devices import pick_device, pick_precision
+from components.models.saved import MODEL_FILE
+from components.models.starting_weights import FOLDER
+from components.models.tokenizer import end_of_text, load_tokenizer
+from components.models.trunk import Trunk
+from components.models.weights import make_gpt
+from components.core.records import Manifest
 from components.tasks import download, fetch_weights, reads_ahead, split, validate
 from components.training.classification import Prepared, build_classifier, prepare, tokenise
 from components.training.config import TrainConfig
@@ -39,7 +39,7 @@ from pipelines.config import ClassificationConfig
 if TYPE_CHECKING:
     import tiktoken
 
-    from components.model.classifier import Classifier
+    from components.models.classifier import Classifier
     from components.training.batching import Examples
 
 ASKED = 20

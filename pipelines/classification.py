@@ -2,10 +2,10 @@
 
 from prefect import flow
 
-from components.errors import DataRejected, TrainingError
-from components.home import home
-from components.records import Manifest
-from components.steps import run_logger
+from components.core.errors import DataRejected, TrainingError
+from components.core.home import home
+from components.core.records import Manifest
+from components.core.steps import run_logger
 from components.tasks import (
     download,
     evaluate,

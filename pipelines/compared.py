@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 from components.evaluation.comparison import Side
 
 Ends = tuple[float, float]

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from prefect import State, flow
 from prefect.states import Failed
 
-from components.errors import ConfigError, GradusError
-from components.home import keep_files_private
-from components.redaction import protect_logs
-from components.steps import run_logger
+from components.core.errors import ConfigError, GradusError
+from components.core.home import keep_files_private
+from components.core.redaction import protect_logs
+from components.core.steps import run_logger
 from components.tracking.runs import describe_error
 from pipelines.classification import classification
 from pipelines.config import AnyConfig, ClassificationConfig, InstructionConfig, load_config

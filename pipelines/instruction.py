@@ -2,10 +2,10 @@
 
 from prefect import flow
 
-from components.errors import DataRejected, JudgeError, TrainingError
-from components.home import home
-from components.records import Manifest
-from components.steps import run_logger
+from components.core.errors import DataRejected, JudgeError, TrainingError
+from components.core.home import home
+from components.core.records import Manifest
+from components.core.steps import run_logger
 from components.tasks import download, fetch_weights, report_failed_training, report_validation
 from components.tasks.instruction import (
     evaluate,

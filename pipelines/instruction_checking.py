@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field
 
 from components.generation.answers import make_prompts, rows_at_once
 from components.generation.forecast import answering_bytes, most_tokens, time_decoding
-from components.home import mirror
-from components.model.devices import pick_device, pick_precision
-from components.model.starting_weights import FOLDER
-from components.model.tokenizer import end_of_text, load_tokenizer
-from components.records import Manifest
+from components.core.home import mirror
+from components.models.devices import pick_device, pick_precision
+from components.models.starting_weights import FOLDER
+from components.models.tokenizer import end_of_text, load_tokenizer
+from components.core.records import Manifest
 from components.tasks import download, fetch_weights
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
 from components.training.estimate import count_parameters, estimate_memory, plan, process_bytes
@@ -46,7 +46,7 @@ from pipelines.judge_checking import Judge, look_for_judge
 if TYPE_CHECKING:
     import tiktoken
 
-    from components.model.gpt import GPT
+    from components.models.gpt import GPT
 
 SPLITS = ("train", "validation", "test")
 

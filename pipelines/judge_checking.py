@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from components.errors import JudgeError, JudgeUnreachable
+from components.core.errors import JudgeError, JudgeUnreachable
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
 from components.judging.control import ROWS

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import NotComparable, TrackingError, WeightsError
+from components.core.errors import NotComparable, TrackingError, WeightsError
 from components.tracking.reading import Registered
 from components.tracking.registry import resolve_model
 from components.tracking.stores import tracking_uri
 
 if TYPE_CHECKING:
-    from components.model.saved import LoadedClassifier
+    from components.models.saved import LoadedClassifier
     from components.serving.language_model import Responder
 
 
@@ -19,7 +19,7 @@ def load_version(version: Registered, home: Path) -> "LoadedClassifier | Respond
     Raises:
         NotComparable: if its files are gone or damaged.
     """
-    from components.model.devices import pick_device
+    from components.models.devices import pick_device
     from components.serving.load import load_model
 
     try:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from components.data.folding import fold
-from components.errors import NotComparable
+from components.core.errors import NotComparable
 from components.evaluation.comparison import compare_predictions
 from components.evaluation.metrics import Predictions
 from components.evaluation.non_inferiority import FEWEST_ROWS, accuracy_difference
 from components.evaluation.pairing import Pairs, Scored, read_scored
-from components.model.saved import LoadedClassifier
+from components.models.saved import LoadedClassifier
 from components.tracking.reading import PREDICTIONS, RecordedRun, Registered, predictions_of
 from pipelines.comparison import is_ordered, pair_runs, sentence
 from pipelines.learned import ancestry_of, common_rows, unknown_ancestors

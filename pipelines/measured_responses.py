@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from components.errors import JudgeError, NotComparable
+from components.core.errors import JudgeError, NotComparable
 from components.evaluation.non_inferiority import FEWEST_ROWS, Floats, score_difference
 from components.evaluation.response_pairing import Answers, Judge
 from components.evaluation.verdicts import read_verdicts

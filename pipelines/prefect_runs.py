@@ -34,7 +34,7 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed, Pending
 
-from components.errors import GradusError
+from components.core.errors import GradusError
 from components.tasks.artifacts import ServerErrors, lost_server
 from components.tracking.names import ORPHANED
 from components.tracking.provenance import PROCESS_TAG, is_orphan, process_tags

@@ -5,7 +5,7 @@ from types import ModuleType
 
 from pydantic import BaseModel
 
-from components.errors import ConfigError, GradusError, PromotionRefused
+from components.core.errors import ConfigError, GradusError, PromotionRefused
 from components.tracking.promotion import (
     MARGIN_TAG,
     Promotion,

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from pydantic import BaseModel
 
-from components.errors import NotComparable, TrackingError
+from components.core.errors import NotComparable, TrackingError
 from components.evaluation.non_inferiority import FEWEST_ROWS
 from components.tracking.promotion import earlier_champions
 from components.tracking.reading import RecordedRun, Registered, find_run

@@ -4,8 +4,8 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from components.records import Facts, Manifest
-from components.steps import run_logger
+from components.core.records import Facts, Manifest
+from components.core.steps import run_logger
 from components.tracking.runs import Run
 
 

@@ -62,10 +62,10 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a classifier with a byte vocabulary and random weights."""
     import tiktoken
 
-    from components.model.classifier import Classifier
-    from components.model.config import GPTSize
-    from components.model.gpt import Transformer
-    from components.model.saved import save_classifier
+    from components.models.classifier import Classifier
+    from components.models.config import GPTSize
+    from components.models.gpt import Transformer
+    from components.models.saved import save_classifier
 
     folder = tmp_path_factory.mktemp("trained") / "model"
     folder.mkdir()

@@ -1,6 +1,6 @@
 import pytest
 
-from components.errors import LONGEST_LINE, shortened
+from components.core.errors import LONGEST_LINE, shortened
 from components.tracking.stores import one_line
 
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from components.interruptions import interruptions_held_back
+from components.core.interruptions import interruptions_held_back
 
 
 def test_an_interruption_that_is_held_back_comes_at_the_end() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import DownloadError
-from components.redaction import protect_logs, redact, redact_told, redact_tree, remember_secret, remember_secrets
+from components.core.errors import DownloadError
+from components.core.redaction import protect_logs, redact, redact_told, redact_tree, remember_secret, remember_secrets
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from prefect import flow
 
-from components.config import Config
-from components.errors import DataRejected
-from components.records import Facts, Manifest
-from components.steps import step
+from components.core.config import Config
+from components.core.errors import DataRejected
+from components.core.records import Facts, Manifest
+from components.core.steps import step
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -20,7 +20,7 @@ class Words(Config):
 CALLS: list[str] = []
 
 
-@step("components.store", timeout_seconds=60, unkeyed=("note",))
+@step("components.core.store", timeout_seconds=60, unkeyed=("note",))
 def write_words(out: Path, words: Words = Words(), note: str = "") -> Facts:  # noqa: B008
     """Write a text."""
     CALLS.append(note)
@@ -28,14 +28,14 @@ def write_words(out: Path, words: Words = Words(), note: str = "") -> Facts:  # 
     return {"length": len(words.text)}
 
 
-@step("components.store", timeout_seconds=60)
+@step("components.core.store", timeout_seconds=60)
 def shout(out: Path, source: Manifest) -> Facts:
     """Write a manifest's text in capitals."""
     (out / "loud.txt").write_text(source.path("words.txt").read_text().upper())
     return {}
 
 
-@step("components.store", timeout_seconds=60)
+@step("components.core.store", timeout_seconds=60)
 def reject(out: Path) -> Facts:
     """Reject everything."""
     (out / "why.txt").write_text("because")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.errors import DataRejected, GradusError, TrainingError
-from components.records import Facts, Manifest
-from components.redaction import remember_secrets
-from components.store import MANIFEST, Store
+from components.core.errors import DataRejected, GradusError, TrainingError
+from components.core.records import Facts, Manifest
+from components.core.redaction import remember_secrets
+from components.core.store import MANIFEST, Store
 
 
 def write_two(out: Path) -> dict[str, int]:
@@ -121,7 +121,7 @@ def test_what_a_killed_process_had_done_is_gone_on_from_and_swept(tmp_path: Path
     killed = """
 import os, signal, sys
 from pathlib import Path
-from components.store import Store
+from components.core.store import Store
 
 def write(out):
     (out / "checkpoint").mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from components.versions import closure, source_version
+from components.core.versions import closure, source_version
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_closure_follows_imports_inside_functions() -> None:
     found = closure("components.evaluation.classification")
     assert "components.evaluation.baselines" in found
-    assert "components.model.saved" in found
+    assert "components.models.saved" in found
     assert not any(name.startswith("components.tracking") for name in found)
     assert not any(name.startswith(("numpy", "pandas")) for name in found)
 
@@ -24,7 +24,7 @@ def versions_after(folder: Path, edited: str) -> dict[str, str]:
     with (folder / edited).open("a") as file:
         file.write("\n# edited\n")
     modules = ["components.data.splitting", "components.data.download", "components.data.validation"]
-    code = f"from components.versions import source_version as v; print([v(m) for m in {modules}])"
+    code = f"from components.core.versions import source_version as v; print([v(m) for m in {modules}])"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     return dict(zip(modules, eval(done.stdout), strict=True))
 
@@ -42,5 +42,5 @@ def test_a_template_counts_as_part_of_its_module(tmp_path: Path) -> None:
 
 
 def test_a_helper_of_all_changes_all(tmp_path: Path) -> None:
-    after = versions_after(tmp_path, "components/errors.py")
+    after = versions_after(tmp_path, "components/core/errors.py")
     assert all(version != source_version(module) for module, version in after.items())

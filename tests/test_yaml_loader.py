@@ -4,7 +4,7 @@ import time
 import pytest
 import yaml
 
-from components.yaml_loader import MOST_BYTES, InvalidYAML, load_yaml, read_yaml
+from components.core.yaml_loader import MOST_BYTES, InvalidYAML, load_yaml, read_yaml
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from components.model.classifier import Classifier
-from components.model.gpt import GPT, Transformer
+from components.models.classifier import Classifier
+from components.models.gpt import GPT, Transformer
 
 
 def tutorial_model(gpt: GPT) -> nn.Module:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from components.redaction import MASK, has_user
+from components.core.redaction import MASK, has_user
 
 SAMPLES = Path(__file__).with_name("samples")
 REMOTE = ("http", "https")

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,7 +20,7 @@ from components.data.reading import BATCH, Seen
 from components.data.recognising import SPREADSHEETS, begins_like
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
 from components.data.tables import batch_of
-from components.errors import TableError
+from components.core.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa

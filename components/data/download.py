@@ -21,10 +21,10 @@ from components.data.given_splits import SPLIT
 from components.data.reading import Seen, unused_columns, unused_note
 from components.data.sources import FileSource
 from components.data.tables import read_batches, schema_of
-from components.home import home
-from components.http_client import HTTPError, Stalled, Transient, answer
-from components.records import Facts, fingerprint, sha256_of
-from components.redaction import EXACT
+from components.core.home import home
+from components.core.http_client import HTTPError, Stalled, Transient, answer
+from components.core.records import Facts, fingerprint, sha256_of
+from components.core.redaction import EXACT
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff", "allow_private"}

@@ -8,7 +8,7 @@ from components.data.dialect import DELIMITED, is_utf8
 from components.data.quotes import Quotes
 from components.data.sources import FileSource
 from components.data.unpack import is_archive
-from components.errors import TableError
+from components.core.errors import TableError
 
 CHUNK = 1 << 20
 SAMPLE = 1 << 15

@@ -13,9 +13,9 @@ from typing import IO, TYPE_CHECKING
 from components.data.addresses import file_name, local_path
 from components.data.sources import FileSource
 from components.data.unpack import unpack
-from components.errors import DownloadError, HashMismatch, TransientError
-from components.http_client import CHUNK, HTTPError, Transient, answer, open_session, pieces, retried
-from components.records import sha256_of
+from components.core.errors import DownloadError, HashMismatch, TransientError
+from components.core.http_client import CHUNK, HTTPError, Transient, answer, open_session, pieces, retried
+from components.core.records import sha256_of
 
 if TYPE_CHECKING:
     import requests
@@ -159,7 +159,7 @@ def _copy(origin: Path, target: Path, source: FileSource) -> None:
 
 def open_download(source: FileSource) -> "requests.Session":
     """Return a session for one request of a source's URL, and the redirects that it leads to."""
-    from components.redirects import PublicStaysPublic
+    from components.core.redirects import PublicStaysPublic
 
     session = open_session()
     if not source.allow_private:

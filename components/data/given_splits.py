@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError, model_validator
 
-from components.config import Address, Config
-from components.errors import ConfigError
+from components.core.config import Address, Config
+from components.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from components.data.validation_findings import Cell
 from components.data.validation_report import TableReport
-from components.records import Facts
+from components.core.records import Facts
 
 TASKS_SHOWN = 30
 

@@ -4,9 +4,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from components.config import Config
+from components.core.config import Config
 from components.data.rules import Rows, Severity
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 
 COLUMNS = ("row", "instruction", "input", "output")
 """The columns every table of instructions carries: number of the record in the raw file (from 1), and its texts."""

@@ -14,8 +14,8 @@ from components.data.row_index import RowIndex, index_instructions
 from components.data.sources import InstructionSourceConfig
 from components.data.split_config import InstructionSplitConfig
 from components.data.splitting import Parted, filled_by, part
-from components.errors import ConfigError
-from components.records import Facts
+from components.core.errors import ConfigError
+from components.core.records import Facts
 
 ASKED = ["instruction", "input"]
 

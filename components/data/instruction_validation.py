@@ -18,7 +18,7 @@ from components.data.validation_findings import Finding, counted
 from components.data.validation_report import finish, versions
 from components.data.validation_rows import Source, write_rejected
 from components.prompts import Template
-from components.records import Facts
+from components.core.records import Facts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ def validate_instructions(
         WeightsError: if there is no such vocabulary.
         ConfigError: if the shortest example that the rules allow is longer than `context`.
     """
-    from components.model.tokenizer import load_tokenizer
+    from components.models.tokenizer import load_tokenizer
 
     rules = rules.within(context)
     source = Source(table, (*COLUMNS, TASK, SPLIT))
@@ -130,7 +130,7 @@ def _tokens(frame: "pd.DataFrame", template: Template, encoding: "tiktoken.Encod
     """Return the tokens of every row's example (rows), 0 where there is no instruction or no response."""
     import numpy as np
 
-    from components.model.tokenizer import encode
+    from components.models.tokenizer import encode
 
     whole = (frame["instruction"].notna() & frame["output"].notna()).to_numpy()
     found = np.zeros(len(frame), np.int32)

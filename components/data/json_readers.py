@@ -10,7 +10,7 @@ from components.data.columns import Key
 from components.data.opening import open_text
 from components.data.reading import BATCH, Batch, Seen, empty, no_column
 from components.data.sources import FileSource
-from components.errors import TableError
+from components.core.errors import TableError
 
 MISSING = object()
 

@@ -10,7 +10,7 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from components.errors import TableError
+from components.core.errors import TableError
 
 LONGEST_FIELD = 1 << 24
 """Characters; a quote that is never closed would take the rest of the file for one field."""

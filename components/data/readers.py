@@ -22,7 +22,7 @@ from components.data.reading import BATCH, NAMES_SHOWN, Batch, Seen, empty, no_c
 from components.data.recognising import other_delimiter, refuse_other_formats
 from components.data.sources import FileSource
 from components.data.unpack import is_archive
-from components.errors import TableError
+from components.core.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa

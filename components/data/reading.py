@@ -9,7 +9,7 @@ from components.data.columns import Key
 from components.data.dialect import DELIMITED
 from components.data.recognising import other_delimiter
 from components.data.sources import FileSource
-from components.errors import DataRejected, TableError
+from components.core.errors import DataRejected, TableError
 
 BATCH = 1 << 14
 NAMES_SHOWN = 12

@@ -12,7 +12,7 @@ from components.data.columns import Key
 from components.data.dialect import DELIMITED
 from components.data.opening import open_text
 from components.data.sources import FileSource
-from components.errors import TableError
+from components.core.errors import TableError
 
 PARQUET = b"PAR1"
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"

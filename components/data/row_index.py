@@ -12,7 +12,7 @@ from components.data.batches import batches_of, hashed
 from components.data.folding import joined, squeeze
 from components.data.given_splits import SPLIT, split_numbers
 from components.data.quick_folding import fold_all
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 
 BATCH = 1 << 14
 

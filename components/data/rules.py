@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config import Config
+from components.core.config import Config
 from components.data.labels import Label
 
 Severity = Literal["error", "warn"]

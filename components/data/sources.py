@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from components.config import Address
+from components.core.config import Address
 from components.data.addresses import is_safe_member, url_problem
 from components.data.columns import Key, is_template, keys_of, listed
 from components.data.dialect import DELIMITED, SEPARATORS, Delimiter, Encoding, Format, Quoting, is_utf8

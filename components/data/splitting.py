@@ -23,8 +23,8 @@ from components.data.overlaps import leaks, overlaps
 from components.data.reordering import write_in_order
 from components.data.row_index import RowIndex, index_rows
 from components.data.split_config import BalanceConfig, Fractions, GroupConfig, SplitConfig
-from components.errors import ConfigError
-from components.records import Facts
+from components.core.errors import ConfigError
+from components.core.records import Facts
 
 TEXT = ["text"]
 KINDS = {"exact": "word for word", "folded": "once folded", "near": "as near duplicates"}

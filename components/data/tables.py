@@ -10,7 +10,7 @@ from components.data.columns import Key, Template, as_text, is_template
 from components.data.readers import read_records
 from components.data.reading import Seen
 from components.data.sources import FileSource
-from components.errors import TableError
+from components.core.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa

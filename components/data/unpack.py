@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from components.data.addresses import is_safe_member
-from components.errors import UnpackError
+from components.core.errors import UnpackError
 
 CHUNK = 1 << 18
 HIGHEST_RATIO = 200

@@ -17,7 +17,7 @@ from components.data.validation_engine import class_expectations, value_expectat
 from components.data.validation_findings import Finding, counted, quoted
 from components.data.validation_report import FailingRow, Report, finish, versions
 from components.data.validation_rows import Source, write_rejected
-from components.records import Facts
+from components.core.records import Facts
 
 if TYPE_CHECKING:
     import pandas as pd

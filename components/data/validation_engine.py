@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.rules import Rows, ValidationConfig
-from components.errors import GradusError
+from components.core.errors import GradusError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from components.data.validation_findings import Cell, Finding, counted, quoted
-from components.errors import DataRejected
-from components.records import Facts
+from components.core.errors import DataRejected
+from components.core.records import Facts
 
 SHOWN = 20
 """How many failing rows a message or a page shows; all of them stand in `rejected.parquet`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.data.batches import batches_of, write_batches
 from components.data.validation_report import SHOWN
-from components.errors import TableError
+from components.core.errors import TableError
 
 if TYPE_CHECKING:
     import numpy as np

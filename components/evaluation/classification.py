@@ -14,10 +14,10 @@ from components.evaluation.metrics import Predictions, classification_metrics, c
 from components.evaluation.predictions import write_predictions
 from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
 from components.learned import TestedRows
-from components.model.fixed import fix_linear_layers
-from components.model.saved import load_classifier
-from components.model.states import open_states
-from components.records import Facts
+from components.models.fixed import fix_linear_layers
+from components.models.saved import load_classifier
+from components.models.states import open_states
+from components.core.records import Facts
 
 SIGNIFICANT = 0.05
 WITH_INTERVALS = ("validation", "test")

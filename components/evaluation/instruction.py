@@ -12,7 +12,7 @@ from components.evaluation.by_task import metric_names, most_common_responses, t
 from components.evaluation.response_verdict import sentence
 from components.evaluation.verdicts import Verdicts, read_verdicts
 from components.learned import TestedRows
-from components.records import Facts
+from components.core.records import Facts
 
 PREFIXES = {"model": "", "start": "start/", "reference": "reference/"}
 """Whose figures there are, and how their names begin; the trained model's come first."""

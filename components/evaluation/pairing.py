@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.errors import NotComparable
+from components.core.errors import NotComparable
 from components.evaluation.metrics import Ids, Predictions, Probabilities
 from components.learned import NO_ANCESTRY, Ancestry, Hashes
 

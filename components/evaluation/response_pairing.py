@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from components.errors import NotComparable
+from components.core.errors import NotComparable
 from components.evaluation.metrics import Ids
 from components.evaluation.pairing import or_before
 from components.evaluation.verdicts import LEXICAL, read_verdicts
 from components.learned import NO_ANCESTRY, NONE, Ancestry, Hashes
-from components.records import Facts, fingerprint
+from components.core.records import Facts, fingerprint
 
 Floats = NDArray[np.float64]
 FoldTasks = Callable[[Iterable[str], Iterable[str]], NDArray[np.object_]]

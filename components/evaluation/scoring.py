@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from components.evaluation.metrics import Ids, Predictions, Probabilities
-from components.model.saved import LoadedClassifier
-from components.model.states import States
-from components.model.tail import classify_states
-from components.model.tokenizer import encode
+from components.models.saved import LoadedClassifier
+from components.models.states import States
+from components.models.tail import classify_states
+from components.models.tokenizer import encode
 
 CHUNK = 128
 """Texts between two moves of the progress bar; within a chunk, batches are sorted by length."""

@@ -9,10 +9,10 @@ from components.generation.batched import Continuation, Report, Stopped, continu
 from components.generation.config import GenerationConfig
 from components.generation.decoder import TYPES, Decoder
 from components.generation.memory import whole_steps
-from components.model.config import GPTSize
-from components.model.devices import pick_precision
-from components.model.gpt import GPT
-from components.model.tokenizer import encode
+from components.models.config import GPTSize
+from components.models.devices import pick_precision
+from components.models.gpt import GPT
+from components.models.tokenizer import encode
 from components.prompts import Template
 
 MEMORY = 2 << 30

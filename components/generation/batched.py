@@ -15,8 +15,8 @@ from components.generation.cache import Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.sampling import next_tokens
-from components.model.memory import freed_memory_kept
-from components.model.tokenizer import end_of_text
+from components.models.memory import freed_memory_kept
+from components.models.tokenizer import end_of_text
 
 Stopped = Literal["end", "marker", "length", "no_room"]
 """Why a continuation ends: the end-of-text token; a text to stop at; as many tokens as were asked for, or the context

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from components.config import Config
+from components.core.config import Config
 
 
 class GenerationConfig(Config):

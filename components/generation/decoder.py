@@ -1,6 +1,6 @@
 """A language model made ready to decode: its weights converted once, and laid out as the machine multiplies fastest.
 
-The arithmetic is that of `components.model.gpt`, whose modules are read and left as they are: adapters are merged,
+The arithmetic is that of `components.models.gpt`, whose modules are read and left as they are: adapters are merged,
 GELU is computed together with the layer before it, and sums between layers stay in fp32. What the tokens see of each
 other is left to whoever calls, who may remember it.
 Shapes: B rows, T tokens, D width, H heads, V vocabulary.
@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.generation.memory import Memory
-from components.model.fixed import FixedLinear
-from components.model.gpt import GPT, Block
-from components.model.lora import LoraLinear
+from components.models.fixed import FixedLinear
+from components.models.gpt import GPT, Block
+from components.models.lora import LoraLinear
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From queries, keys and values of the tokens that a layer reads, (B, H, T, D/H) each, to what these tokens see of
@@ -63,7 +63,7 @@ class Decoder:
 
 
 class _Block:
-    """Attention, then MLP, as `components.model.gpt.Block`."""
+    """Attention, then MLP, as `components.models.gpt.Block`."""
 
     def __init__(self, block: Block, dtype: torch.dtype) -> None:
         self.heads = block.attn.heads

@@ -15,7 +15,7 @@ from components.generation.cache import Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.sampling import next_tokens
-from components.model.gpt import GPT
+from components.models.gpt import GPT
 
 NextLogits = Callable[[Tensor], Tensor]
 """From all tokens so far (B, T) to the logits of the next one (B, V).

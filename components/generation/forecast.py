@@ -15,8 +15,8 @@ from components.generation.answers import make_batches, row_bytes, rows_at_once
 from components.generation.cache import CHUNK, Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import TYPES, Decoder
-from components.model.config import GPTSize
-from components.model.gpt import GPT
+from components.models.config import GPTSize
+from components.models.gpt import GPT
 
 TURNS = 3
 """Turns that are timed with all rows of a batch, and again with one row."""

@@ -9,7 +9,7 @@ from typing import get_args
 
 from components.generation.answers import Answer
 from components.generation.batched import Stopped
-from components.interruptions import interruptions_held_back
+from components.core.interruptions import interruptions_held_back
 
 
 class Journal:

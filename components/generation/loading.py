@@ -7,14 +7,14 @@ from typing import Any
 import tiktoken
 from pydantic import ValidationError
 
-from components.errors import ConfigError, WeightsError
-from components.model.cards import CARD_FILE, LANGUAGE_MODEL, kind_of
-from components.model.config import GPTSize, ModelConfig, SizeName
-from components.model.gpt import GPT
-from components.model.local_weights import find_local_weights
-from components.model.saved_gpt import load_gpt
-from components.model.tokenizer import load_tokenizer
-from components.model.weights import find_weights, make_gpt
+from components.core.errors import ConfigError, WeightsError
+from components.models.cards import CARD_FILE, LANGUAGE_MODEL, kind_of
+from components.models.config import GPTSize, ModelConfig, SizeName
+from components.models.gpt import GPT
+from components.models.local_weights import find_local_weights
+from components.models.saved_gpt import load_gpt
+from components.models.tokenizer import load_tokenizer
+from components.models.weights import find_weights, make_gpt
 
 SETTINGS = "config.json"
 """Where `transformers` keeps a model's shape, and what the fields of `GPTSize` are called there."""
@@ -32,7 +32,7 @@ def load_language_model(
     """Return a GPT-2 and its tokenizer, on the CPU in fp32.
 
     Args:
-        model: a hub id, a folder with weights in the layout of `transformers`, one that `components.model.saved_gpt`
+        model: a hub id, a folder with weights in the layout of `transformers`, one that `components.models.saved_gpt`
             wrote, which knows its size and vocabulary by itself, or `random`.
         size: the network's shape; None reads it from the weights' `config.json`.
         vocabulary: as `model.vocabulary` of a preset.

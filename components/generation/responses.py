@@ -18,12 +18,12 @@ from components.generation.batched import Stopped
 from components.generation.config import GenerationConfig
 from components.generation.journal import Journal
 from components.generation.progress import generation_bar
-from components.interruptions import hold_until_published
-from components.model.devices import pick_precision
-from components.model.gpt import GPT
+from components.core.interruptions import hold_until_published
+from components.models.devices import pick_precision
+from components.models.gpt import GPT
 from components.prompts import Template
-from components.records import Facts, fingerprint
-from components.store import CHECKPOINT
+from components.core.records import Facts, fingerprint
+from components.core.store import CHECKPOINT
 
 JOURNAL = "responses.jsonl"
 TABLE, ENTRIES = "responses.parquet", "instruction-data-with-response.json"

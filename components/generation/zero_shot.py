@@ -15,9 +15,9 @@ from torch import Tensor
 
 from components.generation.config import GenerationConfig
 from components.generation.decoding import as_text, cached, generate
-from components.model.classifier import pad
-from components.model.gpt import GPT
-from components.model.tokenizer import encode, end_of_text
+from components.models.classifier import pad
+from components.models.gpt import GPT
+from components.models.tokenizer import encode, end_of_text
 
 BEFORE, AFTER = "Message: ", "\nIs this message {labels}? It is"
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from components.errors import JudgeError
+from components.core.errors import JudgeError
 from components.judging.cache import Cache
 from components.judging.clients import Client
 from components.judging.exchange import Exchange, Question

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from components.errors import JudgeError
-from components.home import home
+from components.core.errors import JudgeError
+from components.core.home import home
 from components.judging.verdicts import Verdict
 
 PATIENCE = 60.0  # seconds to wait for another process to commit

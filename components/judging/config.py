@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from components.config import Config
+from components.core.config import Config
 
 Kind = Literal["ollama", "openai", "lexical"]
 

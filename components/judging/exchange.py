@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass
 
-from components.errors import JudgeError
+from components.core.errors import JudgeError
 from components.judging.clients import Client, PromptRefused
 from components.judging.replies import Reply, Unreadable
 from components.judging.rubric import shipped_rubric

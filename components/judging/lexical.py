@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
 from components.judging.cache import Cache
-from components.records import fingerprint
+from components.core.records import fingerprint
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.chrf import CHRF

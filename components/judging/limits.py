@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from components.errors import JudgeError
+from components.core.errors import JudgeError
 from components.judging.config import JudgeConfig
 from components.judging.exchange import Question
 from components.judging.verdicts import ADVICE, Verdict

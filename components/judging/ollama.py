@@ -8,7 +8,7 @@ import logging
 import threading
 from typing import Any
 
-from components.errors import JudgeError
+from components.core.errors import JudgeError
 from components.judging.clients import completed, meaning_of
 from components.judging.config import JudgeConfig
 from components.judging.names import full_name

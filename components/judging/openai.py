@@ -5,7 +5,7 @@ import threading
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from components.errors import JudgeError
+from components.core.errors import JudgeError
 from components.judging.clients import FORBIDDEN, NOT_THIS_PROMPT, completed, meaning_of
 from components.judging.config import JudgeConfig
 from components.judging.names import may_be

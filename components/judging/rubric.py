@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.records import fingerprint
+from components.core.records import fingerprint
 
 RUBRIC = Path(__file__).with_name("rubric.yaml")
 

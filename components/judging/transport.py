@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from components.errors import JudgeError, JudgeUnreachable
-from components.http_client import SOON, HTTPError, Stalled, Transient, answer, open_session, read_text, retried
+from components.core.errors import JudgeError, JudgeUnreachable
+from components.core.http_client import SOON, HTTPError, Stalled, Transient, answer, open_session, read_text, retried
 from components.judging.config import JudgeConfig
-from components.redaction import remember_secret
+from components.core.redaction import remember_secret
 
 if TYPE_CHECKING:
     import requests

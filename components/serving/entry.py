@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel
 
-from components.integrity import ENVIRONMENT, find_damage
+from components.core.integrity import ENVIRONMENT, find_damage
 
 
 class BundledModel(PythonModel):

@@ -15,7 +15,7 @@ class InstructionResponder(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read weights, vocabulary and template from the model's own folder; on a GPU if the machine has one."""
-        from components.model.devices import pick_device
+        from components.models.devices import pick_device
         from components.serving.language_model import load_responder
 
         self.responder = load_responder(Path(context.artifacts["model"]), str(pick_device("auto")))

@@ -7,7 +7,7 @@ import httpx
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from components.steps import run_logger
+from components.core.steps import run_logger
 
 ServerErrors = (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError, ValueError, TypeError, LookupError)
 """What Prefect's client raises where a server cannot be reached, refuses, or answers what no Prefect server would."""

@@ -10,13 +10,13 @@ from prefect.cache_policies import NO_CACHE
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.split_config import InstructionSplitConfig
 from components.generation.config import GenerationConfig
-from components.home import home, mirror
+from components.core.home import home, mirror
 from components.judging.config import JudgeConfig
 from components.learned import LEARNED, write_learned
-from components.model.config import LoraConfig, ModelConfig
+from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
-from components.records import Facts, Manifest
-from components.steps import identify, run_logger, step
+from components.core.records import Facts, Manifest
+from components.core.steps import identify, run_logger, step
 from components.tasks.artifacts import show_table
 from components.tasks.shared import (
     DAY,
@@ -34,7 +34,7 @@ from components.training.config import InstructionTrainConfig
 if TYPE_CHECKING:
     import tiktoken
 
-    from components.model.gpt import GPT
+    from components.models.gpt import GPT
 
 SAMPLE_TOKENS = 64
 """Most tokens of a sample response while training."""
@@ -42,7 +42,7 @@ RESPONSES = "responses.parquet"
 
 
 def _validation_identity(arguments: Mapping[str, Any]) -> Any:
-    from components.model.tokenizer import vocabulary_identity
+    from components.models.tokenizer import vocabulary_identity
 
     model: ModelConfig = arguments["model"]
     read = {"context": model.shape.context, "vocabulary": vocabulary_identity(model.vocabulary)}
@@ -135,7 +135,7 @@ def _generating(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 @step(
     "components.generation.responses",
-    "components.model.saved_gpt",
+    "components.models.saved_gpt",
     identity=_response_identity,
     timeout_seconds=2 * DAY,
 )
@@ -147,8 +147,8 @@ def respond(
     It is written batch by batch; after an interruption the next run goes on from there.
     """
     from components.generation.responses import respond as block
-    from components.model.devices import pick_device
-    from components.model.saved_gpt import load_gpt
+    from components.models.devices import pick_device
+    from components.models.saved_gpt import load_gpt
 
     loaded = load_gpt(trained.folder / "model")
     test = splits.path("test.parquet")
@@ -162,7 +162,7 @@ def _starting_identity(arguments: Mapping[str, Any]) -> Any:
 
 
 @step(
-    "components.generation.responses", "components.model.weights", identity=_starting_identity, timeout_seconds=2 * DAY
+    "components.generation.responses", "components.models.weights", identity=_starting_identity, timeout_seconds=2 * DAY
 )
 def respond_before(
     out: Path,
@@ -176,9 +176,9 @@ def respond_before(
 ) -> Facts:
     """Let the model that training starts from answer the test split; `seed` is that of random weights."""
     from components.generation.responses import respond as block
-    from components.model.devices import pick_device
-    from components.model.tokenizer import load_tokenizer
-    from components.model.weights import make_gpt
+    from components.models.devices import pick_device
+    from components.models.tokenizer import load_tokenizer
+    from components.models.weights import make_gpt
 
     encoding = load_tokenizer(model.vocabulary, mirror())
     start = make_gpt(model, encoding.n_vocab, weights_folder(weights), seed).eval()
@@ -235,9 +235,9 @@ def evaluate(
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig) -> None:
     """Say before anything is trained what will be missed after it: the judge, or the prompt that the weights know."""
-    from components.errors import JudgeError
+    from components.core.errors import JudgeError
     from components.judging.identity import judge_identity
-    from components.model.saved_gpt import saved_template
+    from components.models.saved_gpt import saved_template
 
     folder = weights_folder(weights)
     known = saved_template(folder) if folder else None

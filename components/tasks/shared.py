@@ -12,12 +12,12 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from components.data.sources import FileSource
-from components.errors import TransientError
-from components.home import home, mirror
+from components.core.errors import TransientError
+from components.core.home import home, mirror
 from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
-from components.model.config import ModelConfig
-from components.records import Facts, Logger, Manifest, NoLogger
-from components.steps import run_logger, step
+from components.models.config import ModelConfig
+from components.core.records import Facts, Logger, Manifest, NoLogger
+from components.core.steps import run_logger, step
 from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run
 from components.training.config import NOT_LEARNT_FROM, Recipe
@@ -41,7 +41,7 @@ def _source_identity(arguments: Mapping[str, Any]) -> Any:
 
 
 def _weights_identity(arguments: Mapping[str, Any]) -> Any:
-    from components.model.starting_weights import weights_identity
+    from components.models.starting_weights import weights_identity
     from components.tracking.registry import resolve_model
 
     weights = arguments["model"].weights
@@ -65,7 +65,7 @@ def download(out: Path, source: FileSource) -> Facts:
 
 
 @step(
-    "components.model.starting_weights",
+    "components.models.starting_weights",
     "components.learned",
     identity=_weights_identity,
     timeout_seconds=6 * HOUR,
@@ -79,8 +79,8 @@ def fetch_weights(out: Path, model: ModelConfig) -> Facts:
     The vocabulary is loaded too, so that it is in tiktoken's cache, or missed, before anything is trained. Of an
     earlier run's model, `learned.parquet` holds the rows that it and those before it were trained on.
     """
-    from components.model.starting_weights import FOLDER, bring_weights
-    from components.model.tokenizer import load_tokenizer
+    from components.models.starting_weights import FOLDER, bring_weights
+    from components.models.tokenizer import load_tokenizer
     from components.tracking.lineage import learned_by, model_and_ancestors
     from components.tracking.registry import download_model_folder
 
@@ -175,14 +175,14 @@ def unseen_rows(weights: Manifest | None, hashes: Hashes, pipeline: str) -> Test
 
 def weights_folder(weights: Manifest) -> Path | None:
     """Return where `fetch_weights` put the weights, None if they are random."""
-    from components.model.starting_weights import FOLDER
+    from components.models.starting_weights import FOLDER
 
     return weights.folder / FOLDER if weights.files else None
 
 
 def network_identity(model: ModelConfig, without: Collection[str] = ()) -> dict[str, Any]:
     """Return what a network is by content; where its weights come from is in the manifest of `fetch_weights`."""
-    from components.model.tokenizer import vocabulary_identity
+    from components.models.tokenizer import vocabulary_identity
 
     shape = model.model_dump(mode="json", exclude={"weights", *without})
     return shape | {"vocabulary": vocabulary_identity(model.vocabulary)}
@@ -190,7 +190,7 @@ def network_identity(model: ModelConfig, without: Collection[str] = ()) -> dict[
 
 def computed_on(device: str, precision: str) -> dict[str, str]:
     """Return what `auto` came to here: on another machine the same config has another result."""
-    from components.model.processor import resolve
+    from components.models.processor import resolve
 
     resolved = resolve(device, precision)
     return dict(zip(("device", "precision"), resolved, strict=True))

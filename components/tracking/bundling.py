@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import components
-from components import integrity
-from components.versions import closure
+from components.core import integrity
+from components.core.versions import closure
 
 ROOT = Path(components.__file__).parent
 PREFIX = "gradus_model_"
 ENTRY = "components.serving.entry"
 ENTRY_FILE = "gradus_model.py"
-OF_INTEGRITY = re.compile(r"^from components\.integrity import .*\n", re.MULTILINE)
+OF_INTEGRITY = re.compile(r"^from components\.core\.integrity import .*\n", re.MULTILINE)
 IMPORTERS = {"__import__", "files", "find_spec", "import_module"}
 """Functions that are told the name of a module as a string."""
 

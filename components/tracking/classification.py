@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.learned import LEARNED
-from components.records import Manifest
+from components.core.records import Manifest
 from components.tracking.card import short_card
 from components.tracking.findings import about_run, log_findings
 from components.tracking.packaging import PackagedModel, log_classifier

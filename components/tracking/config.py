@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from components.config import Config
+from components.core.config import Config
 
 
 class TrackingConfig(Config):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from components.errors import TrackingError
+from components.core.errors import TrackingError
 from components.tracking.outages import StoreAway, why_away
 from components.tracking.outbox import Outbox
 from components.tracking.sending import POINTS_A_CALL, Sender

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.records import Facts, Manifest
+from components.core.records import Facts, Manifest
 
 SPLITS = ("train", "validation", "test")
 TITLES = {

@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.records import Facts
+from components.core.records import Facts
 from components.tracking import plots, plots_quality
 
 if TYPE_CHECKING:

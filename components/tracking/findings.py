@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.records import Manifest
+from components.core.records import Manifest
 from components.tracking.card import model_card
 from components.tracking.lineage import ancestors
 from components.tracking.report import About, render

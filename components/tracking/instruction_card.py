@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 
-from components.records import Facts, Manifest
+from components.core.records import Facts, Manifest
 from components.tracking.instruction_evidence import instruction_limits, judge_sentence, response_figures
 from components.tracking.markdown import bullets, data_section, lineage_part, recipe_section, shortened, table
 from components.tracking.recording import SPLITS

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from components.records import Manifest
+from components.core.records import Manifest
 from components.tracking.instruction_card import how_to_ask, perplexities
 from components.tracking.instruction_evidence import (
     instruction_limits,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import TrackingError
-from components.records import Facts
+from components.core.errors import TrackingError
+from components.core.records import Facts
 from components.tracking.runs import attached
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.errors import TrackingError
+from components.core.errors import TrackingError
 from components.learned import LEARNED, NONE, Ancestry, Hashes, read_learned
 from components.tracking.names import CACHED_FROM
 from components.tracking.registry import find_origin, unless_absent

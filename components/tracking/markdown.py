@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from components.records import Manifest
+from components.core.records import Manifest
 from components.tracking.recording import SPLITS
 from components.tracking.report import About
 

@@ -1,6 +1,6 @@
 """Whether MLflow is away for now, or says no for good."""
 
-from components.errors import TrackingError
+from components.core.errors import TrackingError
 from components.tracking.stores import SQLITE, one_line, reach
 
 TOO_MUCH_FOR_NOW = {408, 429, 499}

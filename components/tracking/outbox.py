@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from components.errors import TrackingError
-from components.room import describe_full, is_full
+from components.core.errors import TrackingError
+from components.core.room import describe_full, is_full
 from components.tracking.outages import StoreAway
 from components.tracking.relocation import OUTBOX
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.integrity import HASHED_KEY, HASHES, write_hashes
-from components.room import require_room, size_of
+from components.core.integrity import HASHED_KEY, HASHES, write_hashes
+from components.core.room import require_room, size_of
 from components.tracking.bundling import write_bundle
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ def log_classifier(
 
     Args:
         run: the open run.
-        model_folder: a folder that `components.model.saved` wrote.
+        model_folder: a folder that `components.models.saved` wrote.
         input_example: texts that stand in the model as an example of its input.
         registered_name: the registered model; none: the model is logged only.
         description: Markdown on the version's page.
@@ -79,7 +79,7 @@ def log_language_model(
 
     Args:
         run: the open run.
-        model_folder: a folder that `components.model.saved_gpt` wrote.
+        model_folder: a folder that `components.models.saved_gpt` wrote.
         example_rows: entries (`instruction`, `input`) that stand in the model as an example of its input.
         registered_name: the registered model; none: the model is logged only.
         description: Markdown on the version's page.

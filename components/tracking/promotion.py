@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.errors import ConfigError, TrackingError
+from components.core.errors import ConfigError, TrackingError
 from components.tracking.provenance import user_tags
 from components.tracking.reading import Registered
 from components.tracking.registry import model_exists, version_by_alias, versions_of

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from components.records import Manifest, fingerprint
+from components.core.records import Manifest, fingerprint
 from components.tracking.lineage import parent_tags
 from components.tracking.names import DIGEST_TAG, READING_TAG
 from components.tracking.packaging import PackagedModel

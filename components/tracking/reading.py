@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import TrackingError
+from components.core.errors import TrackingError
 from components.tracking.names import CACHED_FROM
 from components.tracking.packaging import MODEL_ID_TAG
 from components.tracking.registry import (

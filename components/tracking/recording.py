@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from components.records import Manifest, fingerprint
+from components.core.records import Manifest, fingerprint
 from components.tracking.datasets import log_inputs
 from components.tracking.resuming import CHANGED_TAG, DATA_TAG
 from components.tracking.runs import Run

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from components.errors import TrackingError
-from components.integrity import HASHES, find_damage, hash_of_hashes
+from components.core.errors import TrackingError
+from components.core.integrity import HASHES, find_damage, hash_of_hashes
 from components.tracking.names import CACHED_FROM, HASHES_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME
 from components.tracking.stores import open_client, tracking_errors, tracking_uri, without_password
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from components.records import Manifest
+from components.core.records import Manifest
 from components.tracking.evidence import BASELINES, SPLITS, UNBOUNDED, KeyFigure, key_figures, limits, positive_class
 from components.tracking.lineage import Ancestor, lineage_sentence
 

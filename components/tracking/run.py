@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import JsonValue
 
-from components.errors import TrackingError
-from components.home import home
-from components.redaction import redact, redact_told
-from components.room import describe_full, is_full
+from components.core.errors import TrackingError
+from components.core.home import home
+from components.core.redaction import redact, redact_told
+from components.core.room import describe_full, is_full
 from components.tracking.delivery import Delivery
 from components.tracking.resuming import DATA_TAG
 from components.tracking.stores import without_password
@@ -139,7 +139,7 @@ class Run:
         return self._delivery.append({"op": op, "time": now(), **told}, wait)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Record metric values at an optimiser step (`components.records.Logger`). Never waits for the store."""
+        """Record metric values at an optimiser step (`components.core.records.Logger`). Never waits for the store."""
         self.record("metrics", wait=False, step=step, values={key: float(value) for key, value in values.items()})
 
     def flush(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from components.errors import GradusError, TrackingError
+from components.core.errors import GradusError, TrackingError
 from components.tracking import resuming
 from components.tracking.config import TrackingConfig
 from components.tracking.delivery import Delivery

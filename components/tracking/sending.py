@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import TrackingError
+from components.core.errors import TrackingError
 from components.tracking.names import CACHED_FROM, KEY_TAG
 from components.tracking.outages import StoreAway, is_lost_race, is_outage, root_of
 from components.tracking.outbox import Operation, Outbox

@@ -9,10 +9,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import LONGEST_LINE, TrackingError, shortened
-from components.home import home as gradus_home
-from components.redaction import MASK, redact_addresses
-from components.room import describe_full, is_full
+from components.core.errors import LONGEST_LINE, TrackingError, shortened
+from components.core.home import home as gradus_home
+from components.core.redaction import MASK, redact_addresses
+from components.core.room import describe_full, is_full
 from components.tracking.relocation import ARTIFACTS, follow_home
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.errors import TrackingError
+from components.core.errors import TrackingError
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
 from components.tracking.outages import StoreAway
 from components.tracking.outbox import Outbox, outboxes

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.model import classifier
+from components.models import classifier
 
 
 @dataclass(frozen=True)

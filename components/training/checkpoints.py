@@ -15,8 +15,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from components.durable import sync, sync_names
-from components.interruptions import interruptions_held_back
+from components.core.durable import sync, sync_names
+from components.core.interruptions import interruptions_held_back
 from components.training.checkpoint import checkpoint_bytes, read_checkpoint, write_checkpoint
 from components.training.loop import Trainer
 

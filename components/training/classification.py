@@ -9,18 +9,18 @@ import pyarrow.parquet as pq
 import tiktoken
 import torch
 
-from components.errors import ConfigError
-from components.model.classifier import Classifier
-from components.model.compiled import compile_blocks
-from components.model.config import LoraConfig, ModelConfig
-from components.model.devices import pick_device, pick_precision
-from components.model.lora import add_adapters, merge_adapters
-from components.model.saved import save_classifier
-from components.model.states import States, open_states
-from components.model.tokenizer import encode, end_of_text, load_tokenizer
-from components.model.trainable import set_trainable
-from components.model.weights import make_transformer
-from components.records import Facts, Logger
+from components.core.errors import ConfigError
+from components.models.classifier import Classifier
+from components.models.compiled import compile_blocks
+from components.models.config import LoraConfig, ModelConfig
+from components.models.devices import pick_device, pick_precision
+from components.models.lora import add_adapters, merge_adapters
+from components.models.saved import save_classifier
+from components.models.states import States, open_states
+from components.models.tokenizer import encode, end_of_text, load_tokenizer
+from components.models.trainable import set_trainable
+from components.models.weights import make_transformer
+from components.core.records import Facts, Logger
 from components.training.batching import Examples
 from components.training.checkpoint import BEST
 from components.training.config import TrainConfig, rows_per_step

@@ -4,8 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from components.config import Config
-from components.model.config import PADDING_IS_READ, ModelConfig, Pooling, Trainable, frozen_blocks
+from components.core.config import Config
+from components.models.config import PADDING_IS_READ, ModelConfig, Pooling, Trainable, frozen_blocks
 
 
 class Recipe(Config):

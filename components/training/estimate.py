@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from components.model.config import ModelConfig
-from components.model.lora import is_adapter
+from components.models.config import ModelConfig
+from components.models.lora import is_adapter
 from components.training.batching import steps_per_epoch
 from components.training.config import Recipe, rows_per_step
 from components.training.loop import total_steps

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.model.classifier import pad
-from components.model.config import PADDING_IS_READ, ModelConfig, frozen_blocks
-from components.model.devices import pick_device, pick_precision
-from components.model.states import States, by_length, create_states, dtype_of
-from components.model.tokenizer import end_of_text, load_tokenizer
-from components.model.trunk import TOKENS, Trunk
-from components.model.weights import make_transformer
-from components.records import Facts
+from components.models.classifier import pad
+from components.models.config import PADDING_IS_READ, ModelConfig, frozen_blocks
+from components.models.devices import pick_device, pick_precision
+from components.models.states import States, by_length, create_states, dtype_of
+from components.models.tokenizer import end_of_text, load_tokenizer
+from components.models.trunk import TOKENS, Trunk
+from components.models.weights import make_transformer
+from components.core.records import Facts
 from components.training.batching import Examples
 from components.training.classification import Prepared, prepare, tokenise
 from components.training.config import TrainConfig
@@ -41,7 +41,7 @@ def read_frozen(
     mirror: Path | None,
     out: Path,
 ) -> Facts:
-    """Write what the frozen blocks make of every split to `out/<split>.safetensors` (`components.model.states`).
+    """Write what the frozen blocks make of every split to `out/<split>.safetensors` (`components.models.states`).
 
     `tables` are train, validation and test. Where `train.precision` is bf16, so are the blocks' products and what is
     kept. Where the files would take more than `LARGEST` none is written, and `kept` among the facts is false.

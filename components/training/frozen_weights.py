@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from components.model.memory import give_freed_back
+from components.models.memory import give_freed_back
 
 
 def round_frozen(model: nn.Module) -> None:

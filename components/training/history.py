@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.records import Logger
+from components.core.records import Logger
 
 STEPS, EVALUATIONS, SAMPLES = "steps.parquet", "history.parquet", "samples.parquet"
 

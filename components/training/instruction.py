@@ -9,19 +9,19 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import tiktoken
 
-from components.errors import ConfigError
-from components.model.cards import CLASSIFIER, kind_of
-from components.model.compiled import compile_blocks
-from components.model.config import LoraConfig, ModelConfig
-from components.model.devices import autocast, pick_device, pick_precision
-from components.model.gpt import GPT
-from components.model.lora import add_adapters, merge_adapters
-from components.model.saved_gpt import save_gpt
-from components.model.tokenizer import encode, end_of_text, load_tokenizer
-from components.model.trainable import set_trainable
-from components.model.weights import make_gpt
+from components.core.errors import ConfigError
+from components.models.cards import CLASSIFIER, kind_of
+from components.models.compiled import compile_blocks
+from components.models.config import LoraConfig, ModelConfig
+from components.models.devices import autocast, pick_device, pick_precision
+from components.models.gpt import GPT
+from components.models.lora import add_adapters, merge_adapters
+from components.models.saved_gpt import save_gpt
+from components.models.tokenizer import encode, end_of_text, load_tokenizer
+from components.models.trainable import set_trainable
+from components.models.weights import make_gpt
 from components.prompts import PromptConfig, Template
-from components.records import Facts, Logger
+from components.core.records import Facts, Logger
 from components.training.checkpoint import BEST
 from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.frozen_weights import restore_frozen, round_frozen

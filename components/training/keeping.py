@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from components.interruptions import hold_until_published
-from components.records import Facts
-from components.store import CHECKPOINT
+from components.core.interruptions import hold_until_published
+from components.core.records import Facts
+from components.core.store import CHECKPOINT
 from components.training.checkpoints import Checkpoints
 from components.training.config import Recipe
 from components.training.history import History

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from components.errors import TrainingError
-from components.interruptions import interruptions_held_back
-from components.records import Logger
+from components.core.errors import TrainingError
+from components.core.interruptions import interruptions_held_back
+from components.core.records import Logger
 from components.training.batching import TokenRows, in_batches, steps_per_epoch
 from components.training.config import Recipe, rows_per_step
 from components.training.history import Evaluation, History, Sample, Step, log_evaluation, log_step

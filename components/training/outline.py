@@ -3,11 +3,11 @@
 Made under `torch.device("meta")`, or while tensors are fake (`components.training.probe`), they take no memory.
 """
 
-from components.model.classifier import Classifier
-from components.model.config import LoraConfig, ModelConfig
-from components.model.gpt import GPT, Transformer
-from components.model.lora import add_adapters
-from components.model.trainable import set_trainable
+from components.models.classifier import Classifier
+from components.models.config import LoraConfig, ModelConfig
+from components.models.gpt import GPT, Transformer
+from components.models.lora import add_adapters
+from components.models.trainable import set_trainable
 from components.training.config import InstructionTrainConfig, TrainConfig
 from components.training.frozen_weights import round_frozen
 

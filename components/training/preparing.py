@@ -8,10 +8,10 @@ import tiktoken
 import torch
 from torch import Tensor, nn
 
-from components.errors import ConfigError
-from components.model.memory import freed_memory_kept
-from components.model.tokenizer import VOCABULARY_FILE, read_tokenizer
-from components.records import Facts
+from components.core.errors import ConfigError
+from components.models.memory import freed_memory_kept
+from components.models.tokenizer import VOCABULARY_FILE, read_tokenizer
+from components.core.records import Facts
 from components.training.config import Recipe
 
 

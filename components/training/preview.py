@@ -6,7 +6,7 @@ import numpy as np
 import tiktoken
 from numpy.typing import NDArray
 
-from components.model.config import Pooling
+from components.models.config import Pooling
 from components.training.batching import Examples
 
 PERCENTILES = (50, 90, 95, 99, 100)

@@ -14,8 +14,8 @@ import tiktoken
 import torch
 from numpy.typing import NDArray
 
-from components.model.gpt import GPT
-from components.model.tokenizer import end_of_text
+from components.models.gpt import GPT
+from components.models.tokenizer import end_of_text
 from components.training.batching import in_batches
 from components.training.config import InstructionTrainConfig
 from components.training.objectives.instruction import IGNORED, Entries, Instruction

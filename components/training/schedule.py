@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 from components.training.config import Recipe
 
 

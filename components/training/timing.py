@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from components.model.memory import freed_memory_kept
+from components.models.memory import freed_memory_kept
 from components.training.estimate import Plan
 from components.training.objectives import Objective
 from components.training.workload import Workload

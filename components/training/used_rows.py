@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.model.gpt import Embedding, Transformer
+from components.models.gpt import Embedding, Transformer
 from components.training.batching import TokenRows
 from components.training.config import Recipe
 from components.training.history import Step

@@ -38,7 +38,7 @@ def compare(
     """
     with errors_as_lines(debug):
         set_defaults()
-        from components.home import home
+        from components.core.home import home
         from pipelines.comparison import compare_runs
 
         found = compare_runs(first, second, home(), primary)

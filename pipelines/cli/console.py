@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.errors import DataRejected, GradusError, NoRoom, shortened
-from components.home import home
-from components.redaction import protect_logs, redact
-from components.room import describe_full, is_full
+from components.core.errors import DataRejected, GradusError, NoRoom, shortened
+from components.core.home import home
+from components.core.redaction import protect_logs, redact
+from components.core.room import describe_full, is_full
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,7 +6,7 @@ MLflow makes one by all the migrations that there ever were: more than a second'
 import atexit
 import subprocess
 
-from components.home import home
+from components.core.home import home
 from components.tracking.stores import DATABASE, local_uri, tracking_uri
 from pipelines.cli.children import start_child
 
@@ -15,7 +15,7 @@ from pipelines.cli.children import end_with_parent
 end_with_parent()
 import gc
 gc.disable()  # it ends soon
-from components.home import home
+from components.core.home import home
 from components.tracking.stores import open_client
 open_client(home())
 """

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 from pipelines.cli.console import Debug, errors_as_lines, say, set_defaults
 
 if TYPE_CHECKING:
     import tiktoken
 
     from components.generation.config import GenerationConfig
-    from components.model.config import GPTSize, SizeName
-    from components.model.gpt import GPT
+    from components.models.config import GPTSize, SizeName
+    from components.models.gpt import GPT
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -65,7 +65,7 @@ def generate(
         shape = _size(size)
         where = pick(device)
         gpt, encoding = _load(model, shape, vocabulary, seed)
-        from components.model.devices import autocast, pick_precision
+        from components.models.devices import autocast, pick_precision
 
         with autocast(where, pick_precision(config.precision, where)):
             _show(prompt, _continuation(gpt.to(where), encoding, prompt, config))
@@ -76,13 +76,13 @@ def _load(
 ) -> tuple["GPT", "tiktoken.Encoding"]:
     """Return a network and its tokenizer: from MLflow, if that is where the model is, or as `load_language_model`."""
     from components.generation.loading import classifier_refused, load_language_model
-    from components.home import home, mirror
-    from components.model.local_weights import TRACKED
+    from components.core.home import home, mirror
+    from components.models.local_weights import TRACKED
 
     if not model.startswith(TRACKED) and not (Path(model).expanduser() / LOGGED).is_file():
         return load_language_model(model, size, vocabulary, home() / "hub", mirror(), seed)
     set_defaults()
-    from components.model.saved import LoadedClassifier
+    from components.models.saved import LoadedClassifier
     from components.serving.load import load_model
     from components.tracking.registry import resolve_model
     from components.tracking.stores import tracking_uri
@@ -98,8 +98,8 @@ def _continuation(gpt: "GPT", encoding: "tiktoken.Encoding", prompt: str, config
     import torch
 
     from components.generation.decoding import as_text, cached, generate
-    from components.model.devices import pick_precision
-    from components.model.tokenizer import encode, end_of_text
+    from components.models.devices import pick_precision
+    from components.models.tokenizer import encode, end_of_text
 
     stop, context = end_of_text(encoding), gpt.transformer.size.context
     [tokens] = encode(encoding, [prompt])
@@ -142,8 +142,8 @@ def _size(text: str | None) -> "SizeName | GPTSize | None":
         return None
     from pydantic import ValidationError
 
-    from components.model.config import ModelConfig
-    from components.yaml_loader import InvalidYAML, load_yaml
+    from components.models.config import ModelConfig
+    from components.core.yaml_loader import InvalidYAML, load_yaml
 
     try:
         return ModelConfig(size=load_yaml(text), weights="random").size
@@ -155,7 +155,7 @@ def _size(text: str | None) -> "SizeName | GPTSize | None":
 
 def pick(name: str) -> Any:
     """Return the device that a command is told to compute on."""
-    from components.model.devices import pick_device
+    from components.models.devices import pick_device
 
     try:
         return pick_device(name)

@@ -40,7 +40,7 @@ def judge(
     with errors_as_lines(debug):
         set_defaults()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        from components.home import home
+        from components.core.home import home
         from pipelines.judging import judge_run
 
         found = judge_run(run, overrides or [], home())

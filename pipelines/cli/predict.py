@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say, set_defaults
 
 if TYPE_CHECKING:
-    from components.model.saved import LoadedClassifier
+    from components.models.saved import LoadedClassifier
     from pipelines.asking import Answers
 
 EXAMPLES = """
@@ -70,8 +70,8 @@ def predict(
 
 def _load(model: str) -> "tuple[LoadedClassifier, dict[str, Any] | None]":
     set_defaults()
-    from components.home import home
-    from components.model.saved_gpt import LoadedGPT
+    from components.core.home import home
+    from components.models.saved_gpt import LoadedGPT
     from components.serving.load import load_with_reading
     from components.tracking.registry import resolve_model
     from components.tracking.stores import tracking_uri

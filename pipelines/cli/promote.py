@@ -43,7 +43,7 @@ def promote(
     """
     with errors_as_lines(debug):
         set_defaults()
-        from components.home import home
+        from components.core.home import home
         from pipelines.promotion import promote as decide
 
         found = decide(model, home(), model_name, force, reason, margin)

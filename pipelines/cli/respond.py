@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say, set_defaults
 from pipelines.cli.generate import generation_config, harmless, pick
 
@@ -83,8 +83,8 @@ def respond(
 
 def _load(model: str, device: str) -> "tuple[Responder, dict[str, Any] | None]":
     set_defaults()
-    from components.home import home
-    from components.model.saved import LoadedClassifier
+    from components.core.home import home
+    from components.models.saved import LoadedClassifier
     from components.serving.load import load_with_reading
     from components.tracking.registry import resolve_model
     from components.tracking.stores import tracking_uri

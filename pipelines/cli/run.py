@@ -132,9 +132,9 @@ def _heartbeats_if_wanted() -> AbstractContextManager[Any]:
 
 def _use_the_wait() -> None:
     """Do while the server starts what the flow does first, and load what every run draws its figures with."""
-    from components.errors import TrackingError
-    from components.home import home
-    from components.interruptions import interruptions_held_back
+    from components.core.errors import TrackingError
+    from components.core.home import home
+    from components.core.interruptions import interruptions_held_back
     from components.tracking.stores import open_client
 
     # The flow opens the store as well, and what is wrong with it is said there, in a run that Prefect knows of.

@@ -15,7 +15,7 @@ import tempfile
 import time
 from typing import IO
 
-from components.errors import GradusError
+from components.core.errors import GradusError
 from pipelines.cli.children import start_child
 from pipelines.cli.serve import LOOPBACK, hosts
 

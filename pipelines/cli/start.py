@@ -15,8 +15,8 @@ def main() -> None:
             "first (see PYTHONPATH and the working directory), or give that package another name\n"
         )
         sys.exit(USAGE_ERROR)
-    from components.home import keep_files_private
-    from components.model.memory import without_thread_cache
+    from components.core.home import keep_files_private
+    from components.models.memory import without_thread_cache
 
     without_thread_cache()
     keep_files_private()

@@ -20,7 +20,7 @@ def sync(debug: Debug = False) -> None:
     with errors_as_lines(debug):
         if not debug:
             quieten()
-        from components.home import home
+        from components.core.home import home
         from components.tracking.syncing import sync as send
 
         done = []

@@ -15,7 +15,7 @@ import pytest
 
 from components.data.fetch import fetch
 from components.data.sources import SourceConfig
-from components.errors import UnpackError
+from components.core.errors import UnpackError
 from tests.data.test_unpack import tarred, unpacked, zipped
 
 ZEROS = bytes(20_000_000)

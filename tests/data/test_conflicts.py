@@ -9,7 +9,7 @@ import pytest
 
 from components.data.rules import ValidationConfig
 from components.data.validation import validate
-from components.errors import DataRejected
+from components.core.errors import DataRejected
 
 LABELS = ["bad", "fair", "good"]
 

@@ -7,8 +7,8 @@ import pytest
 
 from components.data.download import download, source_identity
 from components.data.sources import SourceConfig
-from components.errors import HashMismatch
-from components.records import fingerprint
+from components.core.errors import HashMismatch
+from components.core.records import fingerprint
 
 MIRROR = Path(__file__).parents[2].parent / "shared/data"
 OTHER_DISK = Path("/dev/shm")

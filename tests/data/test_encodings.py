@@ -15,7 +15,7 @@ from components.data.reading import Seen
 from components.data.rules import ValidationConfig
 from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.tables import read_batches
-from components.errors import DataRejected, TableError
+from components.core.errors import DataRejected, TableError
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
 TEXTS = {

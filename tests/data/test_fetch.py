@@ -15,7 +15,7 @@ import pytest
 
 from components.data.fetch import fetch
 from components.data.sources import SourceConfig
-from components.errors import DownloadError, HashMismatch
+from components.core.errors import DownloadError, HashMismatch
 
 SERVER = Path(__file__).with_name("http_server.py")
 BODY = b"ham\thello\nspam\twin a prize\n" * 4000

@@ -8,7 +8,7 @@ import pytest
 
 from components.data.fetch import fetch, locate
 from components.data.sources import SourceConfig
-from components.errors import DownloadError, HashMismatch, UnpackError
+from components.core.errors import DownloadError, HashMismatch, UnpackError
 
 BODY = b"ham\thello\nspam\twin a prize\n" * 4000
 SHA256 = hashlib.sha256(BODY).hexdigest()

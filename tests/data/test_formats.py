@@ -16,7 +16,7 @@ from components.data.download import download
 from components.data.rules import ValidationConfig
 from components.data.sources import SourceConfig
 from components.data.tables import read_batches, schema_of
-from components.errors import DataRejected, TableError
+from components.core.errors import DataRejected, TableError
 
 RECORDS: list[dict[str, Any]] = [
     {"title": "Zoë's", "body": 'two\r\nlines, "quoted"', "stars": 1, "meta": {"lang": "en"}},

@@ -14,7 +14,7 @@ from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.split_config import BalanceConfig, InstructionSplitConfig, SplitConfig
 from components.data.splitting import SPLITS, split
 from components.data.validation import validate
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 
 WORDS = "one two three four five six seven eight nine"
 

@@ -14,7 +14,7 @@ import tiktoken
 
 from components.data.samples import make_instructions, make_vocabulary
 from components.data.samples.make_instructions import Entry
-from components.model.tokenizer import load_tokenizer
+from components.models.tokenizer import load_tokenizer
 from components.prompts import Template
 from pipelines.config import InstructionConfig, load_config
 

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from components.data.download import download, source_identity
 from components.data.sources import InstructionSourceConfig
 from components.data.tables import read_batches, schema_of
-from components.errors import DataRejected, TableError
-from components.records import fingerprint
+from components.core.errors import DataRejected, TableError
+from components.core.records import fingerprint
 
 ENTRIES = [
     {"instruction": "Name a colour.", "input": "", "output": "Blue."},

@@ -19,7 +19,7 @@ from components.data.instruction_splitting import split_instructions
 from components.data.sources import InstructionSourceConfig
 from components.data.split_config import InstructionFractions, InstructionSplitConfig
 from components.data.splitting import SPLITS
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 
 NONE = {"exact": 0, "folded": 0, "near": 0}
 

@@ -19,8 +19,8 @@ from components.data.instruction_rules import InstructionValidationConfig
 from components.data.instruction_validation import validate_instructions
 from components.data.validation_engine import Engine
 from components.data.validation_rows import Source
-from components.errors import ConfigError, DataRejected, TableError, WeightsError
-from components.model.tokenizer import encode, load_tokenizer
+from components.core.errors import ConfigError, DataRejected, TableError, WeightsError
+from components.models.tokenizer import encode, load_tokenizer
 from components.prompts import TEMPLATES, PromptConfig, Template
 
 VOCABULARY = "sample://vocabulary.tiktoken"

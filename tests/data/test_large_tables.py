@@ -14,7 +14,7 @@ import pytest
 from components.data.batches import ROWS, batches_of, hashed, write_batches
 from components.data.rules import ValidationConfig
 from components.data.validation import validate
-from components.errors import DataRejected
+from components.core.errors import DataRejected
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["one", "two", "three"]

@@ -13,7 +13,7 @@ from components.data.quick_delimited import read_quickly
 from components.data.quick_folding import fold_all
 from components.data.readers import _fields
 from components.data.sources import SourceConfig
-from components.errors import TableError
+from components.core.errors import TableError
 
 PIECES = [
     "a",

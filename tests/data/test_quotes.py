@@ -17,7 +17,7 @@ from components.data.readers import _fields, read_records
 from components.data.reading import Seen
 from components.data.sources import SourceConfig
 from components.data.tables import read_batches
-from components.errors import TableError
+from components.core.errors import TableError
 
 PIECES = [*'a",\n\r \\\té\ufeff\u2028', '""', '"""', "\r\n", "x" * 20, '"a"', '","']
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)

@@ -13,7 +13,7 @@ import tiktoken
 
 from components.data.samples import make_spam, make_vocabulary
 from components.data.samples.make_spam import LABELS, LONG_TEXT, Message, fold
-from components.model.tokenizer import GPT2_PATTERN
+from components.models.tokenizer import GPT2_PATTERN
 
 ROOT = Path(__file__).parents[2]
 SPAM = make_spam.HERE / "spam.tsv"

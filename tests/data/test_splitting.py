@@ -19,7 +19,7 @@ from components.data.folding import fold
 from components.data.reordering import write_in_order
 from components.data.split_config import BalanceConfig, Fractions, SplitConfig
 from components.data.splitting import SPLITS, split
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 
 ARCHIVE = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"
 LABELS = ["ham", "spam"]

@@ -10,7 +10,7 @@ import pytest
 import requests
 import yaml
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 from pipelines.config import load_config
 from pipelines.deployed import run_preset
 from tests.deploy.service import Service, wait_until

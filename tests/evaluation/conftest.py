@@ -13,10 +13,10 @@ def make_model(tmp_path: Path) -> MakeModel:
     """A function from labels to the folder of a classifier with a byte vocabulary that reads 16 tokens."""
     import tiktoken
 
-    from components.model.classifier import Classifier
-    from components.model.config import GPTSize
-    from components.model.gpt import Transformer
-    from components.model.saved import save_classifier
+    from components.models.classifier import Classifier
+    from components.models.config import GPTSize
+    from components.models.gpt import Transformer
+    from components.models.saved import save_classifier
 
     ranks = {bytes([index]): index for index in range(256)}
     encoding = tiktoken.Encoding(

@@ -12,7 +12,7 @@ from components.evaluation.instruction import MOST_TASKS, evaluate_responses
 from components.judging.config import JudgeConfig
 from components.judging.judge import judge
 from components.judging.lexical import measure
-from components.records import Facts
+from components.core.records import Facts
 
 LLAMA = {
     "kind": "ollama",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.errors import NotComparable
+from components.core.errors import NotComparable
 from components.evaluation.pairing import pair, read_scored
 
 Row = tuple[str, str, float]

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from components.errors import NotComparable
+from components.core.errors import NotComparable
 from components.evaluation.response_pairing import Answers, OtherJudge, pair_answers, read_answers
-from components.records import Facts
+from components.core.records import Facts
 
 Row = tuple[str, str, str, float]
 """Instruction, input, reference and score."""

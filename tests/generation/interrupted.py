@@ -15,9 +15,9 @@ import torch
 from components.generation import batched, cache
 from components.generation.config import GenerationConfig
 from components.generation.responses import respond
-from components.model.saved_gpt import load_gpt
-from components.records import Facts
-from components.store import Store
+from components.models.saved_gpt import load_gpt
+from components.core.records import Facts
+from components.core.store import Store
 
 CONFIG = GenerationConfig(max_new_tokens=40, batch_size=4, temperature=0.9, top_p=0.95, precision="fp32")
 

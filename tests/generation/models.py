@@ -6,9 +6,9 @@ import torch
 
 from components.generation.config import GenerationConfig
 from components.generation.decoding import generate, uncached
-from components.model.config import GPTSize
-from components.model.gpt import GPT
-from components.model.tokenizer import end_of_text, load_tokenizer
+from components.models.config import GPTSize
+from components.models.gpt import GPT
+from components.models.tokenizer import end_of_text, load_tokenizer
 
 ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
 END = end_of_text(ENCODING)

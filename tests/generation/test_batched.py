@@ -12,8 +12,8 @@ from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.decoding import as_text
 from components.generation.loading import load_language_model
-from components.model.gpt import GPT
-from components.model.tokenizer import encode
+from components.models.gpt import GPT
+from components.models.tokenizer import encode
 from tests.generation.models import ENCODING, END, LIKE, alone, assert_alike, network
 from tests.generation.test_decoding import WORDS, peer
 

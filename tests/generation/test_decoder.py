@@ -7,9 +7,9 @@ from torch import nn
 from components.generation.cache import Reader
 from components.generation.decoder import Decoder
 from components.generation.decoding import uncached
-from components.model.config import SIZES, LoraConfig
-from components.model.gpt import GPT
-from components.model.lora import add_adapters
+from components.models.config import SIZES, LoraConfig
+from components.models.gpt import GPT
+from components.models.lora import add_adapters
 from tests.generation.models import END, network
 
 ROWS = [[5, 6, 7, 8, 9], [5, 6, 7, 1], [5, 6, 20, 21, 22, 23, 24]]

@@ -6,14 +6,14 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from components.errors import ConfigError, WeightsError
+from components.core.errors import ConfigError, WeightsError
 from components.generation.config import GenerationConfig
 from components.generation.decoding import as_text, generate, uncached
 from components.generation.loading import load_language_model
-from components.model.config import GPTSize
-from components.model.gpt import GPT
-from components.model.saved_gpt import save_gpt
-from components.model.tokenizer import encode, end_of_text, load_tokenizer
+from components.models.config import GPTSize
+from components.models.gpt import GPT
+from components.models.saved_gpt import save_gpt
+from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.prompts import TEMPLATES
 
 WORDS = "sample://vocabulary.tiktoken"

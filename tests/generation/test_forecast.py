@@ -9,9 +9,9 @@ from components.generation.batched import continue_prompts
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.forecast import Pace, answering_bytes, most_tokens, time_decoding
-from components.model.config import SIZES, GPTSize
-from components.model.gpt import GPT
-from components.model.tokenizer import end_of_text, load_tokenizer
+from components.models.config import SIZES, GPTSize
+from components.models.gpt import GPT
+from components.models.tokenizer import end_of_text, load_tokenizer
 
 ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
 SIZE = GPTSize(layers=2, heads=2, width=32, context=64)

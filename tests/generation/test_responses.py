@@ -22,10 +22,10 @@ from components.generation.answers import answer, make_batches
 from components.generation.config import GenerationConfig
 from components.generation.journal import Journal
 from components.generation.responses import respond
-from components.model.saved_gpt import save_gpt
+from components.models.saved_gpt import save_gpt
 from components.prompts import TEMPLATES, Template
-from components.records import Facts
-from components.store import Store
+from components.core.records import Facts
+from components.core.store import Store
 from tests.generation.models import ENCODING, network
 
 ROOT = Path(__file__).parents[2]

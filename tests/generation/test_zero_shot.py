@@ -11,9 +11,9 @@ from components.generation.zero_shot import (
     score_continuations,
     try_zero_shot,
 )
-from components.model.config import GPTSize
-from components.model.gpt import GPT
-from components.model.tokenizer import encode, end_of_text, load_tokenizer
+from components.models.config import GPTSize
+from components.models.gpt import GPT
+from components.models.tokenizer import encode, end_of_text, load_tokenizer
 
 ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
 STOP = end_of_text(ENCODING)

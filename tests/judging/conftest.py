@@ -10,7 +10,7 @@ import pytest
 
 from components.judging.config import JudgeConfig
 from components.judging.judge import VERDICTS, judge
-from components.records import Facts
+from components.core.records import Facts
 from tests.judging.serving import OllamaServer, serve
 
 ROWS = 12

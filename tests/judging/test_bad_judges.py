@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from components.errors import JudgeError, JudgeUnreachable
+from components.core.errors import JudgeError, JudgeUnreachable
 from components.judging.judge import VERDICTS
 from tests.judging.conftest import ALL, ROWS, Bench, write_responses
 from tests.judging.serving import OllamaServer

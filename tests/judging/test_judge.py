@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from components.errors import JudgeError, JudgeUnreachable
+from components.core.errors import JudgeError, JudgeUnreachable
 from components.judging.config import JudgeConfig
 from components.judging.identity import judge_identity
 from tests.judging.conftest import ALL, ROWS, Bench, write_responses

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.judging.prompt_cuts import count_cut, fewest_tokens
-from components.model.tokenizer import load_tokenizer
+from components.models.tokenizer import load_tokenizer
 
 VOCABULARY = "sample://instructions.tiktoken"
 SAMPLES = Path(__file__).parents[2] / "components/data/samples/instructions.json"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from components.errors import JudgeUnreachable
+from components.core.errors import JudgeUnreachable
 from components.judging.config import JudgeConfig
 from pipelines.judge_checking import look_for_judge
 from tests.judging.conftest import ROWS, Bench

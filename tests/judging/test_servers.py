@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.errors import ConfigError, JudgeError
+from components.core.errors import ConfigError, JudgeError
 from components.evaluation.instruction import warnings
 from components.judging.config import JudgeConfig
 from components.judging.identity import judge_identity

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.errors import JudgeError
+from components.core.errors import JudgeError
 from components.judging.cache import Cache
 from components.judging.config import JudgeConfig
 from components.judging.rubric import Rubric, quoted, shipped_rubric

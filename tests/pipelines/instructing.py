@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from components.home import home
+from components.core.home import home
 from pipelines.config import InstructionConfig, load_config
 from pipelines.instruction import instruction
 from pipelines.summary import RunSummary

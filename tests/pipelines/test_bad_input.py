@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from components.errors import GradusError
-from components.home import home
+from components.core.errors import GradusError
+from components.core.home import home
 from pipelines.classification import classification
 from pipelines.config import load_config
 from tests.data.test_fetch import Server

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import ConfigError, JudgeError
+from components.core.errors import ConfigError, JudgeError
 from pipelines.config import load_config
 from pipelines.judging import judge_config
 from tests.test_yaml_loader import BOMB

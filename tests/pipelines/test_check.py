@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from components.errors import ConfigError, DataRejected
-from components.model.tokenizer import load_tokenizer
+from components.core.errors import ConfigError, DataRejected
+from components.models.tokenizer import load_tokenizer
 from components.tasks import download, split, validate
 from pipelines.checking import check
 from pipelines.config import load_config

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.errors import ConfigError, DataRejected
+from components.core.errors import ConfigError, DataRejected
 from components.tasks import download
 from components.tasks.instruction import split, validate
 from pipelines.config import InstructionConfig, load_config

@@ -10,8 +10,8 @@ import pytest
 from mlflow import MlflowClient
 
 from components.data.addresses import SAMPLES
-from components.errors import DataRejected, TrainingError
-from components.home import home
+from components.core.errors import DataRejected, TrainingError
+from components.core.home import home
 from pipelines.classification import classification
 from pipelines.config import load_config
 from pipelines.summary import RunSummary

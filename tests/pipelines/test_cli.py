@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.home import home
-from components.model.saved import load_classifier
+from components.core.home import home
+from components.models.saved import load_classifier
 from tests.patience import PATIENCE
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]

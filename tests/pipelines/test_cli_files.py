@@ -19,8 +19,8 @@ from typer.testing import CliRunner, Result
 
 from components.data.asked import TextSource
 from components.generation.config import GenerationConfig
-from components.home import home
-from components.model.saved import load_classifier
+from components.core.home import home
+from components.models.saved import load_classifier
 from components.serving.language_model import load_responder
 from components.tracking.config import TrackingConfig
 from components.tracking.packages import classifier_package, language_model_package

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.home import home
+from components.core.home import home
 from pipelines.cli.generate import harmless
 
 ROOT = Path(__file__).parents[2]

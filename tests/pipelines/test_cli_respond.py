@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from components.generation.config import GenerationConfig
-from components.home import home
+from components.core.home import home
 from components.serving.language_model import load_responder
 from components.tracking.config import TrackingConfig
 from components.tracking.packaging import log_classifier, log_language_model

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.errors import ConfigError, PromotionRefused, TrackingError
+from components.core.errors import ConfigError, PromotionRefused, TrackingError
 from components.tracking.config import TrackingConfig
 from components.tracking.packaging import link_model, log_classifier
 from components.tracking.promotion import Promotion, make_champion

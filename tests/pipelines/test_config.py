@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.errors import ConfigError
+from components.core.errors import ConfigError
 from pipelines.config import load_config, shipped_presets
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from mlflow import MlflowClient
 
-from components.home import home
+from components.core.home import home
 from components.tasks import download, fetch_weights, read_frozen, split, validate
 from pipelines.checking import check
 from pipelines.classification import classification

@@ -7,9 +7,9 @@ import mlflow
 import pandas as pd
 import pytest
 
-from components.errors import ConfigError, DataRejected, JudgeError, JudgeUnreachable, TableError
-from components.home import home
-from components.model.saved_gpt import load_gpt
+from components.core.errors import ConfigError, DataRejected, JudgeError, JudgeUnreachable, TableError
+from components.core.home import home
+from components.models.saved_gpt import load_gpt
 from components.tracking.registry import resolve_model
 from pipelines.config import load_config
 from pipelines.instruction import instruction

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from components.errors import ConfigError, JudgeError, JudgeUnreachable, TrackingError
+from components.core.errors import ConfigError, JudgeError, JudgeUnreachable, TrackingError
 from components.judging.config import JudgeConfig
 from components.tracking.runs import open_run
 from pipelines.judging import judge_config, judge_run

@@ -54,7 +54,7 @@ TRAINING = [
     "components.training.checkpoints:write_checkpoint:3:after",
     "components.training.checkpoints:_discard:1:before",
     "components.training.checkpoints:read_checkpoint:1:after",
-    "components.store:describe:1:before",
+    "components.core.store:describe:1:before",
 ]
 """In the first step, before there is a checkpoint; while one is written; when it has its name; right after going on
 from it; when training has ended."""

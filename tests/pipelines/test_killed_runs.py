@@ -13,7 +13,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from components.home import home
+from components.core.home import home
 from tests.patience import PATIENCE
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]

@@ -19,8 +19,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from components.config import Config
-from components.errors import GradusError
+from components.core.config import Config
+from components.core.errors import GradusError
 from components.tracking.provenance import process_tags
 from pipelines.prefect_runs import close_orphans, run_with_prefect
 from pipelines.summary import RunSummary
@@ -124,7 +124,7 @@ def test_the_command_ends_with_1_and_one_line() -> None:
 DIES = """
 import os, signal, sys
 from prefect import flow, task
-from components.config import Config
+from components.core.config import Config
 from pipelines.prefect_runs import record_process, run_with_prefect
 from pipelines.summary import RunSummary
 
@@ -208,8 +208,8 @@ from pipelines.cli.server import TemporaryServer
 server = TemporaryServer()
 from prefect import flow, task
 import pipelines.prefect_runs as runs
-from components.config import Config
-from components.errors import DataRejected
+from components.core.config import Config
+from components.core.errors import DataRejected
 from components.tasks.artifacts import show_link, show_table
 from pipelines.summary import RunSummary
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.errors import ConfigError, PromotionRefused
-from components.model.saved import load_classifier
+from components.core.errors import ConfigError, PromotionRefused
+from components.models.saved import load_classifier
 from components.tracking.config import TrackingConfig
 from components.tracking.lineage import log_lineage
 from components.tracking.packaging import log_classifier

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from components.errors import PromotionRefused
+from components.core.errors import PromotionRefused
 from components.tracking.packaging import log_classifier
 from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from components.errors import PromotionRefused
+from components.core.errors import PromotionRefused
 from pipelines.promotion import promote
 from tests.pipelines import test_comparison
 from tests.pipelines.test_comparison import Make, aliases

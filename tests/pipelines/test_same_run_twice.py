@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from components.home import home
-from components.records import Manifest
+from components.core.home import home
+from components.core.records import Manifest
 from components.tracking.config import TrackingConfig
 from components.tracking.packaging import PackagedModel, log_classifier
 from components.tracking.publishing import publish

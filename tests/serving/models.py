@@ -5,9 +5,9 @@ from pathlib import Path
 import tiktoken
 import torch
 
-from components.model.config import GPTSize
-from components.model.gpt import GPT
-from components.model.saved_gpt import save_gpt
+from components.models.config import GPTSize
+from components.models.gpt import GPT
+from components.models.saved_gpt import save_gpt
 from components.prompts import Template
 
 TEMPLATE = Template(instruction="Q: {instruction}", input=" ({input})", response=" A:{output}", stop=["Q:"])

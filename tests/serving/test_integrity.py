@@ -9,8 +9,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from components.errors import WeightsError
-from components.integrity import HASHES, find_damage
+from components.core.errors import WeightsError
+from components.core.integrity import HASHES, find_damage
 from components.serving.load import load_model
 from components.tracking.packages import classifier_package, language_model_package
 

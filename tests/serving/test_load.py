@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.errors import TrackingError, WeightsError
-from components.model.saved import LoadedClassifier, load_classifier
+from components.core.errors import TrackingError, WeightsError
+from components.models.saved import LoadedClassifier, load_classifier
 from components.serving.language_model import Responder
 from components.serving.load import load_model, saved_folder
 from components.tracking.packages import classifier_package

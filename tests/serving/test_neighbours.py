@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from components.model.saved import load_classifier
+from components.models.saved import load_classifier
 from components.serving.language_model import load_responder
 from components.serving.load import load_model
 from components.tracking import bundling
@@ -182,29 +182,29 @@ def _is_string(node: ast.AST) -> bool:
 
 def test_each_way_to_import_is_renamed_and_nothing_else() -> None:
     source = '''
-"""About components and components.model; grüße."""
+"""About components and components.models; grüße."""
 import components
-import components.model.gpt, json, components.errors as errors
-from components import records
-from   components.model.gpt import (GPT,
-    Block)  # from components.model
+import components.models.gpt, json, components.core.errors as errors
+from components.core import records
+from   components.models.gpt import (GPT,
+    Block)  # from components.models
 from importlib import import_module, resources
 if TYPE_CHECKING:
-    from components.config import Config
+    from components.core.config import Config
 def run(other: "Config", components_of=1):
     grüße = "ü"; from components.x import y
-    one = import_module("components.model.saved"); two = import_module(name=f"x", package='components')
+    one = import_module("components.models.saved"); two = import_module(name=f"x", package='components')
     three = resources.files("components") / "components"
-    other.components = components.records.File(components=other.components)
+    other.components = components.core.records.File(components=other.components)
     return componentsx, "from components.a import b", one
 '''
     expected = '''
-"""About components and components.model; grüße."""
+"""About components and components.models; grüße."""
 import private
 import private.model.gpt, json, private.errors as errors
 from private import records
 from   private.model.gpt import (GPT,
-    Block)  # from components.model
+    Block)  # from components.models
 from importlib import import_module, resources
 if TYPE_CHECKING:
     from private.config import Config

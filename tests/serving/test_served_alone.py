@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from components.model.saved import load_classifier
+from components.models.saved import load_classifier
 from components.serving.language_model import load_responder
 from components.tracking.packages import classifier_package, language_model_package
 

@@ -16,9 +16,9 @@ def saved_gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a language model with a byte vocabulary and random weights."""
     import tiktoken
 
-    from components.model.config import GPTSize
-    from components.model.gpt import GPT
-    from components.model.saved_gpt import save_gpt
+    from components.models.config import GPTSize
+    from components.models.gpt import GPT
+    from components.models.saved_gpt import save_gpt
     from components.prompts import TEMPLATES
 
     folder = tmp_path_factory.mktemp("language model") / "model"

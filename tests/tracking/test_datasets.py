@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.records import sha256_of
+from components.core.records import sha256_of
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs
 from components.tracking.runs import open_run

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.store import describe
+from components.core.store import describe
 from components.tracking.config import TrackingConfig
 from components.tracking.findings import about_run
 from components.tracking.instruction import log_instruction, measured, publish_language_model

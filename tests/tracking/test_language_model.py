@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.model.saved_gpt import load_gpt
+from components.models.saved_gpt import load_gpt
 from components.serving.language_model import DEFAULTS, load_responder
 from components.tracking.config import TrackingConfig
 from components.tracking.packages import language_model_package, language_model_signature, requirements

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import TrackingError
+from components.core.errors import TrackingError
 from components.tracking.config import TrackingConfig
 from components.tracking.findings import about_run
 from components.tracking.lineage import (

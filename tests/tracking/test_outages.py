@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.errors import TrackingError
-from components.records import sha256_of
+from components.core.errors import TrackingError
+from components.core.records import sha256_of
 from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs

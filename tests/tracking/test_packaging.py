@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.errors import TrackingError
-from components.integrity import write_hashes
-from components.model.saved import load_classifier
-from components.records import sha256_of
+from components.core.errors import TrackingError
+from components.core.integrity import write_hashes
+from components.models.saved import load_classifier
+from components.core.records import sha256_of
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs
 from components.tracking.packages import requirements

@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.errors import TrackingError
-from components.model.saved import load_classifier
+from components.core.errors import TrackingError
+from components.models.saved import load_classifier
 from components.tracking.config import TrackingConfig
 from components.tracking.packaging import PackagedModel, log_classifier
 from components.tracking.registry import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.records import sha256_of
+from components.core.records import sha256_of
 from components.tracking.config import TrackingConfig
 from components.tracking.names import OUTBOX_TAG
 from components.tracking.packaging import log_classifier

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from components.errors import DataRejected, TrackingError
+from components.core.errors import DataRejected, TrackingError
 from components.tracking.config import TrackingConfig
 from components.tracking.monitoring import system_metrics
 from components.tracking.provenance import code_tags, is_orphan, process_tags

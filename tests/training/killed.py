@@ -13,10 +13,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from components import durable
-from components.model.config import LoraConfig, ModelConfig
-from components.records import Facts
-from components.store import Store
+from components.core import durable
+from components.models.config import LoraConfig, ModelConfig
+from components.core.records import Facts
+from components.core.store import Store
 from components.training import checkpoints
 from components.training.config import TrainConfig
 from components.training.frozen import read_frozen

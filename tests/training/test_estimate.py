@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from components.model.config import SIZES, LoraConfig, ModelConfig
+from components.models.config import SIZES, LoraConfig, ModelConfig
 from components.training.batching import Examples
 from components.training.classification import build_classifier
 from components.training.config import InstructionTrainConfig, TrainConfig
@@ -34,10 +34,10 @@ SET_UP = """
 import json, sys, tempfile
 from pathlib import Path
 import torch
-from components.model.config import LoraConfig, ModelConfig
-from components.model.tokenizer import end_of_text, load_tokenizer
+from components.models.config import LoraConfig, ModelConfig
+from components.models.tokenizer import end_of_text, load_tokenizer
 from components.prompts import PromptConfig
-from components.records import NoLogger
+from components.core.records import NoLogger
 from components.training import classification, instruction
 from components.training.config import InstructionTrainConfig, TrainConfig
 from components.training.estimate import estimate_memory, process_bytes

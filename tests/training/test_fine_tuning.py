@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from components.errors import ConfigError, TrainingError
-from components.model.devices import pick_device, pick_precision
-from components.model.saved import load_classifier
-from components.model.tokenizer import load_tokenizer
-from components.model.weights import make_transformer, save_weights
+from components.core.errors import ConfigError, TrainingError
+from components.models.devices import pick_device, pick_precision
+from components.models.saved import load_classifier
+from components.models.tokenizer import load_tokenizer
+from components.models.weights import make_transformer, save_weights
 from components.training.classification import fine_tune
 from components.training.config import TrainConfig
 from components.training.loop import NotFinite

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from components.evaluation.classification import evaluate
-from components.model.config import ModelConfig
-from components.model.saved import load_classifier
-from components.model.states import open_states
-from components.records import Facts, NoLogger
+from components.models.config import ModelConfig
+from components.models.saved import load_classifier
+from components.models.states import open_states
+from components.core.records import Facts, NoLogger
 from components.training import frozen
 from components.training.classification import fine_tune
 from components.training.config import TrainConfig, reads_ahead

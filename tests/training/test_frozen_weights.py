@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from components.model.config import LoraConfig
-from components.model.gpt import GPT
-from components.model.weights import make_gpt
+from components.models.config import LoraConfig
+from components.models.gpt import GPT
+from components.models.weights import make_gpt
 from components.training.config import InstructionTrainConfig
 from components.training.frozen_weights import restore_frozen, round_frozen
 from components.training.instruction import build_gpt

@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from components.errors import ConfigError
-from components.model.config import LoraConfig, ModelConfig
-from components.model.lora import LoraLinear, merge_adapters
-from components.model.saved_gpt import load_gpt
-from components.model.tokenizer import load_tokenizer
-from components.store import Store
+from components.core.errors import ConfigError
+from components.models.config import LoraConfig, ModelConfig
+from components.models.lora import LoraLinear, merge_adapters
+from components.models.saved_gpt import load_gpt
+from components.models.tokenizer import load_tokenizer
+from components.core.store import Store
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt, prepare, tokenise
 from components.training.loop import Trainer

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.model.config import GPTSize
-from components.model.gpt import GPT
+from components.models.config import GPTSize
+from components.models.gpt import GPT
 from components.training.batching import grouped_by_length
 from components.training.config import InstructionTrainConfig
 from components.training.objectives.instruction import IGNORED, Entries, Instruction, _first_fit, collate, pack

@@ -10,13 +10,13 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from components.errors import ConfigError
-from components.model.classifier import Classifier
-from components.model.config import GPTSize, LoraConfig, ModelConfig
-from components.model.gpt import Transformer
-from components.model.saved import load_classifier
-from components.model.tokenizer import load_tokenizer
-from components.records import NoLogger
+from components.core.errors import ConfigError
+from components.models.classifier import Classifier
+from components.models.config import GPTSize, LoraConfig, ModelConfig
+from components.models.gpt import Transformer
+from components.models.saved import load_classifier
+from components.models.tokenizer import load_tokenizer
+from components.core.records import NoLogger
 from components.training.batching import Examples
 from components.training.classification import build_classifier, fine_tune
 from components.training.config import TrainConfig

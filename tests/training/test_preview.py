@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.model.config import LoraConfig, ModelConfig, Pooling
-from components.model.tokenizer import encode, end_of_text, load_tokenizer
+from components.models.config import LoraConfig, ModelConfig, Pooling
+from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.prompts import TEMPLATES
 from components.training.batching import Examples
 from components.training.config import InstructionTrainConfig

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from components.errors import TrackingError
-from components.model.saved import load_classifier
-from components.records import Facts
-from components.store import Store
+from components.core.errors import TrackingError
+from components.models.saved import load_classifier
+from components.core.records import Facts
+from components.core.store import Store
 from tests.training.tuning import Recorder, tune, weights
 
 

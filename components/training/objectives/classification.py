@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from components.model.classifier import Classifier
-from components.model.devices import autocast
+from components.models.classifier import Classifier
+from components.models.devices import autocast
 from components.training.batching import Batch, Examples, pad, shuffled
 from components.training.config import TrainConfig, rows_per_step
 from components.training.objectives import Measured, Split

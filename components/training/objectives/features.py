@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from components.model.devices import autocast
-from components.model.states import States
-from components.model.tail import finish
+from components.models.devices import autocast
+from components.models.states import States
+from components.models.tail import finish
 from components.training.objectives import Measured, Split
 from components.training.objectives.classification import Classification
 

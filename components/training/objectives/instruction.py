@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from components.model.devices import autocast
-from components.model.gpt import GPT
+from components.models.devices import autocast
+from components.models.gpt import GPT
 from components.training.batching import TokenRows, end_to_end, grouped_by_length, shuffled
 from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.objectives import Measured, Split

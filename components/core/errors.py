@@ -1,0 +1,127 @@
+"""Every error Gradus raises on purpose.
+
+GradusError                 something failed; exit code 1
+|-- ConfigError             a preset, an override or a combination of options is wrong; exit code 2
+|-- DataRejected            the data did not pass validation; exit code 3
+|-- DownloadError           a source could not be fetched
+|   |-- TransientError      ... for now: the connection, or the server
+|   |-- UnpackError         ... or what was fetched could not be unpacked safely
+|   `-- HashMismatch        ... or is not the file that was asked for
+|-- TableError              a file could not be read as a table
+|-- WeightsError            a model's weights or vocabulary could not be found or do not fit
+|-- TrainingError           training cannot go on
+|-- JudgeError              a judge refused, or too many of its replies could not be read
+|   `-- JudgeUnreachable    ... or its server is down, stalls, or went away
+|-- NotComparable           two runs have no test rows in common on which they can be compared
+|-- NoRoom                  a disk is full
+|-- PromotionRefused        a model may not become the champion
+`-- TrackingError           an MLflow run, model or store could not be reached or written
+
+A message is one line: what, where, and what to do about it. Secrets are taken out of it.
+"""
+
+from pathlib import Path
+
+from components.core.redaction import redact
+
+LONGEST_LINE = 1000
+"""Characters of an error's line that are shown and recorded."""
+
+
+def shortened(text: str, limit: int = LONGEST_LINE) -> str:
+    """Return a text of at most `limit` characters: its beginning, and its end, where errors say what to do."""
+    if len(text) <= limit:
+        return text
+    gap = f" ... [{len(text) - limit:,} more characters] ... "
+    end = (limit - len(gap)) // 3
+    return f"{text[: limit - len(gap) - end]}{gap}{text[len(text) - end :]}"
+
+
+class GradusError(Exception):
+    """Base of all errors that are reported to the user as one line, without a traceback.
+
+    `evidence` is the folder of what the step that failed has left to look at, if anything.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, evidence: Path | None = None) -> None:
+        super().__init__(redact(message))
+        self.evidence = evidence
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Prefect stores and restores exceptions; keep attributes set after construction.
+        return (type(self), self.args, self.__dict__)
+
+
+class ConfigError(GradusError):
+    """A preset, an override or a combination of options that cannot be run."""
+
+    exit_code = 2
+
+
+class DataRejected(GradusError):
+    """The data did not meet an expectation of severity `error`; the evidence is the report and the failing rows."""
+
+    exit_code = 3
+
+
+class DownloadError(GradusError):
+    """A source could not be fetched."""
+
+
+class TransientError(DownloadError):
+    """A fetch failed in a way that the next attempt may not: the connection, or the server (5xx)."""
+
+
+class UnpackError(DownloadError):
+    """An archive is broken, lacks the member, or is not safe to unpack."""
+
+
+class HashMismatch(DownloadError):
+    """What was fetched is not the file whose SHA-256 the preset declares."""
+
+
+class TableError(GradusError):
+    """A file could not be read as a table in the declared format."""
+
+
+class WeightsError(GradusError):
+    """Weights or a vocabulary could not be found, or do not fit the model."""
+
+
+class WeightsUnreachable(WeightsError, TransientError):
+    """The hub did not answer, or the connection broke."""
+
+
+class TrainingError(GradusError):
+    """Training cannot go on: a loss that is not a number, or nothing to train on."""
+
+
+class JudgeError(GradusError):
+    """A judge cannot be asked, refused, or said too often what cannot be read. Verdicts that were made are kept."""
+
+
+class JudgeUnreachable(JudgeError):
+    """A judge's server is down, stalls or went away; once it is back, the next run asks what is left.
+
+    `todo` is what to do about a server that answered; it is empty where the server may not run at all.
+    """
+
+    todo: str = ""
+
+
+class NotComparable(GradusError):
+    """Two runs have no test rows in common that neither has learned from, or tell different labels apart."""
+
+
+class PromotionRefused(GradusError):
+    """A model is worse than the champion, cannot be compared with it, or is not fit to be used."""
+
+
+class NoRoom(GradusError):
+    """A disk is full, or has no room for what is about to be written."""
+
+
+class TrackingError(GradusError):
+    """An MLflow store, run or model could not be reached, found or written."""

@@ -1,0 +1,118 @@
+"""A disk that is full, whichever library notices it first, as one line."""
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.core.errors import GradusError, NoRoom
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+SAID = re.compile(
+    r"no space left on device|not enough space on the disk|disk quota exceeded|\bos error (28|122)\b|disk is full",
+    re.IGNORECASE,
+)
+"""How libraries that lose the number of the error say it: Arrow, safetensors and others in Rust, SQLite, servers."""
+TIGHT = 100_000
+"""Bytes: a disk that has no more is full, whatever the error says."""
+LITTLE = 10_000_000
+"""Bytes: what is asked for where nothing says how much it would have been."""
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether an error, or one that it came from, says that a disk is full."""
+    while error is not None:
+        if isinstance(error, NoRoom) or getattr(error, "errno", None) in FULL or SAID.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def disk_full_as_a_line(draft: Path) -> Iterator[None]:
+    """Turn what any library says of a full disk while it writes a step's result into one line.
+
+    How much is needed nobody knows before it is written: as much as the largest result that the step has beside, or
+    twice what there is so far.
+
+    Args:
+        draft: where the result is written; earlier ones stand beside it.
+
+    Raises:
+        NoRoom: instead of that error, with the evidence that it has kept.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, NoRoom) or not (is_full(error) or _most_likely_full(error, draft)):
+            raise
+        needed = max(2 * size_of(draft), LITTLE, *(size_of(each) for each in draft.parent.iterdir()))
+        raise NoRoom(describe_full(error, draft.parent, needed), getattr(error, "evidence", None)) from error
+
+
+def _most_likely_full(error: Exception, folder: Path) -> bool:
+    """Tell whether a library that does not say why it could not write, such as PyTorch, is on a disk that is full."""
+    return not isinstance(error, GradusError) and _free(folder) < TIGHT
+
+
+def describe_full(error: BaseException, folder: Path, needed: int = LITTLE) -> str:
+    """Return the line for an error that says that a disk is full, most likely that of `folder`."""
+    places = [path for path in (*_named(error), folder, Path(tempfile.gettempdir())) if _free(path) < needed]
+    if not places:  # it is another disk, such as a server's
+        said = " ".join(str(error).split())
+        return f"no room left in another place than {folder}, needs about {_readable(needed)}: {said}; make room there"
+    place = folder if folder in places and places[0].is_relative_to(folder) else places[0]
+    return no_room_left(place, needed)
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Find out before `needed` bytes are written into `folder`, which need not be there, that they have no room.
+
+    Raises:
+        NoRoom: if they have none.
+    """
+    if _free(folder) < needed:
+        raise NoRoom(no_room_left(folder, needed))
+
+
+def no_room_left(folder: Path, needed: int = LITTLE) -> str:
+    """Return the line for whoever has to make room."""
+    return (
+        f"no room left in {folder}, needs about {_readable(needed)} and has {_readable(_free(folder))}: make room "
+        "there, or set GRADUS_HOME (TMPDIR for temporary files) to a folder on a larger disk"
+    )
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of the files in a folder, or of a file; what goes away meanwhile does not count."""
+    total = 0
+    for path in (folder, *folder.rglob("*")):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except OSError:
+            continue
+    return total
+
+
+def _named(error: BaseException | None) -> Iterator[Path]:
+    """Yield the folders of the files that an error names: of a copy where it goes to, then where it comes from."""
+    while error is not None:
+        for name in (getattr(error, "filename2", None), getattr(error, "filename", None)):
+            path = Path(os.fsdecode(name)) if isinstance(name, (str, bytes, Path)) else Path()
+            if path.is_absolute():
+                yield path.parent
+        error = error.__cause__ or error.__context__
+
+
+def _free(folder: Path) -> int:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def _readable(size: int) -> str:
+    unit, one = ("GB", 1e9) if size >= 1e9 else ("MB", 1e6) if size >= 1e6 else ("kB", 1e3)
+    return f"{size / one:,.1f} {unit}"

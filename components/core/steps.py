@@ -1,0 +1,179 @@
+"""How a block becomes a step: a Prefect task, cached by content, whose result is checked before it is believed."""
+
+import importlib
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, cast
+
+from prefect import State, Task, get_run_logger
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger
+from pydantic import BaseModel
+
+from components.core.errors import GradusError
+from components.core.home import home
+from components.core.interruptions import interruptions_held_back
+from components.core.records import Facts, Manifest, fingerprint
+from components.core.redaction import EXACT, protect_logs, redact
+from components.core.store import Store
+from components.core.versions import library_versions, source_version
+
+P = ParamSpec("P")
+Write = Callable[Concatenate[Path, P], Facts]
+Identity = Callable[[Mapping[str, Any]], Any]
+
+RESULTS = "results"
+"""Folder under the home in which Prefect keeps the manifests it caches."""
+
+
+class Step(Generic[P]):
+    """A block that writes files, as a cached Prefect task: call it like the block, get a manifest.
+
+    The cache key is a hash of the step's sources and of the versions of the libraries that they import
+    (`components.core.versions`), the digests of the manifests it is given, and its other arguments. Prefect keeps the
+    manifest under that key, in this flow run and the next; the store says first whether the files are there, every one
+    with its hash, and if not Prefect is told to run the step again.
+    """
+
+    def __init__(
+        self, write: Write[P], sources: tuple[str, ...], identity: Identity, unkeyed: tuple[str, ...], **options: Any
+    ) -> None:
+        self.name = write.__name__
+        self.__doc__ = write.__doc__
+        self._write: Callable[..., Facts] = write
+        self._sources = sources
+        self._identity = identity
+        self._unkeyed = unkeyed
+        parameters = list(inspect.signature(write).parameters.values())[1:]
+        self.__signature__ = inspect.Signature(parameters, return_annotation=Manifest)
+        self.task: Task[Any, Manifest] = Task(
+            self._produce,
+            name=self.name,
+            description=inspect.getdoc(write),
+            cache_policy=CacheKeyFnPolicy(cache_key_fn=lambda _, parameters: f"{self.name}-{parameters['key']}"),
+            persist_result=True,
+            result_serializer="json",
+            **options,
+        )
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Manifest:
+        """Run the step, or take its manifest from the cache; `cached` on the manifest says which."""
+        protect_logs()
+        arguments = self._arguments(*args, **kwargs)
+        key = self.key(arguments)
+        found = Store(home() / "store").find(self.name, key)
+        runnable = self.task.with_options(result_storage=_results_folder(), refresh_cache=found is None)
+        state = cast(State[Manifest], runnable(key=key, arguments=arguments, return_state=True))
+        manifest = state.result()
+        # Where the store has it, nothing was done anew, whether or not Prefect still had a record of it.
+        # So it is as well where another run was computing it, and this one waited (`_produce`).
+        manifest = (found or manifest).model_copy(update={"cached": found is not None or manifest.cached})
+        run_logger().info(_summary(manifest))
+        for note in manifest.facts.get("notes", ()):
+            run_logger().warning(f"{manifest.step}: {note}")
+        return manifest
+
+    def without_prefect(self, *args: P.args, **kwargs: P.kwargs) -> Manifest:
+        """Do the same with the store alone: no server, no retries, no timeout.
+
+        What is found or written there is what a run with these arguments takes.
+        """
+        arguments = self._arguments(*args, **kwargs)
+        key = self.key(arguments)
+        found = Store(home() / "store").find(self.name, key)
+        return found.model_copy(update={"cached": True}) if found else self._produce(key, arguments)
+
+    def key(self, arguments: Mapping[str, Any]) -> str:
+        """Return the cache key of a call with `arguments` (by name)."""
+        keyed = {name: value for name, value in arguments.items() if name not in self._unkeyed}
+        versions = [source_version(*self._sources), library_versions(*self._sources)]
+        return fingerprint([self.name, versions, self._identity(keyed)])[:32]
+
+    def _arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the arguments of a call by name, with defaults."""
+        call = self.__signature__.bind(*args, **kwargs)
+        call.apply_defaults()
+        return call.arguments
+
+    def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
+        wrote = False
+
+        def write(out: Path) -> Facts:
+            nonlocal wrote
+            wrote = True
+            with interruptions_held_back():
+                for source in self._sources:
+                    importlib.import_module(source)
+            with _errors_without_secrets():
+                return self._write(out, **arguments)
+
+        manifest = Store(home() / "store").produce(self.name, key, write)
+        return manifest.model_copy(update={"cached": not wrote})
+
+
+def step(
+    *sources: str,
+    timeout_seconds: float,
+    identity: Identity | None = None,
+    unkeyed: tuple[str, ...] = (),
+    **options: Any,
+) -> Callable[[Write[P]], Step[P]]:
+    """Turn a function `(out, ...) -> Facts` into a `Step`.
+
+    `sources` are the modules whose source closure is the step's version; `identity` maps the arguments to what
+    the key depends on, where that is not simply the arguments; `unkeyed` names arguments that change nothing
+    in the result, such as where to log. Other options go to Prefect's `task`.
+    """
+
+    def wrap(write: Write[P]) -> Step[P]:
+        return Step(write, sources, identity or identify, unkeyed, timeout_seconds=timeout_seconds, **options)
+
+    return wrap
+
+
+def identify(value: Any) -> Any:
+    """Reduce arguments to what they are by content: a manifest to its digest, a config to its values."""
+    if isinstance(value, Manifest):
+        return value.digest
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", context=EXACT)
+    if isinstance(value, Mapping):
+        return {name: identify(item) for name, item in value.items()}
+    return value
+
+
+@contextmanager
+def _errors_without_secrets() -> Iterator[None]:
+    """Replace an error of a library that tells a secret: Prefect keeps the text of what ends a step."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, GradusError) and redact(str(error)) != str(error):
+            raise GradusError(f"{type(error).__name__}: {error}") from None
+        raise
+
+
+def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
+    """Return the logger of the flow or task that runs, or a plain one outside of any."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("gradus")
+
+
+def _results_folder() -> Path:
+    folder = home() / RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _summary(manifest: Manifest) -> str:
+    tables = {name: file.rows for name, file in manifest.files.items() if "/" not in name}
+    counts = {Path(name).stem: rows for name, rows in tables.items() if rows is not None}
+    rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    what = "unchanged, taken from the store" if manifest.cached else f"done in {manifest.seconds:.1f} s"
+    return f"{manifest.step}: {what}" + (f" (rows: {rows})" if rows else "")

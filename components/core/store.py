@@ -1,0 +1,200 @@
+"""The content-addressed store: a folder a step and key, complete or not there at all."""
+
+import fcntl
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from components.core.durable import sync, sync_names
+from components.core.errors import DataRejected, GradusError, NoRoom
+from components.core.interruptions import hold_until_published, publication
+from components.core.records import Facts, File, Manifest, sha256_of
+from components.core.redaction import redact_told
+from components.core.room import disk_full_as_a_line, is_full, no_room_left
+
+MANIFEST = "manifest.json"
+CHECKPOINT = "checkpoint"
+"""Folder in which a block keeps what it goes on from if it is stopped. It must be of use whenever the block is cut off:
+what stands in it under its name is whole."""
+
+log = logging.getLogger(__name__)
+
+
+class Store:
+    """Folders `<root>/<step>/<key>/`, written beside and renamed into place, the manifest last."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def produce(self, step: str, key: str, write: Callable[[Path], Facts]) -> Manifest:
+        """Let `write` fill an empty folder, and publish what it wrote under `step` and `key`.
+
+        Two processes that want the same key do the work once: the second says so, waits and takes the first's result.
+        A result whose files are gone or changed is written again.
+
+        Raises:
+            GradusError: if the store cannot be written, or whatever `write` raises. If that names `out` as its
+                `evidence`, what was written is kept beside, at `<key>.failed` or `<key>.interrupted`. What is in a
+                folder `checkpoint` stands in `out` when the key is tried again, however the block was stopped, until
+                the result is in its place; it is no part of the result.
+        """
+        folder = self.root / step / key
+        with self._locked(folder):
+            if found := self.find(step, key):
+                _sweep(_stopped(folder))  # of a process that was killed right after it had published
+                return found
+            return self._write(step, key, folder, write)
+
+    def find(self, step: str, key: str) -> Manifest | None:
+        """Return the manifest under `step` and `key` if it is there and every file is as it was written."""
+        path = self.root / step / key / MANIFEST
+        try:
+            manifest = Manifest.model_validate_json(path.read_text())
+        except (OSError, ValueError):
+            return None
+        manifest = manifest.model_copy(update={"folder": path.parent})  # the store may have been moved
+        return None if manifest.damage() else manifest
+
+    def _write(self, step: str, key: str, folder: Path, write: Callable[[Path], Facts]) -> Manifest:
+        started = time.monotonic()
+        left = _stopped(folder)
+        draft = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=folder.parent))
+        with publication():
+            try:
+                _bring_checkpoint(left, draft)
+                _sweep(each for each in left if each.name.startswith("."))
+                with disk_full_as_a_line(draft):
+                    facts = redact_told(write(draft))
+                hold_until_published()
+                left += _set_checkpoint_aside(draft, key)
+                manifest = Manifest(
+                    step=step,
+                    key=key,
+                    folder=folder,
+                    files=describe(draft),
+                    facts=facts,
+                    seconds=round(time.monotonic() - started, 3),
+                ).sealed()
+                with disk_full_as_a_line(draft):
+                    (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+                    if left:  # a power cut must not take the result after what it was made from
+                        sync(draft)
+                replace_folder(draft, folder)
+                sync_names(folder.parent)
+                _sweep(left)
+                return manifest
+            except BaseException as error:
+                if getattr(error, "evidence", None) == draft:
+                    kept = folder.with_name(f"{key}.{_outcome(error)}")
+                    replace_folder(draft, kept)
+                    error.evidence = kept  # type: ignore[attr-defined]
+                raise
+            finally:
+                if not (draft / CHECKPOINT).is_dir():
+                    shutil.rmtree(draft, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self, folder: Path) -> Iterator[None]:
+        # flock, not a lock file: the kernel releases it when the process dies, however it dies.
+        lock = folder.with_name(f".{folder.name}.lock")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            file = lock.open("w")
+        except OSError as error:
+            if is_full(error):
+                raise NoRoom(no_room_left(folder.parent)) from error
+            raise GradusError(
+                f"cannot write to {folder.parent}: {error.strerror}; set GRADUS_HOME to a folder you can write"
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("%s: waiting for another run that computes it", folder.parent.name)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _drafts(key: str) -> str:
+    """Return how the names of a key's drafts begin."""
+    return f".{key}-"
+
+
+def _stopped(folder: Path) -> list[Path]:
+    """Return what attempts that came to no end have left, the newest first; who asks holds the key's lock.
+
+    What an error or an interruption kept has a name of its own; a process that was killed leaves its draft.
+    """
+    folders = [folder.with_name(f"{folder.name}.{outcome}") for outcome in ("interrupted", "failed")]
+    folders += folder.parent.glob(f"{_drafts(folder.name)}*")
+    return sorted((kept for kept in folders if kept.is_dir()), key=lambda kept: -kept.stat().st_mtime)
+
+
+def _bring_checkpoint(left: Iterable[Path], draft: Path) -> None:
+    """Move what earlier attempts left to go on from into the draft, the newest of what has the same name.
+
+    Renaming cannot be cut in two: at any moment it is in one of them, and the next attempt looks into all.
+    """
+    for kept in (stopped / CHECKPOINT for stopped in left):
+        for each in kept.iterdir() if kept.is_dir() else ():
+            (draft / CHECKPOINT).mkdir(exist_ok=True)
+            if not (draft / CHECKPOINT / each.name).exists():
+                each.rename(draft / CHECKPOINT / each.name)
+    if (draft / CHECKPOINT).is_dir():
+        sync_names(draft / CHECKPOINT)
+        sync_names(draft)
+
+
+def _set_checkpoint_aside(draft: Path, key: str) -> list[Path]:
+    """Move what a finished block would have gone on from into a draft of its own, until its result is in its place."""
+    if not (draft / CHECKPOINT).is_dir():
+        return []
+    aside = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))
+    (draft / CHECKPOINT).rename(aside / CHECKPOINT)
+    return [aside]
+
+
+def _sweep(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, DataRejected):
+        return "rejected"
+    return "failed" if isinstance(error, Exception) else "interrupted"
+
+
+def describe(folder: Path) -> dict[str, File]:
+    """Return what stands in `folder`: hash and size of every file, and the rows of Parquet tables."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): File(
+            sha256=sha256_of(path), bytes=path.stat().st_size, rows=parquet_rows(path)
+        )
+        for path in paths
+    }
+
+
+def parquet_rows(path: Path) -> int | None:
+    """Return the number of rows of a Parquet file from its footer, or None for other files."""
+    if path.suffix != ".parquet":
+        return None
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Rename `source` to `target`; what stood at `target` is moved aside first, then deleted."""
+    if target.exists():
+        aside = Path(tempfile.mkdtemp(prefix=_drafts(target.stem), dir=target.parent))  # swept, should this be cut off
+        target.rename(aside / "old")
+        source.rename(target)
+        shutil.rmtree(aside)
+    else:
+        source.rename(target)

@@ -1,0 +1,125 @@
+"""A GPT that classifies: the network without its language-model head, and a linear layer on what it says of a text.
+
+Shapes: B batch, T tokens, D width, C classes, N texts.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from components.models.config import PADDING_IS_READ, Pooling
+from components.models.gpt import INITIAL_STD, Transformer, draw
+from components.models.unpadded import hidden_states, places_to_compute
+
+
+class Classifier(nn.Module):
+    """A `Transformer` and a linear head from one pooled hidden state to C classes."""
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        classes: int,
+        pooling: Pooling = "last_token",
+        seed: int = 0,
+        causal: bool = True,
+    ) -> None:
+        super().__init__()
+        self.transformer = transformer
+        self.pooling = pooling
+        self.causal = causal
+        self.head = nn.Linear(transformer.size.width, classes)
+        draw(self.head.weight, INITIAL_STD, seed, "head.weight")
+        nn.init.zeros_(self.head.bias)
+
+    def places(self, tokens: Tensor, lengths: Tensor) -> Tensor | None:
+        """Return the positions of a batch that `forward` cannot do without (`components.models.unpadded`), or None: all.
+
+        A batch is on the CPU when this is asked.
+        """
+        can_skip = self.causal and self.pooling not in PADDING_IS_READ
+        return places_to_compute(lengths, tokens.shape[1]) if can_skip else None
+
+    def forward(self, tokens: Tensor, lengths: Tensor, places: Tensor | None = None) -> Tensor:
+        """Return logits (B, C) for tokens (B, T), of which the first `lengths` (B,) in each row are real.
+
+        With the `places` that matter the others are not computed: the same logits, sooner.
+
+        What pads a row does not change what is pooled from its real tokens: causal attention cannot see it, and
+        attention that is not causal is kept from it. The poolings in `PADDING_IS_READ` take it for a part of the text.
+
+        Raises:
+            ConfigError: if T exceeds the context.
+        """
+        real = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]  # (B, T)
+        visible = None if self.causal or self.pooling in PADDING_IS_READ else real
+        if places is None:
+            hidden = self.transformer(tokens, self.causal, visible)
+        else:
+            hidden = hidden_states(self.transformer, tokens, places)
+        logits: Tensor = self.head(self._pool(hidden, lengths, real))
+        return logits
+
+    def _pool(self, hidden: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
+        """Return one state a text: (B, T, D) to (B, D)."""
+        match self.pooling:
+            case "last_token":
+                return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+            case "first_token":
+                return hidden[:, 0]
+            case "mean":
+                return (hidden * real[:, :, None]).sum(dim=1) / lengths[:, None]
+            case "last_position":
+                return hidden[:, -1]
+            case "mean_positions":
+                return hidden.mean(dim=1)
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return rows of token ids as tokens (B, T) and lengths (B,), both int64 on the CPU.
+
+    T is `length`, or the longest row's. A row without tokens counts as one `pad_id`.
+
+    Raises:
+        ValueError: if a row is longer than `length`.
+    """
+    rows = [row or [pad_id] for row in rows]
+    longest = max(map(len, rows))
+    if length is not None and longest > length:
+        raise ValueError(f"a row of {longest} tokens cannot be padded to {length}")
+    tokens = torch.full((len(rows), length or longest), pad_id)
+    for row, ids in zip(tokens, rows, strict=True):
+        row[: len(ids)] = torch.tensor(ids)
+    return tokens, torch.tensor([len(row) for row in rows])
+
+
+def classify(
+    model: Classifier, rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None, batch_size: int = 32
+) -> Tensor:
+    """Return the logits (N, C) of tokenised texts, in their order: fp32, on the CPU. Softmax gives probabilities.
+
+    Rows are padded to `length`, or, without it, to the longest of their batch, where rows of like length go together.
+    Where padding is read (`PADDING_IS_READ`) and there is no `length` each text goes alone, so that no result depends
+    on its neighbours.
+
+    Raises:
+        ConfigError: if a row exceeds the context.
+        ValueError: if a row is longer than `length`.
+    """
+    device = model.head.weight.device
+    order = range(len(rows)) if length else sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    size = 1 if model.pooling in PADDING_IS_READ and length is None else batch_size
+    logits = torch.empty(len(rows), model.head.out_features)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(rows), size):
+                batch = order[start : start + size]
+                tokens, lengths = pad([rows[index] for index in batch], pad_id, length)
+                places = model.places(tokens, lengths)
+                moved = [None if each is None else each.to(device) for each in (tokens, lengths, places)]
+                logits[list(batch)] = model(*moved).float().cpu()
+    finally:
+        model.train(was_training)
+    return logits

@@ -1,0 +1,36 @@
+"""Blocks that PyTorch compiles for a GPU: between two products, norms, sums and activations touch memory only once.
+
+One program serves all blocks and rows of every length; making it takes up to a minute, which a short training does not
+get back (Ansel et al., "PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode Transformation and Graph
+Compilation", 2024). A block that is asked to remember its keys and values is never compiled.
+"""
+
+import shutil
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+
+from components.models.gpt import Transformer
+
+Wish = Literal["auto", "always", "never"]
+ENOUGH_TOKENS = 10_000_000
+"""Tokens of a whole training from which `auto` compiles: an estimate, for no GPU was there to measure it on."""
+
+
+def compile_blocks(transformer: Transformer, wish: Wish, device: torch.device, tokens: int) -> bool:
+    """Have the blocks compiled when they are next called, if that is wished or worth it; return whether they are.
+
+    Names and weights stay what they are, and results but for rounding; dropout draws other numbers.
+    """
+    if wish == "never" or (wish == "auto" and not _pays(device, tokens)):
+        return False
+    for block in transformer.h:
+        block.compile(dynamic=True)
+    return True
+
+
+def _pays(device: torch.device, tokens: int) -> bool:
+    """Tell whether there is a GPU, work enough for it, and all that compiling for it needs."""
+    able = find_spec("triton") is not None and shutil.which("cc") is not None
+    return device.type == "cuda" and tokens >= ENOUGH_TOKENS and able

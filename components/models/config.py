@@ -1,0 +1,120 @@
+"""What a model is made of: its size, where its weights come from, its vocabulary."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from components.core.config import Config
+
+SizeName = Literal["124M", "355M", "774M", "1558M"]
+
+Pooling = Literal["last_token", "first_token", "mean", "last_position", "mean_positions"]
+"""What feeds the classifier: the last or the first real token of a text, or the mean of its real tokens; or the padded
+end of its row, or the mean of the whole row."""
+
+PADDING_IS_READ: frozenset[Pooling] = frozenset({"last_position", "mean_positions"})
+"""The poolings that read a row with its padding, so that another length of padding is another input."""
+
+Trainable = Literal["last_layer", "last_block", "last_two_blocks", "all", "lora"]
+"""Which parameters train: the head; the last block or two and the final norm as well; everything; or low-rank
+adapters of every block, and the head."""
+
+LoraTarget = Literal["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
+"""A linear layer of every block that may get an adapter."""
+
+
+class GPTSize(Config):
+    """The shape of a GPT-2 network."""
+
+    layers: int = Field(gt=0)
+    """Number of transformer blocks."""
+    heads: int = Field(gt=0)
+    """Attention heads in each block; must divide `width`."""
+    width: int = Field(gt=0)
+    """Length of the vector that stands for a token, D."""
+    context: int = Field(gt=0)
+    """Most tokens the network can see at once."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        return self
+
+
+SIZES: dict[str, GPTSize] = {
+    "124M": GPTSize(layers=12, heads=12, width=768, context=1024),
+    "355M": GPTSize(layers=24, heads=16, width=1024, context=1024),
+    "774M": GPTSize(layers=36, heads=20, width=1280, context=1024),
+    "1558M": GPTSize(layers=48, heads=25, width=1600, context=1024),
+}
+"""The four published sizes (Radford et al. 2019, table 2; head counts as in the released weights)."""
+
+PUBLISHED: dict[str, str] = {
+    "124M": "openai-community/gpt2",
+    "355M": "openai-community/gpt2-medium",
+    "774M": "openai-community/gpt2-large",
+    "1558M": "openai-community/gpt2-xl",
+}
+"""Where OpenAI's weights of each size are published on the Hugging Face hub."""
+
+
+def _size_kind(value: object) -> str:
+    return "name" if isinstance(value, str) else "shape"
+
+
+class LoraConfig(Config):
+    """Section `lora` of a preset: low-rank adapters (Hu et al. 2021), used where `train.trainable` is `lora`."""
+
+    rank: int = Field(default=16, ge=1)
+    """Rank r of an adapter."""
+    alpha: float = Field(default=16.0, gt=0)
+    """An adapter's output is multiplied by alpha / rank. For a recipe that multiplies by alpha, set alpha * rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of an adapter's inputs dropped while training."""
+    targets: list[LoraTarget] = Field(default=["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"], min_length=1)
+    """The layers of every block that get an adapter."""
+
+
+class ModelConfig(Config):
+    """Section `model` of a preset."""
+
+    size: Annotated[
+        Annotated[SizeName, Tag("name")] | Annotated[GPTSize, Tag("shape")],
+        Discriminator(_size_kind),
+    ] = "124M"
+    """A published size by name, or `layers`, `heads`, `width` and `context` of your own."""
+    weights: str = Field(default="openai-community/gpt2", min_length=1)
+    """A Hugging Face hub id, a folder, `random`, or an earlier run's model (`runs:/...`, `models:/...`)."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of values dropped from embeddings, attention and residual branches while training."""
+    tie_embeddings: bool = True
+    """Whether the language-model head is the token embedding itself, as in GPT-2. A classifier has no such head."""
+    vocabulary: str = "gpt2"
+    """`gpt2`, the path of a `.tiktoken` file, or `sample://NAME.tiktoken` for one that Gradus ships."""
+
+    @property
+    def shape(self) -> GPTSize:
+        """The size in numbers, whether it was given by name or not."""
+        return SIZES[self.size] if isinstance(self.size, str) else self.size
+
+    @field_validator("vocabulary")
+    @classmethod
+    def _vocabulary_is_known(cls, value: str) -> str:
+        if value != "gpt2" and not value.endswith(".tiktoken"):
+            raise ValueError(f"{value!r} is neither gpt2 nor a .tiktoken file")
+        return value
+
+    @model_validator(mode="after")
+    def _published_weights_have_their_size(self) -> Self:
+        for name, hub_id in PUBLISHED.items():
+            if self.weights == hub_id and self.shape != SIZES[name]:
+                fitting = PUBLISHED.get(self.size, "random") if isinstance(self.size, str) else "random"
+                raise ValueError(f"weights {hub_id} have size {name}, not {self.size}; set weights to {fitting}")
+        return self
+
+
+def frozen_blocks(trainable: Trainable, layers: int) -> int:
+    """Return how many of a network's blocks come before all that trains."""
+    trained = {"last_layer": 0, "last_block": 1, "last_two_blocks": 2}
+    return max(layers - trained.get(trainable, layers), 0)

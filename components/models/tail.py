@@ -1,0 +1,57 @@
+"""A classifier from the first block that trains to its logits.
+
+Shapes: B batch, T tokens, D width, C classes, N texts.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from components.models.classifier import Classifier
+from components.models.config import Pooling
+from components.models.pooled import block_at
+from components.models.states import States, by_length
+
+AT_ONE: frozenset[Pooling] = frozenset({"last_token", "last_position", "first_token"})
+"""The poolings for which the last block has to say something at one position only."""
+TOKENS = 4096
+"""Tokens of a batch that is only classified."""
+
+
+def finish(model: Classifier, states: Tensor, lengths: Tensor, blocks: int) -> Tensor:
+    """Return the logits (B, C) for states (B, T, D) after the first `blocks` blocks, the first `lengths` (B,) of a row.
+
+    Where padding is read it is among those: behind them stands nothing that belongs to a text. The blocks have no
+    dropout.
+    """
+    position = torch.arange(states.shape[1], device=states.device)
+    real = position < lengths[:, None]  # (B, T)
+    visible = None if model.causal else real[:, None, None]
+    later: list[Any] = list(model.transformer.h[blocks:])
+    at_one = later.pop() if later and model.pooling in AT_ONE else None
+    if later:
+        states = states.float()
+    for block in later:
+        states = block(states, model.causal, visible)
+    place = torch.zeros_like(lengths) if model.pooling == "first_token" else lengths - 1
+    if at_one is not None:
+        seen = (position <= place[:, None]) if model.causal else real
+        pooled = model.transformer.ln_f(block_at(at_one, states, place, seen))
+    elif model.pooling in AT_ONE:
+        pooled = model.transformer.ln_f(states[torch.arange(len(states), device=states.device), place].float())
+    else:
+        pooled = (model.transformer.ln_f(states.float()) * real[:, :, None]).sum(dim=1) / lengths[:, None]
+    logits: Tensor = model.head(pooled)
+    return logits
+
+
+@torch.inference_mode()
+def classify_states(model: Classifier, states: States, rows: range) -> Tensor:
+    """Return the logits (N, C) of some texts, in their order: fp32, on the CPU. The model is in evaluation mode."""
+    device = model.head.weight.device
+    logits = torch.empty(len(rows), model.head.out_features)
+    for batch in by_length(states.lengths[rows.start : rows.stop], TOKENS):
+        values, lengths = states.batch([rows[index] for index in batch])
+        logits[batch] = finish(model, values.to(device).float(), lengths.to(device), states.blocks).cpu()
+    return logits

@@ -1,0 +1,147 @@
+"""Byte-pair vocabularies through tiktoken, and how a saved model carries its own.
+
+Texts are encoded with `encode`, which never produces a special token: a message that contains the characters
+`<|endoftext|>` is text like any other.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import tiktoken
+
+from components.core.errors import WeightsError, WeightsUnreachable
+from components.core.records import sha256_of
+
+END_OF_TEXT = "<|endoftext|>"
+SAMPLE = "sample://"
+VOCABULARY_FILE = "vocabulary.tiktoken"
+TOKENIZER_FILE = "tokenizer.json"
+
+GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+"""How GPT-2 cuts text before merging (openai/gpt-2, `encoder.py`)."""
+
+GPT2_MERGES = "vocab.bpe"
+GPT2_MERGES_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
+
+
+def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> tiktoken.Encoding:
+    """Return the encoding that `model.vocabulary` names.
+
+    `gpt2` is read from `vocab.bpe` in the mirror if it stands there, else by tiktoken: from its cache
+    (`TIKTOKEN_CACHE_DIR`) or the network. Anything else is a `.tiktoken` file: GPT-2's pattern is used with it,
+    and `<|endoftext|>` gets the id after its last one.
+
+    Raises:
+        WeightsError: if the vocabulary cannot be found, fetched or read.
+    """
+    if vocabulary == "gpt2":
+        merges = mirror / GPT2_MERGES if mirror else None
+        return _gpt2_from_merges(merges) if merges and merges.is_file() else _gpt2_from_tiktoken()
+    path = _vocabulary_path(vocabulary)
+    ranks = _read_ranks(path)
+    return _encoding(path.stem, GPT2_PATTERN, ranks, {END_OF_TEXT: len(ranks)}, path)
+
+
+def encode(encoding: tiktoken.Encoding, texts: Sequence[str]) -> list[list[int]]:
+    """Return the tokens of each text. Special tokens written out in a text are encoded as ordinary characters."""
+    # Not tiktoken's own way for many texts: a task in a pool of threads for each takes longer than to encode it.
+    return [encoding.encode_ordinary(text) for text in texts]
+
+
+def end_of_text(encoding: tiktoken.Encoding) -> int:
+    """Return the id of `<|endoftext|>`, which also pads."""
+    return encoding.encode_single_token(END_OF_TEXT)
+
+
+def write_tokenizer(encoding: tiktoken.Encoding, folder: Path) -> None:
+    """Write `vocabulary.tiktoken` and `tokenizer.json` into `folder`, all that `read_tokenizer` needs."""
+    ranks = sorted(encoding._mergeable_ranks.items(), key=lambda item: item[1])
+    lines = [f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in ranks]
+    (folder / VOCABULARY_FILE).write_text("".join(lines), encoding="ascii")
+    rest = {"name": encoding.name, "pattern": encoding._pat_str, "special_tokens": encoding._special_tokens}
+    (folder / TOKENIZER_FILE).write_text(json.dumps(rest, indent=1) + "\n", encoding="utf-8")
+
+
+def read_tokenizer(folder: Path) -> tiktoken.Encoding:
+    """Return the encoding that `write_tokenizer` wrote into `folder`; nothing else is read, and no network.
+
+    Raises:
+        WeightsError: if a file is missing or broken.
+    """
+    path = folder / TOKENIZER_FILE
+    try:
+        rest = json.loads(path.read_text(encoding="utf-8"))
+        name, pattern, special_tokens = rest["name"], rest["pattern"], rest["special_tokens"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} cannot be read as a saved tokenizer ({error}); save the model again") from error
+    return _encoding(name, pattern, _read_ranks(folder / VOCABULARY_FILE), special_tokens, path)
+
+
+def _encoding(
+    name: str, pattern: str, ranks: dict[bytes, int], special_tokens: dict[str, int], path: Path
+) -> tiktoken.Encoding:
+    # tiktoken checks the ids it is told to expect by assert, and crashes later on a vocabulary without all bytes.
+    ids = sorted([*ranks.values(), *special_tokens.values()])
+    if ids != list(range(len(ids))) or any(bytes([byte]) not in ranks for byte in range(256)):
+        raise WeightsError(f"{path} is not a whole vocabulary: it needs all 256 bytes, and ids from 0 without gaps")
+    return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special_tokens)
+
+
+def _read_ranks(path: Path) -> dict[bytes, int]:
+    # Not tiktoken's own reader: it caches by path, and would return what a file held before it was edited.
+    try:
+        pairs = [line.split() for line in path.read_bytes().splitlines() if line]
+        return {base64.b64decode(token, validate=True): int(rank) for token, rank in pairs}
+    except OSError as error:
+        raise WeightsError(f"vocabulary {path} cannot be read: {error.strerror}; check model.vocabulary") from error
+    except (ValueError, binascii.Error) as error:
+        raise WeightsError(f"{path} is not a .tiktoken vocabulary: a line is not `base64 rank`") from error
+
+
+def vocabulary_identity(vocabulary: str) -> str | None:
+    """Return what a vocabulary is by content: `gpt2`, which never changes, or its file's SHA-256 (None: not there)."""
+    if vocabulary == "gpt2":
+        return vocabulary
+    path = _vocabulary_path(vocabulary)
+    return sha256_of(path) if path.is_file() else None
+
+
+def _vocabulary_path(vocabulary: str) -> Path:
+    if not vocabulary.startswith(SAMPLE):
+        return Path(vocabulary).expanduser()
+    name = Path(vocabulary.removeprefix(SAMPLE)).name
+    return Path(str(resources.files("components") / "data" / "samples" / name))
+
+
+def _gpt2_from_tiktoken() -> tiktoken.Encoding:
+    try:
+        return tiktoken.get_encoding("gpt2")
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
+        raise WeightsUnreachable(
+            f"GPT-2's vocabulary could not be fetched ({type(error).__name__}); set TIKTOKEN_CACHE_DIR to a folder "
+            f"that holds it, or put {GPT2_MERGES} in the folder GRADUS_MIRROR"
+        ) from error
+
+
+def _gpt2_from_merges(path: Path) -> tiktoken.Encoding:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != GPT2_MERGES_SHA256:
+        raise WeightsError(f"{path} is not GPT-2's {GPT2_MERGES}: its SHA-256 should be {GPT2_MERGES_SHA256}")
+    byte_of = _printable_bytes()
+    ranks = {bytes([byte]): rank for rank, byte in enumerate(byte_of.values())}
+    for line in content.decode().splitlines()[1:]:
+        merged = bytes(byte_of[character] for character in line.replace(" ", ""))
+        ranks[merged] = len(ranks)
+    return _encoding("gpt2", GPT2_PATTERN, ranks, {END_OF_TEXT: len(ranks)}, path)
+
+
+def _printable_bytes() -> dict[str, int]:
+    """Return GPT-2's spelling of bytes in order of rank: printable ones as themselves, the rest from U+0100 on."""
+    printable = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}

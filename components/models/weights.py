@@ -1,0 +1,188 @@
+"""Weights in and out, in one layout: that of Hugging Face's `transformers`, as safetensors.
+
+There a linear layer of a block is stored transposed (`Conv1D`), names may or may not start with `transformer.`,
+mask buffers may lie among the parameters, and a tied head is left out. What Gradus saves is in the same layout.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from components.core.errors import WeightsError, WeightsUnreachable
+from components.models.config import ModelConfig
+from components.models.gpt import GPT, Transformer
+from components.models.local_weights import TRACKED, find_local_weights
+from components.models.safetensors_file import save_fp32
+
+WEIGHTS_FILE = "model.safetensors"
+SHARDS = "model-*.safetensors"
+
+PREFIX = "transformer."
+TRUNK = ("wte.", "wpe.", "h.", "ln_f.")
+BUFFERS = (".attn.bias", ".attn.masked_bias")
+TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
+
+Network = TypeVar("Network", Transformer, GPT)
+
+
+def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path | None:
+    """Return the folder that holds the weights a preset names, or None for `random`.
+
+    What `find_local_weights` does not find is taken for a hub id and downloaded from the Hugging Face hub into `cache`:
+    a dropped connection is resumed, and what is there is used next time, also without a network.
+
+    Raises:
+        WeightsError: if there is no such folder or repository, it may not be read, or it holds no safetensors.
+    """
+    if weights == "random":
+        return None
+    if weights.startswith(TRACKED):
+        raise WeightsError(f"{weights} is a tracked model: download it first and name its folder in model.weights")
+    if folder := find_local_weights(weights, mirror):
+        return _holding_safetensors(folder, weights)
+    if weights.startswith((".", "/", "~")) or weights.count("/") > 1:
+        raise WeightsError(f"there is no folder {weights}; check model.weights")
+    return _holding_safetensors(_download(weights, cache, mirror), weights)
+
+
+def make_transformer(config: ModelConfig, vocabulary: int, weights: Path | None, seed: int) -> Transformer:
+    """Return the network without a head, on the CPU in fp32: its weights from a folder, or drawn from `seed`.
+
+    Raises:
+        WeightsError: as `load_weights`.
+    """
+    return _filled(Transformer(config.shape, vocabulary, config.dropout), weights, seed)
+
+
+def make_gpt(config: ModelConfig, vocabulary: int, weights: Path | None, seed: int) -> GPT:
+    """Return the language model, on the CPU in fp32: its weights from a folder, or drawn from `seed`.
+
+    Raises:
+        WeightsError: as `load_weights`.
+    """
+    return _filled(GPT(config.shape, vocabulary, config.dropout, config.tie_embeddings), weights, seed)
+
+
+def load_weights(model: nn.Module, folder: Path) -> None:
+    """Copy the weights in `folder` into every parameter of a `Transformer`, `GPT` or `Classifier`.
+
+    An untied head that the file does not have starts as a copy of the token embedding. Heads that the model does
+    not have are left where they are.
+
+    Raises:
+        WeightsError: if a file is missing or damaged, or a tensor is missing, left over or of another shape.
+    """
+    targets = {name.removeprefix(PREFIX): parameter for name, parameter in model.named_parameters()}
+    found: set[str] = set()
+    try:
+        for name, tensor in _stored(folder):
+            _copy(name, tensor, targets, folder)
+            found.add(name)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"the weights in {folder} cannot be read ({error}); fetch or save them again") from error
+    if HEAD in targets and HEAD not in found and EMBEDDING in found:
+        _assign(targets[HEAD], targets[EMBEDDING])
+        found.add(HEAD)
+    if missing := sorted(targets.keys() - found):
+        raise WeightsError(
+            f"the weights in {folder} lack {len(missing)} of {len(targets)} tensors, the first is {missing[0]}: "
+            "they are not GPT-2's or have fewer layers; check model.weights and model.size"
+        )
+    if isinstance(model, GPT) and model.lm_head is None:
+        _check_tied(targets[EMBEDDING], folder)
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write every parameter as fp32 safetensors, in the layout that `load_weights` and `transformers` read."""
+    save_fp32({name: _transposed(name, parameter) for name, parameter in model.named_parameters()}, path)
+
+
+def _filled(model: Network, weights: Path | None, seed: int) -> Network:
+    if weights is None:
+        model.initialise(seed)
+    else:
+        load_weights(model, weights)
+    return model
+
+
+def _stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield the parameters in a folder by short name, each read when it is asked for."""
+    for path in _files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no dict)
+                if not name.endswith(BUFFERS):
+                    yield name.removeprefix(PREFIX), file.get_tensor(name)
+
+
+def _files(folder: Path) -> list[Path]:
+    single = folder / WEIGHTS_FILE
+    return [single] if single.is_file() else sorted(folder.glob(SHARDS))
+
+
+def _copy(name: str, tensor: Tensor, targets: Mapping[str, Tensor], folder: Path) -> None:
+    if name not in targets:
+        if name.startswith(TRUNK):
+            raise WeightsError(f"the weights in {folder} have {name}, which the model has not; check model.size")
+        return
+    expected = tuple(_transposed(name, targets[name]).shape)
+    if tuple(tensor.shape) != expected:
+        raise WeightsError(
+            f"{name} has shape {tuple(tensor.shape)} in {folder}, the model needs {expected}; "
+            "check model.size, model.vocabulary and model.weights"
+        )
+    _assign(targets[name], _transposed(name, tensor))
+
+
+def _transposed(name: str, tensor: Tensor) -> Tensor:
+    """Turn a tensor from the file's layout into the model's, or back."""
+    return tensor.t() if name.endswith(TRANSPOSED) else tensor
+
+
+def _assign(parameter: Tensor, values: Tensor) -> None:
+    with torch.no_grad():
+        parameter.copy_(values)
+
+
+def _check_tied(embedding: Tensor, folder: Path) -> None:
+    for name, tensor in _stored(folder):
+        if name == HEAD and not torch.equal(tensor.float(), embedding):
+            raise WeightsError(f"the weights in {folder} have a head of their own; set model.tie_embeddings to false")
+
+
+def _holding_safetensors(folder: Path, weights: str) -> Path:
+    if not _files(folder):
+        raise WeightsError(f"{weights}: {folder} holds no {WEIGHTS_FILE}; convert the weights to safetensors")
+    return folder
+
+
+def _download(hub_id: str, cache: Path, mirror: Path | None) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        return Path(snapshot_download(hub_id, cache_dir=cache, allow_patterns=["config.json", WEIGHTS_FILE, SHARDS]))
+    except errors.GatedRepoError as error:
+        raise WeightsError(f"{hub_id} is gated: accept its terms on huggingface.co and set HF_TOKEN") from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise WeightsError(
+            f"{hub_id} is neither a folder nor a repository on the Hugging Face hub that you may read; "
+            "check model.weights, and set HF_TOKEN if it is private"
+        ) from error
+    # The hub's base error is that of httpx or httpx2, whichever its version uses.
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
+        where = mirror or "$GRADUS_MIRROR"
+        raise WeightsUnreachable(
+            f"{hub_id} could not be downloaded ({_cause(error)}); connect to the network, "
+            f"or put its config.json and {WEIGHTS_FILE} in {where}/{hub_id}"
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of the error at the bottom, which says more than those raised around it."""
+    while error.__cause__:
+        error = error.__cause__
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
