@@ -25,12 +25,12 @@ from torch import nn
 from benchmarks.report import Benchmark, Figure, times_faster
 from benchmarks.subject import device, settle, shape_of, size
 from benchmarks.tutorial_network import tutorial_network
+from components.core.home import mirror
 from components.generation.answers import answer, make_prompts
 from components.generation.batched import continue_prompts
 from components.generation.cache import padded_left
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
-from components.core.home import mirror
 from components.models.config import ModelConfig
 from components.models.gpt import GPT
 from components.models.tokenizer import end_of_text, load_tokenizer

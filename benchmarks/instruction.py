@@ -28,13 +28,13 @@ from torch import Tensor, nn
 from benchmarks.report import Benchmark, Figure
 from benchmarks.subject import device, settle, shape_of, size
 from benchmarks.tutorial_network import tutorial_network
+from components.core.records import NoLogger
 from components.models.compiled import ENOUGH_TOKENS, compile_blocks
 from components.models.config import LoraConfig, ModelConfig
 from components.models.gpt import GPT
 from components.models.memory import freed_memory_kept
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.prompts import TEMPLATES
-from components.core.records import NoLogger
 from components.training.batching import shuffled
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt, tokenise

@@ -68,9 +68,9 @@ def peak_of(folder: Path, recipe: dict[str, object]) -> float:
 def train(splits: Path, recipe: dict[str, object], out: Path) -> None:
     """Take a few steps of the recipe, as the step `fine_tune` does."""
     from components.core.home import mirror
+    from components.core.records import NoLogger
     from components.models.config import ModelConfig
     from components.prompts import PromptConfig
-    from components.core.records import NoLogger
     from components.tasks.instruction import _sample_response
     from components.training.config import InstructionTrainConfig
     from components.training.instruction import fine_tune

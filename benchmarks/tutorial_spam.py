@@ -27,9 +27,9 @@ from torch import Tensor
 
 from benchmarks.subject import device, settle, size
 from benchmarks.tutorial_network import tutorial_network
+from components.core.records import Manifest
 from components.models.config import LoraConfig
 from components.models.tokenizer import end_of_text, load_tokenizer
-from components.core.records import Manifest
 from components.training.batching import Examples, in_batches, pad, shuffled
 from components.training.classification import Prepared, build_classifier, prepare, tokenise
 from pipelines.config import ClassificationConfig, load_config

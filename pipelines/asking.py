@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from components.core.errors import ConfigError, DataRejected, TableError
 from components.data.answered import Write, check_output, open_output
 from components.data.asked import (
     Kind,
@@ -25,7 +26,6 @@ from components.data.asked import (
 from components.data.dialect import READING
 from components.data.readers import columns_there
 from components.data.reading import Seen, no_column
-from components.core.errors import ConfigError, DataRejected, TableError
 from pipelines.config import apply_override, explain
 
 if TYPE_CHECKING:

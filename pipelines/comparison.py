@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from components.data.folding import fold
 from components.core.errors import NotComparable
+from components.data.folding import fold
 from components.evaluation.comparison import MetricPair, Paired, Side, compare_predictions
 from components.evaluation.pairing import Pairs, pair, read_scored
 from components.evaluation.response_verdict import p_value

@@ -10,18 +10,18 @@ from typing import Any, Literal, Self, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.core.config import Config
+from components.core.errors import ConfigError, shortened
+from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.rules import ValidationConfig
 from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.split_config import BalanceConfig, InstructionSplitConfig, SplitConfig
-from components.core.errors import ConfigError, shortened
 from components.generation.config import GenerationConfig
 from components.judging.config import JudgeConfig
 from components.models.config import PUBLISHED, LoraConfig, ModelConfig
 from components.prompts import PromptConfig
 from components.tracking.config import TrackingConfig
 from components.training.config import InstructionTrainConfig, TrainConfig
-from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
 
 NAMES_A_SECRET = "_env"
 """How a key ends that names a variable: what stands there by mistake is the secret itself, and is not shown."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import BaseModel, Field
 
+from components.core.home import mirror
+from components.core.records import Manifest
 from components.generation.answers import make_prompts, rows_at_once
 from components.generation.forecast import answering_bytes, most_tokens, time_decoding
-from components.core.home import mirror
 from components.models.devices import pick_device, pick_precision
 from components.models.starting_weights import FOLDER
 from components.models.tokenizer import end_of_text, load_tokenizer
-from components.core.records import Manifest
 from components.tasks import download, fetch_weights
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
 from components.training.estimate import count_parameters, estimate_memory, plan, process_bytes

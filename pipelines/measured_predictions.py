@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from components.data.folding import fold
 from components.core.errors import NotComparable
+from components.data.folding import fold
 from components.evaluation.comparison import compare_predictions
 from components.evaluation.metrics import Predictions
 from components.evaluation.non_inferiority import FEWEST_ROWS, accuracy_difference

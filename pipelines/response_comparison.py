@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.data.folding import fold_tasks
 from components.core.errors import NotComparable
+from components.data.folding import fold_tasks
 from components.evaluation.comparison import MetricPair, Side
 from components.evaluation.paired_scores import PairedScores
 from components.evaluation.response_comparison import ComparedResponses, compare_responses

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from components.core import http_client
-from components.data.fetch import fetch
-from components.data.sources import SourceConfig
 from components.core.errors import DownloadError, TransientError
 from components.core.http_client import HTTPError, Stalled, Transient, answer, open_session, read_text, retried
+from components.data.fetch import fetch
+from components.data.sources import SourceConfig
 from components.judging.config import JudgeConfig
 from tests.data.test_fetch import BODY, Server, config
 

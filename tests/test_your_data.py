@@ -9,11 +9,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from components.core.home import home
 from components.data.download import download
 from components.data.splitting import split
 from components.data.tables import read_batches, schema_of
 from components.data.validation import validate
-from components.core.home import home
 from pipelines.config import ClassificationConfig, load_config
 
 PAGE = Path(__file__).parents[1] / "docs/your_data.md"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import field_validator
 
+from components.core.errors import TableError
 from components.data.answered import merged
 from components.data.columns import Key
 from components.data.dialect import DELIMITED, Format, is_utf8
@@ -20,7 +21,6 @@ from components.data.reading import BATCH, Seen
 from components.data.recognising import SPREADSHEETS, begins_like
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
 from components.data.tables import batch_of
-from components.core.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,6 +14,10 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import JsonValue
 
+from components.core.home import home
+from components.core.http_client import HTTPError, Stalled, Transient, answer
+from components.core.records import Facts, fingerprint, sha256_of
+from components.core.redaction import EXACT
 from components.data.batches import write_batches
 from components.data.dialect import READING
 from components.data.fetch import fetch, locate, open_download
@@ -21,10 +25,6 @@ from components.data.given_splits import SPLIT
 from components.data.reading import Seen, unused_columns, unused_note
 from components.data.sources import FileSource
 from components.data.tables import read_batches, schema_of
-from components.core.home import home
-from components.core.http_client import HTTPError, Stalled, Transient, answer
-from components.core.records import Facts, fingerprint, sha256_of
-from components.core.redaction import EXACT
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff", "allow_private"}

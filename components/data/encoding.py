@@ -4,11 +4,11 @@ import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
+from components.core.errors import TableError
 from components.data.dialect import DELIMITED, is_utf8
 from components.data.quotes import Quotes
 from components.data.sources import FileSource
 from components.data.unpack import is_archive
-from components.core.errors import TableError
 
 CHUNK = 1 << 20
 SAMPLE = 1 << 15

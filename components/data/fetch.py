@@ -10,12 +10,12 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from components.data.addresses import file_name, local_path
-from components.data.sources import FileSource
-from components.data.unpack import unpack
 from components.core.errors import DownloadError, HashMismatch, TransientError
 from components.core.http_client import CHUNK, HTTPError, Transient, answer, open_session, pieces, retried
 from components.core.records import sha256_of
+from components.data.addresses import file_name, local_path
+from components.data.sources import FileSource
+from components.data.unpack import unpack
 
 if TYPE_CHECKING:
     import requests

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from components.core.records import Facts
 from components.data.validation_findings import Cell
 from components.data.validation_report import TableReport
-from components.core.records import Facts
 
 TASKS_SHOWN = 30
 

@@ -5,8 +5,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from components.core.config import Config
-from components.data.rules import Rows, Severity
 from components.core.errors import ConfigError
+from components.data.rules import Rows, Severity
 
 COLUMNS = ("row", "instruction", "input", "output")
 """The columns every table of instructions carries: number of the record in the raw file (from 1), and its texts."""

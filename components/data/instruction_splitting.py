@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from components.core.errors import ConfigError
+from components.core.records import Facts
 from components.data.batches import schema
 from components.data.given_splits import SPLIT, SPLITS
 from components.data.grouping import Groups, look_for_near_duplicates
@@ -14,8 +16,6 @@ from components.data.row_index import RowIndex, index_instructions
 from components.data.sources import InstructionSourceConfig
 from components.data.split_config import InstructionSplitConfig
 from components.data.splitting import Parted, filled_by, part
-from components.core.errors import ConfigError
-from components.core.records import Facts
 
 ASKED = ["instruction", "input"]
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.core.records import Facts
 from components.data.batches import hashed, schema
 from components.data.folding import joined
 from components.data.given_splits import SPLIT
@@ -18,7 +19,6 @@ from components.data.validation_findings import Finding, counted
 from components.data.validation_report import finish, versions
 from components.data.validation_rows import Source, write_rejected
 from components.prompts import Template
-from components.core.records import Facts
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,11 +6,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from components.core.errors import TableError
 from components.data.columns import Key
 from components.data.opening import open_text
 from components.data.reading import BATCH, Batch, Seen, empty, no_column
 from components.data.sources import FileSource
-from components.core.errors import TableError
 
 MISSING = object()
 

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from components.core.errors import TableError
 from components.data.columns import Key
 from components.data.dialect import DELIMITED, is_utf8
 from components.data.encoding import check_text
@@ -22,7 +23,6 @@ from components.data.reading import BATCH, NAMES_SHOWN, Batch, Seen, empty, no_c
 from components.data.recognising import other_delimiter, refuse_other_formats
 from components.data.sources import FileSource
 from components.data.unpack import is_archive
-from components.core.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from components.core.errors import DataRejected, TableError
 from components.data.chat import chat_advice
 from components.data.columns import Key
 from components.data.dialect import DELIMITED
 from components.data.recognising import other_delimiter
 from components.data.sources import FileSource
-from components.core.errors import DataRejected, TableError
 
 BATCH = 1 << 14
 NAMES_SHOWN = 12

@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from components.core.errors import TableError
 from components.data.columns import Key
 from components.data.dialect import DELIMITED
 from components.data.opening import open_text
 from components.data.sources import FileSource
-from components.core.errors import TableError
 
 PARQUET = b"PAR1"
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"

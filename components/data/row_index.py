@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.core.errors import ConfigError
 from components.data.batches import batches_of, hashed
 from components.data.folding import joined, squeeze
 from components.data.given_splits import SPLIT, split_numbers
 from components.data.quick_folding import fold_all
-from components.core.errors import ConfigError
 
 BATCH = 1 << 14
 

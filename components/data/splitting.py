@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from components.core.errors import ConfigError
+from components.core.records import Facts
 from components.data.balancing import class_weights, draw, undersample
 from components.data.dealing import deal_groups
 from components.data.given_splits import SPLITS
@@ -23,8 +25,6 @@ from components.data.overlaps import leaks, overlaps
 from components.data.reordering import write_in_order
 from components.data.row_index import RowIndex, index_rows
 from components.data.split_config import BalanceConfig, Fractions, GroupConfig, SplitConfig
-from components.core.errors import ConfigError
-from components.core.records import Facts
 
 TEXT = ["text"]
 KINDS = {"exact": "word for word", "folded": "once folded", "near": "as near duplicates"}

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.core.errors import TableError
 from components.data.batches import schema
 from components.data.chat import chat_advice
 from components.data.columns import Key, Template, as_text, is_template
 from components.data.readers import read_records
 from components.data.reading import Seen
 from components.data.sources import FileSource
-from components.core.errors import TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa

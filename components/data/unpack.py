@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
 
-from components.data.addresses import is_safe_member
 from components.core.errors import UnpackError
+from components.data.addresses import is_safe_member
 
 CHUNK = 1 << 18
 HIGHEST_RATIO = 200

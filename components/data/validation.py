@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.core.records import Facts
 from components.data.batches import hashed, schema
 from components.data.conflicts import check_conflicts
 from components.data.given_splits import SPLIT
@@ -17,7 +18,6 @@ from components.data.validation_engine import class_expectations, value_expectat
 from components.data.validation_findings import Finding, counted, quoted
 from components.data.validation_report import FailingRow, Report, finish, versions
 from components.data.validation_rows import Source, write_rejected
-from components.core.records import Facts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from components.core.errors import GradusError
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.rules import Rows, ValidationConfig
-from components.core.errors import GradusError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from components.data.validation_findings import Cell, Finding, counted, quoted
 from components.core.errors import DataRejected
 from components.core.records import Facts
+from components.data.validation_findings import Cell, Finding, counted, quoted
 
 SHOWN = 20
 """How many failing rows a message or a page shows; all of them stand in `rejected.parquet`."""

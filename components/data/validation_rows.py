@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from components.core.errors import TableError
 from components.data.batches import batches_of, write_batches
 from components.data.validation_report import SHOWN
-from components.core.errors import TableError
 
 if TYPE_CHECKING:
     import numpy as np

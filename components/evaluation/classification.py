@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from components.core.records import Facts
 from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_baselines
 from components.evaluation.curves import calibration_table, curves_table, lengths_table
 from components.evaluation.intervals import bootstrap_intervals
@@ -17,7 +18,6 @@ from components.learned import TestedRows
 from components.models.fixed import fix_linear_layers
 from components.models.saved import load_classifier
 from components.models.states import open_states
-from components.core.records import Facts
 
 SIGNIFICANT = 0.05
 WITH_INTERVALS = ("validation", "test")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.core.records import Facts
 from components.evaluation.by_task import metric_names, most_common_responses, tasks_table
 from components.evaluation.response_verdict import sentence
 from components.evaluation.verdicts import Verdicts, read_verdicts
 from components.learned import TestedRows
-from components.core.records import Facts
 
 PREFIXES = {"model": "", "start": "start/", "reference": "reference/"}
 """Whose figures there are, and how their names begin; the trained model's come first."""

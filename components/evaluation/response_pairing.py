@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.core.errors import NotComparable
+from components.core.records import Facts, fingerprint
 from components.evaluation.metrics import Ids
 from components.evaluation.pairing import or_before
 from components.evaluation.verdicts import LEXICAL, read_verdicts
 from components.learned import NO_ANCESTRY, NONE, Ancestry, Hashes
-from components.core.records import Facts, fingerprint
 
 Floats = NDArray[np.float64]
 FoldTasks = Callable[[Iterable[str], Iterable[str]], NDArray[np.object_]]

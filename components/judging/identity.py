@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import JudgeUnreachable
+from components.core.records import fingerprint
 from components.judging.cache import Cache, verdicts_path
 from components.judging.clients import Client, connect
 from components.judging.config import JudgeConfig
 from components.judging.rubric import shipped_rubric
-from components.core.records import fingerprint
 
 NAMES = {"ollama": "Ollama", "openai": "OpenAI-compatible server"}
 

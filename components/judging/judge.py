@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import JudgeError, JudgeUnreachable
+from components.core.records import Facts, fingerprint
 from components.judging.asking import ask_all
 from components.judging.cache import Cache
 from components.judging.clients import Client, connect
@@ -22,7 +23,6 @@ from components.judging.progress import judging_bar
 from components.judging.prompt_cuts import count_cut, fewest_tokens
 from components.judging.rubric import RUBRIC, shipped_rubric
 from components.judging.verdicts import Verdict, scored
-from components.core.records import Facts, fingerprint
 
 Prompt = Callable[[str, str], str]
 """From instruction and input to the task as the judge is shown it."""

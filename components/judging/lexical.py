@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
-from components.judging.cache import Cache
 from components.core.records import fingerprint
+from components.judging.cache import Cache
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.chrf import CHRF

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.core.http_client import SOON, HTTPError, Stalled, Transient, answer, open_session, read_text, retried
-from components.judging.config import JudgeConfig
 from components.core.redaction import remember_secret
+from components.judging.config import JudgeConfig
 
 if TYPE_CHECKING:
     import requests

@@ -7,14 +7,14 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from components.core.home import home, mirror
+from components.core.records import Facts, Manifest
+from components.core.steps import identify, step
 from components.data.given_splits import SPLITS
 from components.data.rules import ValidationConfig
 from components.data.split_config import BalanceConfig, SplitConfig
-from components.core.home import home, mirror
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
-from components.core.records import Facts, Manifest
-from components.core.steps import identify, step
 from components.tasks.artifacts import show_table
 from components.tasks.shared import (
     DAY,

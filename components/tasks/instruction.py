@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from components.core.home import home, mirror
+from components.core.records import Facts, Manifest
+from components.core.steps import identify, run_logger, step
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.split_config import InstructionSplitConfig
 from components.generation.config import GenerationConfig
-from components.core.home import home, mirror
 from components.judging.config import JudgeConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
-from components.core.records import Facts, Manifest
-from components.core.steps import identify, run_logger, step
 from components.tasks.artifacts import show_table
 from components.tasks.shared import (
     DAY,

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.learned import LEARNED
 from components.core.records import Manifest
+from components.learned import LEARNED
 from components.tracking.card import short_card
 from components.tracking.findings import about_run, log_findings
 from components.tracking.packaging import PackagedModel, log_classifier

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from components.learned import LEARNED
 from components.core.records import Manifest
+from components.learned import LEARNED
 from components.tracking.figures import png
 from components.tracking.findings import about_run, log_pages
 from components.tracking.instruction_card import key_lines, language_model_card, short_language_model_card

@@ -10,6 +10,7 @@ import tiktoken
 import torch
 
 from components.core.errors import ConfigError
+from components.core.records import Facts, Logger
 from components.models.classifier import Classifier
 from components.models.compiled import compile_blocks
 from components.models.config import LoraConfig, ModelConfig
@@ -20,7 +21,6 @@ from components.models.states import States, open_states
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.models.trainable import set_trainable
 from components.models.weights import make_transformer
-from components.core.records import Facts, Logger
 from components.training.batching import Examples
 from components.training.checkpoint import BEST
 from components.training.config import TrainConfig, rows_per_step

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from components.core.records import Facts
 from components.models.classifier import pad
 from components.models.config import PADDING_IS_READ, ModelConfig, frozen_blocks
 from components.models.devices import pick_device, pick_precision
@@ -19,7 +20,6 @@ from components.models.states import States, by_length, create_states, dtype_of
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.models.trunk import TOKENS, Trunk
 from components.models.weights import make_transformer
-from components.core.records import Facts
 from components.training.batching import Examples
 from components.training.classification import Prepared, prepare, tokenise
 from components.training.config import TrainConfig

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import tiktoken
 
 from components.core.errors import ConfigError
+from components.core.records import Facts, Logger
 from components.models.cards import CLASSIFIER, kind_of
 from components.models.compiled import compile_blocks
 from components.models.config import LoraConfig, ModelConfig
@@ -21,7 +22,6 @@ from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.models.trainable import set_trainable
 from components.models.weights import make_gpt
 from components.prompts import PromptConfig, Template
-from components.core.records import Facts, Logger
 from components.training.checkpoint import BEST
 from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.frozen_weights import restore_frozen, round_frozen

@@ -75,8 +75,8 @@ def _load(
     model: str, size: "SizeName | GPTSize | None", vocabulary: str, seed: int
 ) -> tuple["GPT", "tiktoken.Encoding"]:
     """Return a network and its tokenizer: from MLflow, if that is where the model is, or as `load_language_model`."""
-    from components.generation.loading import classifier_refused, load_language_model
     from components.core.home import home, mirror
+    from components.generation.loading import classifier_refused, load_language_model
     from components.models.local_weights import TRACKED
 
     if not model.startswith(TRACKED) and not (Path(model).expanduser() / LOGGED).is_file():
@@ -142,8 +142,8 @@ def _size(text: str | None) -> "SizeName | GPTSize | None":
         return None
     from pydantic import ValidationError
 
-    from components.models.config import ModelConfig
     from components.core.yaml_loader import InvalidYAML, load_yaml
+    from components.models.config import ModelConfig
 
     try:
         return ModelConfig(size=load_yaml(text), weights="random").size

@@ -13,8 +13,8 @@ from benchmarks.__main__ import BENCHMARKS, chosen
 from benchmarks.machine import Machine
 from benchmarks.overhead import seconds_inside_steps
 from benchmarks.report import Benchmark, Figure
-from components.models.config import ModelConfig
 from components.core.store import Store
+from components.models.config import ModelConfig
 
 MACHINE = Machine("Some CPU @ 2.5GHz", 2, 23.5, "Linux 6.1", load=0.1, versions={"python": "3.11.7"})
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from components.core.errors import UnpackError
 from components.data.fetch import fetch
 from components.data.sources import SourceConfig
-from components.core.errors import UnpackError
 from tests.data.test_unpack import tarred, unpacked, zipped
 
 ZEROS = bytes(20_000_000)

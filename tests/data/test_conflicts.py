@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from components.core.errors import DataRejected
 from components.data.rules import ValidationConfig
 from components.data.validation import validate
-from components.core.errors import DataRejected
 
 LABELS = ["bad", "fair", "good"]
 

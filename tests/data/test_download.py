@@ -5,10 +5,10 @@ from tempfile import TemporaryDirectory
 import pyarrow.parquet as pq
 import pytest
 
-from components.data.download import download, source_identity
-from components.data.sources import SourceConfig
 from components.core.errors import HashMismatch
 from components.core.records import fingerprint
+from components.data.download import download, source_identity
+from components.data.sources import SourceConfig
 
 MIRROR = Path(__file__).parents[2].parent / "shared/data"
 OTHER_DISK = Path("/dev/shm")

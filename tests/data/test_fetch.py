@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from components.core.errors import DownloadError, HashMismatch
 from components.data.fetch import fetch
 from components.data.sources import SourceConfig
-from components.core.errors import DownloadError, HashMismatch
 
 SERVER = Path(__file__).with_name("http_server.py")
 BODY = b"ham\thello\nspam\twin a prize\n" * 4000

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from components.core.errors import DownloadError, HashMismatch, UnpackError
 from components.data.fetch import fetch, locate
 from components.data.sources import SourceConfig
-from components.core.errors import DownloadError, HashMismatch, UnpackError
 
 BODY = b"ham\thello\nspam\twin a prize\n" * 4000
 SHA256 = hashlib.sha256(BODY).hexdigest()

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from components.core import redirects
+from components.core.errors import DownloadError
 from components.data.download import source_identity
 from components.data.fetch import fetch
-from components.core.errors import DownloadError
 from tests.data.test_fetch import BODY, Server, config, left_behind
 
 REFUSED = (

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from components.core.errors import ConfigError
 from components.data.download import download, source_identity
 from components.data.instruction_splitting import split_instructions
 from components.data.rules import ValidationConfig
@@ -14,7 +15,6 @@ from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.split_config import BalanceConfig, InstructionSplitConfig, SplitConfig
 from components.data.splitting import SPLITS, split
 from components.data.validation import validate
-from components.core.errors import ConfigError
 
 WORDS = "one two three four five six seven eight nine"
 

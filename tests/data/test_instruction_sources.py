@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from components.core.errors import DataRejected, TableError
+from components.core.records import fingerprint
 from components.data.download import download, source_identity
 from components.data.sources import InstructionSourceConfig
 from components.data.tables import read_batches, schema_of
-from components.core.errors import DataRejected, TableError
-from components.core.records import fingerprint
 
 ENTRIES = [
     {"instruction": "Name a colour.", "input": "", "output": "Blue."},

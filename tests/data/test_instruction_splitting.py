@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from components.core.errors import ConfigError
 from components.data.download import download
 from components.data.folding import joined, squeeze
 from components.data.instruction_splitting import split_instructions
 from components.data.sources import InstructionSourceConfig
 from components.data.split_config import InstructionFractions, InstructionSplitConfig
 from components.data.splitting import SPLITS
-from components.core.errors import ConfigError
 
 NONE = {"exact": 0, "folded": 0, "near": 0}
 

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from components.core.errors import ConfigError, DataRejected, TableError, WeightsError
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.instruction_validation import validate_instructions
 from components.data.validation_engine import Engine
 from components.data.validation_rows import Source
-from components.core.errors import ConfigError, DataRejected, TableError, WeightsError
 from components.models.tokenizer import encode, load_tokenizer
 from components.prompts import TEMPLATES, PromptConfig, Template
 

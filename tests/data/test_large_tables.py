@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from components.core.errors import DataRejected
 from components.data.batches import ROWS, batches_of, hashed, write_batches
 from components.data.rules import ValidationConfig
 from components.data.validation import validate
-from components.core.errors import DataRejected
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["one", "two", "three"]

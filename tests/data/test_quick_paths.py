@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from components.core.errors import TableError
 from components.data.folding import fold
 from components.data.quick_delimited import read_quickly
 from components.data.quick_folding import fold_all
 from components.data.readers import _fields
 from components.data.sources import SourceConfig
-from components.core.errors import TableError
 
 PIECES = [
     "a",

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from components.core.errors import TableError
 from components.data.quick_delimited import read_quickly
 from components.data.quotes import LONGEST_FIELD, Quotes
 from components.data.readers import _fields, read_records
 from components.data.reading import Seen
 from components.data.sources import SourceConfig
 from components.data.tables import read_batches
-from components.core.errors import TableError
 
 PIECES = [*'a",\n\r \\\té\ufeff\u2028', '""', '"""', "\r\n", "x" * 20, '"a"', '","']
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.core.errors import ConfigError
 from components.data.folding import fold
 from components.data.instruction_splitting import split_instructions
 from components.data.split_config import BalanceConfig, InstructionSplitConfig, SplitConfig
 from components.data.splitting import SPLITS, split
-from components.core.errors import ConfigError
 from tests.data.word_overlap import leaking
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}

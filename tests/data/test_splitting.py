@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn.utils.class_weight import compute_class_weight
 
+from components.core.errors import ConfigError
 from components.data.balancing import undersample
 from components.data.folding import fold
 from components.data.reordering import write_in_order
 from components.data.split_config import BalanceConfig, Fractions, SplitConfig
 from components.data.splitting import SPLITS, split
-from components.core.errors import ConfigError
 
 ARCHIVE = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"
 LABELS = ["ham", "spam"]

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.core.errors import DataRejected, TableError
 from components.data.batches import schema, write_batches
 from components.data.sources import SourceConfig
 from components.data.tables import read_batches, schema_of
-from components.core.errors import DataRejected, TableError
 
 ZIP = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"
 SMS = {"format": "tsv", "header": False, "columns": {"label": 0, "text": 1}}

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.data.unpack import unpack
 from components.core.errors import UnpackError
+from components.data.unpack import unpack
 
 BODY = random.Random(7).randbytes(1000) + b"ham\thello\n" * 5000
 LIMIT = 1 << 20

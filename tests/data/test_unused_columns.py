@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.core.errors import DataRejected, TableError
+from components.core.records import Facts
 from components.data.chat import chat_advice
 from components.data.download import download
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
-from components.core.errors import DataRejected, TableError
-from components.core.records import Facts
 
 ENTRY = {"id": 7, "system": "Be brief.", "instruction": "Add.", "input": "1 + 1", "output": "2", "history": "x"}
 LABELLED = {"id": 7, "title": "T", "text": "hello", "date": "2024", "label": "ham"}

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from components.core.errors import DataRejected, GradusError, TableError
 from components.data.rules import ValidationConfig
 from components.data.validation import validate
 from components.data.validation_engine import Engine
-from components.core.errors import DataRejected, GradusError, TableError
 
 SMS = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"
 SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string())])

@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from components.core.records import Facts
 from components.evaluation.by_task import metric_names, most_common_responses
 from components.evaluation.instruction import MOST_TASKS, evaluate_responses
 from components.judging.config import JudgeConfig
 from components.judging.judge import judge
 from components.judging.lexical import measure
-from components.core.records import Facts
 
 LLAMA = {
     "kind": "ollama",

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.core.records import Facts
 from components.judging.config import JudgeConfig
 from components.judging.judge import VERDICTS, judge
-from components.core.records import Facts
 from tests.judging.serving import OllamaServer, serve
 
 ROWS = 12

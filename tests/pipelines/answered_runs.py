@@ -8,11 +8,11 @@ import pandas as pd
 from click.testing import Result
 from typer.testing import CliRunner
 
+from components.core.records import Facts
 from components.evaluation.instruction import evaluate_responses
 from components.judging.config import JudgeConfig
 from components.judging.judge import judge
 from components.prompts import PromptConfig
-from components.core.records import Facts
 from components.tracking.config import TrackingConfig
 from components.tracking.runs import open_run
 from pipelines.cli.main import app

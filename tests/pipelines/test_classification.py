@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from components.data.addresses import SAMPLES
 from components.core.errors import DataRejected, TrainingError
 from components.core.home import home
+from components.data.addresses import SAMPLES
 from pipelines.classification import classification
 from pipelines.config import load_config
 from pipelines.summary import RunSummary

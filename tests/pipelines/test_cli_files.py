@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+from components.core.home import home
 from components.data.asked import TextSource
 from components.generation.config import GenerationConfig
-from components.core.home import home
 from components.models.saved import load_classifier
 from components.serving.language_model import load_responder
 from components.tracking.config import TrackingConfig

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from components.generation.config import GenerationConfig
 from components.core.home import home
+from components.generation.config import GenerationConfig
 from components.serving.language_model import load_responder
 from components.tracking.config import TrackingConfig
 from components.tracking.packaging import log_classifier, log_language_model

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from components.core.records import NoLogger
 from components.models.config import GPTSize
 from components.models.saved import load_classifier
-from components.core.records import NoLogger
 from components.training.classification import fine_tune
 from pipelines.config import ClassificationConfig, load_config
 

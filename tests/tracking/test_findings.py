@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from components.core.records import Manifest
+from components.core.store import Store
 from components.data.rules import ValidationConfig
 from components.data.split_config import BalanceConfig, SplitConfig
 from components.data.splitting import split
 from components.data.validation import validate
 from components.evaluation.classification import evaluate
-from components.core.records import Manifest
-from components.core.store import Store
 from components.tracking.card import model_card, short_card
 from components.tracking.classification import log_classification, publish_classifier
 from components.tracking.config import TrackingConfig

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import tiktoken
 
+from components.core.records import Facts
 from components.models.config import LoraConfig, ModelConfig
 from components.models.gpt import GPT
 from components.prompts import PromptConfig, Template
-from components.core.records import Facts
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import fine_tune
 from tests.training.tuning import Recorder

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from components.core import durable
-from components.models.config import LoraConfig, ModelConfig
 from components.core.records import Facts
 from components.core.store import Store
+from components.models.config import LoraConfig, ModelConfig
 from components.training import checkpoints
 from components.training.config import TrainConfig
 from components.training.frozen import read_frozen

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
+from components.core.records import Facts, NoLogger
 from components.evaluation.classification import evaluate
 from components.models.config import ModelConfig
 from components.models.saved import load_classifier
 from components.models.states import open_states
-from components.core.records import Facts, NoLogger
 from components.training import frozen
 from components.training.classification import fine_tune
 from components.training.config import TrainConfig, reads_ahead

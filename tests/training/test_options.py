@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from components.core.errors import ConfigError
+from components.core.records import NoLogger
 from components.models.classifier import Classifier
 from components.models.config import GPTSize, LoraConfig, ModelConfig
 from components.models.gpt import Transformer
 from components.models.saved import load_classifier
 from components.models.tokenizer import load_tokenizer
-from components.core.records import NoLogger
 from components.training.batching import Examples
 from components.training.classification import build_classifier, fine_tune
 from components.training.config import TrainConfig
