@@ -2,7 +2,7 @@
 
 One program serves all blocks and rows of every length; making it takes up to a minute, which a short training does not
 get back (Ansel et al., "PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode Transformation and Graph
-Compilation", 2024). A block that is asked to remember its keys and values is never compiled.
+Compilation", 2024).
 """
 
 import shutil

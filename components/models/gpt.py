@@ -6,8 +6,6 @@ Shapes: B batch, T tokens, D width, H heads, V vocabulary.
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
-from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +17,6 @@ from components.models.attention import attend
 from components.models.config import GPTSize
 
 INITIAL_STD = 0.02
-
-Remember = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""What a block does with the keys and values of the tokens that it reads, (B, H, T, D/H) each: it returns those that
-they see, (B, H, S, D/H), which may be more than it was given. A key-value cache is one a block."""
 
 
 class Linear(nn.Linear):
@@ -49,21 +43,15 @@ class Attention(nn.Module):
         self.c_attn = Linear(size.width, 3 * size.width)
         self.c_proj = Linear(size.width, size.width)
 
-    def forward(
-        self, x: Tensor, causal: bool = True, visible: Tensor | None = None, remember: Remember | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, causal: bool = True, visible: Tensor | None = None) -> Tensor:
         """Mix positions, (B, T, D) to (B, T, D): each sees itself and those before it, or, not causal, `visible`."""
-        mixed: Tensor = self.c_proj(self.mix(self.c_attn(x), causal, visible, remember))
+        mixed: Tensor = self.c_proj(self.mix(self.c_attn(x), causal, visible))
         return mixed
 
-    def mix(
-        self, projected: Tensor, causal: bool = True, visible: Tensor | None = None, remember: Remember | None = None
-    ) -> Tensor:
+    def mix(self, projected: Tensor, causal: bool = True, visible: Tensor | None = None) -> Tensor:
         """Return what the heads see, side by side, (B, T, D), of queries, keys and values side by side, (B, T, 3D)."""
         rows, length, _ = projected.shape
         query, key, value = projected.view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, H, T, D/H)
-        if remember is not None:
-            key, value = remember(key, value)
         seen = attend(query, key, value, causal, visible, self.dropout if self.training else 0.0)
         return seen.transpose(1, 2).flatten(2)
 
@@ -93,11 +81,9 @@ class Block(nn.Module):
         self.mlp = MLP(size)
         self.drop = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, causal: bool = True, visible: Tensor | None = None, remember: Remember | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, causal: bool = True, visible: Tensor | None = None) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        x = x + self.drop(self.attn(self.ln_1(x), causal, visible, remember))
+        x = x + self.drop(self.attn(self.ln_1(x), causal, visible))
         out: Tensor = x + self.drop(self.mlp(self.ln_2(x)))
         return out
 
@@ -127,13 +113,12 @@ class Transformer(nn.Module):
         causal: bool = True,
         visible: Tensor | None = None,
         positions: Tensor | None = None,
-        remember: Sequence[Remember] | None = None,
     ) -> Tensor:
         """Return the final, normalised hidden states: (B, T) int64 to (B, T, D).
 
-        Not `causal`, every position sees the whole row; or of it what `visible` says, to all alike (B, S) or to each
-        its own (B, T, S). `positions` (B, T) are the tokens' places in their texts where these do not all begin in
-        column 0; `remember` is what each block does with keys and values, so that S may be more than T.
+        Not `causal`, every position sees the whole row; or of it what `visible` says, to all alike (B, T) or to each
+        its own (B, T, T). `positions` (B, T) are the tokens' places in their texts where these do not all begin in
+        column 0.
 
         Raises:
             ConfigError: if T exceeds the context.
@@ -146,13 +131,11 @@ class Transformer(nn.Module):
             positions = torch.arange(length, device=tokens.device)
         mask = None if causal or visible is None else _over_heads(visible)
         x = self.drop(self.wte(tokens) + self.wpe(positions))
-        for block, keep in zip(self.h, remember or repeat(None)):  # noqa: B905 - repeat has no end
+        for block in self.h:
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, causal, mask, use_reentrant=False)
-            elif keep is None:
+            else:
                 x = block(x, causal, mask)
-            else:  # not as it may have been compiled: what remembers grows from call to call
-                x = block.forward(x, causal, mask, keep)
         hidden: Tensor = self.ln_f(x)
         return hidden
 
@@ -169,7 +152,7 @@ class Transformer(nn.Module):
 
 
 def _over_heads(visible: Tensor) -> Tensor:
-    """(B, S) to (B, 1, 1, S), the same for all heads and queries; (B, T, S) to (B, 1, T, S)."""
+    """(B, T) to (B, 1, 1, T), the same for all heads and queries; (B, T, T) to (B, 1, T, T)."""
     return visible[:, None, None, :] if visible.dim() == 2 else visible[:, None]
 
 
@@ -197,14 +180,13 @@ class GPT(nn.Module):
         causal: bool = True,
         visible: Tensor | None = None,
         positions: Tensor | None = None,
-        remember: Sequence[Remember] | None = None,
     ) -> Tensor:
         """Return the logits of the token after each position: (B, T) to (B, T, V); the rest is `Transformer`'s.
 
         Raises:
             ConfigError: if T exceeds the context.
         """
-        return F.linear(self.transformer(tokens, causal, visible, positions, remember), self.head)
+        return F.linear(self.transformer(tokens, causal, visible, positions), self.head)
 
     def initialise(self, seed: int) -> None:
         """Draw weights as GPT-2 did; an untied head is drawn like the embedding."""
