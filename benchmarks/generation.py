@@ -25,14 +25,14 @@ from torch import nn
 from benchmarks.report import Benchmark, Figure, times_faster
 from benchmarks.subject import device, settle, shape_of, size
 from benchmarks.tutorial_network import tutorial_network
+from components.core.home import mirror
 from components.generation.answers import answer, make_prompts
 from components.generation.batched import continue_prompts
 from components.generation.cache import padded_left
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
-from components.core.home import mirror
 from components.models.config import ModelConfig
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.models.weights import WEIGHTS_FILE, make_gpt, save_weights
 from components.prompts import TEMPLATES
@@ -141,12 +141,12 @@ def check(written: Sequence[int], new: int) -> None:
         raise RuntimeError(f"a row wrote {min(written)} tokens instead of {new}")
 
 
-def transformers_model(gpt: GPT, precision: Precision) -> Any:
+def transformers_model(gpt: LanguageModel, precision: Precision) -> Any:
     """Return the model of `transformers` with the weights of ours."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     with TemporaryDirectory() as folder:
-        vocabulary = gpt.transformer.vocabulary
+        vocabulary = gpt.transformer.vocab_size
         config = GPT2Config(vocab_size=vocabulary, bos_token_id=None, eos_token_id=None, **shape_of(gpt))
         config.save_pretrained(folder)
         save_weights(gpt, Path(folder) / WEIGHTS_FILE)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from components.core.records import Facts
 from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_baselines
 from components.evaluation.curves import calibration_table, curves_table, lengths_table
 from components.evaluation.intervals import bootstrap_intervals
@@ -14,10 +15,9 @@ from components.evaluation.metrics import Predictions, classification_metrics, c
 from components.evaluation.predictions import write_predictions
 from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
 from components.learned import TestedRows
-from components.models.fixed import fix_linear_layers
+from components.models.fast.prepared import prepack_linear
+from components.models.fast.states import open_states
 from components.models.saved import load_classifier
-from components.models.states import open_states
-from components.core.records import Facts
 
 SIGNIFICANT = 0.05
 WITH_INTERVALS = ("validation", "test")
@@ -49,7 +49,7 @@ def evaluate(
     """
     classifier = load_classifier(model, device)
     if frozen is None:  # or else the last block takes its weights as they are
-        fix_linear_layers(classifier.model.transformer)
+        prepack_linear(classifier.model.transformer)
     labels = classifier.card.labels
     rows = {name: count_rows(path) for name, path in splits.items()}
     texts, truth = read_evenly(splits["train"], labels, max(BASELINE_ROWS.values()))

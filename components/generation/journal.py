@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
+from components.core.interruptions import interruptions_held_back
 from components.generation.answers import Answer
 from components.generation.batched import Stopped
-from components.core.interruptions import interruptions_held_back
 
 
 class Journal:

@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 import tiktoken
 import torch
 
+from components.core.interruptions import hold_until_published
+from components.core.records import Facts, fingerprint
+from components.core.store import CHECKPOINT
 from components.generation.answers import Answer, answer_batches, make_prompts
 from components.generation.batched import Stopped
 from components.generation.config import GenerationConfig
 from components.generation.journal import Journal
 from components.generation.progress import generation_bar
-from components.core.interruptions import hold_until_published
 from components.models.devices import pick_precision
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.prompts import Template
-from components.core.records import Facts, fingerprint
-from components.core.store import CHECKPOINT
 
 JOURNAL = "responses.jsonl"
 TABLE, ENTRIES = "responses.parquet", "instruction-data-with-response.json"
@@ -34,7 +34,7 @@ COLUMNS = ("row", "instruction", "input", "output", "task")
 
 def respond(
     entries: Path,
-    model: GPT,
+    model: LanguageModel,
     encoding: tiktoken.Encoding,
     template: Template,
     config: GenerationConfig,

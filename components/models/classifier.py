@@ -1,4 +1,4 @@
-"""A GPT that classifies: the network without its language-model head, and a linear layer on what it says of a text.
+"""A network that classifies: no language-model head, but a linear layer on what it says of a text.
 
 Shapes: B batch, T tokens, D width, C classes, N texts.
 """
@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from components.models.architecture import Transformer
 from components.models.config import PADDING_IS_READ, Pooling
-from components.models.gpt import INITIAL_STD, Transformer, draw
-from components.models.unpadded import hidden_states, places_to_compute
+from components.models.fast.unpadded import hidden_states, places_to_compute
+from components.models.layers import INITIAL_STD, init_normal_
 
 
 class Classifier(nn.Module):
@@ -29,11 +30,11 @@ class Classifier(nn.Module):
         self.pooling = pooling
         self.causal = causal
         self.head = nn.Linear(transformer.size.width, classes)
-        draw(self.head.weight, INITIAL_STD, seed, "head.weight")
+        init_normal_(self.head.weight, INITIAL_STD, seed, "head.weight")
         nn.init.zeros_(self.head.bias)
 
     def places(self, tokens: Tensor, lengths: Tensor) -> Tensor | None:
-        """Return the positions of a batch that `forward` cannot do without (`components.models.unpadded`), or None: all.
+        """Return the positions that `forward` cannot do without (`components.models.fast.unpadded`), or None: all.
 
         A batch is on the CPU when this is asked.
         """

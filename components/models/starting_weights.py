@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from components.models.local_weights import find_local_weights
 from components.core.records import Facts, sha256_of
+from components.models.local_weights import find_local_weights
 
 FOLDER = "weights"
 

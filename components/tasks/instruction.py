@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from components.core.home import home, mirror
+from components.core.records import Facts, Manifest
+from components.core.steps import identify, run_logger, step
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.split_config import InstructionSplitConfig
 from components.generation.config import GenerationConfig
-from components.core.home import home, mirror
 from components.judging.config import JudgeConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
-from components.core.records import Facts, Manifest
-from components.core.steps import identify, run_logger, step
 from components.tasks.artifacts import show_table
 from components.tasks.shared import (
     DAY,
@@ -34,7 +34,7 @@ from components.training.config import InstructionTrainConfig
 if TYPE_CHECKING:
     import tiktoken
 
-    from components.models.gpt import GPT
+    from components.models.language_model import LanguageModel
 
 SAMPLE_TOKENS = 64
 """Most tokens of a sample response while training."""
@@ -114,7 +114,7 @@ def fine_tune(
 
 
 def _sample_response(
-    model: "GPT", encoding: "tiktoken.Encoding", template: Template, instruction: str, input: str
+    model: "LanguageModel", encoding: "tiktoken.Encoding", template: Template, instruction: str, input: str
 ) -> str:
     from components.generation.answers import answer
 

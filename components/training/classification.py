@@ -10,17 +10,17 @@ import tiktoken
 import torch
 
 from components.core.errors import ConfigError
+from components.core.records import Facts, Logger
 from components.models.classifier import Classifier
-from components.models.compiled import compile_blocks
 from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import pick_device, pick_precision
+from components.models.fast.compiled import compile_blocks
+from components.models.fast.states import States, open_states
 from components.models.lora import add_adapters, merge_adapters
 from components.models.saved import save_classifier
-from components.models.states import States, open_states
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.models.trainable import set_trainable
 from components.models.weights import make_transformer
-from components.core.records import Facts, Logger
 from components.training.batching import Examples
 from components.training.checkpoint import BEST
 from components.training.config import TrainConfig, rows_per_step
@@ -166,14 +166,14 @@ def tokenise(path: Path, labels: list[str], encoding: tiktoken.Encoding) -> Exam
 
 
 def build_classifier(
-    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocabulary: int, weights: Path | None
+    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocab_size: int, weights: Path | None
 ) -> Classifier:
     """Return the classifier that training starts from, on the CPU, with the part that trains unfrozen.
 
     Raises:
         WeightsError: if `weights` do not fit the model.
     """
-    transformer = make_transformer(model, vocabulary, weights, config.seed)
+    transformer = make_transformer(model, vocab_size, weights, config.seed)
     classifier = Classifier(transformer, classes, config.pooling, config.seed, config.causal)
     if config.trainable == "lora":
         add_adapters(transformer, lora, config.seed)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from components.core.errors import ConfigError
+from components.core.records import Facts
 from components.models.memory import freed_memory_kept
 from components.models.tokenizer import VOCABULARY_FILE, read_tokenizer
-from components.core.records import Facts
 from components.training.config import Recipe
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from components.core.records import Facts
+from components.core.store import Store
 from components.generation import batched, cache
 from components.generation.config import GenerationConfig
 from components.generation.responses import respond
 from components.models.saved_gpt import load_gpt
-from components.core.records import Facts
-from components.core.store import Store
 
 CONFIG = GenerationConfig(max_new_tokens=40, batch_size=4, temperature=0.9, top_p=0.95, precision="fp32")
 

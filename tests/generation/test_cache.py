@@ -7,7 +7,7 @@ from components.generation.cache import CHUNK, Reader, padded_left, shared_lengt
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.decoding import cached, generate, uncached
-from components.generation.memory import BLOCK, STEP
+from components.generation.kv_cache import BLOCK, STEP
 from tests.generation.models import END, network
 
 GPT = network(context=200)
@@ -78,10 +78,10 @@ def test_rows_that_are_forgotten_do_not_change_the_others() -> None:
         rows = [[*each, turn] for each in rows]
         logits = reader.read(torch.tensor([turn, turn]))
     assert_like(logits, rows)
-    for memory in reader.memories:
+    for cache in reader.caches:
         # 10 columns of their own, one turn, and two blocks' worth after it.
-        assert [tuple(block.shape) for block in memory.values[1:]] == [(2, 2, BLOCK, 16)] * 2 + [(2, 2, STEP, 16)]
-        assert [block.mT.shape for block in memory.keys] + [memory.newest.shape] == [b.shape for b in memory.values]
+        assert [tuple(block.shape) for block in cache.values[1:]] == [(2, 2, BLOCK, 16)] * 2 + [(2, 2, STEP, 16)]
+        assert [block.mT.shape for block in cache.keys] + [cache.newest.shape] == [b.shape for b in cache.values]
 
 
 def test_a_row_beyond_the_context_is_no_trouble_to_the_others() -> None:

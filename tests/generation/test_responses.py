@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from components.core.records import Facts
+from components.core.store import Store
 from components.generation import batched, cache
 from components.generation.answers import answer, make_batches
 from components.generation.config import GenerationConfig
@@ -24,8 +26,6 @@ from components.generation.journal import Journal
 from components.generation.responses import respond
 from components.models.saved_gpt import save_gpt
 from components.prompts import TEMPLATES, Template
-from components.core.records import Facts
-from components.core.store import Store
 from tests.generation.models import ENCODING, network
 
 ROOT = Path(__file__).parents[2]

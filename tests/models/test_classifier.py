@@ -6,8 +6,8 @@ import torch
 from components.core.errors import ConfigError
 from components.models.classifier import Classifier, classify, pad
 from components.models.config import PADDING_IS_READ, GPTSize, Pooling, Trainable
-from components.models.fixed import fix_linear_layers
-from components.models.gpt import Transformer
+from components.models.fast.prepared import prepack_linear
+from components.models.gpt2 import GPT2
 from components.models.trainable import set_trainable
 from tests.tutorial import tutorial_classifier
 
@@ -17,13 +17,13 @@ ROWS = [[5, 6, 7], [1], [], [9, 8, 7, 6, 5, 4], [3, 3], [2, 4, 6, 8], [50] * 20]
 
 
 def tiny(pooling: Pooling = "last_token", classes: int = 3, layers: int = 3, causal: bool = True) -> Classifier:
-    transformer = Transformer(TINY.model_copy(update={"layers": layers}), VOCABULARY)
+    transformer = GPT2(TINY.model_copy(update={"layers": layers}), VOCABULARY)
     transformer.initialise(1)
     return Classifier(transformer, classes, pooling, seed=2, causal=causal)
 
 
 def test_the_head_depends_on_its_seed_alone() -> None:
-    transformer = Transformer(TINY, VOCABULARY)
+    transformer = GPT2(TINY, VOCABULARY)
     heads = [Classifier(transformer, 2, seed=seed).head for seed in (4, 4, 5)]
     assert torch.equal(heads[0].weight, heads[1].weight)
     assert not torch.equal(heads[0].weight, heads[2].weight)
@@ -102,10 +102,10 @@ def test_batches_give_what_single_texts_give_in_the_same_order(
 
 @pytest.mark.parametrize("pooling", get_args(Pooling))
 @pytest.mark.parametrize("causal", [True, False])
-def test_fixed_layers_give_the_same_logits(pooling: Pooling, causal: bool) -> None:
+def test_prepacked_layers_give_the_same_logits(pooling: Pooling, causal: bool) -> None:
     model = tiny(pooling, causal=causal).eval()
     expected = classify(model, ROWS, PAD, length=22)
-    fix_linear_layers(model.transformer)
+    prepack_linear(model.transformer)
     torch.testing.assert_close(classify(model, ROWS, PAD, length=22), expected, atol=1e-5, rtol=0)
     assert not [layer for layer in model.transformer.modules() if isinstance(layer, torch.nn.Linear)]
 

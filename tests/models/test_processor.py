@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from components.core.errors import ConfigError
+from components.core.records import Manifest
+from components.core.steps import Step
 from components.generation.config import GenerationConfig
 from components.models.config import GPTSize, LoraConfig, ModelConfig
 from components.models.devices import pick_device, pick_precision
 from components.models.processor import WITHOUT_BF16, multiplies_bf16, resolve
 from components.prompts import PromptConfig
-from components.core.records import Manifest
-from components.core.steps import Step
 from components.tasks import classification, instruction
 from components.training.config import InstructionTrainConfig, TrainConfig
 

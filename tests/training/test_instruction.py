@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from components.core.errors import ConfigError
+from components.core.store import Store
 from components.models.config import LoraConfig, ModelConfig
 from components.models.lora import LoraLinear, merge_adapters
 from components.models.saved_gpt import load_gpt
 from components.models.tokenizer import load_tokenizer
-from components.core.store import Store
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt, prepare, tokenise
 from components.training.loop import Trainer

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from components.core.errors import TrackingError
-from components.models.saved import load_classifier
 from components.core.records import Facts
 from components.core.store import Store
+from components.models.saved import load_classifier
 from tests.training.tuning import Recorder, tune, weights
 
 
@@ -49,9 +49,7 @@ def test_an_interrupted_training_keeps_a_model_and_its_history(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("heeded")
-def test_ctrl_c_is_what_ends_it_though_nothing_can_be_written(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_ctrl_c_is_what_ends_it_though_nothing_can_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "out").mkdir()
     for name in ("checkpoint", "model"):  # files where folders are to be
         (tmp_path / "out" / name).touch()

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
+from components.core.records import NoLogger
 from components.models.config import GPTSize, LoraConfig, ModelConfig
 from components.models.tokenizer import end_of_text, load_tokenizer
-from components.core.records import NoLogger
 from components.training.batching import in_batches, pad, shuffled
 from components.training.classification import build_classifier, fine_tune, prepare
 from pipelines.config import load_config

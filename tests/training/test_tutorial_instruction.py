@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
+from components.core.records import NoLogger
 from components.models.config import GPTSize, LoraConfig, ModelConfig
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.prompts import TEMPLATES, PromptConfig
-from components.core.records import NoLogger
 from components.training.batching import shuffled
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt, fine_tune, tokenise

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from components.models.config import LoraConfig, ModelConfig
 from components.core.records import NoLogger
+from components.models.config import LoraConfig, ModelConfig
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt
 from components.training.loop import Trainer

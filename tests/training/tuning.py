@@ -6,8 +6,8 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from components.models.config import LoraConfig, ModelConfig
 from components.core.records import Facts
+from components.models.config import LoraConfig, ModelConfig
 from components.training.classification import fine_tune
 from components.training.config import TrainConfig
 

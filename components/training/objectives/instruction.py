@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from components.models.devices import autocast
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.training.batching import TokenRows, end_to_end, grouped_by_length, shuffled
 from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.objectives import Measured, Split
@@ -131,7 +131,7 @@ def _first_fit(lengths: Sequence[int], room: int) -> list[list[int]]:
 class Instruction:
     """A language model and entries whose tokens it learns to foretell."""
 
-    model: GPT
+    model: LanguageModel
     train: Entries
     validation: Entries
     config: InstructionTrainConfig
