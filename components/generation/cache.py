@@ -15,21 +15,13 @@ from torch import Tensor
 
 from components.generation.decoder import Decoder
 from components.generation.kv_cache import STEP, whole_steps
+from components.models.padding import pad
 
 CHUNK = 32
 """Rows of which the prompts are read at once: enough to keep a processor busy, few enough for its caches."""
 
 NEVER = float("-inf")
 """What is added to the score of a column that is hidden."""
-
-
-def padded_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Return rows of token ids as tokens (B, T) and how many columns pad each (B,), both int64 on the CPU."""
-    longest = max(map(len, rows))
-    tokens = torch.full((len(rows), longest), pad_id)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[longest - len(ids) :] = torch.tensor(ids)
-    return tokens, torch.tensor([longest - len(ids) for ids in rows])
 
 
 def shared_length(rows: Sequence[list[int]]) -> int:
@@ -48,9 +40,10 @@ class Reader:
         """Read the rows, none of them empty or longer than the context. `logits` (B, V) are of what follows."""
         self.decoder = decoder
         shared = shared_length(rows)
-        tokens, padding = (each.to(decoder.device) for each in padded_left([row[shared:] for row in rows], 0))
+        tokens, lengths = (each.to(decoder.device) for each in pad([row[shared:] for row in rows], 0, left=True))
         own = tokens.shape[1]
-        self.lengths = shared + own - padding
+        padding = own - lengths
+        self.lengths = shared + lengths
         self.caches = [decoder.cache(len(rows), own) for _ in range(decoder.size.layers)]
         self._free = whole_steps(own) - own
         self._hiding = self._hide(shared, own, padding)

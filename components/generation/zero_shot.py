@@ -15,8 +15,8 @@ from torch import Tensor
 
 from components.generation.config import GenerationConfig
 from components.generation.decoding import as_text, cached, generate
-from components.models.classifier import pad
 from components.models.language_model import LanguageModel
+from components.models.padding import pad
 from components.models.tokenizer import encode, end_of_text
 
 BEFORE, AFTER = "Message: ", "\nIs this message {labels}? It is"

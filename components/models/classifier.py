@@ -12,6 +12,7 @@ from components.models.architecture import Transformer
 from components.models.config import PADDING_IS_READ, Pooling
 from components.models.fast.unpadded import hidden_states, places_to_compute
 from components.models.layers import INITIAL_STD, init_normal_
+from components.models.padding import pad
 
 
 class Classifier(nn.Module):
@@ -74,24 +75,6 @@ class Classifier(nn.Module):
                 return hidden[:, -1]
             case "mean_positions":
                 return hidden.mean(dim=1)
-
-
-def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return rows of token ids as tokens (B, T) and lengths (B,), both int64 on the CPU.
-
-    T is `length`, or the longest row's. A row without tokens counts as one `pad_id`.
-
-    Raises:
-        ValueError: if a row is longer than `length`.
-    """
-    rows = [row or [pad_id] for row in rows]
-    longest = max(map(len, rows))
-    if length is not None and longest > length:
-        raise ValueError(f"a row of {longest} tokens cannot be padded to {length}")
-    tokens = torch.full((len(rows), length or longest), pad_id)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = torch.tensor(ids)
-    return tokens, torch.tensor([len(row) for row in rows])
 
 
 def classify(

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.core.records import Facts
-from components.models.classifier import pad
 from components.models.config import PADDING_IS_READ, ModelConfig, frozen_blocks
 from components.models.devices import dtype_of, pick_device, pick_precision
 from components.models.fast.states import States, by_length, create_states
 from components.models.fast.trunk import TOKENS, Trunk
+from components.models.padding import pad
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.models.weights import make_transformer
 from components.training.batching import Examples

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from components.generation.cache import CHUNK, Reader, padded_left, shared_length
+from components.generation.cache import CHUNK, Reader, shared_length
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.decoding import cached, generate, uncached
@@ -25,12 +25,6 @@ def whole(rows: list[list[int]]) -> torch.Tensor:
 def assert_like(logits: torch.Tensor, rows: list[list[int]]) -> None:
     """Equal up to rounding; the logits of this network go up to a hundred."""
     assert torch.allclose(logits, whole(rows), atol=1e-3, rtol=1e-4)
-
-
-def test_rows_are_padded_on_the_left() -> None:
-    tokens, padding = padded_left([[5, 6], [7], [1, 2, 3]], 9)
-    assert tokens.tolist() == [[9, 5, 6], [9, 9, 7], [1, 2, 3]]
-    assert padding.tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from components.generation.cache import Reader
 from components.generation.decoder import Decoder
 from components.generation.decoding import uncached
 from components.models.architecture import Block, Transformer, WeightNames, architectures, make_network
-from components.models.classifier import Classifier, pad
+from components.models.classifier import Classifier
 from components.models.config import SIZES, GPTSize, LoraConfig, Pooling
 from components.models.fast.prepared import prepared
 from components.models.fast.states import States
@@ -29,6 +29,7 @@ from components.models.fast.unpadded import hidden_states, places_to_compute
 from components.models.language_model import LanguageModel
 from components.models.layers import Embedding, Linear, init_normal_
 from components.models.lora import add_adapters, merge_adapters
+from components.models.padding import pad
 from components.models.weights import load_weights, save_weights
 
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from components.core.errors import ConfigError
-from components.models.classifier import Classifier, classify, pad
+from components.models.classifier import Classifier, classify
 from components.models.config import PADDING_IS_READ, GPTSize, Pooling, Trainable
 from components.models.fast.prepared import prepack_linear
 from components.models.gpt2 import GPT2
+from components.models.padding import pad
 from components.models.trainable import set_trainable
 from tests.tutorial import tutorial_classifier
 
@@ -33,15 +34,6 @@ def test_the_head_depends_on_its_seed_alone() -> None:
 def test_a_classifier_has_no_language_model_head() -> None:
     count = sum(parameter.numel() for parameter in tiny().parameters())
     assert count == sum(parameter.numel() for parameter in tiny().transformer.parameters()) + 3 * 32 + 3
-
-
-def test_rows_are_padded_to_the_longest_or_to_a_length() -> None:
-    tokens, lengths = pad([[1, 2, 3], [], [4]], PAD)
-    assert tokens.tolist() == [[1, 2, 3], [PAD, PAD, PAD], [4, PAD, PAD]]
-    assert lengths.tolist() == [3, 1, 1]
-    assert pad([[1, 2, 3]], PAD, 5)[0].tolist() == [[1, 2, 3, PAD, PAD]]
-    with pytest.raises(ValueError, match="a row of 3 tokens cannot be padded to 2"):
-        pad([[1, 2, 3]], PAD, 2)
 
 
 @pytest.mark.parametrize("pooling", get_args(Pooling))

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.models.classifier import Classifier, pad
+from components.models.classifier import Classifier
 from components.models.config import PADDING_IS_READ, GPTSize, frozen_blocks
 from components.models.devices import autocast
 from components.models.fast.states import States, by_length, create_states, open_states
 from components.models.fast.tail import classify_states, finish
 from components.models.fast.trunk import Trunk
 from components.models.gpt2 import GPT2
+from components.models.padding import pad
 
 CPU = torch.device("cpu")
 SIZE = GPTSize(layers=3, heads=4, width=32, context=24)
