@@ -16,10 +16,9 @@ from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import autocast, pick_device, pick_precision
 from components.models.fast.compiled import compile_blocks
 from components.models.language_model import LanguageModel
-from components.models.lora import add_adapters, merge_adapters
+from components.models.lora import merge_adapters
 from components.models.saved_gpt import save_gpt
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
-from components.models.trainable import set_trainable
 from components.models.weights import make_gpt
 from components.prompts import PromptConfig, Template
 from components.training.checkpoint import BEST
@@ -29,6 +28,7 @@ from components.training.history import Evaluation, Sample, write_history
 from components.training.keeping import keep, stopped_early, train_to_end
 from components.training.loop import Trainer, tokens_in_all, total_steps
 from components.training.objectives.instruction import Entries, Instruction
+from components.training.outline import language_model_to_train
 from components.training.preparing import check_vocabulary, count_parameters, prepared
 from components.training.progress import training_bar
 
@@ -186,12 +186,7 @@ def build_gpt(
     Raises:
         WeightsError: if `weights` do not fit the model.
     """
-    gpt = make_gpt(model, vocab_size, weights, config.seed)
-    gpt.transformer.recompute = config.gradient_checkpointing
-    if config.trainable == "lora":
-        add_adapters(gpt.transformer, lora, config.seed)
-    set_trainable(gpt, config.trainable)
-    return gpt
+    return language_model_to_train(make_gpt(model, vocab_size, weights, config.seed), lora, config)
 
 
 def _refuse_classifiers(weights: Path | None) -> None:
