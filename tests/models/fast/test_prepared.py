@@ -1,6 +1,7 @@
 """Layers and blocks made ready to run often, against torch's own."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,3 +81,8 @@ def test_a_prepared_block_has_no_dropout() -> None:
     x = torch.randn(2, 7, SIZE.width)
     found = prepared(network.train().blocks[0], torch.float32)(x)
     torch.testing.assert_close(found, network.eval().blocks[0](x), atol=1e-5, rtol=0)
+
+
+def test_one_module_touches_what_is_private_in_torch() -> None:
+    file = Path(onednn.__file__)
+    assert [path for path in file.parents[2].rglob("*.py") if "ops.mkldnn" in path.read_text("utf-8")] == [file]
