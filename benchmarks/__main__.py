@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks.machine import Machine
 from benchmarks.report import Benchmark, table
 from benchmarks.subject import SIZE, SMALL
-from components.models.memory import without_thread_cache
+from components.models.memory import reexec_without_tcache
 
 BENCHMARKS = {
     1: "spam",
@@ -95,5 +95,5 @@ def chosen(only: str, with_gpu: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    without_thread_cache()  # as `gradus` does
+    reexec_without_tcache()  # as `gradus` does
     typer.run(main)

@@ -28,11 +28,11 @@ from benchmarks.tutorial_network import tutorial_network
 from components.core.home import mirror
 from components.generation.answers import answer, make_prompts
 from components.generation.batched import continue_prompts
-from components.generation.cache import padded_left
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.models.config import ModelConfig
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
+from components.models.padding import pad
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.models.weights import WEIGHTS_FILE, make_gpt, save_weights
 from components.prompts import TEMPLATES
@@ -141,12 +141,12 @@ def check(written: Sequence[int], new: int) -> None:
         raise RuntimeError(f"a row wrote {min(written)} tokens instead of {new}")
 
 
-def transformers_model(gpt: GPT, precision: Precision) -> Any:
+def transformers_model(gpt: LanguageModel, precision: Precision) -> Any:
     """Return the model of `transformers` with the weights of ours."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     with TemporaryDirectory() as folder:
-        vocabulary = gpt.transformer.vocabulary
+        vocabulary = gpt.transformer.vocab_size
         config = GPT2Config(vocab_size=vocabulary, bos_token_id=None, eos_token_id=None, **shape_of(gpt))
         config.save_pretrained(folder)
         save_weights(gpt, Path(folder) / WEIGHTS_FILE)
@@ -159,8 +159,8 @@ def peer_tokens(task: Task, model: Any, new: int, size: int) -> Rows:
     """Let `transformers` continue all prompts, so many at once."""
     found = []
     for start in range(0, len(task.prompts), size):
-        tokens, padding = padded_left(task.prompts[start : start + size], task.end)
-        mask = (torch.arange(tokens.shape[1]) >= padding[:, None]).long().to(device())
+        tokens, lengths = pad(task.prompts[start : start + size], task.end, left=True)
+        mask = (torch.arange(tokens.shape[1]) >= (tokens.shape[1] - lengths)[:, None]).long().to(device())
         options = {"do_sample": False, "max_new_tokens": new, "pad_token_id": task.end, "eos_token_id": None}
         written = model.generate(tokens.to(device()), attention_mask=mask, **options)
         found += written[:, tokens.shape[1] :].tolist()

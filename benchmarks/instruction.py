@@ -29,9 +29,9 @@ from benchmarks.report import Benchmark, Figure
 from benchmarks.subject import device, settle, shape_of, size
 from benchmarks.tutorial_network import tutorial_network
 from components.core.records import NoLogger
-from components.models.compiled import ENOUGH_TOKENS, compile_blocks
 from components.models.config import LoraConfig, ModelConfig
-from components.models.gpt import GPT
+from components.models.fast.compiled import ENOUGH_TOKENS, compile_blocks
+from components.models.language_model import LanguageModel
 from components.models.memory import freed_memory_kept
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.prompts import TEMPLATES
@@ -229,13 +229,13 @@ def _config(mask_prompt: bool) -> InstructionTrainConfig:
     )
 
 
-def _network() -> GPT:
+def _network() -> LanguageModel:
     model = ModelConfig(size=size(), weights="random")
     vocabulary = load_tokenizer("gpt2").n_vocab
     return build_gpt(model, LoraConfig(), _config(mask_prompt=False), vocabulary, None).to(device())
 
 
-def _objective(gpt: GPT, entries: Entries, config: InstructionTrainConfig) -> Instruction:
+def _objective(gpt: LanguageModel, entries: Entries, config: InstructionTrainConfig) -> Instruction:
     return Instruction(gpt, entries, entries, config, device(), "bf16", end=end_of_text(load_tokenizer("gpt2")))
 
 
@@ -243,11 +243,9 @@ def _order() -> torch.Generator:
     return torch.Generator().manual_seed(SEED)
 
 
-def _load(model: nn.Module, gpt: GPT) -> None:
+def _load(model: nn.Module, gpt: LanguageModel) -> None:
     """Copy our weights; `transformers` keeps those of most layers transposed."""
-    from components.models.weights import TRANSPOSED
-
     theirs = dict(model.named_parameters())
     with torch.no_grad():
         for name, weight in gpt.named_parameters():
-            theirs[name].copy_(weight.T if name.endswith(TRANSPOSED) else weight)
+            theirs[name].copy_(weight.T if name.endswith(gpt.transformer.names.transposed) else weight)

@@ -17,8 +17,8 @@ import torch
 from benchmarks.report import Benchmark, Figure
 from benchmarks.subject import device, settle, size
 from components.core.records import NoLogger
-from components.models.compiled import Wish, compile_blocks
 from components.models.config import LoraConfig, ModelConfig
+from components.models.fast.compiled import Wish, compile_blocks
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt
 from components.training.loop import Trainer

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import torch
 
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 
 SIZE = "GRADUS_BENCHMARK_SIZE"
 """The environment variable that `--size` sets, which processes that a benchmark starts inherit."""
@@ -23,7 +23,7 @@ def size() -> str:
     return os.environ.get(SIZE, SMALL)
 
 
-def shape_of(gpt: GPT) -> dict[str, Any]:
+def shape_of(gpt: LanguageModel) -> dict[str, Any]:
     """Return the shape of a network as options of a `GPT2Config` of `transformers`."""
     shape = gpt.transformer.size
     return {"n_layer": shape.layers, "n_head": shape.heads, "n_embd": shape.width}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from components.models.gpt import Transformer
+from components.models.architecture import Transformer
 
 
 def tutorial_network(transformer: Transformer, head: nn.Linear) -> nn.Module:
@@ -23,7 +23,7 @@ def _network(transformer: Transformer) -> nn.Module:
 
     size = transformer.size
     config = {
-        "vocab_size": transformer.vocabulary,
+        "vocab_size": transformer.vocab_size,
         "context_length": size.context,
         "emb_dim": size.width,
         "n_heads": size.heads,

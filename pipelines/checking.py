@@ -12,10 +12,10 @@ from components.core.records import Manifest
 from components.generation.zero_shot import ZeroShot, has_room, try_zero_shot
 from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import pick_device, pick_precision
+from components.models.fast.trunk import Trunk
 from components.models.saved import MODEL_FILE
 from components.models.starting_weights import FOLDER
 from components.models.tokenizer import end_of_text, load_tokenizer
-from components.models.trunk import Trunk
 from components.models.weights import make_gpt
 from components.tasks import download, fetch_weights, reads_ahead, split, validate
 from components.training.classification import Prepared, build_classifier, prepare, tokenise

@@ -46,7 +46,7 @@ from pipelines.judge_checking import Judge, look_for_judge
 if TYPE_CHECKING:
     import tiktoken
 
-    from components.models.gpt import GPT
+    from components.models.language_model import LanguageModel
 
 SPLITS = ("train", "validation", "test")
 
@@ -176,11 +176,11 @@ class _Trial:
         with torch.device("meta"):
             self.outline = self.outlined()
 
-    def outlined(self) -> "GPT":
+    def outlined(self) -> "LanguageModel":
         """Return the network without content."""
         return outline_gpt(self.config.model, self.config.lora, self.config.train, self.words, self.precision)
 
-    def learnt(self, network: "GPT") -> Instruction:
+    def learnt(self, network: "LanguageModel") -> Instruction:
         """Return what a network learns."""
         rows, end = (self.data.train, self.data.validation), end_of_text(self.encoding)
         return Instruction(network, *rows, self.config.train, self.device, self.precision, end)
@@ -196,7 +196,7 @@ class _Trial:
         train, size = self.config.train, self.config.model.shape
         splits: dict[Split, Entries] = {"train": self.data.train, "validation": self.data.validation}
         rows = {split: Rows(each.lengths, each.trained(train.mask_prompt)) for split, each in splits.items()}
-        blocks = 12 * size.layers * size.width**2  # weights that a token is multiplied with
+        blocks = self.outline.transformer.products()
         return Workload(
             self.learnt(self.outline),
             rows,

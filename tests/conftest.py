@@ -64,7 +64,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from components.models.classifier import Classifier
     from components.models.config import GPTSize
-    from components.models.gpt import Transformer
+    from components.models.gpt2 import GPT2
     from components.models.saved import save_classifier
 
     folder = tmp_path_factory.mktemp("trained") / "model"
@@ -72,7 +72,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ranks = {bytes([index]): index for index in range(256)}
     special = {"<|endoftext|>": 256}
     encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
-    transformer = Transformer(GPTSize(layers=1, heads=2, width=16, context=32), 257)
+    transformer = GPT2(GPTSize(layers=1, heads=2, width=16, context=32), 257)
     transformer.initialise(seed=0)
     model = Classifier(transformer, 2)
     save_classifier(folder, model, encoding, ["ham", "spam"], max_length=32)

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from components.models.classifier import Classifier
-from components.models.gpt import GPT, Transformer
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 
 
-def tutorial_model(gpt: GPT) -> nn.Module:
+def tutorial_model(gpt: LanguageModel) -> nn.Module:
     """The tutorial's language model of chapter 4, in evaluation mode; `gpt` has a head of its own."""
     model = _with_trunk(gpt.transformer)
     assert gpt.lm_head is not None
@@ -34,10 +35,10 @@ def tutorial_classifier(classifier: Classifier) -> nn.Module:
     return model.eval()
 
 
-def _with_trunk(transformer: Transformer) -> nn.Module:
+def _with_trunk(transformer: GPT2) -> nn.Module:
     ch04 = pytest.importorskip("llms_from_scratch.ch04")
     size = transformer.size
-    cfg = {"vocab_size": transformer.vocabulary, "context_length": size.context, "emb_dim": size.width,
+    cfg = {"vocab_size": transformer.vocab_size, "context_length": size.context, "emb_dim": size.width,
            "n_heads": size.heads, "n_layers": size.layers, "drop_rate": 0.0, "qkv_bias": True}  # fmt: skip
     model: nn.Module = ch04.GPTModel(cfg)
     missing, unexpected = model.load_state_dict(_renamed(transformer), strict=False)
@@ -46,7 +47,7 @@ def _with_trunk(transformer: Transformer) -> nn.Module:
     return model
 
 
-def _renamed(transformer: Transformer) -> dict[str, torch.Tensor]:
+def _renamed(transformer: GPT2) -> dict[str, torch.Tensor]:
     ours = transformer.state_dict()
     theirs = {"tok_emb.weight": ours["wte.weight"], "pos_emb.weight": ours["wpe.weight"]}
     theirs |= _renamed_norm(ours, "ln_f", "final_norm")

@@ -15,9 +15,9 @@ from components.evaluation.metrics import Predictions, classification_metrics, c
 from components.evaluation.predictions import write_predictions
 from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
 from components.learned import TestedRows
-from components.models.fixed import fix_linear_layers
+from components.models.fast.prepared import prepack_linear
+from components.models.fast.states import open_states
 from components.models.saved import load_classifier
-from components.models.states import open_states
 
 SIGNIFICANT = 0.05
 WITH_INTERVALS = ("validation", "test")
@@ -49,7 +49,7 @@ def evaluate(
     """
     classifier = load_classifier(model, device)
     if frozen is None:  # or else the last block takes its weights as they are
-        fix_linear_layers(classifier.model.transformer)
+        prepack_linear(classifier.model.transformer)
     labels = classifier.card.labels
     rows = {name: count_rows(path) for name, path in splits.items()}
     texts, truth = read_evenly(splits["train"], labels, max(BASELINE_ROWS.values()))

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from components.evaluation.metrics import Ids, Predictions, Probabilities
+from components.models.fast.states import States
+from components.models.fast.tail import classify_states
 from components.models.saved import LoadedClassifier
-from components.models.states import States
-from components.models.tail import classify_states
 from components.models.tokenizer import encode
 
 CHUNK = 128

@@ -7,11 +7,11 @@ import tiktoken
 
 from components.generation.batched import Continuation, Report, Stopped, continue_prompts
 from components.generation.config import GenerationConfig
-from components.generation.decoder import TYPES, Decoder
-from components.generation.memory import whole_steps
+from components.generation.decoder import Decoder
+from components.generation.kv_cache import whole_steps
 from components.models.config import GPTSize
-from components.models.devices import pick_precision
-from components.models.gpt import GPT
+from components.models.devices import dtype_of, pick_precision
+from components.models.language_model import LanguageModel
 from components.models.tokenizer import encode
 from components.prompts import Template
 
@@ -55,11 +55,11 @@ def rows_at_once(size: GPTSize, longest: int, config: GenerationConfig, precisio
 def row_bytes(size: GPTSize, longest: int, config: GenerationConfig, precision: str) -> int:
     """Return the bytes of the keys and values of a prompt of so many tokens, and of what follows it."""
     columns = whole_steps(min(longest + config.max_new_tokens, size.context))
-    return 2 * columns * size.layers * size.width * TYPES[precision].itemsize
+    return 2 * columns * size.layers * size.heads * size.head_width * dtype_of(precision).itemsize
 
 
 def answer_batches(
-    model: GPT,
+    model: LanguageModel,
     encoding: tiktoken.Encoding,
     template: Template,
     prompts: Sequence[Sequence[int]],
@@ -89,7 +89,7 @@ def answer_batches(
 
 
 def answer(
-    model: GPT,
+    model: LanguageModel,
     encoding: tiktoken.Encoding,
     template: Template,
     instructions: Sequence[str],

@@ -2,7 +2,7 @@
 
 What all rows begin with is read once for all. The rest of the rows, of different lengths, is padded on the left, so
 that they all end in the same column and go on together.
-Shapes: B rows, H heads, P tokens that all rows share, T columns read at once, S columns in memory, D width,
+Shapes: B rows, H heads, P tokens that all rows share, T columns read at once, S columns in the cache, D width,
 V vocabulary.
 """
 
@@ -14,22 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from components.generation.decoder import Decoder
-from components.generation.memory import STEP, whole_steps
+from components.generation.kv_cache import STEP, whole_steps
+from components.models.padding import pad
 
 CHUNK = 32
 """Rows of which the prompts are read at once: enough to keep a processor busy, few enough for its caches."""
 
 NEVER = float("-inf")
 """What is added to the score of a column that is hidden."""
-
-
-def padded_left(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Return rows of token ids as tokens (B, T) and how many columns pad each (B,), both int64 on the CPU."""
-    longest = max(map(len, rows))
-    tokens = torch.full((len(rows), longest), pad_id)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[longest - len(ids) :] = torch.tensor(ids)
-    return tokens, torch.tensor([longest - len(ids) for ids in rows])
 
 
 def shared_length(rows: Sequence[list[int]]) -> int:
@@ -48,10 +40,11 @@ class Reader:
         """Read the rows, none of them empty or longer than the context. `logits` (B, V) are of what follows."""
         self.decoder = decoder
         shared = shared_length(rows)
-        tokens, padding = (each.to(decoder.device) for each in padded_left([row[shared:] for row in rows], 0))
+        tokens, lengths = (each.to(decoder.device) for each in pad([row[shared:] for row in rows], 0, left=True))
         own = tokens.shape[1]
-        self.lengths = shared + own - padding
-        self.memories = [decoder.memory(len(rows), own) for _ in range(decoder.size.layers)]
+        padding = own - lengths
+        self.lengths = shared + lengths
+        self.caches = [decoder.cache(len(rows), own) for _ in range(decoder.size.layers)]
         self._free = whole_steps(own) - own
         self._hiding = self._hide(shared, own, padding)
         if shared:
@@ -71,7 +64,7 @@ class Reader:
             self._hiding = F.pad(self._hiding, (0, STEP), value=NEVER)
         column = -self._free
         self._hiding[:, :, column] = 0
-        attends = [partial(memory.add_turn, column, self._hiding) for memory in self.memories]
+        attends = [partial(cache.add_turn, column, self._hiding) for cache in self.caches]
         positions = self.lengths.clamp(max=self.decoder.size.context - 1)
         hidden = self.decoder.hidden(tokens[:, None], positions[:, None], attends)
         self._free, self.lengths = self._free - 1, self.lengths + 1
@@ -83,14 +76,14 @@ class Reader:
         """Forget all rows but these."""
         chosen = torch.tensor(rows, device=self.decoder.device)
         self.lengths, self._hiding = self.lengths[chosen], self._hiding[chosen]
-        for memory in self.memories:
-            memory.keep(chosen)
+        for cache in self.caches:
+            cache.keep(chosen)
 
     def _read_shared(self, row: Sequence[int]) -> None:
         """Read what all rows begin with."""
         tokens = torch.tensor([row], device=self.decoder.device)
         positions = torch.arange(len(row), device=tokens.device)[None]
-        self.decoder.hidden(tokens, positions, [memory.add_shared for memory in self.memories])
+        self.decoder.hidden(tokens, positions, [cache.add_shared for cache in self.caches])
 
     def _read_rows(self, rows: slice, tokens: Tensor, padding: Tensor, shared: int) -> Tensor:
         """Read the rest of some rows, and return what the last block says of the last token of each: (b, D)."""
@@ -100,7 +93,7 @@ class Reader:
         text = columns >= padding[:, None]
         # Padding sees itself: softmax over nothing would be NaN, which spreads.
         visible = ((columns <= columns[:, None]) & text[:, None]) | (columns == columns[:, None])
-        attends = [partial(memory.add_rows, rows, slice(first, tokens.shape[1]), visible) for memory in self.memories]
+        attends = [partial(cache.add_rows, rows, slice(first, tokens.shape[1]), visible) for cache in self.caches]
         return self.decoder.hidden(tokens[:, first:], positions, attends)[:, -1]
 
     def _hide(self, shared: int, own: int, padding: Tensor) -> Tensor:

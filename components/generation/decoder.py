@@ -1,99 +1,61 @@
 """A language model made ready to decode: its weights converted once, and laid out as the machine multiplies fastest.
 
-The arithmetic is that of `components.models.gpt`, whose modules are read and left as they are: adapters are merged,
-GELU is computed together with the layer before it, and sums between layers stay in fp32. What the tokens see of each
-other is left to whoever calls, who may remember it.
-Shapes: B rows, T tokens, D width, H heads, V vocabulary.
+What it computes is what the model does, which stays as it is: adapters are merged, and sums between layers stay in
+fp32. What the tokens see of each other is left to whoever calls, who may keep it (`components.generation.kv_cache`).
+Shapes: B rows, T tokens, D width, H heads, K key-value heads, d width of a head, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from components.generation.memory import Memory
-from components.models.fixed import FixedLinear
-from components.models.gpt import GPT, Block
-from components.models.lora import LoraLinear
-
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From queries, keys and values of the tokens that a layer reads, (B, H, T, D/H) each, to what these tokens see of
-themselves and of whatever was read before: (B, H, T, D/H)."""
-
-TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+from components.generation.kv_cache import KVCache
+from components.models.architecture import Attend
+from components.models.devices import dtype_of
+from components.models.fast.onednn import PackedLinear
+from components.models.fast.prepared import prepared
+from components.models.language_model import LanguageModel
 
 
 class Decoder:
-    """A language model that decodes, on the device of its weights; changes of the model do not reach it any more."""
+    """A language model that decodes, on the device of its weights; another `Decoder` is due when these change."""
 
     @torch.inference_mode()
-    def __init__(self, model: GPT, precision: str) -> None:
+    def __init__(self, model: LanguageModel, precision: str) -> None:
         """`precision` is `fp32` or `bf16`, the numbers that are multiplied."""
-        trunk = model.transformer
-        self.size = trunk.size
+        self.size = model.transformer.size
         self.device = model.head.device
-        self.type = TYPES[precision]
-        self._tokens, self._positions = trunk.wte.weight.detach(), trunk.wpe.weight.detach()
-        self._blocks = [_Block(cast(Block, block), self.type) for block in trunk.h]
-        self._norm = _Norm(trunk.ln_f, self.type)
-        self._head = FixedLinear(model.head, None, self.type)
+        self.type = dtype_of(precision)
+        self._sharing = self.size.heads // self.size.kv_heads
+        self._network = prepared(model.transformer, self.type)
+        self._head = PackedLinear(model.head, None, self.type)
 
-    def memory(self, rows: int, columns: int) -> Memory:
-        """Return the memory of a layer, with room for so many columns of each row."""
-        heads, width = self.size.heads, self.size.width
-        return Memory(rows, heads, width // heads, columns, torch.empty(0, dtype=self.type, device=self.device))
+    def cache(self, rows: int, columns: int) -> KVCache:
+        """Return the key-value cache of a block, with room for so many columns of each row."""
+        like = torch.empty(0, dtype=self.type, device=self.device)
+        return KVCache(rows, self.size.heads, self.size.head_width, columns, like)
 
     def hidden(self, tokens: Tensor, positions: Tensor, attends: Sequence[Attend]) -> Tensor:
         """Return what the last block says of tokens (B, T), not normalised: (B, T, D), fp32.
 
-        `positions` (B, T) are their places in their texts, and `attends` is what each block does to look around.
+        `positions` (B, T) are their places in their texts. `attends` is what each block does to look around: it gets
+        keys and values of all H heads, repeated where heads share them.
         """
-        x = self._tokens[tokens].float() + self._positions[positions].float()
+        if self._sharing > 1:
+            attends = [_with_all_heads(attend, self._sharing) for attend in attends]
+        x = self._network.embed(tokens, positions)
         with torch.autocast(self.device.type, enabled=False):
-            for block, attend in zip(self._blocks, attends, strict=True):
-                x = block(x, attend)
+            for block, attend in zip(self._network.blocks, attends, strict=True):
+                x = block.run(x, attend, positions)
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits of what follows: (B, D) to (B, V), in the type that is multiplied in."""
         with torch.autocast(self.device.type, enabled=False):
-            return self._head(self._norm(hidden))
+            return self._head(self._network.final_norm(hidden))
 
 
-class _Block:
-    """Attention, then MLP, as `components.models.gpt.Block`."""
-
-    def __init__(self, block: Block, dtype: torch.dtype) -> None:
-        self.heads = block.attn.heads
-        self.before_attention = _Norm(block.ln_1, dtype)
-        self.attention_in = _linear(block.attn.c_attn, dtype)
-        self.attention_out = _linear(block.attn.c_proj, dtype)
-        self.before_mlp = _Norm(block.ln_2, dtype)
-        self.mlp_in = _linear(block.mlp.c_fc, dtype, gelu=True)
-        self.mlp_out = _linear(block.mlp.c_proj, dtype)
-
-    def __call__(self, x: Tensor, attend: Attend) -> Tensor:
-        """(B, T, D) to (B, T, D)."""
-        parts = self.attention_in(self.before_attention(x)).view(*x.shape[:2], 3, self.heads, -1)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)
-        x = x + self.attention_out(attend(query, key, value).transpose(1, 2).flatten(2))
-        return x + self.mlp_out(self.mlp_in(self.before_mlp(x)))
-
-
-class _Norm:
-    """Layer normalisation in fp32, the result in the type that the next layer multiplies in."""
-
-    def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
-        self.shape, self.epsilon, self.dtype = norm.normalized_shape, norm.eps, dtype
-        self.weight, self.bias = norm.weight.detach().float(), norm.bias.detach().float()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(..., D) to (..., D)."""
-        return F.layer_norm(x, self.shape, self.weight, self.bias, self.epsilon).to(self.dtype)
-
-
-def _linear(layer: nn.Linear, dtype: torch.dtype, gelu: bool = False) -> FixedLinear:
-    merged = layer.merged() if isinstance(layer, LoraLinear) else layer
-    return FixedLinear(merged.weight, merged.bias, dtype, gelu)
+def _with_all_heads(attend: Attend, times: int) -> Attend:
+    """Return what gives `attend` keys and values of all heads, where so many heads share one."""
+    return lambda query, key, value: attend(query, *(each.repeat_interleave(times, dim=1) for each in (key, value)))

@@ -15,7 +15,7 @@ from components.generation.cache import Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.sampling import next_tokens
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 
 NextLogits = Callable[[Tensor], Tensor]
 """From all tokens so far (B, T) to the logits of the next one (B, V).
@@ -24,7 +24,7 @@ Every turn it is given one more column and may remember the rest.
 """
 
 
-def uncached(model: GPT) -> NextLogits:
+def uncached(model: LanguageModel) -> NextLogits:
     """Return a `NextLogits` that reads everything anew each turn; beyond the context, the last tokens only."""
 
     def logits(tokens: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def uncached(model: GPT) -> NextLogits:
     return logits
 
 
-def cached(model: GPT, precision: str = "fp32") -> NextLogits:
+def cached(model: LanguageModel, precision: str = "fp32") -> NextLogits:
     """Return a `NextLogits` that reads each token once, in `fp32` or `bf16`; beyond the context it does as `uncached`.
 
     There every token that is seen has another position each turn, and what was computed of it no longer holds.

@@ -1,6 +1,6 @@
 """What answering a split will cost, from a few turns of decoding.
 
-Shapes: B rows, T columns, S columns in memory, D width, V vocabulary, N entries.
+Shapes: B rows, T columns, S columns in the cache, D width, V vocabulary, N entries.
 """
 
 import time
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from components.generation.answers import make_batches, row_bytes, rows_at_once
 from components.generation.cache import CHUNK, Reader
 from components.generation.config import GenerationConfig
-from components.generation.decoder import TYPES, Decoder
+from components.generation.decoder import Decoder
 from components.models.config import GPTSize
-from components.models.gpt import GPT
+from components.models.devices import dtype_of
+from components.models.language_model import LanguageModel
 
 TURNS = 3
 """Turns that are timed with all rows of a batch, and again with one row."""
@@ -52,7 +53,7 @@ def most_tokens(
 
 
 def time_decoding(
-    model: GPT,
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     config: GenerationConfig,
     end: int,
@@ -90,7 +91,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def answering_bytes(
-    size: GPTSize, weights: int, words: int, prompts: NDArray[np.int64], config: GenerationConfig, precision: str
+    size: GPTSize, weights: int, vocab_size: int, prompts: NDArray[np.int64], config: GenerationConfig, precision: str
 ) -> int:
     """Return the bytes of `weights` and of what is held while the longest prompts (N tokens each) are answered.
 
@@ -99,8 +100,8 @@ def answering_bytes(
     """
     longest = min(int(prompts.max()), size.context)
     rows = min(rows_at_once(size, longest, config, precision), len(prompts))
-    number = TYPES[precision].itemsize
+    number = dtype_of(precision).itemsize
     # When rows leave, those that stay are copied, block by block.
     memory = row_bytes(size, longest, config, precision) * rows * (size.layers + 1) // size.layers
-    passing = max(min(rows, CHUNK) * longest * size.width * number * PASSING, 3 * rows * words * number)
+    passing = max(min(rows, CHUNK) * longest * size.width * number * PASSING, 3 * rows * vocab_size * number)
     return weights + weights * number // 4 + memory + passing

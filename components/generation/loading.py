@@ -8,17 +8,19 @@ import tiktoken
 from pydantic import ValidationError
 
 from components.core.errors import ConfigError, WeightsError
+from components.models.architecture import architectures
 from components.models.cards import CARD_FILE, LANGUAGE_MODEL, kind_of
 from components.models.config import GPTSize, ModelConfig, SizeName
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.models.local_weights import find_local_weights
 from components.models.saved_gpt import load_gpt
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import find_weights, make_gpt
 
 SETTINGS = "config.json"
-"""Where `transformers` keeps a model's shape, and what the fields of `GPTSize` are called there."""
-NAMES = {"layers": "n_layer", "heads": "n_head", "width": "n_embd", "context": "n_positions"}
+"""Where `transformers` keeps a model's family and shape."""
+UNNAMED = "gpt2"
+"""The family of weights that name none."""
 
 
 def load_language_model(
@@ -28,8 +30,8 @@ def load_language_model(
     cache: Path,
     mirror: Path | None = None,
     seed: int = 0,
-) -> tuple[GPT, tiktoken.Encoding]:
-    """Return a GPT-2 and its tokenizer, on the CPU in fp32.
+) -> tuple[LanguageModel, tiktoken.Encoding]:
+    """Return a language model and its tokenizer, on the CPU in fp32.
 
     Args:
         model: a hub id, a folder with weights in the layout of `transformers`, one that `components.models.saved_gpt`
@@ -84,19 +86,21 @@ def _settings(folder: Path) -> dict[str, Any]:
         return {}
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-        kind = settings.get("model_type", "gpt2")
+        kind = settings.get("model_type", UNNAMED)
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path} cannot be read ({error}); fetch the model again") from error
-    if kind != "gpt2":
-        raise WeightsError(f"{folder} holds a model of type {kind}, and only gpt2 is known; choose another model")
+    if kind not in architectures():
+        known = ", ".join(architectures())
+        raise WeightsError(f"{folder} holds a model of type {kind}, and only {known} is known; choose another model")
     return dict(settings)
 
 
 def _size(settings: dict[str, Any], model: str) -> GPTSize:
+    family = architectures()[settings.get("model_type", UNNAMED)]
     try:
-        return GPTSize(**{field: settings[name] for field, name in NAMES.items()})
+        return family.shape(**{field: settings[name] for field, name in family.settings.items()})
     except (KeyError, ValidationError) as error:
-        needed = ", ".join(NAMES.values())
+        needed = ", ".join(family.settings.values())
         raise ConfigError(f"{model} has no {SETTINGS} that names its size ({needed}); give --size") from error
 
 

@@ -22,7 +22,7 @@ from components.generation.config import GenerationConfig
 from components.generation.journal import Journal
 from components.generation.progress import generation_bar
 from components.models.devices import pick_precision
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.prompts import Template
 
 JOURNAL = "responses.jsonl"
@@ -34,7 +34,7 @@ COLUMNS = ("row", "instruction", "input", "output", "task")
 
 def respond(
     entries: Path,
-    model: GPT,
+    model: LanguageModel,
     encoding: tiktoken.Encoding,
     template: Template,
     config: GenerationConfig,

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from components.generation.config import GenerationConfig
 from components.generation.decoding import as_text, cached, generate
-from components.models.classifier import pad
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
+from components.models.padding import pad
 from components.models.tokenizer import encode, end_of_text
 
 BEFORE, AFTER = "Message: ", "\nIs this message {labels}? It is"
@@ -47,7 +47,7 @@ class ZeroShot:
 
 
 def try_zero_shot(
-    model: GPT, encoding: tiktoken.Encoding, texts: list[str], truths: list[str], labels: Sequence[str]
+    model: LanguageModel, encoding: tiktoken.Encoding, texts: list[str], truths: list[str], labels: Sequence[str]
 ) -> ZeroShot:
     """Ask the model for the label of each text; there must be one text at least, and `has_room` for the question."""
     said = [labels[position] for position in classify_by_prompt(model, encoding, texts, labels)]
@@ -62,8 +62,8 @@ def try_zero_shot(
     )
 
 
-def _continue(model: GPT, encoding: tiktoken.Encoding, prompt: list[int]) -> str:
-    ids = torch.tensor([prompt], device=model.transformer.wte.weight.device)
+def _continue(model: LanguageModel, encoding: tiktoken.Encoding, prompt: list[int]) -> str:
+    ids = torch.tensor([prompt], device=model.head.device)
     stop = end_of_text(encoding)
     turns = generate(cached(model), ids, GenerationConfig(max_new_tokens=SHOWN_TOKENS), stop)
     chosen = (int(turn) for turn in turns)
@@ -89,14 +89,14 @@ def label_tokens(encoding: tiktoken.Encoding, labels: Sequence[str]) -> list[lis
 
 
 @torch.inference_mode()
-def score_continuations(model: GPT, prompt: list[int], continuations: list[list[int]], pad_id: int) -> Tensor:
+def score_continuations(model: LanguageModel, prompt: list[int], continuations: list[list[int]], pad_id: int) -> Tensor:
     """Return the mean log-likelihood of the tokens of each continuation after the prompt: (C), fp32 on the CPU.
 
     The mean, not the sum, so that a label is not the less likely for having more tokens.
     """
     rows = [prompt + continuation for continuation in continuations]
     tokens, _ = pad(rows, pad_id)
-    hidden = model.hidden(tokens.to(model.transformer.wte.weight.device))
+    hidden = model.hidden(tokens.to(model.head.device))
     scores = []
     for row, continuation in enumerate(continuations):
         start = len(prompt) - 1  # the position that says the first token of the continuation
@@ -107,7 +107,7 @@ def score_continuations(model: GPT, prompt: list[int], continuations: list[list[
 
 
 def classify_by_prompt(
-    model: GPT, encoding: tiktoken.Encoding, texts: Sequence[str], labels: Sequence[str]
+    model: LanguageModel, encoding: tiktoken.Encoding, texts: Sequence[str], labels: Sequence[str]
 ) -> list[int]:
     """Return for each text the position of the label that the model finds likeliest after the prompt."""
     continuations = label_tokens(encoding, labels)

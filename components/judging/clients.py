@@ -3,7 +3,7 @@
 import threading
 from typing import Any, Protocol
 
-from components.errors import JudgeError
+from components.core.errors import JudgeError
 from components.judging.config import JudgeConfig
 from components.judging.replies import Reply
 from components.judging.rubric import Messages

@@ -1,4 +1,4 @@
-"""A GPT that classifies: the network without its language-model head, and a linear layer on what it says of a text.
+"""A network that classifies: no language-model head, but a linear layer on what it says of a text.
 
 Shapes: B batch, T tokens, D width, C classes, N texts.
 """
@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from components.models.architecture import Transformer
 from components.models.config import PADDING_IS_READ, Pooling
-from components.models.gpt import INITIAL_STD, Transformer, draw
-from components.models.unpadded import hidden_states, places_to_compute
+from components.models.fast.unpadded import hidden_states, places_to_compute
+from components.models.layers import INITIAL_STD, init_normal_
+from components.models.padding import pad
 
 
 class Classifier(nn.Module):
@@ -29,11 +31,11 @@ class Classifier(nn.Module):
         self.pooling = pooling
         self.causal = causal
         self.head = nn.Linear(transformer.size.width, classes)
-        draw(self.head.weight, INITIAL_STD, seed, "head.weight")
+        init_normal_(self.head.weight, INITIAL_STD, seed, "head.weight")
         nn.init.zeros_(self.head.bias)
 
     def places(self, tokens: Tensor, lengths: Tensor) -> Tensor | None:
-        """Return the positions of a batch that `forward` cannot do without (`components.models.unpadded`), or None: all.
+        """Return the positions that `forward` cannot do without (`components.models.fast.unpadded`), or None: all.
 
         A batch is on the CPU when this is asked.
         """
@@ -73,24 +75,6 @@ class Classifier(nn.Module):
                 return hidden[:, -1]
             case "mean_positions":
                 return hidden.mean(dim=1)
-
-
-def pad(rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return rows of token ids as tokens (B, T) and lengths (B,), both int64 on the CPU.
-
-    T is `length`, or the longest row's. A row without tokens counts as one `pad_id`.
-
-    Raises:
-        ValueError: if a row is longer than `length`.
-    """
-    rows = [row or [pad_id] for row in rows]
-    longest = max(map(len, rows))
-    if length is not None and longest > length:
-        raise ValueError(f"a row of {longest} tokens cannot be padded to {length}")
-    tokens = torch.full((len(rows), length or longest), pad_id)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = torch.tensor(ids)
-    return tokens, torch.tensor([len(row) for row in rows])
 
 
 def classify(

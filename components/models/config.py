@@ -35,6 +35,16 @@ class GPTSize(Config):
     context: int = Field(gt=0)
     """Most tokens the network can see at once."""
 
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values, of which GPT-2 has as many as of queries."""
+        return self.heads
+
+    @property
+    def head_width(self) -> int:
+        """Length of the vector that a head makes of a token, d."""
+        return self.width // self.heads
+
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         if self.width % self.heads:

@@ -37,3 +37,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the type of numbers that `fp32` or `bf16` names."""
+    return torch.bfloat16 if precision == "bf16" else torch.float32

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components.core.errors import ConfigError
+from components.models.architecture import Transformer
 from components.models.config import LoraConfig
-from components.models.gpt import Linear, Transformer, draw
+from components.models.layers import Linear, init_normal_
 
 
 class LoraLinear(Linear):
@@ -26,7 +28,7 @@ class LoraLinear(Linear):
         device = base.weight.device
         self.lora_a = nn.Parameter(torch.empty(config.rank, base.in_features, device=device))
         self.lora_b = nn.Parameter(torch.zeros(base.out_features, config.rank, device=device))
-        draw(self.lora_a, base.in_features**-0.5, seed, f"{name}.lora_a")
+        init_normal_(self.lora_a, base.in_features**-0.5, seed, f"{name}.lora_a")
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
@@ -35,18 +37,25 @@ class LoraLinear(Linear):
 
     def merged(self) -> Linear:
         """Return one linear layer that does the same."""
-        layer = Linear(self.in_features, self.out_features, device=self.weight.device)
+        layer = Linear(self.in_features, self.out_features, self.bias is not None, device=self.weight.device)
         with torch.no_grad():
             layer.weight.copy_(self.weight + self.scale * self.lora_b @ self.lora_a)
-            layer.bias.copy_(self.bias)
+            if self.bias is not None:
+                layer.bias.copy_(self.bias)
         return layer
 
 
 def add_adapters(model: Transformer, config: LoraConfig, seed: int) -> None:
-    """Give the layers that `config.targets` names, in every block, an adapter drawn from `seed`."""
-    for index, block in enumerate(model.h):
+    """Give the layers that `config.targets` names, in every block, an adapter drawn from `seed`.
+
+    Raises:
+        ConfigError: if the family has no such layers.
+    """
+    if unknown := [target for target in config.targets if target not in model.targets]:
+        raise ConfigError(f"{model.name} has no {unknown[0]}; lora.targets can be {', '.join(model.targets)}")
+    for index, block in enumerate(model.blocks):
         for target in config.targets:
-            name = f"h.{index}.{target}"
+            name = f"{model.names.blocks}.{index}.{target}"
             base = model.get_submodule(name)
             assert isinstance(base, nn.Linear)
             _replace(block, target, LoraLinear(base, config, seed, name))
@@ -54,7 +63,7 @@ def add_adapters(model: Transformer, config: LoraConfig, seed: int) -> None:
 
 def merge_adapters(model: Transformer) -> None:
     """Put each adapter into its layer's weights; a network without adapters stays as it is."""
-    for block in model.h:
+    for block in model.blocks:
         for name, layer in list(block.named_modules()):
             if isinstance(layer, LoraLinear):
                 _replace(block, name, layer.merged())

@@ -49,7 +49,7 @@ def give_freed_back() -> None:
         library.malloc_trim(0)
 
 
-def without_thread_cache() -> None:
+def reexec_without_tcache() -> None:
     """Start this process over without glibc's lists of small blocks a thread, unless they are spoken of already.
 
     PyTorch asks for memory at multiples of 64 bytes: glibc takes a block 96 bytes larger, and frees what is left

@@ -17,10 +17,10 @@ import torch
 from pydantic import Field, model_validator
 
 from components.core.config import Config
+from components.models.architecture import make_network
 from components.models.cards import CARD_FILE, CLASSIFIER, read_card, write_card
 from components.models.classifier import Classifier, classify
 from components.models.config import GPTSize, Pooling
-from components.models.gpt import Transformer
 from components.models.tokenizer import encode, end_of_text, read_tokenizer, write_tokenizer
 from components.models.weights import WEIGHTS_FILE, load_weights, save_weights
 
@@ -91,7 +91,7 @@ def load_classifier(folder: Path, device: str = "cpu") -> "LoadedClassifier":
     """
     card = read_card(folder, ClassifierCard, CLASSIFIER)
     encoding = read_tokenizer(folder)
-    transformer = Transformer(card.size, encoding.n_vocab)
+    transformer = make_network(card.size, encoding.n_vocab)
     model = Classifier(transformer, len(card.labels), card.pooling, causal=card.causal)
     load_weights(model, folder)
     return LoadedClassifier(model.eval().to(device), encoding, card)

@@ -15,9 +15,10 @@ from typing import Literal
 import tiktoken
 
 from components.core.config import Config
+from components.models.architecture import make_network
 from components.models.cards import LANGUAGE_MODEL, kind_of, read_card, write_card
 from components.models.config import GPTSize
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.models.tokenizer import read_tokenizer, write_tokenizer
 from components.models.weights import WEIGHTS_FILE, load_weights, save_weights
 from components.prompts import Template
@@ -40,18 +41,18 @@ class LanguageModelCard(Config):
 class LoadedGPT:
     """A saved language model in memory."""
 
-    model: GPT
+    model: LanguageModel
     encoding: tiktoken.Encoding
     card: LanguageModelCard
 
 
-def save_gpt(folder: Path, model: GPT, encoding: tiktoken.Encoding, template: Template) -> None:
+def save_gpt(folder: Path, model: LanguageModel, encoding: tiktoken.Encoding, template: Template) -> None:
     """Write a language model into `folder`, which must exist; adapters have been merged into it.
 
     Raises:
         ValueError: if model and vocabulary do not agree.
     """
-    known = model.transformer.vocabulary
+    known = model.transformer.vocab_size
     if encoding.n_vocab != known:
         raise ValueError(f"a vocabulary of {encoding.n_vocab} tokens for a model that knows {known}")
     card = LanguageModelCard(size=model.transformer.size, tie_embeddings=model.lm_head is None, template=template)
@@ -75,6 +76,6 @@ def load_gpt(folder: Path, device: str = "cpu") -> LoadedGPT:
     """
     card = read_card(folder, LanguageModelCard, LANGUAGE_MODEL)
     encoding = read_tokenizer(folder)
-    model = GPT(card.size, encoding.n_vocab, tie_embeddings=card.tie_embeddings)
+    model = LanguageModel(make_network(card.size, encoding.n_vocab), card.tie_embeddings)
     load_weights(model, folder)
     return LoadedGPT(model.eval().to(device), encoding, card)

@@ -4,11 +4,11 @@ from torch import nn
 
 from components.models.classifier import Classifier
 from components.models.config import Trainable
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.models.lora import is_adapter
 
 
-def set_trainable(model: Classifier | GPT, trainable: Trainable) -> None:
+def set_trainable(model: Classifier | LanguageModel, trainable: Trainable) -> None:
     """Let the named part of a network train, and freeze the rest.
 
     `last_block` and `last_two_blocks` include the final norm and the head; `lora` is the adapters that
@@ -20,8 +20,8 @@ def set_trainable(model: Classifier | GPT, trainable: Trainable) -> None:
     new = [model.head] if isinstance(model, Classifier) else []
     parts: dict[Trainable, list[nn.Module]] = {
         "last_layer": head,
-        "last_block": [*transformer.h[-1:], transformer.ln_f, *head],
-        "last_two_blocks": [*transformer.h[-2:], transformer.ln_f, *head],
+        "last_block": [*transformer.blocks[-1:], transformer.final_norm, *head],
+        "last_two_blocks": [*transformer.blocks[-2:], transformer.final_norm, *head],
         "all": [model],
         "lora": [*new],
     }
@@ -33,7 +33,7 @@ def set_trainable(model: Classifier | GPT, trainable: Trainable) -> None:
             parameter.requires_grad_(parameter.requires_grad or is_adapter(name))
 
 
-def _head(model: Classifier | GPT) -> list[nn.Module]:
+def _head(model: Classifier | LanguageModel) -> list[nn.Module]:
     if isinstance(model, Classifier):
         return [model.head]
-    return [model.transformer.wte if model.lm_head is None else model.lm_head]
+    return [model.transformer.embedding if model.lm_head is None else model.lm_head]

@@ -1,7 +1,7 @@
 """Weights in and out, in one layout: that of Hugging Face's `transformers`, as safetensors.
 
-There a linear layer of a block is stored transposed (`Conv1D`), names may or may not start with `transformer.`,
-mask buffers may lie among the parameters, and a tied head is left out. What Gradus saves is in the same layout.
+There GPT-2's linear layers are stored transposed (`Conv1D`), names may or may not start with `transformer.`, mask
+buffers may lie among the parameters, and a tied head is left out. What Gradus saves is in the same layout.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from components.core.errors import WeightsError, WeightsUnreachable
+from components.models.architecture import Transformer, WeightNames, make_network, transformer_of
 from components.models.config import ModelConfig
-from components.models.gpt import GPT, Transformer
+from components.models.language_model import LanguageModel
 from components.models.local_weights import TRACKED, find_local_weights
 from components.models.safetensors_file import save_fp32
 
@@ -22,12 +23,9 @@ WEIGHTS_FILE = "model.safetensors"
 SHARDS = "model-*.safetensors"
 
 PREFIX = "transformer."
-TRUNK = ("wte.", "wpe.", "h.", "ln_f.")
-BUFFERS = (".attn.bias", ".attn.masked_bias")
-TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
-EMBEDDING, HEAD = "wte.weight", "lm_head.weight"
+HEAD = "lm_head.weight"
 
-Network = TypeVar("Network", Transformer, GPT)
+Network = TypeVar("Network", Transformer, LanguageModel)
 
 
 def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path | None:
@@ -50,26 +48,27 @@ def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path 
     return _holding_safetensors(_download(weights, cache, mirror), weights)
 
 
-def make_transformer(config: ModelConfig, vocabulary: int, weights: Path | None, seed: int) -> Transformer:
+def make_transformer(config: ModelConfig, vocab_size: int, weights: Path | None, seed: int) -> Transformer:
     """Return the network without a head, on the CPU in fp32: its weights from a folder, or drawn from `seed`.
 
     Raises:
         WeightsError: as `load_weights`.
     """
-    return _filled(Transformer(config.shape, vocabulary, config.dropout), weights, seed)
+    return _filled(make_network(config.shape, vocab_size, config.dropout), weights, seed)
 
 
-def make_gpt(config: ModelConfig, vocabulary: int, weights: Path | None, seed: int) -> GPT:
+def make_gpt(config: ModelConfig, vocab_size: int, weights: Path | None, seed: int) -> LanguageModel:
     """Return the language model, on the CPU in fp32: its weights from a folder, or drawn from `seed`.
 
     Raises:
         WeightsError: as `load_weights`.
     """
-    return _filled(GPT(config.shape, vocabulary, config.dropout, config.tie_embeddings), weights, seed)
+    network = make_network(config.shape, vocab_size, config.dropout)
+    return _filled(LanguageModel(network, config.tie_embeddings), weights, seed)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
-    """Copy the weights in `folder` into every parameter of a `Transformer`, `GPT` or `Classifier`.
+    """Copy the weights in `folder` into every parameter of a `Transformer`, `LanguageModel` or `Classifier`.
 
     An untied head that the file does not have starts as a copy of the token embedding. Heads that the model does
     not have are left where they are.
@@ -77,29 +76,32 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     Raises:
         WeightsError: if a file is missing or damaged, or a tensor is missing, left over or of another shape.
     """
+    names = transformer_of(model).names
+    embedding = f"{names.embedding}.weight"
     targets = {name.removeprefix(PREFIX): parameter for name, parameter in model.named_parameters()}
     found: set[str] = set()
     try:
-        for name, tensor in _stored(folder):
-            _copy(name, tensor, targets, folder)
+        for name, tensor in _stored(folder, names):
+            _copy(name, tensor, targets, names, folder)
             found.add(name)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"the weights in {folder} cannot be read ({error}); fetch or save them again") from error
-    if HEAD in targets and HEAD not in found and EMBEDDING in found:
-        _assign(targets[HEAD], targets[EMBEDDING])
+    if HEAD in targets and HEAD not in found and embedding in found:
+        _assign(targets[HEAD], targets[embedding])
         found.add(HEAD)
     if missing := sorted(targets.keys() - found):
         raise WeightsError(
             f"the weights in {folder} lack {len(missing)} of {len(targets)} tensors, the first is {missing[0]}: "
             "they are not GPT-2's or have fewer layers; check model.weights and model.size"
         )
-    if isinstance(model, GPT) and model.lm_head is None:
-        _check_tied(targets[EMBEDDING], folder)
+    if isinstance(model, LanguageModel) and model.lm_head is None:
+        _check_tied(targets[embedding], names, folder)
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write every parameter as fp32 safetensors, in the layout that `load_weights` and `transformers` read."""
-    save_fp32({name: _transposed(name, parameter) for name, parameter in model.named_parameters()}, path)
+    names = transformer_of(model).names
+    save_fp32({name: _transposed(name, parameter, names) for name, parameter in model.named_parameters()}, path)
 
 
 def _filled(model: Network, weights: Path | None, seed: int) -> Network:
@@ -110,12 +112,12 @@ def _filled(model: Network, weights: Path | None, seed: int) -> Network:
     return model
 
 
-def _stored(folder: Path) -> Iterator[tuple[str, Tensor]]:
+def _stored(folder: Path, names: WeightNames) -> Iterator[tuple[str, Tensor]]:
     """Yield the parameters in a folder by short name, each read when it is asked for."""
     for path in _files(folder):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (it is no dict)
-                if not name.endswith(BUFFERS):
+                if not name.endswith(names.buffers):
                     yield name.removeprefix(PREFIX), file.get_tensor(name)
 
 
@@ -124,23 +126,23 @@ def _files(folder: Path) -> list[Path]:
     return [single] if single.is_file() else sorted(folder.glob(SHARDS))
 
 
-def _copy(name: str, tensor: Tensor, targets: Mapping[str, Tensor], folder: Path) -> None:
+def _copy(name: str, tensor: Tensor, targets: Mapping[str, Tensor], names: WeightNames, folder: Path) -> None:
     if name not in targets:
-        if name.startswith(TRUNK):
+        if name.startswith(names.parts):
             raise WeightsError(f"the weights in {folder} have {name}, which the model has not; check model.size")
         return
-    expected = tuple(_transposed(name, targets[name]).shape)
+    expected = tuple(_transposed(name, targets[name], names).shape)
     if tuple(tensor.shape) != expected:
         raise WeightsError(
             f"{name} has shape {tuple(tensor.shape)} in {folder}, the model needs {expected}; "
             "check model.size, model.vocabulary and model.weights"
         )
-    _assign(targets[name], _transposed(name, tensor))
+    _assign(targets[name], _transposed(name, tensor, names))
 
 
-def _transposed(name: str, tensor: Tensor) -> Tensor:
+def _transposed(name: str, tensor: Tensor, names: WeightNames) -> Tensor:
     """Turn a tensor from the file's layout into the model's, or back."""
-    return tensor.t() if name.endswith(TRANSPOSED) else tensor
+    return tensor.t() if name.endswith(names.transposed) else tensor
 
 
 def _assign(parameter: Tensor, values: Tensor) -> None:
@@ -148,8 +150,8 @@ def _assign(parameter: Tensor, values: Tensor) -> None:
         parameter.copy_(values)
 
 
-def _check_tied(embedding: Tensor, folder: Path) -> None:
-    for name, tensor in _stored(folder):
+def _check_tied(embedding: Tensor, names: WeightNames, folder: Path) -> None:
+    for name, tensor in _stored(folder, names):
         if name == HEAD and not torch.equal(tensor.float(), embedding):
             raise WeightsError(f"the weights in {folder} have a head of their own; set model.tie_embeddings to false")
 

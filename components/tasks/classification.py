@@ -67,7 +67,7 @@ def _frozen_identity(arguments: Mapping[str, Any]) -> Any:
 @step("components.training.frozen", identity=_frozen_identity, timeout_seconds=DAY)
 def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConfig, train: TrainConfig) -> Facts:
     """Compute the blocks that do not train, once for all texts: `<split>.safetensors`, none if they were too large."""
-    from components.training.frozen import read_frozen as block
+    from components.training.frozen import cache_features as block
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
     return block(tables, splits.facts["labels"], model, train, weights_folder(weights), mirror(), out)
@@ -75,7 +75,7 @@ def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConf
 
 def reads_ahead(model: ModelConfig, train: TrainConfig) -> bool:
     """Tell whether `read_frozen` is of use for a recipe."""
-    from components.training.config import reads_ahead as block
+    from components.training.config import uses_cached_features as block
 
     return block(model, train)
 

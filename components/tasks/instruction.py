@@ -34,7 +34,7 @@ from components.training.config import InstructionTrainConfig
 if TYPE_CHECKING:
     import tiktoken
 
-    from components.models.gpt import GPT
+    from components.models.language_model import LanguageModel
 
 SAMPLE_TOKENS = 64
 """Most tokens of a sample response while training."""
@@ -114,7 +114,7 @@ def fine_tune(
 
 
 def _sample_response(
-    model: "GPT", encoding: "tiktoken.Encoding", template: Template, instruction: str, input: str
+    model: "LanguageModel", encoding: "tiktoken.Encoding", template: Template, instruction: str, input: str
 ) -> str:
     from components.generation.answers import answer
 

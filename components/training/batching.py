@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from components.models import classifier
+from components.models import padding
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Batch:
 
 def pad(examples: Examples, rows: list[int], pad_id: int, length: int | None) -> Batch:
     """Return `rows` of `examples`, right-padded with `pad_id` to `length`, or to the longest of them."""
-    tokens, lengths = classifier.pad([examples.tokens(row) for row in rows], pad_id, length)
+    tokens, lengths = padding.pad([examples.tokens(row) for row in rows], pad_id, length)
     return Batch(tokens, lengths, torch.from_numpy(examples.labels[rows]))
 
 

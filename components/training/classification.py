@@ -12,14 +12,13 @@ import torch
 from components.core.errors import ConfigError
 from components.core.records import Facts, Logger
 from components.models.classifier import Classifier
-from components.models.compiled import compile_blocks
 from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import pick_device, pick_precision
-from components.models.lora import add_adapters, merge_adapters
+from components.models.fast.compiled import compile_blocks
+from components.models.fast.states import States, open_states
+from components.models.lora import merge_adapters
 from components.models.saved import save_classifier
-from components.models.states import States, open_states
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
-from components.models.trainable import set_trainable
 from components.models.weights import make_transformer
 from components.training.batching import Examples
 from components.training.checkpoint import BEST
@@ -30,6 +29,7 @@ from components.training.loop import Trainer, tokens_in_all, total_steps
 from components.training.objectives import Split
 from components.training.objectives.classification import Classification
 from components.training.objectives.features import Features
+from components.training.outline import classifier_to_train
 from components.training.preparing import check_vocabulary, count_parameters, prepared
 from components.training.progress import training_bar
 from components.training.used_rows import keep_used_rows, put_rows_back
@@ -166,19 +166,15 @@ def tokenise(path: Path, labels: list[str], encoding: tiktoken.Encoding) -> Exam
 
 
 def build_classifier(
-    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocabulary: int, weights: Path | None
+    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocab_size: int, weights: Path | None
 ) -> Classifier:
     """Return the classifier that training starts from, on the CPU, with the part that trains unfrozen.
 
     Raises:
         WeightsError: if `weights` do not fit the model.
     """
-    transformer = make_transformer(model, vocabulary, weights, config.seed)
-    classifier = Classifier(transformer, classes, config.pooling, config.seed, config.causal)
-    if config.trainable == "lora":
-        add_adapters(transformer, lora, config.seed)
-    set_trainable(classifier, config.trainable)
-    return classifier
+    transformer = make_transformer(model, vocab_size, weights, config.seed)
+    return classifier_to_train(transformer, lora, config, classes)
 
 
 def _read(frozen: Path) -> dict[Split, States]:

@@ -144,6 +144,6 @@ class InstructionTrainConfig(Recipe):
     """Whether activations are computed a second time instead of being kept: less memory, a third more time."""
 
 
-def reads_ahead(model: ModelConfig, config: TrainConfig) -> bool:
+def uses_cached_features(model: ModelConfig, config: TrainConfig) -> bool:
     """Tell whether a recipe has blocks whose states are worth keeping: they neither train nor drop anything."""
     return model.dropout == 0 and frozen_blocks(config.trainable, model.shape.layers) > 0

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from components.models.architecture import WeightNames, transformer_of
 from components.models.config import ModelConfig
 from components.models.lora import is_adapter
 from components.training.batching import steps_per_epoch
@@ -69,19 +70,20 @@ class Memory:
 def count_parameters(network: nn.Module) -> list[Part]:
     """Return the parts of a network (`components.training.outline`) in their order."""
     counts: dict[str, list[int]] = {name: [0, 0] for name in ("embeddings", "blocks", "adapters", "final norm", "head")}
+    names = transformer_of(network).names
     for name, parameter in network.named_parameters():
-        count = counts[_part(name)]
+        count = counts[_part(name.removeprefix("transformer."), names)]
         count[0] += parameter.numel()
         count[1] += parameter.numel() * parameter.requires_grad
     return [Part(name, *count) for name, count in counts.items() if count[0]]
 
 
-def _part(name: str) -> str:
+def _part(name: str, names: WeightNames) -> str:
     if is_adapter(name):
         return "adapters"
-    if name.startswith("transformer.h."):
+    if name.startswith(f"{names.blocks}."):
         return "blocks"
-    if name.startswith("transformer.ln_f."):
+    if name.startswith(f"{names.final_norm}."):
         return "final norm"
     return "head" if name.startswith(("head.", "lm_head.")) else "embeddings"
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from components.core.records import Facts
-from components.models.classifier import pad
 from components.models.config import PADDING_IS_READ, ModelConfig, frozen_blocks
-from components.models.devices import pick_device, pick_precision
-from components.models.states import States, by_length, create_states, dtype_of
+from components.models.devices import dtype_of, pick_device, pick_precision
+from components.models.fast.states import States, by_length, create_states
+from components.models.fast.trunk import TOKENS, Trunk
+from components.models.padding import pad
 from components.models.tokenizer import end_of_text, load_tokenizer
-from components.models.trunk import TOKENS, Trunk
 from components.models.weights import make_transformer
 from components.training.batching import Examples
 from components.training.classification import Prepared, prepare, tokenise
@@ -32,7 +32,7 @@ TIMED = 8
 """Batches that are timed to know how long all of them take."""
 
 
-def read_frozen(
+def cache_features(
     tables: Mapping[str, Path],
     labels: list[str],
     model: ModelConfig,
@@ -41,7 +41,7 @@ def read_frozen(
     mirror: Path | None,
     out: Path,
 ) -> Facts:
-    """Write what the frozen blocks make of every split to `out/<split>.safetensors` (`components.models.states`).
+    """Write what the frozen blocks make of every split to `out/<split>.safetensors` (`components.models.fast.states`).
 
     `tables` are train, validation and test. Where `train.precision` is bf16, so are the blocks' products and what is
     kept. Where the files would take more than `LARGEST` none is written, and `kept` among the facts is false.
@@ -101,7 +101,7 @@ def time_reading(trunk: Trunk, examples: Examples, lengths: NDArray[np.int64], c
 
 
 def blank_states(data: Prepared, model: ModelConfig, config: TrainConfig, precision: str) -> dict[Split, States]:
-    """Return states of train and validation as `read_frozen` would write them, without content."""
+    """Return states of train and validation as `cache_features` would write them, without content."""
     blocks = frozen_blocks(config.trainable, model.shape.layers)
     splits: dict[Split, Examples] = {"train": data.train, "validation": data.validation}
     return {

@@ -12,14 +12,13 @@ import tiktoken
 from components.core.errors import ConfigError
 from components.core.records import Facts, Logger
 from components.models.cards import CLASSIFIER, kind_of
-from components.models.compiled import compile_blocks
 from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import autocast, pick_device, pick_precision
-from components.models.gpt import GPT
-from components.models.lora import add_adapters, merge_adapters
+from components.models.fast.compiled import compile_blocks
+from components.models.language_model import LanguageModel
+from components.models.lora import merge_adapters
 from components.models.saved_gpt import save_gpt
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
-from components.models.trainable import set_trainable
 from components.models.weights import make_gpt
 from components.prompts import PromptConfig, Template
 from components.training.checkpoint import BEST
@@ -29,13 +28,14 @@ from components.training.history import Evaluation, Sample, write_history
 from components.training.keeping import keep, stopped_early, train_to_end
 from components.training.loop import Trainer, tokens_in_all, total_steps
 from components.training.objectives.instruction import Entries, Instruction
+from components.training.outline import language_model_to_train
 from components.training.preparing import check_vocabulary, count_parameters, prepared
 from components.training.progress import training_bar
 
 CHUNK = 8192
 """Rows of a split that are read and encoded at once."""
 
-Respond = Callable[[GPT, tiktoken.Encoding, Template, str, str], str]
+Respond = Callable[[LanguageModel, tiktoken.Encoding, Template, str, str], str]
 """How a language model answers an instruction and its input; generation is another component's."""
 
 
@@ -179,19 +179,14 @@ def tokenise(path: Path, template: Template, encoding: tiktoken.Encoding) -> Ent
 
 
 def build_gpt(
-    model: ModelConfig, lora: LoraConfig, config: InstructionTrainConfig, vocabulary: int, weights: Path | None
-) -> GPT:
+    model: ModelConfig, lora: LoraConfig, config: InstructionTrainConfig, vocab_size: int, weights: Path | None
+) -> LanguageModel:
     """Return the language model that training starts from, on the CPU, with the part that trains unfrozen.
 
     Raises:
         WeightsError: if `weights` do not fit the model.
     """
-    gpt = make_gpt(model, vocabulary, weights, config.seed)
-    gpt.transformer.recompute = config.gradient_checkpointing
-    if config.trainable == "lora":
-        add_adapters(gpt.transformer, lora, config.seed)
-    set_trainable(gpt, config.trainable)
-    return gpt
+    return language_model_to_train(make_gpt(model, vocab_size, weights, config.seed), lora, config)
 
 
 def _refuse_classifiers(weights: Path | None) -> None:
@@ -207,7 +202,7 @@ class _Sampler:
 
     def __init__(
         self,
-        model: GPT,
+        model: LanguageModel,
         encoding: tiktoken.Encoding,
         template: Template,
         respond: Respond,
@@ -236,8 +231,8 @@ class _Sampler:
 
 def _save(
     trainer: Trainer,
-    gpt: GPT,
-    begun: Callable[[], GPT],
+    gpt: LanguageModel,
+    begun: Callable[[], LanguageModel],
     encoding: tiktoken.Encoding,
     template: Template,
     out: Path,

@@ -1,22 +1,21 @@
-"""Networks as a run would train them, but without content: to count their parameters, and to rehearse a step with them.
+"""Networks as a run trains them: with their adapters, and frozen but for the part that trains.
 
-Made under `torch.device("meta")`, or while tensors are fake (`components.training.probe`), they take no memory.
+Outlines are networks without content, to count their parameters and to rehearse a step with them: made under
+`torch.device("meta")`, or while tensors are fake (`components.training.probe`), they take no memory.
 """
 
+from components.models.architecture import Transformer, make_network
 from components.models.classifier import Classifier
 from components.models.config import LoraConfig, ModelConfig
-from components.models.gpt import GPT, Transformer
+from components.models.language_model import LanguageModel
 from components.models.lora import add_adapters
 from components.models.trainable import set_trainable
 from components.training.config import InstructionTrainConfig, TrainConfig
 from components.training.frozen_weights import round_frozen
 
 
-def outline_classifier(
-    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocabulary: int
-) -> Classifier:
-    """Return the classifier that a run would train, with its part that trains unfrozen, and undrawn weights."""
-    transformer = Transformer(model.shape, vocabulary, model.dropout)
+def classifier_to_train(transformer: Transformer, lora: LoraConfig, config: TrainConfig, classes: int) -> Classifier:
+    """Return the classifier that a recipe makes of a network."""
     classifier = Classifier(transformer, classes, config.pooling, config.seed, config.causal)
     if config.trainable == "lora":
         add_adapters(transformer, lora, config.seed)
@@ -24,15 +23,28 @@ def outline_classifier(
     return classifier
 
 
-def outline_gpt(
-    model: ModelConfig, lora: LoraConfig, config: InstructionTrainConfig, vocabulary: int, precision: str = "fp32"
-) -> GPT:
-    """Return the language model that a run would train, likewise, in `fp32` or `bf16`."""
-    gpt = GPT(model.shape, vocabulary, model.dropout, model.tie_embeddings)
-    gpt.transformer.recompute = config.gradient_checkpointing
+def language_model_to_train(model: LanguageModel, lora: LoraConfig, config: InstructionTrainConfig) -> LanguageModel:
+    """Return a language model as a recipe trains it."""
+    model.transformer.recompute = config.gradient_checkpointing
     if config.trainable == "lora":
-        add_adapters(gpt.transformer, lora, config.seed)
-    set_trainable(gpt, config.trainable)
+        add_adapters(model.transformer, lora, config.seed)
+    set_trainable(model, config.trainable)
+    return model
+
+
+def outline_classifier(
+    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocab_size: int
+) -> Classifier:
+    """Return the classifier that a run would train, with undrawn weights."""
+    return classifier_to_train(make_network(model.shape, vocab_size, model.dropout), lora, config, classes)
+
+
+def outline_gpt(
+    model: ModelConfig, lora: LoraConfig, config: InstructionTrainConfig, vocab_size: int, precision: str = "fp32"
+) -> LanguageModel:
+    """Return the language model that a run would train, likewise, in `fp32` or `bf16`."""
+    network = make_network(model.shape, vocab_size, model.dropout)
+    gpt = language_model_to_train(LanguageModel(network, model.tie_embeddings), lora, config)
     if precision == "bf16":
         round_frozen(gpt)
     return gpt

@@ -14,7 +14,7 @@ import tiktoken
 import torch
 from numpy.typing import NDArray
 
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.models.tokenizer import end_of_text
 from components.training.batching import in_batches
 from components.training.config import InstructionTrainConfig
@@ -125,13 +125,13 @@ def describe_cuts(split: str, entries: Entries, limit: int, context: int, new_to
 
 
 def compare_batchings(
-    outline: GPT, entries: Entries, config: InstructionTrainConfig, end: int
+    outline: LanguageModel, entries: Entries, config: InstructionTrainConfig, end: int
 ) -> list[BatchingPreview]:
     """Return what every way of making batches makes of the entries; `outline` is the network without content."""
     return [_batching(outline, entries, config.model_copy(update={"batching": name}), end) for name in BATCHINGS]
 
 
-def _batching(outline: GPT, entries: Entries, config: InstructionTrainConfig, end: int) -> BatchingPreview:
+def _batching(outline: LanguageModel, entries: Entries, config: InstructionTrainConfig, end: int) -> BatchingPreview:
     cpu = torch.device("cpu")
     objective = Instruction(outline, entries, entries, config, cpu, "fp32", end)
     order = torch.Generator().manual_seed(config.seed)

@@ -48,14 +48,14 @@ class Held:
 class Rehearsal:
     """A training as it would be, without content.
 
-    `outline` makes its network (`components.training.outline`), `objective` what that learns; `words` is the size of
+    `outline` makes its network (`components.training.outline`), `objective` what that learns; `vocab_size` is that of
     the vocabulary of a language model, None for others.
     """
 
     outline: Callable[[], nn.Module]
     objective: Callable[[Any], Objective]
     device: torch.device
-    words: int | None = None
+    vocab_size: int | None = None
 
     def learn(self, batches: Sequence[Sequence[int]]) -> Held:
         """Return what is held at the peak of a step whose gradients come from these batches of training rows."""
@@ -76,7 +76,7 @@ class Rehearsal:
             network = self.outline()
         objective = self.objective(network)
         real = [(batch, _targets(batch)) for batch in (objective.batch(split, list(rows)) for rows in batches)]
-        live = LiveTensors(self.words)
+        live = LiveTensors(self.vocab_size)
         hooks = [_noting(live, parameter) for parameter in network.parameters() if parameter.requires_grad]
         try:
             with fake, live:
@@ -119,13 +119,13 @@ def _noting(live: "LiveTensors", parameter: Tensor) -> Any:
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that are made while it is active, as long as each lives.
 
-    `words` tells logits, which have `targets` rows, from other tensors. `targets` is also what a mask chooses where
+    `vocab_size` tells logits, of `targets` rows, from other tensors. `targets` is also what a mask chooses where
     there is no content that could say so.
     """
 
-    def __init__(self, words: int | None = None) -> None:
+    def __init__(self, vocab_size: int | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.words = words
+        self.vocab_size = vocab_size
         self.targets = 0
         self.bytes = 0
         self.peak = 0
@@ -192,12 +192,12 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         weakref.finalize(storage, self._forget, address, storage.nbytes())
 
     def _kind(self, tensor: Tensor) -> Kind:
-        if tensor.dim() != 2 or self.words is None:
+        if tensor.dim() != 2 or self.vocab_size is None:
             return "activations"
-        if tensor.shape == (self.targets, self.words):
+        if tensor.shape == (self.targets, self.vocab_size):
             return "logits"
         # A head that is the embedding as well gets its gradient in two parts, the first of which waits for the second.
-        is_gradient = tensor.shape[0] == self.words and tensor.dtype == torch.float32
+        is_gradient = tensor.shape[0] == self.vocab_size and tensor.dtype == torch.float32
         return "gradients" if is_gradient else "activations"
 
     def _forget(self, address: int, count: int) -> None:

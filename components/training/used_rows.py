@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from components.models.gpt import Embedding, Transformer
+from components.models.architecture import Transformer
+from components.models.layers import Embedding
 from components.training.batching import TokenRows
 from components.training.config import Recipe
 from components.training.history import Step
@@ -25,7 +26,7 @@ class UsedRows(Embedding):
 
     place: Tensor
 
-    def __init__(self, whole: Embedding, used: Tensor) -> None:
+    def __init__(self, whole: nn.Embedding, used: Tensor) -> None:
         super().__init__(len(used), whole.embedding_dim, device=whole.weight.device)
         self.weight.data.copy_(whole.weight.data[used])
         self.weight.requires_grad_(whole.weight.requires_grad)
@@ -39,7 +40,7 @@ class UsedRows(Embedding):
         """Look up rows: int64 of any shape to (..., D). A token that is not used is an `IndexError`."""
         return F.embedding(self.place[tokens], self.weight)
 
-    def put_back(self, decay: float) -> Embedding:
+    def put_back(self, decay: float) -> nn.Embedding:
         """Return the whole embedding with these rows as they are now, and all others multiplied by `decay`."""
         whole = self.whole[0]
         with torch.no_grad():
@@ -51,13 +52,14 @@ class UsedRows(Embedding):
 def keep_used_rows(transformer: Transformer, texts: Iterable[TokenRows], pad_id: int) -> None:
     """Leave `transformer` only the embedding rows of these texts and of padding, if all rows train and few are used."""
     ids = torch.cat([torch.tensor([pad_id]), *(torch.from_numpy(each.ids) for each in texts)])
-    used = torch.unique(ids.long()).to(transformer.wte.weight.device)
-    if transformer.wte.weight.requires_grad and len(used) < WORTHWHILE * transformer.vocabulary:
-        transformer.wte = UsedRows(transformer.wte, used)
+    whole = transformer.embedding
+    used = torch.unique(ids.long()).to(whole.weight.device)
+    if whole.weight.requires_grad and len(used) < WORTHWHILE * transformer.vocab_size:
+        setattr(transformer, transformer.names.embedding, UsedRows(whole, used))
 
 
 def put_rows_back(transformer: Transformer, config: Recipe, steps: Iterable[Step]) -> None:
     """Give `transformer` all its rows again; those that were left out decay as AdamW would have had them in `steps`."""
-    if isinstance(transformer.wte, UsedRows):
+    if isinstance(transformer.embedding, UsedRows):
         decay = math.prod(1 - step.learning_rate * config.weight_decay for step in steps)
-        transformer.wte = transformer.wte.put_back(decay)
+        setattr(transformer, transformer.names.embedding, transformer.embedding.put_back(decay))

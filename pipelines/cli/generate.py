@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from components.generation.config import GenerationConfig
     from components.models.config import GPTSize, SizeName
-    from components.models.gpt import GPT
+    from components.models.language_model import LanguageModel
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -73,7 +73,7 @@ def generate(
 
 def _load(
     model: str, size: "SizeName | GPTSize | None", vocabulary: str, seed: int
-) -> tuple["GPT", "tiktoken.Encoding"]:
+) -> tuple["LanguageModel", "tiktoken.Encoding"]:
     """Return a network and its tokenizer: from MLflow, if that is where the model is, or as `load_language_model`."""
     from components.core.home import home, mirror
     from components.generation.loading import classifier_refused, load_language_model
@@ -93,7 +93,9 @@ def _load(
     return loaded.model, loaded.encoding
 
 
-def _continuation(gpt: "GPT", encoding: "tiktoken.Encoding", prompt: str, config: "GenerationConfig") -> Iterator[str]:
+def _continuation(
+    gpt: "LanguageModel", encoding: "tiktoken.Encoding", prompt: str, config: "GenerationConfig"
+) -> Iterator[str]:
     """Yield the text after the prompt, piece by piece."""
     import torch
 
@@ -105,7 +107,7 @@ def _continuation(gpt: "GPT", encoding: "tiktoken.Encoding", prompt: str, config
     [tokens] = encode(encoding, [prompt])
     if len(tokens) > context:
         say(f"gradus: the prompt has {len(tokens)} tokens, the model sees the last {context}", style="yellow")
-    ids = torch.tensor([tokens or [stop]], device=gpt.transformer.wte.weight.device)
+    ids = torch.tensor([tokens or [stop]], device=gpt.head.device)
     next_logits = cached(gpt, pick_precision(config.precision, ids.device))
     chosen = (int(token) for token in generate(next_logits, ids, config, stop))
     yield from as_text(encoding, (token for token in chosen if token != stop))

@@ -16,9 +16,9 @@ def main() -> None:
         )
         sys.exit(USAGE_ERROR)
     from components.core.home import keep_files_private
-    from components.models.memory import without_thread_cache
+    from components.models.memory import reexec_without_tcache
 
-    without_thread_cache()
+    reexec_without_tcache()
     keep_files_private()
     from pipelines.cli.main import main as run
 

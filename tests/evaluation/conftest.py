@@ -15,7 +15,7 @@ def make_model(tmp_path: Path) -> MakeModel:
 
     from components.models.classifier import Classifier
     from components.models.config import GPTSize
-    from components.models.gpt import Transformer
+    from components.models.gpt2 import GPT2
     from components.models.saved import save_classifier
 
     ranks = {bytes([index]): index for index in range(256)}
@@ -26,7 +26,7 @@ def make_model(tmp_path: Path) -> MakeModel:
     def make(labels: list[str]) -> Path:
         folder = tmp_path / "model"
         folder.mkdir()
-        transformer = Transformer(GPTSize(layers=1, heads=2, width=16, context=32), 257)
+        transformer = GPT2(GPTSize(layers=1, heads=2, width=16, context=32), 257)
         transformer.initialise(seed=0)
         save_classifier(folder, Classifier(transformer, len(labels)), encoding, labels, max_length=16)
         return folder

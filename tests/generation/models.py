@@ -7,7 +7,8 @@ import torch
 from components.generation.config import GenerationConfig
 from components.generation.decoding import generate, uncached
 from components.models.config import GPTSize
-from components.models.gpt import GPT
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.models.tokenizer import end_of_text, load_tokenizer
 
 ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
@@ -16,9 +17,9 @@ LIKE = 1e-4
 """Logits nearer to each other than this count as equal."""
 
 
-def network(context: int = 48, tied: bool = True, seed: int = 5) -> GPT:
+def network(context: int = 48, tied: bool = True, seed: int = 5) -> LanguageModel:
     size = GPTSize(layers=2, heads=2, width=32, context=context)
-    gpt = GPT(size, ENCODING.n_vocab, tie_embeddings=tied)
+    gpt = LanguageModel(GPT2(size, ENCODING.n_vocab), tie_embeddings=tied)
     gpt.initialise(seed)
     for parameter in gpt.parameters():
         if parameter.dim() == 2:
@@ -26,7 +27,7 @@ def network(context: int = 48, tied: bool = True, seed: int = 5) -> GPT:
     return gpt.eval()
 
 
-def alone(gpt: GPT, prompt: Sequence[int], most: int) -> list[int]:
+def alone(gpt: LanguageModel, prompt: Sequence[int], most: int) -> list[int]:
     """What the uncached loop writes after a prompt, up to the end-of-text token or the end of the context."""
     prompt = list(prompt) or [END]
     room = min(most, gpt.transformer.size.context - len(prompt))
@@ -37,7 +38,7 @@ def alone(gpt: GPT, prompt: Sequence[int], most: int) -> list[int]:
     return tokens[: tokens.index(END)] if END in tokens else tokens
 
 
-def assert_alike(gpt: GPT, prompt: Sequence[int], found: list[int], expected: list[int]) -> None:
+def assert_alike(gpt: LanguageModel, prompt: Sequence[int], found: list[int], expected: list[int]) -> None:
     """Both are the same, up to where two tokens are equally likely."""
     for place, (one, other) in enumerate(zip([*found, END], [*expected, END], strict=False)):
         if one != other:

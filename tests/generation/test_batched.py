@@ -12,7 +12,7 @@ from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.decoding import as_text
 from components.generation.loading import load_language_model
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.models.tokenizer import encode
 from tests.generation.models import ENCODING, END, LIKE, alone, assert_alike, network
 from tests.generation.test_decoding import WORDS, peer
@@ -25,21 +25,21 @@ def prompts_of(lengths: list[int], seed: int = 0) -> list[list[int]]:
     return [torch.randint(END, (length,), generator=generator).tolist() for length in lengths]
 
 
-def go_on(gpt: GPT, prompts: list[list[int]], most: int = 64, **options: object) -> list[Continuation]:
+def go_on(gpt: LanguageModel, prompts: list[list[int]], most: int = 64, **options: object) -> list[Continuation]:
     stops = options.pop("stops", ())
     numbers = options.pop("numbers", None)
     config = GenerationConfig(max_new_tokens=most, **options)  # type: ignore[arg-type]
     return continue_prompts(Decoder(gpt, "fp32"), ENCODING, prompts, config, stops, numbers)  # type: ignore[arg-type]
 
 
-def in_batches(gpt: GPT, prompts: list[list[int]], size: int, most: int) -> list[Continuation]:
+def in_batches(gpt: LanguageModel, prompts: list[list[int]], size: int, most: int) -> list[Continuation]:
     starts = range(0, len(prompts), size)
     return [each for start in starts for each in go_on(gpt, prompts[start : start + size], most)]
 
 
 @pytest.mark.parametrize("size", [1, 3, 16])
 @pytest.mark.parametrize("gpt", [TIED, UNTIED], ids=["tied", "untied"])
-def test_a_batch_writes_what_the_uncached_loop_writes_to_the_end_of_the_context(gpt: GPT, size: int) -> None:
+def test_a_batch_writes_what_the_uncached_loop_writes_to_the_end_of_the_context(gpt: LanguageModel, size: int) -> None:
     prompts = prompts_of([1, 2, 5, 7, 12, 20, 31, 40, 46, 47, 3, 9, 0, 47, 30, 1, 18, 25])
     found = in_batches(gpt, prompts, size, most=64)
     for prompt, each in zip(prompts, found, strict=True):
@@ -95,7 +95,7 @@ def test_a_batch_writes_what_transformers_writes(tmp_path: Path, tied: bool) -> 
         assert_alike(gpt, prompt, found.tokens, expected)
 
 
-def speaking_of_the_end(prompt: list[int], after: int) -> GPT:
+def speaking_of_the_end(prompt: list[int], after: int) -> LanguageModel:
     """A network that says end-of-text where it said something else before, `after` tokens into its continuation."""
     gpt = network(tied=False, seed=6)
     said = alone(gpt, prompt, 40)

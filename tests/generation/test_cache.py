@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from components.generation.cache import CHUNK, Reader, padded_left, shared_length
+from components.generation.cache import CHUNK, Reader, shared_length
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.decoding import cached, generate, uncached
-from components.generation.memory import BLOCK, STEP
+from components.generation.kv_cache import BLOCK, STEP
 from tests.generation.models import END, network
 
 GPT = network(context=200)
@@ -25,12 +25,6 @@ def whole(rows: list[list[int]]) -> torch.Tensor:
 def assert_like(logits: torch.Tensor, rows: list[list[int]]) -> None:
     """Equal up to rounding; the logits of this network go up to a hundred."""
     assert torch.allclose(logits, whole(rows), atol=1e-3, rtol=1e-4)
-
-
-def test_rows_are_padded_on_the_left() -> None:
-    tokens, padding = padded_left([[5, 6], [7], [1, 2, 3]], 9)
-    assert tokens.tolist() == [[9, 5, 6], [9, 9, 7], [1, 2, 3]]
-    assert padding.tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -78,10 +72,10 @@ def test_rows_that_are_forgotten_do_not_change_the_others() -> None:
         rows = [[*each, turn] for each in rows]
         logits = reader.read(torch.tensor([turn, turn]))
     assert_like(logits, rows)
-    for memory in reader.memories:
+    for cache in reader.caches:
         # 10 columns of their own, one turn, and two blocks' worth after it.
-        assert [tuple(block.shape) for block in memory.values[1:]] == [(2, 2, BLOCK, 16)] * 2 + [(2, 2, STEP, 16)]
-        assert [block.mT.shape for block in memory.keys] + [memory.newest.shape] == [b.shape for b in memory.values]
+        assert [tuple(block.shape) for block in cache.values[1:]] == [(2, 2, BLOCK, 16)] * 2 + [(2, 2, STEP, 16)]
+        assert [block.mT.shape for block in cache.keys] + [cache.newest.shape] == [b.shape for b in cache.values]
 
 
 def test_a_row_beyond_the_context_is_no_trouble_to_the_others() -> None:

@@ -8,18 +8,19 @@ from components.generation.cache import Reader
 from components.generation.decoder import Decoder
 from components.generation.decoding import uncached
 from components.models.config import SIZES, LoraConfig
-from components.models.gpt import GPT
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.models.lora import add_adapters
 from tests.generation.models import END, network
 
 ROWS = [[5, 6, 7, 8, 9], [5, 6, 7, 1], [5, 6, 20, 21, 22, 23, 24]]
 
 
-def plain(gpt: GPT, rows: list[list[int]] = ROWS) -> torch.Tensor:
+def plain(gpt: LanguageModel, rows: list[list[int]] = ROWS) -> torch.Tensor:
     return torch.cat([uncached(gpt)(torch.tensor([row])) for row in rows])
 
 
-def decoded(gpt: GPT, precision: str = "fp32", rows: list[list[int]] = ROWS) -> torch.Tensor:
+def decoded(gpt: LanguageModel, precision: str = "fp32", rows: list[list[int]] = ROWS) -> torch.Tensor:
     """Logits after all tokens, of which the last is read in a turn of its own."""
     reader = Reader(Decoder(gpt, precision), [row[:-1] for row in rows])
     return reader.read(torch.tensor([row[-1] for row in rows]))
@@ -35,7 +36,7 @@ def test_logits_are_the_models_in_fp32_and_its_weights_stay(tied: bool) -> None:
 
 
 def test_a_network_of_real_size_says_the_same_within_1e_4_and_in_bf16_nearly_so() -> None:
-    gpt = GPT(SIZES["124M"].model_copy(update={"layers": 3}), END + 1)
+    gpt = LanguageModel(GPT2(SIZES["124M"].model_copy(update={"layers": 3}), END + 1))
     gpt.initialise(4)
     rows = [[7, 8, *torch.arange(number, number + 30).tolist()] for number in range(4)]
     expected = plain(gpt, rows)

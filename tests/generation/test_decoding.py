@@ -11,7 +11,8 @@ from components.generation.config import GenerationConfig
 from components.generation.decoding import as_text, generate, uncached
 from components.generation.loading import load_language_model
 from components.models.config import GPTSize
-from components.models.gpt import GPT
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.models.saved_gpt import save_gpt
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.prompts import TEMPLATES
@@ -31,7 +32,7 @@ def peer(tied: bool = True) -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config).eval()
 
 
-def load(folder: Path, size: GPTSize | None = None) -> GPT:
+def load(folder: Path, size: GPTSize | None = None) -> LanguageModel:
     return load_language_model(str(folder), size, WORDS, folder / "cache")[0]
 
 
@@ -75,7 +76,7 @@ def test_rows_end_each_at_its_own_stop_and_the_loop_with_the_last() -> None:
 
 
 def test_beyond_the_context_the_last_tokens_are_seen() -> None:
-    gpt = GPT(GPTSize(layers=1, heads=2, width=16, context=8), ENCODING.n_vocab).eval()
+    gpt = LanguageModel(GPT2(GPTSize(layers=1, heads=2, width=16, context=8), ENCODING.n_vocab)).eval()
     gpt.initialise(3)
     tokens = torch.arange(12)[None]
     assert torch.equal(uncached(gpt)(tokens), uncached(gpt)(tokens[:, -8:]))
@@ -83,7 +84,7 @@ def test_beyond_the_context_the_last_tokens_are_seen() -> None:
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
-    gpt = GPT(GPTSize(layers=1, heads=2, width=16, context=64), ENCODING.n_vocab).eval()
+    gpt = LanguageModel(GPT2(GPTSize(layers=1, heads=2, width=16, context=64), ENCODING.n_vocab)).eval()
     gpt.initialise(3)
 
     def drawn(seed: int) -> list[int]:
@@ -138,7 +139,8 @@ def test_a_classifier_is_sent_to_predict(tmp_path: Path) -> None:
 
 
 def test_a_saved_language_model_knows_its_size_and_vocabulary(tmp_path: Path) -> None:
-    gpt = GPT(GPTSize(layers=1, heads=2, width=16, context=8), ENCODING.n_vocab, tie_embeddings=False).eval()
+    size = GPTSize(layers=1, heads=2, width=16, context=8)
+    gpt = LanguageModel(GPT2(size, ENCODING.n_vocab), tie_embeddings=False).eval()
     gpt.initialise(3)
     save_gpt(tmp_path, gpt, ENCODING, TEMPLATES["completion"])
     loaded, encoding = load_language_model(str(tmp_path), None, "gpt2", tmp_path / "cache")

@@ -10,7 +10,8 @@ from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.forecast import Pace, answering_bytes, most_tokens, time_decoding
 from components.models.config import SIZES, GPTSize
-from components.models.gpt import GPT
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.models.tokenizer import end_of_text, load_tokenizer
 
 ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
@@ -26,7 +27,7 @@ def test_turns_and_rows_are_counted_as_batches_take_them() -> None:
 
 
 def test_the_turns_are_those_that_generation_takes() -> None:
-    model = GPT(SIZE, ENCODING.n_vocab)
+    model = LanguageModel(GPT2(SIZE, ENCODING.n_vocab))
     model.initialise(3)
     config = GenerationConfig(max_new_tokens=20, precision="fp32")
     prompts = [[7] * length for length in (1, 30, 50, 63, 64, 70)]
@@ -43,7 +44,7 @@ def test_the_turns_are_those_that_generation_takes() -> None:
 
 @pytest.mark.parametrize("prompts", [[[5] * 8, [6] * 20, [7] * 3], [[5] * 64], [[]]])
 def test_the_pace_is_measured_whatever_the_prompts(prompts: list[list[int]]) -> None:
-    model = GPT(SIZE, ENCODING.n_vocab)
+    model = LanguageModel(GPT2(SIZE, ENCODING.n_vocab))
     model.initialise(3)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     pace = time_decoding(model, prompts, GenerationConfig(), end_of_text(ENCODING), torch.device("cpu"), "fp32")

@@ -12,7 +12,8 @@ from components.generation.zero_shot import (
     try_zero_shot,
 )
 from components.models.config import GPTSize
-from components.models.gpt import GPT
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
 
 ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
@@ -20,8 +21,8 @@ STOP = end_of_text(ENCODING)
 LABELS = ["ham", "spam", "neither of the two"]
 
 
-def model(context: int = 96) -> GPT:
-    gpt = GPT(GPTSize(layers=2, heads=2, width=32, context=context), ENCODING.n_vocab)
+def model(context: int = 96) -> LanguageModel:
+    gpt = LanguageModel(GPT2(GPTSize(layers=2, heads=2, width=32, context=context), ENCODING.n_vocab))
     gpt.initialise(5)
     for parameter in gpt.parameters():
         parameter.data *= 8

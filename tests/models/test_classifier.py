@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from components.core.errors import ConfigError
-from components.models.classifier import Classifier, classify, pad
+from components.models.classifier import Classifier, classify
 from components.models.config import PADDING_IS_READ, GPTSize, Pooling, Trainable
-from components.models.fixed import fix_linear_layers
-from components.models.gpt import Transformer
+from components.models.fast.prepared import prepack_linear
+from components.models.gpt2 import GPT2
+from components.models.padding import pad
 from components.models.trainable import set_trainable
 from tests.tutorial import tutorial_classifier
 
@@ -17,13 +18,13 @@ ROWS = [[5, 6, 7], [1], [], [9, 8, 7, 6, 5, 4], [3, 3], [2, 4, 6, 8], [50] * 20]
 
 
 def tiny(pooling: Pooling = "last_token", classes: int = 3, layers: int = 3, causal: bool = True) -> Classifier:
-    transformer = Transformer(TINY.model_copy(update={"layers": layers}), VOCABULARY)
+    transformer = GPT2(TINY.model_copy(update={"layers": layers}), VOCABULARY)
     transformer.initialise(1)
     return Classifier(transformer, classes, pooling, seed=2, causal=causal)
 
 
 def test_the_head_depends_on_its_seed_alone() -> None:
-    transformer = Transformer(TINY, VOCABULARY)
+    transformer = GPT2(TINY, VOCABULARY)
     heads = [Classifier(transformer, 2, seed=seed).head for seed in (4, 4, 5)]
     assert torch.equal(heads[0].weight, heads[1].weight)
     assert not torch.equal(heads[0].weight, heads[2].weight)
@@ -33,15 +34,6 @@ def test_the_head_depends_on_its_seed_alone() -> None:
 def test_a_classifier_has_no_language_model_head() -> None:
     count = sum(parameter.numel() for parameter in tiny().parameters())
     assert count == sum(parameter.numel() for parameter in tiny().transformer.parameters()) + 3 * 32 + 3
-
-
-def test_rows_are_padded_to_the_longest_or_to_a_length() -> None:
-    tokens, lengths = pad([[1, 2, 3], [], [4]], PAD)
-    assert tokens.tolist() == [[1, 2, 3], [PAD, PAD, PAD], [4, PAD, PAD]]
-    assert lengths.tolist() == [3, 1, 1]
-    assert pad([[1, 2, 3]], PAD, 5)[0].tolist() == [[1, 2, 3, PAD, PAD]]
-    with pytest.raises(ValueError, match="a row of 3 tokens cannot be padded to 2"):
-        pad([[1, 2, 3]], PAD, 2)
 
 
 @pytest.mark.parametrize("pooling", get_args(Pooling))
@@ -102,10 +94,10 @@ def test_batches_give_what_single_texts_give_in_the_same_order(
 
 @pytest.mark.parametrize("pooling", get_args(Pooling))
 @pytest.mark.parametrize("causal", [True, False])
-def test_fixed_layers_give_the_same_logits(pooling: Pooling, causal: bool) -> None:
+def test_prepacked_layers_give_the_same_logits(pooling: Pooling, causal: bool) -> None:
     model = tiny(pooling, causal=causal).eval()
     expected = classify(model, ROWS, PAD, length=22)
-    fix_linear_layers(model.transformer)
+    prepack_linear(model.transformer)
     torch.testing.assert_close(classify(model, ROWS, PAD, length=22), expected, atol=1e-5, rtol=0)
     assert not [layer for layer in model.transformer.modules() if isinstance(layer, torch.nn.Linear)]
 

@@ -7,7 +7,7 @@ import torch
 
 from components.models.classifier import Classifier
 from components.models.config import GPTSize, LoraConfig
-from components.models.gpt import Transformer
+from components.models.gpt2 import GPT2
 from components.models.lora import add_adapters, is_adapter, merge_adapters
 from components.models.trainable import set_trainable
 
@@ -17,7 +17,7 @@ TOKENS, LENGTHS = torch.arange(40).reshape(2, 20) % 50, torch.tensor([20, 13])
 
 def tuned(config: LoraConfig) -> tuple[Classifier, Classifier]:
     """A classifier without adapters, and the same with adapters that have learned something."""
-    transformer = Transformer(TINY, 50)
+    transformer = GPT2(TINY, 50)
     transformer.initialise(0)
     plain = Classifier(transformer, 3).eval()
     adapted = copy.deepcopy(plain)
@@ -61,7 +61,7 @@ def test_dropout_acts_on_the_adapters_input_while_training_only() -> None:
 def test_an_adapter_depends_on_its_seed_and_place_alone() -> None:
     drawn = []
     for seed in (1, 1, 2):
-        transformer = Transformer(TINY, 50)
+        transformer = GPT2(TINY, 50)
         transformer.initialise(0)
         add_adapters(transformer, LoraConfig(), seed)
         drawn.append(dict(transformer.named_parameters()))

@@ -13,7 +13,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from components.models.config import GPTSize
-from components.models.gpt import GPT
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.models.memory import freed_memory_kept
 from components.models.processor import multiplies_bf16
 
@@ -54,7 +55,7 @@ def kept_in_contexts() -> Iterator[int]:
     yield held() - before
 
 
-STARTED_OVER = "from components.models.memory import without_thread_cache; without_thread_cache(); "
+STARTED_OVER = "from components.models.memory import reexec_without_tcache; reexec_without_tcache(); "
 
 
 def started(code: str, **said: str) -> str:
@@ -87,7 +88,7 @@ def test_a_training_takes_less_memory_without_thread_caches() -> None:
 def peak_of_a_training() -> int:
     """Take 30 steps with rows of other lengths each time; return the most memory that was resident, in bytes."""
     torch.set_num_threads(1)
-    gpt = GPT(GPTSize(layers=4, width=16, heads=2, context=256), 30_000)
+    gpt = LanguageModel(GPT2(GPTSize(layers=4, width=16, heads=2, context=256), 30_000))
     gpt.transformer.initialise(1)
     optimiser = torch.optim.AdamW(gpt.parameters(), fused=True)
     lengths = random.Random(1)

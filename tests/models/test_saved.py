@@ -12,7 +12,7 @@ import torch
 from components.core.errors import WeightsError
 from components.models.classifier import Classifier, classify
 from components.models.config import GPTSize, Pooling
-from components.models.gpt import Transformer
+from components.models.gpt2 import GPT2
 from components.models.saved import load_classifier, save_classifier
 from components.models.tokenizer import encode, end_of_text
 
@@ -30,7 +30,7 @@ def encoding() -> tiktoken.Encoding:
 @pytest.fixture
 def model() -> Classifier:
     torch.manual_seed(5)
-    model = Classifier(Transformer(TINY, 257, dropout=0.5), 3)
+    model = Classifier(GPT2(TINY, 257, dropout=0.5), 3)
     model.transformer.initialise(1)
     for parameter in model.parameters():
         if parameter.dim() == 2:  # biases at random would outweigh the text

@@ -11,7 +11,8 @@ import torch
 from components.core.errors import WeightsError
 from components.models.classifier import Classifier
 from components.models.config import GPTSize, ModelConfig
-from components.models.gpt import GPT, Transformer
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.models.saved import load_classifier, save_classifier
 from components.models.saved_gpt import load_gpt, save_gpt
 from components.models.tokenizer import encode
@@ -30,8 +31,8 @@ def encoding() -> tiktoken.Encoding:
 
 
 @pytest.fixture(params=[True, False], ids=["tied", "untied"])
-def model(request: pytest.FixtureRequest) -> GPT:
-    model = GPT(TINY, 257, dropout=0.5, tie_embeddings=request.param)
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    model = LanguageModel(GPT2(TINY, 257, dropout=0.5), tie_embeddings=request.param)
     model.initialise(1)
     if model.lm_head is not None:
         torch.nn.init.normal_(model.lm_head.weight)
@@ -42,7 +43,7 @@ def model(request: pytest.FixtureRequest) -> GPT:
     "template", [TEMPLATE, Template(instruction="{instruction}?", input="{input}", response="{output}.{{")]
 )
 def test_a_saved_language_model_says_what_the_one_in_memory_says(
-    tmp_path: Path, model: GPT, encoding: tiktoken.Encoding, template: Template
+    tmp_path: Path, model: LanguageModel, encoding: tiktoken.Encoding, template: Template
 ) -> None:
     save_gpt(tmp_path, model, encoding, template)
     loaded = load_gpt(tmp_path)
@@ -54,7 +55,9 @@ def test_a_saved_language_model_says_what_the_one_in_memory_says(
     assert loaded.card.tie_embeddings == (model.lm_head is None)
 
 
-def test_the_same_model_is_saved_as_the_same_bytes(tmp_path: Path, model: GPT, encoding: tiktoken.Encoding) -> None:
+def test_the_same_model_is_saved_as_the_same_bytes(
+    tmp_path: Path, model: LanguageModel, encoding: tiktoken.Encoding
+) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         save_gpt(tmp_path / name, model, encoding, TEMPLATE)
@@ -65,7 +68,7 @@ def test_the_same_model_is_saved_as_the_same_bytes(tmp_path: Path, model: GPT, e
 
 @pytest.mark.parametrize("tie", [True, False])
 def test_the_folder_serves_as_weights_of_a_new_run(
-    tmp_path: Path, model: GPT, encoding: tiktoken.Encoding, tie: bool
+    tmp_path: Path, model: LanguageModel, encoding: tiktoken.Encoding, tie: bool
 ) -> None:
     save_gpt(tmp_path, model, encoding, TEMPLATE)
     config = ModelConfig(size=TINY, weights=str(tmp_path), tie_embeddings=tie)
@@ -79,7 +82,7 @@ def test_the_folder_serves_as_weights_of_a_new_run(
         assert torch.equal(make_gpt(config, 257, tmp_path, 0).eval()(TOKENS), model(TOKENS))
 
 
-def test_transformers_reads_the_weights(tmp_path: Path, model: GPT, encoding: tiktoken.Encoding) -> None:
+def test_transformers_reads_the_weights(tmp_path: Path, model: LanguageModel, encoding: tiktoken.Encoding) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     save_gpt(tmp_path, model, encoding, TEMPLATE)
@@ -94,17 +97,19 @@ def test_transformers_reads_the_weights(tmp_path: Path, model: GPT, encoding: ti
 
 
 def test_another_vocabulary_is_not_saved(tmp_path: Path, encoding: tiktoken.Encoding) -> None:
-    model = GPT(TINY, 300)
+    model = LanguageModel(GPT2(TINY, 300))
     with pytest.raises(ValueError, match="257 tokens for a model that knows 300"):
         save_gpt(tmp_path, model, encoding, TEMPLATE)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_two_kinds_are_told_apart_in_one_line(tmp_path: Path, model: GPT, encoding: tiktoken.Encoding) -> None:
+def test_the_two_kinds_are_told_apart_in_one_line(
+    tmp_path: Path, model: LanguageModel, encoding: tiktoken.Encoding
+) -> None:
     (tmp_path / "gpt").mkdir()
     (tmp_path / "classifier").mkdir()
     save_gpt(tmp_path / "gpt", model, encoding, TEMPLATE)
-    transformer = Transformer(TINY, 257)
+    transformer = GPT2(TINY, 257)
     transformer.initialise(0)
     save_classifier(tmp_path / "classifier", Classifier(transformer, 2), encoding, ["a", "b"], max_length=12)
     with pytest.raises(WeightsError, match=r"holds a classifier, not a language model.*gradus predict") as refused:
@@ -133,7 +138,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_changed_card_is_refused_in_one_line(
-    tmp_path: Path, model: GPT, encoding: tiktoken.Encoding, change: dict[str, Any], told: str
+    tmp_path: Path, model: LanguageModel, encoding: tiktoken.Encoding, change: dict[str, Any], told: str
 ) -> None:
     save_gpt(tmp_path, model, encoding, TEMPLATE)
     card = tmp_path / "model.json"
@@ -144,7 +149,7 @@ def test_a_changed_card_is_refused_in_one_line(
 
 
 def test_answering_imports_nothing_that_it_does_not_need(tmp_path: Path, encoding: tiktoken.Encoding) -> None:
-    model = GPT(TINY, 257)
+    model = LanguageModel(GPT2(TINY, 257))
     model.initialise(1)
     save_gpt(tmp_path, model, encoding, TEMPLATES["completion"])
     code = (

@@ -11,7 +11,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from components.core.errors import WeightsError
 from components.models.classifier import Classifier
 from components.models.config import GPTSize, ModelConfig, Pooling
-from components.models.gpt import GPT
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.models.weights import find_weights, load_weights, make_gpt, make_transformer, save_weights
 from tests.tutorial import tutorial_classifier, tutorial_model
 
@@ -20,7 +21,7 @@ VOCABULARY = 101
 TOKENS = torch.randint(VOCABULARY, (3, 24), generator=torch.Generator().manual_seed(7))
 
 
-def with_telling_biases(gpt: GPT) -> GPT:
+def with_telling_biases(gpt: LanguageModel) -> LanguageModel:
     """Biases and norms are 0 and 1 at first, and would show nothing."""
     torch.manual_seed(11)
     for name, parameter in gpt.named_parameters():
@@ -190,7 +191,7 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path) -> None:
     path = written(tmp_path, in_layout(peer(), prefix=True, buffers=False, head=False)) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(WeightsError, match="cannot be read") as raised:
-        load_weights(GPT(TINY, VOCABULARY), tmp_path)
+        load_weights(LanguageModel(GPT2(TINY, VOCABULARY)), tmp_path)
     assert "\n" not in str(raised.value)
 
 

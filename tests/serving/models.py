@@ -6,7 +6,8 @@ import tiktoken
 import torch
 
 from components.models.config import GPTSize
-from components.models.gpt import GPT
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.models.saved_gpt import save_gpt
 from components.prompts import Template
 
@@ -18,7 +19,7 @@ def save_language_model(folder: Path, context: int = 96, tied: bool = False) -> 
     ranks = {bytes([index]): index for index in range(256)}
     special = {"<|endoftext|>": 256}
     encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
-    gpt = GPT(GPTSize(layers=2, heads=2, width=32, context=context), 257, tie_embeddings=tied)
+    gpt = LanguageModel(GPT2(GPTSize(layers=2, heads=2, width=32, context=context), 257), tie_embeddings=tied)
     gpt.initialise(seed=4)
     with torch.no_grad():
         for parameter in gpt.parameters():

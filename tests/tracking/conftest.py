@@ -17,7 +17,8 @@ def saved_gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiktoken
 
     from components.models.config import GPTSize
-    from components.models.gpt import GPT
+    from components.models.gpt2 import GPT2
+    from components.models.language_model import LanguageModel
     from components.models.saved_gpt import save_gpt
     from components.prompts import TEMPLATES
 
@@ -26,7 +27,7 @@ def saved_gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ranks = {bytes([index]): index for index in range(256)}
     special = {"<|endoftext|>": 256}
     encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
-    model = GPT(GPTSize(layers=1, heads=2, width=16, context=256), 257)
+    model = LanguageModel(GPT2(GPTSize(layers=1, heads=2, width=16, context=256), 257))
     model.initialise(seed=0)
     save_gpt(folder, model, encoding, TEMPLATES["alpaca"])
     return folder

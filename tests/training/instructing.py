@@ -7,7 +7,7 @@ import tiktoken
 
 from components.core.records import Facts
 from components.models.config import LoraConfig, ModelConfig
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.prompts import PromptConfig, Template
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import fine_tune
@@ -46,7 +46,7 @@ def write_splits(folder: Path, train: int = 40, validation: int = 12) -> None:
         frame.to_parquet(folder / f"{name}.parquet", index=False)
 
 
-def echo(model: GPT, encoding: tiktoken.Encoding, template: Template, instruction: str, input: str) -> str:
+def echo(model: LanguageModel, encoding: tiktoken.Encoding, template: Template, instruction: str, input: str) -> str:
     """Stands for generation, which is another component's."""
     assert not model.training
     return f"{template.prompt(instruction, input)}|{model.transformer.h[0].ln_1.weight[0].item():.4f}"

@@ -9,12 +9,12 @@ import torch
 from components.core.records import Facts, NoLogger
 from components.evaluation.classification import evaluate
 from components.models.config import ModelConfig
+from components.models.fast.states import open_states
 from components.models.saved import load_classifier
-from components.models.states import open_states
 from components.training import frozen
 from components.training.classification import fine_tune
-from components.training.config import TrainConfig, reads_ahead
-from components.training.frozen import read_frozen
+from components.training.config import TrainConfig, uses_cached_features
+from components.training.frozen import cache_features
 from tests.training.tuning import LABELS, MODEL, QUICK, tune, weights, write_splits
 
 DRY = MODEL.model_copy(update={"dropout": 0.0})
@@ -29,7 +29,7 @@ def read(folder: Path, **options: object) -> Facts:
     (folder / "frozen").mkdir()
     tables = {name: folder / f"{name}.parquet" for name in SPLITS}
     config = TrainConfig(**(QUICK | {"trainable": "last_block"} | options))
-    return read_frozen(tables, LABELS, DRY, config, None, None, folder / "frozen")
+    return cache_features(tables, LABELS, DRY, config, None, None, folder / "frozen")
 
 
 def both(folder: Path, class_weights: list[float] | None = None, **options: object) -> tuple[Facts, Facts]:
@@ -169,4 +169,4 @@ def test_states_that_would_take_too_much_room_are_not_kept(tmp_path: Path, monke
 def test_for_which_recipes_states_are_kept(trainable: str, dropout: float, layers: int, expected: bool) -> None:
     size = {"layers": layers, "heads": 2, "width": 32, "context": 32}
     model = ModelConfig(size=size, weights="random", dropout=dropout)
-    assert reads_ahead(model, TrainConfig(trainable=trainable)) == expected
+    assert uses_cached_features(model, TrainConfig(trainable=trainable)) == expected

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from components.models.config import LoraConfig
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
 from components.models.weights import make_gpt
 from components.training.config import InstructionTrainConfig
 from components.training.frozen_weights import restore_frozen, round_frozen
@@ -22,7 +22,7 @@ WORDS = 50
 STILL = MODEL.model_copy(update={"dropout": 0.0})
 
 
-def gradients(model: GPT, config: InstructionTrainConfig) -> tuple[float, dict[str, torch.Tensor]]:
+def gradients(model: LanguageModel, config: InstructionTrainConfig) -> tuple[float, dict[str, torch.Tensor]]:
     entries = Entries.of(([row % 7, 3, 4], [row % 5, 6]) for row in range(8))
     objective = Instruction(model, entries, entries, config, CPU, "bf16", end=0)
     loss = objective.measure(objective.batch("train", list(range(8)))).loss
@@ -35,7 +35,7 @@ def gradients(model: GPT, config: InstructionTrainConfig) -> tuple[float, dict[s
 def test_gradients_are_the_same_bit_by_bit(options: dict[str, object], tie: bool) -> None:
     config = InstructionTrainConfig(**({"trainable": "lora"} | options))
     model = STILL.model_copy(update={"tie_embeddings": tie})
-    make: Callable[[], GPT] = partial(build_gpt, model, LoraConfig(), config, WORDS, None)
+    make: Callable[[], LanguageModel] = partial(build_gpt, model, LoraConfig(), config, WORDS, None)
     plain, rounded = make(), make()
     round_frozen(rounded)
     dtypes = {name: each.dtype for name, each in rounded.named_parameters()}

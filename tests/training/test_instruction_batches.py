@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from components.models.config import GPTSize
-from components.models.gpt import GPT
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 from components.training.batching import grouped_by_length
 from components.training.config import InstructionTrainConfig
 from components.training.objectives.instruction import IGNORED, Entries, Instruction, _first_fit, collate, pack
@@ -19,9 +20,9 @@ def entries(*pairs: tuple[list[int], list[int]], limit: int | None = None) -> En
     return Entries.of(pairs).cut(limit)
 
 
-def objective(rows: Entries, model: GPT | None = None, **options: object) -> Instruction:
+def objective(rows: Entries, model: LanguageModel | None = None, **options: object) -> Instruction:
     if model is None:
-        model = GPT(GPTSize(layers=2, heads=2, width=16, context=32), 60)
+        model = LanguageModel(GPT2(GPTSize(layers=2, heads=2, width=16, context=32), 60))
         model.initialise(3)
     config = InstructionTrainConfig(**options)
     return Instruction(model.eval(), rows, rows, config, CPU, "fp32", end=59)

@@ -14,7 +14,7 @@ from components.core.errors import ConfigError
 from components.core.records import NoLogger
 from components.models.classifier import Classifier
 from components.models.config import GPTSize, LoraConfig, ModelConfig
-from components.models.gpt import Transformer
+from components.models.gpt2 import GPT2
 from components.models.saved import load_classifier
 from components.models.tokenizer import load_tokenizer
 from components.training.batching import Examples
@@ -35,7 +35,7 @@ def trainer(config: TrainConfig, rows: int = 24, class_weights: list[float] | No
     random = np.random.default_rng(0)
     tokens = [random.integers(0, 90, size=random.integers(1, 10)).tolist() for _ in range(rows)]
     examples = Examples.of(tokens, [row % classes for row in range(rows)])
-    transformer = Transformer(SIZE, 100)
+    transformer = GPT2(SIZE, 100)
     transformer.initialise(1)
     model = Classifier(transformer, classes, config.pooling, seed=2, causal=config.causal)
     weights = None if class_weights is None else torch.tensor(class_weights)

@@ -61,7 +61,7 @@ def tune(
         write_splits(folder)
     if out is None:
         out = folder / name
-        out.mkdir()
+        out.mkdir(exist_ok=True)
     config = TrainConfig(**(QUICK | options))
     train, validation = folder / "train.parquet", folder / "validation.parquet"
     logger = logger or Recorder()

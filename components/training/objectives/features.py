@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from components.models.devices import autocast
-from components.models.states import States
-from components.models.tail import finish
+from components.models.fast.states import States
+from components.models.fast.tail import finish
 from components.training.objectives import Measured, Split
 from components.training.objectives.classification import Classification
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from components.models.devices import autocast
-from components.models.gpt import GPT
+from components.models.language_model import LanguageModel
+from components.models.padding import pad
 from components.training.batching import TokenRows, end_to_end, grouped_by_length, shuffled
 from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.objectives import Measured, Split
@@ -82,13 +83,7 @@ class TokenBatch:
 
 def collate(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
     """Pad rows to the longest of them: with `pad_id`, from which nothing is learnt."""
-    longest = max(map(len, tokens))
-    padded = torch.full((len(tokens), longest), pad_id)
-    following = torch.full((len(tokens), longest), IGNORED)
-    for row, (read, next_ones) in enumerate(zip(tokens, targets, strict=True)):
-        padded[row, : len(read)] = torch.tensor(read)
-        following[row, : len(next_ones)] = torch.tensor(next_ones)
-    return TokenBatch(padded, following)
+    return TokenBatch(pad(tokens, pad_id)[0], pad(targets, IGNORED)[0])
 
 
 def pack(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int, room: int) -> TokenBatch:
@@ -131,7 +126,7 @@ def _first_fit(lengths: Sequence[int], room: int) -> list[list[int]]:
 class Instruction:
     """A language model and entries whose tokens it learns to foretell."""
 
-    model: GPT
+    model: LanguageModel
     train: Entries
     validation: Entries
     config: InstructionTrainConfig

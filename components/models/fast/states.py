@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor
 
+from components.models.devices import dtype_of
+
 NAMES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 """What safetensors calls the types that states have."""
 ALIGNED = 64
@@ -62,11 +64,6 @@ class States:
         """Return states that are all 0 and take no memory, to rehearse with."""
         offsets = _offsets(lengths)
         return cls(torch.zeros((), dtype=dtype_of(precision)).expand(int(offsets[-1]), width), offsets, blocks)
-
-
-def dtype_of(precision: str) -> torch.dtype:
-    """Return the type in which states are kept."""
-    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def create_states(path: Path, lengths: NDArray[np.int64], width: int, precision: str, blocks: int) -> States:

@@ -1,6 +1,5 @@
 """The fast ways through a network of which only the end trains, against the plain network."""
 
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from components.models.classifier import Classifier, pad
+from components.models.classifier import Classifier
 from components.models.config import PADDING_IS_READ, GPTSize, frozen_blocks
 from components.models.devices import autocast
-from components.models.fixed import FixedBlock, FixedLinear
-from components.models.gpt import Transformer
-from components.models.pooled import block_at
-from components.models.states import States, by_length, create_states, open_states
-from components.models.tail import classify_states, finish
-from components.models.trunk import Trunk
+from components.models.fast.states import States, by_length, create_states, open_states
+from components.models.fast.tail import classify_states, finish
+from components.models.fast.trunk import Trunk
+from components.models.gpt2 import GPT2
+from components.models.padding import pad
 
 CPU = torch.device("cpu")
 SIZE = GPTSize(layers=3, heads=4, width=32, context=24)
@@ -25,7 +23,7 @@ ROWS = [[5, 3, 9], [7], [1, 2, 3, 4, 5, 6, 7], [8, 8, 1, 40, 2]]
 
 def network(pooling: str = "last_token", causal: bool = True, size: GPTSize = SIZE) -> Classifier:
     """One whose norms and biases are not those of a network that has learnt nothing."""
-    model = Classifier(Transformer(size, 50), 3, pooling, seed=1, causal=causal)
+    model = Classifier(GPT2(size, 50), 3, pooling, seed=1, causal=causal)
     model.transformer.initialise(seed=1)
     noise = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -87,41 +85,6 @@ def test_in_bf16_it_is_near_the_plain_network_in_fp32(pooling: str) -> None:
     expected = torch.softmax(model(tokens, lengths), dim=1)
     torch.testing.assert_close(torch.softmax(logits, dim=1), expected, atol=0.02, rtol=0)
     torch.testing.assert_close(torch.softmax(classify_states(model, kept, range(4)), 1), expected, atol=0.02, rtol=0)
-
-
-def test_a_block_at_one_position_is_the_block() -> None:
-    block = network().transformer.h[0]
-    x = torch.randn(5, 11, SIZE.width, generator=torch.Generator().manual_seed(3))
-    place = torch.tensor([0, 4, 10, 7, 1])
-    seen = torch.arange(11) <= place[:, None]
-    torch.testing.assert_close(block_at(block, x, place, seen), block(x)[torch.arange(5), place], atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("gelu", [False, True])
-@pytest.mark.parametrize("rows", [1, 3, 128, 200])
-def test_a_linear_layer_gives_what_torchs_own_gives(dtype: torch.dtype, gelu: bool, rows: int) -> None:
-    torch.manual_seed(rows)
-    weight, bias, x = torch.randn(70, 50), torch.randn(70), torch.randn(2, rows, 50)
-    for own in (bias, None):
-        expected = torch.nn.functional.linear(x, weight, own)
-        expected = torch.nn.functional.gelu(expected, approximate="tanh") if gelu else expected
-        found = FixedLinear(weight, own, dtype, gelu)(x.to(dtype))
-        assert found.dtype == dtype
-        assert torch.allclose(found.float(), expected, atol=1e-4 if dtype == torch.float32 else 0.2)
-
-
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("length", [5, 150])
-def test_a_fixed_block_is_the_block(dtype: torch.dtype, bound: float, causal: bool, length: int) -> None:
-    block = network().transformer.h[0]
-    x = torch.randn(3, length, SIZE.width, generator=torch.Generator().manual_seed(3))
-    visible = None if causal else (torch.arange(length) < torch.tensor([[length], [1], [4]]))[:, None, None]
-    with torch.inference_mode():
-        found, expected = FixedBlock(deepcopy(block), dtype)(x, causal, visible), block(x, causal, visible)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected, atol=bound, rtol=0)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -5,8 +5,8 @@ import torch
 
 from components.models.classifier import Classifier
 from components.models.config import GPTSize
-from components.models.gpt import Transformer
-from components.models.unpadded import MULTIPLE, hidden_states, places_to_compute
+from components.models.fast.unpadded import MULTIPLE, hidden_states, places_to_compute
+from components.models.gpt2 import GPT2
 
 SIZE = GPTSize(layers=2, heads=2, width=32, context=96)
 LENGTHS = torch.tensor([3, 70, 1, 33, 96, 12, 5, 64])
@@ -14,8 +14,8 @@ PLACES = places_to_compute(LENGTHS, 96)
 
 
 @pytest.fixture
-def transformer() -> Transformer:
-    made = Transformer(SIZE, vocabulary=50)
+def transformer() -> GPT2:
+    made = GPT2(SIZE, vocab_size=50)
     made.initialise(1)
     return made.eval()
 
@@ -24,7 +24,7 @@ def some_tokens() -> torch.Tensor:
     return torch.randint(50, (len(LENGTHS), 96), generator=torch.Generator().manual_seed(2))
 
 
-def test_real_positions_have_the_states_of_the_whole_network(transformer: Transformer) -> None:
+def test_real_positions_have_the_states_of_the_whole_network(transformer: GPT2) -> None:
     tokens = some_tokens()
     whole, unpadded = transformer(tokens), hidden_states(transformer, tokens, PLACES)
     real = torch.arange(96) < LENGTHS[:, None]
@@ -32,7 +32,7 @@ def test_real_positions_have_the_states_of_the_whole_network(transformer: Transf
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-def test_gradients_are_the_same(transformer: Transformer, recompute: bool) -> None:
+def test_gradients_are_the_same(transformer: GPT2, recompute: bool) -> None:
     tokens, rows = some_tokens(), torch.arange(len(LENGTHS))
     transformer.recompute = recompute
     gradients = []
@@ -62,14 +62,14 @@ def test_little_padding_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("pooling", ["last_token", "first_token", "mean"])
-def test_a_classifier_says_the_same_with_and_without_padding(transformer: Transformer, pooling) -> None:
+def test_a_classifier_says_the_same_with_and_without_padding(transformer: GPT2, pooling) -> None:
     classifier, tokens = Classifier(transformer, 3, pooling, seed=1).eval(), some_tokens()
     assert classifier.places(tokens, LENGTHS) is not None
     unpadded = classifier(tokens, LENGTHS, classifier.places(tokens, LENGTHS))
     torch.testing.assert_close(unpadded, classifier(tokens, LENGTHS), rtol=0, atol=1e-5)
 
 
-def test_a_classifier_that_reads_padding_skips_none(transformer: Transformer) -> None:
+def test_a_classifier_that_reads_padding_skips_none(transformer: GPT2) -> None:
     for pooling in ("last_position", "mean_positions"):
         assert Classifier(transformer, 3, pooling).places(some_tokens(), LENGTHS) is None
     assert Classifier(transformer, 3, "last_token", causal=False).places(some_tokens(), LENGTHS) is None

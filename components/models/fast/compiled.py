@@ -2,7 +2,7 @@
 
 One program serves all blocks and rows of every length; making it takes up to a minute, which a short training does not
 get back (Ansel et al., "PyTorch 2: Faster Machine Learning Through Dynamic Python Bytecode Transformation and Graph
-Compilation", 2024). A block that is asked to remember its keys and values is never compiled.
+Compilation", 2024).
 """
 
 import shutil
@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from components.models.gpt import Transformer
+from components.models.architecture import Transformer
 
 Wish = Literal["auto", "always", "never"]
 ENOUGH_TOKENS = 10_000_000
@@ -25,7 +25,7 @@ def compile_blocks(transformer: Transformer, wish: Wish, device: torch.device, t
     """
     if wish == "never" or (wish == "auto" and not _pays(device, tokens)):
         return False
-    for block in transformer.h:
+    for block in transformer.blocks:
         block.compile(dynamic=True)
     return True
 

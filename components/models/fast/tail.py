@@ -3,15 +3,12 @@
 Shapes: B batch, T tokens, D width, C classes, N texts.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from components.models.classifier import Classifier
 from components.models.config import Pooling
-from components.models.pooled import block_at
-from components.models.states import States, by_length
+from components.models.fast.states import States, by_length
 
 AT_ONE: frozenset[Pooling] = frozenset({"last_token", "last_position", "first_token"})
 """The poolings for which the last block has to say something at one position only."""
@@ -28,20 +25,20 @@ def finish(model: Classifier, states: Tensor, lengths: Tensor, blocks: int) -> T
     position = torch.arange(states.shape[1], device=states.device)
     real = position < lengths[:, None]  # (B, T)
     visible = None if model.causal else real[:, None, None]
-    later: list[Any] = list(model.transformer.h[blocks:])
+    later = model.transformer.blocks[blocks:]
     at_one = later.pop() if later and model.pooling in AT_ONE else None
     if later:
         states = states.float()
     for block in later:
-        states = block(states, model.causal, visible)
+        states = block(states, model.causal, visible, position)
     place = torch.zeros_like(lengths) if model.pooling == "first_token" else lengths - 1
     if at_one is not None:
         seen = (position <= place[:, None]) if model.causal else real
-        pooled = model.transformer.ln_f(block_at(at_one, states, place, seen))
+        pooled = model.transformer.final_norm(at_one.at_position(states, place, seen))
     elif model.pooling in AT_ONE:
-        pooled = model.transformer.ln_f(states[torch.arange(len(states), device=states.device), place].float())
+        pooled = model.transformer.final_norm(states[torch.arange(len(states), device=states.device), place].float())
     else:
-        pooled = (model.transformer.ln_f(states.float()) * real[:, :, None]).sum(dim=1) / lengths[:, None]
+        pooled = (model.transformer.final_norm(states.float()) * real[:, :, None]).sum(dim=1) / lengths[:, None]
     logits: Tensor = model.head(pooled)
     return logits
 

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from components.models import compiled
-from components.models.compiled import ENOUGH_TOKENS, compile_blocks
 from components.models.config import GPTSize
-from components.models.gpt import Transformer
+from components.models.fast import compiled
+from components.models.fast.compiled import ENOUGH_TOKENS, compile_blocks
+from components.models.gpt2 import GPT2
 from tests.training import instructing, tuning
 
 SIZE = GPTSize(layers=2, heads=2, width=32, context=64)
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-def network() -> Transformer:
-    made = Transformer(SIZE, vocabulary=50)
+def network() -> GPT2:
+    made = GPT2(SIZE, vocab_size=50)
     made.initialise(1)
     return made
 

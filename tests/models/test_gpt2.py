@@ -3,14 +3,15 @@ import torch
 
 from components.core.errors import ConfigError
 from components.models.config import SIZES, GPTSize
-from components.models.gpt import GPT, Transformer
+from components.models.gpt2 import GPT2
+from components.models.language_model import LanguageModel
 
 TINY = GPTSize(layers=3, heads=4, width=32, context=24)
 VOCABULARY = 101
 
 
-def tiny(tie_embeddings: bool = True, seed: int = 1, dropout: float = 0.0) -> GPT:
-    gpt = GPT(TINY, VOCABULARY, dropout, tie_embeddings)
+def tiny(tie_embeddings: bool = True, seed: int = 1, dropout: float = 0.0) -> LanguageModel:
+    gpt = LanguageModel(GPT2(TINY, VOCABULARY, dropout), tie_embeddings)
     gpt.initialise(seed)
     return gpt
 
@@ -30,7 +31,7 @@ def some_tokens(rows: int = 2, length: int = 24) -> torch.Tensor:
 )
 def test_the_published_sizes_have_as_many_parameters_as_published(name: str, tied: int, untied: int) -> None:
     with torch.device("meta"):
-        models = [GPT(SIZES[name], 50_257, tie_embeddings=True), GPT(SIZES[name], 50_257, tie_embeddings=False)]
+        models = [LanguageModel(GPT2(SIZES[name], 50_257), tie) for tie in (True, False)]
     assert [sum(parameter.numel() for parameter in model.parameters()) for model in models] == [tied, untied]
 
 
@@ -51,7 +52,7 @@ def test_initialising_leaves_the_global_generator_alone_and_does_not_depend_on_t
 
 def test_weights_are_drawn_as_in_gpt2() -> None:
     size = GPTSize(layers=8, heads=4, width=128, context=64)
-    transformer = Transformer(size, 1000)
+    transformer = GPT2(size, 1000)
     transformer.initialise(0)
     for name, parameter in transformer.named_parameters():
         if name.endswith("bias"):

@@ -22,7 +22,7 @@ STEP, BLOCK = 32, 64
 is not in use: a slice would not be contiguous, and multiplying it takes eight times as long."""
 
 
-class Memory:
+class KVCache:
     """Keys and values of one layer.
 
     Values are (H, P, D/H) of what rows share, and (B, H, S, D/H) in blocks of what is their own. Keys are (H, D/H, P)

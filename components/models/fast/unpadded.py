@@ -2,17 +2,14 @@
 
 Norms, linear layers and activations treat each position by itself, so they can do with the real ones, end to end; only
 attention needs rows. In a batch of short messages of all lengths half the positions are padding.
-Shapes: B batch, T tokens, N real tokens of the whole batch, D width.
+Shapes: B batch, T tokens, N real tokens of the whole batch, D width, H heads, d width of a head.
 """
-
-from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from components.models.gpt import Block, Transformer
+from components.models.architecture import Block, Transformer
+from components.models.attention import attend
 
 MULTIPLE = 32
 """N is rounded up to a multiple, with padding: oneDNN makes a kernel for every new shape."""
@@ -39,25 +36,24 @@ def hidden_states(transformer: Transformer, tokens: Tensor, places: Tensor) -> T
     Attention is causal and padding is on the right, so that no real position sees any.
     """
     rows, width = tokens.shape
-    x = transformer.drop(transformer.wte(tokens.flatten()[places]) + transformer.wpe(places % width))
-    blocks: Iterable[Any] = transformer.h
-    for block in blocks:
-        if transformer.recompute and torch.is_grad_enabled():
-            x = checkpoint(_pass, block, x, places, rows, width, use_reentrant=False)
-        else:
-            x = _pass(block, x, places, rows, width)
-    return _spread(transformer.ln_f(x), places, rows, width)
+    positions = (places % width)[None]
 
+    def step(block: Block, x: Tensor) -> Tensor:
+        dropout = block.dropout if block.training else 0.0
 
-def _pass(block: Block, x: Tensor, places: Tensor, rows: int, width: int) -> Tensor:
-    """Return what `block` makes of x (N, D)."""
-    projected = _spread(block.attn.c_attn(block.ln_1(x)), places, rows, width)
-    seen = block.attn.mix(projected).flatten(0, 1)[places]
-    x = x + block.drop(block.attn.c_proj(seen))
-    out: Tensor = x + block.drop(block.mlp(block.ln_2(x)))
-    return out
+        def look(*projected: Tensor) -> Tensor:
+            spread = (_spread(each.transpose(1, 2)[0], places, rows, width).transpose(1, 2) for each in projected)
+            query, key, value = spread
+            seen = attend(query, key, value, True, None, dropout)
+            return seen.transpose(1, 2).flatten(0, 1)[places][None].transpose(1, 2)
+
+        return block.run(x, look, positions)
+
+    embedded = transformer.embed(tokens.flatten()[places][None], positions)  # (1, N, D)
+    return _spread(transformer.pass_through(transformer.drop(embedded), step)[0], places, rows, width)
 
 
 def _spread(x: Tensor, places: Tensor, rows: int, width: int) -> Tensor:
-    """Put x (N, D) in its places: (B, T, D), zero elsewhere."""
-    return x.new_zeros(rows * width, x.shape[-1]).index_copy(0, places, x).view(rows, width, -1)
+    """Put x (N, ...) in its places: (B, T, ...), zero elsewhere."""
+    spread = x.new_zeros(rows * width, *x.shape[1:]).index_copy(0, places, x)
+    return spread.view(rows, width, *x.shape[1:])

@@ -4,15 +4,13 @@ No gradients, texts of like length together, and weights in the form in which th
 Shapes: B batch, T tokens, D width.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from components.models.devices import autocast
-from components.models.fixed import FixedBlock
-from components.models.gpt import Transformer
-from components.models.states import dtype_of
+from components.models.architecture import Block, Transformer
+from components.models.devices import autocast, dtype_of
+from components.models.fast.onednn import onednn_multiplies
+from components.models.fast.prepared import prepared
 
 TOKENS = 512
 """Tokens that go through the blocks at once: enough to keep two cores busy, few enough for their caches."""
@@ -23,11 +21,11 @@ class Trunk:
 
     def __init__(self, transformer: Transformer, blocks: int, device: torch.device, precision: str) -> None:
         self.transformer = transformer.eval().to(device)
-        self.blocks: list[Any] = list(transformer.h[:blocks])
+        self.blocks: list[Block] = transformer.blocks[:blocks]
         self.device = device
         self.precision = precision
-        if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            self.blocks = [FixedBlock(block, dtype_of(precision)) for block in self.blocks]
+        if onednn_multiplies(device, torch.float32):
+            self.blocks = [prepared(block, dtype_of(precision), take=True) for block in self.blocks]
 
     @torch.inference_mode()
     def __call__(self, tokens: Tensor, lengths: Tensor, causal: bool) -> Tensor:
@@ -38,8 +36,8 @@ class Trunk:
         tokens = tokens.to(self.device)
         positions = torch.arange(tokens.shape[1], device=self.device)
         visible = None if causal else (positions < lengths.to(self.device)[:, None])[:, None, None]
-        x: Tensor = self.transformer.wte(tokens) + self.transformer.wpe(positions)
+        x = self.transformer.embed(tokens, positions)
         with autocast(self.device, self.precision):
             for block in self.blocks:
-                x = block(x, causal, visible)
+                x = block(x, causal, visible, positions)
         return x
