@@ -15,13 +15,12 @@ from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.core.records import Facts, Manifest
 from components.core.steps import identify, step
-from components.tasks.artifacts import show_table
+from components.tasks.results import Reporting, about_run, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
     learning_identity,
-    link_to_run,
     network_identity,
     training_logger,
     unseen_rows,
@@ -31,6 +30,8 @@ from components.training.config import TrainConfig
 
 READ_BY_FROZEN = {"trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
 """The options of training that decide what `read_frozen` writes."""
+FILES = {"evaluate": ("predictions.parquet", "metrics.json", LEARNED)}
+"""Artifacts that are files of a step as they are."""
 
 
 @step("components.data.validation", timeout_seconds=HOUR)
@@ -130,7 +131,7 @@ def fine_tune(
 
 @step(
     "components.evaluation.classification",
-    "components.tracking.figures",
+    "components.reporting.figures",
     "components.data.row_index",
     timeout_seconds=DAY,
 )
@@ -151,7 +152,7 @@ def evaluate(
     """
     from components.data.row_index import index_rows
     from components.evaluation.classification import evaluate as block
-    from components.tracking.figures import draw
+    from components.reporting.figures import draw
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
     ordered = bool(splits.facts.get("ordered", False))
@@ -172,15 +173,15 @@ def _folder(frozen: Manifest | None) -> Path | None:
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
     """Write what the steps found out to the MLflow run: data, curves, plots, tables; metrics also to Prefect's page."""
-    from components.tracking.classification import log_classification
-    from components.tracking.evidence import metrics_rows
-    from components.tracking.runs import attached
+    show_results(run_id, manifests, reporting())
 
-    with attached(run_id, home()) as run:
-        log_classification(run, manifests)
-        link_to_run(run)
-    facts = manifests["evaluate"].facts
-    show_table(key="metrics", table=metrics_rows(facts), description=str(facts["verdict"]))
+
+def reporting() -> Reporting:
+    """Return how classification runs are reported."""
+    from components.reporting.counts import counted
+    from components.reporting.findings import classification_findings
+
+    return Reporting(counted, classification_findings, FILES)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -189,8 +190,9 @@ def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None
 
     Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
     """
-    from components.tracking.classification import publish_classifier
+    from components.reporting.card import short_card
+    from components.tracking.publishing import publish_classifier
     from components.tracking.runs import attached
 
     with attached(run_id, home()) as run:
-        return publish_classifier(run, manifests, model_name)
+        return publish_classifier(run, manifests, model_name, lambda: short_card(about_run(run), manifests))

@@ -17,13 +17,12 @@ from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
 from components.core.records import Facts, Manifest
 from components.core.steps import identify, run_logger, step
-from components.tasks.artifacts import show_table
+from components.tasks.results import Reporting, about_run, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
     learning_identity,
-    link_to_run,
     network_identity,
     training_logger,
     unseen_rows,
@@ -39,6 +38,12 @@ if TYPE_CHECKING:
 SAMPLE_TOKENS = 64
 """Most tokens of a sample response while training."""
 RESPONSES = "responses.parquet"
+FILES = {
+    "evaluate": (RESPONSES, "metrics.json", LEARNED),
+    "respond": ("instruction-data-with-response.json",),
+    "judge": ("verdicts.parquet", "control.parquet", "rubric.yaml"),
+}
+"""Artifacts that are files of a step as they are; a rubric is there only where a language model judged."""
 
 
 def _validation_identity(arguments: Mapping[str, Any]) -> Any:
@@ -265,15 +270,15 @@ def report_failed_judging(run_id: str, responses: Manifest, evidence: Path | Non
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
     """Write what the steps found out to the MLflow run: data, curves, plots, responses with their verdicts."""
-    from components.tracking.instruction import log_instruction
-    from components.tracking.instruction_evidence import response_rows
-    from components.tracking.runs import attached
+    show_results(run_id, manifests, reporting())
 
-    with attached(run_id, home()) as run:
-        log_instruction(run, manifests)
-        link_to_run(run)
-    facts = manifests["evaluate"].facts
-    show_table(key="metrics", table=response_rows(facts), description=str(facts["verdict"]))
+
+def reporting() -> Reporting:
+    """Return how instruction runs are reported."""
+    from components.reporting.counts import counted_of_instructions
+    from components.reporting.findings import instruction_findings
+
+    return Reporting(counted_of_instructions, instruction_findings, FILES, perplexity=True)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -282,8 +287,9 @@ def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None
 
     Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
     """
-    from components.tracking.instruction import publish_language_model
+    from components.reporting.instruction_card import short_language_model_card as short_card
+    from components.tracking.publishing import publish_language_model
     from components.tracking.runs import attached
 
     with attached(run_id, home()) as run:
-        return publish_language_model(run, manifests, model_name)
+        return publish_language_model(run, manifests, model_name, lambda: short_card(about_run(run), manifests))

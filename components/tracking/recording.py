@@ -1,19 +1,103 @@
-"""What every run leaves in MLflow, whatever it trains: its data, its curves, and what its steps counted."""
+"""What every run leaves in MLflow, whatever it trains: its data, its curves, its metrics, and what was made of them."""
 
+import json
 import logging
-from collections.abc import Mapping
-from typing import Any
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest, fingerprint
 from components.tracking.datasets import log_inputs
+from components.tracking.names import NOTE_TAG
 from components.tracking.resuming import CHANGED_TAG, DATA_TAG
 from components.tracking.runs import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 CURVES = ("gradient_norm", "learning_rate")
 """Columns of `steps.parquet` that are curves by their own names."""
+
+
+def log_measured(
+    run: Run, manifests: Mapping[str, Manifest], counted: Mapping[str, float], perplexity: bool = False
+) -> None:
+    """Log a run's data and metrics, and the curves of a training that it did not have to repeat.
+
+    Args:
+        run: the open run.
+        manifests: of the steps `download`, `split`, `fine_tune` and `evaluate` at least.
+        counted: what the steps counted, as metrics, beside those of `evaluate`.
+        perplexity: log exp(loss) beside the losses of curves.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    trained = manifests["fine_tune"]
+    log_splits(run, manifests)
+    if trained.cached:
+        log_curves(run, trained, perplexity)
+    run.metrics(manifests["evaluate"].facts["metrics"] | counted, trained.facts["steps"])
+    run.flush()
+
+
+def log_findings(
+    run: Run,
+    manifests: Mapping[str, Manifest],
+    tables: "Mapping[str, pd.DataFrame]",
+    figures: Mapping[str, bytes],
+    pages: Mapping[str, str],
+    note: str,
+    files: Mapping[str, Iterable[str]],
+) -> None:
+    """Log what there is to be looked at of a run, and its steps' own files.
+
+    Args:
+        run: the open run.
+        manifests: of its steps; their facts become `facts.json`, and the verdict of `evaluate` a tag.
+        tables: by the names of their artifacts (.json).
+        figures: PNG files; each becomes `plots/<name>.png`.
+        pages: texts by the names of their artifacts, such as `report.html`.
+        note: the run's description in Markdown.
+        files: names of files by their step; those that the step has become artifacts as they are.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    for name, table in tables.items():
+        run.log_table(table, name)
+    _log_pages(run, figures, pages)
+    for step, names in files.items():
+        for name in names:
+            if name in manifests[step].files:
+                run.log_file(manifests[step].path(name))
+    run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
+    run.set_tags({"gradus.verdict": manifests["evaluate"].facts["verdict"], NOTE_TAG: note})
+
+
+def _log_pages(run: Run, figures: Mapping[str, bytes], pages: Mapping[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        plots = Path(folder) / "plots"
+        plots.mkdir()
+        for name, content in figures.items():
+            (plots / f"{name}.png").write_bytes(content)
+        for name, text in pages.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        run.log_file(Path(folder))
+
+
+def log_validation(run: Run, folder: Path) -> tuple[list[dict[str, Any]], str]:
+    """Log the report of a validation, passed or not; return its table and a one-line summary."""
+    for name in ("report.html", "report.json", "rejected.parquet"):
+        if (folder / name).exists():
+            run.log_file(folder / name, "validation")
+    report = json.loads((folder / "report.json").read_text())
+    summary = f"{report['verdict']}: {report['rows_out']:,} of {report['rows_in']:,} rows can be used"
+    return report["expectations"], summary
 
 
 def log_splits(run: Run, manifests: Mapping[str, Manifest]) -> None:
@@ -81,27 +165,3 @@ def _curves(values: Mapping[Any, Any]) -> dict[str, float]:
     import pandas as pd
 
     return {f"curve/{name}": float(value) for name, value in values.items() if not pd.isna(value)}
-
-
-def counted(manifests: Mapping[str, Manifest]) -> dict[str, float]:
-    """Return what the steps of every pipeline counted, as metrics: rows, overlap, batches, parameters, seconds."""
-    checked, splits, trained = (manifests[name].facts for name in ("validate", "split", "fine_tune"))
-    values = {
-        "data/rows_in": checked["rows_in"],
-        "data/rows_out": checked["rows_out"],
-        "data/longest_train_tokens": trained["longest_train_tokens"],
-        "model/parameters": trained["parameters"],
-        "model/trained_parameters": trained["trained_parameters"],
-    }
-    for split in SPLITS:
-        values[f"data/rows_{split}"] = splits["rows"][split]
-        values[f"data/batches_{split}"] = batches(splits["rows"][split], trained["batch_size"], whole=split == "train")
-    for split, counts in splits["overlap"].items():
-        values |= {f"data/overlap_{split}_{kind}": count for kind, count in counts.items()}
-    values |= {f"seconds/{name}": manifest.seconds for name, manifest in manifests.items() if not manifest.cached}
-    return {name: float(value) for name, value in values.items()}
-
-
-def batches(rows: int, size: int, whole: bool) -> int:
-    """Return how many batches a split makes; training takes whole ones only, unless there is less than one."""
-    return max(rows // size, 1) if whole else -(-rows // size)

@@ -159,7 +159,7 @@ def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
 def _classification_table(summary: "RunSummary") -> "Table":
     from rich.table import Table
 
-    from components.tracking.evidence import BASELINES, key_figures
+    from components.reporting.evidence import BASELINES, key_figures
 
     table = Table("test set", "model", "95 % interval", *BASELINES.values())
     for figure in key_figures(summary.metrics):
@@ -172,7 +172,7 @@ def _classification_table(summary: "RunSummary") -> "Table":
 def _instruction_table(summary: "RunSummary") -> "Table":
     from rich.table import Table
 
-    from components.tracking.instruction_evidence import response_rows
+    from components.reporting.instruction_evidence import response_rows
 
     rows = response_rows(summary.evaluation)
     table = Table(*["test set" if name == "metric" else name for name in rows[0]])

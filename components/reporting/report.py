@@ -3,15 +3,14 @@
 import base64
 import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
-from components.tracking.evidence import BASELINES, SPLITS, UNBOUNDED, KeyFigure, key_figures, limits, positive_class
-from components.tracking.lineage import Ancestor, lineage_sentence
+from components.reporting.about import About
+from components.reporting.evidence import BASELINES, SPLITS, UNBOUNDED, KeyFigure, key_figures, limits, positive_class
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,45 +22,6 @@ PACKAGES = (
     "gradus", "torch", "tiktoken", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy",
     "mlflow", "prefect", "great-expectations",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class About:
-    """What a run's page says of the run itself: its name and id, its whole config flat, and the tags of its code."""
-
-    name: str
-    run_id: str
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    ancestors: Sequence[Ancestor] = ()
-    """The models that its own goes back to, the nearest first."""
-
-    @property
-    def lineage(self) -> str:
-        """Which models its own goes on from, in a sentence; nothing if it goes on from none."""
-        return lineage_sentence(self.ancestors)
-
-    @property
-    def code(self) -> str:
-        """The git revision that ran, if there was one."""
-        revision = self.tags.get("mlflow.source.git.commit", "")
-        dirty = self.tags.get("gradus.git.dirty") == "true"
-        return revision[:12] + (" with local changes" if dirty else "")
-
-    @property
-    def model_uri(self) -> str:
-        """Where the model is found: by its alias, or by the run if it has no name."""
-        name = self.params.get("tracking.model_name", "null")
-        return f"runs:/{self.run_id}/model" if name == "null" else f"models:/{name}@candidate"
-
-    @property
-    def sections(self) -> dict[str, dict[str, str]]:
-        """The config by section; what stands in none is `general`."""
-        found: dict[str, dict[str, str]] = {}
-        for key, value in self.params.items():
-            section, dot, name = key.partition(".")
-            found.setdefault(section if dot else "general", {})[name if dot else key] = value
-        return found
 
 
 def render(
@@ -97,7 +57,7 @@ def render_page(
     """Return a page from one of this folder's templates, with what every run's page shows and `values` of its own."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    folder = files("components.tracking")
+    folder = files("components.reporting")
     loader = FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8"))
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -1,13 +1,13 @@
 """Figures of an instruction run: learning curves, scores, tasks, and how long the responses are.
 
-Drawn as in `components.tracking.plots`; the fine-tuned model is blue, the starting model vermilion, references green.
+Drawn as in `components.reporting.plots`; the fine-tuned model is blue, the starting model vermilion, references green.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.tracking.plots import BLUE, FONT, VERMILION, draw_splits, top_axis
-from components.tracking.plots_quality import GREEN, GREY, PALETTE, axes_names, plain, title_line
+from components.reporting.plots import BLUE, FONT, VERMILION, draw_splits, top_axis
+from components.reporting.plots_quality import GREEN, GREY, PALETTE, axes_names, plain, title_line
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from components.core.records import Manifest
-from components.tracking.recording import SPLITS
-from components.tracking.report import About
+from components.reporting.evidence import SPLITS
+from components.reporting.about import About
 
 DESCRIPTION_LIMIT = 4900
 """Characters of a version's description; MLflow's registry keeps 5,000."""

@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping
 
 from components.core.records import Facts, Manifest
-from components.tracking.instruction_evidence import instruction_limits, judge_sentence, response_figures
-from components.tracking.markdown import bullets, data_section, lineage_part, recipe_section, shortened, table
-from components.tracking.recording import SPLITS
-from components.tracking.report import About
+from components.reporting.instruction_evidence import instruction_limits, judge_sentence, response_figures
+from components.reporting.markdown import bullets, data_section, lineage_part, recipe_section, shortened, table
+from components.reporting.evidence import SPLITS
+from components.reporting.about import About
 
 RECIPE = ("model", "prompt", "train", "generation", "judge")
 """Sections of the config that made the model or its figures."""

@@ -6,9 +6,9 @@ After Mitchell et al., "Model Cards for Model Reporting", 2019, as far as a run 
 from collections.abc import Mapping
 
 from components.core.records import Manifest
-from components.tracking.evidence import BASELINES, SPLITS, key_figures, limits, positive_class
-from components.tracking.markdown import bullets, data_section, lineage_part, number, recipe_section, shortened, table
-from components.tracking.report import About
+from components.reporting.evidence import BASELINES, SPLITS, key_figures, limits, positive_class
+from components.reporting.markdown import bullets, data_section, lineage_part, number, recipe_section, shortened, table
+from components.reporting.about import About
 
 
 def model_card(about: About, manifests: Mapping[str, Manifest]) -> str:

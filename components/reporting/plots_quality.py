@@ -1,13 +1,13 @@
 """Figures of how good a classifier is: over all thresholds, of its probabilities, and what the cut at a length costs.
 
-Drawn as in `components.tracking.plots`; the model is blue and solid, the baselines are dashed and dotted.
+Drawn as in `components.reporting.plots`; the model is blue and solid, the baselines are dashed and dotted.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from components.tracking.evidence import BASELINES
-from components.tracking.plots import BLUE, FONT, VERMILION
+from components.reporting.evidence import BASELINES
+from components.reporting.plots import BLUE, FONT, VERMILION
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
-from components.tracking.instruction_card import how_to_ask, perplexities
-from components.tracking.instruction_evidence import (
+from components.reporting.instruction_card import how_to_ask, perplexities
+from components.reporting.instruction_evidence import (
     instruction_limits,
     judge_sentence,
     response_figures,
     score_title,
 )
-from components.tracking.report import About, render_page
+from components.reporting.about import About
+from components.reporting.report import render_page
 
 if TYPE_CHECKING:
     import pandas as pd

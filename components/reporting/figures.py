@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.records import Facts
-from components.tracking import plots, plots_quality
+from components.reporting import plots, plots_quality
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

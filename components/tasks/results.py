@@ -1,0 +1,59 @@
+"""What a finished run shows of itself: drawn by `components.reporting`, written to MLflow, and to Prefect's page."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from components.core.home import home
+from components.core.records import Manifest
+from components.reporting.about import About
+from components.reporting.findings import Findings
+from components.tasks.artifacts import show_table
+from components.tasks.shared import link_to_run
+from components.tracking.runs import Run
+
+Manifests = Mapping[str, Manifest]
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """How the runs of a kind are reported."""
+
+    count: Callable[[Manifests], Mapping[str, float]]
+    """What its steps counted, as metrics."""
+    draw: Callable[[About, Manifests], Findings]
+    """What there is to be looked at."""
+    files: Mapping[str, Iterable[str]]
+    """Names of files by their step; those that the step has become artifacts as they are."""
+    perplexity: bool = False
+    """Whether its curves have perplexities beside the losses."""
+
+
+def show_results(run_id: str, manifests: Manifests, how: Reporting) -> None:
+    """Write what the steps of a run found out to its MLflow run, and its metrics to Prefect's page as well.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    from components.tracking.runs import attached
+
+    with attached(run_id, home()) as run:
+        found = write_results(run, manifests, how)
+        link_to_run(run)
+    show_table(key="metrics", table=found.rows, description=str(manifests["evaluate"].facts["verdict"]))
+
+
+def write_results(run: Run, manifests: Manifests, how: Reporting) -> Findings:
+    """Write to an open run what its steps found out, its metrics before anything is drawn; return what was drawn."""
+    from components.tracking.recording import log_findings, log_measured
+
+    log_measured(run, manifests, how.count(manifests), how.perplexity)
+    found = how.draw(about_run(run), manifests)
+    log_findings(run, manifests, found.tables, found.figures, found.pages, found.note, how.files)
+    return found
+
+
+def about_run(run: Run) -> About:
+    """Return what a run knows of itself: its config and the version of its code, and what it goes back to."""
+    from components.tracking.lineage import ancestors, lineage_sentence
+
+    return About(run.name, run.run_id, run.params, run.tags, lineage_sentence(ancestors(run)))
