@@ -12,6 +12,9 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import ConfigError, JudgeError
+from components.core.records import Facts
+from components.core.store import replace_folder
+from components.core.yaml_loader import InvalidYAML, read_yaml
 from components.evaluation.agreement import agreement
 from components.evaluation.instruction import PREFIXES, control_metrics, response_metrics, warnings
 from components.evaluation.verdicts import Verdicts, read_verdicts
@@ -20,11 +23,8 @@ from components.judging.config import JudgeConfig
 from components.judging.judge import judge
 from components.prompts import PromptConfig
 from components.reporting.agreement import agreement_figure
-from components.core.records import Facts
-from components.core.store import replace_folder
 from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_judgement
 from components.tracking.reading import RecordedRun, artifacts_of, find_run
-from components.core.yaml_loader import InvalidYAML, read_yaml
 from pipelines.config import load_value
 from pipelines.response_comparison import FACTS, INSTRUCTION, RESPONSES
 

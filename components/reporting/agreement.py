@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from components.reporting.plots import BLUE, FONT
+from components.reporting.plots import BLUE, FONT, GREY, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,13 +23,12 @@ def agreement_figure(first: Sequence[float], second: Sequence[float], names: tup
         names: of the two judges.
     """
     import pandas as pd
-    from matplotlib.figure import Figure
 
     scores = pd.DataFrame({"first": first, "second": second}).dropna().round(1)
     counted = scores.value_counts().reset_index(name="rows")
-    figure = Figure(figsize=(6.4, 6.2), layout="constrained")
+    figure = new_figure(6.4, 6.2)
     axes = figure.subplots()
-    axes.plot([0, 100], [0, 100], color="#777777", linestyle=":", linewidth=1.2, label="the same score")
+    axes.plot([0, 100], [0, 100], color=GREY, linestyle=":", linewidth=1.2, label="the same score")
     most = max(int(counted["rows"].max()), 1) if len(counted) else 1
     area = (LARGEST * counted["rows"] / most).clip(lower=16) if most > 1 else 28
     axes.scatter(counted["first"], counted["second"], area, color=BLUE, alpha=0.45, linewidths=0)

@@ -1,107 +1,132 @@
-"""Figures for a run's page: learning curves and confusion matrices.
+"""What all plots have in common, and the learning curves.
 
 Drawn with matplotlib's object interface, which shares no state between threads and needs no display. Colours are
 those of Okabe and Ito (2008), told apart with any kind of colour vision; the splits differ in marker and dash as well.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike
+    from matplotlib.legend import Legend
+    from numpy.typing import ArrayLike, NDArray
 
-BLUE, VERMILION = "#0072B2", "#D55E00"
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+PALETTE = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6F00")
+"""Okabe and Ito's colours, the yellow darkened."""
 FONT = 11
+RESOLUTION = 120
+"""Dots an inch of the figures."""
+WIDTH = 11.5
+"""Inches of a figure that takes the page's whole width."""
 FEW_POINTS = 40
 """Up to so many points each gets a marker."""
-DARK_CELL = 0.55
-"""Share of a row above which a cell is dark enough for white text."""
-MOST_NUMBERED = 20
-"""Labels up to which a confusion matrix has its numbers written in; with more the colours must do."""
-WIDEST = 12.0
-"""Inches that the cells of a confusion matrix take at most."""
+BINS = 40
+"""Bars of a histogram at most."""
 
 
-def curves_figure(history: "pd.DataFrame", title: str = "") -> "Figure":
-    """Return loss and accuracy against epochs, side by side, with examples seen on a second axis on top.
-
-    Args:
-        history: a row an evaluation: `step`, `epoch` (fractional), `examples_seen`, `train_loss`, `validation_loss`,
-            `train_accuracy`, `validation_accuracy` (0 to 1). Values may be missing.
-        title: the line above both panels.
-    """
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of this size in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.5, 4.6), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    _panel(loss, history, "loss")
-    loss.set_ylabel("cross-entropy loss (nats)")
-    _panel(accuracy, history, "accuracy", percent=True)
-    accuracy.set_ylabel("accuracy (%)")
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def png(figure: "Figure") -> bytes:
+    """Return a figure as a PNG file."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=RESOLUTION)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of the learning curves."""
+
+    quantity: str
+    """Drawn are `train_<quantity>` and `validation_<quantity>`."""
+    name: str
+    """Of the axis."""
+    limit: "Callable[[Axes, NDArray[Any]], None]"
+    """Sets the limits of the axis by the finite values that are drawn on it."""
+    scale: float = 1.0
+    """What values are multiplied by."""
+
+
+def learning_curves(
+    history: "pd.DataFrame", panels: Sequence[Panel], seen: str, title: str = "", kept_step: int | None = None
+) -> "Figure":
+    """Return curves of both splits against epochs, side by side, with what was seen on a second axis on top.
+
+    Args:
+        history: a row an evaluation: `step`, `epoch` (fractional), a column `<seen>_seen` (for example
+            `tokens_seen`), and those that the panels name. Values may be missing.
+        panels: what is drawn.
+        seen: what a training sees: examples or tokens.
+        title: the line above all panels.
+        kept_step: the step whose weights were kept; a line marks it.
+    """
+    figure = new_figure(WIDTH, 4.8)
+    for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        values = _draw_splits(axes, history, panel)
+        kept = history.loc[history["step"] == kept_step, "epoch"]
+        if len(kept):
+            label = f"kept: step {kept_step:,}"
+            axes.axvline(float(kept.iloc[0]), color=GREY, linestyle=":", linewidth=1.2, label=label)
+        panel.limit(axes, values)
+        if len(history) == 1:
+            axes.set_xlim(-0.05, max(2 * float(history["epoch"].iloc[0]), 1.0))
+        _top_axis(axes, history["epoch"], history[f"{seen}_seen"], f"{seen} seen")
+        axes_names(axes, "epochs", panel.name)
+        axes.spines["top"].set_visible(True)
+        plain(axes.legend(frameon=False, fontsize=FONT - 1))
     if title:
-        figure.suptitle(title, fontsize=FONT + 2, fontweight="bold")
+        title_line(figure, title)
     return figure
 
 
-def _panel(axes: "Axes", history: "pd.DataFrame", quantity: Literal["loss", "accuracy"], percent: bool = False) -> None:
-    draw_splits(axes, history, quantity, 100.0 if percent else 1.0)
-    axes.set_xlabel("epochs")
-    _room(axes, history, [f"train_{quantity}", f"validation_{quantity}"], percent)
-    top_axis(axes, history["epoch"], history["examples_seen"], "examples seen")
-    axes.grid(visible=True, color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False, fontsize=FONT - 1)
-    axes.spines["right"].set_visible(False)
+def _draw_splits(axes: "Axes", history: "pd.DataFrame", panel: Panel) -> "NDArray[Any]":
+    """Draw a quantity of both splits against `epoch`, and return the finite values."""
+    import numpy as np
 
-
-def draw_splits(axes: "Axes", history: "pd.DataFrame", quantity: str, scale: float = 1.0) -> None:
-    """Draw `train_<quantity>` and `validation_<quantity>` of a history against `epoch`."""
-    marks = len(history) <= FEW_POINTS
-    for split, colour, dash, marker in (("train", BLUE, "-", "o"), ("validation", VERMILION, "--", "s")):
-        points = history[["epoch", f"{split}_{quantity}"]].dropna()
+    styles = {"train": (BLUE, "-", "o"), "validation": (VERMILION, "--", "s")}
+    for split, (colour, dash, marker) in styles.items():
+        points = history[["epoch", f"{split}_{panel.quantity}"]].dropna()
         axes.plot(
             points["epoch"],
-            points[f"{split}_{quantity}"] * scale,
+            points[f"{split}_{panel.quantity}"] * panel.scale,
             color=colour,
             linestyle=dash,
-            marker=marker if marks else None,
+            marker=marker if len(history) <= FEW_POINTS else None,
             markersize=4.5,
             linewidth=1.8,
             label=split,
         )
+    values = history[[f"{split}_{panel.quantity}" for split in styles]].to_numpy(dtype=float) * panel.scale
+    return values[np.isfinite(values)]
 
 
-def _room(axes: "Axes", history: "pd.DataFrame", columns: list[str], percent: bool) -> None:
-    """Set the limits: a loss from zero, so that a small gap looks small; an accuracy on 10 points at least."""
-    import numpy as np
-
-    values = history[columns].to_numpy(dtype=float)
-    values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    if percent:
-        axes.set_ylim(max(min(100 * low, 92.0) - 2, -2.0), min(max(100 * high, 100 * low + 8) + 2, 102.0))
-    else:
-        axes.set_ylim(0.0, 1.08 * high or 1.0)
-    if len(history) == 1:
-        epoch = float(history["epoch"].iloc[0])
-        axes.set_xlim(-0.05, max(2 * epoch, 1.0))
+def from_zero(axes: "Axes", values: "NDArray[Any]") -> None:
+    """Begin an axis at zero, so that a small gap looks small."""
+    axes.set_ylim(0.0, 1.08 * float(values.max(initial=0.0)) or 1.0)
 
 
-def top_axis(axes: "Axes", epochs: "pd.Series[float]", seen: "pd.Series[int]", name: str) -> None:
+def _top_axis(axes: "Axes", epochs: "pd.Series[float]", seen: "pd.Series[int]", name: str) -> None:
     """Put on top what a training has seen (examples, tokens) at the epochs below.
 
     Between evaluations it is taken to grow evenly, and beyond them as on the whole.
     """
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
-    to_seen, to_epochs = _mapping(epochs, seen)
-    top = axes.secondary_xaxis("top", functions=(to_seen, to_epochs))
+    top = axes.secondary_xaxis("top", functions=_mapping(epochs, seen))
     top.set_xlabel(name)
     top.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    top.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:,.0f}"))
+    top.xaxis.set_major_formatter(thousands())
 
 
 Mapped = Callable[["ArrayLike"], "ArrayLike"]
@@ -122,49 +147,47 @@ def _mapping(epochs: "pd.Series[float]", seen: "pd.Series[int]") -> tuple[Mapped
     return lambda values: np.interp(values, x, y), lambda values: np.interp(values, y, x)
 
 
-def confusion_figure(matrix: "Sequence[Sequence[int]]", labels: Sequence[str], title: str) -> "Figure":
-    """Return a confusion matrix: counts, and what share of the true label's rows each is.
+def axes_names(axes: "Axes", x: str, y: str) -> None:
+    """Name the axes, draw a grid behind what is drawn, and leave the upper and right edge open."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(visible=True, color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
-    Args:
-        matrix: C x C counts, a row a true label, a column a predicted one.
-        labels: the C labels in the order of the rows and columns.
-        title: the line above.
-    """
+
+def plain(legend: "Legend") -> None:
+    """Take the labels of a legend as they are: one is not a formula, even if it holds dollar signs."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def title_line(figure: "Figure", title: str) -> None:
+    """Put a line above the whole figure."""
+    figure.suptitle(title, fontsize=FONT + 1, fontweight="bold", parse_math=False)
+
+
+def legend_below(figure: "Figure", columns: int = 1, handles: Sequence[Any] = (), labels: Sequence[str] = ()) -> None:
+    """Put a legend below the whole figure: of these handles, or of all that has a label."""
+    shown = {"handles": handles, "labels": labels} if handles else {}
+    plain(figure.legend(**shown, loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT - 1))
+
+
+def thousands() -> Any:
+    """Return what writes the numbers of an axis whole, with commas."""
+    from matplotlib.ticker import FuncFormatter
+
+    return FuncFormatter(lambda value, _position: f"{value:,.0f}")
+
+
+def edges(longest: int) -> "tuple[int, NDArray[Any]]":
+    """Return the width of the bins of a histogram of whole numbers from zero to `longest`, and their edges."""
     import numpy as np
-    from matplotlib.figure import Figure
 
-    counts = np.asarray(matrix)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 2.6 + min(1.0 * len(labels), WIDEST)
-    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    size = min(FONT + 1, 130 / len(labels))
-    for row, column in np.ndindex(counts.shape) if len(labels) <= MOST_NUMBERED else ():
-        share = float(shares[row, column])
-        text = f"{int(counts[row, column]):,}\n{100 * share:.1f} %"
-        colour = "white" if share > DARK_CELL else "black"
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
-    _name_the_labels(axes, labels)
-    axes.set_title(title, fontsize=FONT + 1, fontweight="bold")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=lambda value, _position: f"{100 * value:.0f} %")
-    bar.set_label("share of the true label")
-    bar.outline.set_visible(False)
-    return figure
+    width = max(1, -(-(longest + 1) // BINS))
+    return width, np.arange(0, longest + width + 1, width)
 
 
-def _name_the_labels(axes: "Axes", labels: Sequence[str]) -> None:
-    # A label is not a formula, even if it holds dollar signs.
-    # Many or long ones would run into each other.
-    crowded = len(labels) * max(map(len, labels)) > 10 * min(len(labels), WIDEST)
-    upright: dict[str, Any] = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
-    axes.set_xticks(range(len(labels)), labels, parse_math=False, **upright)
-    axes.set_yticks(range(len(labels)), labels, parse_math=False)
-    axes.set_xlabel("predicted label")
-    axes.set_ylabel("true label")
-    axes.tick_params(length=0, labelsize=min(FONT, 400 / len(labels)))
-    axes.spines[:].set_visible(False)
-    axes.set_xticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)
-    axes.set_yticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)
-    axes.grid(visible=True, which="minor", color="white", linewidth=2)
-    axes.tick_params(which="minor", length=0)
+def bins_name(what: str, width: int) -> str:
+    """Name an axis of whole numbers in bins of a width."""
+    return f"{what}, in bins of {width}" if width > 1 else what

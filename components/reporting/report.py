@@ -6,16 +6,12 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.core.records import Manifest
 from components.reporting.about import About
-from components.reporting.evidence import BASELINES, SPLITS, UNBOUNDED, KeyFigure, key_figures, limits, positive_class
+from components.reporting.evidence import NONE, SPLITS, Evidence
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-SHOWN_ERRORS = 25
 LONGEST_TEXT = 400
 """Characters of a text that the page shows."""
 PACKAGES = (
@@ -25,36 +21,23 @@ PACKAGES = (
 
 
 def render(
-    about: About, manifests: Mapping[str, Manifest], figures: Mapping[str, bytes], errors: "pd.DataFrame"
+    template: str,
+    about: About,
+    manifests: Mapping[str, Manifest],
+    evidence: Evidence,
+    figures: Mapping[str, bytes],
+    **values: Any,
 ) -> str:
     """Return the page: no script, nothing fetched from anywhere, every value escaped.
 
     Args:
+        template: the name of one of this folder's templates, that of the run's kind.
         about: the run.
-        manifests: of the steps `download`, `validate`, `split`, `fine_tune` and `evaluate`.
+        manifests: of its steps, `download` to `evaluate`.
+        evidence: what it shows.
         figures: PNG files by the name that the template knows them by; one that is missing is left out.
-        errors: `label`, `predicted`, `probability`, `svm`, `tfidf`, `row`, `text`: the test errors it was surest of.
+        **values: what else the template shows.
     """
-    scores = manifests["evaluate"].facts
-    return render_page(
-        "report.html",
-        about,
-        manifests,
-        figures,
-        key_figures=key_figures(scores["metrics"]),
-        baselines=BASELINES,
-        bounded=_bounded,
-        positive_class=positive_class(scores),
-        limits=limits(manifests),
-        errors=errors.head(SHOWN_ERRORS).to_dict("records"),
-        error_count=_errors(scores["confusion"]["test"]),
-    )
-
-
-def render_page(
-    template: str, about: About, manifests: Mapping[str, Manifest], figures: Mapping[str, bytes], **values: Any
-) -> str:
-    """Return a page from one of this folder's templates, with what every run's page shows and `values` of its own."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("components.reporting")
@@ -65,6 +48,7 @@ def render_page(
     environment.filters.update(count=_count, share=_share, value=_value, cut=_cut)
     return environment.get_template(template).render(
         about=about,
+        evidence=evidence,
         facts={name: manifest.facts for name, manifest in manifests.items()},
         files={name: manifest.files for name, manifest in manifests.items()},
         seconds={name: manifest.seconds for name, manifest in manifests.items() if not manifest.cached},
@@ -87,26 +71,16 @@ def environment_versions() -> dict[str, str]:
     return found
 
 
-def _bounded(figure: KeyFigure) -> bool:
-    """Tell whether a metric can be drawn on a scale from 0 to 1."""
-    shown = [value for value in (figure.model, *figure.baselines.values()) if value is not None]
-    return figure.name not in UNBOUNDED and all(0 <= value <= 1 for value in shown)
-
-
-def _errors(confusion: list[list[int]]) -> int:
-    return sum(count for row, counts in enumerate(confusion) for column, count in enumerate(counts) if row != column)
-
-
 def _count(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
+    return NONE if value is None else f"{value:,.0f}"
 
 
 def _share(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    return NONE if value is None else f"{100 * value:.{digits}f} %"
 
 
 def _value(value: Any) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return NONE if value is None else f"{value:.4f}"
 
 
 def _cut(text: str) -> str:

@@ -7,15 +7,15 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from components.core.home import mirror
+from components.core.records import Facts, Manifest
+from components.core.steps import identify, step
 from components.data.given_splits import SPLITS
 from components.data.rules import ValidationConfig
 from components.data.split_config import BalanceConfig, SplitConfig
-from components.core.home import home, mirror
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
-from components.core.records import Facts, Manifest
-from components.core.steps import identify, step
-from components.tasks.results import Reporting, about_run, show_results
+from components.tasks.results import Reporting, publish_with_card, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
@@ -131,7 +131,7 @@ def fine_tune(
 
 @step(
     "components.evaluation.classification",
-    "components.reporting.figures",
+    "components.reporting.classification_plots",
     "components.data.row_index",
     timeout_seconds=DAY,
 )
@@ -152,7 +152,7 @@ def evaluate(
     """
     from components.data.row_index import index_rows
     from components.evaluation.classification import evaluate as block
-    from components.reporting.figures import draw
+    from components.reporting.classification_plots import draw
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
     ordered = bool(splits.facts.get("ordered", False))
@@ -178,10 +178,10 @@ def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
 
 def reporting() -> Reporting:
     """Return how classification runs are reported."""
+    from components.reporting.classification import findings
     from components.reporting.counts import counted
-    from components.reporting.findings import classification_findings
 
-    return Reporting(counted, classification_findings, FILES)
+    return Reporting(counted, findings, FILES)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -190,9 +190,7 @@ def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None
 
     Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
     """
-    from components.reporting.card import short_card
+    from components.reporting.classification_evidence import evidence
     from components.tracking.publishing import publish_classifier
-    from components.tracking.runs import attached
 
-    with attached(run_id, home()) as run:
-        return publish_classifier(run, manifests, model_name, lambda: short_card(about_run(run), manifests))
+    return publish_with_card(run_id, manifests, model_name, evidence, publish_classifier)

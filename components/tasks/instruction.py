@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from components.core.home import home, mirror
+from components.core.records import Facts, Manifest
+from components.core.steps import identify, run_logger, step
 from components.data.instruction_rules import InstructionValidationConfig
 from components.data.split_config import InstructionSplitConfig
 from components.generation.config import GenerationConfig
-from components.core.home import home, mirror
 from components.judging.config import JudgeConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
-from components.core.records import Facts, Manifest
-from components.core.steps import identify, run_logger, step
-from components.tasks.results import Reporting, about_run, show_results
+from components.tasks.results import Reporting, publish_with_card, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
@@ -276,9 +276,9 @@ def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
 def reporting() -> Reporting:
     """Return how instruction runs are reported."""
     from components.reporting.counts import counted_of_instructions
-    from components.reporting.findings import instruction_findings
+    from components.reporting.instruction import findings
 
-    return Reporting(counted_of_instructions, instruction_findings, FILES, perplexity=True)
+    return Reporting(counted_of_instructions, findings, FILES, perplexity=True)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -287,9 +287,7 @@ def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None
 
     Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
     """
-    from components.reporting.instruction_card import short_language_model_card as short_card
+    from components.reporting.instruction_evidence import evidence
     from components.tracking.publishing import publish_language_model
-    from components.tracking.runs import attached
 
-    with attached(run_id, home()) as run:
-        return publish_language_model(run, manifests, model_name, lambda: short_card(about_run(run), manifests))
+    return publish_with_card(run_id, manifests, model_name, evidence, publish_language_model)

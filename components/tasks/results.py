@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from components.core.home import home
 from components.core.records import Manifest
 from components.reporting.about import About
+from components.reporting.card import short_card
+from components.reporting.evidence import Evidence
 from components.reporting.findings import Findings
 from components.tasks.artifacts import show_table
 from components.tasks.shared import link_to_run
 from components.tracking.runs import Run
 
 Manifests = Mapping[str, Manifest]
+Publish = Callable[[Run, Manifests, str | None, Callable[[], str]], dict[str, str | None]]
+"""Publishes a model of a run under a name; the last argument makes the description of its version."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,26 @@ def write_results(run: Run, manifests: Manifests, how: Reporting) -> Findings:
 
     log_measured(run, manifests, how.count(manifests), how.perplexity)
     found = how.draw(about_run(run), manifests)
-    log_findings(run, manifests, found.tables, found.figures, found.pages, found.note, how.files)
+    log_findings(run, manifests, found.tables, found.figures, found.pages, found.description, how.files)
     return found
+
+
+def publish_with_card(
+    run_id: str,
+    manifests: Manifests,
+    model_name: str | None,
+    evidence: Callable[[Manifests], Evidence],
+    publish: Publish,
+) -> dict[str, str | None]:
+    """Publish the model of a run; if it is a new one, its version is described by the short model card.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    from components.tracking.runs import attached
+
+    with attached(run_id, home()) as run:
+        return publish(run, manifests, model_name, lambda: short_card(about_run(run), manifests, evidence(manifests)))
 
 
 def about_run(run: Run) -> About:

@@ -11,13 +11,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from components.data.sources import FileSource
 from components.core.errors import TransientError
 from components.core.home import home, mirror
-from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
-from components.models.config import ModelConfig
 from components.core.records import Facts, Logger, Manifest, NoLogger
 from components.core.steps import run_logger, step
+from components.data.sources import FileSource
+from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
+from components.models.config import ModelConfig
 from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run
 from components.training.config import NOT_LEARNT_FROM, Recipe

@@ -51,7 +51,7 @@ def log_findings(
     tables: "Mapping[str, pd.DataFrame]",
     figures: Mapping[str, bytes],
     pages: Mapping[str, str],
-    note: str,
+    description: str,
     files: Mapping[str, Iterable[str]],
 ) -> None:
     """Log what there is to be looked at of a run, and its steps' own files.
@@ -62,7 +62,7 @@ def log_findings(
         tables: by the names of their artifacts (.json).
         figures: PNG files; each becomes `plots/<name>.png`.
         pages: texts by the names of their artifacts, such as `report.html`.
-        note: the run's description in Markdown.
+        description: the run's, in Markdown.
         files: names of files by their step; those that the step has become artifacts as they are.
 
     Raises:
@@ -76,7 +76,7 @@ def log_findings(
             if name in manifests[step].files:
                 run.log_file(manifests[step].path(name))
     run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
-    run.set_tags({"gradus.verdict": manifests["evaluate"].facts["verdict"], NOTE_TAG: note})
+    run.set_tags({"gradus.verdict": manifests["evaluate"].facts["verdict"], NOTE_TAG: description})
 
 
 def _log_pages(run: Run, figures: Mapping[str, bytes], pages: Mapping[str, str]) -> None:

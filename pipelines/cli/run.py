@@ -159,12 +159,12 @@ def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
 def _classification_table(summary: "RunSummary") -> "Table":
     from rich.table import Table
 
-    from components.reporting.evidence import BASELINES, key_figures
+    from components.reporting.classification_evidence import BASELINES, classifier_figures
 
     table = Table("test set", "model", "95 % interval", *BASELINES.values())
-    for figure in key_figures(summary.metrics):
+    for figure in classifier_figures(summary.metrics):
         if figure.name in SHOWN:
-            others = ("" if value is None else f"{value:.4f}" for value in figure.baselines.values())
+            others = ("" if value is None else f"{value:.4f}" for value in figure.beside.values())
             table.add_row(figure.title, f"{figure.model:.4f}", figure.interval, *others)
     return table
 

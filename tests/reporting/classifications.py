@@ -12,7 +12,7 @@ from components.data.split_config import BalanceConfig, SplitConfig
 from components.data.splitting import split
 from components.data.validation import validate
 from components.evaluation.classification import evaluate
-from components.reporting.figures import draw
+from components.reporting.classification_plots import draw
 
 HOSTILE = "<script>alert('{}')</script> <img src=http://evil.example/x.png> | **bold**"
 URL = "https://data.example/<b>.zip"

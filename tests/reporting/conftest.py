@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from components.reporting.about import About
 from tests.reporting.classifications import Steps, classification_manifests
 from tests.reporting.instructions import LEXICAL, instruction_manifests
 
@@ -25,9 +24,3 @@ def instructed(tmp_path_factory: pytest.TempPathFactory) -> Steps:
 def lexical(tmp_path_factory: pytest.TempPathFactory) -> Steps:
     """An instruction run without tasks, judged by comparing texts; the starting model was not asked."""
     return instruction_manifests(tmp_path_factory.mktemp("lexical"), LEXICAL, tasks=False, start=False)
-
-
-@pytest.fixture
-def about() -> About:
-    """A run whose model has no name."""
-    return About("x", "0" * 32, {}, {})

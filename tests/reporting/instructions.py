@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from components.evaluation.instruction import evaluate_responses
 from components.core.records import Manifest
 from components.core.store import describe
+from components.evaluation.instruction import evaluate_responses
 
 URL = "https://data.example/instruction-<data>.json"
 HOSTILE = "<script>alert('{}')</script> <img src=http://evil.example/x.png> | **bold**"

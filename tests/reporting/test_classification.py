@@ -3,15 +3,14 @@
 import re
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
 from components.reporting.about import About
 from components.reporting.card import model_card, short_card
-from components.reporting.evidence import key_figures, limits, metrics_rows
-from components.reporting.findings import Findings, classification_findings
+from components.reporting.classification import findings
+from components.reporting.classification_evidence import classifier_figures, evidence, limits, metrics_rows
+from components.reporting.findings import Findings
 from components.reporting.markdown import DESCRIPTION_LIMIT
-from components.reporting.report import render
 from tests.reporting.classifications import URL, Steps, changed
 from tests.reporting.reports import Page, cells, stands_alone
 
@@ -32,7 +31,7 @@ ABOUT = About(
 
 @pytest.fixture(scope="session")
 def found(classified: Steps) -> Findings:
-    return classification_findings(ABOUT, classified)
+    return findings(ABOUT, classified)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +53,7 @@ def test_texts_in_the_report_are_escaped(html: str) -> None:
 def test_the_report_has_the_figures_the_data_and_the_recipe(html: str, classified: Steps, found: Findings) -> None:
     text = Page(html).text
     facts = classified["evaluate"].facts
-    for figure in key_figures(facts["metrics"]):
+    for figure in classifier_figures(facts["metrics"]):
         assert f"{figure.model:.4f}" in text
         assert figure.interval in text
     assert facts["verdict"] in text
@@ -109,15 +108,16 @@ def test_limits_follow_the_evidence(classified: Steps) -> None:
 def test_figures_that_are_not_defined_are_left_out(classified: Steps) -> None:
     metrics = {name: value for name, value in classified["evaluate"].facts["metrics"].items() if "roc_auc" not in name}
     without = changed(classified, "evaluate", metrics=metrics)
-    assert "ROC AUC" not in {figure.title for figure in key_figures(metrics)}
+    assert "ROC AUC" not in {figure.title for figure in classifier_figures(metrics)}
     assert all("ROC AUC" not in row["metric"] for row in metrics_rows(without["evaluate"].facts))
-    assert "| ROC AUC |" not in model_card(ABOUT, without)
-    assert len(short_card(ABOUT, changed(classified, "evaluate", verdict="long " * 5000))) == DESCRIPTION_LIMIT
+    assert "| ROC AUC |" not in model_card(ABOUT, without, evidence(without))
+    long = changed(classified, "evaluate", verdict="long " * 5000)
+    assert len(short_card(ABOUT, long, evidence(long))) == DESCRIPTION_LIMIT
 
 
 def test_what_a_model_goes_on_from_is_in_report_and_cards(classified: Steps) -> None:
     sentence = f"Continues model models:/spam/3 of run nightly {'f' * 32}, which started from random."
     about = replace(ABOUT, lineage=sentence)
-    errors = pd.DataFrame(columns=["label", "predicted", "probability", "svm", "tfidf", "row", "text"])
-    for text in (render(about, classified, {}, errors), model_card(about, classified), short_card(about, classified)):
+    card = short_card(about, classified, evidence(classified))
+    for text in (*findings(about, classified).pages.values(), card):
         assert sentence in text

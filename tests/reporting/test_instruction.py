@@ -8,11 +8,11 @@ import pytest
 
 from components.core.store import describe
 from components.reporting.about import About
+from components.reporting.card import model_card, short_card
 from components.reporting.counts import counted_of_instructions
-from components.reporting.findings import Findings, instruction_findings
-from components.reporting.instruction_card import language_model_card, short_language_model_card
-from components.reporting.instruction_evidence import instruction_limits, judge_sentence, response_figures, response_rows
-from components.reporting.instruction_report import sample_groups
+from components.reporting.findings import Findings
+from components.reporting.instruction import findings, sample_groups
+from components.reporting.instruction_evidence import evidence, judge_sentence, limits, response_figures, response_rows
 from components.reporting.markdown import DESCRIPTION_LIMIT
 from tests.reporting.classifications import changed
 from tests.reporting.instructions import LLAMA, SPLITS, Steps, samples
@@ -34,7 +34,7 @@ ABOUT = About(
 
 @pytest.fixture(scope="session")
 def found(instructed: Steps) -> Findings:
-    return instruction_findings(ABOUT, instructed)
+    return findings(ABOUT, instructed)
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ def html(found: Findings) -> str:
 
 @pytest.fixture(scope="session")
 def lexical_found(lexical: Steps) -> Findings:
-    return instruction_findings(ABOUT, lexical)
+    return findings(ABOUT, lexical)
 
 
 def score_interval(instructed: Steps) -> str:
@@ -83,10 +83,8 @@ def test_the_report_has_figures_judge_responses_and_recipe(html: str, instructed
     for figure in response_figures(facts):
         assert figure.title in text
         assert figure.interval in text
-        assert {figure.shown(value) for value in (figure.model, figure.start, figure.reference)} <= set(
-            text.split("\n")
-        )
-    for sentence in (facts["verdict"], judge_sentence(instructed["judge"].facts), *instruction_limits(instructed)):
+        assert {figure.shown(value) for value in (figure.model, *figure.beside.values())} <= set(text.split("\n"))
+    for sentence in (facts["verdict"], judge_sentence(instructed["judge"].facts), *limits(instructed)):
         assert sentence in text
     for task in facts["tasks"]:
         assert task["task"] in text
@@ -128,7 +126,7 @@ def test_figures_that_are_not_there_are_left_out(instructed: Steps) -> None:
     metrics = {name: value for name, value in instructed["evaluate"].facts["metrics"].items() if "score" not in name}
     unread = changed(instructed, "evaluate", metrics=metrics)
     assert "score, mean" not in {row["metric"] for row in response_rows(unread["evaluate"].facts)}
-    assert "score, mean" not in language_model_card(ABOUT, unread)
+    assert "score, mean" not in model_card(ABOUT, unread, evidence(unread))
     assert response_rows(instructed["evaluate"].facts)[0] == {
         "metric": "score, mean",
         "model": "65.8",
@@ -146,7 +144,7 @@ def test_a_training_that_was_not_evaluated_has_no_perplexity_and_no_curves(instr
     pd.DataFrame().to_parquet(tmp_path / "history.parquet")
     empty = {"folder": tmp_path, "files": describe(tmp_path)}
     unknown["fine_tune"] = unknown["fine_tune"].model_copy(update=empty)
-    found = instruction_findings(ABOUT, unknown)
+    found = findings(ABOUT, unknown)
     assert "curves" not in found.figures
     assert "samples.json" not in found.tables
     assert "| validation perplexity | **–** | – | – |" in found.pages["model_card.md"]
@@ -156,9 +154,9 @@ def test_a_training_that_was_not_evaluated_has_no_perplexity_and_no_curves(instr
 
 def test_limits_follow_the_evidence(instructed: Steps, lexical: Steps) -> None:
     def says(words: str, seen: Steps) -> bool:
-        return any(words in sentence for sentence in instruction_limits(seen))
+        return any(words in sentence for sentence in limits(seen))
 
-    assert says("1 of 24 test entries stand in train", instructed)
+    assert says("1 of 24 test entries also stand in train", instructed)
     assert says("1 of 24 verdicts on the model's responses could not be read", instructed)
     assert says("1 of 24 responses had not ended", instructed)
     assert says("2 of 40 training entries are longer than 64 tokens", instructed)
@@ -179,7 +177,8 @@ def test_limits_follow_the_evidence(instructed: Steps, lexical: Steps) -> None:
     assert says("is within the interval", changed(instructed, "evaluate", metrics=weak))
     strong = metrics | {"baseline/test/exact_match": 0.0}
     assert says(
-        "Each task's most common training response is right about as often as the model, word for word: 33.3 %", instructed
+        "Each task's most common training response is right about as often as the model, word for word: 33.3 %",
+        instructed,
     )
     assert not says("most common training response", changed(instructed, "evaluate", metrics=strong))
 
@@ -212,8 +211,8 @@ def test_what_was_counted_is_finite(instructed: Steps, lexical: Steps) -> None:
 
 
 def test_the_short_card_fits_where_it_is_shown(instructed: Steps) -> None:
-    card = short_language_model_card(ABOUT, instructed)
+    card = short_card(ABOUT, instructed, evidence(instructed))
     assert instructed["evaluate"].facts["verdict"] in card
-    assert all(f"- {sentence}" in card for sentence in instruction_limits(instructed))
+    assert all(f"- {sentence}" in card for sentence in limits(instructed))
     long = changed(instructed, "evaluate", verdict="long " * 2000)
-    assert len(short_language_model_card(ABOUT, long)) == DESCRIPTION_LIMIT
+    assert len(short_card(ABOUT, long, evidence(long))) == DESCRIPTION_LIMIT

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.reporting.instruction_card import short_language_model_card
+from components.reporting.card import short_card
+from components.reporting.instruction_evidence import evidence
 from components.reporting.markdown import DESCRIPTION_LIMIT
 from components.tasks import classification, instruction
 from components.tasks.results import Reporting, about_run, write_results
@@ -133,7 +134,7 @@ def test_a_registered_classifier_carries_the_description_it_is_given(classified:
 
 def test_a_language_model_is_registered_once_with_its_short_card(instructed: Steps, home: Path) -> None:
     with open_run(QUIET, home, "instruct", PARAMS) as run:
-        card = short_language_model_card(about_run(run), instructed)
+        card = short_card(about_run(run), instructed, evidence(instructed))
         first = publish_language_model(run, instructed, "instruct", lambda: card)
         version = run.client.get_model_version_by_alias("instruct", "candidate")
     assert first == {"model_uri": "models:/instruct/1", "cached_from": None}

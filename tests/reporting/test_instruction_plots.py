@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from components.reporting.plots_instruction import lengths_figure, loss_figure, scores_figure, tasks_figure
+from components.reporting.instruction_plots import lengths_figure, loss_figure, scores_figure, tasks_figure
 from tests.reporting.instructions import history
 
 
