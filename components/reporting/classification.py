@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.records import Manifest
+from components.learned import LEARNED
 from components.reporting.about import About
+from components.reporting.card import description
 from components.reporting.classification_evidence import evidence, metrics_rows
-from components.reporting.findings import Findings, compose
+from components.reporting.findings import Findings, files_of, write_pages
 
 if TYPE_CHECKING:
     import pandas as pd
 
+FILES = {"evaluate": ("predictions.parquet", "metrics.json", LEARNED)}
+"""Artifacts that are files of a step as they are."""
 SHOWN_PREDICTIONS = 10_000
 """Rows of the table `predictions_test.json`: as many as tracking keeps of a table."""
 SURE_ERRORS = 50
@@ -26,18 +30,21 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
     scored = manifests["evaluate"]
     predictions = first_predictions(scored.path("predictions.parquet"), SHOWN_PREDICTIONS)
     errors = predictions.loc[~predictions["correct"], ERROR_COLUMNS].head(SURE_ERRORS)
-    files = (scored.path(name) for name in scored.files if name.endswith(".png"))
-    return compose(
+    drawn = (scored.path(name) for name in scored.files if name.endswith(".png"))
+    figures = {path.stem: path.read_bytes() for path in drawn}
+    read = evidence(manifests)
+    pages = write_pages(
+        "classification.html",
         about,
         manifests,
-        evidence(manifests),
-        "classification.html",
-        tables={"predictions_test.json": predictions, "errors_test.json": errors},
-        figures={path.stem: path.read_bytes() for path in files},
-        rows=metrics_rows(scored.facts),
+        read,
+        figures,
         errors=errors.head(SHOWN_ERRORS).to_dict("records"),
         error_count=_errors(scored.facts["confusion"]["test"]),
     )
+    tables = {"predictions_test.json": predictions, "errors_test.json": errors}
+    rows, files = metrics_rows(scored.facts), files_of(manifests, FILES)
+    return Findings(tables, figures, pages, description(manifests, read), rows, files)
 
 
 def first_predictions(path: Path, most: int) -> "pd.DataFrame":

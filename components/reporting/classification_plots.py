@@ -8,27 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Facts
+from components.reporting import plots
 from components.reporting.classification_evidence import BASELINES
-from components.reporting.plots import (
-    BLUE,
-    FONT,
-    GREEN,
-    GREY,
-    PALETTE,
-    VERMILION,
-    WIDTH,
-    Panel,
-    axes_names,
-    bins_name,
-    edges,
-    from_zero,
-    learning_curves,
-    legend_below,
-    new_figure,
-    plain,
-    png,
-    title_line,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,11 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STYLES = {
-    "model": (BLUE, "-", "o", "model"),
-    "svm": (VERMILION, "--", "s", BASELINES["svm"]),
-    "tfidf": (GREEN, "-.", "^", BASELINES["tfidf"]),
+    "model": (plots.BLUE, "-", "o", "model"),
+    "svm": (plots.VERMILION, "--", "s", BASELINES["svm"]),
+    "tfidf": (plots.GREEN, "-.", "^", BASELINES["tfidf"]),
 }
-SPLIT_STYLES = {"train": (BLUE, "-"), "validation": (VERMILION, "--"), "test": (GREEN, "-.")}
+SPLIT_STYLES = {"train": (plots.BLUE, "-"), "validation": (plots.VERMILION, "--"), "test": (plots.GREEN, "-.")}
 DARK_CELL = 0.55
 """Share of a row above which a cell is dark enough for white text."""
 MOST_NUMBERED = 20
@@ -60,7 +41,7 @@ def draw(history: Path, kept_step: int, scores: Facts, folder: Path) -> None:
         folder: where it has put `curves.parquet`, `calibration.parquet` and `lengths.parquet`.
     """
     for name, figure in _figures(history, kept_step, scores, folder):
-        (folder / f"{name}.png").write_bytes(png(figure))
+        (folder / f"{name}.png").write_bytes(plots.png(figure))
 
 
 def _figures(history: Path, kept_step: int, scores: Facts, folder: Path) -> "Iterator[tuple[str, Figure]]":
@@ -95,9 +76,9 @@ def curves_figure(history: "pd.DataFrame", title: str = "") -> "Figure":
             `validation_accuracy` (0 to 1).
         title: the line above both panels.
     """
-    loss = Panel("loss", "cross-entropy loss (nats)", from_zero)
-    accuracy = Panel("accuracy", "accuracy (%)", _ten_points, 100.0)
-    return learning_curves(history, (loss, accuracy), "examples", title)
+    loss = plots.Panel("loss", "cross-entropy loss (nats)", plots.from_zero)
+    accuracy = plots.Panel("accuracy", "accuracy (%)", _ten_points, 100.0)
+    return plots.learning_curves(history, (loss, accuracy), "examples", title)
 
 
 def _ten_points(axes: "Axes", percent: "NDArray[Any]") -> None:
@@ -119,17 +100,17 @@ def confusion_figure(matrix: "Sequence[Sequence[int]]", labels: Sequence[str], t
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.6 + min(1.0 * len(labels), WIDEST)
-    figure = new_figure(side + 0.9, side)
+    figure = plots.new_figure(side + 0.9, side)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
-    size = min(FONT + 1, 130 / len(labels))
+    size = min(plots.FONT + 1, 130 / len(labels))
     for row, column in np.ndindex(counts.shape) if len(labels) <= MOST_NUMBERED else ():
         share = float(shares[row, column])
         text = f"{int(counts[row, column]):,}\n{100 * share:.1f} %"
         colour = "white" if share > DARK_CELL else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
     _name_the_labels(axes, labels)
-    axes.set_title(title, fontsize=FONT + 1, fontweight="bold")
+    axes.set_title(title, fontsize=plots.FONT + 1, fontweight="bold")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, format=lambda value, _position: f"{100 * value:.0f} %")
     bar.set_label("share of the true label")
     bar.outline.set_visible(False)
@@ -145,7 +126,7 @@ def _name_the_labels(axes: "Axes", labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.set_xlabel("predicted label")
     axes.set_ylabel("true label")
-    axes.tick_params(length=0, labelsize=min(FONT, 400 / len(labels)))
+    axes.tick_params(length=0, labelsize=min(plots.FONT, 400 / len(labels)))
     axes.spines[:].set_visible(False)
     axes.set_xticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)
     axes.set_yticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)
@@ -162,24 +143,26 @@ def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title
         shares: what share of the rows (0 to 1) each label has; by chance, precision is that.
         title: the line above both panels.
     """
-    figure = new_figure(WIDTH, 5.4)
+    figure = plots.new_figure(plots.WIDTH, 5.4)
     roc, precision = figure.subplots(1, 2)
-    labels = sorted(set(curves["label"]), key=lambda label: -shares[label])[: len(PALETTE)]
+    labels = sorted(set(curves["label"]), key=lambda label: -shares[label])[: len(plots.PALETTE)]
     for axes, curve, area in ((roc, "roc", "AUC"), (precision, "precision_recall", "AP")):
         _draw_curves(axes, curves[curves["curve"] == curve], labels, area)
-    roc.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="chance")
-    axes_names(roc, "false positive rate", "true positive rate (recall)")
+    roc.plot([0, 1], [0, 1], color=plots.GREY, linestyle=":", linewidth=1.2, label="chance")
+    plots.axes_names(roc, "false positive rate", "true positive rate (recall)")
     if len(labels) == 1:
         chance = shares[labels[0]]
-        precision.axhline(chance, color=GREY, linestyle=":", linewidth=1.2, label=f"chance ({chance:.3f})")
-    axes_names(precision, "recall", "precision")
+        precision.axhline(chance, color=plots.GREY, linestyle=":", linewidth=1.2, label=f"chance ({chance:.3f})")
+    plots.axes_names(precision, "recall", "precision")
     for axes in (roc, precision):
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         # Below: a curve may pass through any corner.
-        below = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=FONT - 1)
-        plain(below)
-    title_line(figure, title)
+        below = axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=plots.FONT - 1
+        )
+        plots.plain(below)
+    plots.title_line(figure, title)
     return figure
 
 
@@ -194,7 +177,7 @@ def _draw_curves(axes: "Axes", curves: "pd.DataFrame", labels: Sequence[str], ar
             axes.plot(
                 points["x"],
                 points["y"],
-                color=PALETTE[place] if several else colour,
+                color=plots.PALETTE[place] if several else colour,
                 linestyle=dash,
                 drawstyle=steps,
                 linewidth=1.8,
@@ -211,9 +194,9 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
         classes: number of classes; no predicted label has a probability below one in so many.
         title: the line above.
     """
-    figure = new_figure(6.6, 6.2)
+    figure = plots.new_figure(6.6, 6.2)
     share, count = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    share.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="as probable as said")
+    share.plot([0, 1], [0, 1], color=plots.GREY, linestyle=":", linewidth=1.2, label="as probable as said")
     for place, (name, (colour, dash, marker, words)) in enumerate(STYLES.items()):
         points = bins[bins["classifier"] == name]
         share.plot(
@@ -235,10 +218,10 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
     share.set_ylim(min(lowest, float(bins["accuracy"].min())) - 0.03, 1.03)
     count.set_yscale("log")
     count.set_ylim(bottom=0.7)
-    axes_names(share, "", "share right, with 95 % intervals")
-    axes_names(count, "probability of the predicted label", "rows")
-    legend_below(figure)
-    title_line(figure, title)
+    plots.axes_names(share, "", "share right, with 95 % intervals")
+    plots.axes_names(count, "probability of the predicted label", "rows")
+    plots.legend_below(figure)
+    plots.title_line(figure, title)
     return figure
 
 
@@ -264,10 +247,10 @@ def lengths_figure(lengths: "pd.DataFrame", limit: int, title: str) -> "Figure":
     import numpy as np
     from matplotlib.ticker import FuncFormatter
 
-    figure = new_figure(WIDTH, 4.4)
+    figure = plots.new_figure(plots.WIDTH, 4.4)
     axes = figure.subplots()
     longest = int(lengths["tokens"].max())
-    width, ends = edges(longest)
+    width, ends = plots.edges(longest)
     for split, (colour, dash) in SPLIT_STYLES.items():
         part = lengths[lengths["split"] == split]
         rows = int(part["rows"].sum())
@@ -284,7 +267,7 @@ def lengths_figure(lengths: "pd.DataFrame", limit: int, title: str) -> "Figure":
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:g} %"))
-    axes_names(axes, bins_name("tokens", width), "share of the split's texts")
-    legend_below(figure, 4)
-    title_line(figure, title)
+    plots.axes_names(axes, plots.bins_name("tokens", width), "share of the split's texts")
+    plots.legend_below(figure, 4)
+    plots.title_line(figure, title)
     return figure

@@ -1,12 +1,13 @@
 """What there is to be looked at of a run: figures, tables, the report, the model card and the run's description."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
 from components.reporting.about import About
-from components.reporting.card import description, model_card
+from components.reporting.card import model_card
 from components.reporting.evidence import Evidence
 from components.reporting.report import render
 
@@ -27,30 +28,23 @@ class Findings:
     """In Markdown: the verdict, and the figures that one looks for first."""
     rows: list[dict[str, Any]]
     """The metrics as a table, a row a metric."""
+    files: list[Path]
+    """Files of its steps, which become artifacts as they are."""
 
 
-def compose(
+def write_pages(
+    template: str,
     about: About,
     manifests: Mapping[str, Manifest],
     evidence: Evidence,
-    template: str,
-    tables: "Mapping[str, pd.DataFrame]",
     figures: Mapping[str, bytes],
-    rows: list[dict[str, Any]],
     **values: Any,
-) -> Findings:
-    """Write a run's pages and return them with its tables, figures and rows of metrics.
-
-    Args:
-        about: the run.
-        manifests: of its steps, `download` to `evaluate`.
-        evidence: what it shows.
-        template: of its report, one of this folder's.
-        tables: by the names of their artifacts (.json).
-        figures: PNG files by their names without `.png`.
-        rows: its metrics as a table.
-        **values: what else the template shows.
-    """
+) -> dict[str, str]:
+    """Return a run's `report.html` and `model_card.md`; the arguments are those of `components.reporting.report`."""
     report = render(template, about, manifests, evidence, figures, **values)
-    pages = {"report.html": report, "model_card.md": model_card(about, manifests, evidence)}
-    return Findings(tables, figures, pages, description(manifests, evidence), rows)
+    return {"report.html": report, "model_card.md": model_card(about, manifests, evidence)}
+
+
+def files_of(manifests: Mapping[str, Manifest], names: Mapping[str, Sequence[str]]) -> list[Path]:
+    """Return the files with these names, by their step, that there are."""
+    return [manifests[step].path(name) for step in names for name in names[step] if name in manifests[step].files]

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
+from components.learned import LEARNED
 from components.reporting.about import About
-from components.reporting.findings import Findings, compose
+from components.reporting.card import description
+from components.reporting.findings import Findings, files_of, write_pages
 from components.reporting.instruction_evidence import evidence, perplexities, response_rows, score_title
 from components.reporting.instruction_plots import figures
 from components.reporting.plots import png
@@ -13,6 +15,12 @@ from components.reporting.plots import png
 if TYPE_CHECKING:
     import pandas as pd
 
+FILES = {
+    "evaluate": ("responses.parquet", "metrics.json", LEARNED),
+    "respond": ("instruction-data-with-response.json",),
+    "judge": ("verdicts.parquet", "control.parquet", "rubric.yaml"),
+}
+"""Artifacts that are files of a step as they are; a rubric is there only where a language model judged."""
 SHOWN_FIRST = ("score", "task", "instruction", "input", "response", "reference", "reason")
 """Columns of the table of responses that MLflow's page has room for."""
 SHOWN_WORST = 10
@@ -30,20 +38,24 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
     samples = sample_responses(trained)
     first = [name for name in SHOWN_FIRST if name in responses]
     tables = {"responses_test.json": responses[[*first, *responses.columns.difference(first, sort=False)]]}
-    return compose(
+    if len(samples):
+        tables["samples.json"] = samples
+    drawn = {name: png(figure) for name, figure in figures(manifests, about.name)}
+    read = evidence(manifests)
+    pages = write_pages(
+        "instruction.html",
         about,
         manifests,
-        evidence(manifests),
-        "instruction.html",
-        tables=tables | ({"samples.json": samples} if len(samples) else {}),
-        figures={name: png(figure) for name, figure in figures(manifests, about.name)},
-        rows=response_rows(scored.facts),
+        read,
+        drawn,
         score_title=score_title(scored.facts["judge"]),
         perplexities=perplexities(trained.facts),
         shown=_chosen(responses),
         replies=unread_replies(manifests["judge"]),
         samples=sample_groups(samples),
     )
+    rows, files = response_rows(scored.facts), files_of(manifests, FILES)
+    return Findings(tables, drawn, pages, description(manifests, read), rows, files)
 
 
 def sample_responses(trained: Manifest) -> "pd.DataFrame":

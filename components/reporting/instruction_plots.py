@@ -7,26 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
+from components.reporting import plots
 from components.reporting.instruction_evidence import score_title
-from components.reporting.plots import (
-    BLUE,
-    FONT,
-    GREEN,
-    GREY,
-    PALETTE,
-    VERMILION,
-    WIDTH,
-    Panel,
-    axes_names,
-    bins_name,
-    edges,
-    from_zero,
-    learning_curves,
-    legend_below,
-    new_figure,
-    thousands,
-    title_line,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WHOSE = {
-    "model": (BLUE, "", "fine-tuned"),
-    "start": (VERMILION, "////", "starting model"),
-    "reference": (GREEN, "....", "references"),
+    "model": (plots.BLUE, "", "fine-tuned"),
+    "start": (plots.VERMILION, "////", "starting model"),
+    "reference": (plots.GREEN, "....", "references"),
 }
 """Whose responses were judged: colour, hatch and name."""
 STEEP = 50.0
@@ -82,9 +64,9 @@ def loss_figure(history: "pd.DataFrame", kept_step: int, title: str = "") -> "Fi
     import numpy as np
 
     perplexities = {f"{split}_perplexity": np.exp(history[f"{split}_loss"]) for split in ("train", "validation")}
-    loss = Panel("loss", "cross-entropy loss (nats a token)", from_zero)
-    perplexity = Panel("perplexity", "perplexity", _from_one)
-    return learning_curves(history.assign(**perplexities), (loss, perplexity), "tokens", title, kept_step)
+    loss = plots.Panel("loss", "cross-entropy loss (nats a token)", plots.from_zero)
+    perplexity = plots.Panel("perplexity", "perplexity", _from_one)
+    return plots.learning_curves(history.assign(**perplexities), (loss, perplexity), "tokens", title, kept_step)
 
 
 def _from_one(axes: "Axes", values: "NDArray[Any]") -> None:
@@ -96,9 +78,9 @@ def _from_one(axes: "Axes", values: "NDArray[Any]") -> None:
         axes.set_yscale("log")
         axes.set_ylim(1.0, 2 * high)
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(thousands())
+        axes.yaxis.set_major_formatter(plots.thousands())
     else:
-        from_zero(axes, values)
+        plots.from_zero(axes, values)
 
 
 def scores_figure(
@@ -114,7 +96,7 @@ def scores_figure(
         title: the line above.
         may_lack: whether a response can be without a score, as those are of which a reply could not be read.
     """
-    figure = new_figure(WIDTH, 4.8)
+    figure = plots.new_figure(plots.WIDTH, 4.8)
     axes = figure.subplots()
     there = [of for of in WHOSE if (scores["of"] == of).any()]
     edge = float(scores["high"].max())
@@ -134,21 +116,21 @@ def scores_figure(
     if may_lack:
         _apart(axes, edge, step, int(scores.loc[scores["low"].isna(), "rows"].sum()))
     _whole_numbers(axes)
-    axes_names(axes, name, "responses")
+    plots.axes_names(axes, name, "responses")
     axes.grid(visible=False, axis="x")
-    legend_below(figure, 3)
-    title_line(figure, title)
+    plots.legend_below(figure, 3)
+    plots.title_line(figure, title)
     return figure
 
 
 def _apart(axes: "Axes", edge: float, step: float, rows: int) -> None:
     """Part the bars of responses without a score from the others, and say so where there are none."""
     place = edge + step
-    axes.axvline(edge + 0.25 * step, color=GREY, linewidth=0.8, linestyle=":")
+    axes.axvline(edge + 0.25 * step, color=plots.GREY, linewidth=0.8, linestyle=":")
     axes.set_xticks([*axes.get_xticks(), place], [*(label.get_text() for label in axes.get_xticklabels()), "not\nread"])
     axes.set_xlim(-0.3 * step, place + 0.6 * step)
     if not rows:
-        axes.text(place, 0, "none", ha="center", va="bottom", color=GREY, fontsize=FONT - 2)
+        axes.text(place, 0, "none", ha="center", va="bottom", color=plots.GREY, fontsize=plots.FONT - 2)
 
 
 def _mean(metrics: Mapping[str, float], of: str) -> str:
@@ -170,7 +152,7 @@ def tasks_figure(tasks: "pd.DataFrame", score: str, title: str) -> "Figure":
         title: the line above both panels.
     """
     tasks = tasks.head(MOST_TASKS).iloc[::-1].reset_index(drop=True)
-    figure = new_figure(WIDTH, 1.9 + 0.42 * len(tasks))
+    figure = plots.new_figure(plots.WIDTH, 1.9 + 0.42 * len(tasks))
     exact, scores = figure.subplots(1, 2, sharey=True)
     _arrows(exact, 100 * tasks["exact_match_before"], 100 * tasks["exact_match"])
     baseline = 100 * tasks["baseline_exact_match"]
@@ -181,25 +163,32 @@ def tasks_figure(tasks: "pd.DataFrame", score: str, title: str) -> "Figure":
     exact.set_ylim(-0.7, len(tasks) - 0.3)
     for axes, what in ((exact, "exact match (%)"), (scores, f"{score}, mean (0 to 100)")):
         axes.set_xlim(-3, 103)
-        axes_names(axes, what, "")
+        plots.axes_names(axes, what, "")
         axes.tick_params(axis="y", length=0)
     handles, labels = exact.get_legend_handles_labels()
     words = {"baseline": "baseline: the task's most common training response"}
     labels = [words.get(label, label) for label in labels]
-    legend_below(figure, 3, handles, labels)
-    title_line(figure, title)
+    plots.legend_below(figure, 3, handles, labels)
+    plots.title_line(figure, title)
     return figure
 
 
 def _arrows(axes: "Axes", before: "pd.Series[float]", after: "pd.Series[float]") -> None:
     """Draw a line from a hollow point, before, to a full one, after; where nothing was before only the latter."""
     both = before.notna() & after.notna()
-    axes.hlines(before.index[both], before[both], after[both], color=BLUE, alpha=0.35, linewidth=3)
+    axes.hlines(before.index[both], before[both], after[both], color=plots.BLUE, alpha=0.35, linewidth=3)
     if before.notna().any():
         axes.scatter(
-            before, before.index, s=95, facecolor="white", edgecolor=VERMILION, linewidth=1.8, label="before", zorder=5
+            before,
+            before.index,
+            s=95,
+            facecolor="white",
+            edgecolor=plots.VERMILION,
+            linewidth=1.8,
+            label="before",
+            zorder=5,
         )
-    axes.scatter(after, after.index, s=38, color=BLUE, label="after training", zorder=6)
+    axes.scatter(after, after.index, s=38, color=plots.BLUE, label="after training", zorder=6)
 
 
 def _short(name: str) -> str:
@@ -216,10 +205,10 @@ def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
     import numpy as np
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(WIDTH, 4.2)
+    figure = plots.new_figure(plots.WIDTH, 4.2)
     axes = figure.subplots()
     longest = int(responses["new_tokens"].max()) if len(responses) else 0
-    width, ends = edges(longest)
+    width, ends = plots.edges(longest)
     ends = ends - (0.5 if width == 1 else 0.0)
     reasons: Sequence[str] = [*STOPPED, *sorted(set(responses["stopped"]) - set(STOPPED))]
     below = np.zeros(len(ends) - 1)
@@ -229,7 +218,9 @@ def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
             continue
         rows, _ = np.histogram(part, ends)
         label = f"{STOPPED.get(reason, reason)}: {len(part):,}"
-        bars = axes.bar(ends[:-1], rows, width, bottom=below, align="edge", color=PALETTE[place % len(PALETTE)])
+        bars = axes.bar(
+            ends[:-1], rows, width, bottom=below, align="edge", color=plots.PALETTE[place % len(plots.PALETTE)]
+        )
         bars.set_label(label)
         for bar in bars:
             bar.set(edgecolor="white", linewidth=0.4)
@@ -237,11 +228,11 @@ def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
     _whole_numbers(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(top=1.08 * max(float(below.max()), 1.0))
-    axes_names(axes, bins_name("new tokens", width), "responses")
+    plots.axes_names(axes, plots.bins_name("new tokens", width), "responses")
     axes.grid(visible=False, axis="x")
     if len(responses):
-        legend_below(figure, 4)
-    title_line(figure, title)
+        plots.legend_below(figure, 4)
+    plots.title_line(figure, title)
     return figure
 
 
@@ -249,5 +240,5 @@ def _whole_numbers(axes: "Axes") -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(thousands())
+    axes.yaxis.set_major_formatter(plots.thousands())
     axes.set_ylim(bottom=0)

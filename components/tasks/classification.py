@@ -15,7 +15,7 @@ from components.data.rules import ValidationConfig
 from components.data.split_config import BalanceConfig, SplitConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
-from components.tasks.results import Reporting, publish_with_card, show_results
+from components.tasks.results import publish_with_card, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
@@ -30,8 +30,6 @@ from components.training.config import TrainConfig
 
 READ_BY_FROZEN = {"trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
 """The options of training that decide what `read_frozen` writes."""
-FILES = {"evaluate": ("predictions.parquet", "metrics.json", LEARNED)}
-"""Artifacts that are files of a step as they are."""
 
 
 @step("components.data.validation", timeout_seconds=HOUR)
@@ -173,15 +171,10 @@ def _folder(frozen: Manifest | None) -> Path | None:
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
     """Write what the steps found out to the MLflow run: data, curves, plots, tables; metrics also to Prefect's page."""
-    show_results(run_id, manifests, reporting())
-
-
-def reporting() -> Reporting:
-    """Return how classification runs are reported."""
     from components.reporting.classification import findings
     from components.reporting.counts import counted
 
-    return Reporting(counted, findings, FILES)
+    show_results(run_id, manifests, counted, findings)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

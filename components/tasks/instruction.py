@@ -17,7 +17,7 @@ from components.judging.config import JudgeConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
-from components.tasks.results import Reporting, publish_with_card, show_results
+from components.tasks.results import publish_with_card, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
@@ -38,12 +38,6 @@ if TYPE_CHECKING:
 SAMPLE_TOKENS = 64
 """Most tokens of a sample response while training."""
 RESPONSES = "responses.parquet"
-FILES = {
-    "evaluate": (RESPONSES, "metrics.json", LEARNED),
-    "respond": ("instruction-data-with-response.json",),
-    "judge": ("verdicts.parquet", "control.parquet", "rubric.yaml"),
-}
-"""Artifacts that are files of a step as they are; a rubric is there only where a language model judged."""
 
 
 def _validation_identity(arguments: Mapping[str, Any]) -> Any:
@@ -270,15 +264,10 @@ def report_failed_judging(run_id: str, responses: Manifest, evidence: Path | Non
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
     """Write what the steps found out to the MLflow run: data, curves, plots, responses with their verdicts."""
-    show_results(run_id, manifests, reporting())
-
-
-def reporting() -> Reporting:
-    """Return how instruction runs are reported."""
     from components.reporting.counts import counted_of_instructions
     from components.reporting.instruction import findings
 
-    return Reporting(counted_of_instructions, findings, FILES, perplexity=True)
+    show_results(run_id, manifests, counted_of_instructions, findings)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

@@ -23,16 +23,13 @@ CURVES = ("gradient_norm", "learning_rate")
 """Columns of `steps.parquet` that are curves by their own names."""
 
 
-def log_measured(
-    run: Run, manifests: Mapping[str, Manifest], counted: Mapping[str, float], perplexity: bool = False
-) -> None:
+def log_measured(run: Run, manifests: Mapping[str, Manifest], counted: Mapping[str, float]) -> None:
     """Log a run's data and metrics, and the curves of a training that it did not have to repeat.
 
     Args:
         run: the open run.
         manifests: of the steps `download`, `split`, `fine_tune` and `evaluate` at least.
         counted: what the steps counted, as metrics, beside those of `evaluate`.
-        perplexity: log exp(loss) beside the losses of curves.
 
     Raises:
         TrackingError: if the store cannot be written.
@@ -40,7 +37,7 @@ def log_measured(
     trained = manifests["fine_tune"]
     log_splits(run, manifests)
     if trained.cached:
-        log_curves(run, trained, perplexity)
+        log_curves(run, trained)
     run.metrics(manifests["evaluate"].facts["metrics"] | counted, trained.facts["steps"])
     run.flush()
 
@@ -52,7 +49,7 @@ def log_findings(
     figures: Mapping[str, bytes],
     pages: Mapping[str, str],
     description: str,
-    files: Mapping[str, Iterable[str]],
+    files: Iterable[Path],
 ) -> None:
     """Log what there is to be looked at of a run, and its steps' own files.
 
@@ -63,7 +60,7 @@ def log_findings(
         figures: PNG files; each becomes `plots/<name>.png`.
         pages: texts by the names of their artifacts, such as `report.html`.
         description: the run's, in Markdown.
-        files: names of files by their step; those that the step has become artifacts as they are.
+        files: of its steps; they become artifacts as they are.
 
     Raises:
         TrackingError: if the store cannot be written.
@@ -71,10 +68,8 @@ def log_findings(
     for name, table in tables.items():
         run.log_table(table, name)
     _log_pages(run, figures, pages)
-    for step, names in files.items():
-        for name in names:
-            if name in manifests[step].files:
-                run.log_file(manifests[step].path(name))
+    for file in files:
+        run.log_file(file)
     run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
     run.set_tags({"gradus.verdict": manifests["evaluate"].facts["verdict"], NOTE_TAG: description})
 
@@ -134,13 +129,13 @@ def note_data(run: Run, *digests: str) -> None:
         log.warning("the data has changed since run %s was killed: its curves are of two trainings", run.run_id)
 
 
-def log_curves(run: Run, trained: Manifest, perplexity: bool = False) -> None:
+def log_curves(run: Run, trained: Manifest) -> None:
     """Log the curves of a training that this run did not have to repeat, as that logged them while it went on.
 
     Args:
         run: the open run.
-        trained: of the step `fine_tune`: `steps.parquet` and `history.parquet`. Missing values are left out.
-        perplexity: log exp(loss) of both splits as well.
+        trained: of the step `fine_tune`: `steps.parquet` and `history.parquet`. Missing values are left out; exp(loss)
+            of both splits is logged as well if perplexity is among the step's facts.
 
     Raises:
         TrackingError: if the store cannot be written.
@@ -153,7 +148,7 @@ def log_curves(run: Run, trained: Manifest, perplexity: bool = False) -> None:
         values = {"batch_loss": row["loss"], **{name: row[name] for name in CURVES}}
         run.metrics(_curves(values), int(row["step"]))
     history = pd.read_parquet(trained.path("history.parquet"))
-    if perplexity and len(history):
+    if "validation_perplexity" in trained.facts and len(history):
         exponentials = {f"{split}_perplexity": np.exp(history[f"{split}_loss"]) for split in ("train", "validation")}
         history = history.assign(**exponentials)
     for row in history.to_dict("records"):

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 import components
-from components.core.records import fingerprint, sha256_of
-from components.core.versions import library_versions
 from components.models.processor import resolve
+from components.core.records import fingerprint, sha256_of
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
 from components.tracking.provenance import HOST_TAG, Tags
+from components.core.versions import library_versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

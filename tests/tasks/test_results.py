@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from components.reporting import classification, instruction
 from components.reporting.card import short_card
+from components.reporting.counts import counted, counted_of_instructions
 from components.reporting.instruction_evidence import evidence
 from components.reporting.markdown import DESCRIPTION_LIMIT
-from components.tasks import classification, instruction
-from components.tasks.results import Reporting, about_run, write_results
+from components.tasks.results import about_run, write_results
 from components.tracking.config import TrackingConfig
 from components.tracking.publishing import publish_classifier, publish_language_model
 from components.tracking.runs import Run, open_run
@@ -34,12 +35,15 @@ def instructed(saved_gpt: Path, tmp_path_factory: pytest.TempPathFactory) -> Ste
 @pytest.fixture(scope="session")
 def logged(instructed: Steps, home: Path) -> Logged:
     """The run that the steps were logged to, and the folder of its artifacts."""
-    return log(instructed, instruction.reporting(), home)
+    return log(instructed, home)
 
 
-def log(steps: Steps, how: Reporting, home: Path) -> Logged:
+def log(steps: Steps, home: Path) -> Logged:
     with open_run(QUIET, home, "a run", PARAMS) as run:
-        write_results(run, steps, how)
+        if "respond" in steps:
+            write_results(run, steps, counted_of_instructions, instruction.findings)
+        else:
+            write_results(run, steps, counted, classification.findings)
         uri = run.client.get_run(run.run_id).info.artifact_uri
     return run, Path(uri.removeprefix("file://"))
 
@@ -49,7 +53,7 @@ def files(folder: Path) -> set[str]:
 
 
 def test_a_classification_run_leaves_pages_plots_tables_and_files(classified: Steps, home: Path) -> None:
-    _, folder = log(classified, classification.reporting(), home)
+    _, folder = log(classified, home)
     plots = ["curves", "thresholds", "calibration", "lengths", *(f"confusion_{name}" for name in ("train", "test"))]
     assert files(folder) >= {
         "report.html",
@@ -77,7 +81,7 @@ def test_an_instruction_run_leaves_pages_plots_tables_and_files(logged: Logged, 
 
 def test_a_lexical_run_without_tasks_has_neither_rubric_nor_their_figure(tmp_path: Path, home: Path) -> None:
     steps = instruction_manifests(tmp_path / "lexical", LEXICAL, tasks=False, start=False)
-    found = files(log(steps, instruction.reporting(), home)[1])
+    found = files(log(steps, home)[1])
     assert not found & {"plots/tasks.png", "rubric.yaml"}
     assert found >= {"plots/scores.png", "plots/curves.png", "report.html", "verdicts.parquet"}
 
@@ -113,7 +117,7 @@ def test_data_metrics_and_description_are_on_the_runs_page(logged: Logged, instr
 
 def test_the_curves_of_a_cached_training_are_logged_again(instructed: Steps, home: Path) -> None:
     cached = {**instructed, "fine_tune": instructed["fine_tune"].model_copy(update={"cached": True})}
-    run, _ = log(cached, instruction.reporting(), home)
+    run, _ = log(cached, home)
     stored = run.client.get_run(run.run_id).data.metrics
     curves = {name.removeprefix("curve/") for name in stored if name.startswith("curve/")}
     splits = {f"{split}_{what}" for split in ("train", "validation") for what in ("loss", "accuracy", "perplexity")}

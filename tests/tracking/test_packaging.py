@@ -9,8 +9,8 @@ import pytest
 
 from components.core.errors import TrackingError
 from components.core.integrity import write_hashes
-from components.core.records import sha256_of
 from components.models.saved import load_classifier
+from components.core.records import sha256_of
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs
 from components.tracking.packages import requirements
