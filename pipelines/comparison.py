@@ -10,7 +10,7 @@ from components.data.folding import fold
 from components.evaluation.comparison import MetricPair, Paired, Side, compare_predictions
 from components.evaluation.pairing import Pairs, pair, read_scored
 from components.evaluation.response_verdict import p_value
-from components.tracking.evidence import TITLES
+from components.reporting.classification_evidence import TITLES
 from components.tracking.reading import PREDICTIONS, RecordedRun, find_run, predictions_of
 from pipelines.compared import Figure, RunComparison, RunSide, Tested, known_metric
 from pipelines.learned import ancestry_of, common_rows, unknown_ancestors

@@ -22,7 +22,8 @@ from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig
 from components.judging.judge import judge
 from components.prompts import PromptConfig
-from components.tracking.judgements import AGREEMENT, JUDGE, VERDICTS, agreement_figure, judgement_name, log_judgement
+from components.reporting.agreement import agreement_figure
+from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_judgement
 from components.tracking.reading import RecordedRun, artifacts_of, find_run
 from pipelines.config import load_value
 from pipelines.response_comparison import FACTS, INSTRUCTION, RESPONSES
@@ -288,7 +289,8 @@ def _log(
     )
     names = (str(result.judge_before["judge"]["name"]), str(result.judge["judge"]["name"]))
     figure = agreement_figure(responses["score"].tolist(), said["model"].scores.tolist(), names)
-    log_judgement(run.run_id, judgement_name(result.judge["judge"]), folder, figure, _metrics(result), home)
+    figure.savefig(folder / SCATTER, dpi=144)
+    log_judgement(run.run_id, judgement_name(result.judge["judge"]), folder, _metrics(result), home)
 
 
 def _metrics(result: JudgementResult) -> dict[str, float]:

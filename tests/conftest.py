@@ -1,4 +1,4 @@
-"""What tests share: a home of their own, no network, one Prefect server, one tiny classifier, the real data."""
+"""What tests share: a home of their own, no network, one Prefect server, two tiny models, the real data."""
 
 import os
 from collections.abc import Iterator
@@ -76,4 +76,26 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     transformer.initialise(seed=0)
     model = Classifier(transformer, 2)
     save_classifier(folder, model, encoding, ["ham", "spam"], max_length=32)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def saved_gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a language model with a byte vocabulary and random weights."""
+    import tiktoken
+
+    from components.models.config import GPTSize
+    from components.models.gpt2 import GPT2
+    from components.models.language_model import LanguageModel
+    from components.models.saved_gpt import save_gpt
+    from components.prompts import TEMPLATES
+
+    folder = tmp_path_factory.mktemp("language model") / "model"
+    folder.mkdir()
+    ranks = {bytes([index]): index for index in range(256)}
+    special = {"<|endoftext|>": 256}
+    encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
+    model = LanguageModel(GPT2(GPTSize(layers=1, heads=2, width=16, context=256), 257))
+    model.initialise(seed=0)
+    save_gpt(folder, model, encoding, TEMPLATES["alpaca"])
     return folder

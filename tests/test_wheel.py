@@ -102,9 +102,9 @@ def test_it_holds_the_two_packages_with_their_data_and_nothing_else(wheel: Path)
         "components/data/samples/instructions.json",
         "components/data/samples/instructions.tiktoken",
         "components/judging/rubric.yaml",
-        "components/tracking/instruction_report.html",
-        "components/tracking/report_base.html",
-        "components/tracking/report_parts.html",
+        "components/reporting/instruction.html",
+        "components/reporting/report_base.html",
+        "components/reporting/report_parts.html",
     }
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
 

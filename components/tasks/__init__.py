@@ -3,8 +3,8 @@
     from components.tasks import download, validate, split
     from components.tasks.instruction import fine_tune, judge, respond
 
-Steps return a `Manifest` and are cached by content (`components.core.steps`); the tasks that report and register write to
-MLflow and are not. Retries stand only where a network is involved: a failed training is not run again by itself.
+Steps return a `Manifest` and are cached by content (`components.core.steps`); the tasks that report and register write
+to MLflow and are not. Retries stand only where a network is involved: a failed training is not run again by itself.
 The tasks of classification are those of this package; those of instructions have the same names in their own module.
 """
 

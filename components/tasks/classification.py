@@ -7,7 +7,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from components.core.home import home, mirror
+from components.core.home import mirror
 from components.core.records import Facts, Manifest
 from components.core.steps import identify, step
 from components.data.given_splits import SPLITS
@@ -15,13 +15,12 @@ from components.data.rules import ValidationConfig
 from components.data.split_config import BalanceConfig, SplitConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
-from components.tasks.artifacts import show_table
+from components.tasks.results import publish_with_card, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
     learning_identity,
-    link_to_run,
     network_identity,
     training_logger,
     unseen_rows,
@@ -130,7 +129,7 @@ def fine_tune(
 
 @step(
     "components.evaluation.classification",
-    "components.tracking.figures",
+    "components.reporting.classification_plots",
     "components.data.row_index",
     timeout_seconds=DAY,
 )
@@ -151,7 +150,7 @@ def evaluate(
     """
     from components.data.row_index import index_rows
     from components.evaluation.classification import evaluate as block
-    from components.tracking.figures import draw
+    from components.reporting.classification_plots import draw
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
     ordered = bool(splits.facts.get("ordered", False))
@@ -172,15 +171,10 @@ def _folder(frozen: Manifest | None) -> Path | None:
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
     """Write what the steps found out to the MLflow run: data, curves, plots, tables; metrics also to Prefect's page."""
-    from components.tracking.classification import log_classification
-    from components.tracking.evidence import metrics_rows
-    from components.tracking.runs import attached
+    from components.reporting.classification import findings
+    from components.reporting.counts import counted
 
-    with attached(run_id, home()) as run:
-        log_classification(run, manifests)
-        link_to_run(run)
-    facts = manifests["evaluate"].facts
-    show_table(key="metrics", table=metrics_rows(facts), description=str(facts["verdict"]))
+    show_results(run_id, manifests, counted, findings)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -189,8 +183,7 @@ def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None
 
     Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
     """
-    from components.tracking.classification import publish_classifier
-    from components.tracking.runs import attached
+    from components.reporting.classification_evidence import evidence
+    from components.tracking.publishing import publish_classifier
 
-    with attached(run_id, home()) as run:
-        return publish_classifier(run, manifests, model_name)
+    return publish_with_card(run_id, manifests, model_name, evidence, publish_classifier)

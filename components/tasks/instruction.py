@@ -17,13 +17,12 @@ from components.judging.config import JudgeConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
-from components.tasks.artifacts import show_table
+from components.tasks.results import publish_with_card, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
     learning_identity,
-    link_to_run,
     network_identity,
     training_logger,
     unseen_rows,
@@ -265,15 +264,10 @@ def report_failed_judging(run_id: str, responses: Manifest, evidence: Path | Non
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
     """Write what the steps found out to the MLflow run: data, curves, plots, responses with their verdicts."""
-    from components.tracking.instruction import log_instruction
-    from components.tracking.instruction_evidence import response_rows
-    from components.tracking.runs import attached
+    from components.reporting.counts import counted_of_instructions
+    from components.reporting.instruction import findings
 
-    with attached(run_id, home()) as run:
-        log_instruction(run, manifests)
-        link_to_run(run)
-    facts = manifests["evaluate"].facts
-    show_table(key="metrics", table=response_rows(facts), description=str(facts["verdict"]))
+    show_results(run_id, manifests, counted_of_instructions, findings)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -282,8 +276,7 @@ def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None
 
     Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
     """
-    from components.tracking.instruction import publish_language_model
-    from components.tracking.runs import attached
+    from components.reporting.instruction_evidence import evidence
+    from components.tracking.publishing import publish_language_model
 
-    with attached(run_id, home()) as run:
-        return publish_language_model(run, manifests, model_name)
+    return publish_with_card(run_id, manifests, model_name, evidence, publish_language_model)

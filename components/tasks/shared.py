@@ -96,7 +96,7 @@ def fetch_weights(out: Path, model: ModelConfig) -> Facts:
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def report_validation(run_id: str, folder: Path) -> None:
     """Show a validation, passed or not: table artifact on the flow run's page, report and rejected rows in MLflow."""
-    from components.tracking.classification import log_validation
+    from components.tracking.recording import log_validation
     from components.tracking.runs import attached
 
     with attached(run_id, home()) as run:

@@ -1,1 +1,1 @@
-"""MLflow: runs, plots, packaging and the registry."""
+"""MLflow and nothing else: runs, packaging, the registry and promotion."""

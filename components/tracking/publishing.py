@@ -6,10 +6,13 @@ from typing import Any
 from components.core.records import Manifest, fingerprint
 from components.tracking.lineage import parent_tags
 from components.tracking.names import DIGEST_TAG, READING_TAG
-from components.tracking.packaging import PackagedModel
+from components.tracking.packaging import PackagedModel, log_classifier, log_language_model
 from components.tracking.publication import find_published
 from components.tracking.runs import Run
 from components.tracking.stores import tracking_errors
+
+EXAMPLES = 3
+"""Rows that stand in a model as an example of its input."""
 
 
 def publish(
@@ -55,3 +58,38 @@ def _known(run: Run, model_name: str | None, identity: dict[str, str]) -> dict[s
         return None
     with tracking_errors(f"cannot look up models of MLflow run {run.run_id}"):
         return find_published(run.client, run.experiment_id, model_name, identity)
+
+
+def publish_classifier(
+    run: Run, manifests: Mapping[str, Manifest], model_name: str | None, describe: Callable[[], str]
+) -> dict[str, str | None]:
+    """Publish a trained classifier, as `publish` does; `describe` makes the version's description in Markdown."""
+
+    def log(tags: dict[str, str]) -> PackagedModel:
+        texts = [row["text"] for row in example_rows(manifests["split"], ["text"])]
+        folder = manifests["fine_tune"].folder / "model"
+        return log_classifier(run, folder, texts, model_name, describe(), tags, reading_of(manifests))
+
+    return publish(run, manifests, model_name, log)
+
+
+def publish_language_model(
+    run: Run, manifests: Mapping[str, Manifest], model_name: str | None, describe: Callable[[], str]
+) -> dict[str, str | None]:
+    """Publish a trained language model, as `publish` does; `describe` makes the version's description in Markdown."""
+
+    def log(tags: dict[str, str]) -> PackagedModel:
+        rows = example_rows(manifests["split"], ["instruction", "input"])
+        folder = manifests["fine_tune"].folder / "model"
+        return log_language_model(run, folder, rows, model_name, describe(), tags, reading_of(manifests))
+
+    return publish(run, manifests, model_name, log)
+
+
+def example_rows(splits: Manifest, columns: list[str]) -> list[dict[str, str]]:
+    """Return the first rows of the training split, as examples of what a model is given."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(splits.path("train.parquet"))
+    batch = next(file.iter_batches(EXAMPLES, columns=columns), None)
+    return [] if batch is None else batch.to_pylist()

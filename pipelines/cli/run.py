@@ -159,12 +159,12 @@ def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
 def _classification_table(summary: "RunSummary") -> "Table":
     from rich.table import Table
 
-    from components.tracking.evidence import BASELINES, key_figures
+    from components.reporting.classification_evidence import BASELINES, classifier_figures
 
     table = Table("test set", "model", "95 % interval", *BASELINES.values())
-    for figure in key_figures(summary.metrics):
+    for figure in classifier_figures(summary.metrics):
         if figure.name in SHOWN:
-            others = ("" if value is None else f"{value:.4f}" for value in figure.baselines.values())
+            others = ("" if value is None else f"{value:.4f}" for value in figure.beside.values())
             table.add_row(figure.title, f"{figure.model:.4f}", figure.interval, *others)
     return table
 
@@ -172,7 +172,7 @@ def _classification_table(summary: "RunSummary") -> "Table":
 def _instruction_table(summary: "RunSummary") -> "Table":
     from rich.table import Table
 
-    from components.tracking.instruction_evidence import response_rows
+    from components.reporting.instruction_evidence import response_rows
 
     rows = response_rows(summary.evaluation)
     table = Table(*["test set" if name == "metric" else name for name in rows[0]])

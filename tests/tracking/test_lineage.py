@@ -6,7 +6,6 @@ import pytest
 
 from components.core.errors import TrackingError
 from components.tracking.config import TrackingConfig
-from components.tracking.findings import about_run
 from components.tracking.lineage import (
     PARENT_MODEL,
     PARENT_RUN,
@@ -19,7 +18,7 @@ from components.tracking.lineage import (
 from components.tracking.packaging import log_classifier
 from components.tracking.publishing import publish
 from components.tracking.runs import Run, open_run
-from tests.tracking.instructions import Steps, instruction_manifests
+from tests.reporting.instructions import Steps, instruction_manifests
 
 QUIET = TrackingConfig(system_metrics=False, experiment="lineage")
 NAME = "continued"
@@ -61,7 +60,7 @@ def test_what_is_no_earlier_model_leaves_no_trace(home: Path, weights: str) -> N
         assert log_lineage(run, weights, home) is None
     assert not {PARENT_MODEL, PARENT_RUN} & tags_of(run).keys()
     assert ancestors(run) == []
-    assert about_run(run).lineage == ""
+    assert lineage_sentence(ancestors(run)) == ""
 
 
 def test_every_way_to_name_a_model_is_resolved_to_a_name_that_stays(first: Run, home: Path) -> None:
@@ -94,7 +93,7 @@ def test_an_alias_that_moves_on_leaves_the_lineage_as_it_was(
     third = trained(home, saved_model, steps, "third", f"models:/{NAME}@champion")
     second.client.set_registered_model_alias(NAME, "champion", "1")
     assert [each.model for each in ancestors(third)] == [f"models:/{NAME}/{version.version}", f"models:/{NAME}/1"]
-    assert about_run(third).lineage == (
+    assert lineage_sentence(ancestors(third)) == (
         f"Continues model models:/{NAME}/{version.version} of run second {second.run_id}, which continued "
         f"model models:/{NAME}/1 of run first {first.run_id}, which started from random."
     )

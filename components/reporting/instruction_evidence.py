@@ -1,24 +1,41 @@
-"""What an instruction run's figures say: the ones to read first, what they must beat, and the limits they show."""
+"""What the figures of an instruction run say."""
 
+import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from components.core.records import Facts, Manifest
+from components.reporting.evidence import (
+    NONE,
+    Evidence,
+    KeyFigure,
+    Unit,
+    few_rows,
+    figure_rows,
+    key_figures,
+    on_the_data,
+    on_the_test_rows,
+    small_test,
+)
 
-HUNDRED, ONE, POINTS = "0 to 100", "share", "points"
+HUNDRED = Unit("{:.1f}", highest=100.0)
+SHARE = Unit("{:.1f} %", 100.0)
 TITLES = {
     "score": ("score, mean", HUNDRED),
     "score_median": ("score, median", HUNDRED),
-    "score_spread": ("score, spread over repeats", POINTS),
-    "unparsed_share": ("verdicts not read", ONE),
-    "exact_match": ("exact match", ONE),
-    "token_f1": ("token F1", ONE),
+    "score_spread": ("score, spread over repeats", Unit("{:.1f}", highest=None)),
+    "unparsed_share": ("verdicts not read", Unit("{:.1f} %", 100.0, highest=None)),
+    "exact_match": ("exact match", SHARE),
+    "token_f1": ("token F1", SHARE),
     "chrf": ("chrF", HUNDRED),
 }
-"""The metrics to show, what they are called and how they are written, in order of interest."""
-NO_SCALE = ("score_spread", "unparsed_share")
-"""Metrics of which less is better, or that say nothing of the model: they are not drawn on a scale."""
+"""The metrics to show, what they are called and how they are written, in order of interest.
+
+Those of which less is better, or that say nothing of the model, are not drawn on a scale.
+"""
+BESIDE = {"start": "starting model", "baseline": "baseline", "reference": "references"}
+"""What the model is measured against, and what that is called."""
 
 WIDE = 5.0
 """Half an interval of the mean score, in points, from which on a test set counts as small."""
@@ -26,61 +43,52 @@ FEW_ROWS = 10
 """Rows of a task in the test set below which its figures are rough."""
 OVERFITTED = 1.5
 """Loss on validation over the one on train from which on it is worth a word."""
+EXAMPLE = {"instruction": "an instruction", "input": "its input"}
 
 
-@dataclass(frozen=True)
-class ResponseFigure:
-    """A metric of the fine-tuned model with its 95 % interval, if it has one, beside what it is measured against."""
-
-    name: str
-    title: str
-    unit: str
-    model: float
-    low: float | None = None
-    high: float | None = None
-    start: float | None = None
-    baseline: float | None = None
-    reference: float | None = None
-
-    @property
-    def interval(self) -> str:
-        """The interval in words, or nothing."""
-        return "" if self.low is None or self.high is None else f"{self.shown(self.low)} to {self.shown(self.high)}"
-
-    @property
-    def highest(self) -> float | None:
-        """The end of the metric's scale, or None if it is not to be drawn on one."""
-        return None if self.name in NO_SCALE else {HUNDRED: 100.0, ONE: 1.0}.get(self.unit)
-
-    def shown(self, value: float | None) -> str:
-        """Return a value of this metric as text."""
-        if value is None:
-            return "–"
-        return f"{100 * value:.1f} %" if self.unit == ONE else f"{value:.1f}"
+def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
+    """Return what the figures of a run's steps say."""
+    scores, trained = manifests["evaluate"].facts, manifests["fine_tune"].facts
+    figures = response_figures(scores)
+    after, before = perplexities(trained)
+    template = "a template of its own" if trained["template"] == "own" else f"the template `{trained['template']}`"
+    return Evidence(
+        figures=figures,
+        beside=BESIDE,
+        limits=limits(manifests),
+        first=[*_first(figures), f"validation perplexity {after}"],
+        rows="entries",
+        what="A language model that follows instructions",
+        seen=f" on {trained['tokens_seen']:,} tokens",
+        takes=f"Instructions are written out by {template}, which is stored with it.",
+        command=("respond", f'"{EXAMPLE["instruction"]}" --input "{EXAMPLE["input"]}"'),
+        frame=f"[{json.dumps(EXAMPLE)}]",
+        recipe=("model", "prompt", "train", "generation", "judge"),
+        judge=judge_sentence(manifests["judge"].facts),
+        more_figures=[("validation perplexity", f"**{after}**", NONE, before, NONE, NONE)],
+        groups=_by_task(scores["tasks"]),
+    )
 
 
-def response_figures(facts: Facts) -> list[ResponseFigure]:
+def _first(figures: list[KeyFigure]) -> Iterator[str]:
+    for figure in figures:
+        if figure.name in ("score", "exact_match"):
+            start = figure.beside["start"]
+            before = "" if start is None else f", {figure.shown(start)} before training"
+            yield f"{figure.title} **{figure.shown(figure.model)}** (95 % interval {figure.interval}){before}"
+
+
+def response_figures(facts: Facts) -> list[KeyFigure]:
     """Return the figures of the step `evaluate` that one looks for, in order of interest.
 
     Where no language model judges, the score is a lexical measure, goes by that one's name and stands there once.
     """
-    metrics, judge = facts["metrics"], facts["judge"]
+    judge = facts["judge"]
     titles = {**TITLES, "score": (f"{score_title(judge)}, mean", HUNDRED)}
     if not judge["is_language_model"]:
         titles["score_median"] = (f"{score_title(judge)}, median", HUNDRED)
         del titles["chrf"], titles["unparsed_share"], titles["score_spread"]
-    return [
-        ResponseFigure(
-            name,
-            title,
-            unit,
-            metrics[f"test/{name}"],
-            *(metrics.get(f"test/{name}_{end}") for end in ("low", "high")),
-            *(metrics.get(f"{whose}/test/{name}") for whose in ("start", "baseline", "reference")),
-        )
-        for name, (title, unit) in titles.items()
-        if f"test/{name}" in metrics
-    ]
+    return key_figures(facts["metrics"], titles, BESIDE)
 
 
 def score_title(judge: Mapping[str, Any]) -> str:
@@ -90,17 +98,28 @@ def score_title(judge: Mapping[str, Any]) -> str:
 
 def response_rows(facts: Facts) -> list[dict[str, Any]]:
     """Return the figures as rows of a table, one a metric, with the model beside what it is measured against."""
-    return [
-        {
-            "metric": figure.title,
-            "model": figure.shown(figure.model),
-            "95 % interval": figure.interval,
-            "starting model": figure.shown(figure.start),
-            "baseline": figure.shown(figure.baseline),
-            "references": figure.shown(figure.reference),
-        }
-        for figure in response_figures(facts)
+    return figure_rows(response_figures(facts), BESIDE, KeyFigure.shown)
+
+
+def perplexities(trained: Facts) -> tuple[str, str]:
+    """Return the perplexity on validation of the kept weights, and before training; a dash where it is not known."""
+    losses = trained["validation_loss"], trained["initial_validation_loss"]
+    after, before = (NONE if loss is None else f"{math.exp(loss):,.2f}" for loss in losses)
+    return after, before
+
+
+def _by_task(tasks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    rows = [
+        (
+            str(each["task"]),
+            f"{each['rows']:,}",
+            *(SHARE.shown(each[name]) for name in ("exact_match_before", "exact_match", "baseline_exact_match")),
+            *(HUNDRED.shown(each[name]) for name in ("score_before", "score")),
+        )
+        for each in tasks
     ]
+    header = ("task", "test rows", "exact match before", "after", "baseline", "score before", "score after")
+    return [header, *rows] if rows else []
 
 
 def judge_sentence(judged: Facts) -> str:
@@ -134,7 +153,7 @@ def _control(judged: Facts) -> str:
     )
 
 
-def instruction_limits(manifests: Mapping[str, Manifest]) -> list[str]:
+def limits(manifests: Mapping[str, Manifest]) -> list[str]:
     """Return what the evidence says against the model or against its figures, one sentence each."""
     facts = {name: manifest.facts for name, manifest in manifests.items()}
     return [
@@ -142,22 +161,20 @@ def instruction_limits(manifests: Mapping[str, Manifest]) -> list[str]:
         *_on_the_figures(facts["split"], facts["evaluate"]),
         *_on_the_responses(facts["respond"]),
         *_on_the_training(manifests["fine_tune"]),
-        *_on_the_data(facts["validate"], facts["split"], facts["fine_tune"]),
+        *on_the_data(facts["validate"], facts["split"], "entries"),
+        *_on_what_was_cut(facts["split"], facts["fine_tune"]),
         "Nothing was measured on instructions from elsewhere: other tasks, languages or wordings may differ.",
     ]
 
 
 def _on_the_figures(splits: Facts, scores: Facts) -> Iterator[str]:
-    metrics, rows = scores["metrics"], splits["rows"]["test"]
+    metrics = scores["metrics"]
     if not scores["judge"]["is_language_model"]:
         yield "The scores compare characters with one reference: a right answer in other words scores low."
-    folded = splits["overlap"]["test"]["folded"]
-    if folded:
-        yield f"{folded:,} of {rows:,} test entries stand in train, but for case, digits or blanks: figures flatter."
+    yield from on_the_test_rows(splits, "entries")
     if "test/score" in metrics:
         half = (metrics["test/score_high"] - metrics["test/score_low"]) / 2
-        if half > WIDE:
-            yield f"The test set is small: {rows:,} entries give the mean score to within {half:.1f} points (95 %)."
+        yield from small_test(splits["rows"]["test"], "entries", "mean score", half, WIDE)
         if (start := metrics.get("start/test/score")) is not None and start >= metrics["test/score_low"]:
             yield "The starting model's mean score is within the interval of the fine-tuned one's, or above it."
     baseline = metrics["baseline/test/exact_match"]
@@ -173,9 +190,7 @@ def _on_the_tasks(tasks: list[dict[str, Any]]) -> Iterator[str]:
     none = [each["task"] for each in tasks if each["exact_match"] == 0 and each["rows"] >= FEW_ROWS]
     if none and len(none) < len(tasks):
         yield f"Tasks of which it gives no reference word for word: {', '.join(none)}."
-    few = [f"{each['task']} ({each['rows']:,})" for each in tasks if each["rows"] < FEW_ROWS]
-    if few:
-        yield f"Tasks with fewer than {FEW_ROWS} test entries, whose own figures are rough: {', '.join(few)}."
+    yield from few_rows(((each["task"], each["rows"]) for each in tasks), FEW_ROWS, "Tasks", "entries")
 
 
 def _on_the_responses(responded: Facts) -> Iterator[str]:
@@ -201,13 +216,7 @@ def _on_the_training(trained: Manifest) -> Iterator[str]:
             )
 
 
-def _on_the_data(checked: Facts, splits: Facts, trained: Facts) -> Iterator[str]:
-    left_out = checked["rows_in"] - checked["rows_out"]
-    if left_out:
-        yield f"{left_out:,} of {checked['rows_in']:,} entries failed validation and were left out of all splits."
-    folded = splits["overlap"]["validation"]["folded"]
-    if folded:
-        yield f"{folded:,} validation entries also stand in train: the step that was kept may not be the best."
+def _on_what_was_cut(splits: Facts, trained: Facts) -> Iterator[str]:
     if cut := trained["truncated_rows"].get("train", 0):
         yield (
             f"{cut:,} of {splits['rows']['train']:,} training entries are longer than {trained['max_length']:,} tokens "

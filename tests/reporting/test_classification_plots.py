@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from components.tracking.plots import confusion_figure
-from components.tracking.plots_quality import calibration_figure, lengths_figure, thresholds_figure
+from components.reporting.classification_plots import (
+    calibration_figure,
+    confusion_figure,
+    lengths_figure,
+    thresholds_figure,
+)
 
 
 def drawn(figure: Figure) -> bytes:

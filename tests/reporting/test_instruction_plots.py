@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from components.tracking.plots_instruction import lengths_figure, loss_figure, scores_figure, tasks_figure
-from tests.tracking.instructions import history
+from components.reporting.instruction_plots import lengths_figure, loss_figure, scores_figure, tasks_figure
+from tests.reporting.instructions import history
 
 
 def drawn(figure: Figure) -> bytes:

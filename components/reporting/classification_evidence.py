@@ -1,12 +1,22 @@
-"""What a run's figures say: the ones to read first, beside the baselines, and the limits that they show."""
+"""What the figures of a classification run say."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from components.core.records import Facts, Manifest
+from components.reporting.evidence import (
+    SPLITS,
+    Evidence,
+    KeyFigure,
+    Unit,
+    few_rows,
+    figure_rows,
+    key_figures,
+    on_the_data,
+    on_the_test_rows,
+    small_test,
+)
 
-SPLITS = ("train", "validation", "test")
 TITLES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -28,8 +38,8 @@ UNBOUNDED = ("loss", "mean_absolute_error")
 BASELINES = {"svm": "n-grams + SVM", "tfidf": "TF-IDF + LR", "majority": "majority"}
 """The baselines and what their columns are called."""
 
-WIDE = 0.02
-"""Half an accuracy interval from which on a test set counts as small."""
+WIDE = 2.0
+"""Half an accuracy interval, in points, from which on a test set counts as small."""
 FEW_ROWS = 50
 """Rows of a class in the test set below which its figures are rough."""
 MISCALIBRATED = 0.05
@@ -39,89 +49,77 @@ SHIFTED = 0.05
 """By how much a class's share may differ between train and test."""
 
 
-@dataclass(frozen=True)
-class KeyFigure:
-    """A metric of the model with its 95 % interval, if it has one, beside the baselines'."""
+def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
+    """Return what the figures of a run's steps say."""
+    facts = manifests["evaluate"].facts
+    accuracy, low, high = (facts["metrics"][f"test/accuracy{end}"] for end in ("", "_low", "_high"))
+    labels = ", ".join(f"`{label}`" for label in manifests["fine_tune"].facts["labels"])
+    return Evidence(
+        figures=classifier_figures(facts["metrics"]),
+        beside=BASELINES,
+        limits=limits(manifests),
+        first=[f"test accuracy **{accuracy:.2%}** (95 % interval {low:.2%} to {high:.2%})"],
+        rows="rows",
+        what=f"A text classifier with the labels {labels}",
+        takes=f"It reads {facts['max_length']:,} tokens at most.",
+        command=("predict", '"a text"'),
+        frame='{"text": ["a text"]}',
+        recipe=("model", "train", "balance"),
+        reading=_positive_class(facts["labels"]),
+        groups=_by_label(facts["per_class"]["test"]),
+    )
 
-    name: str
-    title: str
-    model: float
-    low: float | None
-    high: float | None
-    baselines: Mapping[str, float | None]
-    """The baselines' values, by name, in the order of `BASELINES`."""
 
-    @property
-    def interval(self) -> str:
-        """The interval in words, or nothing."""
-        return "" if self.low is None or self.high is None else f"{self.low:.4f} to {self.high:.4f}"
-
-
-def key_figures(metrics: Mapping[str, float], split: str = "test") -> list[KeyFigure]:
-    """Return the figures of a split that one looks for, in order of interest."""
-    return [
-        KeyFigure(
-            name,
-            title,
-            metrics[f"{split}/{name}"],
-            metrics.get(f"{split}/{name}_low"),
-            metrics.get(f"{split}/{name}_high"),
-            {baseline: metrics.get(f"{baseline}/{split}/{name}") for baseline in BASELINES},
-        )
-        for name, title in TITLES.items()
-        if f"{split}/{name}" in metrics
-    ]
+def classifier_figures(metrics: Mapping[str, float], split: str = "test") -> list[KeyFigure]:
+    """Return the figures of a split that one looks for, in order of interest, beside those of the baselines."""
+    bounded, unbounded = Unit(), Unit(highest=None)
+    titles = {name: (title, unbounded if name in UNBOUNDED else bounded) for name, title in TITLES.items()}
+    return key_figures(metrics, titles, BASELINES, split)
 
 
 def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
     """Return the metrics as rows, one a metric and split, with the model beside the baselines."""
+
+    def rounded(_: KeyFigure, value: float | None) -> float | None:
+        return None if value is None else round(value, 4)
+
     return [
-        {
-            "split": split,
-            "metric": figure.title,
-            "model": _rounded(figure.model),
-            "95 % interval": figure.interval,
-            **{BASELINES[name]: _rounded(value) for name, value in figure.baselines.items()},
-        }
+        {"split": split, **row}
         for split in reversed(SPLITS)
-        for figure in key_figures(facts["metrics"], split)
+        for row in figure_rows(classifier_figures(facts["metrics"], split), BASELINES, rounded)
     ]
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-def positive_class(facts: Facts) -> str:
+def _positive_class(labels: list[str]) -> str:
     """Say whose precision, recall and so on the figures are."""
-    labels = facts["labels"]
     if len(labels) == 2:
         return f"Precision, recall, F1, average precision and ROC AUC are those of the label “{labels[1]}”."
     return "Precision, recall, F1, average precision and ROC AUC are means over the labels."
 
 
+def _by_label(classes: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    shown = Unit().shown
+    rows = [
+        (f"`{each['label']}`", f"{each['rows']:,}", *(shown(each[name]) for name in ("precision", "recall", "f1")))
+        for each in classes
+    ]
+    return [("label", "test rows", "precision", "recall", "F1"), *rows]
+
+
 def limits(manifests: Mapping[str, Manifest]) -> list[str]:
     """Return what the evidence says against the model or against its figures, one sentence each."""
     splits, scores = manifests["split"].facts, manifests["evaluate"].facts
+    metrics = scores["metrics"]
+    half = 50 * (metrics["test/accuracy_high"] - metrics["test/accuracy_low"])
+    classes = ((each["label"], each["rows"]) for each in scores["per_class"]["test"])
     return [
-        *_on_the_test_set(splits, scores),
+        *on_the_test_rows(splits, "rows"),
+        *small_test(splits["rows"]["test"], "rows", "accuracy", half, WIDE),
+        *few_rows(classes, FEW_ROWS, "Labels", "rows"),
         *_on_the_model(splits, scores),
-        *_on_the_data(manifests["validate"].facts, splits),
+        *on_the_data(manifests["validate"].facts, splits, "rows"),
         "Nothing was measured on texts from elsewhere: other sources, languages or years may differ.",
     ]
-
-
-def _on_the_test_set(splits: Facts, scores: Facts) -> Iterator[str]:
-    metrics, rows = scores["metrics"], splits["rows"]["test"]
-    folded = splits["overlap"]["test"]["folded"]
-    if folded:
-        yield f"{folded:,} of {rows:,} test rows also stand in train, but for case, digits or blanks: figures flatter."
-    half = (metrics["test/accuracy_high"] - metrics["test/accuracy_low"]) / 2
-    if half > WIDE:
-        yield f"The test set is small: {rows:,} rows give the accuracy to within {100 * half:.1f} points (95 %)."
-    few = [f"{each['label']} ({each['rows']:,})" for each in scores["per_class"]["test"] if each["rows"] < FEW_ROWS]
-    if few:
-        yield f"Labels with fewer than {FEW_ROWS} test rows, whose own figures are rough: {', '.join(few)}."
 
 
 def _on_the_model(splits: Facts, scores: Facts) -> Iterator[str]:
@@ -140,15 +138,6 @@ def _on_the_model(splits: Facts, scores: Facts) -> Iterator[str]:
     shares = {split: _shares(splits["classes"][split]) for split in ("train", "test")}
     if max(abs(shares["train"][label] - share) for label, share in shares["test"].items()) > SHIFTED:
         yield "It was trained on other shares of the labels than the test set has; its probabilities follow the former."
-
-
-def _on_the_data(checked: Facts, splits: Facts) -> Iterator[str]:
-    left_out = checked["rows_in"] - checked["rows_out"]
-    if left_out:
-        yield f"{left_out:,} of {checked['rows_in']:,} rows failed validation and were left out of all splits."
-    folded = splits["overlap"]["validation"]["folded"]
-    if folded:
-        yield f"{folded:,} validation rows also stand in train: the step that was kept may not be the best."
 
 
 def _shares(counts: Mapping[str, int]) -> dict[str, float]:

@@ -1,23 +1,25 @@
-"""Figures of an instruction run: learning curves, scores, tasks, and how long the responses are.
+"""The figures of an instruction run: learning curves, scores, tasks, and how long the responses are.
 
-Drawn as in `components.tracking.plots`; the fine-tuned model is blue, the starting model vermilion, references green.
+The fine-tuned model is blue, the starting model vermilion, references green.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.tracking.plots import BLUE, FONT, VERMILION, draw_splits, top_axis
-from components.tracking.plots_quality import GREEN, GREY, PALETTE, axes_names, plain, title_line
+from components.core.records import Manifest
+from components.reporting import plots
+from components.reporting.instruction_evidence import score_title
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 WHOSE = {
-    "model": (BLUE, "", "fine-tuned"),
-    "start": (VERMILION, "////", "starting model"),
-    "reference": (GREEN, "....", "references"),
+    "model": (plots.BLUE, "", "fine-tuned"),
+    "start": (plots.VERMILION, "////", "starting model"),
+    "reference": (plots.GREEN, "....", "references"),
 }
 """Whose responses were judged: colour, hatch and name."""
 STEEP = 50.0
@@ -30,56 +32,55 @@ STOPPED = {
     "length": "cut at max_new_tokens",
     "no_room": "cut where the context ends",
 }
-LENGTH_BINS = 40
+
+
+def figures(manifests: Mapping[str, Manifest], run_name: str) -> "Iterator[tuple[str, Figure]]":
+    """Yield the figures of a run with the names of their files, one at a time, so that one is in memory."""
+    import pandas as pd
+
+    trained, scored = manifests["fine_tune"], manifests["evaluate"]
+    scores = scored.facts
+    history = pd.read_parquet(trained.path("history.parquet"))
+    if len(history):
+        yield "curves", loss_figure(history, trained.facts["kept_step"], run_name)
+    judge = scores["judge"]
+    histogram, name = pd.read_parquet(scored.path("figures/scores.parquet")), f"{score_title(judge)} (0 to 100)"
+    title, may_lack = f"{run_name}: {judge['name']}", bool(judge["is_language_model"])
+    yield "scores", scores_figure(histogram, scores["metrics"], name, title, may_lack)
+    if len(tasks := pd.read_parquet(scored.path("tasks.parquet"))):
+        yield "tasks", tasks_figure(tasks, score_title(judge), "test split, by task (test rows)")
+    lengths = pd.read_parquet(scored.path("responses.parquet"), columns=["new_tokens", "stopped"])
+    yield "lengths", lengths_figure(lengths, "lengths of the responses to the test split, and why they end")
 
 
 def loss_figure(history: "pd.DataFrame", kept_step: int, title: str = "") -> "Figure":
-    """Return loss and perplexity against epochs, side by side, with tokens seen on a second axis on top.
+    """Return loss and perplexity against epochs, with tokens seen on a second axis on top.
 
     Args:
-        history: a row an evaluation: `step`, `epoch` (fractional), `tokens_seen`, `train_loss`, `validation_loss`
-            (nats a token). Values may be missing.
+        history: as for `learning_curves`: `tokens_seen`, `train_loss`, `validation_loss` (nats a token).
         kept_step: the step whose weights were kept; a line marks it.
         title: the line above both panels.
     """
     import numpy as np
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.5, 4.8), layout="constrained")
     perplexities = {f"{split}_perplexity": np.exp(history[f"{split}_loss"]) for split in ("train", "validation")}
-    history = history.assign(**perplexities)
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "perplexity"), strict=True):
-        draw_splits(axes, history, quantity)
-        kept = history.loc[history["step"] == kept_step, "epoch"]
-        if len(kept):
-            axes.axvline(
-                float(kept.iloc[0]), color=GREY, linestyle=":", linewidth=1.2, label=f"kept: step {kept_step:,}"
-            )
-        values = history[[f"train_{quantity}", f"validation_{quantity}"]].to_numpy(dtype=float)
-        _limits(axes, values[np.isfinite(values)], logarithmic=quantity == "perplexity")
-        if len(history) == 1:
-            axes.set_xlim(-0.05, 1.0)
-        top_axis(axes, history["epoch"], history["tokens_seen"], "tokens seen")
-        axes_names(axes, "epochs", "cross-entropy loss (nats a token)" if quantity == "loss" else "perplexity")
-        axes.spines["top"].set_visible(True)
-        plain(axes.legend(frameon=False, fontsize=FONT - 1))
-    if title:
-        title_line(figure, title)
-    return figure
+    loss = plots.Panel("loss", "cross-entropy loss (nats a token)", plots.from_zero)
+    perplexity = plots.Panel("perplexity", "perplexity", _from_one)
+    return plots.learning_curves(history.assign(**perplexities), (loss, perplexity), "tokens", title, kept_step)
 
 
-def _limits(axes: "Axes", values: Any, logarithmic: bool) -> None:
-    """Begin at zero, so that a small gap looks small; or at 1, the least perplexity, on a logarithmic scale."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+def _from_one(axes: "Axes", values: "NDArray[Any]") -> None:
+    """Begin at 1, the least perplexity, on a logarithmic scale if the values are far apart; else at zero."""
+    from matplotlib.ticker import NullFormatter
 
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    if logarithmic and high > STEEP * max(low, 1.0):
+    high = float(values.max(initial=0.0))
+    if high > STEEP * max(float(values.min(initial=high)), 1.0):
         axes.set_yscale("log")
         axes.set_ylim(1.0, 2 * high)
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:,.0f}"))
+        axes.yaxis.set_major_formatter(plots.thousands())
     else:
-        axes.set_ylim(0.0, 1.08 * high or 1.0)
+        plots.from_zero(axes, values)
 
 
 def scores_figure(
@@ -95,9 +96,7 @@ def scores_figure(
         title: the line above.
         may_lack: whether a response can be without a score, as those are of which a reply could not be read.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11.5, 4.8), layout="constrained")
+    figure = plots.new_figure(plots.WIDTH, 4.8)
     axes = figure.subplots()
     there = [of for of in WHOSE if (scores["of"] == of).any()]
     edge = float(scores["high"].max())
@@ -117,21 +116,21 @@ def scores_figure(
     if may_lack:
         _apart(axes, edge, step, int(scores.loc[scores["low"].isna(), "rows"].sum()))
     _whole_numbers(axes)
-    axes_names(axes, name, "responses")
+    plots.axes_names(axes, name, "responses")
     axes.grid(visible=False, axis="x")
-    plain(figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1))
-    title_line(figure, title)
+    plots.legend_below(figure, 3)
+    plots.title_line(figure, title)
     return figure
 
 
 def _apart(axes: "Axes", edge: float, step: float, rows: int) -> None:
     """Part the bars of responses without a score from the others, and say so where there are none."""
     place = edge + step
-    axes.axvline(edge + 0.25 * step, color=GREY, linewidth=0.8, linestyle=":")
+    axes.axvline(edge + 0.25 * step, color=plots.GREY, linewidth=0.8, linestyle=":")
     axes.set_xticks([*axes.get_xticks(), place], [*(label.get_text() for label in axes.get_xticklabels()), "not\nread"])
     axes.set_xlim(-0.3 * step, place + 0.6 * step)
     if not rows:
-        axes.text(place, 0, "none", ha="center", va="bottom", color=GREY, fontsize=FONT - 2)
+        axes.text(place, 0, "none", ha="center", va="bottom", color=plots.GREY, fontsize=plots.FONT - 2)
 
 
 def _mean(metrics: Mapping[str, float], of: str) -> str:
@@ -152,10 +151,8 @@ def tasks_figure(tasks: "pd.DataFrame", score: str, title: str) -> "Figure":
         score: what the score is.
         title: the line above both panels.
     """
-    from matplotlib.figure import Figure
-
     tasks = tasks.head(MOST_TASKS).iloc[::-1].reset_index(drop=True)
-    figure = Figure(figsize=(11.5, 1.9 + 0.42 * len(tasks)), layout="constrained")
+    figure = plots.new_figure(plots.WIDTH, 1.9 + 0.42 * len(tasks))
     exact, scores = figure.subplots(1, 2, sharey=True)
     _arrows(exact, 100 * tasks["exact_match_before"], 100 * tasks["exact_match"])
     baseline = 100 * tasks["baseline_exact_match"]
@@ -166,25 +163,32 @@ def tasks_figure(tasks: "pd.DataFrame", score: str, title: str) -> "Figure":
     exact.set_ylim(-0.7, len(tasks) - 0.3)
     for axes, what in ((exact, "exact match (%)"), (scores, f"{score}, mean (0 to 100)")):
         axes.set_xlim(-3, 103)
-        axes_names(axes, what, "")
+        plots.axes_names(axes, what, "")
         axes.tick_params(axis="y", length=0)
     handles, labels = exact.get_legend_handles_labels()
     words = {"baseline": "baseline: the task's most common training response"}
     labels = [words.get(label, label) for label in labels]
-    plain(figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1))
-    title_line(figure, title)
+    plots.legend_below(figure, 3, handles, labels)
+    plots.title_line(figure, title)
     return figure
 
 
 def _arrows(axes: "Axes", before: "pd.Series[float]", after: "pd.Series[float]") -> None:
     """Draw a line from a hollow point, before, to a full one, after; where nothing was before only the latter."""
     both = before.notna() & after.notna()
-    axes.hlines(before.index[both], before[both], after[both], color=BLUE, alpha=0.35, linewidth=3)
+    axes.hlines(before.index[both], before[both], after[both], color=plots.BLUE, alpha=0.35, linewidth=3)
     if before.notna().any():
         axes.scatter(
-            before, before.index, s=95, facecolor="white", edgecolor=VERMILION, linewidth=1.8, label="before", zorder=5
+            before,
+            before.index,
+            s=95,
+            facecolor="white",
+            edgecolor=plots.VERMILION,
+            linewidth=1.8,
+            label="before",
+            zorder=5,
         )
-    axes.scatter(after, after.index, s=38, color=BLUE, label="after training", zorder=6)
+    axes.scatter(after, after.index, s=38, color=plots.BLUE, label="after training", zorder=6)
 
 
 def _short(name: str) -> str:
@@ -199,23 +203,24 @@ def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
         title: the line above.
     """
     import numpy as np
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(11.5, 4.2), layout="constrained")
+    figure = plots.new_figure(plots.WIDTH, 4.2)
     axes = figure.subplots()
     longest = int(responses["new_tokens"].max()) if len(responses) else 0
-    width = max(1, -(-(longest + 1) // LENGTH_BINS))
-    edges = np.arange(0, longest + width + 1, width) - (0.5 if width == 1 else 0.0)
+    width, ends = plots.edges(longest)
+    ends = ends - (0.5 if width == 1 else 0.0)
     reasons: Sequence[str] = [*STOPPED, *sorted(set(responses["stopped"]) - set(STOPPED))]
-    below = np.zeros(len(edges) - 1)
+    below = np.zeros(len(ends) - 1)
     for place, reason in enumerate(reasons):
         part = responses.loc[responses["stopped"] == reason, "new_tokens"]
         if part.empty:
             continue
-        rows, _ = np.histogram(part, edges)
+        rows, _ = np.histogram(part, ends)
         label = f"{STOPPED.get(reason, reason)}: {len(part):,}"
-        bars = axes.bar(edges[:-1], rows, width, bottom=below, align="edge", color=PALETTE[place % len(PALETTE)])
+        bars = axes.bar(
+            ends[:-1], rows, width, bottom=below, align="edge", color=plots.PALETTE[place % len(plots.PALETTE)]
+        )
         bars.set_label(label)
         for bar in bars:
             bar.set(edgecolor="white", linewidth=0.4)
@@ -223,17 +228,17 @@ def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
     _whole_numbers(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(top=1.08 * max(float(below.max()), 1.0))
-    axes_names(axes, f"new tokens, in bins of {width}" if width > 1 else "new tokens", "responses")
+    plots.axes_names(axes, plots.bins_name("new tokens", width), "responses")
     axes.grid(visible=False, axis="x")
     if len(responses):
-        plain(figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=FONT - 1))
-    title_line(figure, title)
+        plots.legend_below(figure, 4)
+    plots.title_line(figure, title)
     return figure
 
 
 def _whole_numbers(axes: "Axes") -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:,.0f}"))
+    axes.yaxis.set_major_formatter(plots.thousands())
     axes.set_ylim(bottom=0)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from components.tracking.plots import confusion_figure, curves_figure
+from components.reporting.classification_plots import confusion_figure, curves_figure
 
 
 def history(rows: int) -> pd.DataFrame:

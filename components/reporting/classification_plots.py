@@ -1,0 +1,273 @@
+"""The figures of a classification run: learning curves, confusion, thresholds, calibration, and what the cut costs.
+
+The model is blue and solid, the baselines are dashed and dotted.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.core.records import Facts
+from components.reporting import plots
+from components.reporting.classification_evidence import BASELINES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+STYLES = {
+    "model": (plots.BLUE, "-", "o", "model"),
+    "svm": (plots.VERMILION, "--", "s", BASELINES["svm"]),
+    "tfidf": (plots.GREEN, "-.", "^", BASELINES["tfidf"]),
+}
+SPLIT_STYLES = {"train": (plots.BLUE, "-"), "validation": (plots.VERMILION, "--"), "test": (plots.GREEN, "-.")}
+DARK_CELL = 0.55
+"""Share of a row above which a cell is dark enough for white text."""
+MOST_NUMBERED = 20
+"""Labels up to which a confusion matrix has its numbers written in; with more the colours must do."""
+WIDEST = 12.0
+"""Inches that the cells of a confusion matrix take at most."""
+
+
+def draw(history: Path, kept_step: int, scores: Facts, folder: Path) -> None:
+    """Draw the figures of a classifier as `<name>.png` into `folder`.
+
+    Args:
+        history: the table that fine-tuning has written at its evaluations.
+        kept_step: the training step whose weights were kept.
+        scores: what the evaluation has found.
+        folder: where it has put `curves.parquet`, `calibration.parquet` and `lengths.parquet`.
+    """
+    for name, figure in _figures(history, kept_step, scores, folder):
+        (folder / f"{name}.png").write_bytes(plots.png(figure))
+
+
+def _figures(history: Path, kept_step: int, scores: Facts, folder: Path) -> "Iterator[tuple[str, Figure]]":
+    """Yield the figures with the names of their files, one at a time, so that one is in memory."""
+    import pandas as pd
+
+    yield "curves", curves_figure(pd.read_parquet(history), f"kept step {kept_step}")
+    for split, matrix in scores["confusion"].items():
+        yield f"confusion_{split}", confusion_figure(matrix, scores["labels"], f"{split} split")
+    rows = {each["label"]: each["rows"] for each in scores["per_class"]["test"]}
+    shares = {label: count / sum(rows.values()) for label, count in rows.items()}
+    curves = pd.read_parquet(folder / "curves.parquet")
+    title = f"test split, {scores['labels'][1]!r} told from the rest" if len(rows) == 2 else "test split, each label"
+    if len(curves):
+        yield "thresholds", thresholds_figure(curves, shares, title)
+    bins = pd.read_parquet(folder / "calibration.parquet")
+    errors = {
+        name: scores["metrics"][f"{prefix}test/calibration_error"]
+        for name, prefix in (("model", ""), ("svm", "svm/"), ("tfidf", "tfidf/"))
+    }
+    test = bins[bins["split"] == "test"]
+    yield "calibration", calibration_figure(test, errors, len(rows), "calibration on the test split")
+    lengths = pd.read_parquet(folder / "lengths.parquet")
+    yield "lengths", lengths_figure(lengths, scores["max_length"], "lengths of the texts")
+
+
+def curves_figure(history: "pd.DataFrame", title: str = "") -> "Figure":
+    """Return loss and accuracy against epochs, with examples seen on a second axis on top.
+
+    Args:
+        history: as for `learning_curves`: `examples_seen`, `train_loss`, `validation_loss`, `train_accuracy`,
+            `validation_accuracy` (0 to 1).
+        title: the line above both panels.
+    """
+    loss = plots.Panel("loss", "cross-entropy loss (nats)", plots.from_zero)
+    accuracy = plots.Panel("accuracy", "accuracy (%)", _ten_points, 100.0)
+    return plots.learning_curves(history, (loss, accuracy), "examples", title)
+
+
+def _ten_points(axes: "Axes", percent: "NDArray[Any]") -> None:
+    """Show 10 points of accuracy at least."""
+    low, high = (float(percent.min()), float(percent.max())) if percent.size else (0.0, 0.0)
+    axes.set_ylim(max(min(low, 92.0) - 2, -2.0), min(max(high, low + 8) + 2, 102.0))
+
+
+def confusion_figure(matrix: "Sequence[Sequence[int]]", labels: Sequence[str], title: str) -> "Figure":
+    """Return a confusion matrix: counts, and what share of the true label's rows each is.
+
+    Args:
+        matrix: C x C counts, a row a true label, a column a predicted one.
+        labels: the C labels in the order of the rows and columns.
+        title: the line above.
+    """
+    import numpy as np
+
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 2.6 + min(1.0 * len(labels), WIDEST)
+    figure = plots.new_figure(side + 0.9, side)
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    size = min(plots.FONT + 1, 130 / len(labels))
+    for row, column in np.ndindex(counts.shape) if len(labels) <= MOST_NUMBERED else ():
+        share = float(shares[row, column])
+        text = f"{int(counts[row, column]):,}\n{100 * share:.1f} %"
+        colour = "white" if share > DARK_CELL else "black"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+    _name_the_labels(axes, labels)
+    axes.set_title(title, fontsize=plots.FONT + 1, fontweight="bold")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=lambda value, _position: f"{100 * value:.0f} %")
+    bar.set_label("share of the true label")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _name_the_labels(axes: "Axes", labels: Sequence[str]) -> None:
+    # A label is not a formula, even if it holds dollar signs.
+    # Many or long ones would run into each other.
+    crowded = len(labels) * max(map(len, labels)) > 10 * min(len(labels), WIDEST)
+    upright: dict[str, Any] = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+    axes.set_xticks(range(len(labels)), labels, parse_math=False, **upright)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+    axes.set_xlabel("predicted label")
+    axes.set_ylabel("true label")
+    axes.tick_params(length=0, labelsize=min(plots.FONT, 400 / len(labels)))
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)
+    axes.set_yticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)
+    axes.grid(visible=True, which="minor", color="white", linewidth=2)
+    axes.tick_params(which="minor", length=0)
+
+
+def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title: str) -> "Figure":
+    """Return the ROC and the precision-recall curves of the model and of the baselines, side by side.
+
+    Args:
+        curves: `classifier`, `label`, `curve`, `area`, `x`, `y`, as the step `evaluate` writes them. With several
+            labels each is told from the rest, and the largest are drawn, the model's curves only.
+        shares: what share of the rows (0 to 1) each label has; by chance, precision is that.
+        title: the line above both panels.
+    """
+    figure = plots.new_figure(plots.WIDTH, 5.4)
+    roc, precision = figure.subplots(1, 2)
+    labels = sorted(set(curves["label"]), key=lambda label: -shares[label])[: len(plots.PALETTE)]
+    for axes, curve, area in ((roc, "roc", "AUC"), (precision, "precision_recall", "AP")):
+        _draw_curves(axes, curves[curves["curve"] == curve], labels, area)
+    roc.plot([0, 1], [0, 1], color=plots.GREY, linestyle=":", linewidth=1.2, label="chance")
+    plots.axes_names(roc, "false positive rate", "true positive rate (recall)")
+    if len(labels) == 1:
+        chance = shares[labels[0]]
+        precision.axhline(chance, color=plots.GREY, linestyle=":", linewidth=1.2, label=f"chance ({chance:.3f})")
+    plots.axes_names(precision, "recall", "precision")
+    for axes in (roc, precision):
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        # Below: a curve may pass through any corner.
+        below = axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=plots.FONT - 1
+        )
+        plots.plain(below)
+    plots.title_line(figure, title)
+    return figure
+
+
+def _draw_curves(axes: "Axes", curves: "pd.DataFrame", labels: Sequence[str], area: str) -> None:
+    steps = "default" if area == "AUC" else "steps-post"
+    for place, label in enumerate(labels):
+        for name, (colour, dash, _, words) in STYLES.items():
+            points = curves[(curves["label"] == label) & (curves["classifier"] == name)]
+            several = len(labels) > 1
+            if points.empty or (several and name != "model"):
+                continue
+            axes.plot(
+                points["x"],
+                points["y"],
+                color=plots.PALETTE[place] if several else colour,
+                linestyle=dash,
+                drawstyle=steps,
+                linewidth=1.8,
+                label=f"{label if several else words} ({area} {points['area'].iloc[0]:.3f})",
+            )
+
+
+def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classes: int, title: str) -> "Figure":
+    """Return how often a prediction is right by how probable it was said to be, above how many there are.
+
+    Args:
+        bins: of one split: `classifier`, `low`, `high`, `rows`, `confidence`, `accuracy`, all bins of one width.
+        errors: the expected calibration error of each classifier.
+        classes: number of classes; no predicted label has a probability below one in so many.
+        title: the line above.
+    """
+    figure = plots.new_figure(6.6, 6.2)
+    share, count = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    share.plot([0, 1], [0, 1], color=plots.GREY, linestyle=":", linewidth=1.2, label="as probable as said")
+    for place, (name, (colour, dash, marker, words)) in enumerate(STYLES.items()):
+        points = bins[bins["classifier"] == name]
+        share.plot(
+            points["confidence"],
+            points["accuracy"],
+            color=colour,
+            linestyle=dash,
+            marker=marker,
+            linewidth=1.6,
+            markersize=5.5,
+            label=f"{words} (calibration error {errors[name]:.3f})",
+        )
+        share.vlines(points["confidence"], *_wilson(points), color=colour, linewidth=1.2, alpha=0.55)
+        width = points["high"] - points["low"]
+        left = points["low"] + (0.04 + 0.31 * place) * width
+        count.bar(left, points["rows"], 0.29 * width, align="edge", color=colour)
+    lowest = max(0.0, 1 / classes - 0.02)
+    share.set_xlim(lowest, 1.01)
+    share.set_ylim(min(lowest, float(bins["accuracy"].min())) - 0.03, 1.03)
+    count.set_yscale("log")
+    count.set_ylim(bottom=0.7)
+    plots.axes_names(share, "", "share right, with 95 % intervals")
+    plots.axes_names(count, "probability of the predicted label", "rows")
+    plots.legend_below(figure)
+    plots.title_line(figure, title)
+    return figure
+
+
+def _wilson(points: "pd.DataFrame") -> tuple[list[float], list[float]]:
+    """Return the 95 % intervals of the bins' shares as lower and upper ends."""
+    from scipy.stats import binomtest
+
+    tests = [
+        binomtest(round(rows * accuracy), rows).proportion_ci(0.95, "wilson")
+        for rows, accuracy in zip(points["rows"].tolist(), points["accuracy"].tolist(), strict=True)
+    ]
+    return [each.low for each in tests], [each.high for each in tests]
+
+
+def lengths_figure(lengths: "pd.DataFrame", limit: int, title: str) -> "Figure":
+    """Return how long the texts of each split are, in tokens before they are cut, and where they are cut.
+
+    Args:
+        lengths: `split`, `tokens`, `rows`: how many texts of a split have that many tokens.
+        limit: tokens that a text is cut to.
+        title: the line above.
+    """
+    import numpy as np
+    from matplotlib.ticker import FuncFormatter
+
+    figure = plots.new_figure(plots.WIDTH, 4.4)
+    axes = figure.subplots()
+    longest = int(lengths["tokens"].max())
+    width, ends = plots.edges(longest)
+    for split, (colour, dash) in SPLIT_STYLES.items():
+        part = lengths[lengths["split"] == split]
+        rows = int(part["rows"].sum())
+        if rows == 0:
+            continue
+        shares, _ = np.histogram(part["tokens"], ends, weights=part["rows"] / rows)
+        cut = float(part.loc[part["tokens"] > limit, "rows"].sum() / rows)
+        words = f"{split}: {rows:,} texts, {100 * cut:.1f} % cut"
+        axes.stairs(shares, ends, color=colour, linestyle=dash, linewidth=1.8, label=words)
+    if limit <= 1.5 * longest:
+        axes.axvline(limit, color="black", linewidth=1.2, label=f"cut at {limit:,} tokens")
+    else:
+        axes.plot([], [], " ", label=f"cut at {limit:,} tokens, far to the right")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:g} %"))
+    plots.axes_names(axes, plots.bins_name("tokens", width), "share of the split's texts")
+    plots.legend_below(figure, 4)
+    plots.title_line(figure, title)
+    return figure

@@ -1,0 +1,165 @@
+"""What the figures of a run say, whatever its kind: those to read first, what they must beat, and their limits."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.core.records import Facts
+
+SPLITS = ("train", "validation", "test")
+NONE = "–"
+"""Stands where there is no value."""
+ROUNDED = 1 + 1e-9
+"""How far a value may be above the end of its scale for being rounded."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How the values of a metric are written, and where its scale ends."""
+
+    format: str = "{:.4f}"
+    factor: float = 1.0
+    highest: float | None = 1.0
+    """The end of the scale that begins at zero; None if the metric is not to be drawn on one."""
+
+    def shown(self, value: float | None) -> str:
+        """Return a value as text."""
+        return NONE if value is None else self.format.format(self.factor * value)
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """A metric of the model with its 95 % interval, if it has one, beside what it is measured against."""
+
+    name: str
+    title: str
+    unit: Unit
+    model: float
+    low: float | None
+    high: float | None
+    beside: Mapping[str, float | None]
+    """The same metric of baselines and other models, by their names."""
+
+    @property
+    def interval(self) -> str:
+        """The interval in words, or nothing."""
+        return "" if self.low is None or self.high is None else f"{self.shown(self.low)} to {self.shown(self.high)}"
+
+    @property
+    def highest(self) -> float | None:
+        """The end of the metric's scale, or None if it is not to be drawn on one: not if a value is outside."""
+        values = [value for value in (self.model, *self.beside.values()) if value is not None]
+        end = self.unit.highest
+        return end if end is not None and all(0 <= value <= end * ROUNDED for value in values) else None
+
+    def shown(self, value: float | None) -> str:
+        """Return a value of this metric as text."""
+        return self.unit.shown(value)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run of one kind shows, in the words of its report, its card and its description."""
+
+    figures: Sequence[KeyFigure]
+    beside: Mapping[str, str]
+    """What the figures are measured against, by name, and what that is called."""
+    limits: Sequence[str]
+    """What speaks against the model or its figures, one sentence each."""
+    first: Sequence[str]
+    """The figures that one looks for first, in Markdown, a line each."""
+    rows: str
+    """What the rows of its data are called."""
+    what: str
+    """What the model is."""
+    takes: str
+    """A sentence on what it takes."""
+    command: tuple[str, str]
+    """The command that uses the model: what stands before the model's address, and after it."""
+    frame: str
+    """What `pandas.DataFrame` is given to use the model in Python."""
+    recipe: Sequence[str]
+    """Sections of the config that made the model or its figures."""
+    reading: str = ""
+    """How the figures are to be read."""
+    judge: str = ""
+    """Who gave the scores, if somebody did."""
+    seen: str = ""
+    """What it was trained on, if that can be told in a word."""
+    more_figures: Sequence[tuple[str, ...]] = ()
+    """Further rows of the table of figures."""
+    groups: Sequence[tuple[str, ...]] = ()
+    """A table of figures by label or by task, its header first."""
+
+    def use(self, model_uri: str) -> str:
+        """Return the command that uses the model at an address."""
+        return f"gradus {self.command[0]} {model_uri} {self.command[1]}"
+
+
+def key_figures(
+    metrics: Mapping[str, float], titles: Mapping[str, tuple[str, Unit]], beside: Iterable[str], split: str = "test"
+) -> list[KeyFigure]:
+    """Return the figures of a split that one looks for, in the order of `titles`; those that a run has.
+
+    Args:
+        metrics: flat: `<split>/<name>`, with `_low` and `_high` for the ends of intervals; those of another model or
+            baseline begin with its name and a slash.
+        titles: by the names of metrics, what they are called and how they are written.
+        beside: names of what they are measured against.
+        split: whose figures.
+    """
+    return [
+        KeyFigure(
+            name,
+            title,
+            unit,
+            metrics[f"{split}/{name}"],
+            metrics.get(f"{split}/{name}_low"),
+            metrics.get(f"{split}/{name}_high"),
+            {other: metrics.get(f"{other}/{split}/{name}") for other in beside},
+        )
+        for name, (title, unit) in titles.items()
+        if f"{split}/{name}" in metrics
+    ]
+
+
+def figure_rows(
+    figures: Iterable[KeyFigure], beside: Mapping[str, str], cell: Callable[[KeyFigure, float | None], Any]
+) -> list[dict[str, Any]]:
+    """Return figures as rows of a table, with the model beside what it is measured against; `cell` writes a value."""
+    return [
+        {
+            "metric": figure.title,
+            "model": cell(figure, figure.model),
+            "95 % interval": figure.interval,
+            **{title: cell(figure, figure.beside[name]) for name, title in beside.items()},
+        }
+        for figure in figures
+    ]
+
+
+def on_the_test_rows(splits: Facts, rows: str) -> Iterator[str]:
+    """Say how many test rows stand in train too."""
+    if folded := splits["overlap"]["test"]["folded"]:
+        of = f"{folded:,} of {splits['rows']['test']:,}"
+        yield f"{of} test {rows} also stand in train, but for case, digits or blanks: figures flatter."
+
+
+def small_test(count: int, rows: str, what: str, half: float, wide: float) -> Iterator[str]:
+    """Say that the test set is small if half the interval of its first figure (in points) is above `wide`."""
+    if half > wide:
+        yield f"The test set is small: {count:,} {rows} give the {what} to within {half:.1f} points (95 %)."
+
+
+def few_rows(groups: Iterable[tuple[str, int]], fewest: int, what: str, rows: str) -> Iterator[str]:
+    """Name the groups (labels, tasks) with fewer test rows than `fewest`."""
+    if few := [f"{name} ({count:,})" for name, count in groups if count < fewest]:
+        yield f"{what} with fewer than {fewest} test {rows}, whose own figures are rough: {', '.join(few)}."
+
+
+def on_the_data(checked: Facts, splits: Facts, rows: str) -> Iterator[str]:
+    """Say what validation left out, and what of the validation split stands in train too."""
+    if left_out := checked["rows_in"] - checked["rows_out"]:
+        yield f"{left_out:,} of {checked['rows_in']:,} {rows} failed validation and were left out of all splits."
+    if folded := splits["overlap"]["validation"]["folded"]:
+        yield f"{folded:,} validation {rows} also stand in train: the step that was kept may not be the best."

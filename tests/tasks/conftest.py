@@ -1,0 +1,11 @@
+"""What the tests of tasks share: one store, as creating its tables takes seconds."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a local MLflow store in it; its name has a blank on purpose."""
+    return tmp_path_factory.mktemp("a home")
