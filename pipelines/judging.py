@@ -12,6 +12,9 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import ConfigError, JudgeError
+from components.core.records import Facts
+from components.core.store import replace_folder
+from components.core.yaml_loader import InvalidYAML, read_yaml
 from components.evaluation.agreement import agreement
 from components.evaluation.instruction import PREFIXES, control_metrics, response_metrics, warnings
 from components.evaluation.verdicts import Verdicts, read_verdicts
@@ -19,15 +22,12 @@ from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig
 from components.judging.judge import judge
 from components.prompts import PromptConfig
-from components.core.records import Facts
-from components.core.store import replace_folder
 from components.tracking.judgements import AGREEMENT, JUDGE, VERDICTS, agreement_figure, judgement_name, log_judgement
 from components.tracking.reading import RecordedRun, artifacts_of, find_run
-from components.core.yaml_loader import InvalidYAML, read_yaml
 from pipelines.config import load_value
-from pipelines.response_comparison import FACTS, INSTRUCTION, RESPONSES
+from pipelines.kind import kind_of
+from pipelines.kinds.instruction.compare import CONFIG, FACTS, RESPONSES
 
-CONFIG = "config.yaml"
 SECTION = "judge."
 EXTRA = "extra."
 OF_ONE_KIND = ("model", "url", "api_key_env", "think", "extra")
@@ -169,7 +169,7 @@ def _recorded(path: Path) -> dict[str, Any]:
 
 
 def _refuse_without_responses(run: RecordedRun) -> None:
-    if run.pipeline != INSTRUCTION:
+    if RESPONSES not in kind_of(run).needs:
         raise JudgeError(
             f"run {run.run_id[:8]} is of the pipeline {run.pipeline}, which makes no responses; give an instruction run"
         )

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
-from components.evaluation.metrics import Ids, Probabilities
+from components.evaluation.labelled import Ids, Probabilities
 
 Baseline = Callable[[list[str]], Probabilities]
 """Maps N texts to probabilities (N, C)."""
@@ -45,8 +45,8 @@ def fit_baselines(texts: Sequence[str], truth: Ids, shares: Sequence[float]) -> 
     of words, and two to five characters within words, with probabilities by a sigmoid (Platt, "Probabilistic Outputs
     for Support Vector Machines", 1999). How strongly they are regularised, and whether classes count alike in the
     first, is chosen by cross-validation. Classes of fewer rows than it has folds are no part of that, and the second
-    does not know them. Where there is one class alone, both say it always. `majority` gives every text the `shares` (C) of the classes in the data as it
-    really is, which a balanced training split has not.
+    does not know them. Where there is one class alone, both say it always. `majority` gives every text the `shares` (C)
+    of the classes in the data as it really is, which a balanced training split has not.
     """
     classes = len(shares)
     if len(np.unique(truth)) < 2:

@@ -5,26 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.core.records import Facts, Manifest
+from components.evaluation.metrics import LABELS
 
 SPLITS = ("train", "validation", "test")
-TITLES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "average_precision": "average precision",
-    "roc_auc": "ROC AUC",
-    "matthews_correlation": "Matthews correlation",
-    "quadratic_weighted_kappa": "quadratic-weighted kappa",
-    "mean_absolute_error": "mean absolute error (steps)",
-    "calibration_error": "calibration error",
-    "brier": "Brier score",
-    "loss": "log loss (nats)",
-}
-"""The metrics to show and what they are called, in order of interest. A run has those that are defined on its data."""
-UNBOUNDED = ("loss", "mean_absolute_error")
-"""Metrics that may be above 1."""
 BASELINES = {"svm": "n-grams + SVM", "tfidf": "TF-IDF + LR", "majority": "majority"}
 """The baselines and what their columns are called."""
 
@@ -61,15 +44,15 @@ def key_figures(metrics: Mapping[str, float], split: str = "test") -> list[KeyFi
     """Return the figures of a split that one looks for, in order of interest."""
     return [
         KeyFigure(
-            name,
-            title,
-            metrics[f"{split}/{name}"],
-            metrics.get(f"{split}/{name}_low"),
-            metrics.get(f"{split}/{name}_high"),
-            {baseline: metrics.get(f"{baseline}/{split}/{name}") for baseline in BASELINES},
+            metric.name,
+            metric.title_with_unit,
+            metrics[f"{split}/{metric.name}"],
+            metrics.get(f"{split}/{metric.name}_low"),
+            metrics.get(f"{split}/{metric.name}_high"),
+            {baseline: metrics.get(f"{baseline}/{split}/{metric.name}") for baseline in BASELINES},
         )
-        for name, title in TITLES.items()
-        if f"{split}/{name}" in metrics
+        for metric in LABELS
+        if f"{split}/{metric.name}" in metrics
     ]
 
 

@@ -5,20 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.core.records import Facts, Manifest
-
-HUNDRED, ONE, POINTS = "0 to 100", "share", "points"
-TITLES = {
-    "score": ("score, mean", HUNDRED),
-    "score_median": ("score, median", HUNDRED),
-    "score_spread": ("score, spread over repeats", POINTS),
-    "unparsed_share": ("verdicts not read", ONE),
-    "exact_match": ("exact match", ONE),
-    "token_f1": ("token F1", ONE),
-    "chrf": ("chrF", HUNDRED),
-}
-"""The metrics to show, what they are called and how they are written, in order of interest."""
-NO_SCALE = ("score_spread", "unparsed_share")
-"""Metrics of which less is better, or that say nothing of the model: they are not drawn on a scale."""
+from components.evaluation.metrics import METRICS, RESPONSES
 
 WIDE = 5.0
 """Half an interval of the mean score, in points, from which on a test set counts as small."""
@@ -34,7 +21,6 @@ class ResponseFigure:
 
     name: str
     title: str
-    unit: str
     model: float
     low: float | None = None
     high: float | None = None
@@ -50,13 +36,13 @@ class ResponseFigure:
     @property
     def highest(self) -> float | None:
         """The end of the metric's scale, or None if it is not to be drawn on one."""
-        return None if self.name in NO_SCALE else {HUNDRED: 100.0, ONE: 1.0}.get(self.unit)
+        return METRICS[self.name].high if METRICS[self.name].better else None
 
     def shown(self, value: float | None) -> str:
         """Return a value of this metric as text."""
         if value is None:
             return "–"
-        return f"{100 * value:.1f} %" if self.unit == ONE else f"{value:.1f}"
+        return f"{100 * value:.1f} %" if METRICS[self.name].high == 1 else f"{value:.1f}"
 
 
 def response_figures(facts: Facts) -> list[ResponseFigure]:
@@ -65,20 +51,19 @@ def response_figures(facts: Facts) -> list[ResponseFigure]:
     Where no language model judges, the score is a lexical measure, goes by that one's name and stands there once.
     """
     metrics, judge = facts["metrics"], facts["judge"]
-    titles = {**TITLES, "score": (f"{score_title(judge)}, mean", HUNDRED)}
+    titles = {each.name: each.title for each in RESPONSES} | {"score": f"{score_title(judge)}, mean"}
     if not judge["is_language_model"]:
-        titles["score_median"] = (f"{score_title(judge)}, median", HUNDRED)
+        titles["score_median"] = f"{score_title(judge)}, median"
         del titles["chrf"], titles["unparsed_share"], titles["score_spread"]
     return [
         ResponseFigure(
             name,
             title,
-            unit,
             metrics[f"test/{name}"],
             *(metrics.get(f"test/{name}_{end}") for end in ("low", "high")),
             *(metrics.get(f"{whose}/test/{name}") for whose in ("start", "baseline", "reference")),
         )
-        for name, (title, unit) in titles.items()
+        for name, title in titles.items()
         if f"test/{name}" in metrics
     ]
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
-from components.tracking.evidence import BASELINES, SPLITS, UNBOUNDED, KeyFigure, key_figures, limits, positive_class
+from components.evaluation.metrics import METRICS
+from components.tracking.evidence import BASELINES, SPLITS, KeyFigure, key_figures, limits, positive_class
 from components.tracking.lineage import Ancestor, lineage_sentence
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ def environment_versions() -> dict[str, str]:
 def _bounded(figure: KeyFigure) -> bool:
     """Tell whether a metric can be drawn on a scale from 0 to 1."""
     shown = [value for value in (figure.model, *figure.baselines.values()) if value is not None]
-    return figure.name not in UNBOUNDED and all(0 <= value <= 1 for value in shown)
+    return isfinite(METRICS[figure.name].high) and all(0 <= value <= 1 for value in shown)
 
 
 def _errors(confusion: list[list[int]]) -> int:
