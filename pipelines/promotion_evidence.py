@@ -12,7 +12,7 @@ from components.tracking.promotion import earlier_champions
 from components.tracking.reading import RecordedRun, Registered, find_run
 from pipelines.beside import beside_baseline, beside_champion
 from pipelines.kind import kind_of, kind_of_both
-from pipelines.measured import Measured, good_enough, told
+from pipelines.measured import Measured, told
 
 
 class Reference(BaseModel):
@@ -114,7 +114,8 @@ def evidence_for(
 def _judged(found: Beside, candidate: str) -> Evidence:
     """Return what a comparison comes to."""
     measured, margin = found.measured, found.margin
-    enough, each = good_enough(measured, margin), measured.difference
+    each = measured.difference
+    enough = each.not_worse(margin)
     said = f"{told(measured, margin, candidate, found.name)}. {measured.detail if enough else ''}".strip()
     reference = Reference(
         name=found.name,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from components.data.row_index import index_instructions
 from components.core.errors import PromotionRefused
+from components.data.row_index import index_instructions
 from components.learned import LEARNED, write_learned
 from components.tracking.lineage import log_lineage
 from components.tracking.packaging import log_language_model
