@@ -1,24 +1,47 @@
 """What a comparison of two runs finds out: what `gradus compare` shows, and what `--json` prints."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic import BaseModel
 
 from components.core.errors import ConfigError
-from components.evaluation.comparison import Side
+from components.evaluation.comparison import MetricPair, Paired, Side
+from components.evaluation.matching import CommonRows
+from components.evaluation.metrics import Metric
 
 Ends = tuple[float, float]
 
 
-def known_metric(name: str, known: Iterable[str]) -> str:
+def known_metric(name: str, metrics: Iterable[Metric]) -> str:
     """Return the name of a metric that may decide.
 
     Raises:
         ConfigError: if there is no such metric.
     """
-    if name not in (names := list(known)):
+    if name not in (names := [metric.name for metric in metrics if metric.test]):
         raise ConfigError(f"--primary {name}: there is no such metric; it is one of {', '.join(names)}")
     return name
+
+
+def decided(pair: MetricPair, names: tuple[str, str], better: str, both: str, form: str, evidence: str) -> str:
+    """Say who is better in a metric, if it is more than chance.
+
+    Args:
+        pair: the metric of both.
+        names: what to call the two.
+        better: what the better one does, as in `is right more often`.
+        both: how both values are said where neither is better, as in `{} and {} right`.
+        form: how a value is written.
+        evidence: what follows the values.
+    """
+    first, second = format(pair.first, form), format(pair.second, form)
+    if pair.better is None:
+        alike = f"there is no significant difference between {names[0]} and {names[1]}"
+        return f"{alike} ({both.format(first, second)}{evidence})"
+    ranked = [(names[0], first), (names[1], second)]
+    (winner, more), (loser, less) = ranked if pair.better == "first" else reversed(ranked)
+    return f"{winner} {better} than {loser} ({more} against {less}{evidence})"
 
 
 class RunSide(BaseModel):
@@ -33,7 +56,7 @@ class RunSide(BaseModel):
     """The figures of its own test set, as they were recorded."""
 
 
-class Figure(BaseModel):
+class Figure(BaseModel, from_attributes=True):
     """A metric of both on the rows compared; the difference is second minus first, intervals are 95 %."""
 
     name: str
@@ -50,34 +73,9 @@ class Figure(BaseModel):
     """Whose is better, where the difference is more than chance, all metrics taken together."""
 
 
-class Tested(BaseModel):
-    """What a comparison of classifiers on common test rows came to."""
+class Compared(BaseModel):
+    """What a comparison on common test rows came to, whatever the kind."""
 
-    rows: int
-    test_rows: tuple[int, int]
-    same_test_set: bool
-    left_out: int
-    """Common rows that were left out, as one of the two, or a model that it continues, was trained on them."""
-    left_out_for_ancestors: int = 0
-    """Those of them that only a model before one of the two was trained on."""
-    training_data_known: bool
-    only_first_right: int
-    only_second_right: int
-    p_value: float
-    """McNemar's."""
-    primary: str
-    """The metric that decides."""
-    better: Side | None
-    """Who is significantly better in it."""
-    smallest_difference: float
-    figures: list[Figure]
-
-
-class Answered(BaseModel):
-    """What a comparison of responses to common test rows came to."""
-
-    judge: str
-    """Whose scores are compared: one judge's, of both."""
     rows: int
     test_rows: tuple[int, int]
     same_test_set: bool
@@ -85,20 +83,87 @@ class Answered(BaseModel):
     """Common rows that were left out, as one of the two, or a model that it continues, was trained on them."""
     left_out_for_ancestors: int = 0
     """Those of them that only a model before one of the two was trained on."""
+    primary: str
+    """The metric that decides."""
+    better: Side | None
+    """Who is significantly better in it."""
+    figures: list[Figure]
+
+    def counts(self) -> list[str]:
+        """Say on which rows the comparison stands, in lines."""
+        lines = []
+        if not self.same_test_set:
+            first, second = self.test_rows
+            both = self.rows + self.left_out
+            lines.append(f"The test sets differ: of {first:,} and {second:,} rows {both:,} are in both.")
+        if self.left_out:
+            before = self.left_out_for_ancestors
+            of_them = f", {before:,} of them in that of a model that one of the two continues" if before else ""
+            lines.append(
+                f"Left out: {self.left_out:,} rows that stand in the training data of one of the two{of_them}."
+            )
+        return lines
+
+
+def of_every_kind(common: CommonRows, paired: Paired) -> dict[str, Any]:
+    """Return the fields of `Compared`."""
+    return {
+        "rows": paired.rows,
+        "test_rows": (common.in_first, common.in_second),
+        "same_test_set": common.same_test_set,
+        "left_out": common.left_out,
+        "left_out_for_ancestors": common.by_ancestors,
+        "primary": paired.primary,
+        "better": paired.better,
+        "figures": [Figure.model_validate(each) for each in paired.metrics],
+    }
+
+
+class Tested(Compared):
+    """What a comparison of classifiers on common test rows came to."""
+
+    training_data_known: bool
+    only_first_right: int
+    only_second_right: int
+    p_value: float
+    """McNemar's."""
+    smallest_difference: float
+
+    def counts(self) -> list[str]:
+        """Say on which rows the comparison stands, and what it could have shown."""
+        lines = super().counts()
+        if not self.training_data_known:
+            lines.append("What one of the two was trained on is not known: some of these rows may be among it.")
+        return [
+            *lines,
+            f"Right alone: the first on {self.only_first_right:,} rows, the second on {self.only_second_right:,}. "
+            f"The smallest significant difference here: {100 * self.smallest_difference:.1f} points of accuracy.",
+        ]
+
+
+class Answered(Compared):
+    """What a comparison of responses to common test rows came to."""
+
+    judge: str
+    """Whose scores are compared: one judge's, of both."""
     unscored: tuple[int, int]
     """Rows of each without a score: their verdicts could not be read. Scores are compared on the others."""
     learned: tuple[int | None, int | None]
     """How many of its own test rows each was trained on as well, but for case, digits or blanks; None: not known."""
     p_value: float | None
     """Permutation test on the scores; None if no row has a score of both."""
-    primary: str
-    """The measure that decides."""
-    better: Side | None
-    """Who is significantly better in it."""
     only_first_exact: int
     only_second_exact: int
     exact_p_value: float
-    figures: list[Figure]
+
+    def counts(self) -> list[str]:
+        """Say on which rows the comparison stands, and by whose scores."""
+        return [
+            f"Scores are by {self.judge}.",
+            *super().counts(),
+            "The reference word for word from one of the two only: from the first on "
+            f"{self.only_first_exact:,} rows, from the second on {self.only_second_exact:,}.",
+        ]
 
 
 class RunComparison(BaseModel):
@@ -118,3 +183,8 @@ class RunComparison(BaseModel):
     warnings: list[str] = []
     refused: str | None = None
     """Why the two cannot be compared, in one line."""
+
+    @property
+    def compared(self) -> Compared | None:
+        """What was compared, whatever the kind; None if nothing was."""
+        return self.test or self.responses

@@ -26,9 +26,9 @@ from components.reporting.agreement import agreement_figure
 from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_judgement
 from components.tracking.reading import RecordedRun, artifacts_of, find_run
 from pipelines.config import load_value
-from pipelines.response_comparison import FACTS, INSTRUCTION, RESPONSES
+from pipelines.kind import kind_of
+from pipelines.kinds.instruction.compare import CONFIG, FACTS, RESPONSES
 
-CONFIG = "config.yaml"
 SECTION = "judge."
 EXTRA = "extra."
 OF_ONE_KIND = ("model", "url", "api_key_env", "think", "extra")
@@ -170,7 +170,7 @@ def _recorded(path: Path) -> dict[str, Any]:
 
 
 def _refuse_without_responses(run: RecordedRun) -> None:
-    if run.pipeline != INSTRUCTION:
+    if RESPONSES not in kind_of(run).needs:
         raise JudgeError(
             f"run {run.run_id[:8]} is of the pipeline {run.pipeline}, which makes no responses; give an instruction run"
         )

@@ -2,33 +2,13 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from components.data.folding import fold
+from components.evaluation.matching import CommonRows
 from components.evaluation.pairing import read_scored
 from components.learned import NO_ANCESTRY, Ancestry, Hashes
 from components.tracking.lineage import ancestors_of, learned_by
 from components.tracking.reading import RecordedRun
-
-
-class Common(Protocol):
-    """Rows that two runs can be compared on."""
-
-    @property
-    def rows(self) -> int:
-        """How many there are."""
-
-    @property
-    def common(self) -> int:
-        """Test rows of both."""
-
-    @property
-    def by_ancestors(self) -> int:
-        """Those left out as a model that one of the two continues has learned from them."""
-
-    @property
-    def same_test_set(self) -> bool:
-        """Whether both were tested on the very same rows."""
 
 
 def ancestry_of(run: RecordedRun, home: Path) -> Ancestry:
@@ -56,9 +36,11 @@ def unknown_ancestors(runs: Iterable[RecordedRun], ancestries: Iterable[Ancestry
     return list(dict.fromkeys(found))
 
 
-def common_rows(pairs: Common) -> str:
+def common_rows(found: CommonRows) -> str:
     """Name the rows that two runs are compared on."""
-    if pairs.same_test_set and pairs.rows == pairs.common:
-        return f"the same {pairs.rows:,} test rows"
-    neither = "neither, nor a model that one of them continues," if pairs.by_ancestors else "neither"
-    return f"the {pairs.rows:,} test rows that both have and {neither} was trained on"
+    if found.same_test_set and not found.left_out:
+        return f"the same {found.rows:,} test rows"
+    if not found.left_out and not all(found.learned_known):
+        return f"the {found.rows:,} test rows that both have"
+    neither = "neither, nor a model that one of them continues," if found.by_ancestors else "neither"
+    return f"the {found.rows:,} test rows that both have and {neither} was trained on"

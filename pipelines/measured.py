@@ -24,11 +24,6 @@ class Measured:
     """What else a comparison of the two says, in sentences."""
 
 
-def good_enough(found: Measured, margin: float) -> bool:
-    """Say whether the candidate is shown not to be worse by `margin`; with 0, to be better."""
-    return found.difference.not_worse(margin)
-
-
 def told(found: Measured, margin: float, candidate: str, reference: str) -> str:
     """Say in plain words what was measured, whether it is good enough, and what would be needed if not."""
     if found.difference.rows < FEWEST_ROWS:

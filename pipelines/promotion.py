@@ -1,11 +1,12 @@
 """Who becomes champion: a model that is shown not to be worse than the present one and the best before it."""
 
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from pydantic import BaseModel
 
 from components.core.errors import ConfigError, GradusError, PromotionRefused
+from components.evaluation.metrics import METRICS
 from components.tracking.promotion import (
     MARGIN_TAG,
     Promotion,
@@ -15,7 +16,8 @@ from components.tracking.promotion import (
     model_margin,
 )
 from components.tracking.reading import RecordedRun, Registered, find_registered, find_run
-from pipelines.promotion_evidence import Evidence, Reference, evidence_for, measures_of
+from pipelines.kind import Kind, kind_of
+from pipelines.promotion_evidence import Evidence, Reference, evidence_for
 
 FORCE = "--force --reason TEXT promotes it all the same"
 
@@ -73,7 +75,7 @@ def promote(
     champion = find_champion(model, home)
     before = champion.number if champion else None
     run = _finished_run(address, version, home)
-    allowed = _margin(margin, measures_of(run), model, home)
+    allowed = _margin(margin, kind_of(run), model, home)
     if before == number:
         return _result(version, run, before, Evidence(True, f"version {number} of {model} is the champion already"))
     evidence = _evidence(version, champion, run, allowed, home, force)
@@ -119,15 +121,15 @@ def _result(
     )
 
 
-def _margin(given: float | None, measures: ModuleType, name: str, home: Path) -> float:
+def _margin(given: float | None, kind: Kind[Any, Any], name: str, home: Path) -> float:
     """Return the margin of who promotes, of the registered model, or the kind's.
 
     Raises:
         ConfigError: if it is out of range.
     """
     of_model = model_margin(name, home) if given is None else None
-    margin = next((each for each in (given, of_model) if each is not None), measures.MARGIN)
-    if not measures.check_margin(margin):
+    margin = next((each for each in (given, of_model) if each is not None), kind.margin)
+    if not 0 <= margin < METRICS[kind.decides].high:
         where = "--margin" if given is not None else f"the tag {MARGIN_TAG} of {name}"
         raise ConfigError(
             f"{where} is {margin:g}; give a share such as 0.01 for a classifier, or points of a hundred such as 2 for "

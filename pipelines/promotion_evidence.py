@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
 from pydantic import BaseModel
 
@@ -11,10 +10,9 @@ from components.core.errors import NotComparable, TrackingError
 from components.evaluation.non_inferiority import FEWEST_ROWS
 from components.tracking.promotion import earlier_champions
 from components.tracking.reading import RecordedRun, Registered, find_run
-from pipelines import measured_predictions, measured_responses
-from pipelines.comparison import refuse_other_pipelines
-from pipelines.measured import Measured, good_enough, told
-from pipelines.response_comparison import INSTRUCTION
+from pipelines.beside import beside_baseline, beside_champion
+from pipelines.kind import kind_of, kind_of_both
+from pipelines.measured import Measured, told
 
 
 class Reference(BaseModel):
@@ -59,11 +57,6 @@ class Beside:
 
 class RunGone(NotComparable):
     """A champion has no run, so nobody can say how good it was."""
-
-
-def measures_of(run: RecordedRun) -> ModuleType:
-    """Return how a run's kind is measured."""
-    return measured_responses if run.pipeline == INSTRUCTION else measured_predictions
 
 
 def evidence_for(
@@ -121,7 +114,8 @@ def evidence_for(
 def _judged(found: Beside, candidate: str) -> Evidence:
     """Return what a comparison comes to."""
     measured, margin = found.measured, found.margin
-    enough, each = good_enough(measured, margin), measured.difference
+    each = measured.difference
+    enough = each.not_worse(margin)
     said = f"{told(measured, margin, candidate, found.name)}. {measured.detail if enough else ''}".strip()
     reference = Reference(
         name=found.name,
@@ -145,14 +139,12 @@ def _beside_champion(
     Raises:
         NotComparable: if it cannot be.
     """
-    measures = measures_of(run)
     if champion is None:
-        measured, name = measures.beside_baseline(run, home)
-        return Beside(name, None, measured, 0.0, margin)
+        first, name = beside_baseline(run, home)
+        return Beside(name, None, first, 0.0, margin)
     name = f"the champion (version {champion.number})"
     other = _run_of(champion, home)
-    refuse_other_pipelines(other, run)
-    measured = measures.beside_champion(champion, other, run, (name, candidate), home, anew)
+    measured = beside_champion(champion, other, run, (name, candidate), home, anew)
     if measured is None:
         raise NotComparable(f"their runs share fewer than {FEWEST_ROWS} test rows")
     return Beside(name, champion.number, measured, margin, margin)
@@ -166,18 +158,18 @@ def _beside_earlier(
     The others would have to be run, which takes long; the best is the one of the highest figure on its own test set.
     One that cannot be measured, or on too few rows, is yielded as the reason why.
     """
-    measures, runs = measures_of(run), {}
+    runs, figure = {}, f"test/{kind_of(run).decides}"
     for version in known:
         try:
             runs[version] = _run_of(version, home)
-            refuse_other_pipelines(runs[version], run)
+            kind_of_both(runs[version], run)
         except NotComparable as error:
             runs.pop(version, None)
             yield version.number, error
-    for version, other in sorted(runs.items(), key=lambda each: -each[1].metrics.get(measures.FIGURE, 0.0)):
+    for version, other in sorted(runs.items(), key=lambda each: -each[1].metrics.get(figure, 0.0)):
         name = f"an earlier champion (version {version.number})"
         try:
-            measured = measures.beside_champion(version, other, run, (name, candidate), home, anew)
+            measured = beside_champion(version, other, run, (name, candidate), home, anew)
             if measured is None:
                 continue
             if measured.difference.rows < FEWEST_ROWS:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from components.evaluation.paired_scores import PairedScores, compare_scores
+from components.evaluation.comparison import MetricPair, compare_scores
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class Agreement:
     """`pearson`, `spearman` and `kendall`, from -1 to 1; none where they are undefined."""
     undefined: str | None
     """Why they are undefined."""
-    scores: PairedScores | None
+    scores: MetricPair | None
     """The mean scores of both; None without a row."""
 
 

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
-from components.evaluation.metrics import Ids, Probabilities
+from components.evaluation.labelled import Ids, Probabilities
 
 Baseline = Callable[[list[str]], Probabilities]
 """Maps N texts to probabilities (N, C)."""

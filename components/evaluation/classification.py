@@ -10,8 +10,9 @@ import numpy as np
 from components.core.records import Facts
 from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_baselines
 from components.evaluation.curves import calibration_table, curves_table, lengths_table
-from components.evaluation.intervals import bootstrap_intervals
-from components.evaluation.metrics import Predictions, classification_metrics, confusion, mcnemar, per_class
+from components.evaluation.labelled import Predictions
+from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics, confusion, per_class
+from components.evaluation.p_values import SIGNIFICANT, mcnemar, shown
 from components.evaluation.predictions import write_predictions
 from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
 from components.learned import TestedRows
@@ -19,7 +20,6 @@ from components.models.fast.prepared import prepack_linear
 from components.models.fast.states import open_states
 from components.models.saved import load_classifier
 
-SIGNIFICANT = 0.05
 WITH_INTERVALS = ("validation", "test")
 """Splits whose figures of the model get intervals: what it was trained on says nothing about other texts."""
 
@@ -99,12 +99,12 @@ def verdict(test: Mapping[str, Predictions], best: str) -> str:
     opening = f"On {len(model.truth):,} test rows the language model is right on {shares['model']:.1%}"
     parts = []
     for title in ("majority", best):
-        p_value = mcnemar(model, test[title])
+        p_value = mcnemar(model.correct, test[title].correct)
         if p_value >= SIGNIFICANT:
             relation = "does not differ significantly from"
         else:
             relation = "beats" if shares["model"] > shares[title] else "is worse than"
-        parts.append(f"{relation} {TITLES[title]} ({shares[title]:.1%}, McNemar p {_p_value(p_value)})")
+        parts.append(f"{relation} {TITLES[title]} ({shares[title]:.1%}, McNemar p {shown(p_value)})")
     return f"{opening}: it {' and '.join(parts)}."
 
 
@@ -117,7 +117,8 @@ def _metrics(scored: dict[str, Scored], ordered: bool) -> dict[str, float]:
         for metric, value in classification_metrics(split.said[title], ordered).items()
     }
     for name in WITH_INTERVALS:
-        intervals = bootstrap_intervals(scored[name].said["model"])
+        said = scored[name].said["model"]
+        intervals = bootstrap_intervals(LABELS, said, said.classes)
         found |= {f"{name}/{metric}": value for metric, value in intervals.items()}
     return found
 
@@ -132,10 +133,6 @@ def _lengths(scored: Scored, limit: int) -> dict[str, Any]:
         "cut": cut,
         "cut_share": cut / len(lengths),
     }
-
-
-def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _prefix(title: str) -> str:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from components.evaluation.calibration import calibration_bins
-from components.evaluation.metrics import Predictions, average_precision, roc_auc
+from components.evaluation.labelled import Predictions
 from components.evaluation.scoring import Scored
+from components.evaluation.weighted import Weighted, average_precision_of, roc_auc_of
 
 Floats = NDArray[np.float64]
 
@@ -56,15 +57,15 @@ def lengths_table(scored: Mapping[str, Scored]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _curves(predictions: Predictions, label: int) -> Iterator[tuple[str, float | None, Floats, Floats]]:
+def _curves(predictions: Predictions, label: int) -> Iterator[tuple[str, float, Floats, Floats]]:
     positive = predictions.truth == label
     if positive.all() or not positive.any():
         return
-    score = predictions.probabilities[:, label]
+    score, once = predictions.probabilities[:, label], Weighted.once(predictions)
     false_rate, true_rate, _ = roc_curve(positive, score)
-    yield "roc", roc_auc(predictions, label), *thin(false_rate, true_rate)
+    yield "roc", float(roc_auc_of(once, label)[0]), *thin(false_rate, true_rate)
     precision, recall, _ = precision_recall_curve(positive, score)
-    yield "precision_recall", average_precision(predictions, label), *thin(recall, precision)
+    yield "precision_recall", float(average_precision_of(once, label)[0]), *thin(recall, precision)
 
 
 def thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -11,7 +11,7 @@ import pandas as pd
 from components.core.records import Facts
 from components.evaluation.by_task import metric_names, most_common_responses, tasks_table
 from components.evaluation.response_verdict import sentence
-from components.evaluation.verdicts import Verdicts, read_verdicts
+from components.evaluation.verdicts import LEXICAL, Verdicts, read_verdicts
 from components.learned import TestedRows
 
 PREFIXES = {"model": "", "start": "start/", "reference": "reference/"}
@@ -198,7 +198,7 @@ def _responses_table(rows: pd.DataFrame, start: Path | None, said: Mapping[str, 
         input=rows["input"],
         reference=rows["output"],
         response=rows["model_response"],
-        **{name: judged[name] for name in ("score", "reason", "status", "exact_match", "token_f1", "chrf")},
+        **{name: judged[name] for name in ("score", "reason", "status", *LEXICAL)},
         start_response=pd.Series(None, rows.index, dtype="str"),
         start_score=before.scores if before else np.nan,
         new_tokens=rows["new_tokens"],

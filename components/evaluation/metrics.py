@@ -1,49 +1,150 @@
-"""Metrics of a classifier, with an interval where a share is estimated."""
+"""The table of metrics: all that Gradus knows of one stands in its row, so a new one is a new row.
 
-from collections.abc import Sequence
+Evaluation, intervals, comparison, reports, figures and commands read it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import inf
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import binomtest
-from sklearn.metrics import (
-    average_precision_score,
-    cohen_kappa_score,
-    confusion_matrix,
-    matthews_corrcoef,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
 
-from components.evaluation.calibration import calibration_bins, calibration_error
+from components.evaluation import weighted as of
+from components.evaluation.intervals import Floats, drawn_rows, percentile_interval, wilson_interval
+from components.evaluation.labelled import Predictions
+from components.evaluation.weighted import MeanOf, Weighted, column
 
-Ids = NDArray[np.int64]
-Probabilities = NDArray[np.float64]
+HUNDRED = 100.0
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """What a classifier said: true class ids (N) and probabilities (N, C)."""
+class Metric:
+    """What is known of a metric."""
 
-    truth: Ids
-    probabilities: Probabilities
+    name: str
+    title: str
+    function: Callable[[Weighted], Floats]
+    """From rows with R weightings to as many values; nan where it is undefined."""
+    better: Literal["more", "less"] | None = "more"
+    """None: it says nothing of who is better."""
+    low: float = 0.0
+    high: float = 1.0
+    interval: Literal["wilson", "bootstrap"] | None = None
+    """How a run's figure of it gets its interval. Wilson's is for shares of rows, the mean of zeros and ones."""
+    test: Literal["mcnemar", "permutation", "bootstrap"] | None = "bootstrap"
+    """How two models are told apart by it; None: they are not compared by it. The first two are for means of rows."""
+    unit: str = ""
+    """In what it is measured, if that has to be said."""
+    ordered: bool = False
+    """Whether it is only for labels that are steps of a scale."""
+    headline: bool = True
+    """Whether it is shown where there is room for the main ones only."""
 
     @property
-    def predicted(self) -> Ids:
-        """Return the most probable class id of every row (N)."""
-        return np.asarray(self.probabilities.argmax(axis=1))
+    def title_with_unit(self) -> str:
+        """The title and, in brackets, the unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
 
     @property
-    def correct(self) -> NDArray[np.bool_]:
-        """Return which rows (N) were right."""
-        return np.asarray(self.predicted == self.truth)
+    def digits(self) -> int:
+        """How many decimal places are shown."""
+        return 1 if self.high == HUNDRED else 4
 
-    @property
-    def averaged(self) -> list[int]:
-        """Return the class ids that averages are over: of two classes the second, of more those with a row."""
-        present = np.unique(self.truth).tolist()
-        return [label for label in present if label == 1] if self.probabilities.shape[1] == 2 else present
+    def per_row(self, rows: Any) -> Floats:
+        """Return the values (N) that it is the mean of."""
+        if not isinstance(self.function, MeanOf):
+            raise TypeError(f"{self.name} is no mean of what each row has")
+        return self.function.values(rows)
+
+
+LABELS: tuple[Metric, ...] = (
+    Metric("accuracy", "accuracy", MeanOf(of.is_correct), interval="wilson", test="mcnemar"),
+    Metric("balanced_accuracy", "balanced accuracy", of.balanced_accuracy, interval="bootstrap"),
+    Metric("precision", "precision", of.precision),
+    Metric("recall", "recall", of.recall),
+    Metric("f1", "F1", of.f1, interval="bootstrap"),
+    Metric("average_precision", "average precision", of.average_precision, interval="bootstrap"),
+    Metric("roc_auc", "ROC AUC", of.roc_auc),
+    Metric("matthews_correlation", "Matthews correlation", of.matthews_correlation, low=-1.0, headline=False),
+    Metric(
+        "quadratic_weighted_kappa", "quadratic-weighted kappa", of.quadratic_weighted_kappa, low=-1.0, ordered=True
+    ),
+    Metric(
+        "mean_absolute_error", "mean absolute error", MeanOf(of.steps_off), better="less", high=inf, unit="steps",
+        ordered=True,
+    ),
+    Metric("calibration_error", "calibration error", of.calibration_error, better="less"),
+    Metric("brier", "Brier score", MeanOf(of.squared_errors), better="less", high=2.0, headline=False),
+    Metric("loss", "log loss", MeanOf(of.log_losses), better="less", high=inf, unit="nats"),
+)  # fmt: skip
+"""Metrics of predicted labels, in order of interest. Brier's is above 1 with more than two classes only."""
+
+RESPONSES: tuple[Metric, ...] = (
+    Metric(
+        "score", "score", MeanOf(column("score")), high=HUNDRED, interval="bootstrap", test="permutation",
+        unit="0 to 100",
+    ),
+    Metric("score_median", "score, median", of.median_score, high=HUNDRED, test=None),
+    Metric(
+        "score_spread", "score, spread over repeats", MeanOf(column("spread")), better=None, high=HUNDRED, test=None
+    ),
+    Metric("unparsed_share", "verdicts not read", of.unparsed_share, better=None, test=None),
+    Metric("exact_match", "exact match", MeanOf(column("exact_match")), interval="wilson", test="mcnemar"),
+    Metric("token_f1", "token F1", MeanOf(column("token_f1"))),
+    Metric("chrf", "chrF", MeanOf(column("chrf")), high=HUNDRED, unit="0 to 100"),
+)  # fmt: skip
+"""Metrics of responses, in order of interest. One that responses are compared by, or that has a bootstrap's interval,
+is the mean of the column of its name."""
+
+METRICS = {metric.name: metric for metric in (*LABELS, *RESPONSES)}
+"""All of them, by name."""
+
+
+def metrics_of_labels(ordered: bool) -> list[Metric]:
+    """Return the metrics of labels, of which `ordered` says whether they are steps of a scale."""
+    return [metric for metric in LABELS if ordered or not metric.ordered]
+
+
+def evaluated(metrics: Iterable[Metric], rows: Any) -> dict[str, float]:
+    """Return the metrics of N > 0 rows, those that are shares with `_low` and `_high`; undefined ones are left out."""
+    found: dict[str, float] = {}
+    once = Weighted.once(rows)
+    for metric in metrics:
+        value = float(metric.function(once)[0])
+        if np.isnan(value):
+            continue
+        found[metric.name] = value
+        if metric.interval == "wilson":
+            low, high = wilson_interval(round(value * len(rows)), len(rows))
+            found |= {f"{metric.name}_low": low, f"{metric.name}_high": high}
+    return found
+
+
+def resampled(metrics: Sequence[Metric], rows: Any, width: int, seed: int) -> dict[str, Floats]:
+    """Return metrics (R) of as many resamples of N > 0 rows of `width` values; nan where undefined."""
+    blocks = [weighted_metrics(metrics, rows, weights) for weights in drawn_rows(len(rows), width, seed)]
+    return {metric.name: np.concatenate([block[metric.name] for block in blocks]) for metric in metrics}
+
+
+def weighted_metrics(metrics: Iterable[Metric], rows: Any, weights: Floats) -> dict[str, Floats]:
+    """Return metrics (R) of R weightings (R, N) of the rows."""
+    weighted = Weighted(rows, weights)
+    return {metric.name: metric.function(weighted) for metric in metrics}
+
+
+def bootstrap_intervals(metrics: Iterable[Metric], rows: Any, width: int, seed: int = 0) -> dict[str, float]:
+    """Return `f1_low`, `f1_high` and so on of the metrics whose interval is the bootstrap's.
+
+    A metric that is undefined in every resample is left out. Same rows and seed: same intervals.
+    """
+    found: dict[str, float] = {}
+    wanted = [metric for metric in metrics if metric.interval == "bootstrap"]
+    for name, values in resampled(wanted, rows, width, seed).items():
+        if not np.isnan(values).all():
+            low, high = percentile_interval(values)
+            found |= {f"{name}_low": low, f"{name}_high": high}
+    return found
 
 
 def classification_metrics(predictions: Predictions, ordered: bool = False) -> dict[str, float]:
@@ -53,27 +154,9 @@ def classification_metrics(predictions: Predictions, ordered: bool = False) -> d
     one; with more they are macro averages over the classes that have a row (the last two: one class against the rest).
     Loss is the log loss: the mean cross entropy in nats. Brier score: the mean squared error of the probabilities, of
     the second class or summed over classes. `ordered` says that class ids are steps of a scale, and adds the mean
-    absolute error in steps and the kappa with quadratic weights (Cohen, "Weighted kappa", 1968).
+    absolute error in steps and the kappa with quadratic weights.
     """
-    truth, predicted = predictions.truth, predictions.predicted
-    low, high = wilson_interval(int(predictions.correct.sum()), len(truth))
-    true_probability = predictions.probabilities[np.arange(len(truth)), truth]
-    found: dict[str, float | None] = {
-        "loss": float(-np.log(np.clip(true_probability, 1e-12, None)).mean()),
-        "accuracy": float(predictions.correct.mean()),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        **_averages(predictions),
-        "matthews_correlation": float(matthews_corrcoef(truth, predicted)),
-        "brier": _brier(predictions, true_probability),
-        "calibration_error": calibration_error(
-            calibration_bins(predictions.probabilities.max(axis=1), predictions.correct)
-        ),
-    }
-    if ordered:
-        found["mean_absolute_error"] = float(np.abs(predicted - truth).mean())
-        found["quadratic_weighted_kappa"] = _kappa(predictions)
-    return {name: value for name, value in found.items() if value is not None}
+    return evaluated(metrics_of_labels(ordered), predictions)
 
 
 def per_class(predictions: Predictions, labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -81,103 +164,35 @@ def per_class(predictions: Predictions, labels: Sequence[str]) -> list[dict[str,
 
     Precision is undefined for a class that was never predicted, the others for one that has no row.
     """
-    classes = list(range(len(labels)))
-    precision, recall, f1, rows = precision_recall_fscore_support(
-        predictions.truth, predictions.predicted, labels=classes, zero_division=0
-    )
-    predicted = np.bincount(predictions.predicted, minlength=len(labels))
+    counts = Weighted.once(predictions).counts[0]
     return [
-        {
-            "label": labels[label],
-            "rows": int(rows[label]),
-            "predicted": int(predicted[label]),
-            "precision": float(precision[label]) if predicted[label] else None,
-            "recall": float(recall[label]) if rows[label] else None,
-            "f1": float(f1[label]) if rows[label] else None,
-            "average_precision": average_precision(predictions, label),
-            "roc_auc": roc_auc(predictions, label),
-        }
-        for label in classes
+        {"label": label, **_figures_of(place, counts), **_areas_of(predictions, place)}
+        for place, label in enumerate(labels)
     ]
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a share (Wilson, "Probable Inference", 1927)."""
-    interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+def _figures_of(label: int, counts: Floats) -> dict[str, Any]:
+    right, rows, predicted = counts[label, label], counts[label].sum(), counts[:, label].sum()
+    return {
+        "rows": int(rows),
+        "predicted": int(predicted),
+        "precision": float(right / predicted) if predicted else None,
+        "recall": float(right / rows) if rows else None,
+        "f1": float(2 * right / (rows + predicted)) if rows else None,
+    }
+
+
+def _areas_of(predictions: Predictions, label: int) -> dict[str, float | None]:
+    """Return the areas under both curves of one class against the rest, None where undefined."""
+    areas: dict[str, float | None] = {"average_precision": None, "roc_auc": None}
+    if not (predictions.truth == label).any():
+        return areas
+    once = Weighted.once(predictions)
+    found = {"average_precision": of.average_precision_of(once, label), "roc_auc": of.roc_auc_of(once, label)}
+    return areas | {name: float(value[0]) for name, value in found.items() if not np.isnan(value[0])}
 
 
 def confusion(predictions: Predictions) -> list[list[int]]:
     """Return counts by true class (rows) and predicted class (columns)."""
-    classes = range(predictions.probabilities.shape[1])
-    counts: list[list[int]] = confusion_matrix(predictions.truth, predictions.predicted, labels=list(classes)).tolist()
+    counts: list[list[int]] = Weighted.once(predictions).counts[0].astype(int).tolist()
     return counts
-
-
-def mcnemar(first: Predictions, second: Predictions) -> float:
-    """Return the exact two-sided p value that two classifiers are equally often right on the same rows.
-
-    McNemar, "Note on the sampling error of the difference between correlated proportions", 1947: only the
-    rows on which exactly one of the two is right count.
-    """
-    return mcnemar_test(first.correct, second.correct)
-
-
-def mcnemar_test(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Return the p value of `mcnemar` from who was right on which of the same rows (N)."""
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    if only_first + only_second == 0:
-        return 1.0
-    return float(binomtest(only_first, only_first + only_second).pvalue)
-
-
-def average_precision(predictions: Predictions, label: int) -> float | None:
-    """Return the average precision of one class against the rest, None where it has no row."""
-    positive = predictions.truth == label
-    return float(average_precision_score(positive, predictions.probabilities[:, label])) if positive.any() else None
-
-
-def roc_auc(predictions: Predictions, label: int) -> float | None:
-    """Return the area under the ROC curve of one class against the rest, None where it has no row or all of them."""
-    positive = predictions.truth == label
-    if positive.all() or not positive.any():
-        return None
-    return float(roc_auc_score(positive, predictions.probabilities[:, label]))
-
-
-def _averages(predictions: Predictions) -> dict[str, float | None]:
-    """Return what is averaged over classes, in the order of the report."""
-    classes = list(range(predictions.probabilities.shape[1]))
-    precision, recall, f1, rows = precision_recall_fscore_support(
-        predictions.truth, predictions.predicted, labels=classes, zero_division=0
-    )
-    chosen = predictions.averaged
-    return {
-        "balanced_accuracy": float(recall[rows > 0].mean()),
-        "precision": _mean([precision[label] for label in chosen]),
-        "recall": _mean([recall[label] for label in chosen]),
-        "f1": _mean([f1[label] for label in chosen]),
-        "average_precision": _mean([average_precision(predictions, label) for label in chosen]),
-        "roc_auc": _mean([roc_auc(predictions, label) for label in chosen]),
-    }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    defined = [value for value in values if value is not None]
-    return float(np.mean(defined)) if defined else None
-
-
-def _brier(predictions: Predictions, true_probability: Probabilities) -> float:
-    """Return the Brier score (1950): over all classes, halved where there are two, as both err by the same."""
-    probabilities = predictions.probabilities
-    squares = (probabilities**2).sum(axis=1) - 2 * true_probability + 1
-    return float(squares.mean() / (2 if probabilities.shape[1] == 2 else 1))
-
-
-def _kappa(predictions: Predictions) -> float | None:
-    """Return the kappa with quadratic weights, undefined where all rows are and were said to be of one class."""
-    truth, predicted = predictions.truth, predictions.predicted
-    if len(np.union1d(truth, predicted)) == 1:
-        return None
-    classes = list(range(predictions.probabilities.shape[1]))
-    return float(cohen_kappa_score(truth, predicted, labels=classes, weights="quadratic"))

@@ -9,10 +9,6 @@ procedure", 1979).
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import norm
-
 LEVEL = 0.05
 """The largest share of comparisons of equals that name a winner in any metric."""
 PRIMARY_LEVEL = 0.04
@@ -38,12 +34,3 @@ def _holm(p_values: Mapping[str, float], level: float) -> set[str]:
             break
         found.add(name)
     return found
-
-
-def bootstrap_p(difference: float, resampled: NDArray[np.float64]) -> float:
-    """Return the two-sided p value that a difference is 0, from the standard error of its resamples (R).
-
-    By the normal approximation: the share of resamples beyond 0 is too coarse for a correction by a dozen metrics.
-    """
-    error = float(np.nanstd(resampled)) if np.isfinite(resampled).any() else 0.0
-    return float(2 * norm.sf(abs(difference) / error)) if error else 1.0

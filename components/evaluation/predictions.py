@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.evaluation.metrics import Ids, Predictions
+from components.evaluation.labelled import Ids, Predictions
 from components.evaluation.scoring import READ, Scored
 
 FIRST = ("split", "label", "predicted", "probability", "text", "row", "correct")
@@ -47,10 +47,7 @@ def surest_errors_first(predictions: Predictions) -> Ids:
 def _columns(scored: Scored, labels: list[str], rows: Ids) -> dict[str, pa.Array]:
     """Return what was said of some rows, as columns."""
     names = pa.array(labels, pa.string())
-    model, svm, tfidf = (
-        Predictions(scored.said[name].truth[rows], scored.said[name].probabilities[rows])
-        for name in ("model", "svm", "tfidf")
-    )
+    model, svm, tfidf = (scored.said[name].take(rows) for name in ("model", "svm", "tfidf"))
     return {
         "predicted": names.take(pa.array(model.predicted)),
         "probability": pa.array(model.probabilities.max(axis=1)),

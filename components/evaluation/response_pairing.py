@@ -1,4 +1,4 @@
-"""Which test rows two instruction runs have in common, and which judge has scored both (`responses.parquet`)."""
+"""The responses that a run has left of its test rows (`responses.parquet`), paired with another run's by one judge."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from components.core.errors import NotComparable
 from components.core.records import Facts, fingerprint
-from components.evaluation.metrics import Ids
-from components.evaluation.pairing import or_before
+from components.evaluation.labelled import Ids
+from components.evaluation.matching import Pairs, RunRows, match_rows
 from components.evaluation.verdicts import LEXICAL, read_verdicts
 from components.learned import NO_ANCESTRY, NONE, Ancestry, Hashes
 
@@ -64,12 +64,10 @@ class Judge:
         return fingerprint([self.kind, self.model, self.digest, self.rubric, self.settings])
 
 
-@dataclass(frozen=True)
-class Answers:
+@dataclass(frozen=True, kw_only=True)
+class Answers(RunRows):
     """What a run answered to its N test rows, and what judges said of it."""
 
-    keys: NDArray[np.uint64]
-    """Equal for equal instruction, input and reference (N)."""
     measures: pd.DataFrame
     """The lexical measures (N rows)."""
     scores: Mapping[str, Floats]
@@ -78,46 +76,34 @@ class Answers:
     """The judges by identity, the run's own first."""
     start: Mapping[str, Floats]
     """The scores (N) of the starting model's responses, likewise."""
-    folded: Hashes
-    """Equal for rows whose instruction and input count as the same (N)."""
-    learned: Hashes | None = None
-    """The same of the training rows, each once; None if they are not known."""
-    ancestry: Ancestry = NO_ANCESTRY
-    """What the models that the run's goes on from learned from."""
+    overlap: int | None = None
+    """How many of the rows stand in the training data as well, but for case, digits or blanks; None: not known."""
 
-    def __len__(self) -> int:
-        return len(self.keys)
+    @property
+    def own_judge(self) -> Judge:
+        """The judge that the run itself has asked."""
+        return next(iter(self.judges.values()))
+
+    def said(self, rows: Ids, judge: str) -> pd.DataFrame:
+        """Return `score` by a judge's identity, and the lexical measures, of some rows."""
+        return self.measures.assign(score=self.scores[judge]).iloc[rows].reset_index(drop=True)
 
 
 @dataclass(frozen=True)
-class AnswerPairs:
-    """Two runs' responses to the same M rows, and the scores that one judge gave them."""
+class AnswerPairs(Pairs[pd.DataFrame]):
+    """Two runs' responses to the same M rows, and the scores that one judge gave them.
+
+    A table has `score` and the lexical measures (M rows); a score is nan where there is none.
+    """
 
     judge: Judge
-    first: pd.DataFrame
-    """`score` and the lexical measures (M rows); a score is nan where there is none."""
-    second: pd.DataFrame
-    in_first: int
-    """Test rows of the first run."""
-    in_second: int
-    common: int
-    """Test rows of both, some of which one of the two may have learned from."""
-    by_ancestors: int = 0
-    """Common rows that neither has learned from, but a model that one of the two goes on from."""
-    ancestry: tuple[Ancestry, Ancestry] = (NO_ANCESTRY, NO_ANCESTRY)
-    """What the models that each of the two goes on from learned from."""
-    learned_known: tuple[bool, bool] = (True, True)
-    """Whether it is known of each what it learned from."""
+    overlap: tuple[int | None, int | None] = (None, None)
+    """`Answers.overlap` of each run, of all its test rows."""
 
     @property
-    def rows(self) -> int:
-        """How many rows can be compared."""
-        return len(self.first)
-
-    @property
-    def same_test_set(self) -> bool:
-        """Whether both were tested on the very same rows."""
-        return self.in_first == self.in_second == self.common
+    def unscored(self) -> tuple[int, int]:
+        """How many rows of each have no score."""
+        return int(self.first["score"].isna().sum()), int(self.second["score"].isna().sum())
 
 
 def read_answers(
@@ -162,14 +148,22 @@ def read_answers(
     text = table[list(KEY)].astype(object).fillna("")
     keys = pd.util.hash_pandas_object(text, index=False).to_numpy().astype(np.uint64)
     tasks = fold(text["instruction"], text["input"]) if fold else None
-    folded = keys if tasks is None else pd.util.hash_array(tasks, categorize=False)
-    return Answers(keys, table[list(LEXICAL)], scores, judges, start, folded, learned, ancestry)
+    return Answers(
+        keys=keys,
+        folded=keys if tasks is None else pd.util.hash_array(tasks, categorize=False),
+        learned=NONE if learned is None else learned,
+        learned_known=learned is not None,
+        ancestry=ancestry,
+        measures=table[list(LEXICAL)],
+        scores=scores,
+        judges=judges,
+        start=start,
+    )
 
 
 def pair_answers(first: Answers, second: Answers) -> AnswerPairs:
-    """Match the test rows of two runs by instruction, input and reference; a row that stands twice is matched twice.
+    """Match the test rows of two runs by instruction, input and reference, as `match_rows` says.
 
-    Rows whose instruction and input either has learned from, or a model that it goes on from, are left out.
     If several judges have scored both, it is the first run's own, else the second run's own, else any; one that cannot
     tell a right response from a wrong one only where there is no other.
 
@@ -177,57 +171,21 @@ def pair_answers(first: Answers, second: Answers) -> AnswerPairs:
         OtherJudge: if none has scored both.
         NotComparable: if no row is the same, or none is left.
     """
-    both = [
-        identity
-        for identity in (*first.judges, *second.judges)
-        if identity in first.judges and identity in second.judges
-    ]
+    both = [identity for identity in (*first.judges, *second.judges) if identity in first.judges.keys() & second.judges]
     if not both:
-        names = [next(iter(each.judges.values())).name for each in (first, second)]
         raise OtherJudge(
-            f"the first was judged by {names[0]} and the second by {names[1]}, whose scores mean other things"
+            f"the first was judged by {first.own_judge.name} and the second by {second.own_judge.name}, whose scores "
+            "mean other things"
         )
-    matched = _keys(first).merge(_keys(second), on=["key", "copy"], suffixes=("_first", "_second"))
-    if matched.empty:
-        raise NotComparable(f"of {len(first):,} and {len(second):,} test rows none is the same")
     judges = {identity: _told_of(first.judges[identity], second.judges[identity]) for identity in both}
-    own = [next(iter(each.judges)) for each in (first, second)]
+    own = [each.own_judge.identity for each in (first, second)]
     chosen = min(both, key=lambda identity: (judges[identity].tells is False, identity not in own))
-    one, two = (matched[f"row_{side}"].to_numpy(np.int64) for side in ("first", "second"))
-    folded = first.folded[one]
-    known = [NONE if each.learned is None else each.learned for each in (first, second)]
-    learned = np.isin(folded, np.concatenate(known))
-    before = np.isin(folded, np.concatenate([first.ancestry.rows, second.ancestry.rows])) & ~learned
-    unseen = ~learned & ~before
-    if not unseen.any():
-        raise NotComparable(
-            f"all {len(one):,} test rows that both have stand in the training data of one of the two{or_before(before)}"
-        )
-    return AnswerPairs(
-        judges[chosen],
-        _taken(first, one[unseen], chosen),
-        _taken(second, two[unseen], chosen),
-        len(first),
-        len(second),
-        len(one),
-        int(before.sum()),
-        (first.ancestry, second.ancestry),
-        (first.learned is not None, second.learned is not None),
-    )
+    common = match_rows(first, second)
+    said = first.said(common.first, chosen), second.said(common.second, chosen)
+    return AnswerPairs(common, *said, judges[chosen], (first.overlap, second.overlap))
 
 
 def _told_of(judge: Judge, again: Judge) -> Judge:
     """Return a judge that cannot tell if it could not tell once."""
     known = [each.tells for each in (judge, again) if each.tells is not None]
     return replace(judge, tells=all(known) if known else None)
-
-
-def _keys(answers: Answers) -> pd.DataFrame:
-    """Return key and position of every row, and the how manieth of its kind it is."""
-    keys = pd.DataFrame({"key": answers.keys, "row": np.arange(len(answers))})
-    keys["copy"] = keys.groupby("key").cumcount()
-    return keys
-
-
-def _taken(answers: Answers, rows: Ids, judge: str) -> pd.DataFrame:
-    return answers.measures.assign(score=answers.scores[judge]).iloc[rows].reset_index(drop=True)

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.comparison import SIGNIFICANT
-from components.evaluation.metrics import mcnemar_test
-from components.evaluation.paired_scores import compare_scores
+from components.evaluation.comparison import compare_scores
+from components.evaluation.p_values import SIGNIFICANT, mcnemar, shown
 from components.evaluation.verdicts import Verdicts
 
 
@@ -42,11 +41,6 @@ def judged_by(judge: Mapping[str, Any]) -> str:
     return name if judge["is_language_model"] or "lexical" in name else f"{name} (lexical: no language model)"
 
 
-def p_value(value: float) -> str:
-    """Return a p value for a sentence."""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
-
-
 def _scores(of: Verdicts) -> str:
     found = of.metrics()
     if "score" not in found:
@@ -64,14 +58,14 @@ def _against(model: Verdicts, start: Verdicts) -> str:
     significant = found.p_value < SIGNIFICANT
     return (
         f"{start.metrics()['score']:.1f} for the starting model (difference {found.difference:+.1f}{where}, "
-        f"{low:.1f} to {high:.1f}; {'' if significant else 'not significant, '}permutation p {p_value(found.p_value)})"
+        f"{low:.1f} to {high:.1f}; {'' if significant else 'not significant, '}permutation p {shown(found.p_value)})"
     )
 
 
 def _exactly(model: NDArray[np.bool_], other: NDArray[np.bool_], name: str) -> str:
-    p = mcnemar_test(model, other)
+    p = mcnemar(model, other)
     if p >= SIGNIFICANT:
         relation = "not significantly more or fewer than"
     else:
         relation = f"significantly {'more' if model.mean() > other.mean() else 'fewer'} than"
-    return f"{relation} {name} ({other.mean():.1%}, McNemar p {p_value(p)})"
+    return f"{relation} {name} ({other.mean():.1%}, McNemar p {shown(p)})"

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from components.evaluation.metrics import Ids, Predictions, Probabilities
+from components.evaluation.labelled import Ids, Predictions, Probabilities
 from components.models.fast.states import States
 from components.models.fast.tail import classify_states
 from components.models.saved import LoadedClassifier
@@ -38,8 +38,7 @@ class Scored:
 
     def take(self, rows: NDArray[np.bool_]) -> "Scored":
         """Return what was said of some rows."""
-        said = {name: Predictions(found.truth[rows], found.probabilities[rows]) for name, found in self.said.items()}
-        return Scored(said, self.lengths[rows])
+        return Scored({name: found.take(rows) for name, found in self.said.items()}, self.lengths[rows])
 
 
 def count_rows(path: Path) -> int:

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.evaluation.intervals import middle, resampled_means
-from components.evaluation.metrics import wilson_interval
+from components.evaluation.metrics import RESPONSES, bootstrap_intervals, evaluated
 
 Floats = NDArray[np.float64]
 
@@ -26,12 +25,18 @@ class Verdicts:
 
     frame: pd.DataFrame
     """A row a response: `row`; `score` (0 to 100, the mean over the repeats that could be read, nan if none could);
-    `spread` (their standard deviation, nan with fewer than two); `reason`, `status`; and the lexical measures."""
-    made: int
-    """Verdicts, of all repeats."""
-    unparsed: int
-    """Verdicts that could not be read, of all repeats."""
-    repeats: int
+    `spread` (their standard deviation, nan with fewer than two); `made` and `unparsed`, verdicts and those that could
+    not be read; `reason`, `status`; and the lexical measures."""
+
+    @property
+    def made(self) -> int:
+        """Verdicts, of all repeats."""
+        return int(self.frame["made"].sum())
+
+    @property
+    def unparsed(self) -> int:
+        """Verdicts that could not be read, of all repeats."""
+        return int(self.frame["unparsed"].sum())
 
     @property
     def scores(self) -> Floats:
@@ -50,13 +55,13 @@ class Verdicts:
         read is in none of them, and in `unparsed_share`, which is of all verdicts. Rows are what the bootstrap draws,
         each with the mean of its repeats. Lexical measures are over all rows.
         """
-        found = {**self._scores(), "unparsed_share": self.unparsed / self.made}
-        spread = self.frame["spread"].dropna()
-        if self.repeats > 1 and len(spread):
-            found["score_spread"] = float(spread.mean())
-        low, high = wilson_interval(int(self.exact.sum()), len(self.frame))
-        found |= {"exact_match": float(self.exact.mean()), "exact_match_low": low, "exact_match_high": high}
-        return found | {name: float(self.frame[name].mean()) for name in ("token_f1", "chrf")}
+        found = evaluated(RESPONSES, self.frame)
+        for metric in (each for each in RESPONSES if each.interval == "bootstrap"):
+            # Sorted, so that the same scores have the same interval in whatever order they come.
+            known = self.frame[[metric.name]].dropna().sort_values(metric.name)
+            if len(known):
+                found |= bootstrap_intervals([metric], known, 1)
+        return found
 
     def histogram(self) -> pd.DataFrame:
         """Return the rows by score in steps of 10 (`low`, `high`, `rows`); 100 is in the last.
@@ -73,15 +78,6 @@ class Verdicts:
                 "rows": [*np.bincount(place, minlength=len(low)), len(self.frame) - len(known)],
             }
         )
-
-    def _scores(self) -> dict[str, float]:
-        known = self.scores[~np.isnan(self.scores)]
-        if not len(known):
-            return {}
-        # Sorted, so that the same scores have the same interval in whatever order they come.
-        low, high = middle(resampled_means(np.sort(known)[:, None]))
-        mean, median = float(known.mean()), float(np.median(known))
-        return {"score": mean, "score_low": low, "score_high": high, "score_median": median}
 
 
 def read_verdicts(path: Path, rows: "pd.Series[int]") -> dict[str, Verdicts]:
@@ -106,15 +102,11 @@ def _by_row(verdicts: pd.DataFrame, rows: "pd.Series[int]", of: str) -> Verdicts
     grouped = verdicts.groupby("row")
     frame = grouped[["reason", "status", *LEXICAL]].first()
     frame["score"], frame["spread"] = grouped["score"].mean(), grouped["score"].std(ddof=1)
+    frame["made"], frame["unparsed"] = grouped.size(), (verdicts["status"] == UNPARSED).groupby(verdicts["row"]).sum()
     missing = ~rows.isin(frame.index)
     if missing.any():
         raise ValueError(f"{int(missing.sum())} of {len(rows)} rows have no verdict on the {of}'s response")
-    return Verdicts(
-        frame.reindex(rows).rename_axis("row").reset_index(),
-        made=len(verdicts),
-        unparsed=int((verdicts["status"] == UNPARSED).sum()),
-        repeats=int(verdicts["repeat"].nunique()),
-    )
+    return Verdicts(frame.reindex(rows).rename_axis("row").reset_index())
 
 
 def _readable_first(column: "pd.Series[str]") -> "pd.Series[bool] | pd.Series[str]":

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.core.records import Facts, Manifest
+from components.evaluation.metrics import LABELS
 from components.reporting.evidence import (
+    DECIMAL,
     SPLITS,
     Evidence,
     KeyFigure,
-    Unit,
     few_rows,
     figure_rows,
     key_figures,
@@ -17,24 +18,6 @@ from components.reporting.evidence import (
     small_test,
 )
 
-TITLES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "average_precision": "average precision",
-    "roc_auc": "ROC AUC",
-    "matthews_correlation": "Matthews correlation",
-    "quadratic_weighted_kappa": "quadratic-weighted kappa",
-    "mean_absolute_error": "mean absolute error (steps)",
-    "calibration_error": "calibration error",
-    "brier": "Brier score",
-    "loss": "log loss (nats)",
-}
-"""The metrics to show and what they are called, in order of interest. A run has those that are defined on its data."""
-UNBOUNDED = ("loss", "mean_absolute_error")
-"""Metrics that may be above 1."""
 BASELINES = {"svm": "n-grams + SVM", "tfidf": "TF-IDF + LR", "majority": "majority"}
 """The baselines and what their columns are called."""
 
@@ -72,9 +55,7 @@ def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
 
 def classifier_figures(metrics: Mapping[str, float], split: str = "test") -> list[KeyFigure]:
     """Return the figures of a split that one looks for, in order of interest, beside those of the baselines."""
-    bounded, unbounded = Unit(), Unit(highest=None)
-    titles = {name: (title, unbounded if name in UNBOUNDED else bounded) for name, title in TITLES.items()}
-    return key_figures(metrics, titles, BASELINES, split)
+    return key_figures(metrics, {each.name: (each.title_with_unit, DECIMAL) for each in LABELS}, BASELINES, split)
 
 
 def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
@@ -98,7 +79,7 @@ def _positive_class(labels: list[str]) -> str:
 
 
 def _by_label(classes: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    shown = Unit().shown
+    shown = DECIMAL.shown
     rows = [
         (f"`{each['label']}`", f"{each['rows']:,}", *(shown(each[name]) for name in ("precision", "recall", "f1")))
         for each in classes

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isinf
 from typing import Any
 
 from components.core.records import Facts
+from components.evaluation.metrics import HUNDRED, METRICS
 
 SPLITS = ("train", "validation", "test")
 NONE = "–"
@@ -15,16 +17,17 @@ ROUNDED = 1 + 1e-9
 
 @dataclass(frozen=True)
 class Unit:
-    """How the values of a metric are written, and where its scale ends."""
+    """How the values of a metric are written."""
 
-    format: str = "{:.4f}"
+    format: str
     factor: float = 1.0
-    highest: float | None = 1.0
-    """The end of the scale that begins at zero; None if the metric is not to be drawn on one."""
 
     def shown(self, value: float | None) -> str:
         """Return a value as text."""
         return NONE if value is None else self.format.format(self.factor * value)
+
+
+DECIMAL, POINTS, PERCENT = Unit("{:.4f}"), Unit("{:.1f}"), Unit("{:.1f} %", 100.0)
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,13 @@ class KeyFigure:
 
     @property
     def highest(self) -> float | None:
-        """The end of the metric's scale, or None if it is not to be drawn on one: not if a value is outside."""
+        """The end of the scale from zero that the metric is drawn on; None if it is not: not if a value is outside."""
+        metric = METRICS[self.name]
+        if metric.better is None or isinf(metric.high):
+            return None
+        end = HUNDRED if metric.high == HUNDRED else 1.0  # Brier's may be 2, but hardly ever is above 1
         values = [value for value in (self.model, *self.beside.values()) if value is not None]
-        end = self.unit.highest
-        return end if end is not None and all(0 <= value <= end * ROUNDED for value in values) else None
+        return end if all(0 <= value <= end * ROUNDED for value in values) else None
 
     def shown(self, value: float | None) -> str:
         """Return a value of this metric as text."""

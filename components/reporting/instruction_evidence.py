@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.core.records import Facts, Manifest
+from components.evaluation.metrics import RESPONSES
 from components.reporting.evidence import (
     NONE,
+    PERCENT,
+    POINTS,
     Evidence,
     KeyFigure,
-    Unit,
     few_rows,
     figure_rows,
     key_figures,
@@ -19,21 +21,6 @@ from components.reporting.evidence import (
     small_test,
 )
 
-HUNDRED = Unit("{:.1f}", highest=100.0)
-SHARE = Unit("{:.1f} %", 100.0)
-TITLES = {
-    "score": ("score, mean", HUNDRED),
-    "score_median": ("score, median", HUNDRED),
-    "score_spread": ("score, spread over repeats", Unit("{:.1f}", highest=None)),
-    "unparsed_share": ("verdicts not read", Unit("{:.1f} %", 100.0, highest=None)),
-    "exact_match": ("exact match", SHARE),
-    "token_f1": ("token F1", SHARE),
-    "chrf": ("chrF", HUNDRED),
-}
-"""The metrics to show, what they are called and how they are written, in order of interest.
-
-Those of which less is better, or that say nothing of the model, are not drawn on a scale.
-"""
 BESIDE = {"start": "starting model", "baseline": "baseline", "reference": "references"}
 """What the model is measured against, and what that is called."""
 
@@ -84,9 +71,10 @@ def response_figures(facts: Facts) -> list[KeyFigure]:
     Where no language model judges, the score is a lexical measure, goes by that one's name and stands there once.
     """
     judge = facts["judge"]
-    titles = {**TITLES, "score": (f"{score_title(judge)}, mean", HUNDRED)}
+    titles = {each.name: (each.title, PERCENT if each.high == 1 else POINTS) for each in RESPONSES}
+    titles["score"] = (f"{score_title(judge)}, mean", POINTS)
     if not judge["is_language_model"]:
-        titles["score_median"] = (f"{score_title(judge)}, median", HUNDRED)
+        titles["score_median"] = (f"{score_title(judge)}, median", POINTS)
         del titles["chrf"], titles["unparsed_share"], titles["score_spread"]
     return key_figures(facts["metrics"], titles, BESIDE)
 
@@ -113,8 +101,8 @@ def _by_task(tasks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         (
             str(each["task"]),
             f"{each['rows']:,}",
-            *(SHARE.shown(each[name]) for name in ("exact_match_before", "exact_match", "baseline_exact_match")),
-            *(HUNDRED.shown(each[name]) for name in ("score_before", "score")),
+            *(PERCENT.shown(each[name]) for name in ("exact_match_before", "exact_match", "baseline_exact_match")),
+            *(POINTS.shown(each[name]) for name in ("score_before", "score")),
         )
         for each in tasks
     ]

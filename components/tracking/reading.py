@@ -128,19 +128,6 @@ def find_registered(address: str, name: str | None, home: Path) -> Registered:
 
 
 @contextmanager
-def predictions_of(run: RecordedRun, home: Path) -> Iterator[Path | None]:
-    """Fetch the predictions of a run, or of the run that it took all steps from; None if there are none.
-
-    The file is deleted afterwards.
-
-    Raises:
-        TrackingError: if the store cannot be read.
-    """
-    with artifacts_of(run, [PREDICTIONS], home) as found:
-        yield found.get(PREDICTIONS)
-
-
-@contextmanager
 def artifacts_of(run: RecordedRun, names: Iterable[str], home: Path) -> Iterator[dict[str, Path]]:
     """Fetch files and folders of a run, each from the run that it took all steps from where it has none itself.
 

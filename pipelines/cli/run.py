@@ -28,21 +28,6 @@ gradus run instruct --set judge.model=phi3 --set train.trainable=lora\n
 gradus run my-data.yaml --json > result.json
 """
 
-SHOWN = (
-    "accuracy",
-    "balanced_accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "average_precision",
-    "roc_auc",
-    "mean_absolute_error",
-    "quadratic_weighted_kappa",
-    "calibration_error",
-    "loss",
-)
-"""The metrics in the table; those that are not defined on the data are left out."""
-
 
 def run(
     preset: Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="A name from `gradus presets`, or a file.")],
@@ -159,11 +144,12 @@ def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
 def _classification_table(summary: "RunSummary") -> "Table":
     from rich.table import Table
 
+    from components.evaluation.metrics import METRICS
     from components.reporting.classification_evidence import BASELINES, classifier_figures
 
     table = Table("test set", "model", "95 % interval", *BASELINES.values())
     for figure in classifier_figures(summary.metrics):
-        if figure.name in SHOWN:
+        if METRICS[figure.name].headline:
             others = ("" if value is None else f"{value:.4f}" for value in figure.beside.values())
             table.add_row(figure.title, f"{figure.model:.4f}", figure.interval, *others)
     return table

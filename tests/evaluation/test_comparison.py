@@ -11,9 +11,9 @@ from sklearn.metrics import matthews_corrcoef
 
 from components.evaluation.comparison import compare_predictions, smallest_difference
 from components.evaluation.intervals import RESAMPLES
-from components.evaluation.metrics import Predictions, classification_metrics
+from components.evaluation.labelled import Predictions
+from components.evaluation.metrics import classification_metrics, metrics_of_labels, weighted_metrics
 from components.evaluation.multiplicity import PRIMARY_LEVEL
-from components.evaluation.weighted import weighted_metrics
 
 
 def draw(rows: int, classes: int, seed: int, truth_seed: int = 0) -> Predictions:
@@ -34,7 +34,7 @@ def telling(correct: list[int]) -> Predictions:
 def test_whole_weights_do_what_writing_rows_down_so_often_does(classes: int, ordered: bool) -> None:
     predictions = draw(30, classes, seed=5)
     weights = np.random.default_rng(1).integers(0, 3, size=(20, 30)).astype(np.float64)
-    found = weighted_metrics(predictions, weights, ordered)
+    found = weighted_metrics(metrics_of_labels(ordered), predictions, weights)
     for sample, counts in enumerate(weights.astype(int)):
         drawn = np.repeat(np.arange(30), counts)
         assert len(set(predictions.truth[drawn])) == classes

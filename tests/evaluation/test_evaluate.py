@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from components.evaluation.classification import evaluate
-from components.evaluation.metrics import Predictions
+from components.evaluation.labelled import Predictions
 from components.evaluation.predictions import BLOCK, write_predictions
 from components.evaluation.scoring import READ, Scored, read_evenly, read_texts
 

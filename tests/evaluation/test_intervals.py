@@ -8,8 +8,9 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1
 
 from components.evaluation.calibration import CalibrationBin, calibration_bins, calibration_error
 from components.evaluation.curves import POINTS, thin
-from components.evaluation.intervals import RESAMPLES, bootstrap_intervals
-from components.evaluation.metrics import Predictions, classification_metrics
+from components.evaluation.intervals import RESAMPLES
+from components.evaluation.labelled import Predictions
+from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics
 
 
 def draw(rows: int, classes: int, seed: int = 0, digits: int = 2) -> Predictions:
@@ -18,6 +19,10 @@ def draw(rows: int, classes: int, seed: int = 0, digits: int = 2) -> Predictions
     truth = random.integers(classes, size=rows)
     scores = np.round(random.random((rows, classes)) + 0.4 * np.eye(classes)[truth], digits) + 0.01
     return Predictions(truth, scores / scores.sum(axis=1, keepdims=True))
+
+
+def intervals(predictions: Predictions) -> dict[str, float]:
+    return bootstrap_intervals(LABELS, predictions, predictions.classes)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -35,28 +40,28 @@ def test_intervals_are_those_of_a_plain_bootstrap(classes: int) -> None:
         values["f1"].append(f1_score(truth, predicted, average=average))
         values["balanced_accuracy"].append(balanced_accuracy_score(truth, predicted))
         values["average_precision"].append(average_precision_score(ones[:, chosen], scores[:, chosen]))
-    found = bootstrap_intervals(predictions)
+    found = intervals(predictions)
     for name, each in values.items():
         low, high = np.quantile(each, [0.025, 0.975])
         assert (found[f"{name}_low"], found[f"{name}_high"]) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_many_rows_are_drawn_in_blocks_and_narrow_the_interval() -> None:
-    few, many = (bootstrap_intervals(draw(rows, 2, digits=6)) for rows in (200, 20_000))
+    few, many = (intervals(draw(rows, 2, digits=6)) for rows in (200, 20_000))
     assert many["f1_high"] - many["f1_low"] == pytest.approx((few["f1_high"] - few["f1_low"]) / 10, rel=0.35)
-    assert many == bootstrap_intervals(draw(20_000, 2, digits=6))
+    assert many == intervals(draw(20_000, 2, digits=6))
 
 
 @given(st.integers(2, 4), st.integers(1, 30), st.integers(0, 10**6), st.booleans())
 def test_what_is_reported_is_finite_and_inside_its_interval(classes: int, rows: int, seed: int, ordered: bool) -> None:
     predictions = draw(rows, classes, seed)
     metrics = classification_metrics(predictions, ordered)
-    intervals = bootstrap_intervals(predictions)
-    assert all(np.isfinite(value) for value in (metrics | intervals).values())
+    ends = intervals(predictions)
+    assert all(np.isfinite(value) for value in (metrics | ends).values())
     assert {"accuracy", "balanced_accuracy", "brier", "calibration_error"} <= metrics.keys()
     # What has an interval has a value, and the other way round.
     for name in ("f1", "balanced_accuracy", "average_precision"):
-        assert (name in metrics) == (f"{name}_low" in intervals) == (f"{name}_high" in intervals)
+        assert (name in metrics) == (f"{name}_low" in ends) == (f"{name}_high" in ends)
     assert ("mean_absolute_error" in metrics) == ordered
 
 

@@ -2,16 +2,23 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss
+from sklearn import metrics as sk
 
+from components.evaluation.comparison import compare
+from components.evaluation.intervals import wilson_interval
+from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import (
-    Predictions,
+    LABELS,
+    METRICS,
+    Metric,
+    bootstrap_intervals,
     classification_metrics,
     confusion,
-    mcnemar,
+    evaluated,
     per_class,
-    wilson_interval,
 )
+from components.evaluation.p_values import mcnemar
+from components.evaluation.weighted import MeanOf, Weighted
 
 
 def binary(truth: list[int], positive: list[float]) -> Predictions:
@@ -28,7 +35,7 @@ def test_binary_metrics_are_those_of_the_second_class() -> None:
     assert found["f1"] == pytest.approx(2 / 3)
     # By falling probability: hit, hit, miss, miss, hit -> (1/1 + 2/2 + 3/5) / 3.
     assert found["average_precision"] == pytest.approx((1 + 1 + 3 / 5) / 3)
-    assert found["loss"] == pytest.approx(log_loss([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.2, 0.7, 0.1, 0.3]))
+    assert found["loss"] == pytest.approx(sk.log_loss([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.2, 0.7, 0.1, 0.3]))
 
 
 def test_three_classes_are_averaged_over_classes() -> None:
@@ -58,8 +65,9 @@ def test_mcnemar_looks_only_at_rows_where_one_is_right() -> None:
     truth = [0] * 20
     good, bad = [0.1] * 20, [0.9] * 10 + [0.1] * 10
     # Ten rows that only the first gets right: 2 * 0.5 ** 10.
-    assert mcnemar(binary(truth, good), binary(truth, bad)) == pytest.approx(2 * 0.5**10)
-    assert mcnemar(binary(truth, good), binary(truth, good)) == 1.0
+    first, second = (binary(truth, each).correct for each in (good, bad))
+    assert mcnemar(first, second) == pytest.approx(2 * 0.5**10)
+    assert mcnemar(first, first) == 1.0
 
 
 def test_further_metrics_by_hand() -> None:
@@ -98,3 +106,60 @@ def test_per_class_figures_say_what_is_undefined() -> None:
     assert [row["precision"] for row in rows] == [1.0, 0.5, None]
     assert [row["recall"] for row in rows] == [0.5, 1.0, None]
     assert rows[2]["average_precision"] is None
+
+
+def draw(rows: int, classes: int, seed: int) -> Predictions:
+    """Return random predictions, better than chance and with ties."""
+    random = np.random.default_rng(seed)
+    truth = random.permutation(np.arange(rows) % classes)
+    scores = np.round(random.random((rows, classes)) + 0.4 * np.eye(classes)[truth], 1) + 0.01
+    return Predictions(truth, scores / scores.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_metrics_are_those_of_scikit_learn(classes: int) -> None:
+    said = draw(97, classes, seed=classes)
+    truth, predicted, chosen = said.truth, said.predicted, slice(1, 2) if classes == 2 else slice(None)
+    ones = np.eye(classes, dtype=int)[truth][:, chosen]
+    average = {"average": "binary" if classes == 2 else "macro"}
+    expected = {
+        "accuracy": sk.accuracy_score(truth, predicted),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, predicted),
+        "precision": sk.precision_score(truth, predicted, **average),
+        "recall": sk.recall_score(truth, predicted, **average),
+        "f1": sk.f1_score(truth, predicted, **average),
+        "average_precision": sk.average_precision_score(ones, said.probabilities[:, chosen]),
+        "roc_auc": sk.roc_auc_score(ones, said.probabilities[:, chosen]),
+        "matthews_correlation": sk.matthews_corrcoef(truth, predicted),
+        "quadratic_weighted_kappa": sk.cohen_kappa_score(truth, predicted, weights="quadratic"),
+        "mean_absolute_error": sk.mean_absolute_error(truth, predicted),
+        "loss": sk.log_loss(truth, said.probabilities),
+    }
+    found = classification_metrics(said, ordered=True)
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert found.keys() >= {metric.name for metric in LABELS}
+    for label, row in enumerate(per_class(said, list("abcde")[:classes])):
+        assert row["roc_auc"] == pytest.approx(sk.roc_auc_score(truth == label, said.probabilities[:, label]))
+        assert row["f1"] == pytest.approx(sk.f1_score(truth == label, predicted == label))
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
+def test_a_row_of_the_table_has_what_its_test_and_its_interval_go_by(metric: Metric) -> None:
+    assert metric.title
+    assert metric.low < metric.high
+    if metric.test in ("mcnemar", "permutation") or metric.interval == "wilson":
+        assert isinstance(metric.function, MeanOf), "the mean of what each row has"
+    assert metric.better or not metric.test, "two are compared by what says who is better"
+
+
+def test_a_new_metric_is_a_row() -> None:
+    def specificity(weighted: Weighted) -> np.ndarray:
+        negatives = weighted.counts[:, 0]
+        return negatives[:, 0] / negatives.sum(axis=1)
+
+    row = Metric("specificity", "specificity", specificity, interval="bootstrap")
+    first, second = binary([0, 0, 0, 1], [0.1, 0.2, 0.9, 0.8]), binary([0, 0, 0, 1], [0.1, 0.2, 0.3, 0.8])
+    assert evaluated([row], first) == {"specificity": pytest.approx(2 / 3)}
+    assert bootstrap_intervals([row], first, 2)["specificity_high"] == 1.0
+    (pair,) = compare([row], first, second, 2, seed=0)
+    assert pair.difference == pytest.approx(1 / 3)

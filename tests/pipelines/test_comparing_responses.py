@@ -15,7 +15,7 @@ from pipelines.judging import judge_run
 from pipelines.promotion import promote
 from tests.judging.serving import OllamaServer, serve
 from tests.pipelines.answered_runs import QUIET, ROWS, answered_run, gradus
-from tests.pipelines.test_comparison import aliases
+from tests.pipelines.labelled_runs import aliases
 
 Make = Callable[..., str]
 

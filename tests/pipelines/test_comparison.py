@@ -6,15 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
 from components.core.errors import ConfigError, PromotionRefused, TrackingError
-from components.tracking.config import TrackingConfig
 from components.tracking.packaging import link_model, log_classifier
 from components.tracking.promotion import Promotion, make_champion
 from components.tracking.reading import find_registered
@@ -22,11 +20,10 @@ from components.tracking.registry import resolve_model
 from components.tracking.runs import Run, attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
+from tests.pipelines.labelled_runs import QUIET, ROWS, aliases, labelled_run
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 ROOT = Path(__file__).parents[2]
-QUIET = TrackingConfig(experiment="compared", system_metrics=False)
-ROWS = 200
 
 Make = Callable[..., str]
 
@@ -46,32 +43,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
     """A function that makes a finished run whose model, registered as `name`, errs on its first `wrong` test rows."""
-
-    def made(wrong: int, start: int = 0, train: tuple[str, ...] = ("learned",), **params: str) -> str:
-        with open_run(QUIET, home, "made", params) as run:
-            run.metrics({"test/accuracy": 1 - wrong / ROWS}, 1)
-            run.log_file(predictions(tmp_path, wrong, start, train))
-            log_classifier(run, saved_model, ["a"], name)
-        return run.run_id
-
-    return made
-
-
-def predictions(folder: Path, wrong: int, start: int, train: tuple[str, ...]) -> Path:
-    number = np.arange(start, start + ROWS)
-    truth = number % 2
-    spam = np.where(np.arange(ROWS) < wrong, 1 - truth, truth) * 0.8 + 0.1
-    frame = pd.DataFrame({"split": "test", "label": np.array(["ham", "spam"])[truth]})
-    frame = frame.assign(text=[f"text {chr(97 + row % 26)}{chr(97 + row // 26)}" for row in number])
-    learned = pd.DataFrame({"split": "train", "label": "ham", "text": train})
-    frame = pd.concat([frame.assign(p_ham=1 - spam, p_spam=spam), learned.assign(p_ham=1.0, p_spam=0.0)])
-    frame.to_parquet(folder / "predictions.parquet", index=False)
-    return folder / "predictions.parquet"
-
-
-def aliases(home: Path, name: str) -> dict[str, str]:
-    found = MlflowClient(f"sqlite:///{home}/mlflow.db").get_registered_model(name).aliases
-    return {alias: str(version) for alias, version in found.items() if alias != "candidate"}
+    return partial(labelled_run, home, tmp_path, saved_model, name)
 
 
 def gradus(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

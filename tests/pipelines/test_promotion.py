@@ -17,7 +17,7 @@ from components.tracking.packaging import log_classifier
 from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
-from tests.pipelines.test_comparison import aliases
+from tests.pipelines.labelled_runs import aliases
 
 QUIET = TrackingConfig(experiment="promoted", system_metrics=False)
 LABELS = np.array(["ham", "spam"])

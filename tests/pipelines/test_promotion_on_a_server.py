@@ -10,7 +10,7 @@ from components.tracking.packaging import log_classifier
 from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
-from tests.pipelines.test_comparison import QUIET, ROWS, predictions
+from tests.pipelines.labelled_runs import QUIET, ROWS, predictions
 from tests.tracking import test_server
 
 pytestmark = pytest.mark.slow

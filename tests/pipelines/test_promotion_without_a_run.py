@@ -1,5 +1,7 @@
 """Promoting where no run, or none that is left, made the present champion."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,27 @@ from mlflow import MlflowClient
 
 from components.core.errors import PromotionRefused
 from pipelines.promotion import promote
-from tests.pipelines import test_comparison
-from tests.pipelines.test_comparison import Make, aliases
+from tests.pipelines.labelled_runs import aliases, labelled_run
 
-home, name, make = test_comparison.home, test_comparison.name, test_comparison.make
+Make = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one MLflow store for the whole module."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A registered model of the test's own."""
+    return str(request.node.name)[-60:]
+
+
+@pytest.fixture
+def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
+    """A function that makes a finished run which errs on its first `wrong` test rows."""
+    return partial(labelled_run, home, tmp_path, saved_model, name)
 
 
 def yields_to_force_alone(home: Path, make: Make, name: str, why: str) -> None:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import permutation_test
 
-from components.evaluation.comparison import SIGNIFICANT
+from components.evaluation.comparison import compare_scores
 from components.evaluation.intervals import RESAMPLES
-from components.evaluation.paired_scores import PERMUTATIONS, compare_scores, permutation_p
+from components.evaluation.p_values import PERMUTATIONS, SIGNIFICANT, bootstrap_p, permutation_p
 
 Floats = np.ndarray
 
@@ -93,3 +93,9 @@ def test_missing_scores_are_a_mistake_of_the_caller() -> None:
     for first, second in ((np.array([1.0, np.nan]), np.array([1.0, 2.0])), (np.empty(0), np.empty(0))):
         with pytest.raises(ValueError, match="on rows that both have a score of"):
             compare_scores(first, second)
+
+
+def test_a_bootstrap_without_width_proves_nothing() -> None:
+    assert bootstrap_p(0.1, np.zeros(200)) == 1.0
+    assert bootstrap_p(0.1, np.full(200, np.nan)) == 1.0
+    assert bootstrap_p(1.96, np.array([-1.0, 1.0])) == pytest.approx(0.05, abs=1e-3)

@@ -1,0 +1,45 @@
+"""What a classifier says of rows whose labels are known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier said: true class ids (N) and probabilities (N, C)."""
+
+    truth: Ids
+    probabilities: Probabilities
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @property
+    def classes(self) -> int:
+        """Return how many classes there are (C)."""
+        return int(self.probabilities.shape[1])
+
+    @property
+    def predicted(self) -> Ids:
+        """Return the most probable class id of every row (N)."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Return which rows (N) were right."""
+        return np.asarray(self.predicted == self.truth)
+
+    @property
+    def averaged(self) -> list[int]:
+        """Return the class ids that averages are over: of two classes the second, of more those with a row."""
+        present = np.unique(self.truth).tolist()
+        return [label for label in present if label == 1] if self.classes == 2 else present
+
+    def take(self, rows: Ids | NDArray[np.bool_]) -> "Predictions":
+        """Return what was said of some rows."""
+        return Predictions(self.truth[rows], self.probabilities[rows])

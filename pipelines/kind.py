@@ -1,0 +1,191 @@
+"""The contract of a kind: what those ask it that act on runs of any kind. The known kinds stand in `KINDS`.
+
+Comparison (`pipelines.comparison`) and promotion (`pipelines.beside`) ask an object of the run's kind, and do not know
+which it is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.errors import NotComparable
+from components.evaluation.comparison import Paired
+from components.evaluation.matching import Pairs, RunRows
+from components.evaluation.metrics import Metric
+from components.tracking.reading import RecordedRun, Registered, artifacts_of
+from pipelines.compared import Compared
+from pipelines.measured import Measured
+
+Rows = TypeVar("Rows", bound=RunRows)
+"""What a run left of its test rows."""
+Both = TypeVar("Both", bound=Pairs[Any])
+"""What two models said of the same rows."""
+Runs = tuple[RecordedRun, RecordedRun]
+
+KINDS = {
+    "classification": "pipelines.kinds.classification.compare",
+    "instruction": "pipelines.kinds.instruction.compare",
+}
+"""The module of each kind, whose `KIND` fulfils the contract; by what the parameter `pipeline` of its runs says."""
+
+
+class Unlike(NotComparable):
+    """Two runs that no common test rows make comparable; the message says what would."""
+
+
+class NothingLeft(Unlike):
+    """A run left no files that one could test on."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A candidate and a reference on the same N rows."""
+
+    candidate: NDArray[Any]
+    """What the metric that decides is the mean of (N); nan where there is none."""
+    reference: NDArray[Any]
+    by: Any = None
+    """Who gave these scores, if somebody did."""
+
+
+@dataclass(frozen=True)
+class Candidate(Generic[Rows]):
+    """A candidate's run, and which of its N test rows count."""
+
+    run: RecordedRun
+    rows: Rows
+    paths: Mapping[str, Path]
+    """Its artifacts, by name."""
+    counted: NDArray[np.bool_]
+    """Which rows (N) nobody that is measured on them has learned from."""
+
+
+class Kind(Protocol[Rows, Both]):
+    """How runs of a kind are compared and promoted."""
+
+    key: str
+    """Under which key of `RunComparison` the outcome stands."""
+    metrics: tuple[Metric, ...]
+    """What two runs may be compared by."""
+    decides: str
+    """The metric that decides unless somebody names another one, and that promotion goes by."""
+    margin: float
+    """How much worse in it a candidate may be, unless somebody says otherwise."""
+    needs: tuple[str, ...]
+    """Artifacts of a run without which there is nothing to test on."""
+    reads: tuple[str, ...]
+    """Artifacts that may be missing."""
+
+    def read(self, run: RecordedRun, paths: Mapping[str, Path], home: Path) -> Rows:
+        """Return what a run left of its test rows, from its artifacts by name."""
+
+    def pair(self, runs: Runs, rows: tuple[Rows, Rows]) -> Both:
+        """Return what two models said of the rows that both were tested on and neither has learned from.
+
+        Raises:
+            NotComparable: if there are none.
+        """
+
+    def compare(self, runs: Runs, pairs: Both, primary: str) -> Paired:
+        """Compare two models by all metrics, of which `primary` decides."""
+
+    def shown(self, pairs: Both, paired: Paired) -> Compared:
+        """Return what `--json` prints of a comparison."""
+
+    def sentence(self, pairs: Both, paired: Paired, names: tuple[str, str]) -> str:
+        """Say in plain words which of two is better on what."""
+
+    def caveats(self, runs: Runs, pairs: Both) -> Iterable[str]:
+        """Return what speaks against a comparison of this kind, one line each."""
+
+    def sides(self, pairs: Both) -> Sides:
+        """Return the second model as the candidate and the first as the reference."""
+
+    def baseline(self, candidate: Candidate[Rows]) -> tuple[Sides, str]:
+        """Return a candidate beside what a first champion must be better than, and what to call that.
+
+        Raises:
+            NotComparable: if there is no such thing.
+        """
+
+    def run_anew(self, champion: Registered, name: str, candidate: Candidate[Rows], home: Path) -> Sides:
+        """Run a champion, called `name`, on a candidate's test rows, and return both beside each other.
+
+        Raises:
+            NotComparable: if that cannot be.
+        """
+
+    def measure(self, sides: Sides, where: str, notes: list[str]) -> Measured:
+        """Return the difference of two on rows called `where`, with what speaks against the figures.
+
+        Raises:
+            NotComparable: if it would mean nothing.
+        """
+
+
+def kind_of(run: RecordedRun) -> Kind[Any, Any]:
+    """Return the kind of a run.
+
+    Raises:
+        Unlike: if it is none that is known here.
+    """
+    if run.pipeline not in KINDS:
+        raise Unlike(f"run {run.run_id[:8]} is of the pipeline {run.pipeline}, which is not known here")
+    kind: Kind[Any, Any] = import_module(KINDS[run.pipeline]).KIND
+    return kind
+
+
+def kind_of_both(first: RecordedRun, second: RecordedRun) -> Kind[Any, Any]:
+    """Return the kind of two runs.
+
+    Raises:
+        Unlike: if they are not of the same.
+    """
+    if first.pipeline != second.pipeline:
+        raise Unlike(
+            f"run {first.run_id[:8]} is of the pipeline {first.pipeline} and run {second.run_id[:8]} of "
+            f"{second.pipeline}; give two runs of one pipeline"
+        )
+    return kind_of(first)
+
+
+@contextmanager
+def left_by(run: RecordedRun, kind: Kind[Any, Any], home: Path) -> Iterator[dict[str, Path]]:
+    """Fetch what its kind reads of a run; the files are deleted afterwards.
+
+    Raises:
+        NothingLeft: if what the kind needs is not there.
+        TrackingError: if the store cannot be read.
+    """
+    with artifacts_of(run, [*kind.needs, *kind.reads], home) as paths:
+        if lacking := [name for name in kind.needs if name not in paths]:
+            raise NothingLeft(f"run {run.run_id[:8]} left no {' and no '.join(lacking)}: there is nothing to test on")
+        yield paths
+
+
+def rows_of(run: RecordedRun, kind: Kind[Rows, Any], home: Path) -> Rows:
+    """Return what a run left of its test rows.
+
+    Raises:
+        NotComparable: if it left nothing, or nothing that can be read.
+        TrackingError: if the store cannot be read.
+    """
+    with left_by(run, kind, home) as paths:
+        return kind.read(run, paths, home)
+
+
+def pair_runs(runs: Runs, kind: Kind[Any, Both], home: Path) -> Both:
+    """Return what two runs' models said of the same rows.
+
+    Raises:
+        NotComparable: if there are no rows to compare them on.
+        TrackingError: if the store cannot be read.
+    """
+    first, second = (rows_of(run, kind, home) for run in runs)
+    return kind.pair(runs, (first, second))

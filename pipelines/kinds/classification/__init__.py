@@ -1,0 +1,1 @@
+"""Text classification: what is its own, and in no other kind."""

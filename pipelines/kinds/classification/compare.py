@@ -1,0 +1,121 @@
+"""How classifiers are compared and promoted: by which of the same texts each labels rightly."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.core.errors import NotComparable
+from components.data.folding import fold
+from components.evaluation.comparison import Paired, compare_predictions
+from components.evaluation.labelled import Predictions
+from components.evaluation.matching import Pairs
+from components.evaluation.metrics import LABELS, METRICS
+from components.evaluation.non_inferiority import accuracy_difference
+from components.evaluation.p_values import shown
+from components.evaluation.pairing import Scored, pair, read_scored
+from components.models.saved import LoadedClassifier
+from components.tracking.reading import PREDICTIONS, RecordedRun, Registered
+from pipelines.compared import Tested, decided, of_every_kind
+from pipelines.kind import Candidate, Kind, Runs, Sides
+from pipelines.learned import ancestry_of, common_rows
+from pipelines.loading import load_version
+from pipelines.measured import Measured
+
+
+class Classification:
+    """The kind of runs that train a classifier."""
+
+    key = "test"
+    metrics = LABELS
+    decides = "accuracy"
+    margin = 0.01
+    needs: tuple[str, ...] = (PREDICTIONS,)
+    reads: tuple[str, ...] = ()
+
+    def read(self, run: RecordedRun, paths: Mapping[str, Path], home: Path) -> Scored:
+        """Return the predictions of a run."""
+        return replace(read_scored(paths[PREDICTIONS], fold), ancestry=ancestry_of(run, home))
+
+    def pair(self, runs: Runs, rows: tuple[Scored, Scored]) -> Pairs[Predictions]:  # noqa: ARG002 - other kinds ask it
+        """Return what two classifiers said of the same texts."""
+        return pair(*rows)
+
+    def compare(self, runs: Runs, pairs: Pairs[Predictions], primary: str) -> Paired:
+        """Compare two classifiers; their labels are steps of a scale if both runs say so."""
+        ordered = all("test/mean_absolute_error" in run.metrics for run in runs)
+        return compare_predictions(pairs.first, pairs.second, ordered, primary=primary)
+
+    def shown(self, pairs: Pairs[Predictions], paired: Paired) -> Tested:
+        """Return what `--json` prints under `test`."""
+        return Tested(
+            **of_every_kind(pairs.common, paired),
+            training_data_known=all(pairs.common.learned_known),
+            only_first_right=paired.only_first,
+            only_second_right=paired.only_second,
+            p_value=paired.p_value,
+            smallest_difference=paired.smallest_difference,
+        )
+
+    def sentence(self, pairs: Pairs[Predictions], paired: Paired, names: tuple[str, str]) -> str:
+        """Say who is better in the metric that decides, and in which others by more than chance."""
+        said = f"On {common_rows(pairs.common)} {_decided(paired, names)}"
+        return "; ".join([said, *_elsewhere(paired, names)]) + "."
+
+    def caveats(self, runs: Runs, pairs: Pairs[Predictions]) -> tuple[str, ...]:  # noqa: ARG002
+        """Return nothing: what can be said stands in the counts."""
+        return ()
+
+    def sides(self, pairs: Pairs[Predictions]) -> Sides:
+        """Return which rows the second is right on, beside the first."""
+        return Sides(pairs.second.correct, pairs.first.correct)
+
+    def baseline(self, candidate: Candidate[Scored]) -> tuple[Sides, str]:
+        """Return a candidate beside the most frequent label of its test rows."""
+        said = candidate.rows.said.take(candidate.counted)
+        majority = np.bincount(said.truth).argmax()
+        return Sides(said.correct, said.truth == majority), "the majority class"
+
+    def run_anew(self, champion: Registered, name: str, candidate: Candidate[Scored], home: Path) -> Sides:
+        """Let a champion predict a candidate's test rows."""
+        labels = candidate.rows.labels
+        model = load_version(champion, home)
+        if not isinstance(model, LoadedClassifier) or set(model.card.labels) != set(labels):
+            others = ", ".join(getattr(model.card, "labels", ["none"]))
+            raise NotComparable(f"{name} tells other labels apart: {others}")
+        rows = pd.read_parquet(candidate.paths[PREDICTIONS], columns=["split", "text"])
+        texts = rows.loc[rows["split"] == "test", "text"][candidate.counted]
+        probabilities = model.predict(texts.tolist())[[f"p_{label}" for label in labels]].to_numpy(np.float64)
+        said = candidate.rows.said.take(candidate.counted)
+        return Sides(said.correct, Predictions(said.truth, probabilities).correct)
+
+    def measure(self, sides: Sides, where: str, notes: list[str]) -> Measured:
+        """Return the difference of the shares of right ones."""
+        return Measured(accuracy_difference(sides.candidate, sides.reference), where, notes=tuple(notes))
+
+
+KIND: Kind[Scored, Pairs[Predictions]] = Classification()
+
+
+def _decided(paired: Paired, names: tuple[str, str]) -> str:
+    deciding, title = paired.deciding, METRICS[paired.primary].title
+    if deciding is None:
+        return f"{METRICS[paired.primary].title_with_unit} is not defined for both"
+    p_value = shown(deciding.p_value)
+    if deciding.name == "accuracy":
+        better = "is right significantly more often"
+        return decided(deciding, names, better, "{} and {} right", ".1%", f", McNemar p {p_value}")
+    better = f"is significantly better in {title}"
+    return decided(deciding, names, better, f"{{}} and {{}} {title}", ".4f", f", bootstrap p {p_value}")
+
+
+def _elsewhere(paired: Paired, names: tuple[str, str]) -> Iterator[str]:
+    """Name the other metrics that differ by more than chance, corrected for how many they are."""
+    for side, name in zip(("first", "second"), names, strict=True):
+        titles = [
+            METRICS[each.name].title for each in paired.metrics if each.better == side and each.name != paired.primary
+        ]
+        if titles:
+            yield f"{name} is better in {', '.join(titles)}"

@@ -1,0 +1,1 @@
+"""Instruction fine-tuning: what is its own, and in no other kind."""
