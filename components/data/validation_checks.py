@@ -5,13 +5,13 @@ its report shows; what is counted, and how rules are run, stands here.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.core.records import Facts
 from components.data.batches import hashed
-from components.data.folding import joined
 from components.data.given_splits import SPLIT, is_held_out
 from components.data.validation_engine import VISIBLE, Engine, Outcome, columns_of, expect, is_in_parts
 from components.data.validation_findings import Cell, Finding, Rule, counted
@@ -83,8 +83,6 @@ class Checks:
         self._hashes = np.zeros(source.rows, np.uint64)
         self._is_held_out = np.zeros(source.rows if SPLIT in source.columns else 0, bool)
 
-    # What a kind of table says
-
     def row_rules(self) -> list[Rule]:
         """Return the rules about single rows."""
         raise NotImplementedError
@@ -153,8 +151,6 @@ class Checks:
         checks = {"table_columns_to_match_set": {"column_set": list(self.required), "exact_match": False}}
         return self.rule("columns", expected, checks, remedy="Correct the data, or name the columns in source.columns")
 
-    # The passes
-
     def run(self, out: Path) -> Facts:
         """Check the table; write `table.parquet` (what may be used), `rejected.parquet` and the report to `out`.
 
@@ -176,7 +172,7 @@ class Checks:
         return report.facts()
 
     def _check(self, part: "pd.DataFrame") -> None:
-        """Evaluate the columns, and those rules about rows that can be, on a part of the table; mark what fails."""
+        """Evaluate columns and rules about rows on a part of the table; mark what fails, and hash the content."""
         needed = {name for rule in self.runs.values() for name in rule.needs}
         unneeded = [name for name in self.optional if name not in needed]
         frame = self.derive(part).drop(columns=unneeded, errors="ignore")
@@ -188,13 +184,9 @@ class Checks:
         if SPLIT in part:
             self._is_held_out[part.index] = is_held_out(part[SPLIT])
         if not self._lacking(self.content):
-            self._remember(part[list(self.content)].dropna(subset=[self.content[0]]))
-
-    def _remember(self, part: "pd.DataFrame") -> None:
-        """Keep 64 bits of the content of rows."""
-        first, *others = (part[name].fillna("") for name in self.content)
-        texts = joined(first, others[0]) if others else first.to_numpy(object)
-        self._hashes[part.index] = hashed(texts)
+            rows = part[list(self.content)].dropna(subset=[self.content[0]]).fillna("")
+            hashes = [hashed(rows[name].to_numpy(object)) for name in self.content]
+            self._hashes[rows.index] = reduce(mixed, hashes)
 
     def compared(self) -> tuple["np.ndarray", "np.ndarray"]:
         """Return the rows whose content is compared, by position, and its hashes.
@@ -209,8 +201,6 @@ class Checks:
     def tell_apart(self, places: "np.ndarray", numbers: "np.ndarray") -> None:
         """Let rows with the same content be no copies of one another where they have different numbers."""
         self._hashes[places] = mixed(self._hashes[places], numbers)
-
-    # What became of each rule
 
     def evaluate(self, name: str, frame: "pd.DataFrame") -> Outcome:
         """Evaluate a rule on a frame that was made for it."""
@@ -254,12 +244,11 @@ class Checks:
 
         left = int(self.marks.kept.sum())
         outcome = self.evaluate("rows", pd.DataFrame(index=pd.RangeIndex(left)))
-        observed = counted(left, "row")
         if left:
-            return self.finding("rows", outcome, observed)
+            return self.finding("rows", outcome, counted(left, "row"))
         detail = "every row fails" if self.source.rows else "the table is empty"
         # Nothing can go on without a row, whatever the severity.
-        return self.finding("rows", outcome, observed, detail=detail, severity="error")
+        return self.finding("rows", outcome, "0 rows", detail=detail, severity="error")
 
     def _lacking(self, columns: Sequence[str]) -> list[str]:
         return [column for column in columns if column not in self.source.columns]
