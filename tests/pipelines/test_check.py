@@ -195,6 +195,8 @@ def peak_of(pid: int) -> int:
 def test_an_expectation_that_a_preset_names_counts_like_ours(severity: str, code: int, words: str) -> None:
     named = {"type": "expect_column_values_to_match_regex", "column": "text", "kwargs": {"regex": "[aeiou]"}}
     expectations = json.dumps([{**named, "severity": severity}])
-    done = gradus("check", "spam-demo", *(f"--set={each}" for each in TINY), f"--set=validation.expectations={expectations}")
+    done = gradus(
+        "check", "spam-demo", *(f"--set={each}" for each in TINY), f"--set=validation.expectations={expectations}"
+    )
     assert done.returncode == code, done.stderr
     assert words in done.stdout + done.stderr
