@@ -3,43 +3,32 @@
 How long an example is depends on how it will be written out and read: on a template, a vocabulary, a model's context.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.records import Facts
-from components.data.batches import hashed, schema
-from components.data.folding import joined
 from components.data.given_splits import SPLIT
-from components.data.instruction_report import FailingEntry, InstructionReport
-from components.data.instruction_rules import COLUMNS, TASK, ExampleLength, InstructionValidationConfig
-from components.data.validation_checks import PACKAGES, Checks
-from components.data.validation_engine import empty_inputs_expectation, instruction_expectations
-from components.data.validation_findings import Finding, counted
-from components.data.validation_report import finish, versions
-from components.data.validation_rows import Source, write_rejected
+from components.data.instruction_rules import COLUMNS, TASK, InstructionValidationConfig
+from components.data.validation_checks import NOT_BLANK, NOT_NULL, Checks
+from components.data.validation_engine import Outcome
+from components.data.validation_findings import Cell, Finding, Rule, counted
+from components.data.validation_report import Content
 from components.prompts import Template
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import pyarrow as pa
     import tiktoken
 
 ROWS_NAMED = 10
+TASKS_SHOWN = 30
 BARS = 12
 AT_A_TIME = 4096
 """Examples whose tokens are in memory at a time."""
 
 TEXTS = ["instruction", "input", "output"]
-ROW_CHECKS = {
-    "instruction_not_null": ["instruction"],
-    "output_not_null": ["output"],
-    "instruction_not_blank": ["instruction"],
-    "output_not_blank": ["output"],
-    "length": TEXTS,
-}
-"""The expectations about single rows, and the columns that each needs."""
 
 
 def validate_instructions(
@@ -56,132 +45,151 @@ def validate_instructions(
     It has `row`, `instruction`, `input`, `output` and, if there are kinds of task, `task`. Beside what may be used
     stand `rejected.parquet` (the same columns and `reason`), `report.json` and `report.html`. Accepted rows keep their
     order, values and further columns. An example is what `template` makes of a row, and one end of text; `context` is
-    the most tokens that the model reads. In memory are a batch of rows and 13 bytes a row.
+    the most tokens that the model reads.
 
     Raises:
         DataRejected: if an expectation of severity `error` is not met, or no row is left. All files but
             `table.parquet` are written.
         TableError: if `table` is not a Parquet file, or a column has another type than text (`row`: integer).
         WeightsError: if there is no such vocabulary.
-        ConfigError: if the shortest example that the rules allow is longer than `context`.
+        ConfigError: if the shortest example that the rules allow is longer than `context`, or `rules.expectations` do
+            not fit the table.
     """
     from components.models.tokenizer import load_tokenizer
 
     rules = rules.within(context)
-    source = Source(table, (*COLUMNS, TASK, SPLIT))
-    checks = Checks(source, rules, COLUMNS, ROW_CHECKS, content=TEXTS[:2])
-    lengths, rows = _check_values(checks, rules, template, load_tokenizer(vocabulary, mirror))
-    findings = [*checks.values(notes={"length": _named(rows, lengths, rules.length)}), checks.duplicates()]
-    kept = checks.marks.kept
-    findings.append(checks.row_count())
-    empty = _empty_inputs(source, kept)
-    findings.append(_check_empty_inputs(checks, empty, int(kept.sum()), rules))
-    reasons, failing_rows = write_rejected(
-        source, checks.marks, _rejected_schema(source), FailingEntry.of, out / "rejected.parquet"
-    )
-    left = lengths[kept & (lengths > 0)]
-    report = InstructionReport(
-        rows_in=source.rows,
-        rows_out=int(kept.sum()),
-        findings=findings,
-        failing_rows=failing_rows,
-        reasons=reasons,
-        versions=versions(PACKAGES),
-        empty_inputs=empty / max(1, int(kept.sum())),
-        longest=int(left.max(initial=0)),
-        mean=float(left.mean()) if len(left) else 0.0,
-        lengths=_histogram(left),
-        tasks={task: count for task, count in source.counts(TASK, kept).most_common() if task is not None},
-    )
-    finish(report, {"rules": rules.model_dump(), "evaluations": checks.engine.log}, out)
-    source.write(kept, out / "table.parquet")
-    return report.facts()
+    return Instructions(table, rules, template, load_tokenizer(vocabulary, mirror)).run(out)
 
 
-def _check_values(
-    checks: Checks, rules: InstructionValidationConfig, template: Template, encoding: "tiktoken.Encoding"
-) -> tuple["np.ndarray", list[int]]:
-    """Check columns and values batch by batch, and mark the rows that fail.
+class Instructions(Checks):
+    """The checks of a table of instructions, of which every row is written out by `template`."""
 
-    Returns the tokens of every example, int32 (rows), 0 for one without instruction or response, and the numbers of the
-    first rows whose length fails.
-    """
-    import numpy as np
+    required = COLUMNS
+    optional = (TASK, SPLIT)
+    content = ("instruction", "input")
+    shown = tuple(Cell(name, None, 40, 120) for name in TEXTS)
 
-    expectations = instruction_expectations(rules)
-    lengths = np.zeros(checks.source.rows, np.int32)
-    rows: list[int] = []
-    for part in checks.source.frames():
-        # Not checked, so not handed over.
-        frame = part.drop(columns=[TASK, SPLIT], errors="ignore").fillna({"input": ""})
-        if "length" in checks.runs:
-            found = lengths[frame.index] = _tokens(frame, template, encoding)
-            # A row without instruction or response fails for that, and has no length.
-            frame["tokens"] = np.where(found > 0, found.astype(float), np.nan)
-        outcomes = checks.run(frame, expectations)
-        if "length" in outcomes and len(rows) <= ROWS_NAMED:
-            failing = sorted(outcomes["length"].failing)[: ROWS_NAMED + 1]
-            rows += frame["row"].loc[failing].tolist() if "row" in frame else [place + 1 for place in failing]
-        checks.remember(part.fillna({"input": ""}), lambda good: hashed(joined(good["instruction"], good["input"])))
-    return lengths, rows
+    def __init__(
+        self, table: Path, config: InstructionValidationConfig, template: Template, encoding: "tiktoken.Encoding"
+    ) -> None:
+        import numpy as np
 
+        super().__init__(table, config)
+        self._template, self._encoding = template, encoding
+        self._lengths = np.zeros(self.source.rows, np.int32)
+        """Tokens of every example, 0 for one without instruction or response."""
+        self._wrong: list[int] = []
+        """Numbers of the first rows whose length fails."""
 
-def _tokens(frame: "pd.DataFrame", template: Template, encoding: "tiktoken.Encoding") -> "np.ndarray":
-    """Return the tokens of every row's example (rows), 0 where there is no instruction or no response."""
-    import numpy as np
-
-    from components.models.tokenizer import encode
-
-    whole = (frame["instruction"].notna() & frame["output"].notna()).to_numpy()
-    found = np.zeros(len(frame), np.int32)
-    entries = frame.loc[whole, TEXTS].itertuples(index=False, name=None)
-    places = np.flatnonzero(whole)
-    for start in range(0, len(places), AT_A_TIME):
-        part = [next(entries) for _ in places[start : start + AT_A_TIME]]
-        prompts = encode(encoding, [template.prompt(instruction, given or "") for instruction, given, _ in part])
-        responses = encode(encoding, [template.completion(output) for _, _, output in part])
-        found[places[start : start + AT_A_TIME]] = [
-            len(prompt) + len(response) + 1 for prompt, response in zip(prompts, responses, strict=True)
+    def row_rules(self) -> list[Rule]:
+        """Return the rules about instructions, responses and the examples that they make."""
+        length = self.config.length
+        fits = {"column": "tokens", "min_value": length.min, "max_value": length.max}
+        tokens = f"{length.min:,}" + (" or more" if length.max is None else f" to {length.max:,}")
+        expected, checks = (
+            f"prompt, response and end of text have {tokens} tokens",
+            {"column_values_to_be_between": fits},
+        )
+        fields = ("instruction", "output")
+        return [
+            *(self.column_rule(f"{field}_not_null", field, "is there", NOT_NULL) for field in fields),
+            *(
+                self.column_rule(f"{field}_not_blank", field, "holds more than white space", NOT_BLANK)
+                for field in fields
+            ),
+            self.rule("length", expected, checks, needs=TEXTS, by_row=True),
         ]
-    return found
+
+    def table_rules(self) -> list[Rule]:
+        """Return the rules about copies and numbers of rows; the last is about a table of one line, with the share."""
+        most = self.config.empty_inputs.max_share
+        few = {"column_max_to_be_between": {"column": "share", "max_value": most}}
+        expected = f"at most {100 * most:.4g} % of the rows have an empty input"
+        return [
+            self.duplicates_rule("instruction and input"),
+            self.rows_rule(),
+            self.rule("empty_inputs", expected, few),
+        ]
+
+    def derive(self, part: "pd.DataFrame") -> "pd.DataFrame":
+        """Return a part of the table with the length of every example, in `tokens`."""
+        if "length" not in self.runs:
+            return part
+        found = self._lengths[part.index] = self._tokens(part.fillna({"input": ""}))
+        # A row without instruction or response fails for that, and has no length.
+        return part.assign(tokens=found.astype(float)).replace({"tokens": {0.0: float("nan")}})
+
+    def _tokens(self, part: "pd.DataFrame") -> "np.ndarray":
+        """Return the tokens of every row's example (rows), 0 where there is no instruction or no response."""
+        import numpy as np
+
+        from components.models.tokenizer import encode
+
+        whole = (part["instruction"].notna() & part["output"].notna()).to_numpy()
+        found = np.zeros(len(part), np.int32)
+        entries = part.loc[whole, TEXTS].itertuples(index=False, name=None)
+        places = np.flatnonzero(whole)
+        for start in range(0, len(places), AT_A_TIME):
+            some = [next(entries) for _ in places[start : start + AT_A_TIME]]
+            prompts = encode(self._encoding, [self._template.prompt(text, given) for text, given, _ in some])
+            responses = encode(self._encoding, [self._template.completion(output) for _, _, output in some])
+            lengths = [len(prompt) + len(response) + 1 for prompt, response in zip(prompts, responses, strict=True)]
+            found[places[start : start + AT_A_TIME]] = lengths
+        return found
+
+    def look_at(self, part: "pd.DataFrame", outcomes: Mapping[str, Outcome]) -> None:
+        """Name the first rows whose length is wrong."""
+        if "length" in outcomes and len(self._wrong) <= ROWS_NAMED:
+            failing = sorted(outcomes["length"].failing)[: ROWS_NAMED + 1]
+            self._wrong += part["row"].loc[failing].tolist() if "row" in part else [place + 1 for place in failing]
+
+    def notes(self) -> Mapping[str, str]:
+        """Return which rows have a wrong length, as far as there is room, and which lengths these are."""
+        rows, length, lengths = self._wrong, self.config.length, self._lengths
+        if not rows:
+            return {}
+        most = lengths.max() if length.max is None else length.max
+        wrong = lengths[(lengths > 0) & ((lengths < length.min) | (lengths > most))]
+        last = counted(int(wrong.max()), "token")
+        shown = ", ".join(f"{row:,}" for row in rows[:ROWS_NAMED]) + (", ..." if len(rows) > ROWS_NAMED else "")
+        said = f"row {shown}: {last}" if len(rows) == 1 else f"rows {shown}: {wrong.min():,} to {last}"
+        return {"length": said}
+
+    @cached_property
+    def _empty(self) -> int:
+        counts = self.source.counts("input", self.marks.kept)
+        return counts[""] + counts[None]  # type: ignore[index]
+
+    def tallies(self) -> list[Finding]:
+        """Return what became of the rule about empty inputs."""
+        import pandas as pd
+
+        left = int(self.marks.kept.sum())
+        if not left or "input" not in self.source.columns:
+            return [self.not_run("empty_inputs", ["input"])]
+        # Great Expectations has nothing that counts empty texts among others, so it is given a table with their share.
+        outcome = self.evaluate("empty_inputs", pd.DataFrame({"share": [round(self._empty / left, 12)]}))
+        detail = f"{self._empty:,} of {counted(left, 'row')}"
+        return [self.finding("empty_inputs", outcome, f"{100 * self._empty / left:.2f} %", detail=detail)]
+
+    def describe(self) -> Content:
+        """Return the share of empty inputs (0 to 1), the rows of each task, and the tokens of an example."""
+        kept = self.marks.kept
+        lengths = self._lengths[kept & (self._lengths > 0)]
+        longest, mean = int(lengths.max(initial=0)), float(lengths.mean()) if len(lengths) else 0.0
+        tasks = {task: count for task, count in self.source.counts(TASK, kept).most_common() if task is not None}
+        empty = self._empty / max(1, int(kept.sum()))
+        facts: Facts = {"empty_inputs": empty, "tasks": tasks, "tokens": {"longest": longest, "mean": mean}}
+        tiles = {"Mean tokens": f"{mean:,.1f}", "Most tokens": f"{longest:,}", "Empty inputs": f"{100 * empty:.1f} %"}
+        bars = {"Tasks": _largest(tasks), "Tokens an example": _histogram(lengths)}
+        return Content(facts, tiles, {title: counts for title, counts in bars.items() if counts})
 
 
-def _named(rows: Sequence[int], lengths: "np.ndarray", length: ExampleLength) -> str:
-    """Return which rows have a wrong length, as far as there is room, and which lengths these are."""
-    if not rows:
-        return ""
-    most = lengths.max() if length.max is None else length.max
-    wrong = lengths[(lengths > 0) & ((lengths < length.min) | (lengths > most))]
-    span = f"{wrong.min():,} to {counted(int(wrong.max()), 'token')}" if len(rows) > 1 else counted(wrong[0], "token")
-    shown = ", ".join(f"{row:,}" for row in rows[:ROWS_NAMED]) + (", ..." if len(rows) > ROWS_NAMED else "")
-    return f"{'row' if len(rows) == 1 else 'rows'} {shown}: {span}"
-
-
-def _empty_inputs(source: Source, kept: "np.ndarray") -> int:
-    counts = source.counts("input", kept)
-    return counts[""] + counts[None]  # type: ignore[index]
-
-
-def _check_empty_inputs(checks: Checks, empty: int, left: int, rules: InstructionValidationConfig) -> Finding:
-    import pandas as pd
-
-    if not left or "input" not in checks.source.columns:
-        return checks.not_run("empty_inputs", ["input"])
-    # Great Expectations has nothing that counts empty texts among others, so it is given a table with their share.
-    shares = pd.DataFrame({"share": [round(empty / left, 12)]})
-    outcome = checks.engine.run(shares, [empty_inputs_expectation(rules.empty_inputs.max_share)])["empty_inputs"]
-    return checks.finding(
-        "empty_inputs", outcome, f"{100 * empty / left:.2f} %", detail=f"{empty:,} of {counted(left, 'row')}"
-    )
-
-
-def _rejected_schema(source: Source) -> "pa.Schema":
-    """Return the columns that every table has, then those that this one has besides."""
-    declared = schema(TEXTS)
-    for field in source.schema:
-        if field.name not in (*declared.names, "reason"):
-            declared = declared.append(field)
-    return declared
+def _largest(tasks: dict[str, int]) -> dict[str, int]:
+    shown = dict(list(tasks.items())[:TASKS_SHOWN])
+    if others := len(tasks) - len(shown):
+        shown[f"{others:,} others"] = sum(tasks.values()) - sum(shown.values())
+    return shown
 
 
 def _histogram(lengths: "np.ndarray") -> dict[str, int]:

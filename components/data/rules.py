@@ -1,8 +1,12 @@
-"""What a classification table has to meet before anything is spent on it."""
+"""What a table has to meet before anything is spent on it: rules of all kinds of table, and those of labelled texts.
+
+A section is a rule's severity and bounds. What a rule counts, and its words, stand where the table is checked
+(`validation`, `instruction_validation`), one row a rule.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from components.core.config import Config
 from components.data.labels import Label
@@ -10,52 +14,55 @@ from components.data.labels import Label
 Severity = Literal["error", "warn"]
 
 COLUMNS = ("row", "text", "label")
-"""The columns every table carries: number of the record in the raw file (from 1), text, label."""
+"""The columns every table of texts carries: number of the record in the raw file (from 1), text, label."""
+
+
+class RowRule(Config):
+    """A rule about single rows."""
+
+    severity: Severity = "warn"
+    """`error` stops the flow; `warn` leaves the failing rows out."""
+
+
+class TableRule(Config):
+    """A rule about the table."""
+
+    severity: Severity = "error"
+    """`error` stops the flow; `warn` goes on."""
 
 
 class Columns(Config):
-    """The table has the columns `row`, `text` and `label`; further ones are kept."""
+    """The table has the columns of its kind (`row`, and its texts); further ones are kept."""
 
     severity: Severity = "error"
     """`error` stops the flow; `warn` goes on, and what needs a missing column is not evaluated."""
 
 
-class LabelInSet(Config):
-    """Every row has a label, and it is one of `labels`."""
-
-    severity: Severity = "error"
-    """`error` stops the flow; `warn` leaves the failing rows out."""
+class NotNull(RowRule):
+    """Every row has this field."""
 
 
-class TextNotNull(Config):
-    """Every row has a text."""
-
-    severity: Severity = "warn"
-    """`error` stops the flow; `warn` leaves the failing rows out."""
+class NotBlank(RowRule):
+    """This field shows something in every row: white space, zero-width characters and byte order marks do not count."""
 
 
-class TextNotBlank(Config):
-    """Every text shows something: white space, zero-width characters and byte order marks do not count."""
+def in_order(rule: Any) -> Any:
+    """Refuse a section whose `min` is above its `max`."""
+    if rule.max is not None and rule.min > rule.max:
+        raise ValueError(f"min ({rule.min}) must not be above max ({rule.max})")
+    return rule
 
-    severity: Severity = "warn"
-    """`error` stops the flow; `warn` leaves the failing rows out."""
 
+class Duplicates(Config):
+    """At most a share of the rows repeats an earlier one exactly, counted on the rows that meet the rules above.
 
-class TextLength(Config):
-    """Every text has between `min` and `max` characters (Unicode code points)."""
+    What is compared is the text, or the instruction with its input.
+    """
 
     severity: Severity = "warn"
-    """`error` stops the flow; `warn` leaves the failing rows out."""
-    min: int = Field(default=1, ge=0)
-    """Fewest characters."""
-    max: int = Field(default=4000, ge=1)
-    """Most characters; 4,000 is about GPT-2's 1,024 tokens of English, so what is longer could not be read whole."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.min > self.max:
-            raise ValueError(f"min ({self.min}) must not be above max ({self.max})")
-        return self
+    """`error` stops the flow; `warn` leaves the later copies out, the first stays."""
+    max_share: float = Field(default=0.2, ge=0, le=1)
+    """Largest share, from 0 to 1. Copies below it stay in the table; the split keeps them together."""
 
 
 class Rows(Config):
@@ -68,18 +75,62 @@ class Rows(Config):
     max: int | None = Field(default=None, ge=1)
     """Most rows; no limit by default."""
 
+    _in_order = model_validator(mode="after")(in_order)
+
+
+class Expectation(Config):
+    """One of Great Expectations' own expectations (https://greatexpectations.io/expectations)."""
+
+    type: str
+    """Its name, such as `expect_column_values_to_match_regex`."""
+    column: str | None = None
+    """The column of the table that it is about; of expectations about several, these stand in `kwargs`."""
+    kwargs: dict[str, JsonValue] = {}  # noqa: RUF012 - pydantic copies it
+    """Its other arguments, as Great Expectations calls them, such as `regex` or `mostly`."""
+    severity: Severity = "warn"
+    """`error` stops the flow; `warn` leaves the failing rows out, or goes on where it is about a whole column."""
+
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        """All arguments, with the column among them."""
+        return ({"column": self.column} if self.column is not None else {}) | self.kwargs
+
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.max is not None and self.min > self.max:
-            raise ValueError(f"min ({self.min}) must not be above max ({self.max})")
+    def _known(self) -> Self:
+        # Here, so that a wrong one is found before anything is downloaded; Great Expectations takes seconds to load,
+        # but only where a preset names an expectation.
+        from components.data.validation_engine import check_arguments
+
+        if self.column is not None and "column" in self.kwargs:
+            raise ValueError(f"{self.type}: the column stands twice, in column and in kwargs; leave one of them out")
+        check_arguments(self.type, self.arguments)
         return self
 
 
-class RowsPerClass(Config):
-    """Every one of `labels` has at least `min` rows, counted after rows were left out."""
+Expectations = Annotated[tuple[Expectation, ...], Field(max_length=50)]
+
+
+class LabelInSet(RowRule):
+    """Every row has a label, and it is one of `labels`."""
 
     severity: Severity = "error"
-    """`error` stops the flow; `warn` goes on."""
+    """`error` stops the flow; `warn` leaves the failing rows out."""
+
+
+class TextLength(RowRule):
+    """Every text has between `min` and `max` characters (Unicode code points)."""
+
+    min: int = Field(default=1, ge=0)
+    """Fewest characters."""
+    max: int = Field(default=4000, ge=1)
+    """Most characters; 4,000 is about GPT-2's 1,024 tokens of English, so what is longer could not be read whole."""
+
+    _in_order = model_validator(mode="after")(in_order)
+
+
+class RowsPerClass(TableRule):
+    """Every one of `labels` has at least `min` rows, counted after rows were left out."""
+
     min: int = Field(default=10, ge=1)
     """Fewest rows of a class; with less a split into three parts leaves next to nothing to measure on."""
 
@@ -102,15 +153,6 @@ class Conflicts(Config):
         return {"use": values} if isinstance(values, str) else values
 
 
-class Duplicates(Config):
-    """At most a share of the rows repeats an earlier text exactly, counted on the rows that meet the rules above."""
-
-    severity: Severity = "warn"
-    """`error` stops the flow; `warn` leaves the later copies out, the first stays."""
-    max_share: float = Field(default=0.2, ge=0, le=1)
-    """Largest share, from 0 to 1. Copies below it stay in the table; the split keeps them together."""
-
-
 class ClassRatio(Config):
     """The largest class has at most `max` times the rows of the smallest."""
 
@@ -131,9 +173,9 @@ class ValidationConfig(Config):
     """Which columns there are."""
     label_in_set: LabelInSet = LabelInSet()
     """Which labels there are."""
-    text_not_null: TextNotNull = TextNotNull()
+    text_not_null: NotNull = NotNull()
     """Texts that are missing."""
-    text_not_blank: TextNotBlank = TextNotBlank()
+    text_not_blank: NotBlank = NotBlank()
     """Texts that show nothing."""
     text_length: TextLength = TextLength()
     """How long texts are."""
@@ -147,6 +189,8 @@ class ValidationConfig(Config):
     """How many rows of each class are left to use."""
     class_ratio: ClassRatio = ClassRatio()
     """How uneven the classes are."""
+    expectations: Expectations = ()
+    """Expectations of Great Expectations' own, each with `type`, `column`, `kwargs` and `severity`."""
 
     @field_validator("labels")
     @classmethod
@@ -154,24 +198,3 @@ class ValidationConfig(Config):
         if repeated := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"labels must be distinct; given twice: {', '.join(repeated)}")
         return labels
-
-    def severity(self, name: str) -> Severity:
-        """Return the severity of the expectation `name`."""
-        severity: Severity = getattr(self, name).severity
-        return severity
-
-    def expected(self) -> dict[str, str]:
-        """Return what is expected in words, by expectation, in the order in which reports show them."""
-        most = "" if self.rows.max is None else f", at most {self.rows.max:,}"
-        return {
-            "columns": f"the table has the columns {', '.join(COLUMNS)}",
-            "label_in_set": f"label is one of {', '.join(self.labels)}",
-            "text_not_null": "text is there",
-            "text_not_blank": "text holds more than white space",
-            "text_length": f"text has {self.text_length.min:,} to {self.text_length.max:,} characters",
-            "conflicts": "no text has different labels",
-            "duplicates": f"at most {100 * self.duplicates.max_share:.4g} % of the rows repeat an earlier text",
-            "rows": f"at least {self.rows.min:,} rows{most}",
-            "rows_per_class": f"at least {self.rows_per_class.min:,} rows of each class",
-            "class_ratio": f"largest class at most {self.class_ratio.max:.4g} times the smallest",
-        }

@@ -1,116 +1,133 @@
-"""Validation of texts and labels with Great Expectations: what fails is named, counted and kept beside.
+"""Validation of texts and labels with Great Expectations: what fails is named, counted and kept beside."""
 
-Every verdict in the report is Great Expectations' own.
-https://docs.greatexpectations.io/docs/core/define_expectations/
-"""
-
-from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.records import Facts
-from components.data.batches import hashed, schema
 from components.data.conflicts import check_conflicts
 from components.data.given_splits import SPLIT
 from components.data.rules import COLUMNS, ValidationConfig
-from components.data.validation_checks import PACKAGES, Checks
-from components.data.validation_engine import class_expectations, value_expectations
-from components.data.validation_findings import Finding, counted, quoted
-from components.data.validation_report import FailingRow, Report, finish, versions
-from components.data.validation_rows import Source, write_rejected
+from components.data.validation_checks import CONFLICTS, NOT_BLANK, NOT_NULL, Checks
+from components.data.validation_engine import Outcome
+from components.data.validation_findings import Cell, Finding, Rule, counted, quoted
+from components.data.validation_report import Content
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LABELS_SHOWN = 5
-ROW_CHECKS = {
-    "label_in_set": ["label"],
-    "text_not_null": ["text"],
-    "text_not_blank": ["text"],
-    "text_length": ["text"],
-}
-"""The expectations about single rows, and the columns that each needs."""
 
 
 def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
     """Check a Parquet table (`row`, `text`, `label`) and write what may be used to `out/table.parquet`.
 
-    Beside it stand `rejected.parquet` (`row`, `text`, `label`, `reason`), `report.json` and `report.html`. Accepted
-    rows keep their order, values and further columns. In memory are a batch of rows and 13 bytes a row.
+    Beside it stand `rejected.parquet` (the same columns and `reason`), `report.json` and `report.html`. Accepted rows
+    keep their order, values and further columns.
 
     Raises:
         DataRejected: if an expectation of severity `error` is not met, or no row is left. All files but
             `table.parquet` are written.
         TableError: if `table` is not a Parquet file, or a column has another type than text (`row`: integer).
+        ConfigError: if `rules.expectations` do not fit the table.
     """
-    source = Source(table, (*COLUMNS, SPLIT))
-    checks = Checks(source, rules, COLUMNS, ROW_CHECKS, content=["text"])
-    findings = _check_values(checks, rules)
-    kept = checks.marks.kept
-    counts = _class_counts(source.counts("label", kept), rules.labels)
-    findings += [checks.row_count(), *_check_classes(checks, int(kept.sum()), counts, rules)]
-    columns = schema(name for name in ("text", "label", SPLIT) if name != SPLIT or name in source.columns)
-    reasons, failing_rows = write_rejected(source, checks.marks, columns, FailingRow.of, out / "rejected.parquet")
-    report = Report(
-        labels=rules.labels,
-        rows_in=source.rows,
-        rows_out=int(kept.sum()),
-        class_counts=counts,
-        findings=findings,
-        failing_rows=failing_rows,
-        reasons=reasons,
-        versions=versions(PACKAGES),
-    )
-    finish(report, {"rules": rules.model_dump(), "evaluations": checks.engine.log}, out)
-    source.write(kept, out / "table.parquet")
-    return {**report.facts(), "ordered": rules.ordered}
+    return {**Texts(table, rules).run(out), "ordered": rules.ordered}
 
 
-def _check_values(checks: Checks, rules: ValidationConfig) -> list[Finding]:
-    """Check columns and values batch by batch, then texts with several labels and repeated ones; mark what fails."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
+class Texts(Checks):
+    """The checks of a table of labelled texts."""
 
-    expectations = value_expectations(rules)
-    undeclared: dict[str, None] = {}
-    labels, declared = np.zeros(checks.source.rows, np.int32), pa.array(rules.labels, pa.string())
-    for part in checks.source.frames():
-        frame = part.drop(columns=SPLIT, errors="ignore")  # Not checked, so not handed over.
-        outcomes = checks.run(frame, expectations)
-        if "label_in_set" in outcomes and len(undeclared) <= LABELS_SHOWN:
+    required = COLUMNS
+    content = ("text",)
+    shown = (Cell(SPLIT, None, 30, 40), Cell("label", None, 30, 40), Cell("text", None, 60, 160, named=False))
+
+    def __init__(self, table: Path, config: ValidationConfig) -> None:
+        import numpy as np
+
+        super().__init__(table, config)
+        self._undeclared: dict[str, None] = {}
+        self._labels = np.zeros(self.source.rows, np.int32)
+
+    def row_rules(self) -> list[Rule]:
+        """Return the rules about labels and texts."""
+        labels, length = list(self.config.labels), self.config.text_length
+        # Nulls pass a set, so a missing label needs an expectation of its own.
+        declared = {"values_to_be_in_set": {"value_set": labels}, **NOT_NULL}
+        remedy = "Correct the data, declare the label in validation.labels, or {relax} leave such rows out"
+        fits = {"value_lengths_to_be_between": {"min_value": length.min, "max_value": length.max}}
+        return [
+            self.column_rule("label_in_set", "label", f"is one of {', '.join(labels)}", declared, remedy),
+            self.column_rule("text_not_null", "text", "is there", NOT_NULL),
+            self.column_rule("text_not_blank", "text", "holds more than white space", NOT_BLANK),
+            self.column_rule("text_length", "text", f"has {length.min:,} to {length.max:,} characters", fits),
+        ]
+
+    def table_rules(self) -> list[Rule]:
+        """Return the rules about conflicts, copies and numbers of rows; the last two are about `_classes`."""
+        fewest, most = self.config.rows_per_class.min, self.config.class_ratio.max
+        settle = "Correct the labels, or {relax} use what validation.conflicts.use says"
+        collect = "Collect more rows, lower validation.rows_per_class.min, or take the class out of validation.labels"
+        enough = {"column_values_to_be_between": {"column": "rows", "min_value": fewest}}
+        even = {"column_max_to_be_between": {"column": "ratio", "max_value": most}}
+        return [
+            self.rule(CONFLICTS, "no text has different labels", {}, by_row=True, remedy=settle),
+            self.duplicates_rule("text"),
+            self.rows_rule(),
+            self.rule("rows_per_class", f"at least {fewest:,} rows of each class", enough, remedy=collect),
+            self.rule("class_ratio", f"largest class at most {most:.4g} times the smallest", even),
+        ]
+
+    def look_at(self, part: "pd.DataFrame", outcomes: Mapping[str, Outcome]) -> None:
+        """Keep the numbers of the labels, and some that are not declared."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if "label_in_set" in outcomes and len(self._undeclared) <= LABELS_SHOWN:
             failing = sorted(outcomes["label_in_set"].failing)
-            undeclared |= dict.fromkeys(frame["label"].loc[failing].dropna())
-        checks.remember(part, lambda rows: hashed(rows["text"].to_numpy(object)))
-        if "label" in frame:
-            found = pc.index_in(pa.array(frame["label"], pa.string()), declared)
-            labels[frame.index] = found.fill_null(-1).to_numpy()
-    values = checks.values(notes={"label_in_set": _names(list(undeclared))})
-    return [*values, check_conflicts(checks, labels, rules), checks.duplicates()]
+            self._undeclared |= dict.fromkeys(part["label"].loc[failing].dropna())
+        if "label" in part:
+            found = pc.index_in(pa.array(part["label"], pa.string()), pa.array(self.config.labels, pa.string()))
+            self._labels[part.index] = found.fill_null(-1).to_numpy()
 
+    def notes(self) -> Mapping[str, str]:
+        """Return labels that are not declared."""
+        labels = [quoted(label, 30) for label in self._undeclared]
+        shown = ", ".join(labels[:LABELS_SHOWN]) + (", ..." if len(labels) > LABELS_SHOWN else "")
+        return {"label_in_set": f"not declared: {shown}"} if labels else {}
 
-def _names(labels: list[str]) -> str:
-    shown = ", ".join(quoted(label, 30) for label in labels[:LABELS_SHOWN])
-    return f"not declared: {shown}{', ...' if len(labels) > LABELS_SHOWN else ''}" if labels else ""
+    def differences(self) -> list[Finding]:
+        """Return what became of texts with several labels."""
+        return [check_conflicts(self, self._labels, self.config)]
 
+    def tallies(self) -> list[Finding]:
+        """Return what became of the rules about numbers of rows of the classes."""
+        counts = self._counts
+        if not self.marks.kept.any() or "label" not in self.source.columns:
+            return [self.not_run(name, ["label"]) for name in ("rows_per_class", "class_ratio")]
+        classes = _classes(counts)
+        outcomes = {name: self.evaluate(name, classes) for name in ("rows_per_class", "class_ratio")}
+        smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        # The "rows" that fail here are classes.
+        small = [quoted(label, 30) for label in counts if label in outcomes["rows_per_class"].failing]
+        fewest, most = (f"{counted(counts[label], 'row')} of {quoted(label, 30)}" for label in (smallest, largest))
+        ratio = f"{outcomes['class_ratio'].observed:.2f}" if counts[smallest] else "no ratio"
+        too_few = f"too few of {', '.join(small)}" if small else ""
+        return [
+            self.finding("rows_per_class", outcomes["rows_per_class"], fewest, detail=too_few),
+            self.finding("class_ratio", outcomes["class_ratio"], ratio, detail=f"{most}, {fewest}"),
+        ]
 
-def _check_classes(checks: Checks, left: int, counts: dict[str, int], rules: ValidationConfig) -> list[Finding]:
-    if not left or "label" not in checks.source.columns:
-        return [checks.not_run(name, ["label"]) for name in ("rows_per_class", "class_ratio")]
-    outcomes = checks.engine.run(_classes(counts), class_expectations(rules))
-    smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-    # The "rows" that fail here are classes.
-    small = [quoted(label, 30) for label in rules.labels if label in outcomes["rows_per_class"].failing]
-    fewest, most = (f"{counted(counts[label], 'row')} of {quoted(label, 30)}" for label in (smallest, largest))
-    ratio = f"{outcomes['class_ratio'].observed:.2f}" if counts[smallest] else "no ratio"
-    return [
-        checks.finding("rows_per_class", outcomes["rows_per_class"], fewest, detail=_too_few(small)),
-        checks.finding("class_ratio", outcomes["class_ratio"], ratio, detail=f"{most}, {fewest}"),
-    ]
+    def describe(self) -> Content:
+        """Return the labels, and how many rows each has."""
+        counts = self._counts
+        facts = {"labels": list(counts), "class_counts": counts}
+        return Content(facts, {"Classes": str(len(counts))}, {"Classes": counts})
 
-
-def _too_few(labels: list[str]) -> str:
-    return f"too few of {', '.join(labels)}" if labels else ""
+    @cached_property
+    def _counts(self) -> dict[str, int]:
+        found = self.source.counts("label", self.marks.kept)
+        return {label: found[label] for label in self.config.labels}
 
 
 def _classes(counts: dict[str, int]) -> "pd.DataFrame":
@@ -119,7 +136,3 @@ def _classes(counts: dict[str, int]) -> "pd.DataFrame":
 
     rows = pd.Series(counts)
     return pd.DataFrame({"rows": rows, "ratio": rows.max() / rows})
-
-
-def _class_counts(found: Counter[str], labels: list[str]) -> dict[str, int]:
-    return {label: found[label] for label in labels}

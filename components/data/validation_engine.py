@@ -1,18 +1,39 @@
-"""Great Expectations in memory, a frame at a time, and the expectations of ours in its terms."""
+"""Great Expectations in memory, a frame at a time; no other module imports it.
+
+https://docs.greatexpectations.io/docs/core/define_expectations/
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from components.core.errors import GradusError
-from components.data.instruction_rules import InstructionValidationConfig
-from components.data.rules import Rows, ValidationConfig
+from components.core.errors import ConfigError, GradusError, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COUNTS = ("element_count", "missing_count", "unexpected_count")
+FIGURES = (*COUNTS, "unexpected_percent", "observed_value", "details")
+MOST_VALUES = 100
+"""How many values of a list the log keeps."""
+
+OURS = {
+    "batch_id", "catch_exceptions", "description", "id", "meta", "notes", "rendered_content", "result_format",
+    "severity", "windows",
+}  # fmt: skip
+"""What expectations take besides their arguments: where they run, and what is said of them, which is for us to say."""
+
+COMPARING = {
+    "expect_column_value_z_scores_to_be_less_than",
+    "expect_column_values_to_be_decreasing",
+    "expect_column_values_to_be_increasing",
+    "expect_column_values_to_be_unique",
+    "expect_column_values_to_not_be_outliers",
+    "expect_compound_columns_to_be_unique",
+}
+"""Those about rows that compare a row with others, so that they have to see the whole column."""
 
 # Spelled out, because pandas may hand a pattern to RE2, in which \s means ASCII white space only.
 VISIBLE = "[^\\s\x0b\x1c-\x1f\x85\xa0\u1680\u180e\u2000-\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]"
@@ -25,9 +46,86 @@ def _great_expectations() -> Any:
     return great_expectations
 
 
+def expect(name: str, kind: str, /, key: str = "", **arguments: Any) -> Any:
+    """Return one of Great Expectations' expectations (`kind`, without `expect_`) for the rule `name`.
+
+    `key` is the key of a config that names the expectation, if one does: what goes wrong with it is the config's fault.
+    """
+    return _class_of(f"expect_{kind}")(**arguments, meta={"name": name, "key": key})
+
+
+def conflicts_expectation() -> Any:
+    """Return what says that no text has several labels, for a table with the number of labels of each text."""
+    return expect("conflicts", "column_max_to_be_between", column="labels", max_value=1)
+
+
+def _class_of(kind: str) -> Any:
+    _great_expectations()
+    from great_expectations.expectations.registry import get_expectation_impl
+
+    return get_expectation_impl(kind)
+
+
+def check_arguments(kind: str, arguments: Mapping[str, Any]) -> None:
+    """Check that Great Expectations has an expectation `kind`, and that it takes these arguments.
+
+    Raises:
+        ValueError: saying what is wrong, and what was probably meant.
+    """
+    gx = _great_expectations()
+    from great_expectations.expectations.registry import list_registered_expectation_implementations
+
+    known = [name for name in list_registered_expectation_implementations() if name.startswith("expect_")]
+    if kind not in known:
+        see = "see https://greatexpectations.io/expectations"
+        raise ValueError(f"Great Expectations has no {kind!r}{did_you_mean(kind, known, see)}")
+    taken = [name for name in _class_of(kind).__fields__ if name not in OURS]
+    if unknown := [name for name in arguments if name not in taken]:
+        takes = f"it takes {', '.join(taken)}"
+        raise ValueError(f"{kind} takes no {unknown[0]!r}{did_you_mean(unknown[0], taken, takes)}")
+    try:
+        expect("", kind.removeprefix("expect_"), **arguments)
+    except (ValueError, TypeError, gx.exceptions.GreatExpectationsError) as error:
+        raise ValueError(f"{kind}: {_first_fault(error)}; it takes {', '.join(taken)}") from error
+
+
+def _first_fault(error: Exception) -> str:
+    """Return what Great Expectations, or pydantic, says of wrong arguments, on one line."""
+    faults: list[dict[str, Any]] = getattr(error, "errors", list)()
+    if faults:
+        place = ".".join(str(part) for part in faults[0]["loc"] if part != "__root__")
+        return f"{place}: {faults[0]['msg']}" if place else str(faults[0]["msg"])
+    return " ".join(str(error).split())
+
+
+def did_you_mean(word: str, known: Sequence[str], otherwise: str) -> str:
+    """Return the end of a line about an unknown word: the known one that is close to it, or else another hint."""
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else f"; {otherwise}"
+
+
+def is_by_row(expectation: Any) -> bool:
+    """Return whether an expectation is about rows, and so says which fail."""
+    from great_expectations.expectations import expectation as kinds
+
+    about_rows = (kinds.ColumnMapExpectation, kinds.ColumnPairMapExpectation, kinds.MulticolumnMapExpectation)
+    return isinstance(expectation, about_rows)
+
+
+def is_in_parts(expectation: Any) -> bool:
+    """Return whether an expectation can be evaluated on a table part by part."""
+    return is_by_row(expectation) and expectation.expectation_type not in COMPARING
+
+
+def columns_of(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the columns that the arguments of an expectation name."""
+    single = [arguments[key] for key in ("column", "column_A", "column_B") if key in arguments]
+    return list(dict.fromkeys([*single, *arguments.get("column_list", ())]))
+
+
 @dataclass
 class Outcome:
-    """What Great Expectations says of one of our expectations, which may take several of theirs."""
+    """What Great Expectations says of one of our rules, which may take several of its expectations."""
 
     success: bool = True
     failing: set[Any] = field(default_factory=set)
@@ -55,16 +153,25 @@ class Engine:
         """Every evaluation: its kind, arguments, success and figures."""
         return list(self._log.values())
 
-    def run(self, frame: "pd.DataFrame", expectations: list[Any]) -> dict[str, Outcome]:
+    def success(self, name: str) -> bool:
+        """Return whether all parts together meet the rule `name`."""
+        return all(record["success"] for record in self.log if record["name"] == name)
+
+    def run(self, frame: "pd.DataFrame", expectations: Sequence[Any]) -> dict[str, Outcome]:
         """Evaluate expectations on a frame, and gather the results by the name in their `meta`.
 
         Raises:
-            GradusError: if an expectation could not be evaluated.
+            GradusError: if an expectation could not be evaluated; ConfigError, if a config names it.
         """
-        suite = _great_expectations().ExpectationSuite(name="expectations", expectations=expectations)
-        evaluated = self._batches.get_batch({"dataframe": frame}).validate(
-            suite, result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False}
-        )
+        suite = _great_expectations().ExpectationSuite(name="expectations", expectations=list(expectations))
+        batch = self._batches.get_batch({"dataframe": frame})
+        complete = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+        try:
+            evaluated = batch.validate(suite, result_format=complete)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # It catches what an expectation raises, but not what it lacks to evaluate some.
+            suspects = [each for each in expectations if each.meta.get("key")] or expectations
+            raise _failed(suspects[-1].meta, f"{type(error).__name__}: {error}") from error
         outcomes: dict[str, Outcome] = {}
         # They come in no particular order.
         for result in sorted(evaluated.to_json_dict()["results"], key=_place):
@@ -72,16 +179,29 @@ class Engine:
         return outcomes
 
     def _gather(self, result: dict[str, Any], outcomes: dict[str, Outcome]) -> None:
-        name = result["expectation_config"]["meta"]["name"]
+        name, kind = place = _place(result)
         if trouble := _exception(result["exception_info"]):
-            raise GradusError(f"Great Expectations could not evaluate {name}: {trouble}")
+            raise _failed(result["expectation_config"]["meta"], trouble)
         outcome = outcomes.setdefault(name, Outcome())
         outcome.success &= result["success"]
         outcome.failing.update(result["result"].get("unexpected_index_list") or ())
         outcome.observed = result["result"].get("observed_value", outcome.observed)
-        record = _record(name, result)
-        place = _place(result)
+        record = {
+            "name": name,
+            "expectation": kind,
+            "arguments": {k: v for k, v in result["expectation_config"]["kwargs"].items() if k != "batch_id"},
+            "success": result["success"],
+            # Lists of failing values stay out: they stand in rejected.parquet, and here they would fill the report.
+            "result": {key: _short(result["result"][key]) for key in FIGURES if key in result["result"]},
+        }
         self._log[place] = _sum(self._log[place], record) if place in self._log else record
+
+
+def _failed(meta: Mapping[str, Any], trouble: str) -> GradusError:
+    """Return the error that says that a rule could not be evaluated: the config's fault, if that names it."""
+    said = f"Great Expectations could not evaluate {meta['name']}: {shortened(' '.join(trouble.split()), 400)}"
+    key = meta.get("key")
+    return ConfigError(f"{key}: {said}; correct it, or take it out") if key else GradusError(said)
 
 
 def _place(result: dict[str, Any]) -> tuple[str, str]:
@@ -93,115 +213,27 @@ def _exception(info: dict[str, Any]) -> str | None:
     # Either the information itself, or one a metric that failed.
     for entry in [info, *(value for value in info.values() if isinstance(value, dict))]:
         if entry.get("raised_exception"):
-            return " ".join(str(entry["exception_message"]).split())
+            return str(entry["exception_message"])
     return None
-
-
-def _record(name: str, result: dict[str, Any]) -> dict[str, Any]:
-    # Lists of failing values stay out: they stand in rejected.parquet, and here they would fill the report.
-    config = result["expectation_config"]
-    figures = ("element_count", "missing_count", "unexpected_count", "unexpected_percent", "observed_value", "details")
-    return {
-        "name": name,
-        "expectation": config["type"],
-        "arguments": {key: value for key, value in config["kwargs"].items() if key != "batch_id"},
-        "success": result["success"],
-        "result": {key: _finite(result["result"][key]) for key in figures if key in result["result"]},
-    }
 
 
 def _sum(before: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     """Return the record of two parts of a table as that of the whole."""
     figures = dict(record["result"])
-    for name in COUNTS:
-        if name in figures:
-            figures[name] += before["result"][name]
-    if figures.get("unexpected_percent", before["result"].get("unexpected_percent")) is not None:
-        there = figures["element_count"] - figures.get("missing_count", 0)
-        figures["unexpected_percent"] = 100 * figures["unexpected_count"] / there
-    return {**record, "success": record["success"] and before["success"], "result": figures}
+    success = record["success"] and before["success"]
+    if figures.get("unexpected_count") is not None:
+        figures |= {name: figures[name] + before["result"][name] for name in COUNTS if name in figures}
+        unexpected, there = figures["unexpected_count"], figures["element_count"] - figures.get("missing_count", 0)
+        figures["unexpected_percent"] = 100 * unexpected / there if there else None
+        # Whether most rows pass is decided by all of them.
+        success = not there or (there - unexpected) / there >= record["arguments"].get("mostly", 1)
+    return {**record, "success": success, "result": figures}
 
 
-def _finite(value: Any) -> Any:
-    # JSON has no infinity, which is the ratio to a class without rows.
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def columns_expectation(columns: Sequence[str]) -> Any:
-    """Return what says that the columns are there."""
-    gxe = _great_expectations().expectations
-    return gxe.ExpectTableColumnsToMatchSet(column_set=list(columns), exact_match=False, meta={"name": "columns"})
-
-
-def value_expectations(rules: ValidationConfig) -> list[Any]:
-    """Return what says that single rows of texts and labels are as they should be."""
-    gxe = _great_expectations().expectations
-    length = rules.text_length
-    return [
-        gxe.ExpectColumnValuesToBeInSet(column="label", value_set=list(rules.labels), meta={"name": "label_in_set"}),
-        # Nulls pass a set, so a missing label needs an expectation of its own.
-        gxe.ExpectColumnValuesToNotBeNull(column="label", meta={"name": "label_in_set"}),
-        gxe.ExpectColumnValuesToNotBeNull(column="text", meta={"name": "text_not_null"}),
-        gxe.ExpectColumnValuesToMatchRegex(column="text", regex=VISIBLE, meta={"name": "text_not_blank"}),
-        gxe.ExpectColumnValueLengthsToBeBetween(
-            column="text", min_value=length.min, max_value=length.max, meta={"name": "text_length"}
-        ),
-    ]
-
-
-def instruction_expectations(rules: InstructionValidationConfig) -> list[Any]:
-    """Return what says that single instructions are as they should be, for a table with their length in `tokens`."""
-    gxe = _great_expectations().expectations
-    length = rules.length
-    return [
-        *(
-            expectation
-            for column in ("instruction", "output")
-            for expectation in (
-                gxe.ExpectColumnValuesToNotBeNull(column=column, meta={"name": f"{column}_not_null"}),
-                gxe.ExpectColumnValuesToMatchRegex(column=column, regex=VISIBLE, meta={"name": f"{column}_not_blank"}),
-            )
-        ),
-        gxe.ExpectColumnValuesToBeBetween(
-            column="tokens", min_value=length.min, max_value=length.max, meta={"name": "length"}
-        ),
-    ]
-
-
-def duplicates_expectation(column: str, max_share: float) -> Any:
-    """Return what says how many values of a column may be copies."""
-    # Rounded, so that a share of exactly max_share passes: 1 - 0.7 is a little more than 3 / 10.
-    return _great_expectations().expectations.ExpectColumnProportionOfUniqueValuesToBeBetween(
-        column=column, min_value=round(1 - max_share, 12), meta={"name": "duplicates"}
-    )
-
-
-def conflicts_expectation() -> Any:
-    """Return what says that no text has several labels, for a table with the number of labels of each text."""
-    return _great_expectations().expectations.ExpectColumnMaxToBeBetween(
-        column="labels", max_value=1, meta={"name": "conflicts"}
-    )
-
-
-def rows_expectation(rows: Rows) -> Any:
-    """Return what says how many rows there are to be."""
-    return _great_expectations().expectations.ExpectTableRowCountToBeBetween(
-        min_value=rows.min, max_value=rows.max, meta={"name": "rows"}
-    )
-
-
-def empty_inputs_expectation(max_share: float) -> Any:
-    """Return what says how many inputs may be empty, for a table of one line with their share."""
-    return _great_expectations().expectations.ExpectColumnMaxToBeBetween(
-        column="share", max_value=max_share, meta={"name": "empty_inputs"}
-    )
-
-
-def class_expectations(rules: ValidationConfig) -> list[Any]:
-    """Return what says how many rows the classes have, for a table with a class a line: `rows`, `ratio`."""
-    gxe = _great_expectations().expectations
-    fewest, most = rules.rows_per_class.min, rules.class_ratio.max
-    return [
-        gxe.ExpectColumnValuesToBeBetween(column="rows", min_value=fewest, meta={"name": "rows_per_class"}),
-        gxe.ExpectColumnMaxToBeBetween(column="ratio", max_value=most, meta={"name": "class_ratio"}),
-    ]
+def _short(value: Any) -> Any:
+    """Return a value as the log keeps it: JSON has no infinity, which is the ratio to a class without rows."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
+    return [_short(each) for each in value[:MOST_VALUES]] if isinstance(value, list) else value

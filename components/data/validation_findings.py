@@ -1,11 +1,37 @@
-"""What became of one expectation, and how it is put into words."""
+"""One rule, what became of it, and how both are put into words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import JsonValue
 
 from components.data.rules import Severity
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of a table's rules: what has to be, how it is counted, and what to do where it is not."""
+
+    name: str
+    severity: Severity
+    expected: str
+    """What has to be, in words."""
+    needs: Sequence[str] = ()
+    """The columns without which it is not evaluated."""
+    checks: Sequence[Any] = ()
+    """What counts: expectations of Great Expectations (`validation_engine.expect`)."""
+    by_row: bool = False
+    """Whether it is about rows, which can be left out, and not about the table."""
+    remedy: str = ""
+    """What to do where it is not met, if not what goes for all; `{relax}` stands for going on all the same."""
+
+    @property
+    def advice(self) -> str:
+        """What to do where it is not met."""
+        relax = f"set validation.{self.name}.severity=warn to"
+        rest = "leave such rows out" if self.by_row else "go on all the same"
+        return self.remedy.format(relax=relax) if self.remedy else f"Correct the data, or {relax} {rest}"
 
 
 @dataclass(frozen=True)
@@ -26,6 +52,8 @@ class Finding:
     """Whether it is about rows, which can be left out, and not about the table."""
     note: str = ""
     """What is to be said of the failing rows besides their number."""
+    advice: str = ""
+    """What to do where it is not met."""
 
     @property
     def failed(self) -> bool:

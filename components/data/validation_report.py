@@ -2,11 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal
 
 from components.core.errors import DataRejected
 from components.core.records import Facts
@@ -16,46 +16,30 @@ SHOWN = 20
 """How many failing rows a message or a page shows; all of them stand in `rejected.parquet`."""
 
 
-class Failing(Protocol):
+@dataclass(frozen=True)
+class FailingRow:
     """A row that fails at least one expectation; `reason` joins the names of these with `;`."""
 
-    @property
-    def row(self) -> int:
-        """The number of its record in the raw file."""
-
-    @property
-    def reason(self) -> str:
-        """The names of the expectations that it fails."""
-
-    def cells(self) -> Sequence[Cell]:
-        """Return its texts in the order in which a reader wants them."""
-        ...
+    row: int
+    """The number of its record in the raw file."""
+    cells: Sequence[Cell]
+    """Its texts, in the order in which a reader wants them."""
+    reason: str
 
 
 @dataclass(frozen=True)
-class FailingRow:
-    """A labelled text that fails."""
+class Content:
+    """What the rows that are left hold."""
 
-    row: int
-    text: str | None
-    label: str | None
-    reason: str
-    split: str | None = None
-    """The split that the source gives the row to, if it does."""
-
-    @classmethod
-    def of(cls, cells: dict[str, Any]) -> Self:
-        """Return the row with these cells."""
-        return cls(**cells)
-
-    def cells(self) -> Sequence[Cell]:
-        """Return the split, if there is one, label and text."""
-        split = [Cell("split", self.split, 30, 40)] if self.split else []
-        return [*split, Cell("label", self.label, 30, 40), Cell("text", self.text, 60, 160, named=False)]
+    facts: Facts
+    tiles: dict[str, str]
+    """Figures for the page, by what they are of."""
+    bars: dict[str, dict[str, int]]
+    """Numbers of rows for the page, by title and by what they are of."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableReport:
+class Report:
     """The outcome of validating one table.
 
     `rows_out` counts the rows that meet every expectation about rows; `reasons` counts the others by reason, and
@@ -65,9 +49,10 @@ class TableReport:
     rows_in: int
     rows_out: int
     findings: list[Finding]
-    failing_rows: Sequence[Failing]
+    failing_rows: Sequence[FailingRow]
     reasons: dict[str, int]
     versions: dict[str, str]
+    content: Content
 
     @property
     def errors(self) -> list[Finding]:
@@ -91,25 +76,13 @@ class TableReport:
         unmet = [finding for finding in self.findings if not finding.success and finding not in self.errors]
         return [_sentence(finding) for finding in unmet]
 
-    def content(self) -> Facts:
-        """Return what the rows that are left hold."""
-        return {}
-
-    def tiles(self) -> dict[str, str]:
-        """Return figures for the page, by what they are of."""
-        return {}
-
-    def bars(self) -> dict[str, dict[str, int]]:
-        """Return numbers of rows for the page, by title and by what they are of."""
-        return {}
-
     def facts(self) -> Facts:
         """Return what the step reports; `rejected` counts failing rows by expectation, and a row may fail several."""
         return {
             "rows_in": self.rows_in,
             "rows_out": self.rows_out,
             "rejected": {finding.name: finding.failing for finding in self.findings if finding.failing},
-            **self.content(),
+            **self.content.facts,
             "expectations": [finding.facts() for finding in self.findings],
             "warnings": list(self.warnings()),
         }
@@ -117,69 +90,35 @@ class TableReport:
     def message(self) -> str:
         """Return what an error says: one line with the failures and the remedy, then each of them, then rows."""
         reasons = "; ".join(f"{finding.name}: {finding.found}" for finding in self.errors)
-        lines = [f"data rejected by {reasons}. {self._remedy()}."]
+        lines = [f"data rejected by {reasons}. {self._advice()}."]
         lines += [f"  {f.name} ({f.severity}): {f.found}; expected: {f.expected}" for f in self._unmet()]
         stopping = self._stopping_rows()
         shown = pick(stopping or self.failing_rows)
         count = sum(self.reasons[reason] for reason in {item.reason for item in stopping}) or self.rejected
-        lines += [f"  row {item.row}  {'  '.join(cell.said for cell in item.cells())}  {item.reason}" for item in shown]
+        lines += [f"  row {item.row}  {'  '.join(cell.said for cell in item.cells)}  {item.reason}" for item in shown]
         if hidden := count - len(shown):
             lines.append(f"  and {counted(hidden, 'further row')}; rejected.parquet has all of them")
         return "\n".join(lines)
 
-    def shown_rows(self) -> list[Failing]:
+    def shown_rows(self) -> list[FailingRow]:
         """Return at most `SHOWN` failing rows, in order: those that stop the flow before those left out."""
         stopping = pick(self._stopping_rows())
         stopped = {id(item) for item in self._stopping_rows()}
         others = [item for item in self.failing_rows if id(item) not in stopped]
         return sorted(stopping + pick(others, SHOWN - len(stopping)), key=lambda item: item.row)
 
-    def _stopping_rows(self) -> list[Failing]:
+    def _stopping_rows(self) -> list[FailingRow]:
         names = {finding.name for finding in self.errors}
         return [item for item in self.failing_rows if not names.isdisjoint(item.reason.split(";"))]
 
     def _unmet(self) -> list[Finding]:
         return self.errors + [finding for finding in self.findings if finding.failed and finding not in self.errors]
 
-    def _remedy(self) -> str:
+    def _advice(self) -> str:
         first = self.errors[0]
-        if first.name == "columns":
-            return "Correct the data, or name the columns in source.columns"
-        if not self.rows_out:
+        if not self.rows_out and first.name != "columns":
             return "No row is left to use: correct the data or the rules"
-        return self._remedy_for(first, f"set validation.{first.name}.severity=warn to")
-
-    def _remedy_for(self, finding: Finding, relax: str) -> str:
-        return f"Correct the data, or {relax} {'leave such rows out' if finding.by_row else 'go on all the same'}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report(TableReport):
-    """The outcome of validating a table of labelled texts; `class_counts` counts the rows that are left."""
-
-    labels: list[str]
-    class_counts: dict[str, int]
-
-    def content(self) -> Facts:
-        """Return the labels, and how many rows each has."""
-        return {"labels": list(self.labels), "class_counts": dict(self.class_counts)}
-
-    def tiles(self) -> dict[str, str]:
-        """Return the number of classes."""
-        return {"Classes": str(len(self.labels))}
-
-    def bars(self) -> dict[str, dict[str, int]]:
-        """Return the rows of each class."""
-        return {"Classes": self.class_counts}
-
-    def _remedy_for(self, finding: Finding, relax: str) -> str:
-        if finding.name == "label_in_set":
-            return f"Correct the data, declare the label in validation.labels, or {relax} leave such rows out"
-        if finding.name == "conflicts":
-            return f"Correct the labels, or {relax} use what validation.conflicts.use says"
-        if finding.name == "rows_per_class":
-            return "Collect more rows, lower validation.rows_per_class.min, or take the class out of validation.labels"
-        return super()._remedy_for(finding, relax)
+        return first.advice
 
 
 def _sentence(finding: Finding) -> str:
@@ -191,7 +130,7 @@ def _sentence(finding: Finding) -> str:
     return f"{finding.name}: {finding.found}; expected: {finding.expected}."
 
 
-def pick(rows: Sequence[Failing], most: int = SHOWN) -> list[Failing]:
+def pick(rows: Sequence[FailingRow], most: int = SHOWN) -> list[FailingRow]:
     """Return at most `most` rows in their order, such that every reason has its turn before one has its second."""
     seen: Counter[str] = Counter()
     turns = []
@@ -201,26 +140,21 @@ def pick(rows: Sequence[Failing], most: int = SHOWN) -> list[Failing]:
     return [rows[position] for position in sorted(position for _, position in sorted(turns)[:most])]
 
 
-def finish(report: TableReport, record: dict[str, Any], out: Path) -> None:
-    """Write the report to `out`.
+def finish(report: Report, record: dict[str, Any], out: Path) -> None:
+    """Write `report.json`, with `record` in it, and `report.html` to the folder `out`. Neither has a time stamp.
 
     Raises:
         DataRejected: if an expectation of severity `error` is not met.
     """
-    write_report(report, record, out)
-    if report.errors:
-        raise DataRejected(report.message(), evidence=out)
-
-
-def write_report(report: TableReport, record: dict[str, Any], out: Path) -> None:
-    """Write `report.json`, with `record` in it, and `report.html` to the folder `out`. Neither has a time stamp."""
     content = {"verdict": report.verdict, **report.facts(), **record, "versions": report.versions}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
     (out / "report.html").write_text(render(report), encoding="utf-8")
+    if report.errors:
+        raise DataRejected(report.message(), evidence=out)
 
 
-def render(report: TableReport) -> str:
+def render(report: Report) -> str:
     """Return the report as one HTML page without script or outside reference; every value is escaped."""
     from jinja2 import Environment, StrictUndefined
 
@@ -229,10 +163,3 @@ def render(report: TableReport) -> str:
     environment.filters["quoted"] = quoted
     environment.filters["counted"] = counted
     return environment.from_string(source).render(report=report, shown=report.shown_rows())
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the installed versions of the named distributions."""
-    from importlib.metadata import version
-
-    return {package: version(package) for package in packages}

@@ -1,34 +1,34 @@
 """The table under validation: read in batches, checked for its types, and parted into what passes and what fails."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from components.core.errors import TableError
-from components.data.batches import batches_of, write_batches
-from components.data.validation_report import SHOWN
+from components.data.batches import batches_of, schema, write_batches
+from components.data.given_splits import SPLIT
+from components.data.validation_findings import Cell
+from components.data.validation_report import SHOWN, FailingRow
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
 
-Row = TypeVar("Row")
-
 
 class Source:
     """A Parquet table, read as often as it takes and never whole.
 
-    `columns` are those of the columns asked for that are there.
+    `columns` are those of the columns asked for that are there; of `others` any type will do.
 
     Raises:
         TableError: on construction or while it is read, if it is not a Parquet file, or if those columns have other
             types: `row` is of integers, the others are of text.
     """
 
-    def __init__(self, path: Path, columns: Iterable[str]) -> None:
+    def __init__(self, path: Path, columns: Iterable[str], others: Iterable[str] = ()) -> None:
         import pyarrow.parquet as pq
 
         self.path = path
@@ -40,6 +40,7 @@ class Source:
         for name in self.columns:
             if fault := _fault(self.schema, name):
                 raise self._wrong(name, fault)
+        self.columns += [name for name in others if name in self.schema.names and name not in self.columns]
 
     def batches(self, columns: Sequence[str] | None = None) -> "Iterator[tuple[slice, pa.RecordBatch]]":
         """Yield the rows in batches, each with its positions in the table."""
@@ -81,6 +82,17 @@ class Source:
             found += [{"row": place + 1} | row for place, row in zip(here, rows, strict=True)]
         return found
 
+    def whole(self, columns: Sequence[str], kept: "np.ndarray", most: int) -> "pd.DataFrame | None":
+        """Return columns of the rows that are kept, indexed by position; None if they are above `most` bytes."""
+        import pandas as pd
+
+        frames, size = [], 0
+        for positions, batch in self.batches(list(columns)):
+            if (size := size + batch.nbytes) > most:
+                return None
+            frames.append(_frame(batch, columns, positions)[kept[positions]])
+        return pd.concat(frames)
+
     def write(self, kept: "np.ndarray", path: Path) -> None:
         """Write the rows that are kept, with all their columns as they are."""
         import pyarrow as pa
@@ -110,9 +122,15 @@ def _fault(schema: "pa.Schema", name: str) -> str | None:
     kind = schema.field(name).type
     if name == "row":
         return None if pa.types.is_integer(kind) else f"has {kind} values or nulls, not integers only"
+    return None if _is_text(kind) else f"has {kind} values, not text"
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
-    return None if any(test(value) for test in tests) else f"has {kind} values, not text"
+    return any(test(value) for test in tests)
 
 
 def _frame(batch: "pa.RecordBatch | pa.Table", columns: Iterable[str], positions: slice) -> "pd.DataFrame":
@@ -123,23 +141,29 @@ def _frame(batch: "pa.RecordBatch | pa.Table", columns: Iterable[str], positions
     series = {}
     for name in columns:
         # Texts stay with Arrow, in which Great Expectations hashes and measures them several times as fast.
-        values = batch[name].cast(pa.int64() if name == "row" else pa.string()).to_pandas()
-        series[name] = pd.Series(values.array, index, dtype="int64" if name == "row" else "str")
+        column = batch[name].cast(pa.string()) if _is_text(batch[name].type) else batch[name]
+        values = column.to_pandas()
+        series[name] = pd.Series(values.array, index, dtype="str" if _is_text(column.type) else None)
     return pd.DataFrame(series, index=index)
 
 
 class Marks:
-    """Which rows of a table fail which expectations, a byte a row."""
+    """Which rows of a table fail which expectations, a bit each: a byte a row for up to eight of them."""
 
     def __init__(self, rows: int, names: Sequence[str]) -> None:
         import numpy as np
 
-        self._bits = np.zeros(rows, np.uint8)
-        self._flags = {name: np.uint8(1 << place) for place, name in enumerate(names)}
+        self._bits = np.zeros(rows, np.min_scalar_type((1 << len(names)) - 1))
+        self._flags = {name: self._bits.dtype.type(1 << place) for place, name in enumerate(names)}
 
     def add(self, name: str, positions: Iterable[Any]) -> None:
         """Mark the rows at these positions as failing an expectation."""
         self._bits[list(positions)] |= self._flags[name]
+
+    def clear(self, name: str) -> int:
+        """Mark no row as failing an expectation any more, and return how many rows now fail it: none."""
+        self._bits &= ~self._flags[name]
+        return 0
 
     def failing(self, name: str) -> int:
         """Return how many rows fail an expectation."""
@@ -148,58 +172,58 @@ class Marks:
     @property
     def kept(self) -> "np.ndarray":
         """Whether a row meets every expectation (rows)."""
-        return self.kept_of(slice(None))
-
-    def kept_of(self, positions: "slice | np.ndarray") -> "np.ndarray":
-        """Return the same of some rows."""
-        kept: np.ndarray = self._bits[positions] == 0
+        kept: np.ndarray = self._bits == 0
         return kept
 
     def reasons(self, positions: slice) -> list[str]:
         """Return for each row the names of the expectations that it fails, joined with `;`."""
-        words = [";".join(n for n, flag in self._flags.items() if bits & flag) for bits in range(256)]
-        return [words[bits] for bits in self._bits[positions].tolist()]
+        bits = self._bits[positions].tolist()
+        words = {each: ";".join(name for name, flag in self._flags.items() if each & int(flag)) for each in set(bits)}
+        return [words[each] for each in bits]
 
 
 def write_rejected(
-    source: Source, marks: Marks, columns: "pa.Schema", shown_as: Callable[[dict[str, Any]], Row], path: Path
-) -> tuple[dict[str, int], list[Row]]:
-    """Write the failing rows to Parquet: `columns`, null where the table has no such column, and `reason` string.
+    source: Source, marks: Marks, texts: Sequence[str], shown: Sequence[Cell], path: Path
+) -> tuple[dict[str, int], list[FailingRow]]:
+    """Write the failing rows to Parquet, with `reason` (string) as their last column.
 
-    Returns how many there are of each reason, and the first `SHOWN` of each, each made by `shown_as` from its cells.
+    The columns are `row`, `texts` (null where the table has no such column), and those that the table has besides.
+    Returns how many there are of each reason, and the first `SHOWN` of each with the texts of `shown`.
     """
     import pyarrow as pa
 
-    names = [name for name in columns.names if name in source.schema.names]
-    schema = columns.append(pa.field("reason", pa.string()))
+    declared = schema(texts)
+    names = [name for name in source.schema.names if name != "reason"]
+    others = [source.schema.field(name) for name in names if name not in declared.names]
+    columns = pa.schema([*declared, *others, ("reason", pa.string())])
     counts: Counter[str] = Counter()
-    shown: list[Row] = []
+    failing: list[FailingRow] = []
 
-    def failing() -> Iterator[pa.RecordBatch]:
+    def rejected() -> Iterator[pa.RecordBatch]:
         kept = marks.kept
         for positions, batch in source.batches(names) if not kept.all() else ():
-            rows = _rejected(batch, positions, marks.reasons(positions), schema)
-            rows = rows.filter(pa.array(~kept[positions]))
-            for row, reason in enumerate(rows["reason"].to_pylist()):
+            rows = _rejected(batch, positions, marks.reasons(positions), columns).filter(pa.array(~kept[positions]))
+            for place, reason in enumerate(rows["reason"].to_pylist()):
                 counts[reason] += 1
                 if counts[reason] <= SHOWN:
-                    shown.append(shown_as({name: rows[name][row].as_py() for name in schema.names}))
+                    failing.append(_shown(rows.slice(place, 1).to_pylist()[0], shown))
             yield rows
 
-    write_batches(failing(), schema, path)
-    return dict(counts), shown
+    write_batches(rejected(), columns, path)
+    return dict(counts), failing
 
 
-def _rejected(batch: "pa.RecordBatch", positions: slice, reasons: list[str], schema: "pa.Schema") -> "pa.RecordBatch":
+def _shown(row: dict[str, Any], shown: Sequence[Cell]) -> FailingRow:
+    # A row is of no split where the source gives none.
+    cells = [cell._replace(text=row.get(cell.name)) for cell in shown if cell.name != SPLIT or row.get(SPLIT)]
+    return FailingRow(row["row"], cells, row["reason"])
+
+
+def _rejected(batch: "pa.RecordBatch", positions: slice, reasons: list[str], columns: "pa.Schema") -> "pa.RecordBatch":
     """Return the rows of a batch with their reasons; a table without row numbers is numbered by place."""
     import pyarrow as pa
 
-    columns = {name: batch[name] for name in batch.schema.names} | {"reason": reasons}
-    columns.setdefault("row", range(positions.start + 1, positions.stop + 1))
-    empty = [None] * batch.num_rows
-    arrays = [columns.get(field.name, empty) for field in schema]
-    cast = [
-        each.cast(field.type) if isinstance(each, pa.Array) else pa.array(each, field.type)
-        for each, field in zip(arrays, schema, strict=True)
-    ]
-    return pa.record_batch(cast, schema=schema)
+    cells = {name: batch[name] for name in batch.schema.names} | {"reason": pa.array(reasons, pa.string())}
+    cells.setdefault("row", pa.array(range(positions.start + 1, positions.stop + 1)))
+    empty = pa.nulls(batch.num_rows)
+    return pa.record_batch([cells.get(field.name, empty).cast(field.type) for field in columns], schema=columns)

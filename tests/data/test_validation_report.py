@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.data.validation_report import FailingRow, Finding, Report, pick, quoted, render, write_report
+from components.data.validation_findings import Cell, Finding, quoted
+from components.data.validation_report import Content, FailingRow, Report, finish, pick, render
 
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>\" {{ 7 * 7 }}"
 
@@ -26,6 +27,14 @@ class Page(HTMLParser):
         self.text += data
 
 
+def failing(row: int, text: str, label: str, reason: str) -> FailingRow:
+    return FailingRow(row, [Cell("label", label, 30, 40), Cell("text", text, 60, 160, named=False)], reason)
+
+
+def content(counts: dict[str, int]) -> Content:
+    return Content({"labels": list(counts)}, {"Classes": str(len(counts))}, {"Classes": counts})
+
+
 def report(**changes: object) -> Report:
     findings = [
         Finding("columns", "error", True, "the table has its columns", "row, text, label"),
@@ -34,12 +43,11 @@ def report(**changes: object) -> Report:
         Finding("class_ratio", "warn", None, "at most 3", detail="there is no column label"),
     ]
     base = Report(
-        labels=["ham", "spam"],
         rows_in=3,
         rows_out=2,
-        class_counts={"ham": 1, "spam": 1},
+        content=content({"ham": 1, "spam": 1}),
         findings=findings,
-        failing_rows=[FailingRow(2, "a long text", "ham", "text_length")],
+        failing_rows=[failing(2, "a long text", "ham", "text_length")],
         reasons={"text_length": 1},
         versions={"great_expectations": "1.2.3"},
     )
@@ -74,13 +82,12 @@ def test_a_page_of_rejected_data_names_the_errors() -> None:
 
 def test_hostile_values_are_shown_not_run() -> None:
     hostile = report(
-        labels=["ham", HOSTILE],
-        class_counts={"ham": 1, HOSTILE: 1},
+        content=content({"ham": 1, HOSTILE: 1}),
         findings=[
             Finding("rows", "error", False, HOSTILE, HOSTILE, detail=HOSTILE),
             Finding("text_length", "warn", False, HOSTILE, HOSTILE, failing=1, by_row=True),
         ],
-        failing_rows=[FailingRow(1, HOSTILE, HOSTILE, "text_length")],
+        failing_rows=[failing(1, HOSTILE, HOSTILE, "text_length")],
         versions={HOSTILE: HOSTILE},
     )
     plain, page = Page(render(report())), Page(render(hostile))
@@ -101,7 +108,7 @@ def test_a_page_refers_to_nothing_outside() -> None:
 
 
 def test_writing_gives_json_with_what_was_handed_over(tmp_path: Path) -> None:
-    write_report(report(), {"rules": {"rows": 3}}, tmp_path)
+    finish(report(), {"rules": {"rows": 3}}, tmp_path)
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["verdict"] == "accepted with warnings"
     assert content["rules"] == {"rows": 3}
@@ -111,21 +118,21 @@ def test_writing_gives_json_with_what_was_handed_over(tmp_path: Path) -> None:
 
 
 def test_rows_that_stop_the_flow_are_shown_before_those_left_out() -> None:
-    rows = [FailingRow(number, "x", "ham", "text_length") for number in range(30)]
-    rows += [FailingRow(number, "x", "spm", "label_in_set;text_length") for number in range(30, 35)]
+    rows = [failing(number, "x", "ham", "text_length") for number in range(30)]
+    rows += [failing(number, "x", "spm", "label_in_set;text_length") for number in range(30, 35)]
     findings = [
         Finding("label_in_set", "error", False, "", failing=5, rows=40, by_row=True),
         Finding("text_length", "warn", False, "", failing=35, rows=40, by_row=True),
     ]
-    failing = report(findings=findings, failing_rows=rows, reasons={"text_length": 30, "label_in_set;text_length": 5})
-    assert [item.row for item in failing.shown_rows()] == [*range(15), *range(30, 35)]
-    assert [line.split()[1] for line in failing.message().splitlines() if line.startswith("  row ")] == [
+    said = report(findings=findings, failing_rows=rows, reasons={"text_length": 30, "label_in_set;text_length": 5})
+    assert [item.row for item in said.shown_rows()] == [*range(15), *range(30, 35)]
+    assert [line.split()[1] for line in said.message().splitlines() if line.startswith("  row ")] == [
         str(number) for number in range(30, 35)
     ]
 
 
 def test_every_reason_has_its_turn() -> None:
-    rows = [FailingRow(number, "", "", "ab"[number >= 8]) for number in range(10)]
+    rows = [failing(number, "", "", "ab"[number >= 8]) for number in range(10)]
     assert [item.row for item in pick(rows, 4)] == [0, 1, 8, 9]
     assert [item.row for item in pick(rows, 5)] == [0, 1, 2, 8, 9]
     assert pick([], 5) == []

@@ -186,3 +186,17 @@ def peak_of(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+@pytest.mark.parametrize(
+    ("severity", "code", "words"),
+    [("warn", 0, "expect_column_values_to_match_regex.text"), ("error", 3, "validation.expectations")],
+)
+def test_an_expectation_that_a_preset_names_counts_like_ours(severity: str, code: int, words: str) -> None:
+    named = {"type": "expect_column_values_to_match_regex", "column": "text", "kwargs": {"regex": "[aeiou]"}}
+    expectations = json.dumps([{**named, "severity": severity}])
+    done = gradus(
+        "check", "spam-demo", *(f"--set={each}" for each in TINY), f"--set=validation.expectations={expectations}"
+    )
+    assert done.returncode == code, done.stderr
+    assert words in done.stdout + done.stderr
