@@ -201,18 +201,18 @@ def run(other: "Config", components_of=1):
     expected = '''
 """About components and components.models; grüße."""
 import private
-import private.model.gpt, json, private.errors as errors
-from private import records
-from   private.model.gpt import (GPT,
+import private.models.gpt, json, private.core.errors as errors
+from private.core import records
+from   private.models.gpt import (GPT,
     Block)  # from components.models
 from importlib import import_module, resources
 if TYPE_CHECKING:
-    from private.config import Config
+    from private.core.config import Config
 def run(other: "Config", components_of=1):
     grüße = "ü"; from private.x import y
-    one = import_module("private.model.saved"); two = import_module(name=f"x", package='private')
+    one = import_module("private.models.saved"); two = import_module(name=f"x", package='private')
     three = resources.files("private") / "components"
-    other.components = private.records.File(components=other.components)
+    other.components = private.core.records.File(components=other.components)
     return componentsx, "from components.a import b", one
 '''
     assert renamed(source.encode(), "private").decode() == expected
