@@ -20,7 +20,8 @@ def deal_groups(
     Args:
         keys: a hash of what each group is, uint64 (groups).
         sizes: rows of each group (groups).
-        strata: number of the class of each group, from 0 on, of which every split gets its share; None if that does not matter.
+        strata: number of the class of each group, from 0 on, of which every split gets its share; None if that does not
+            matter.
         shares: of the rows in each split; a split with a share of 0 gets none.
         seed: of the draw.
     """
