@@ -32,6 +32,15 @@ def read(path: Path, rows: list[Row], judge: Facts | None = None, others: Any = 
     return read_answers(path, judge or told(), others or {})
 
 
+def write_verdicts(path: Path) -> Path:
+    """Write what another judge gave the responses to two rows: 66 to the first, 77 to the second."""
+    pd.DataFrame(
+        {"of": "model", "row": [2, 1], "repeat": 0, "score": [77.0, 66.0], "reason": "", "status": "scored",
+         "reply": "", "exact_match": 0.0, "token_f1": 0.0, "chrf": 0.0}
+    ).to_parquet(path, index=False)  # fmt: skip
+    return path
+
+
 def test_a_row_is_the_same_by_instruction_input_and_reference_and_twice_counts_twice(tmp_path: Path) -> None:
     first = read(tmp_path / "1", [("a", "", "x", 10), ("a", "", "x", 20), ("b", "c", "x", 30), ("bc", "", "x", 40)])
     second = read(tmp_path / "2", [("b", "c", "x", 3), ("a", "", "x", 1), ("b", "", "x", 5), ("a", "", "y", 6)])
@@ -53,11 +62,7 @@ def test_another_model_digest_rubric_or_setting_is_another_judge(tmp_path: Path,
 
 def test_a_judge_that_has_seen_both_is_found_the_first_runs_own_before_others(tmp_path: Path) -> None:
     rows: list[Row] = [("a", "", "x", 10), ("b", "", "x", 20)]
-    verdicts = tmp_path / "verdicts.parquet"
-    pd.DataFrame(
-        {"of": "model", "row": [2, 1], "repeat": 0, "score": [77.0, 66.0], "reason": "", "status": "scored",
-         "reply": "", "exact_match": 0.0, "token_f1": 0.0, "chrf": 0.0}
-    ).to_parquet(verdicts, index=False)  # fmt: skip
+    verdicts = write_verdicts(tmp_path / "verdicts.parquet")
     one = read(tmp_path / "1", rows, told("phi3"))
     both = read(tmp_path / "2", rows, told(), {verdicts: told("phi3")})
     pairs = pair_answers(both, one)
@@ -67,11 +72,7 @@ def test_a_judge_that_has_seen_both_is_found_the_first_runs_own_before_others(tm
 
 def test_a_judge_that_cannot_tell_gives_way_to_another_that_has_seen_both(tmp_path: Path) -> None:
     rows: list[Row] = [("a", "", "x", 10), ("b", "", "x", 20)]
-    verdicts = tmp_path / "verdicts.parquet"
-    pd.DataFrame(
-        {"of": "model", "row": [1, 2], "repeat": 0, "score": [66.0, 77.0], "reason": "", "status": "scored",
-         "reply": "", "exact_match": 0.0, "token_f1": 0.0, "chrf": 0.0}
-    ).to_parquet(verdicts, index=False)  # fmt: skip
+    verdicts = write_verdicts(tmp_path / "verdicts.parquet")
     blind = told() | {"control": {"tells": False}}
     one, two = (read(tmp_path / name, rows, blind, {verdicts: told("phi3")}) for name in "12")
     assert pair_answers(one, two).judge.model == "phi3"

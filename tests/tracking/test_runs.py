@@ -172,10 +172,10 @@ def test_a_metric_that_mlflow_refuses_takes_no_other_with_it(home: Path, caplog:
     assert sum("exceeds the maximum length" in record.message for record in caplog.records) == 1
 
 
-def test_a_run_that_is_open_is_left_to_its_own_process(home: Path) -> None:
-    with opened(home) as run:
-        assert [(sent.run_id, sent.by_itself, sent.error) for sent in sync(home)] == [(run.run_id, True, "")]
-    assert list(sync(home)) == []
+def test_a_run_that_is_open_is_left_to_its_own_process(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        assert [(sent.run_id, sent.by_itself, sent.error) for sent in sync(tmp_path)] == [(run.run_id, True, "")]
+    assert list(sync(tmp_path)) == []
 
 
 def test_a_run_knows_its_process_and_its_code(home: Path) -> None:
