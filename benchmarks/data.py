@@ -93,12 +93,12 @@ def total(measured: Measured) -> float:
 def our_steps(table: Path, out: Path) -> dict[str, Callable[[], object]]:
     """Return the steps of the flow as the recipe `spam` has them; what they need is imported."""
     from components.data.download import download
-    from components.data.rules import ValidationConfig
     from components.data.sources import SourceConfig
-    from components.data.split_config import BalanceConfig, SplitConfig
-    from components.data.splitting import split
-    from components.data.validation import validate
-    from components.data.validation_engine import Engine
+    from components.data.split.config import BalanceConfig, SplitConfig
+    from components.data.split.labelled import split
+    from components.data.validation.engine import Engine
+    from components.data.validation.labelled import validate
+    from components.data.validation.rules import ValidationConfig
 
     Engine()
     source = SourceConfig(

@@ -44,9 +44,9 @@ def measure(runs: int = RUNS) -> Benchmark:
 def write_splits(folder: Path) -> None:
     """Write the tutorial's entries to `folder`, split by the steps that the recipe runs before training."""
     from components.data.download import download
-    from components.data.instruction_splitting import split_instructions
     from components.data.sources import InstructionSourceConfig
-    from components.data.split_config import InstructionSplitConfig
+    from components.data.split.config import InstructionSplitConfig
+    from components.data.split.instructions import split_instructions
 
     mirror = os.environ.get("GRADUS_MIRROR")
     if mirror is None or not Path(mirror, ENTRIES).is_file():

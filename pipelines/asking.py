@@ -23,9 +23,9 @@ from components.data.asked import (
     read_plain,
     read_rows,
 )
-from components.data.dialect import READING
-from components.data.readers import columns_there
-from components.data.reading import Seen, no_column
+from components.data.formats.dialect import READING
+from components.data.formats.readers import columns_there
+from components.data.formats.reading import Seen, no_column
 from pipelines.config import apply_override, explain
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.errors import NotComparable
-from components.evaluation.matching import Pairs, RunRows
-from components.evaluation.non_inferiority import FEWEST_ROWS
+from components.evaluation.paired.matching import Pairs, RunRows
+from components.evaluation.paired.non_inferiority import FEWEST_ROWS
 from components.learned import Ancestry
 from components.tracking.reading import RecordedRun, Registered
 from pipelines.kind import Candidate, Kind, Runs, Unlike, kind_of, kind_of_both, left_by, pair_runs, rows_of

@@ -6,8 +6,8 @@ from typing import TypeVar
 from pydantic import BaseModel, Field
 
 from components.core.errors import WeightsError
-from components.training.estimate import Memory, Part, Plan
-from components.training.timing import Timing
+from components.training.planning.estimate import Memory, Part, Plan
+from components.training.planning.timing import Timing
 
 Got = TypeVar("Got")
 

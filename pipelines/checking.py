@@ -13,26 +13,26 @@ from components.generation.zero_shot import ZeroShot, has_room, try_zero_shot
 from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import pick_device, pick_precision
 from components.models.fast.trunk import Trunk
-from components.models.saved import MODEL_FILE
+from components.models.saved.classifier import MODEL_FILE
 from components.models.starting_weights import FOLDER
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.models.weights import make_gpt
 from components.tasks import download, fetch_weights, reads_ahead, split, validate
 from components.training.classification import Prepared, build_classifier, prepare, tokenise
 from components.training.config import TrainConfig
-from components.training.estimate import Plan, count_parameters, estimate_memory, plan, process_bytes
 from components.training.frozen import blank_states, state_lengths, time_reading
 from components.training.objectives import Split
 from components.training.objectives.classification import Classification
 from components.training.objectives.features import Features
 from components.training.outline import outline_classifier
+from components.training.planning.estimate import Plan, count_parameters, estimate_memory, plan, process_bytes
+from components.training.planning.preview import Lengths, Sample, describe_lengths, draw_samples
+from components.training.planning.probe import Rehearsal
+from components.training.planning.timing import Cost as Seconds
+from components.training.planning.timing import Stopwatch, Timing
+from components.training.planning.workload import Rows, Workload
 from components.training.preparing import check_vocabulary
-from components.training.preview import Lengths, Sample, describe_lengths, draw_samples
-from components.training.probe import Rehearsal
 from components.training.schedule import warmup_steps
-from components.training.timing import Cost as Seconds
-from components.training.timing import Stopwatch, Timing
-from components.training.workload import Rows, Workload
 from pipelines.checked import TRACKING, Cost, Found, or_missing
 from pipelines.config import ClassificationConfig
 

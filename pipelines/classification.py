@@ -20,7 +20,7 @@ from components.tasks import (
     split,
     validate,
 )
-from components.tracking.lineage import log_lineage
+from components.tracking.registry.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from pipelines.config import ClassificationConfig
 from pipelines.prefect_runs import record_process

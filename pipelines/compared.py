@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from components.core.errors import ConfigError
-from components.evaluation.comparison import MetricPair, Paired, Side
-from components.evaluation.matching import CommonRows
 from components.evaluation.metrics import Metric
+from components.evaluation.paired.comparison import MetricPair, Paired, Side
+from components.evaluation.paired.matching import CommonRows
 
 Ends = tuple[float, float]
 

@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from components.core.config import Config
 from components.core.errors import ConfigError, shortened
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
-from components.data.instruction_rules import InstructionValidationConfig
-from components.data.rules import ValidationConfig
 from components.data.sources import InstructionSourceConfig, SourceConfig
-from components.data.split_config import BalanceConfig, InstructionSplitConfig, SplitConfig
+from components.data.split.config import BalanceConfig, InstructionSplitConfig, SplitConfig
+from components.data.validation.instruction_rules import InstructionValidationConfig
+from components.data.validation.rules import ValidationConfig
 from components.generation.config import GenerationConfig
 from components.judging.config import JudgeConfig
 from components.models.config import PUBLISHED, LoraConfig, ModelConfig

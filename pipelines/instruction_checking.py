@@ -18,14 +18,13 @@ from components.models.starting_weights import FOLDER
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.tasks import download, fetch_weights
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
-from components.training.estimate import count_parameters, estimate_memory, plan, process_bytes
 from components.training.instruction import Prepared, build_gpt, prepare, tokenise
 from components.training.objectives import Split
 from components.training.objectives.instruction import Entries, Instruction
 from components.training.outline import outline_gpt
-from components.training.preparing import check_vocabulary
-from components.training.preview import Lengths
-from components.training.preview_entries import (
+from components.training.planning.estimate import count_parameters, estimate_memory, plan, process_bytes
+from components.training.planning.preview import Lengths
+from components.training.planning.preview_entries import (
     BatchingPreview,
     Cuts,
     EntrySample,
@@ -35,10 +34,11 @@ from components.training.preview_entries import (
     draw_entries,
     whole_lengths,
 )
-from components.training.probe import Rehearsal
+from components.training.planning.probe import Rehearsal
+from components.training.planning.timing import Stopwatch
+from components.training.planning.workload import Rows, Workload
+from components.training.preparing import check_vocabulary
 from components.training.schedule import warmup_steps
-from components.training.timing import Stopwatch
-from components.training.workload import Rows, Workload
 from pipelines.checked import TRACKING, Cost, Found, or_missing
 from pipelines.config import InstructionConfig
 from pipelines.judge_checking import Judge, look_for_judge

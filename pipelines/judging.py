@@ -15,8 +15,8 @@ from components.core.errors import ConfigError, JudgeError
 from components.core.records import Facts
 from components.core.store import replace_folder
 from components.core.yaml_loader import InvalidYAML, read_yaml
-from components.evaluation.agreement import agreement
 from components.evaluation.instruction import PREFIXES, control_metrics, response_metrics, warnings
+from components.evaluation.paired.agreement import agreement
 from components.evaluation.verdicts import Verdicts, read_verdicts
 from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig

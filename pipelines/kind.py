@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.errors import NotComparable
-from components.evaluation.comparison import Paired
-from components.evaluation.matching import Pairs, RunRows
 from components.evaluation.metrics import Metric
+from components.evaluation.paired.comparison import Paired
+from components.evaluation.paired.matching import Pairs, RunRows
 from components.tracking.reading import RecordedRun, Registered, artifacts_of
 from pipelines.compared import Compared
 from pipelines.measured import Measured

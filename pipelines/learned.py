@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from components.data.folding import fold
-from components.evaluation.matching import CommonRows
-from components.evaluation.pairing import read_scored
+from components.data.split.folding import fold
+from components.evaluation.paired.matching import CommonRows
+from components.evaluation.paired.pairing import read_scored
 from components.learned import NO_ANCESTRY, Ancestry, Hashes
-from components.tracking.lineage import ancestors_of, learned_by
 from components.tracking.reading import RecordedRun
+from components.tracking.registry.lineage import ancestors_of, learned_by
 
 
 def ancestry_of(run: RecordedRun, home: Path) -> Ancestry:

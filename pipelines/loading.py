@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import NotComparable, TrackingError, WeightsError
 from components.tracking.reading import Registered
-from components.tracking.registry import resolve_model
+from components.tracking.registry.finding import resolve_model
 from components.tracking.stores import tracking_uri
 
 if TYPE_CHECKING:
-    from components.models.saved import LoadedClassifier
+    from components.models.saved.classifier import LoadedClassifier
     from components.serving.language_model import Responder
 
 

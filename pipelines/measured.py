@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from components.evaluation.non_inferiority import FEWEST_ROWS, ONE, Difference
+from components.evaluation.paired.non_inferiority import FEWEST_ROWS, ONE, Difference
 
 REMEDY = "test on more rows: more data, or a larger split.fractions.test"
 

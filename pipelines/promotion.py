@@ -7,7 +7,8 @@ from pydantic import BaseModel
 
 from components.core.errors import ConfigError, GradusError, PromotionRefused
 from components.evaluation.metrics import METRICS
-from components.tracking.promotion import (
+from components.tracking.reading import RecordedRun, Registered, find_registered, find_run
+from components.tracking.registry.promotion import (
     MARGIN_TAG,
     Promotion,
     find_champion,
@@ -15,7 +16,6 @@ from components.tracking.promotion import (
     make_champion,
     model_margin,
 )
-from components.tracking.reading import RecordedRun, Registered, find_registered, find_run
 from pipelines.kind import Kind, kind_of
 from pipelines.promotion_evidence import Evidence, Reference, evidence_for
 
@@ -48,7 +48,7 @@ def promote(
 
     Not worse means: on at least 100 test rows that neither was trained on, nor a model that one of them continues, the
     lower end of the 95 % interval of the difference is above minus the margin
-    (`components.evaluation.non_inferiority`): of the shares of right ones, or of instruction runs the scores by the
+    (`components.evaluation.paired`): of the shares of right ones, or of instruction runs the scores by the
     same judge. It must be so beside the champion, and beside every earlier one that was promoted by evidence and not
     rolled back, so that small losses do not add up. Where two share fewer rows, the champion is run on the candidate's.
     A first champion must be better than the majority class, or than the model that it started from.

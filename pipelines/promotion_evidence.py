@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from components.core.errors import NotComparable, TrackingError
-from components.evaluation.non_inferiority import FEWEST_ROWS
-from components.tracking.promotion import earlier_champions
+from components.evaluation.paired.non_inferiority import FEWEST_ROWS
 from components.tracking.reading import RecordedRun, Registered, find_run
+from components.tracking.registry.promotion import earlier_champions
 from pipelines.beside import beside_baseline, beside_champion
 from pipelines.kind import kind_of, kind_of_both
 from pipelines.measured import Measured, told

@@ -65,7 +65,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from components.models.classifier import Classifier
     from components.models.config import GPTSize
     from components.models.gpt2 import GPT2
-    from components.models.saved import save_classifier
+    from components.models.saved.classifier import save_classifier
 
     folder = tmp_path_factory.mktemp("trained") / "model"
     folder.mkdir()
@@ -87,7 +87,7 @@ def saved_gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from components.models.config import GPTSize
     from components.models.gpt2 import GPT2
     from components.models.language_model import LanguageModel
-    from components.models.saved_gpt import save_gpt
+    from components.models.saved.language_model import save_gpt
     from components.prompts import TEMPLATES
 
     folder = tmp_path_factory.mktemp("language model") / "model"

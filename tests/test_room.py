@@ -22,7 +22,7 @@ import torch
 from components.core.errors import GradusError, NoRoom, TrackingError
 from components.core.room import describe_full, is_full, require_room
 from components.core.store import Store
-from components.models.safetensors_file import save_fp32
+from components.models.saved.safetensors_file import save_fp32
 from components.tracking.stores import tracking_errors
 
 ROOT = Path(__file__).parents[1]

@@ -96,7 +96,7 @@ def test_it_holds_the_two_packages_with_their_data_and_nothing_else(wheel: Path)
         "pipelines/py.typed",
         "pipelines/presets/spam-demo.yaml",
         "components/py.typed",
-        "components/data/validation_report.html",
+        "components/data/validation/report.html",
         "components/data/samples/spam.tsv",
         "components/data/samples/vocabulary.tiktoken",
         "components/data/samples/instructions.json",
@@ -139,7 +139,7 @@ def test_a_users_own_flow_prints_what_its_page_says(scripts: Path, empty: Path, 
 PACKAGE = """
 import sys
 from pathlib import Path
-from components.tracking.packages import classifier_package, language_model_package
+from components.tracking.registry.packages import classifier_package, language_model_package
 classifier, responder, target = map(Path, sys.argv[1:])
 classifier_package(classifier, ["a prize"]).write(target / "classifier", run_id=None)
 language_model_package(responder, [{"instruction": "Say hello"}]).write(target / "responder", run_id=None)

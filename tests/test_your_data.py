@@ -11,9 +11,9 @@ import pytest
 
 from components.core.home import home
 from components.data.download import download
-from components.data.splitting import split
+from components.data.split.labelled import split
 from components.data.tables import read_batches, schema_of
-from components.data.validation import validate
+from components.data.validation.labelled import validate
 from pipelines.config import ClassificationConfig, load_config
 
 PAGE = Path(__file__).parents[1] / "docs/your_data.md"
@@ -105,7 +105,7 @@ def test_an_example_gets_through_the_data_steps(folder: Path, name: str) -> None
 @pytest.mark.usefixtures("prefect_server")
 def test_the_examples_run_to_a_model_that_answers(folder: Path) -> None:
     from components.serving.load import load_model
-    from components.tracking.registry import resolve_model
+    from components.tracking.registry.finding import resolve_model
     from components.tracking.stores import tracking_uri
     from pipelines.classification import classification
 

@@ -13,12 +13,12 @@ from pydantic import field_validator
 from components.core.errors import TableError
 from components.data.answered import merged
 from components.data.columns import Key
-from components.data.dialect import DELIMITED, Format, is_utf8
-from components.data.encoding import check_text
-from components.data.opening import open_text
-from components.data.readers import columns_there, read_parquet, read_records
-from components.data.reading import BATCH, Seen
-from components.data.recognising import SPREADSHEETS, begins_like
+from components.data.formats.dialect import DELIMITED, Format, is_utf8
+from components.data.formats.encoding import check_text
+from components.data.formats.opening import open_text
+from components.data.formats.readers import columns_there, read_parquet, read_records
+from components.data.formats.reading import BATCH, Seen
+from components.data.formats.recognising import SPREADSHEETS, begins_like
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
 from components.data.tables import batch_of
 

@@ -19,11 +19,11 @@ from components.core.http_client import HTTPError, Stalled, Transient, answer
 from components.core.records import Facts, fingerprint, sha256_of
 from components.core.redaction import EXACT
 from components.data.batches import write_batches
-from components.data.dialect import READING
 from components.data.fetch import fetch, locate, open_download
-from components.data.given_splits import SPLIT
-from components.data.reading import Seen, unused_columns, unused_note
+from components.data.formats.dialect import READING
+from components.data.formats.reading import Seen, unused_columns, unused_note
 from components.data.sources import FileSource
+from components.data.split.given_splits import SPLIT
 from components.data.tables import read_batches, schema_of
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.

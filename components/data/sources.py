@@ -9,9 +9,9 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from components.core.config import Address
 from components.data.addresses import is_safe_member, url_problem
 from components.data.columns import Key, is_template, keys_of, listed
-from components.data.dialect import DELIMITED, SEPARATORS, Delimiter, Encoding, Format, Quoting, is_utf8
-from components.data.given_splits import GivenSplits
+from components.data.formats.dialect import DELIMITED, SEPARATORS, Delimiter, Encoding, Format, Quoting, is_utf8
 from components.data.labels import Label, check_names, rename
+from components.data.split.given_splits import GivenSplits
 
 Position = Annotated[int, Field(strict=True, ge=0)]
 Cells = Sequence[str | None]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import TableError
 from components.data.batches import schema
-from components.data.chat import chat_advice
 from components.data.columns import Key, Template, as_text, is_template
-from components.data.readers import read_records
-from components.data.reading import Seen
+from components.data.formats.chat import chat_advice
+from components.data.formats.readers import read_records
+from components.data.formats.reading import Seen
 from components.data.sources import FileSource
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_
 from components.evaluation.curves import calibration_table, curves_table, lengths_table
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics, confusion, per_class
-from components.evaluation.p_values import SIGNIFICANT, mcnemar, shown
+from components.evaluation.paired.p_values import SIGNIFICANT, mcnemar, shown
 from components.evaluation.predictions import write_predictions
 from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
 from components.learned import TestedRows
 from components.models.fast.prepared import prepack_linear
 from components.models.fast.states import open_states
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 
 WITH_INTERVALS = ("validation", "test")
 """Splits whose figures of the model get intervals: what it was trained on says nothing about other texts."""

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.evaluation.comparison import compare_scores
-from components.evaluation.p_values import SIGNIFICANT, mcnemar, shown
+from components.evaluation.paired.comparison import compare_scores
+from components.evaluation.paired.p_values import SIGNIFICANT, mcnemar, shown
 from components.evaluation.verdicts import Verdicts
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from components.evaluation.labelled import Ids, Predictions, Probabilities
 from components.models.fast.states import States
 from components.models.fast.tail import classify_states
-from components.models.saved import LoadedClassifier
+from components.models.saved.classifier import LoadedClassifier
 from components.models.tokenizer import encode
 
 CHUNK = 128

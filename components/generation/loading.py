@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from components.core.errors import ConfigError, WeightsError
 from components.models.architecture import architectures
-from components.models.cards import CARD_FILE, LANGUAGE_MODEL, kind_of
 from components.models.config import GPTSize, ModelConfig, SizeName
 from components.models.language_model import LanguageModel
 from components.models.local_weights import find_local_weights
-from components.models.saved_gpt import load_gpt
+from components.models.saved.card import CARD_FILE, LANGUAGE_MODEL, kind_of
+from components.models.saved.language_model import load_gpt
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import find_weights, make_gpt
 
@@ -34,8 +34,8 @@ def load_language_model(
     """Return a language model and its tokenizer, on the CPU in fp32.
 
     Args:
-        model: a hub id, a folder with weights in the layout of `transformers`, one that `components.models.saved_gpt`
-            wrote, which knows its size and vocabulary by itself, or `random`.
+        model: a hub id, a folder with weights in the layout of `transformers`, one that
+            `components.models.saved.language_model` wrote, which knows its size and vocabulary by itself, or `random`.
         size: the network's shape; None reads it from the weights' `config.json`.
         vocabulary: as `model.vocabulary` of a preset.
         cache: where what the hub sends is kept.

@@ -17,7 +17,7 @@ from components.models.architecture import Transformer, WeightNames, make_networ
 from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
 from components.models.local_weights import TRACKED, find_local_weights
-from components.models.safetensors_file import save_fp32
+from components.models.saved.safetensors_file import save_fp32
 
 WEIGHTS_FILE = "model.safetensors"
 SHARDS = "model-*.safetensors"

@@ -15,7 +15,7 @@ class TextClassifier(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read weights and vocabulary from the model's own folder."""
-        from components.models.saved import load_classifier
+        from components.models.saved.classifier import load_classifier
 
         self.classifier = load_classifier(Path(context.artifacts["model"]))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from components.generation.answers import answer
 from components.generation.batched import Report
 from components.generation.config import GenerationConfig
-from components.models.saved_gpt import LoadedGPT, load_gpt
+from components.models.saved.language_model import LoadedGPT, load_gpt
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class Responder(LoadedGPT):
 
 
 def load_responder(folder: Path, device: str = "cpu") -> Responder:
-    """Return the language model that `components.models.saved_gpt` wrote into `folder`, ready to answer.
+    """Return the language model that `components.models.saved.language_model` wrote into `folder`, ready to answer.
 
     Raises:
         WeightsError: if the folder holds none, or one that is damaged or of an unknown format.

@@ -8,7 +8,7 @@ from components.core.errors import TrackingError, WeightsError
 from components.core.integrity import DESCRIPTION, HASHES, find_damage
 
 if TYPE_CHECKING:
-    from components.models.saved import LoadedClassifier
+    from components.models.saved.classifier import LoadedClassifier
     from components.serving.language_model import Responder
 
 INSIDE = "artifacts/*"
@@ -59,8 +59,8 @@ def load_with_reading(
 
 
 def _load(folder: Path, device: str) -> "LoadedClassifier | Responder":
-    from components.models.cards import LANGUAGE_MODEL, kind_of
-    from components.models.saved import load_classifier
+    from components.models.saved.card import LANGUAGE_MODEL, kind_of
+    from components.models.saved.classifier import load_classifier
     from components.serving.language_model import load_responder
 
     return load_responder(folder, device) if kind_of(folder) == LANGUAGE_MODEL else load_classifier(folder, device)
@@ -86,7 +86,7 @@ def saved_folder(folder: Path) -> Path:
         TrackingError: if there is none.
         WeightsError: if a file of the logged model is not as it was written.
     """
-    from components.models.cards import CARD_FILE
+    from components.models.saved.card import CARD_FILE
 
     _check_files(folder)
     for candidate in (folder, *folder.glob(INSIDE)):

@@ -10,9 +10,9 @@ from prefect.cache_policies import NO_CACHE
 from components.core.home import mirror
 from components.core.records import Facts, Manifest
 from components.core.steps import identify, step
-from components.data.given_splits import SPLITS
-from components.data.rules import ValidationConfig
-from components.data.split_config import BalanceConfig, SplitConfig
+from components.data.split.config import BalanceConfig, SplitConfig
+from components.data.split.given_splits import SPLITS
+from components.data.validation.rules import ValidationConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.tasks.results import publish_with_card, show_results
@@ -32,23 +32,23 @@ READ_BY_FROZEN = {"trainable", "pooling", "causal", "padding", "max_length", "pr
 """The options of training that decide what `read_frozen` writes."""
 
 
-@step("components.data.validation", timeout_seconds=HOUR)
+@step("components.data.validation.labelled", timeout_seconds=HOUR)
 def validate(out: Path, source: Manifest, rules: ValidationConfig) -> Facts:
     """Check a table with Great Expectations: `table.parquet` (what is used), `rejected.parquet`, `report.json/.html`.
 
     Raises `DataRejected` where an expectation of severity `error` is not met.
     """
-    from components.data.validation import validate as block
+    from components.data.validation.labelled import validate as block
 
     return block(source.path("table.parquet"), rules, out)
 
 
-@step("components.data.splitting", timeout_seconds=HOUR)
+@step("components.data.split.labelled", timeout_seconds=HOUR)
 def split(
     out: Path, table: Manifest, config: SplitConfig = SplitConfig(), balance: BalanceConfig = BalanceConfig()
 ) -> Facts:
     """Deal a validated table to `train.parquet`, `validation.parquet` and `test.parquet`."""
-    from components.data.splitting import split as block
+    from components.data.split.labelled import split as block
 
     ordered = bool(table.facts.get("ordered", False))
     return block(table.path("table.parquet"), config, balance, table.facts["labels"], out, ordered)
@@ -130,7 +130,7 @@ def fine_tune(
 @step(
     "components.evaluation.classification",
     "components.reporting.classification_plots",
-    "components.data.row_index",
+    "components.data.split.row_index",
     timeout_seconds=DAY,
 )
 def evaluate(
@@ -148,7 +148,7 @@ def evaluate(
     that an earlier model was trained on, where `weights` are one's, are in no figure. `learned.parquet` are hashes of
     the training rows.
     """
-    from components.data.row_index import index_rows
+    from components.data.split.row_index import index_rows
     from components.evaluation.classification import evaluate as block
     from components.reporting.classification_plots import draw
 
@@ -184,6 +184,6 @@ def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None
     Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
     """
     from components.reporting.classification_evidence import evidence
-    from components.tracking.publishing import publish_classifier
+    from components.tracking.registry.publishing import publish_classifier
 
     return publish_with_card(run_id, manifests, model_name, evidence, publish_classifier)

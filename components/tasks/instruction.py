@@ -10,8 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from components.core.home import home, mirror
 from components.core.records import Facts, Manifest
 from components.core.steps import identify, run_logger, step
-from components.data.instruction_rules import InstructionValidationConfig
-from components.data.split_config import InstructionSplitConfig
+from components.data.split.config import InstructionSplitConfig
+from components.data.validation.instruction_rules import InstructionValidationConfig
 from components.generation.config import GenerationConfig
 from components.judging.config import JudgeConfig
 from components.learned import LEARNED, write_learned
@@ -48,7 +48,7 @@ def _validation_identity(arguments: Mapping[str, Any]) -> Any:
     return identify({**arguments, "model": read})
 
 
-@step("components.data.instruction_validation", identity=_validation_identity, timeout_seconds=HOUR)
+@step("components.data.validation.instructions", identity=_validation_identity, timeout_seconds=HOUR)
 def validate(
     out: Path, source: Manifest, rules: InstructionValidationConfig, prompt: PromptConfig, model: ModelConfig
 ) -> Facts:
@@ -57,16 +57,16 @@ def validate(
     How long an entry is in tokens depends on `prompt` and `model`. Raises `DataRejected` where an expectation of
     severity `error` is not met.
     """
-    from components.data.instruction_validation import validate_instructions
+    from components.data.validation.instructions import validate_instructions
 
     table = source.path("table.parquet")
     return validate_instructions(table, rules, prompt.resolved, model.vocabulary, mirror(), model.shape.context, out)
 
 
-@step("components.data.instruction_splitting", timeout_seconds=HOUR)
+@step("components.data.split.instructions", timeout_seconds=HOUR)
 def split(out: Path, table: Manifest, config: InstructionSplitConfig = InstructionSplitConfig()) -> Facts:
     """Deal a validated table to `train.parquet`, `validation.parquet` and `test.parquet`."""
-    from components.data.instruction_splitting import split_instructions
+    from components.data.split.instructions import split_instructions
 
     return split_instructions(table.path("table.parquet"), config, out)
 
@@ -134,7 +134,7 @@ def _generating(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 @step(
     "components.generation.responses",
-    "components.models.saved_gpt",
+    "components.models.saved.language_model",
     identity=_response_identity,
     timeout_seconds=2 * DAY,
 )
@@ -147,7 +147,7 @@ def respond(
     """
     from components.generation.responses import respond as block
     from components.models.devices import pick_device
-    from components.models.saved_gpt import load_gpt
+    from components.models.saved.language_model import load_gpt
 
     loaded = load_gpt(trained.folder / "model")
     test = splits.path("test.parquet")
@@ -207,7 +207,7 @@ def judge(
     return block(tables, config, prompt.resolved.prompt, verdicts_path(), out)
 
 
-@step("components.evaluation.instruction", "components.data.row_index", timeout_seconds=HOUR)
+@step("components.evaluation.instruction", "components.data.split.row_index", timeout_seconds=HOUR)
 def evaluate(
     out: Path,
     splits: Manifest,
@@ -221,7 +221,7 @@ def evaluate(
     Test rows that an earlier model was trained on, where `weights` are one's, are in no figure. `learned.parquet` are
     hashes of the training rows.
     """
-    from components.data.row_index import index_instructions
+    from components.data.split.row_index import index_instructions
     from components.evaluation.instruction import evaluate_responses
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
@@ -236,7 +236,7 @@ def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig) -> N
     """Say before anything is trained what will be missed after it: the judge, or the prompt that the weights know."""
     from components.core.errors import JudgeError
     from components.judging.identity import judge_identity
-    from components.models.saved_gpt import saved_template
+    from components.models.saved.language_model import saved_template
 
     folder = weights_folder(weights)
     known = saved_template(folder) if folder else None
@@ -277,6 +277,6 @@ def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None
     Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
     """
     from components.reporting.instruction_evidence import evidence
-    from components.tracking.publishing import publish_language_model
+    from components.tracking.registry.publishing import publish_language_model
 
     return publish_with_card(run_id, manifests, model_name, evidence, publish_language_model)

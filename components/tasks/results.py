@@ -61,6 +61,6 @@ def publish_with_card(
 
 def about_run(run: Run) -> About:
     """Return what a run knows of itself: its config and the version of its code, and what it goes back to."""
-    from components.tracking.lineage import ancestors, lineage_sentence
+    from components.tracking.registry.lineage import ancestors, lineage_sentence
 
     return About(run.name, run.run_id, run.params, run.tags, lineage_sentence(ancestors(run)))

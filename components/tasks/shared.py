@@ -42,7 +42,7 @@ def _source_identity(arguments: Mapping[str, Any]) -> Any:
 
 def _weights_identity(arguments: Mapping[str, Any]) -> Any:
     from components.models.starting_weights import weights_identity
-    from components.tracking.registry import resolve_model
+    from components.tracking.registry.finding import resolve_model
 
     weights = arguments["model"].weights
     # An alias may point elsewhere tomorrow; the place it points to now does not change.
@@ -81,8 +81,8 @@ def fetch_weights(out: Path, model: ModelConfig) -> Facts:
     """
     from components.models.starting_weights import FOLDER, bring_weights
     from components.models.tokenizer import load_tokenizer
-    from components.tracking.lineage import learned_by, model_and_ancestors
-    from components.tracking.registry import download_model_folder
+    from components.tracking.registry.finding import download_model_folder
+    from components.tracking.registry.lineage import learned_by, model_and_ancestors
 
     load_tokenizer(model.vocabulary, mirror())
     if model.weights.startswith(TRACKED):
@@ -160,8 +160,8 @@ def _passed_on(source: logging.Logger) -> Iterator[None]:
 
 def learned_from_predictions(path: Path) -> Hashes:
     """Return the hashes of the training rows in a `predictions.parquet`."""
-    from components.data.folding import fold
-    from components.evaluation.pairing import read_scored
+    from components.data.split.folding import fold
+    from components.evaluation.paired.pairing import read_scored
 
     return read_scored(path, fold).learned
 

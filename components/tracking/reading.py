@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import TrackingError
 from components.tracking.names import CACHED_FROM
-from components.tracking.packaging import MODEL_ID_TAG
-from components.tracking.registry import (
+from components.tracking.registry.finding import (
     ALIAS,
     LOGGED_MODEL,
     RUN_ID,
@@ -22,6 +21,7 @@ from components.tracking.registry import (
     unless_absent,
     version_by_alias,
 )
+from components.tracking.registry.packaging import MODEL_ID_TAG
 from components.tracking.stores import open_client, tracking_errors
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from components.core.errors import TrackingError
 from components.core.home import home
 from components.core.redaction import redact, redact_told
 from components.core.room import describe_full, is_full
-from components.tracking.delivery import Delivery
+from components.tracking.outbox.delivery import Delivery
 from components.tracking.resuming import DATA_TAG
 from components.tracking.stores import without_password
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class Run:
     """An open MLflow run. Safe to use from several threads; nothing depends on a thread's active run.
 
-    What it is given is written to disk first and sent from there (`components.tracking.delivery`). Every method but
+    What it is given is written to disk first and sent from there (`tracking.outbox.delivery`). Every method but
     `metrics` waits until the store has it, unless the store is away. `TrackingError` is raised when the store says no,
     or when the disk cannot be written.
     """
@@ -52,7 +52,7 @@ class Run:
         self.tags = dict(tags)
         """Its tags."""
         self.lineage: list[Any] = []
-        """The models that it goes back to, once `components.tracking.lineage` has looked them up."""
+        """The models that it goes back to, once `components.tracking.registry.lineage` has looked them up."""
         self._delivery = delivery
 
     @property
@@ -134,7 +134,7 @@ class Run:
         return f"{server}/#/experiments/{self.experiment_id}/runs/{self.run_id}?{TRAINING_VIEW}"
 
     def record(self, op: str, wait: bool = True, **values: Any) -> dict[str, Any]:
-        """Write an operation down (`components.tracking.sending`); return what is known of the run once it arrived."""
+        """Write an operation down (`tracking.outbox.sending`); return what is known of the run once it arrived."""
         told = values if op == "metrics" else redact_told(values)
         return self._delivery.append({"op": op, "time": now(), **told}, wait)
 

@@ -13,14 +13,14 @@ from pydantic import JsonValue
 from components.core.errors import GradusError, TrackingError
 from components.tracking import resuming
 from components.tracking.config import TrackingConfig
-from components.tracking.delivery import Delivery
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
-from components.tracking.outbox import Outbox
+from components.tracking.outbox.delivery import Delivery
+from components.tracking.outbox.journal import Outbox
+from components.tracking.outbox.sending import Sender
+from components.tracking.outbox.syncing import is_left_to_sync
 from components.tracking.provenance import code_tags, is_orphan, process_tags, user_tags
 from components.tracking.run import TABLE_ROWS, Run, flatten, shorten
-from components.tracking.sending import Sender
 from components.tracking.stores import one_line, open_client, shown_store, tracking_errors
-from components.tracking.syncing import is_left_to_sync
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -27,7 +27,7 @@ SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output belongs to `--json`
     # MLflow would stall for seven minutes and more on a server that is gone. Runs try again by themselves, beside what
-    # they do (`components.tracking.delivery`).
+    # they do (`components.tracking.outbox.delivery`).
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",

@@ -17,7 +17,7 @@ from components.models.devices import pick_device, pick_precision
 from components.models.fast.compiled import compile_blocks
 from components.models.fast.states import States, open_states
 from components.models.lora import merge_adapters
-from components.models.saved import save_classifier
+from components.models.saved.classifier import save_classifier
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.models.weights import make_transformer
 from components.training.batching import Examples

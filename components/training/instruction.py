@@ -11,13 +11,13 @@ import tiktoken
 
 from components.core.errors import ConfigError
 from components.core.records import Facts, Logger
-from components.models.cards import CLASSIFIER, kind_of
 from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import autocast, pick_device, pick_precision
 from components.models.fast.compiled import compile_blocks
 from components.models.language_model import LanguageModel
 from components.models.lora import merge_adapters
-from components.models.saved_gpt import save_gpt
+from components.models.saved.card import CLASSIFIER, kind_of
+from components.models.saved.language_model import save_gpt
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.models.weights import make_gpt
 from components.prompts import PromptConfig, Template

@@ -1,7 +1,7 @@
 """Networks as a run trains them: with their adapters, and frozen but for the part that trains.
 
 Outlines are networks without content, to count their parameters and to rehearse a step with them: made under
-`torch.device("meta")`, or while tensors are fake (`components.training.probe`), they take no memory.
+`torch.device("meta")`, or while tensors are fake (`components.training.planning.probe`), they take no memory.
 """
 
 from components.models.architecture import Transformer, make_network

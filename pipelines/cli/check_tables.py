@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components.training.estimate import Memory, Part
-from components.training.preview import Lengths
-from components.training.timing import Timing
+from components.training.planning.estimate import Memory, Part
+from components.training.planning.preview import Lengths
+from components.training.planning.timing import Timing
 from pipelines.checked import Cost
 
 BAR = 40

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.text import Text
 
 from components.generation.zero_shot import ZeroShot
-from components.training.preview import Lengths, Sample
-from components.training.timing import Timing
+from components.training.planning.preview import Lengths, Sample
+from components.training.planning.timing import Timing
 from pipelines.checking import Check, Data
 from pipelines.cli.check_tables import (
     histogram,

@@ -82,9 +82,9 @@ def _load(
     if not model.startswith(TRACKED) and not (Path(model).expanduser() / LOGGED).is_file():
         return load_language_model(model, size, vocabulary, home() / "hub", mirror(), seed)
     set_defaults()
-    from components.models.saved import LoadedClassifier
+    from components.models.saved.classifier import LoadedClassifier
     from components.serving.load import load_model
-    from components.tracking.registry import resolve_model
+    from components.tracking.registry.finding import resolve_model
     from components.tracking.stores import tracking_uri
 
     loaded = load_model(resolve_model(model, home()), tracking_uri(home()))

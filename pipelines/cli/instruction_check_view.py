@@ -6,7 +6,7 @@ from itertools import groupby
 from rich.console import Console
 from rich.text import Text
 
-from components.training.preview_entries import BatchingPreview, EntrySample
+from components.training.planning.preview_entries import BatchingPreview, EntrySample
 from pipelines.cli.check_tables import (
     histogram,
     plain,

@@ -11,7 +11,7 @@ from components.core.errors import ConfigError
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say, set_defaults
 
 if TYPE_CHECKING:
-    from components.models.saved import LoadedClassifier
+    from components.models.saved.classifier import LoadedClassifier
     from pipelines.asking import Answers
 
 EXAMPLES = """
@@ -71,9 +71,9 @@ def predict(
 def _load(model: str) -> "tuple[LoadedClassifier, dict[str, Any] | None]":
     set_defaults()
     from components.core.home import home
-    from components.models.saved_gpt import LoadedGPT
+    from components.models.saved.language_model import LoadedGPT
     from components.serving.load import load_with_reading
-    from components.tracking.registry import resolve_model
+    from components.tracking.registry.finding import resolve_model
     from components.tracking.stores import tracking_uri
 
     classifier, learnt = load_with_reading(resolve_model(model, home()), tracking_uri(home()))

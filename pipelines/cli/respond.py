@@ -84,9 +84,9 @@ def respond(
 def _load(model: str, device: str) -> "tuple[Responder, dict[str, Any] | None]":
     set_defaults()
     from components.core.home import home
-    from components.models.saved import LoadedClassifier
+    from components.models.saved.classifier import LoadedClassifier
     from components.serving.load import load_with_reading
-    from components.tracking.registry import resolve_model
+    from components.tracking.registry.finding import resolve_model
     from components.tracking.stores import tracking_uri
 
     loaded, learnt = load_with_reading(resolve_model(model, home()), tracking_uri(home()), device)

@@ -21,7 +21,7 @@ def sync(debug: Debug = False) -> None:
         if not debug:
             quieten()
         from components.core.home import home
-        from components.tracking.syncing import sync as send
+        from components.tracking.outbox.syncing import sync as send
 
         done = []
         for run in send(home()):

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from components.core.errors import DataRejected
-from components.data.rules import ValidationConfig
-from components.data.validation import validate
+from components.data.validation.labelled import validate
+from components.data.validation.rules import ValidationConfig
 
 LABELS = ["bad", "fair", "good"]
 

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from components.core.errors import DataRejected, TableError
 from components.data.download import download
-from components.data.encoding import CHUNK, likely_encoding
-from components.data.reading import Seen
-from components.data.rules import ValidationConfig
+from components.data.formats.encoding import CHUNK, likely_encoding
+from components.data.formats.reading import Seen
 from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.tables import read_batches
+from components.data.validation.rules import ValidationConfig
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
 TEXTS = {

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from components.core.errors import DataRejected, TableError
 from components.data.download import download
-from components.data.rules import ValidationConfig
 from components.data.sources import SourceConfig
 from components.data.tables import read_batches, schema_of
+from components.data.validation.rules import ValidationConfig
 
 RECORDS: list[dict[str, Any]] = [
     {"title": "Zoë's", "body": 'two\r\nlines, "quoted"', "stars": 1, "meta": {"lang": "en"}},

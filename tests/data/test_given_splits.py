@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from components.core.errors import ConfigError
 from components.data.download import download, source_identity
-from components.data.instruction_splitting import split_instructions
-from components.data.rules import ValidationConfig
 from components.data.sources import InstructionSourceConfig, SourceConfig
-from components.data.split_config import BalanceConfig, InstructionSplitConfig, SplitConfig
-from components.data.splitting import SPLITS, split
-from components.data.validation import validate
+from components.data.split.config import BalanceConfig, InstructionSplitConfig, SplitConfig
+from components.data.split.instructions import split_instructions
+from components.data.split.labelled import SPLITS, split
+from components.data.validation.labelled import validate
+from components.data.validation.rules import ValidationConfig
 
 WORDS = "one two three four five six seven eight nine"
 

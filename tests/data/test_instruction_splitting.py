@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from components.core.errors import ConfigError
 from components.data.download import download
-from components.data.folding import joined, squeeze
-from components.data.instruction_splitting import split_instructions
 from components.data.sources import InstructionSourceConfig
-from components.data.split_config import InstructionFractions, InstructionSplitConfig
-from components.data.splitting import SPLITS
+from components.data.split.config import InstructionFractions, InstructionSplitConfig
+from components.data.split.folding import joined, squeeze
+from components.data.split.instructions import split_instructions
+from components.data.split.labelled import SPLITS
 
 NONE = {"exact": 0, "folded": 0, "near": 0}
 

@@ -16,10 +16,10 @@ import pytest
 from pydantic import ValidationError
 
 from components.core.errors import ConfigError, DataRejected, TableError, WeightsError
-from components.data.instruction_rules import InstructionValidationConfig
-from components.data.instruction_validation import validate_instructions
-from components.data.validation_engine import Engine
-from components.data.validation_rows import Source
+from components.data.validation.engine import Engine
+from components.data.validation.instruction_rules import InstructionValidationConfig
+from components.data.validation.instructions import validate_instructions
+from components.data.validation.rows import Source
 from components.models.tokenizer import encode, load_tokenizer
 from components.prompts import TEMPLATES, PromptConfig, Template
 
@@ -424,7 +424,8 @@ def test_the_rules_are_listed_in_the_order_of_reports() -> None:
 
 def test_importing_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from components.data import instruction_validation, instruction_rules, sources;"
+        "import sys; from components.data import sources;"
+        "from components.data.validation import instruction_rules, instructions;"
         "print({'great_expectations', 'pandas', 'pyarrow', 'jinja2', 'tiktoken', 'numpy', 'torch'} & set(sys.modules))"
     )
     root = Path(__file__).parents[2]

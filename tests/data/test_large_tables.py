@@ -13,8 +13,8 @@ import pytest
 
 from components.core.errors import DataRejected
 from components.data.batches import ROWS, batches_of, hashed, write_batches
-from components.data.rules import ValidationConfig
-from components.data.validation import validate
+from components.data.validation.labelled import validate
+from components.data.validation.rules import ValidationConfig
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["one", "two", "three"]
@@ -120,12 +120,12 @@ import sys
 from pathlib import Path
 import numpy, pandas, pyarrow.parquet, requests
 from components.data.download import download
-from components.data.rules import ValidationConfig
+from components.data.validation.rules import ValidationConfig
 from components.data.sources import SourceConfig
-from components.data.split_config import BalanceConfig, SplitConfig
-from components.data.splitting import split
-from components.data.validation import validate
-from components.data.validation_engine import Engine
+from components.data.split.config import BalanceConfig, SplitConfig
+from components.data.split.labelled import split
+from components.data.validation.labelled import validate
+from components.data.validation.engine import Engine
 
 def peak():
     # Not ru_maxrss, which a process takes over from the one that started it.

@@ -16,11 +16,11 @@ STEPS = """
 import sys, time
 from pathlib import Path
 from components.data.download import download
-from components.data.instruction_rules import InstructionValidationConfig
-from components.data.instruction_splitting import split_instructions
-from components.data.instruction_validation import validate_instructions
+from components.data.validation.instruction_rules import InstructionValidationConfig
+from components.data.split.instructions import split_instructions
+from components.data.validation.instructions import validate_instructions
 from components.data.sources import InstructionSourceConfig
-from components.data.split_config import InstructionSplitConfig
+from components.data.split.config import InstructionSplitConfig
 from components.prompts import TEMPLATES
 
 folder = Path(sys.argv[1])

@@ -11,11 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from components.core.errors import ConfigError, DataRejected
-from components.data import validation_named
-from components.data.instruction_rules import InstructionValidationConfig
-from components.data.instruction_validation import validate_instructions
-from components.data.rules import ValidationConfig
-from components.data.validation import validate
+from components.data.validation import named as validation_named
+from components.data.validation.instruction_rules import InstructionValidationConfig
+from components.data.validation.instructions import validate_instructions
+from components.data.validation.labelled import validate
+from components.data.validation.rules import ValidationConfig
 from components.prompts import TEMPLATES
 from pipelines.config import load_config
 

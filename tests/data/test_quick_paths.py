@@ -9,11 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.core.errors import TableError
-from components.data.folding import fold
-from components.data.quick_delimited import read_quickly
-from components.data.quick_folding import fold_all
-from components.data.readers import _fields
+from components.data.formats.quick_delimited import read_quickly
+from components.data.formats.readers import _fields
 from components.data.sources import SourceConfig
+from components.data.split.folding import fold
+from components.data.split.quick_folding import fold_all
 
 PIECES = [
     "a",

@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.core.errors import TableError
-from components.data.quick_delimited import read_quickly
-from components.data.quotes import LONGEST_FIELD, Quotes
-from components.data.readers import _fields, read_records
-from components.data.reading import Seen
+from components.data.formats.quick_delimited import read_quickly
+from components.data.formats.quotes import LONGEST_FIELD, Quotes
+from components.data.formats.readers import _fields, read_records
+from components.data.formats.reading import Seen
 from components.data.sources import SourceConfig
 from components.data.tables import read_batches
 

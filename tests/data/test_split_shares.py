@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from components.core.errors import ConfigError
-from components.data.folding import fold
-from components.data.instruction_splitting import split_instructions
-from components.data.split_config import BalanceConfig, InstructionSplitConfig, SplitConfig
-from components.data.splitting import SPLITS, split
+from components.data.split.config import BalanceConfig, InstructionSplitConfig, SplitConfig
+from components.data.split.folding import fold
+from components.data.split.instructions import split_instructions
+from components.data.split.labelled import SPLITS, split
 from tests.data.word_overlap import leaking
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -154,7 +154,7 @@ def test_instructions_that_differ_in_numbers_stay_apart_and_near_duplicates_toge
 def test_above_200_000_rows_near_duplicates_are_looked_for_on_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("components.data.grouping.MOST_ROWS", 1000)
+    monkeypatch.setattr("components.data.split.grouping.MOST_ROWS", 1000)
     frame = tickets(1200, 4)
     frame.to_parquet(tmp_path / "table.parquet", index=False)
     found = {}

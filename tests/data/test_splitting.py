@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from sklearn.utils.class_weight import compute_class_weight
 
 from components.core.errors import ConfigError
-from components.data.balancing import undersample
-from components.data.folding import fold
-from components.data.reordering import write_in_order
-from components.data.split_config import BalanceConfig, Fractions, SplitConfig
-from components.data.splitting import SPLITS, split
+from components.data.split.balancing import undersample
+from components.data.split.config import BalanceConfig, Fractions, SplitConfig
+from components.data.split.folding import fold
+from components.data.split.labelled import SPLITS, split
+from components.data.split.reordering import write_in_order
 
 ARCHIVE = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"
 LABELS = ["ham", "spam"]

@@ -10,8 +10,8 @@ import pytest
 
 from components.core.errors import DataRejected, TableError
 from components.core.records import Facts
-from components.data.chat import chat_advice
 from components.data.download import download
+from components.data.formats.chat import chat_advice
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
 
 ENTRY = {"id": 7, "system": "Be brief.", "instruction": "Add.", "input": "1 + 1", "output": "2", "history": "x"}

@@ -17,9 +17,9 @@ import pytest
 from pydantic import ValidationError
 
 from components.core.errors import DataRejected, GradusError, TableError
-from components.data.rules import ValidationConfig
-from components.data.validation import validate
-from components.data.validation_engine import Engine
+from components.data.validation.engine import Engine
+from components.data.validation.labelled import validate
+from components.data.validation.rules import ValidationConfig
 
 SMS = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"
 SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string())])
@@ -476,7 +476,7 @@ def test_nothing_is_left_behind_or_printed(case: Case, tmp_path: Path) -> None:
     for place in places.values():
         place.mkdir()
     code = (
-        "import sys; from pathlib import Path; from components.data import validation, rules;"
+        "import sys; from pathlib import Path; from components.data.validation import labelled as validation, rules;"
         "assert not {'great_expectations', 'pandas', 'pyarrow', 'jinja2'} & set(sys.modules);"
         f"validation.validate(Path({str(case.table)!r}), rules.ValidationConfig(labels=['ham', 'spam']),"
         f" Path({str(case.out)!r}))"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.data.validation_findings import Cell, Finding, quoted
-from components.data.validation_report import Content, FailingRow, Report, finish, pick, render
+from components.data.validation.findings import Cell, Finding, quoted
+from components.data.validation.report import Content, FailingRow, Report, finish, pick, render
 
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>\" {{ 7 * 7 }}"
 

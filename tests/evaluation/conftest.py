@@ -16,7 +16,7 @@ def make_model(tmp_path: Path) -> MakeModel:
     from components.models.classifier import Classifier
     from components.models.config import GPTSize
     from components.models.gpt2 import GPT2
-    from components.models.saved import save_classifier
+    from components.models.saved.classifier import save_classifier
 
     ranks = {bytes([index]): index for index in range(256)}
     encoding = tiktoken.Encoding(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from components.evaluation.comparison import compare
 from components.evaluation.intervals import wilson_interval
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import (
@@ -17,7 +16,8 @@ from components.evaluation.metrics import (
     evaluated,
     per_class,
 )
-from components.evaluation.p_values import mcnemar
+from components.evaluation.paired.comparison import compare
+from components.evaluation.paired.p_values import mcnemar
 from components.evaluation.weighted import MeanOf, Weighted
 
 

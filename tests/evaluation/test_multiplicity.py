@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.evaluation.comparison import compare_predictions, compare_responses
 from components.evaluation.labelled import Predictions
-from components.evaluation.multiplicity import LEVEL, different
+from components.evaluation.paired.comparison import compare_predictions, compare_responses
+from components.evaluation.paired.multiplicity import LEVEL, different
 
 TRIALS = 300
 MOST = 0.08

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import beta, norm
 
-from components.evaluation.non_inferiority import (
+from components.evaluation.paired.non_inferiority import (
     LEVEL,
     Difference,
     accuracy_difference,

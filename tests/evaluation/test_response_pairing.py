@@ -8,7 +8,7 @@ import pytest
 
 from components.core.errors import NotComparable
 from components.core.records import Facts
-from components.evaluation.response_pairing import Answers, OtherJudge, pair_answers, read_answers
+from components.evaluation.paired.response_pairing import Answers, OtherJudge, pair_answers, read_answers
 
 Row = tuple[str, str, str, float]
 """Instruction, input, reference and score."""

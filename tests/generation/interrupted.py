@@ -17,7 +17,7 @@ from components.core.store import Store
 from components.generation import batched, cache
 from components.generation.config import GenerationConfig
 from components.generation.responses import respond
-from components.models.saved_gpt import load_gpt
+from components.models.saved.language_model import load_gpt
 
 CONFIG = GenerationConfig(max_new_tokens=40, batch_size=4, temperature=0.9, top_p=0.95, precision="fp32")
 

@@ -13,7 +13,7 @@ from components.generation.loading import load_language_model
 from components.models.config import GPTSize
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
-from components.models.saved_gpt import save_gpt
+from components.models.saved.language_model import save_gpt
 from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.prompts import TEMPLATES
 

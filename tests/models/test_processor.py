@@ -97,6 +97,6 @@ def test_a_result_is_not_taken_with_another_version_of_a_library(
     try:
         assert steps.library_versions("components.training.classification")["torch"] == "99.0"
         assert step.key(arguments) != before
-        assert "torch" not in versions.library_versions("components.data.splitting")
+        assert "torch" not in versions.library_versions("components.data.split.labelled")
     finally:
         versions.library_versions.cache_clear()

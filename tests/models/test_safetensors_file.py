@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from components.models.safetensors_file import save_fp32
+from components.models.saved.safetensors_file import save_fp32
 
 
 @pytest.mark.parametrize("names", [["b", "a", "h.10.x", "h.2.x", "ä"], ["one"], []])

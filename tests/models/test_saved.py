@@ -13,7 +13,7 @@ from components.core.errors import WeightsError
 from components.models.classifier import Classifier, classify
 from components.models.config import GPTSize, Pooling
 from components.models.gpt2 import GPT2
-from components.models.saved import load_classifier, save_classifier
+from components.models.saved.classifier import load_classifier, save_classifier
 from components.models.tokenizer import encode, end_of_text
 
 TINY = GPTSize(layers=2, heads=2, width=16, context=12)
@@ -129,7 +129,7 @@ def test_serving_imports_nothing_that_it_does_not_need(
 ) -> None:
     save_classifier(tmp_path, model, encoding, LABELS, max_length=12)
     code = (
-        "import sys; from pathlib import Path; from components.models.saved import load_classifier\n"
+        "import sys; from pathlib import Path; from components.models.saved.classifier import load_classifier\n"
         "print(len(load_classifier(Path(sys.argv[1])).predict(['a', 'b'])))\n"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )

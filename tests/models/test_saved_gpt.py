@@ -13,8 +13,8 @@ from components.models.classifier import Classifier
 from components.models.config import GPTSize, ModelConfig
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
-from components.models.saved import load_classifier, save_classifier
-from components.models.saved_gpt import load_gpt, save_gpt
+from components.models.saved.classifier import load_classifier, save_classifier
+from components.models.saved.language_model import load_gpt, save_gpt
 from components.models.tokenizer import encode
 from components.models.weights import make_gpt, make_transformer
 from components.prompts import TEMPLATES, Template

@@ -7,7 +7,7 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from components.tracking.config import TrackingConfig
-from components.tracking.packaging import log_classifier
+from components.tracking.registry.packaging import log_classifier
 from components.tracking.runs import open_run
 
 QUIET = TrackingConfig(experiment="compared", system_metrics=False)

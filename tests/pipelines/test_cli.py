@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from components.core.home import home
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from tests.patience import PATIENCE
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]

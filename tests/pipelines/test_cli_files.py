@@ -20,11 +20,11 @@ from typer.testing import CliRunner, Result
 from components.core.home import home
 from components.data.asked import TextSource
 from components.generation.config import GenerationConfig
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.serving.language_model import load_responder
 from components.tracking.config import TrackingConfig
-from components.tracking.packages import classifier_package, language_model_package
-from components.tracking.packaging import log_classifier
+from components.tracking.registry.packages import classifier_package, language_model_package
+from components.tracking.registry.packaging import log_classifier
 from components.tracking.runs import open_run
 from pipelines.asking import Asked
 from pipelines.cli.main import app
@@ -551,7 +551,7 @@ def test_draws_do_not_depend_on_how_many_rows_are_read_at_a_time(
     options = ["--temperature", "1.2", "--seed", "8", *QUICK]
     file = write(tmp_path / "new.jsonl", rows)
     whole = gradus("respond", tuned, "--file", file, "--json", *options).stdout
-    monkeypatch.setattr("components.data.json_readers.BATCH", 3)
+    monkeypatch.setattr("components.data.formats.json_readers.BATCH", 3)
     assert gradus("respond", tuned, "--file", file, "--json", *options).stdout == whole
     assert len(whole.splitlines()) == 7
 

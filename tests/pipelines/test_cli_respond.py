@@ -14,7 +14,7 @@ from components.core.home import home
 from components.generation.config import GenerationConfig
 from components.serving.language_model import load_responder
 from components.tracking.config import TrackingConfig
-from components.tracking.packaging import log_classifier, log_language_model
+from components.tracking.registry.packaging import log_classifier, log_language_model
 from components.tracking.runs import open_run
 from pipelines.cli.main import app
 from tests.serving.models import save_language_model

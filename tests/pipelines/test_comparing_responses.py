@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.core.errors import PromotionRefused
-from components.tracking.packaging import log_classifier
+from components.tracking.registry.packaging import log_classifier
 from components.tracking.runs import attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.judging import judge_run

@@ -13,10 +13,10 @@ import pytest
 from mlflow import MlflowClient
 
 from components.core.errors import ConfigError, PromotionRefused, TrackingError
-from components.tracking.packaging import link_model, log_classifier
-from components.tracking.promotion import Promotion, make_champion
 from components.tracking.reading import find_registered
-from components.tracking.registry import resolve_model
+from components.tracking.registry.finding import resolve_model
+from components.tracking.registry.packaging import link_model, log_classifier
+from components.tracking.registry.promotion import Promotion, make_champion
 from components.tracking.runs import Run, attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote

@@ -9,7 +9,7 @@ import pytest
 
 from components.core.records import NoLogger
 from components.models.config import GPTSize
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.training.classification import fine_tune
 from pipelines.config import ClassificationConfig, load_config
 

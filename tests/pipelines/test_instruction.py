@@ -9,8 +9,8 @@ import pytest
 
 from components.core.errors import ConfigError, DataRejected, JudgeError, JudgeUnreachable, TableError
 from components.core.home import home
-from components.models.saved_gpt import load_gpt
-from components.tracking.registry import resolve_model
+from components.models.saved.language_model import load_gpt
+from components.tracking.registry.finding import resolve_model
 from pipelines.config import load_config
 from pipelines.instruction import instruction
 from tests.judging.serving import OllamaServer, serve

@@ -41,7 +41,7 @@ def kill_at(spec):
 
 if sys.argv[1] != "never":
     kill_at(sys.argv[1])
-from components.tracking import delivery
+from components.tracking.outbox import delivery
 from components.training import checkpoints
 delivery.COLLECT_SECONDS = 0.1
 checkpoints.SHARE = math.inf
@@ -60,9 +60,9 @@ TRAINING = [
 from it; when training has ended."""
 RECORDING = [
     "components.tracking.runs:Run.log_table:2:before",
-    "components.tracking.publication:_link_metrics:1:before",
-    "components.tracking.publication:_register:1:before",
-    "components.tracking.publication:_note_version:1:before",
+    "components.tracking.registry.publication:_link_metrics:1:before",
+    "components.tracking.registry.publication:_register:1:before",
+    "components.tracking.registry.publication:_note_version:1:before",
     "components.tracking.runs:Run.close:1:before",
 ]
 """When there are metrics and a table; when the model's files are there; before it is registered, and after."""

@@ -10,10 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from components.core.errors import ConfigError, PromotionRefused
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.tracking.config import TrackingConfig
-from components.tracking.lineage import log_lineage
-from components.tracking.packaging import log_classifier
+from components.tracking.registry.lineage import log_lineage
+from components.tracking.registry.packaging import log_classifier
 from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote

@@ -11,10 +11,10 @@ import pytest
 from mlflow import MlflowClient
 
 from components.core.errors import PromotionRefused
-from components.data.row_index import index_instructions
+from components.data.split.row_index import index_instructions
 from components.learned import LEARNED, write_learned
-from components.tracking.lineage import log_lineage
-from components.tracking.packaging import log_language_model
+from components.tracking.registry.lineage import log_lineage
+from components.tracking.registry.packaging import log_language_model
 from components.tracking.runs import attached
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote

@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from components.core.errors import PromotionRefused
-from components.tracking.packaging import log_classifier
+from components.tracking.registry.packaging import log_classifier
 from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote

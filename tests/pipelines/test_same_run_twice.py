@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from components.core.home import home
 from components.core.records import Manifest
 from components.tracking.config import TrackingConfig
-from components.tracking.packaging import PackagedModel, log_classifier
-from components.tracking.publishing import publish
+from components.tracking.registry.packaging import PackagedModel, log_classifier
+from components.tracking.registry.publishing import publish
 from components.tracking.runs import open_run
 from components.tracking.stores import connect
 

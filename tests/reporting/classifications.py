@@ -7,10 +7,10 @@ import pandas as pd
 
 from components.core.records import Manifest
 from components.core.store import Store
-from components.data.rules import ValidationConfig
-from components.data.split_config import BalanceConfig, SplitConfig
-from components.data.splitting import split
-from components.data.validation import validate
+from components.data.split.config import BalanceConfig, SplitConfig
+from components.data.split.labelled import split
+from components.data.validation.labelled import validate
+from components.data.validation.rules import ValidationConfig
 from components.evaluation.classification import evaluate
 from components.reporting.classification_plots import draw
 

@@ -8,7 +8,7 @@ import torch
 from components.models.config import GPTSize
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
-from components.models.saved_gpt import save_gpt
+from components.models.saved.language_model import save_gpt
 from components.prompts import Template
 
 TEMPLATE = Template(instruction="Q: {instruction}", input=" ({input})", response=" A:{output}", stop=["Q:"])

@@ -12,7 +12,7 @@ from mlflow.models import Model
 from components.core.errors import WeightsError
 from components.core.integrity import HASHES, find_damage
 from components.serving.load import load_model
-from components.tracking.packages import classifier_package, language_model_package
+from components.tracking.registry.packages import classifier_package, language_model_package
 
 TEXTS = ["WINNER!!", "see you"]
 

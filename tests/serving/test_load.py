@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from components.core.errors import TrackingError, WeightsError
-from components.models.saved import LoadedClassifier, load_classifier
+from components.models.saved.classifier import LoadedClassifier, load_classifier
 from components.serving.language_model import Responder
 from components.serving.load import load_model, saved_folder
-from components.tracking.packages import classifier_package
+from components.tracking.registry.packages import classifier_package
 
 TEXTS = ["WINNER!!", "see you"]
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.serving.language_model import load_responder
 from components.serving.load import load_model
-from components.tracking import bundling
-from components.tracking.bundling import renamed, write_bundle
-from components.tracking.packages import CLASSIFIER, LANGUAGE_MODEL, classifier_package, language_model_package
+from components.tracking.registry import bundling
+from components.tracking.registry.bundling import renamed, write_bundle
+from components.tracking.registry.packages import CLASSIFIER, LANGUAGE_MODEL, classifier_package, language_model_package
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ["WINNER!! Claim your prize now", "see you at 5"]
@@ -106,7 +106,7 @@ def test_two_kinds_load_in_one_process_beside_a_users_own_components(
 def test_they_load_beside_gradus(
     classifier: Path, responder: Path, saved_model: Path, saved_language_model: Path
 ) -> None:
-    use = "import components.serving.load as product; import components.tracking.packages"
+    use = "import components.serving.load as product; import components.tracking.registry.packages"
     for order in ({"before": use}, {"after": use}):
         found = ask([classifier, responder], str(ROOT), **order)
         check(found, [classifier, responder], saved_model, saved_language_model)
@@ -193,7 +193,7 @@ if TYPE_CHECKING:
     from components.core.config import Config
 def run(other: "Config", components_of=1):
     grüße = "ü"; from components.x import y
-    one = import_module("components.models.saved"); two = import_module(name=f"x", package='components')
+    one = import_module("components.models.saved.classifier"); two = import_module(name=f"x", package='components')
     three = resources.files("components") / "components"
     other.components = components.core.records.File(components=other.components)
     return componentsx, "from components.a import b", one

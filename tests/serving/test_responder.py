@@ -13,10 +13,10 @@ from mlflow.pyfunc.model import PythonModelContext
 
 from components.generation.config import GenerationConfig
 from components.generation.responses import respond
-from components.models.saved_gpt import load_gpt
+from components.models.saved.language_model import load_gpt
 from components.serving.language_model import DEFAULTS, load_responder
 from components.serving.load import load_model
-from components.tracking.packages import language_model_package
+from components.tracking.registry.packages import language_model_package
 
 ROWS = pd.DataFrame(
     {

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.serving.language_model import load_responder
-from components.tracking.packages import classifier_package, language_model_package
+from components.tracking.registry.packages import classifier_package, language_model_package
 
 TEXTS = ["WINNER!! Claim your prize now", "see you at 5", "", "grüße"]
 ENTRIES = {"instruction": ["Say hello", "Name a bird", "grüße"], "input": ["", "in winter", ""]}

@@ -12,7 +12,7 @@ from components.reporting.instruction_evidence import evidence
 from components.reporting.markdown import DESCRIPTION_LIMIT
 from components.tasks.results import about_run, write_results
 from components.tracking.config import TrackingConfig
-from components.tracking.publishing import publish_classifier, publish_language_model
+from components.tracking.registry.publishing import publish_classifier, publish_language_model
 from components.tracking.runs import Run, open_run
 from tests.reporting.classifications import Steps, classification_manifests
 from tests.reporting.instructions import LEXICAL, instruction_manifests

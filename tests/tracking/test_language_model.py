@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.models.saved_gpt import load_gpt
+from components.models.saved.language_model import load_gpt
 from components.serving.language_model import DEFAULTS, load_responder
 from components.tracking.config import TrackingConfig
-from components.tracking.packages import language_model_package, language_model_signature, requirements
-from components.tracking.packaging import CANDIDATE, PackagedModel, log_language_model
-from components.tracking.registry import download_model_folder, resolve_model
+from components.tracking.registry.finding import download_model_folder, resolve_model
+from components.tracking.registry.packages import language_model_package, language_model_signature, requirements
+from components.tracking.registry.packaging import CANDIDATE, PackagedModel, log_language_model
 from components.tracking.runs import Run, open_run
 
 QUIET = TrackingConfig(system_metrics=False, experiment="language models")

@@ -6,7 +6,7 @@ import pytest
 
 from components.core.errors import TrackingError
 from components.tracking.config import TrackingConfig
-from components.tracking.lineage import (
+from components.tracking.registry.lineage import (
     PARENT_MODEL,
     PARENT_RUN,
     Ancestor,
@@ -15,8 +15,8 @@ from components.tracking.lineage import (
     log_lineage,
     parent_tags,
 )
-from components.tracking.packaging import log_classifier
-from components.tracking.publishing import publish
+from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.publishing import publish
 from components.tracking.runs import Run, open_run
 from tests.reporting.instructions import Steps, instruction_manifests
 

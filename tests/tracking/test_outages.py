@@ -22,12 +22,12 @@ from components.core.records import sha256_of
 from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs
-from components.tracking.outages import root_of
-from components.tracking.packaging import log_classifier
-from components.tracking.registry import resolve_model
+from components.tracking.outbox.outages import root_of
+from components.tracking.outbox.syncing import Sent, sync
+from components.tracking.registry.finding import resolve_model
+from components.tracking.registry.packaging import log_classifier
 from components.tracking.runs import Run, attached, open_run
 from components.tracking.stores import connect
-from components.tracking.syncing import Sent, sync
 from pipelines.cli.console import noted
 from tests.tracking.mlflow_server import MlflowServer
 
@@ -352,7 +352,7 @@ def test_a_server_that_refuses_is_an_error_at_once(
 SYNC = """
 import sys
 from pathlib import Path
-from components.tracking.syncing import sync
+from components.tracking.outbox.syncing import sync
 print([sent.error for sent in sync(Path(sys.argv[1]))])
 """
 

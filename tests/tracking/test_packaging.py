@@ -10,12 +10,12 @@ import pytest
 from components.core.errors import TrackingError
 from components.core.integrity import write_hashes
 from components.core.records import sha256_of
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.tracking.config import TrackingConfig
 from components.tracking.datasets import log_inputs
-from components.tracking.packages import requirements
-from components.tracking.packaging import CANDIDATE, HASHES_TAG, PackagedModel, link_model, log_classifier
-from components.tracking.registry import download_model_folder, find_version, resolve_model, version_source
+from components.tracking.registry.finding import download_model_folder, find_version, resolve_model, version_source
+from components.tracking.registry.packages import requirements
+from components.tracking.registry.packaging import CANDIDATE, HASHES_TAG, PackagedModel, link_model, log_classifier
 from components.tracking.runs import Run, open_run
 
 TEXTS = ["WINNER!! Claim your prize now", "see you at 5", "", "grüße"]

@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from components.core.errors import TrackingError
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.tracking.config import TrackingConfig
-from components.tracking.packaging import PackagedModel, log_classifier
-from components.tracking.registry import (
+from components.tracking.registry.finding import (
     download_model_folder,
     find_version,
     get_version,
@@ -17,6 +16,7 @@ from components.tracking.registry import (
     set_alias,
     version_by_alias,
 )
+from components.tracking.registry.packaging import PackagedModel, log_classifier
 from components.tracking.runs import Run, open_run
 
 QUIET = TrackingConfig(system_metrics=False)

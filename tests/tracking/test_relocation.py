@@ -11,8 +11,8 @@ import pytest
 from components.core.records import sha256_of
 from components.tracking.config import TrackingConfig
 from components.tracking.names import OUTBOX_TAG
-from components.tracking.packaging import log_classifier
-from components.tracking.registry import download_model_folder, resolve_model
+from components.tracking.registry.finding import download_model_folder, resolve_model
+from components.tracking.registry.packaging import log_classifier
 from components.tracking.relocation import MARKER
 from components.tracking.runs import open_run
 from components.tracking.stores import open_client

@@ -17,10 +17,10 @@ import yaml
 from components.core.errors import DataRejected, TrackingError
 from components.tracking.config import TrackingConfig
 from components.tracking.monitoring import system_metrics
+from components.tracking.outbox.syncing import sync
 from components.tracking.provenance import code_tags, is_orphan, process_tags
 from components.tracking.runs import Run, describe_error, flatten, open_run, reconcile, shorten
 from components.tracking.stores import connect, shown_store, tracking_uri, without_password
-from components.tracking.syncing import sync
 
 QUIET = TrackingConfig(system_metrics=False)
 PARAMS = {

@@ -7,8 +7,14 @@ import pytest
 
 from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
-from components.tracking.packaging import log_classifier
-from components.tracking.registry import download_model_folder, find_version, open_client, resolve_model, version_source
+from components.tracking.registry.finding import (
+    download_model_folder,
+    find_version,
+    open_client,
+    resolve_model,
+    version_source,
+)
+from components.tracking.registry.packaging import log_classifier
 from components.tracking.runs import open_run
 from tests.tracking.mlflow_server import MlflowServer
 

@@ -17,15 +17,15 @@ from components.models.config import SIZES, LoraConfig, ModelConfig
 from components.training.batching import Examples
 from components.training.classification import build_classifier
 from components.training.config import InstructionTrainConfig, TrainConfig
-from components.training.estimate import Memory, count_parameters, estimate_memory, plan
 from components.training.instruction import build_gpt
 from components.training.objectives import Objective
 from components.training.objectives.classification import Classification
 from components.training.objectives.instruction import Entries, Instruction
 from components.training.outline import outline_classifier, outline_gpt
-from components.training.probe import LiveTensors, Rehearsal
-from components.training.timing import Stopwatch
-from components.training.workload import Rows, Workload
+from components.training.planning.estimate import Memory, count_parameters, estimate_memory, plan
+from components.training.planning.probe import LiveTensors, Rehearsal
+from components.training.planning.timing import Stopwatch
+from components.training.planning.workload import Rows, Workload
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -40,11 +40,11 @@ from components.prompts import PromptConfig
 from components.core.records import NoLogger
 from components.training import classification, instruction
 from components.training.config import InstructionTrainConfig, TrainConfig
-from components.training.estimate import estimate_memory, process_bytes
+from components.training.planning.estimate import estimate_memory, process_bytes
 from components.training.objectives.classification import Classification
 from components.training.objectives.instruction import Instruction
 from components.training.outline import outline_classifier, outline_gpt
-from components.training.probe import Rehearsal
+from components.training.planning.probe import Rehearsal
 
 folder, spec, cpu = Path(sys.argv[1]), json.loads(sys.argv[2]), torch.device("cpu")
 vocabulary = spec.get("vocabulary", "sample://vocabulary.tiktoken")

@@ -9,7 +9,7 @@ import torch
 
 from components.core.errors import ConfigError, TrainingError
 from components.models.devices import pick_device, pick_precision
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import make_transformer, save_weights
 from components.training.classification import fine_tune

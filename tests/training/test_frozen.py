@@ -10,7 +10,7 @@ from components.core.records import Facts, NoLogger
 from components.evaluation.classification import evaluate
 from components.models.config import ModelConfig
 from components.models.fast.states import open_states
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.training import frozen
 from components.training.classification import fine_tune
 from components.training.config import TrainConfig, uses_cached_features

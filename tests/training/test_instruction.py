@@ -14,7 +14,7 @@ from components.core.errors import ConfigError
 from components.core.store import Store
 from components.models.config import LoraConfig, ModelConfig
 from components.models.lora import LoraLinear, merge_adapters
-from components.models.saved_gpt import load_gpt
+from components.models.saved.language_model import load_gpt
 from components.models.tokenizer import load_tokenizer
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt, prepare, tokenise

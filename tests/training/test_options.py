@@ -15,7 +15,7 @@ from components.core.records import NoLogger
 from components.models.classifier import Classifier
 from components.models.config import GPTSize, LoraConfig, ModelConfig
 from components.models.gpt2 import GPT2
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from components.models.tokenizer import load_tokenizer
 from components.training.batching import Examples
 from components.training.classification import build_classifier, fine_tune

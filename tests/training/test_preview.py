@@ -13,8 +13,13 @@ from components.training.batching import Examples
 from components.training.config import InstructionTrainConfig
 from components.training.objectives.instruction import IGNORED, Entries
 from components.training.outline import outline_gpt
-from components.training.preview import describe_lengths, draw_samples
-from components.training.preview_entries import compare_batchings, describe_cuts, describe_entries, draw_entries
+from components.training.planning.preview import describe_lengths, draw_samples
+from components.training.planning.preview_entries import (
+    compare_batchings,
+    describe_cuts,
+    describe_entries,
+    draw_entries,
+)
 
 ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from components.core.errors import TrackingError
 from components.core.records import Facts
 from components.core.store import Store
-from components.models.saved import load_classifier
+from components.models.saved.classifier import load_classifier
 from tests.training.tuning import Recorder, tune, weights
 
 

@@ -22,8 +22,8 @@ TOLERANCE = 1e-3
 def splits(tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Train and validation of `spam-book`, on the real messages."""
     from components.data.download import download
-    from components.data.splitting import split
-    from components.data.validation import validate
+    from components.data.split.labelled import split
+    from components.data.validation.labelled import validate
 
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(shared_data / "tiktoken-cache"))
     config = load_config("spam-book")

@@ -11,7 +11,7 @@ from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt
 from components.training.loop import Trainer
 from components.training.objectives.instruction import Entries, Instruction
-from components.training.workload import Rows, Workload
+from components.training.planning.workload import Rows, Workload
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(size={"layers": 1, "heads": 1, "width": 8, "context": 64}, weights="random")

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 
 from components.core.errors import NotComparable
-from components.data.folding import fold
-from components.evaluation.comparison import Paired, compare_predictions
+from components.data.split.folding import fold
 from components.evaluation.labelled import Predictions
-from components.evaluation.matching import Pairs
 from components.evaluation.metrics import LABELS, METRICS
-from components.evaluation.non_inferiority import accuracy_difference
-from components.evaluation.p_values import shown
-from components.evaluation.pairing import Scored, pair, read_scored
-from components.models.saved import LoadedClassifier
+from components.evaluation.paired.comparison import Paired, compare_predictions
+from components.evaluation.paired.matching import Pairs
+from components.evaluation.paired.non_inferiority import accuracy_difference
+from components.evaluation.paired.p_values import shown
+from components.evaluation.paired.pairing import Scored, pair, read_scored
+from components.models.saved.classifier import LoadedClassifier
 from components.tracking.reading import PREDICTIONS, RecordedRun, Registered
 from pipelines.compared import Tested, decided, of_every_kind
 from pipelines.kind import Candidate, Kind, Runs, Sides

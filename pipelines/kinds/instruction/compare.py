@@ -12,12 +12,19 @@ import pandas as pd
 import yaml
 
 from components.core.errors import JudgeError, NotComparable
-from components.data.folding import fold_tasks
-from components.evaluation.comparison import Paired, compare_responses
+from components.data.split.folding import fold_tasks
 from components.evaluation.metrics import RESPONSES as METRICS
-from components.evaluation.non_inferiority import FEWEST_ROWS, Floats, score_difference
-from components.evaluation.p_values import shown
-from components.evaluation.response_pairing import AnswerPairs, Answers, Judge, OtherJudge, pair_answers, read_answers
+from components.evaluation.paired.comparison import Paired, compare_responses
+from components.evaluation.paired.non_inferiority import FEWEST_ROWS, Floats, score_difference
+from components.evaluation.paired.p_values import shown
+from components.evaluation.paired.response_pairing import (
+    AnswerPairs,
+    Answers,
+    Judge,
+    OtherJudge,
+    pair_answers,
+    read_answers,
+)
 from components.evaluation.response_verdict import judged_by
 from components.evaluation.verdicts import read_verdicts
 from components.generation.config import GenerationConfig

@@ -1,0 +1,1 @@
+"""Raw files of any format as records, a batch at a time."""

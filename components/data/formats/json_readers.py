@@ -1,0 +1,110 @@
+"""JSON and JSON Lines as records, a batch at a time."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from components.core.errors import TableError
+from components.data.columns import Key
+from components.data.formats.opening import open_text
+from components.data.formats.reading import BATCH, Batch, Seen, empty, no_column
+from components.data.sources import FileSource
+
+MISSING = object()
+
+
+def read_json(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
+    """Yield the cells of a file that is one list of objects; see `readers.read_records`."""
+    # Read whole: the standard library has no parser that stops in the middle of a list.
+    with open_text(path, source) as file:
+        written = file.read()
+    if not written.strip():
+        raise empty(path)
+    try:
+        content = json.loads(written)
+    except json.JSONDecodeError as error:
+        hint = "; if it has an object a line, set source.format=jsonl" if error.msg == "Extra data" else ""
+        raise TableError(
+            f"{path.name} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}{hint}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise TableError(f"{path.name} cannot be read as JSON: {error}") from error
+    if not isinstance(content, list):
+        raise TableError(f"{path.name} holds {_kind(content)}, not a list of objects; {_advice(content)}")
+    records = ((f"record {row}", each) for row, each in enumerate(content, start=1))
+    yield from _cells(path, source, keys, records, seen)
+
+
+def _advice(content: object) -> str:
+    lists = [key for key, value in content.items() if isinstance(value, list)] if isinstance(content, dict) else []
+    return f"write the list under {lists[0]!r} to a file of its own" if lists else "write it as [{...}, {...}]"
+
+
+def read_json_lines(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
+    """Yield the cells of a file with an object a line; see `readers.read_records`."""
+    with open_text(path, source, newline="\n") as file:
+        records = _objects(path, file)
+        first = next(records, None)
+        if first is None:
+            raise empty(path)
+        yield from _cells(path, source, keys, chain([first], records), seen)
+
+
+def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, object]]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield f"line {number}", json.loads(line.rstrip())
+        except (ValueError, RecursionError) as error:
+            said = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            hint = "; if the file is one list, set source.format=json" if number == 1 and line.startswith("[") else ""
+            raise TableError(f"{path.name}: line {number} is not JSON: {said}; correct or remove it{hint}") from error
+
+
+def _cells(
+    path: Path, source: FileSource, keys: Sequence[Key], records: Iterator[tuple[str, object]], seen: Seen
+) -> Iterator[Batch]:
+    """Yield the values under `keys` in batches; a record may lack a key, but not all may."""
+    unseen = set(keys)
+    names = seen.columns
+    while batch := list(islice(records, BATCH)):
+        objects = [_object(path, place, record) for place, record in batch]
+        columns = [[_value(record, str(key)) for record in objects] for key in keys]
+        unseen -= {key for key, cells in zip(keys, columns, strict=True) if any(cell is not MISSING for cell in cells)}
+        for record in objects:
+            if not record.keys() <= names.keys():
+                names.update(dict.fromkeys(record))
+        yield [[None if cell is MISSING else cell for cell in cells] for cells in columns]
+    for key in keys:
+        if key in unseen and names and key != source.optional:
+            raise no_column(path, source, key, list(names))
+
+
+def _object(path: Path, place: str, record: object) -> dict[str, object]:
+    if not isinstance(record, dict):
+        hint = "; if the file is one list, set source.format=json" if isinstance(record, list) else ""
+        raise TableError(f"{path.name}: {place} holds {_kind(record)}, not an object with the columns{hint}")
+    return record
+
+
+def _value(record: dict[str, object], key: str) -> object:
+    value = record.get(key, MISSING)
+    if value is not MISSING or "." not in key:
+        return value
+    inside: Any = record
+    for name in key.split("."):
+        inside = inside.get(name, MISSING) if isinstance(inside, dict) else MISSING
+    return inside
+
+
+def _kind(value: object) -> str:
+    kinds: Iterable[tuple[type, str]] = (
+        (dict, "one object"),
+        (list, "a list"),
+        (str, "a text"),
+        (bool, "true or false"),
+    )
+    return next((name for kind, name in kinds if isinstance(value, kind)), "null" if value is None else "a number")

@@ -1,0 +1,238 @@
+"""Raw files as records, a batch at a time: CSV, TSV, JSON, JSON Lines, Parquet.
+
+Every reader takes the columns that are wanted and yields batches of some thousand records: for each column a
+sequence of its cells as they came, None for a missing one, or an Arrow array of texts.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from components.core.errors import TableError
+from components.data.columns import Key
+from components.data.formats.dialect import DELIMITED, is_utf8
+from components.data.formats.encoding import check_text
+from components.data.formats.json_readers import read_json, read_json_lines
+from components.data.formats.opening import open_text
+from components.data.formats.quick_delimited import read_quickly
+from components.data.formats.quotes import ADVICE, LONGEST_FIELD
+from components.data.formats.reading import BATCH, NAMES_SHOWN, Batch, Seen, empty, no_column
+from components.data.formats.recognising import other_delimiter, refuse_other_formats
+from components.data.sources import FileSource
+from components.data.unpack import is_archive
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+QUOTING: dict[str, Literal[0, 3]] = {
+    "default": csv.QUOTE_MINIMAL,
+    "lenient": csv.QUOTE_MINIMAL,
+    "none": csv.QUOTE_NONE,
+}
+CLOSING = ["\0", "\0"]
+
+
+def read_records(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen | None = None) -> Iterator[Batch]:
+    """Yield the cells of the columns `keys`, column by column, in batches; `seen` is told of the file as it is read.
+
+    Raises:
+        TableError: if the file is empty, is not in the declared encoding or format, or holds a record that is not
+            one, such as a line that is no JSON or a row with more fields than the first.
+        DataRejected: if there is no such column.
+    """
+    if not path.stat().st_size:
+        raise empty(path)
+    seen = seen or Seen()
+    refuse_other_formats(path, source)
+    if source.format == "parquet":
+        return (cells for _, cells in read_parquet(path, source, keys, seen))
+    seen.notes += check_text(path, source)
+    readers = {"json": read_json, "jsonl": read_json_lines}
+    return readers.get(source.format, _read_delimited)(path, source, keys, seen)
+
+
+def columns_there(path: Path, source: FileSource) -> list[Key]:
+    """Return a file's columns: names, or positions where it has none. JSON is read to its end for them.
+
+    Raises:
+        TableError: as `read_records`.
+    """
+    seen = Seen()
+    if source.format in DELIMITED:
+        refuse_other_formats(path, source)
+        check_text(path, source)
+        with open_text(path, source) as file:
+            first = next(_fields(path, source, file), None)
+        if first is None:
+            raise empty(path)
+        return list(first if source.header else range(len(first)))
+    deque(read_records(path, source, [], seen), maxlen=0)
+    return list(seen.columns)
+
+
+# --- CSV and TSV
+
+
+class _Lines:
+    """The lines of a file and one more, of two fields: where a quote is still open it ends up inside the last field."""
+
+    def __init__(self, file: TextIO, separator: str) -> None:
+        self.file, self.closing = file, separator.join(CLOSING)
+        self.last, self.ended = "", False
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.file:
+            self.last = line
+            yield line
+        self.ended = True
+        yield self.closing
+
+
+def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
+    import pyarrow as pa
+
+    with open_text(path, source) as file:
+        records = _fields(path, source, file)
+        first = next(records, None)
+        if first is None:
+            raise empty(path)
+        seen.columns.update(dict.fromkeys(first if source.header else range(len(first))))
+        there = [key for key in keys if key in first or key != source.optional]
+        places = [_place(path, source, key, first) for key in there]
+        if not source.header:
+            records = chain([first], records)
+        done = 0
+        if is_utf8(source.encoding) and len(first) > 1 and source.separator.isascii():
+            try:
+                for columns in _quickly(path, source, len(first), places):
+                    done += len(columns[0])
+                    yield _with_lacking(keys, dict(zip(there, columns, strict=True)), len(columns[0]))
+            except pa.ArrowException:
+                records = islice(records, done, None)  # the rest has to be read field by field
+            else:
+                return
+        cells = ([fields[place] or None for place in places] for fields in records)
+        while batch := list(islice(cells, BATCH)):
+            yield _with_lacking(keys, dict(zip(there, zip(*batch, strict=True), strict=True)), len(batch))
+
+
+def _quickly(path: Path, source: FileSource, width: int, places: Sequence[int]) -> Iterator[list[Any]]:
+    header = source.header
+    for columns in read_quickly(path, source.separator, source.quoting != "none", width, places):
+        yield [cells[1:] for cells in columns] if header else columns
+        header = False
+
+
+def _with_lacking(keys: Sequence[Key], columns: Mapping[Key, Sequence[object]], rows: int) -> Batch:
+    return [columns[key] if key in columns else [None] * rows for key in keys]
+
+
+def _fields(path: Path, source: FileSource, file: TextIO) -> Iterator[list[str]]:
+    """Yield the fields of every record that is no blank line; short ones are filled up with empty fields."""
+    csv.field_size_limit(LONGEST_FIELD)  # of the whole process; the default is 131,072
+    lines = _Lines(file, source.separator)
+    reader = csv.reader(lines, delimiter=source.separator, quoting=QUOTING[source.quoting])
+    width, line = 0, 1
+    try:
+        for fields in reader:
+            if lines.ended:
+                if fields != CLOSING:
+                    raise TableError(_unclosed(path, line))
+                return
+            if len(fields) > 1 or not lines.last.isspace():
+                width = width or len(fields)
+                if len(fields) > width:
+                    raise TableError(_too_wide(path, source, line, len(fields), width))
+                yield fields + [""] * (width - len(fields)) if len(fields) < width else fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise TableError(f"{_unclosed(path, line)} ({error})") from error
+
+
+def _unclosed(path: Path, line: int) -> str:
+    return f"{path.name}: a quote in the record that begins in line {line} is never closed; close it, or {ADVICE}"
+
+
+def _too_wide(path: Path, source: FileSource, line: int, found: int, width: int) -> str:
+    advice = f"check source.format ({source.format}) and source.quoting ({source.quoting})"
+    return (
+        f"{path.name}: line {line} has {found} fields, the first has {width}; {other_delimiter(path, source) or advice}"
+    )
+
+
+def _place(path: Path, source: FileSource, key: Key, first: list[str]) -> int:
+    """Return where the column `key` stands in a record, given the first one."""
+    if isinstance(key, int):
+        if key >= len(first):
+            raise no_column(path, source, key, range(len(first)))
+        return key
+    if first.count(key) > 1:
+        raise TableError(
+            f"{path.name} has {first.count(key)} columns {key!r}; rename one, or give source.columns as positions"
+        )
+    if key not in first:
+        raise no_column(path, source, key, first)
+    return first.index(key)
+
+
+# --- Parquet
+
+
+def read_parquet(
+    path: Path, source: FileSource, keys: Sequence[Key], seen: Seen, whole: bool = False
+) -> "Iterator[tuple[pa.RecordBatch, Batch]]":
+    """Yield what was read, with the cells of the columns `keys`: all of the file's columns, or only those needed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # Page by page, however large the row groups are.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            schema = file.schema_arrow
+            seen.columns.update(dict.fromkeys(schema.names))
+            there = [key for key in keys if key in schema.names or key != source.optional]
+            names = [_parquet_name(path, source, key, schema) for key in there]
+            for batch in file.iter_batches(BATCH, columns=None if whole else names):
+                flat = _flat(pa.Table.from_batches([batch]))
+                found = {key: flat[name].to_pylist() for key, name in zip(there, names, strict=True)}
+                yield batch, _with_lacking(keys, found, batch.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        if is_archive(path):
+            raise TableError(f"{path.name} is an archive; set source.member to the file inside it") from error
+        said = " ".join(str(error).split())
+        raise TableError(
+            f"{path.name} cannot be read as Parquet: {said}; check source.format, or fetch it again"
+        ) from error
+
+
+def _parquet_name(path: Path, source: FileSource, key: Key, schema: Any) -> str:
+    names = schema.names
+    if isinstance(key, int):
+        if key >= len(names):
+            raise no_column(path, source, key, range(len(names)))
+        key = names[key]
+    leaves = _flat(schema.empty_table()).schema.names
+    if leaves.count(key) > 1:
+        raise TableError(
+            f"{path.name} has {leaves.count(key)} columns {key!r}, counting fields inside structs; rename one"
+        )
+    inside = [repr(name) for name in leaves if name.startswith(f"{key}.")][:NAMES_SHOWN]
+    if key not in leaves and inside:
+        raise TableError(
+            f"{path.name}: column {key!r} is a struct; name a field of it in source.columns: {' or '.join(inside)}"
+        )
+    if key not in leaves:
+        raise no_column(path, source, key, names)
+    return str(key)
+
+
+def _flat(table: Any) -> Any:
+    """Return the table with every struct taken apart: the `b` inside `a` is the column `a.b`."""
+    import pyarrow as pa
+
+    while any(pa.types.is_struct(field.type) for field in table.schema):
+        table = table.flatten()
+    return table

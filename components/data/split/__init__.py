@@ -1,0 +1,1 @@
+"""Which rows train, validate and test, so that no test row was learned."""

@@ -1,0 +1,1 @@
+"""Rules that a table has to meet, checked by Great Expectations."""

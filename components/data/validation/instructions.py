@@ -1,0 +1,207 @@
+"""Validation of instructions with Great Expectations, as that of texts and labels (`validation.labelled`).
+
+How long an example is depends on how it will be written out and read: on a template, a vocabulary, a model's context.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.core.records import Facts
+from components.data.split.given_splits import SPLIT
+from components.data.validation.checks import NOT_BLANK, NOT_NULL, Checks
+from components.data.validation.engine import Outcome
+from components.data.validation.findings import Cell, Finding, Rule, counted
+from components.data.validation.instruction_rules import COLUMNS, TASK, InstructionValidationConfig
+from components.data.validation.report import Content
+from components.prompts import Template
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import tiktoken
+
+ROWS_NAMED = 10
+TASKS_SHOWN = 30
+BARS = 12
+AT_A_TIME = 4096
+"""Examples whose tokens are in memory at a time."""
+
+TEXTS = ["instruction", "input", "output"]
+
+
+def validate_instructions(
+    table: Path,
+    rules: InstructionValidationConfig,
+    template: Template,
+    vocabulary: str,
+    mirror: Path | None,
+    context: int,
+    out: Path,
+) -> Facts:
+    """Check a Parquet table of instructions and write what may be used to `out/table.parquet`.
+
+    It has `row`, `instruction`, `input`, `output` and, if there are kinds of task, `task`. Beside what may be used
+    stand `rejected.parquet` (the same columns and `reason`), `report.json` and `report.html`. Accepted rows keep their
+    order, values and further columns. An example is what `template` makes of a row, and one end of text; `context` is
+    the most tokens that the model reads.
+
+    Raises:
+        DataRejected: if an expectation of severity `error` is not met, or no row is left. All files but
+            `table.parquet` are written.
+        TableError: if `table` is not a Parquet file, or a column has another type than text (`row`: integer).
+        WeightsError: if there is no such vocabulary.
+        ConfigError: if the shortest example that the rules allow is longer than `context`, or `rules.expectations` do
+            not fit the table.
+    """
+    from components.models.tokenizer import load_tokenizer
+
+    rules = rules.within(context)
+    return Instructions(table, rules, template, load_tokenizer(vocabulary, mirror)).run(out)
+
+
+class Instructions(Checks):
+    """The checks of a table of instructions, of which every row is written out by `template`."""
+
+    required = COLUMNS
+    optional = (TASK, SPLIT)
+    content = ("instruction", "input")
+    shown = tuple(Cell(name, None, 40, 120) for name in TEXTS)
+
+    def __init__(
+        self, table: Path, config: InstructionValidationConfig, template: Template, encoding: "tiktoken.Encoding"
+    ) -> None:
+        import numpy as np
+
+        super().__init__(table, config)
+        self._template, self._encoding = template, encoding
+        self._lengths = np.zeros(self.source.rows, np.int32)
+        """Tokens of every example, 0 for one without instruction or response."""
+        self._wrong: list[int] = []
+        """Numbers of the first rows whose length fails."""
+
+    def row_rules(self) -> list[Rule]:
+        """Return the rules about instructions, responses and the examples that they make."""
+        length = self.config.length
+        fits = {"column": "tokens", "min_value": length.min, "max_value": length.max}
+        tokens = f"{length.min:,}" + (" or more" if length.max is None else f" to {length.max:,}")
+        expected, checks = (
+            f"prompt, response and end of text have {tokens} tokens",
+            {"column_values_to_be_between": fits},
+        )
+        fields = ("instruction", "output")
+        return [
+            *(self.column_rule(f"{field}_not_null", field, "is there", NOT_NULL) for field in fields),
+            *(
+                self.column_rule(f"{field}_not_blank", field, "holds more than white space", NOT_BLANK)
+                for field in fields
+            ),
+            self.rule("length", expected, checks, needs=TEXTS, by_row=True),
+        ]
+
+    def table_rules(self) -> list[Rule]:
+        """Return the rules about copies and numbers of rows; the last is about a table of one line, with the share."""
+        most = self.config.empty_inputs.max_share
+        few = {"column_max_to_be_between": {"column": "share", "max_value": most}}
+        expected = f"at most {100 * most:.4g} % of the rows have an empty input"
+        return [
+            self.duplicates_rule("instruction and input"),
+            self.rows_rule(),
+            self.rule("empty_inputs", expected, few),
+        ]
+
+    def derive(self, part: "pd.DataFrame") -> "pd.DataFrame":
+        """Return a part of the table with the length of every example, in `tokens`."""
+        if "length" not in self.runs:
+            return part
+        found = self._lengths[part.index] = self._tokens(part.fillna({"input": ""}))
+        # A row without instruction or response fails for that, and has no length.
+        return part.assign(tokens=found.astype(float)).replace({"tokens": {0.0: float("nan")}})
+
+    def _tokens(self, part: "pd.DataFrame") -> "np.ndarray":
+        """Return the tokens of every row's example (rows), 0 where there is no instruction or no response."""
+        import numpy as np
+
+        from components.models.tokenizer import encode
+
+        whole = (part["instruction"].notna() & part["output"].notna()).to_numpy()
+        found = np.zeros(len(part), np.int32)
+        entries = part.loc[whole, TEXTS].itertuples(index=False, name=None)
+        places = np.flatnonzero(whole)
+        for start in range(0, len(places), AT_A_TIME):
+            some = [next(entries) for _ in places[start : start + AT_A_TIME]]
+            prompts = encode(self._encoding, [self._template.prompt(text, given) for text, given, _ in some])
+            responses = encode(self._encoding, [self._template.completion(output) for _, _, output in some])
+            lengths = [len(prompt) + len(response) + 1 for prompt, response in zip(prompts, responses, strict=True)]
+            found[places[start : start + AT_A_TIME]] = lengths
+        return found
+
+    def look_at(self, part: "pd.DataFrame", outcomes: Mapping[str, Outcome]) -> None:
+        """Name the first rows whose length is wrong."""
+        if "length" in outcomes and len(self._wrong) <= ROWS_NAMED:
+            failing = sorted(outcomes["length"].failing)[: ROWS_NAMED + 1]
+            self._wrong += part["row"].loc[failing].tolist() if "row" in part else [place + 1 for place in failing]
+
+    def notes(self) -> Mapping[str, str]:
+        """Return which rows have a wrong length, as far as there is room, and which lengths these are."""
+        rows, length, lengths = self._wrong, self.config.length, self._lengths
+        if not rows:
+            return {}
+        most = lengths.max() if length.max is None else length.max
+        wrong = lengths[(lengths > 0) & ((lengths < length.min) | (lengths > most))]
+        last = counted(int(wrong.max()), "token")
+        shown = ", ".join(f"{row:,}" for row in rows[:ROWS_NAMED]) + (", ..." if len(rows) > ROWS_NAMED else "")
+        said = f"row {shown}: {last}" if len(rows) == 1 else f"rows {shown}: {wrong.min():,} to {last}"
+        return {"length": said}
+
+    @cached_property
+    def _empty(self) -> int:
+        counts = self.source.counts("input", self.marks.kept)
+        return counts[""] + counts[None]  # type: ignore[index]
+
+    def tallies(self) -> list[Finding]:
+        """Return what became of the rule about empty inputs."""
+        import pandas as pd
+
+        left = int(self.marks.kept.sum())
+        if not left or "input" not in self.source.columns:
+            return [self.not_run("empty_inputs", ["input"])]
+        # Great Expectations has nothing that counts empty texts among others, so it is given a table with their share.
+        outcome = self.evaluate("empty_inputs", pd.DataFrame({"share": [round(self._empty / left, 12)]}))
+        detail = f"{self._empty:,} of {counted(left, 'row')}"
+        return [self.finding("empty_inputs", outcome, f"{100 * self._empty / left:.2f} %", detail=detail)]
+
+    def describe(self) -> Content:
+        """Return the share of empty inputs (0 to 1), the rows of each task, and the tokens of an example."""
+        kept = self.marks.kept
+        lengths = self._lengths[kept & (self._lengths > 0)]
+        longest, mean = int(lengths.max(initial=0)), float(lengths.mean()) if len(lengths) else 0.0
+        tasks = {task: count for task, count in self.source.counts(TASK, kept).most_common() if task is not None}
+        empty = self._empty / max(1, int(kept.sum()))
+        facts: Facts = {"empty_inputs": empty, "tasks": tasks, "tokens": {"longest": longest, "mean": mean}}
+        tiles = {"Mean tokens": f"{mean:,.1f}", "Most tokens": f"{longest:,}", "Empty inputs": f"{100 * empty:.1f} %"}
+        bars = {"Tasks": _largest(tasks), "Tokens an example": _histogram(lengths)}
+        return Content(facts, tiles, {title: counts for title, counts in bars.items() if counts})
+
+
+def _largest(tasks: dict[str, int]) -> dict[str, int]:
+    shown = dict(list(tasks.items())[:TASKS_SHOWN])
+    if others := len(tasks) - len(shown):
+        shown[f"{others:,} others"] = sum(tasks.values()) - sum(shown.values())
+    return shown
+
+
+def _histogram(lengths: "np.ndarray") -> dict[str, int]:
+    """Return how many examples have how many tokens, in at most `BARS` steps of a round width, from the shortest."""
+    import numpy as np
+
+    if not len(lengths):
+        return {}
+    longest = int(lengths.max())
+    rounds = (factor * 10**power for power in range(9) for factor in (1, 2, 5))
+    width = next(each for each in rounds if each * BARS >= longest)
+    steps = (lengths - 1) // width
+    first, counts = int(steps.min()), np.bincount(steps)
+    places = range(first, len(counts))
+    return {f"{width * place + 1:,} to {width * (place + 1):,}": int(counts[place]) for place in places}

@@ -1,0 +1,165 @@
+"""What validation found, as facts, as the message of an error, and as a page to read."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from components.core.errors import DataRejected
+from components.core.records import Facts
+from components.data.validation.findings import Cell, Finding, counted, quoted
+
+SHOWN = 20
+"""How many failing rows a message or a page shows; all of them stand in `rejected.parquet`."""
+
+
+@dataclass(frozen=True)
+class FailingRow:
+    """A row that fails at least one expectation; `reason` joins the names of these with `;`."""
+
+    row: int
+    """The number of its record in the raw file."""
+    cells: Sequence[Cell]
+    """Its texts, in the order in which a reader wants them."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the rows that are left hold."""
+
+    facts: Facts
+    tiles: dict[str, str]
+    """Figures for the page, by what they are of."""
+    bars: dict[str, dict[str, int]]
+    """Numbers of rows for the page, by title and by what they are of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The outcome of validating one table.
+
+    `rows_out` counts the rows that meet every expectation about rows; `reasons` counts the others by reason, and
+    `failing_rows` has the first `SHOWN` of each reason, in the table's order.
+    """
+
+    rows_in: int
+    rows_out: int
+    findings: list[Finding]
+    failing_rows: Sequence[FailingRow]
+    reasons: dict[str, int]
+    versions: dict[str, str]
+    content: Content
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The expectations of severity `error` that are not met."""
+        return [finding for finding in self.findings if finding.failed and finding.severity == "error"]
+
+    @property
+    def rejected(self) -> int:
+        """How many rows fail at least one expectation."""
+        return sum(self.reasons.values())
+
+    @property
+    def verdict(self) -> Literal["accepted", "accepted with warnings", "rejected"]:
+        """What becomes of the table."""
+        if self.errors:
+            return "rejected"
+        return "accepted with warnings" if self.warnings() else "accepted"
+
+    def warnings(self) -> list[str]:
+        """Return a sentence for each expectation of severity `warn` that is not met or was not evaluated."""
+        unmet = [finding for finding in self.findings if not finding.success and finding not in self.errors]
+        return [_sentence(finding) for finding in unmet]
+
+    def facts(self) -> Facts:
+        """Return what the step reports; `rejected` counts failing rows by expectation, and a row may fail several."""
+        return {
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "rejected": {finding.name: finding.failing for finding in self.findings if finding.failing},
+            **self.content.facts,
+            "expectations": [finding.facts() for finding in self.findings],
+            "warnings": list(self.warnings()),
+        }
+
+    def message(self) -> str:
+        """Return what an error says: one line with the failures and the remedy, then each of them, then rows."""
+        reasons = "; ".join(f"{finding.name}: {finding.found}" for finding in self.errors)
+        lines = [f"data rejected by {reasons}. {self._advice()}."]
+        lines += [f"  {f.name} ({f.severity}): {f.found}; expected: {f.expected}" for f in self._unmet()]
+        stopping = self._stopping_rows()
+        shown = pick(stopping or self.failing_rows)
+        count = sum(self.reasons[reason] for reason in {item.reason for item in stopping}) or self.rejected
+        lines += [f"  row {item.row}  {'  '.join(cell.said for cell in item.cells)}  {item.reason}" for item in shown]
+        if hidden := count - len(shown):
+            lines.append(f"  and {counted(hidden, 'further row')}; rejected.parquet has all of them")
+        return "\n".join(lines)
+
+    def shown_rows(self) -> list[FailingRow]:
+        """Return at most `SHOWN` failing rows, in order: those that stop the flow before those left out."""
+        stopping = pick(self._stopping_rows())
+        stopped = {id(item) for item in self._stopping_rows()}
+        others = [item for item in self.failing_rows if id(item) not in stopped]
+        return sorted(stopping + pick(others, SHOWN - len(stopping)), key=lambda item: item.row)
+
+    def _stopping_rows(self) -> list[FailingRow]:
+        names = {finding.name for finding in self.errors}
+        return [item for item in self.failing_rows if not names.isdisjoint(item.reason.split(";"))]
+
+    def _unmet(self) -> list[Finding]:
+        return self.errors + [finding for finding in self.findings if finding.failed and finding not in self.errors]
+
+    def _advice(self) -> str:
+        first = self.errors[0]
+        if not self.rows_out and first.name != "columns":
+            return "No row is left to use: correct the data or the rules"
+        return first.advice
+
+
+def _sentence(finding: Finding) -> str:
+    if finding.success is None:
+        return f"{finding.name} was not evaluated: {finding.detail}."
+    if finding.by_row:
+        note = f" ({finding.note})" if finding.note else ""
+        return f"{finding.name}: {counted(finding.failing, 'row')} left out{note}; expected: {finding.expected}."
+    return f"{finding.name}: {finding.found}; expected: {finding.expected}."
+
+
+def pick(rows: Sequence[FailingRow], most: int = SHOWN) -> list[FailingRow]:
+    """Return at most `most` rows in their order, such that every reason has its turn before one has its second."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for position, item in enumerate(rows):
+        turns.append((seen[item.reason], position))
+        seen[item.reason] += 1
+    return [rows[position] for position in sorted(position for _, position in sorted(turns)[:most])]
+
+
+def finish(report: Report, record: dict[str, Any], out: Path) -> None:
+    """Write `report.json`, with `record` in it, and `report.html` to the folder `out`. Neither has a time stamp.
+
+    Raises:
+        DataRejected: if an expectation of severity `error` is not met.
+    """
+    content = {"verdict": report.verdict, **report.facts(), **record, "versions": report.versions}
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (out / "report.json").write_text(text + "\n", encoding="utf-8")
+    (out / "report.html").write_text(render(report), encoding="utf-8")
+    if report.errors:
+        raise DataRejected(report.message(), evidence=out)
+
+
+def render(report: Report) -> str:
+    """Return the report as one HTML page without script or outside reference; every value is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
+    source = files("components.data.validation").joinpath("report.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["quoted"] = quoted
+    environment.filters["counted"] = counted
+    return environment.from_string(source).render(report=report, shown=report.shown_rows())

@@ -1,0 +1,121 @@
+"""A classifier as a folder: what is saved after training, and all that serving needs.
+
+    model.safetensors      weights in fp32, in the layout of `transformers`
+    model.json             size, labels, pooling, padding
+    vocabulary.tiktoken    the vocabulary, and
+    tokenizer.json         how to cut text before it is applied
+
+Nothing is pickled, and nothing outside the folder is read. The folder also serves as `model.weights` of a new run.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import tiktoken
+import torch
+from pydantic import Field, model_validator
+
+from components.core.config import Config
+from components.models.architecture import make_network
+from components.models.classifier import Classifier, classify
+from components.models.config import GPTSize, Pooling
+from components.models.saved.card import CARD_FILE, CLASSIFIER, read_card, write_card
+from components.models.tokenizer import encode, end_of_text, read_tokenizer, write_tokenizer
+from components.models.weights import WEIGHTS_FILE, load_weights, save_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL_FILE = CARD_FILE
+
+
+class ClassifierCard(Config):
+    """What `model.json` holds: how to build the classifier, and how to feed it."""
+
+    format: Literal["gradus-classifier-1"] = "gradus-classifier-1"
+    """The folder's format and its version."""
+    size: GPTSize
+    """Shape of the network."""
+    labels: list[str] = Field(min_length=2)
+    """Names of the classes; the position is the class id."""
+    pooling: Pooling
+    """Which position feeds the head."""
+    causal: bool = True
+    """Whether a position sees only itself and those before it."""
+    padding: int | None = Field(default=None, gt=0)
+    """Tokens that every text is padded to, or None: no further than its batch."""
+    max_length: int = Field(gt=0)
+    """Tokens that a text is cut to."""
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        if self.max_length > (self.padding or self.size.context):
+            raise ValueError(f"max_length {self.max_length} exceeds the padding or the context")
+        return self
+
+
+def save_classifier(
+    folder: Path,
+    model: Classifier,
+    encoding: tiktoken.Encoding,
+    labels: list[str],
+    max_length: int,
+    padding: int | None = None,
+) -> None:
+    """Write a classifier into `folder`, which must exist.
+
+    Raises:
+        ValueError: if labels, lengths and model do not agree.
+    """
+    if len(labels) != model.head.out_features:
+        raise ValueError(f"{len(labels)} labels for a head of {model.head.out_features} classes")
+    card = ClassifierCard(
+        size=model.transformer.size,
+        labels=labels,
+        pooling=model.pooling,
+        causal=model.causal,
+        padding=padding,
+        max_length=max_length,
+    )
+    save_weights(model, folder / WEIGHTS_FILE)
+    write_tokenizer(encoding, folder)
+    write_card(card, folder)
+
+
+def load_classifier(folder: Path, device: str = "cpu") -> "LoadedClassifier":
+    """Return the classifier that `save_classifier` wrote into `folder`, ready to predict.
+
+    Raises:
+        WeightsError: if the folder holds none, or one that is damaged or of an unknown format.
+    """
+    card = read_card(folder, ClassifierCard, CLASSIFIER)
+    encoding = read_tokenizer(folder)
+    transformer = make_network(card.size, encoding.n_vocab)
+    model = Classifier(transformer, len(card.labels), card.pooling, causal=card.causal)
+    load_weights(model, folder)
+    return LoadedClassifier(model.eval().to(device), encoding, card)
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A saved classifier in memory."""
+
+    model: Classifier
+    encoding: tiktoken.Encoding
+    card: ClassifierCard
+
+    def predict(self, texts: list[str], batch_size: int = 32) -> "pd.DataFrame":
+        """Return a row for each text: `label`, its `probability`, and `p_<label>` for every class.
+
+        Texts are cut at `max_length` tokens; an empty one is classified as the end-of-text token alone.
+        """
+        import pandas as pd
+
+        rows = [tokens[: self.card.max_length] for tokens in encode(self.encoding, texts)]
+        logits = classify(self.model, rows, end_of_text(self.encoding), self.card.padding, batch_size)
+        probabilities = torch.softmax(logits.double(), dim=1)
+        labels = [self.card.labels[index] for index in probabilities.argmax(dim=1).tolist()]
+        columns = {f"p_{label}": probabilities[:, index].numpy() for index, label in enumerate(self.card.labels)}
+        likeliest = probabilities.amax(dim=1).numpy()
+        return pd.DataFrame({"label": pd.Series(labels, dtype="str"), "probability": likeliest, **columns})

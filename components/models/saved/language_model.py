@@ -1,0 +1,81 @@
+"""A fine-tuned language model as a folder: what is saved after training, and all that answering needs.
+
+    model.safetensors      weights in fp32, in the layout of `transformers`
+    model.json             size, whether the head is the embedding, the prompt's template
+    vocabulary.tiktoken    the vocabulary, and
+    tokenizer.json         how to cut text before it is applied
+
+Nothing is pickled, and nothing outside the folder is read. The folder also serves as `model.weights` of a new run.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tiktoken
+
+from components.core.config import Config
+from components.models.architecture import make_network
+from components.models.config import GPTSize
+from components.models.language_model import LanguageModel
+from components.models.saved.card import LANGUAGE_MODEL, kind_of, read_card, write_card
+from components.models.tokenizer import read_tokenizer, write_tokenizer
+from components.models.weights import WEIGHTS_FILE, load_weights, save_weights
+from components.prompts import Template
+
+
+class LanguageModelCard(Config):
+    """What `model.json` holds: how to build the language model, and how to ask it."""
+
+    format: Literal["gradus-language-model-1"] = "gradus-language-model-1"
+    """The folder's format and its version."""
+    size: GPTSize
+    """Shape of the network."""
+    tie_embeddings: bool
+    """Whether the head is the token embedding itself."""
+    template: Template
+    """How an entry is written out, as in training."""
+
+
+@dataclass(frozen=True)
+class LoadedGPT:
+    """A saved language model in memory."""
+
+    model: LanguageModel
+    encoding: tiktoken.Encoding
+    card: LanguageModelCard
+
+
+def save_gpt(folder: Path, model: LanguageModel, encoding: tiktoken.Encoding, template: Template) -> None:
+    """Write a language model into `folder`, which must exist; adapters have been merged into it.
+
+    Raises:
+        ValueError: if model and vocabulary do not agree.
+    """
+    known = model.transformer.vocab_size
+    if encoding.n_vocab != known:
+        raise ValueError(f"a vocabulary of {encoding.n_vocab} tokens for a model that knows {known}")
+    card = LanguageModelCard(size=model.transformer.size, tie_embeddings=model.lm_head is None, template=template)
+    save_weights(model, folder / WEIGHTS_FILE)
+    write_tokenizer(encoding, folder)
+    write_card(card, folder)
+
+
+def saved_template(folder: Path) -> Template | None:
+    """Return the template of the language model in `folder`, None if it is of another kind or from elsewhere."""
+    if kind_of(folder) != LANGUAGE_MODEL:
+        return None
+    return read_card(folder, LanguageModelCard, LANGUAGE_MODEL).template
+
+
+def load_gpt(folder: Path, device: str = "cpu") -> LoadedGPT:
+    """Return the language model that `save_gpt` wrote into `folder`, ready to generate.
+
+    Raises:
+        WeightsError: if the folder holds none, or one that is damaged or of an unknown format.
+    """
+    card = read_card(folder, LanguageModelCard, LANGUAGE_MODEL)
+    encoding = read_tokenizer(folder)
+    model = LanguageModel(make_network(card.size, encoding.n_vocab), card.tie_embeddings)
+    load_weights(model, folder)
+    return LoadedGPT(model.eval().to(device), encoding, card)

@@ -1,0 +1,1 @@
+"""What a run has for MLflow: on disk first, then sent."""

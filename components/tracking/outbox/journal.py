@@ -1,0 +1,226 @@
+"""What a run has for MLflow, on disk first: a journal a run, sent in order, and removed when all of it has arrived.
+
+<home>/outbox/<key>/ops.jsonl    one operation a line, appended
+                    state.json   how far it was sent, and what MLflow called the run; replaced by renaming
+                    files/<n>/   files that wait: hard links where that is possible
+                    lock         held by whoever sends
+"""
+
+import errno
+import fcntl
+import io
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from components.core.errors import TrackingError
+from components.core.room import describe_full, is_full
+from components.tracking.outbox.outages import StoreAway
+from components.tracking.relocation import OUTBOX
+
+OPERATIONS = "ops.jsonl"
+STATE = "state.json"
+Operation = dict[str, Any]
+"""`op` says what to do (`components.tracking.outbox.sending`); the rest is what it needs, as JSON values."""
+
+
+class Outbox:
+    """The journal of one run. One process appends; whoever holds the lock sends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state: dict[str, Any] = {"position": 0}
+        self._numbers = itertools.count(1)
+        self._lock: TextIO | None = None
+        self._journal: io.FileIO | None = None
+        self.read_state()
+
+    @classmethod
+    def create(cls, home: Path, key: str, **state: Any) -> "Outbox":
+        """Make an empty journal and hold its lock; `state` is what is known of the run already.
+
+        Raises:
+            TrackingError: if the home cannot be written.
+        """
+        draft = cls(home / OUTBOX / f".{key}")
+        try:
+            draft.folder.mkdir(parents=True, mode=0o700)
+            draft.hold()
+            draft.advance(0, **state)
+            draft.folder = draft.folder.rename(home / OUTBOX / key)  # where others see it, with its lock held
+        except OSError as error:
+            raise TrackingError(
+                f"cannot write to {home / OUTBOX}: {error.strerror}; set GRADUS_HOME to a folder you can write"
+            ) from error
+        return draft
+
+    def read_state(self) -> None:
+        """Read how far it was sent; another process may have sent more meanwhile."""
+        try:
+            self.state |= json.loads((self.folder / STATE).read_text())
+        except (OSError, ValueError):  # nothing was sent yet
+            return
+
+    @property
+    def key(self) -> str:
+        """What the run is called until MLflow has given it an id: 32 hexadecimal digits, as long as that."""
+        return self.folder.name
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the journal have been sent."""
+        return int(self.state["position"])
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are to be sent, in whole lines: a process may die while it writes one."""
+        try:
+            content = (self.folder / OPERATIONS).read_bytes()
+        except FileNotFoundError:
+            return 0
+        return content.rfind(b"\n") + 1
+
+    def append(self, operation: Mapping[str, Any]) -> int:
+        """Write an operation down, and return the position at which it has been sent.
+
+        Raises:
+            TrackingError: if the disk is full, or the folder is gone.
+        """
+        line = json.dumps(operation, ensure_ascii=False) + "\n"
+        try:
+            if self._journal is None:
+                self._journal = (self.folder / OPERATIONS).open("ab", buffering=0)
+            data = line.encode()
+            written = self._journal.write(data)  # in one call, so that a process that dies leaves whole lines
+            if written != len(data):
+                self._journal.truncate(self._journal.tell() - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return self._journal.tell()
+        except OSError as error:
+            if is_full(error):
+                raise TrackingError(
+                    f"cannot keep what MLflow is to get: {describe_full(error, self.folder)}"
+                ) from error
+            raise TrackingError(f"cannot write to {self.folder}: {error.strerror}") from error
+
+    def drop_half_a_line(self) -> None:
+        """Cut off what a process that died had written of a line."""
+        if (path := self.folder / OPERATIONS).exists():
+            os.truncate(path, self.size)
+
+    def read(self, most: int) -> tuple[list[str], int]:
+        """Return the lines to send next and the position after them: one, or up to `most` with points of metrics."""
+        lines: list[str] = []
+        position = self.position
+        try:
+            with (self.folder / OPERATIONS).open("rb") as file:
+                file.seek(position)
+                for line in file:
+                    points = line.startswith(b'{"op": "metrics"')
+                    if not line.endswith(b"\n") or (lines and not points) or len(lines) == most:
+                        break
+                    lines.append(line.decode())
+                    position += len(line)
+                    if not points:
+                        break
+        except FileNotFoundError:  # nothing was written yet
+            pass
+        return lines, position
+
+    def operations(self) -> Iterator[Operation]:
+        """Yield all operations, those that were sent as well."""
+        if (path := self.folder / OPERATIONS).exists():
+            for line in path.read_bytes()[: self.size].splitlines():
+                yield json.loads(line)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run came to its end, whatever that was."""
+        return any(operation["op"] == "end" for operation in self.operations())
+
+    def advance(self, position: int, **state: Any) -> None:
+        """Note that everything up to `position` has arrived, and what was learnt on the way.
+
+        Raises:
+            StoreAway: if the disk is full, or the folder is gone.
+        """
+        state = self.state | {"position": position, **state}
+        draft = self.folder / f".{STATE}"
+        try:
+            draft.write_text(json.dumps(state))
+            draft.replace(self.folder / STATE)
+        except OSError as error:
+            raise StoreAway(f"cannot write to {self.folder}: {error.strerror}") from error
+        self.state = state
+
+    def new_folder(self) -> str:
+        """Make a folder for files that wait, and return its path inside the outbox."""
+        name = f"files/{next(self._numbers)}"
+        (self.folder / name).mkdir(parents=True, mode=0o700)
+        return name
+
+    def keep(self, path: Path) -> str:
+        """Keep a file or a folder as it is now, and return its path inside the outbox."""
+        kept = f"{self.new_folder()}/{path.name}"
+        target = self.folder / kept
+        if path.is_dir():
+            shutil.copytree(path, target, copy_function=_link_or_copy)
+        else:
+            _link_or_copy(str(path), str(target))
+        return kept
+
+    def forget(self, operation: Operation) -> None:
+        """Delete the files of an operation that has arrived."""
+        if kept := operation.get("kept"):
+            shutil.rmtree((self.folder / kept).parent, ignore_errors=True)
+
+    def hold(self) -> bool:
+        """Take the right to send, until `release` or the end of the process; False if another has it."""
+        try:
+            self._lock = (self.folder / "lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:  # whoever had it was done
+            return False
+        except BlockingIOError:
+            self.release()
+            return False
+        # It may have been removed between the two.
+        return (self.folder / "lock").exists()
+
+    def release(self) -> None:
+        """Give the right to send back; nothing is appended any more."""
+        if self._journal:
+            self._journal.close()
+            self._journal = None
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def remove(self) -> None:
+        """Delete the journal, and the folder of all journals if there is no other."""
+        if self._journal:
+            self._journal.close()
+            self._journal = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self.folder.parent.rmdir()
+        except OSError:  # there are others
+            return
+
+
+def outboxes(home: Path) -> list[Outbox]:
+    """Return the journals that are there, the oldest first."""
+    folders = [path for path in (home / OUTBOX).glob("[!.]*") if path.is_dir()]
+    return [Outbox(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime)]
+
+
+def _link_or_copy(source: str, target: str) -> str:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
+    return target

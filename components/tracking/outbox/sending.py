@@ -1,0 +1,247 @@
+"""How what a run has written down gets to MLflow: one operation after the other, any of them twice without harm.
+
+MLflow's stores keep parameters, tags, files, inputs and points once, however often the same is sent (a point's key in
+the database is its name, step, time and value). Runs, logged models and versions get their names from the server: they
+carry a key of ours, by which they are found again when an answer was lost.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.core.errors import TrackingError
+from components.tracking.names import CACHED_FROM, KEY_TAG
+from components.tracking.outbox.journal import Operation, Outbox
+from components.tracking.outbox.outages import StoreAway, is_lost_race, is_outage, root_of
+from components.tracking.resuming import CHANGED_TAG, known_of, logged_steps
+from components.tracking.stores import connect, open_client, shown_store, tracking_errors, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
+
+POINTS_A_CALL = 500
+"""Metric values in one call; MLflow takes 1,000."""
+PARAMETERS_A_CALL = 100
+TEXTS = {".html", ".md", ".json", ".yaml", ".yml", ".txt", ""}
+"""Suffixes of files in which a run's id may stand."""
+
+Prepare = Callable[["MlflowClient", str, dict[str, str]], str | None]
+
+
+class Sender:
+    """Sends the operations of one outbox to the store that the environment names."""
+
+    def __init__(
+        self, outbox: Outbox, home: Path, prepare: Prepare | None = None, again: bool = False, late: bool = False
+    ) -> None:
+        """Contact nobody yet.
+
+        Args:
+            outbox: of the run.
+            home: the folder of the local store.
+            prepare: called with the client, the experiment's id and the tags before the run is created. It may return
+                the id of a run to go on with instead, which has these tags then.
+            again: an earlier attempt may have got through: look before anything is created.
+            late: other runs may have come to their end since this one did.
+        """
+        self.outbox = outbox
+        self.home = home
+        self.again = again
+        self.late = late
+        self.uri = tracking_uri(home)
+        self._prepare = prepare
+        self._client: MlflowClient | None = None
+        self._logged: dict[str, set[int]] | None = None
+
+    @property
+    def client(self) -> "MlflowClient":
+        """MLflow's client of the store.
+
+        Raises:
+            TrackingError: if the store does not answer.
+        """
+        if self._client is None:
+            self._client = open_client(self.home)
+        return self._client
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run; the outbox's key until it has one."""
+        return str(self.outbox.state.get("run_id", self.outbox.key))
+
+    @property
+    def experiment_id(self) -> str:
+        """MLflow's id of the run's experiment, empty until that is known."""
+        return str(self.outbox.state.get("experiment_id", ""))
+
+    def send(self, lines: Sequence[str], position: int) -> None:
+        """Send operations and note that everything up to `position` has arrived.
+
+        Args:
+            lines: one operation, or several with points of metrics.
+            position: in the journal, after them.
+
+        Raises:
+            StoreAway: if the store does not answer, or not now.
+            TrackingError: if it says no.
+        """
+        operations = [self._read(line) for line in lines]
+        name = operations[0]["op"]
+        try:
+            with tracking_errors(f"cannot {_about(operations[0])} MLflow run {self.run_id}"):
+                learnt = self._do(name, operations)
+        except Exception as error:  # it may come from the library of any store, and must not end the thread that sends
+            self.again = True
+            if is_outage(error, self.uri, opened="run_id" in self.outbox.state):
+                raise StoreAway(root_of(error)) from error
+            if isinstance(error, TrackingError):
+                raise
+            raise TrackingError(f"{type(error).__name__}: {error}") from error
+        self.outbox.advance(position, **(learnt or {}))
+        self.outbox.forget(operations[0])
+
+    def _do(self, name: str, operations: Sequence[Operation]) -> dict[str, Any] | None:
+        """Do an operation, once more where another run has written the same row at the same moment."""
+        do = getattr(self, f"_{name}")
+        what = operations if name == "metrics" else operations[0]
+        try:
+            return do(what)  # type: ignore[no-any-return]
+        except Exception as error:
+            if not is_lost_race(error):
+                raise
+            self.again = True
+            return do(what)  # type: ignore[no-any-return]
+
+    def _read(self, line: str) -> Operation:
+        """Read an operation; what was written before the run had an id names it by its key."""
+        read = json.loads(line)
+        if self.run_id != self.outbox.key and read["op"] != "create":
+            read = json.loads(line.replace(self.outbox.key, self.run_id))
+        return dict(read)
+
+    def _create(self, operation: Operation) -> dict[str, Any]:
+        client, experiment_id = connect(self.home, operation["experiment"])
+        self._client = client
+        tags = {KEY_TAG: self.outbox.key, **operation["tags"]}
+        known = _runs(client, experiment_id, self.outbox.key) if self.again else []
+        run_id = known[0] if known else self._prepare and self._prepare(client, experiment_id, tags)
+        place = {"experiment_id": experiment_id, "store": shown_store(self.home)}
+        if run_id:
+            return {"run_id": run_id, **place, **known_of(client.get_run(run_id))}
+        created = client.create_run(experiment_id, operation["time"], tags, operation["name"])
+        return {"run_id": created.info.run_id, **place}
+
+    def _params(self, operation: Operation) -> None:
+        from mlflow.entities import Param
+
+        params = [Param(key, value) for key, value in operation["values"].items()]
+        for start in range(0, len(params), PARAMETERS_A_CALL):
+            self.client.log_batch(self.run_id, params=params[start : start + PARAMETERS_A_CALL])
+
+    def _tags(self, operation: Operation) -> None:
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in operation["values"].items()])
+        if CHANGED_TAG in operation["values"]:
+            self._logged = {}
+
+    def _metrics(self, operations: Sequence[Operation]) -> None:
+        from mlflow.entities import Metric
+
+        points = [
+            Metric(key, value, operation["time"], operation["step"])
+            for operation in operations
+            for key, value in operation["values"].items()
+            if operation["step"] not in self._logged_steps.get(key, ())
+        ]
+        for start in range(0, len(points), POINTS_A_CALL):
+            self.client.log_batch(self.run_id, metrics=points[start : start + POINTS_A_CALL])
+
+    @property
+    def _logged_steps(self) -> dict[str, set[int]]:
+        """The steps at which metrics have points since before the run's process was killed."""
+        if self._logged is None:
+            self._logged = logged_steps(self.client, self.run_id) if self.outbox.state.get("resumed") else {}
+        return self._logged
+
+    def _file(self, operation: Operation) -> None:
+        path = self._with_id(operation["kept"])
+        write = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+        write(self.run_id, str(path), operation["folder"])
+
+    def _inputs(self, operation: Operation) -> None:
+        from mlflow.entities import LoggedModelInput
+
+        datasets = [_dataset(each) for each in operation["datasets"]]
+        models = [LoggedModelInput(model_id) for model_id in operation["models"]]
+        self.client.log_inputs(self.run_id, models=models or None, datasets=datasets or None)
+
+    def _model(self, operation: Operation) -> dict[str, Any]:
+        from components.tracking.registry.publication import send_model
+
+        self._with_id(operation["kept"])
+        return send_model(self, operation)
+
+    def _link(self, operation: Operation) -> dict[str, Any]:
+        from components.tracking.registry.publication import send_link
+
+        return send_link(self, operation)
+
+    def _repeat(self, _operation: Operation) -> None:
+        if earlier := self.outbox.state.get("cached_from"):
+            self.client.set_tag(self.run_id, CACHED_FROM, earlier)
+
+    def _end(self, operation: Operation) -> None:
+        self.client.set_terminated(self.run_id, operation["status"], operation["time"])
+        if self.again and self.experiment_id:
+            # A server that hung may have created the run once more when it came to.
+            for twin in _runs(self.client, self.experiment_id, self.outbox.key):
+                if twin != self.run_id:
+                    self.client.delete_run(twin)
+
+    def _with_id(self, kept: str) -> Path:
+        """Return where kept files are, after writing the run's id where its key stands in their texts."""
+        path = self.outbox.folder / kept
+        if self.outbox.key != self.run_id and not self.outbox.state.get("attached"):
+            for file in [path] if path.is_file() else sorted(path.rglob("*")):
+                if file.is_file() and file.suffix in TEXTS:
+                    _replace(file, self.outbox.key.encode(), self.run_id.encode())
+        return path
+
+
+def _replace(file: Path, old: bytes, new: bytes) -> None:
+    content = file.read_bytes()
+    if old in content:
+        draft = file.with_name(f".{file.name}.draft")  # never through the hard link
+        draft.write_bytes(content.replace(old, new))
+        draft.replace(file)
+
+
+def _runs(client: "MlflowClient", experiment_id: str, key: str) -> list[str]:
+    """Return the ids of the runs with a key, in an order that stays."""
+    found = client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
+    return sorted(run.info.run_id for run in found)
+
+
+def _dataset(values: dict[str, Any]) -> "DatasetInput":
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    tags = [InputTag(key, value) for key, value in values["tags"].items()]
+    return DatasetInput(Dataset(**values["dataset"]), tags)
+
+
+def _about(operation: Operation) -> str:
+    if operation["op"] == "create":
+        return "create"
+    if "kept" in operation:
+        return f"write {Path(operation['kept']).name} to"
+    names = {"params": "parameters", "end": f"status {operation.get('status')}", "link": "the model"}
+    return f"write {names.get(operation['op'], operation['op'])} to"
+
+
+def every_line(outbox: Outbox) -> Iterator[tuple[list[str], int]]:
+    """Yield what is left to send, in the portions in which it is sent."""
+    while (portion := outbox.read(POINTS_A_CALL))[0]:
+        yield portion

@@ -1,0 +1,194 @@
+"""What a logged model's folder holds, so that it runs anywhere: code, weights, vocabulary, requirements, signature."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.core.integrity import HASHED_KEY, HASHES, write_hashes
+from components.core.room import require_room, size_of
+from components.tracking.registry.bundling import write_bundle
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
+
+REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "tiktoken", "torch")
+"""What the files in a model's `code/` import, and nothing else; a test holds the two together, for every kind.
+
+The skinny MLflow loads and serves models; the whole one would bring databases, plots and scikit-learn."""
+READING = "gradus.reading"
+"""Key of a logged model's metadata that `components.serving.load` reads."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What models of a kind have in common."""
+
+    name: str
+    """MLflow's model type."""
+    module: str
+    """The module that a logged model runs, and what it imports with it."""
+    served: str
+    """The class in it that answers MLflow."""
+    description: str
+    """What the page of a registered model says, whatever its versions are."""
+
+
+CLASSIFIER = Kind(
+    "classifier", "components.serving.classifier", "TextClassifier", "Text classifier, fine-tuned by Gradus."
+)
+LANGUAGE_MODEL = Kind(
+    "instruction",
+    "components.serving.responder",
+    "InstructionResponder",
+    "Language model that follows instructions, fine-tuned by Gradus.",
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A saved model of some kind, and what MLflow is to show of it."""
+
+    kind: Kind
+    folder: Path
+    """The saved model."""
+    signature: "ModelSignature"
+    example: "pd.DataFrame"
+    """Rows that stand in the model as an example of its input."""
+    reading: Mapping[str, Any] | None = None
+    """How the file that it learnt from was read: keys of `source`, its columns among them; `gradus predict` uses it."""
+
+    def write(self, target: Path, run_id: str | None, logged: Any = None) -> str:
+        """Write the MLflow model into `target`, an absent folder. Needs no store.
+
+        Returns the hash of the hashes of its files.
+
+        Args:
+            target: where to.
+            run_id: the run that made it.
+            logged: MLflow's `LoggedModel`, if the model has an entry in a store.
+        """
+        import mlflow.pyfunc
+        from mlflow.models import Model
+
+        require_room(target.parent, size_of(self.folder))
+        entry = {} if logged is None else {"model_id": logged.model_id, "artifact_path": logged.artifact_location}
+        with tempfile.TemporaryDirectory() as scratch, _no_uv_project():
+            bundle = write_bundle(self.kind.module, Path(scratch))
+            served = f"{bundle.name_of(self.kind.module)}:{self.kind.served}"
+            mlflow.pyfunc.save_model(
+                path=str(target),
+                mlflow_model=Model(run_id=run_id, **entry),
+                python_model=str(bundle.entry),
+                model_config={"served": served},
+                code_paths=[str(bundle.folder)],
+                artifacts={"model": str(self.folder)},
+                pip_requirements=requirements(),
+                signature=self.signature,
+                input_example=self.example,
+                metadata={HASHED_KEY: HASHES, **({READING: dict(self.reading)} if self.reading else {})},
+            )
+        for cache in target.rglob("__pycache__"):
+            shutil.rmtree(cache)
+        return write_hashes(target)
+
+
+def classifier_package(
+    folder: Path, texts: Sequence[str], labels: Sequence[str] | None = None, reading: Mapping[str, Any] | None = None
+) -> Package:
+    """Return a saved classifier with texts as the example of its input; the labels are read from it."""
+    import pandas as pd
+
+    signature = classifier_signature(read_labels(folder) if labels is None else labels)
+    return Package(CLASSIFIER, folder, signature, pd.DataFrame({"text": list(texts)}), reading)
+
+
+def language_model_package(
+    folder: Path, rows: Sequence[Mapping[str, str]], reading: Mapping[str, Any] | None = None
+) -> Package:
+    """Return a saved language model with entries (`instruction`, `input`) as the example of its input."""
+    import pandas as pd
+
+    example = pd.DataFrame([{"instruction": row["instruction"], "input": row.get("input", "")} for row in rows])
+    return Package(LANGUAGE_MODEL, folder, language_model_signature(), example, reading)
+
+
+def classifier_signature(labels: Sequence[str]) -> "ModelSignature":
+    """Return a classifier's signature: a text in; label, its probability, and every label's probability out.
+
+    The input has no name on purpose: MLflow refuses lists of strings for a named column. The model itself checks that
+    a table's column is called `text`.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    number = DataType.double
+    outputs = [ColSpec(DataType.string, "label"), ColSpec(number, "probability")]
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string)]),
+        outputs=Schema([*outputs, *(ColSpec(number, f"p_{label}") for label in labels)]),
+        params=ParamSchema([ParamSpec("batch_size", DataType.long, 32)]),
+    )
+
+
+def language_model_signature() -> "ModelSignature":
+    """Return a language model's signature: a table of `instruction` and, if wanted, `input` in; `response` out.
+
+    How it is generated are parameters of a call, with the defaults of `components.serving.language_model`. Without
+    `top_k` and `top_p` no token is left out.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    text, whole, number = DataType.string, DataType.long, DataType.double
+    anything = AnyType()  # type: ignore[no-untyped-call]
+    params = [
+        ParamSpec("max_new_tokens", whole, 256),
+        ParamSpec("temperature", number, 0.0),
+        ParamSpec("top_k", whole, None),
+        ParamSpec("top_p", number, None),
+        ParamSpec("seed", whole, 123),
+        ParamSpec("batch_size", whole, 128),
+        ParamSpec("precision", text, "auto"),
+    ]
+    return ModelSignature(
+        # Of any type: a column in which every input is missing has none. The model itself looks at what is there.
+        inputs=Schema([ColSpec(text, "instruction"), ColSpec(anything, "input", required=False)]),
+        outputs=Schema([ColSpec(text, "response")]),
+        params=ParamSchema(params),
+    )
+
+
+def read_labels(model_folder: Path) -> list[str]:
+    """Return the labels of a saved classifier in order."""
+    return list(json.loads((model_folder / "model.json").read_text())["labels"])
+
+
+def requirements() -> list[str]:
+    """Return what the model needs, pinned to what is installed, without a build's suffix (`2.13.0`, not `2.13.0+cpu`).
+
+    A suffix names a build that the index of the machine that serves may not have.
+    """
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS]
+
+
+@contextmanager
+def _no_uv_project() -> Iterator[None]:
+    # MLflow would copy the pyproject.toml and uv.lock of the working directory, whatever they are, into the model.
+    before = os.environ.get("MLFLOW_UV_AUTO_DETECT")
+    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MLFLOW_UV_AUTO_DETECT"]
+        else:
+            os.environ["MLFLOW_UV_AUTO_DETECT"] = before

@@ -1,0 +1,1 @@
+"""What a training sees and costs, before it is run."""
