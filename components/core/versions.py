@@ -73,7 +73,7 @@ def _imports(path: Path) -> list[str]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            # `from components.data.split import folding` names a module, `from components.core.store import Store` none.
+            # `from components.data.split import folding` names a module, `from core.store import Store` none.
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return names
 

@@ -210,7 +210,7 @@ if TYPE_CHECKING:
     from private.core.config import Config
 def run(other: "Config", components_of=1):
     grüße = "ü"; from private.x import y
-    one = import_module("private.models.saved"); two = import_module(name=f"x", package='private')
+    one = import_module("private.models.saved.classifier"); two = import_module(name=f"x", package='private')
     three = resources.files("private") / "components"
     other.components = private.core.records.File(components=other.components)
     return componentsx, "from components.a import b", one
