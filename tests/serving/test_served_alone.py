@@ -81,7 +81,7 @@ def test_a_language_model_runs_its_own_code_in_an_empty_folder(
 def test_a_language_model_brings_what_answering_needs_and_nothing_else(responder: Path) -> None:
     (code,) = (responder / "code").iterdir()
     folders = {path.relative_to(code).parts[0] for path in code.rglob("*.py") if path.parent != code}
-    assert folders == {"generation", "model", "serving"}
+    assert folders == {"core", "generation", "models", "serving"}
     assert (code / "prompts.py").is_file()
     assert not (code / "generation" / "responses.py").exists()
 
