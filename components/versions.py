@@ -4,6 +4,7 @@ import ast
 import hashlib
 import importlib.metadata
 import sys
+import threading
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Libraries that are installed under another name than they are imported by."""
 NOT_DECIDING = {"mlflow", "prefect", "psutil", "requests", "rich", "tenacity", "urllib3"}
 """Libraries that carry, schedule and show results, and decide none."""
+PARSING = threading.Lock()
 
 
 @cache
@@ -66,10 +68,19 @@ def closure(*modules: str) -> dict[str, Path]:
     return found
 
 
+def parse(source: str | bytes) -> ast.Module:
+    """Return the syntax tree of a source, one thread at a time.
+
+    Python 3.11 counts how deep it is in a tree for all threads together, and raises a SystemError where two parse.
+    """
+    with PARSING:
+        return ast.parse(source)
+
+
 @cache
 def _imports(path: Path) -> list[str]:
     names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import components
 from components import integrity
-from components.versions import closure
+from components.versions import closure, parse
 
 ROOT = Path(components.__file__).parent
 PREFIX = "gradus_model_"
@@ -72,7 +72,7 @@ def renamed(source: bytes, name: str) -> bytes:
     Changed are imports, what is then said of the imported name, and the strings that functions which import are given.
     """
     lines = source.splitlines(keepends=True)
-    for row, column in sorted(set(_mentions(ast.parse(source), lines)), reverse=True):
+    for row, column in sorted(set(_mentions(parse(source), lines)), reverse=True):
         line = lines[row - 1]
         lines[row - 1] = line[:column] + name.encode() + line[column + len(ROOT.name) :]
     return b"".join(lines)
