@@ -1,10 +1,10 @@
 """The tasks that every flow has: fetch data and weights, and report what was refused or failed."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -14,19 +14,21 @@ from prefect.tasks import exponential_backoff
 from components.core.errors import TransientError
 from components.core.home import home, mirror
 from components.core.records import Facts, Logger, Manifest, NoLogger
-from components.core.steps import run_logger, step
+from components.core.steps import identify, run_logger, step
 from components.data.sources import FileSource
 from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.models.config import ModelConfig
+from components.models.local_weights import TRACKED
 from components.tasks.artifacts import show_link, show_table
-from components.tracking.runs import Run
+from components.tracking.runs import Run, attached
 from components.training.config import NOT_LEARNT_FROM, Recipe
+
+if TYPE_CHECKING:
+    from components.data.split.row_index import RowIndex
 
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-TRACKED = ("runs:/", "models:/")
-"""How the address of an earlier run's model begins."""
 
 
 def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -97,7 +99,6 @@ def fetch_weights(out: Path, model: ModelConfig) -> Facts:
 def report_validation(run_id: str, folder: Path) -> None:
     """Show a validation, passed or not: table artifact on the flow run's page, report and rejected rows in MLflow."""
     from components.tracking.recording import log_validation
-    from components.tracking.runs import attached
 
     with attached(run_id, home()) as run:
         rows, summary = log_validation(run, folder)
@@ -107,10 +108,13 @@ def report_validation(run_id: str, folder: Path) -> None:
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def report_failed_training(run_id: str, folder: Path) -> None:
     """Log the rows of the step at which training failed to MLflow, as `failed/batch.parquet`."""
-    from components.tracking.runs import attached
+    log_failed(run_id, folder.glob("batch.parquet"))
 
+
+def log_failed(run_id: str, files: Iterable[Path]) -> None:
+    """Log what a failed step leaves to MLflow, in `failed/`."""
     with attached(run_id, home()) as run:
-        for file in folder.glob("batch.parquet"):
+        for file in files:
             run.log_file(file, "failed")
 
 
@@ -126,7 +130,6 @@ def link_to_run(run: Run) -> None:
 def training_logger(run_id: str | None, splits: Manifest, weights: Manifest) -> Iterator[Logger]:
     """Let a training write its curves to an MLflow run, if there is one, and pass on what it says to the flow's log."""
     from components.tracking.recording import note_data
-    from components.tracking.runs import attached
 
     with _passed_on(logging.getLogger("components.training")):
         if run_id is None:
@@ -166,11 +169,18 @@ def learned_from_predictions(path: Path) -> Hashes:
     return read_scored(path, fold).learned
 
 
-def unseen_rows(weights: Manifest | None, hashes: Hashes, pipeline: str) -> TestedRows | None:
-    """Return which test rows no earlier model was trained on; None if the weights are no earlier run's."""
+def unseen_rows(
+    out: Path, splits: Manifest, index: "Callable[[Path], RowIndex]", weights: Manifest | None, flow: Collection[str]
+) -> TestedRows | None:
+    """Return which test rows no earlier model was trained on; None if the weights are no earlier run's.
+
+    Hashes of the training rows are written to `learned.parquet`, for models that go on from this one.
+    """
+    write_learned(index(splits.path("train.parquet")).folded, out / LEARNED)
     if weights is None or LEARNED not in weights.files:
         return None
-    return Ancestry.of(weights.facts, weights.path(LEARNED)).tested(hashes, pipeline)
+    hashes = index(splits.path("test.parquet")).folded
+    return Ancestry.of(weights.facts, weights.path(LEARNED)).tested(hashes, flow)
 
 
 def weights_folder(weights: Manifest) -> Path | None:
@@ -196,7 +206,12 @@ def computed_on(device: str, precision: str) -> dict[str, str]:
     return dict(zip(("device", "precision"), resolved, strict=True))
 
 
-def learning_identity(train: Recipe) -> Any:
-    """Return what of a recipe decides what is learnt, on this machine."""
-    train = train.model_copy(update=computed_on(train.device, train.precision))
-    return train.model_dump(mode="json", exclude=set(NOT_LEARNT_FROM))
+def training_identity(arguments: Mapping[str, Any], without: Collection[str] = ()) -> Any:
+    """Return what a training depends on, on this machine: not on `without` of the network."""
+    train: Recipe = arguments["train"]
+    learning = train.model_copy(update=computed_on(train.device, train.precision))
+    learnt = learning.model_dump(mode="json", exclude=set(NOT_LEARNT_FROM))
+    # Without adapters their settings change nothing.
+    lora = arguments["lora"] if train.trainable == "lora" else None
+    model = network_identity(arguments["model"], without)
+    return identify({**arguments, "model": model, "train": learnt, "lora": lora})

@@ -13,11 +13,8 @@ from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quie
 from pipelines.cli.database import make_database_ahead
 
 if TYPE_CHECKING:
-    from prefect import Flow
-    from rich.table import Table
-
-    from pipelines.config import AnyConfig
-    from pipelines.summary import RunSummary
+    from pipelines.config import PipelineConfig
+    from pipelines.run import RunSummary
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -48,10 +45,10 @@ def run(
         if as_json:
             typer.echo(summary.model_dump_json())
         else:
-            _print_summary(config, summary)
+            _print_summary(summary)
 
 
-def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
+def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
     set_defaults()
     if "PREFECT_API_URL" in os.environ:  # or else both cores have enough to do
         make_database_ahead()
@@ -70,9 +67,11 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     from pipelines.cli.server import temporary_server
 
     started = temporary_server()
-    flow = _flow(config)
+    from pipelines.kinds import flow_of
+
+    flow = flow_of(config.pipeline)
     from pipelines.prefect_runs import run_with_prefect
-    from pipelines.summary import RunSummary
+    from pipelines.run import RunSummary
 
     import_module("mlflow")
     if started:
@@ -88,18 +87,6 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             typer.echo(RunSummary(run_id=run_id, status=status).model_dump_json())
         raise
-
-
-def _flow(config: "AnyConfig") -> "Flow[[Any], RunSummary]":
-    from pipelines.config import InstructionConfig
-
-    if isinstance(config, InstructionConfig):
-        from pipelines.instruction import instruction
-
-        return instruction
-    from pipelines.classification import classification
-
-    return classification
 
 
 def _heartbeats_if_wanted() -> AbstractContextManager[Any]:
@@ -128,40 +115,18 @@ def _use_the_wait() -> None:
         import_module("matplotlib.figure")
         import_module("scipy.stats")
         if not (home() / "store").exists():  # all steps will run
-            import_module("components.training.classification")
+            import_module("components.training.loop")
 
 
-def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
+def _print_summary(summary: "RunSummary") -> None:
+    from rich.table import Table
 
     console = results()
-    make = _classification_table if config.pipeline == "classification" else _instruction_table
-    console.print(make(summary))
+    if summary.figures:
+        table = Table(*("test set" if name == "metric" else name for name in summary.figures[0]))
+        for row in summary.figures:
+            table.add_row(*map(str, row.values()))
+        console.print(table)
     waits = " (waits for `gradus sync`)" if summary.waits_for_sync else ""
     console.print(f"run    {summary.run_id}{waits}", highlight=False)
     console.print(f"model  {summary.model_uri or 'not in MLflow yet'}", highlight=False)
-
-
-def _classification_table(summary: "RunSummary") -> "Table":
-    from rich.table import Table
-
-    from components.evaluation.metrics import METRICS
-    from components.reporting.classification_evidence import BASELINES, classifier_figures
-
-    table = Table("test set", "model", "95 % interval", *BASELINES.values())
-    for figure in classifier_figures(summary.metrics):
-        if METRICS[figure.name].headline:
-            others = ("" if value is None else f"{value:.4f}" for value in figure.beside.values())
-            table.add_row(figure.title, f"{figure.model:.4f}", figure.interval, *others)
-    return table
-
-
-def _instruction_table(summary: "RunSummary") -> "Table":
-    from rich.table import Table
-
-    from components.reporting.instruction_evidence import response_rows
-
-    rows = response_rows(summary.evaluation)
-    table = Table(*["test set" if name == "metric" else name for name in rows[0]])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    return table

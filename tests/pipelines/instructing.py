@@ -6,9 +6,10 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from components.core.home import home
-from pipelines.config import InstructionConfig, load_config
-from pipelines.instruction import instruction
-from pipelines.summary import RunSummary
+from pipelines.config import load_config
+from pipelines.kinds.instruction.config import InstructionConfig
+from pipelines.kinds.instruction.flow import instruction
+from pipelines.run import RunSummary
 
 STEPS = [
     "download", "validate", "split", "fetch_weights", "fine_tune", "respond", "respond_before", "judge", "evaluate",

@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from components.core.errors import DataRejected, TrainingError
 from components.core.home import home
 from components.data.addresses import SAMPLES
-from pipelines.classification import classification
 from pipelines.config import load_config
-from pipelines.summary import RunSummary
+from pipelines.kinds.classification.flow import classification
+from pipelines.run import RunSummary
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
