@@ -32,7 +32,8 @@ from components.models.config import LoraConfig
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.training.batching import Examples, in_batches, pad, shuffled
 from components.training.classification import Prepared, build_classifier, prepare, tokenise
-from pipelines.config import ClassificationConfig, load_config
+from pipelines.config import load_config
+from pipelines.kinds.classification.config import ClassificationConfig
 
 DATA = Path(__file__).parents[1].parent / "shared/data"
 ACCURACIES = Path(__file__).with_name("spam_accuracies.json")

@@ -34,7 +34,7 @@ from components.training.planning.workload import Rows, Workload
 from components.training.preparing import check_vocabulary
 from components.training.schedule import warmup_steps
 from pipelines.checked import TRACKING, Cost, Found, or_missing
-from pipelines.config import ClassificationConfig
+from pipelines.kinds.classification.config import ClassificationConfig
 
 if TYPE_CHECKING:
     import tiktoken

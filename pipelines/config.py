@@ -1,27 +1,22 @@
-"""The flows' configs, composed from the components' own; presets and overrides are read here only."""
+"""Presets and overrides, read here only: which config they make says their kind."""
 
 import difflib
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from components.core.config import Config
 from components.core.errors import ConfigError, shortened
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
-from components.data.sources import InstructionSourceConfig, SourceConfig
-from components.data.split.config import BalanceConfig, InstructionSplitConfig, SplitConfig
-from components.data.validation.instruction_rules import InstructionValidationConfig
-from components.data.validation.rules import ValidationConfig
-from components.generation.config import GenerationConfig
-from components.judging.config import JudgeConfig
-from components.models.config import PUBLISHED, LoraConfig, ModelConfig
-from components.prompts import PromptConfig
-from components.tracking.config import TrackingConfig
-from components.training.config import InstructionTrainConfig, TrainConfig
+from pipelines.kinds import DEFAULT, KINDS, config_class
+
+if TYPE_CHECKING:
+    from components.models.config import ModelConfig
+    from components.tracking.config import TrackingConfig
 
 NAMES_A_SECRET = "_env"
 """How a key ends that names a variable: what stands there by mistake is the secret itself, and is not shown."""
@@ -39,108 +34,19 @@ class PipelineConfig(Config):
     description: str = ""
     """One line for `gradus presets`."""
 
-
-class ClassificationConfig(PipelineConfig):
-    """A text classifier, from download to registered model."""
-
-    pipeline: Literal["classification"] = "classification"
-    """Which flow runs."""
-
-    source: SourceConfig
-    """Where the data comes from and how it is read."""
-
-    validation: ValidationConfig
-    """What the data must be like."""
-
-    split: SplitConfig = SplitConfig()
-    """How rows are dealt to train, validation and test."""
-
-    balance: BalanceConfig = BalanceConfig()
-    """How classes of different size are evened out."""
-
-    model: ModelConfig = ModelConfig()
-    """The network and where its weights come from."""
-
-    lora: LoraConfig = LoraConfig()
-    """The adapters, where `train.trainable` is `lora`."""
-
-    train: TrainConfig = TrainConfig()
-    """The recipe of fine-tuning."""
-
-    tracking: TrackingConfig = TrackingConfig()
-    """Where the run is recorded."""
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        context = self.model.shape.context
-        for key, tokens in (("max_length", self.train.max_length), ("padding", self.train.padding)):
-            if isinstance(tokens, int) and tokens > context:
-                raise ValueError(f"train.{key}={tokens} is more than the model's context: set it to {context} or less")
-        return self
-
-
-class InstructionConfig(PipelineConfig):
-    """A language model that follows instructions, from download to registered model."""
-
-    pipeline: Literal["instruction"] = "instruction"
-    """Which flow runs."""
-
-    source: InstructionSourceConfig
-    """Where the data comes from and how it is read."""
-
-    validation: InstructionValidationConfig = InstructionValidationConfig()
-    """What the data must be like."""
-
-    split: InstructionSplitConfig = InstructionSplitConfig()
-    """How entries are dealt to train, validation and test."""
-
-    prompt: PromptConfig = PromptConfig()
-    """How an entry is written out, in training, generation and serving alike."""
-
-    model: ModelConfig = ModelConfig(size="355M", weights=PUBLISHED["355M"])
-    """The network and where its weights come from."""
-
-    lora: LoraConfig = LoraConfig()
-    """The adapters, where `train.trainable` is `lora`."""
-
-    train: InstructionTrainConfig = InstructionTrainConfig()
-    """The recipe of fine-tuning."""
-
-    generation: GenerationConfig = GenerationConfig()
-    """How the test split is answered."""
-
-    judge: JudgeConfig = JudgeConfig()
-    """Who gives the responses a score."""
-
-    tracking: TrackingConfig = TrackingConfig()
-    """Where the run is recorded."""
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        context = self.model.shape.context
-        if self.train.max_length is not None and self.train.max_length > context:
-            raise ValueError(
-                f"train.max_length={self.train.max_length} is more than the model's context: "
-                f"set it to {context} or less"
-            )
-        return self
+    if TYPE_CHECKING:  # declared by each kind, in the order of its keys
+        model: ModelConfig
+        tracking: TrackingConfig
 
     def recorded(self) -> dict[str, Any]:
-        """Return the config as a run records it: without what its judge does not read."""
-        tree = self.model_dump(mode="json")
-        if not self.judge.is_language_model:
-            tree["judge"] = {key: tree["judge"][key] for key in ("kind", "also")}
-        return tree
+        """Return the config as a run records it."""
+        return self.model_dump(mode="json")
 
 
-AnyConfig = ClassificationConfig | InstructionConfig
-FLOWS: dict[str, type[AnyConfig]] = {"classification": ClassificationConfig, "instruction": InstructionConfig}
-
-
-def load_config(preset: str, overrides: Iterable[str] = ()) -> AnyConfig:
+def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
     """Return the config of a preset or YAML file, with `KEY=VALUE` overrides applied.
 
-    Its key `pipeline` says which flow it is of: `classification`, which is the default, or `instruction`.
+    Its key `pipeline` says which kind it is of (`pipelines.kinds`).
 
     Raises:
         ConfigError: naming every key that is unknown, of the wrong type or out of range.
@@ -150,29 +56,29 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> AnyConfig:
     tree.setdefault("name", Path(source.name).stem)
     for override in overrides:
         apply_override(tree, override)
-    flow = _flow(tree, preset)
+    flow = _class(tree, preset)
     try:
         return flow.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, preset, flow))) from error
 
 
-def _flow(tree: dict[str, Any], preset: str) -> type[AnyConfig]:
-    name = tree.get("pipeline", "classification")
-    if not isinstance(name, str) or name not in FLOWS:
-        raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{_did_you_mean(str(name), FLOWS)}")
-    return FLOWS[name]
+def _class(tree: dict[str, Any], preset: str) -> type[PipelineConfig]:
+    name = tree.get("pipeline", DEFAULT)
+    if not isinstance(name, str) or name not in KINDS:
+        raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{_did_you_mean(str(name), KINDS)}")
+    return config_class(name)
 
 
-def shipped_presets() -> dict[str, AnyConfig]:
+def shipped_presets() -> dict[str, PipelineConfig]:
     """Return the presets that Gradus ships, by name."""
     return {name: load_config(name) for name in _shipped()}
 
 
 def _shipped() -> dict[str, Traversable]:
-    folder = files("pipelines") / "presets"
-    found = {entry.name.removesuffix(".yaml"): entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
-    return dict(sorted(found.items()))
+    folders = [folder for package in KINDS.values() if (folder := files(package) / "presets").is_dir()]
+    there = [entry for folder in folders for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return {entry.name.removesuffix(".yaml"): entry for entry in sorted(there, key=lambda entry: entry.name)}
 
 
 def _find_preset(preset: str) -> Traversable:

@@ -1,10 +1,13 @@
-"""The flows as deployments start them: with plain parameters, on a machine that a worker chose."""
+"""The flows as deployments start them: with plain parameters, on a machine that a worker chose.
+
+`run_preset` is that of the kind that presets are of by default, `run_<kind>_preset` that of every other one.
+"""
 
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from prefect import State, flow
+from prefect import Flow, State, flow
 from prefect.states import Failed
 
 from components.core.errors import ConfigError, GradusError
@@ -12,48 +15,49 @@ from components.core.home import keep_files_private
 from components.core.redaction import protect_logs
 from components.core.steps import run_logger
 from components.tracking.runs import describe_error
-from pipelines.classification import classification
-from pipelines.config import AnyConfig, ClassificationConfig, InstructionConfig, load_config
-from pipelines.instruction import instruction
+from pipelines.config import PipelineConfig, load_config
+from pipelines.kinds import DEFAULT, KINDS, flow_of
 from pipelines.prefect_runs import record_process
 from pipelines.summary import RunSummary
 
-Kind = TypeVar("Kind", bound=AnyConfig)
+Deployed = Flow[[str, list[str]], RunSummary | State[Any]]
 
 
-@flow(name="classification", flow_run_name="{preset}", persist_result=False, on_running=[record_process])
-def run_preset(preset: str, overrides: list[str] = []) -> RunSummary | State[Any]:  # noqa: B006 - Prefect shows it
-    """Run a preset that trains a classifier; `gradus run PRESET --set ...` as a deployment.
+def deployed(kind: str) -> Deployed:
+    """Return the flow of a kind that runs a preset: `gradus run PRESET --set ...` as a deployment."""
 
-    It is one flow run, and stands with those of `gradus run` under the flow `classification`.
+    @flow(name=kind, flow_run_name="{preset}", persist_result=False, on_running=[record_process])
+    def run(preset: str, overrides: list[str] = []) -> RunSummary | State[Any]:  # noqa: B006 - Prefect shows it
+        """Run a preset; `gradus run PRESET --set ...` as a deployment.
 
-    Args:
-        preset: a name from `gradus presets`, or the absolute path of a YAML file on the worker's machine.
-        overrides: what `--set` takes, such as `train.epochs=3`.
+        It is one flow run, and stands with those of `gradus run` under the flow of its kind.
 
-    Returns:
-        What the run left; or, where it failed for a reason that Gradus knows, a failed state that says it in one
-        line. Called from Python, the reason is raised.
+        Args:
+            preset: a name from `gradus presets`, or the absolute path of a YAML file on the worker's machine.
+            overrides: what `--set` takes, such as `train.epochs=3`.
 
-    Raises:
-        GradusError: what `classification` raises, and ConfigError for parameters or folders that cannot be used.
-    """
-    try:
-        return classification.fn(_load(ClassificationConfig, preset, overrides))
-    except GradusError as error:
-        return _failed(error)
+        Returns:
+            What the run left; or, where it failed for a reason that Gradus knows, a failed state that says it in one
+            line. Called from Python, the reason is raised.
 
+        Raises:
+            GradusError: what the kind's flow raises, and ConfigError for parameters or folders that cannot be used.
+        """
+        try:
+            return flow_of(kind).fn(_load(kind, preset, overrides))
+        except GradusError as error:
+            message = describe_error(error)
+            run_logger().error(message)
+            return Failed(message=message, data=error)
 
-@flow(name="instruction", flow_run_name="{preset}", persist_result=False, on_running=[record_process])
-def run_instruction_preset(preset: str, overrides: list[str] = []) -> RunSummary | State[Any]:  # noqa: B006
-    """Run a preset that trains a language model on instructions; all else is as with `run_preset`."""
-    try:
-        return instruction.fn(_load(InstructionConfig, preset, overrides))
-    except GradusError as error:
-        return _failed(error)
+    return run
 
 
-def _load(kind: type[Kind], preset: str, overrides: list[str]) -> Kind:
+def _entry(kind: str) -> str:
+    return "run_preset" if kind == DEFAULT else f"run_{kind}_preset"
+
+
+def _load(kind: str, preset: str, overrides: list[str]) -> PipelineConfig:
     """Return the config of a preset, if it is of the flow that was deployed.
 
     Raises:
@@ -63,16 +67,10 @@ def _load(kind: type[Kind], preset: str, overrides: list[str]) -> Kind:
     keep_files_private()
     protect_logs()
     config = load_config(preset, overrides)
-    if not isinstance(config, kind):
-        other = "run_instruction_preset" if isinstance(config, InstructionConfig) else "run_preset"
-        raise ConfigError(f"{preset} is a preset of the {config.pipeline} flow; deploy pipelines.deployed.{other}")
+    if config.pipeline != kind:
+        entry = f"pipelines.deployed.{_entry(config.pipeline)}"
+        raise ConfigError(f"{preset} is a preset of the {config.pipeline} flow; deploy {entry}")
     return config
-
-
-def _failed(error: GradusError) -> State[Any]:
-    message = describe_error(error)
-    run_logger().error(message)
-    return Failed(message=message, data=error)
 
 
 def _require_lasting_home() -> None:
@@ -82,3 +80,7 @@ def _require_lasting_home() -> None:
             "GRADUS_HOME is not an absolute path where this run was started, and its working directory may be deleted: "
             "start the worker with GRADUS_HOME set to the folder that keeps the store and the results"
         )
+
+
+run_preset = deployed(DEFAULT)
+globals().update({_entry(kind): deployed(kind) for kind in KINDS if kind != DEFAULT})

@@ -40,8 +40,8 @@ from components.training.planning.workload import Rows, Workload
 from components.training.preparing import check_vocabulary
 from components.training.schedule import warmup_steps
 from pipelines.checked import TRACKING, Cost, Found, or_missing
-from pipelines.config import InstructionConfig
 from pipelines.judge_checking import Judge, look_for_judge
+from pipelines.kinds.instruction.config import InstructionConfig
 
 if TYPE_CHECKING:
     import tiktoken

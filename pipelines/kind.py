@@ -1,4 +1,4 @@
-"""The contract of a kind: what those ask it that act on runs of any kind. The known kinds stand in `KINDS`.
+"""The contract of a kind: what those ask it that act on runs of any kind. Which there are says `pipelines.kinds`.
 
 Comparison (`pipelines.comparison`) and promotion (`pipelines.beside`) ask an object of the run's kind, and do not know
 which it is.
@@ -20,6 +20,7 @@ from components.evaluation.paired.comparison import Paired
 from components.evaluation.paired.matching import Pairs, RunRows
 from components.tracking.reading import RecordedRun, Registered, artifacts_of
 from pipelines.compared import Compared
+from pipelines.kinds import KINDS
 from pipelines.measured import Measured
 
 Rows = TypeVar("Rows", bound=RunRows)
@@ -27,12 +28,6 @@ Rows = TypeVar("Rows", bound=RunRows)
 Both = TypeVar("Both", bound=Pairs[Any])
 """What two models said of the same rows."""
 Runs = tuple[RecordedRun, RecordedRun]
-
-KINDS = {
-    "classification": "pipelines.kinds.classification.compare",
-    "instruction": "pipelines.kinds.instruction.compare",
-}
-"""The module of each kind, whose `KIND` fulfils the contract; by what the parameter `pipeline` of its runs says."""
 
 
 class Unlike(NotComparable):
@@ -137,7 +132,7 @@ def kind_of(run: RecordedRun) -> Kind[Any, Any]:
     """
     if run.pipeline not in KINDS:
         raise Unlike(f"run {run.run_id[:8]} is of the pipeline {run.pipeline}, which is not known here")
-    kind: Kind[Any, Any] = import_module(KINDS[run.pipeline]).KIND
+    kind: Kind[Any, Any] = import_module(f"{KINDS[run.pipeline]}.compare").KIND
     return kind
 
 

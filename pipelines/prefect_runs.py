@@ -39,13 +39,13 @@ from components.tasks.artifacts import ServerErrors, lost_server
 from components.tracking.names import ORPHANED
 from components.tracking.provenance import PROCESS_TAG, is_orphan, process_tags
 from components.tracking.stores import one_line, without_password
+from pipelines.kinds import KINDS
 
 if TYPE_CHECKING:
     from pipelines.summary import RunSummary
 
 Config = TypeVar("Config")
 
-FLOWS = ["classification", "instruction"]
 OPEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 """States in which a process works on a run, or should."""
 PAGE = 200
@@ -204,7 +204,7 @@ def _open_runs(client: SyncPrefectClient) -> list[FlowRun]:
     states = FlowRunFilterState(type=FlowRunFilterStateType(any_=OPEN))
     while True:
         page = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=FLOWS)),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(KINDS))),
             flow_run_filter=FlowRunFilter(state=states),
             sort=FlowRunSort.START_TIME_ASC,
             limit=PAGE,

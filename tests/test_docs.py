@@ -17,7 +17,8 @@ from pydantic import BaseModel
 
 from docs.draw_architecture import PAGE, draw
 from pipelines.cli.main import app
-from pipelines.config import FLOWS, load_config, shipped_presets
+from pipelines.config import load_config, shipped_presets
+from pipelines.kinds import KINDS, config_class
 from tests.pages import ROOT, Block, Page, invocations, pages, read_page
 from tests.reader import Reader, lengthened
 
@@ -42,7 +43,8 @@ NOT_RUN = {
 INSTEAD = {"make demo": ["gradus run spam-demo", "gradus run instruct-demo"]}
 """What is run where a page's command cannot be; what the page says it prints must come out all the same."""
 
-SECTIONS = {section for flow in FLOWS.values() for section in flow.model_fields}
+CONFIGS = [config_class(kind) for kind in KINDS]
+SECTIONS = {section for config in CONFIGS for section in config.model_fields}
 FILES = (".py", ".md", ".toml", ".yaml", ".yml", ".parquet", ".json", ".jsonl", ".html", ".safetensors", ".csv", ".png")
 
 
@@ -162,8 +164,7 @@ def test_every_key_is_one_of_the_config(page: Page) -> None:
     named = [key for text in texts for key in re.findall(r"(?:--set[= ]|^)'?([a-z_]+(?:\.[a-z_]+)+)(?:=|$)", text)]
     keys = [key for key in named if key.partition(".")[0] in SECTIONS and not key.endswith(FILES)]
     keys += [key for block in page.blocks for key in keys_of(block)]
-    known = FLOWS.values()
-    assert [key for key in keys if not any(is_key(key.split("."), flow) for flow in known)] == []
+    assert [key for key in keys if not any(is_key(key.split("."), config) for config in CONFIGS)] == []
 
 
 def keys_of(block: Block) -> list[str]:

@@ -94,7 +94,7 @@ def test_it_holds_the_two_packages_with_their_data_and_nothing_else(wheel: Path)
     assert packaged == {name for name in tracked_files() if name.startswith(("pipelines/", "components/"))}
     assert packaged >= {
         "pipelines/py.typed",
-        "pipelines/presets/spam-demo.yaml",
+        "pipelines/kinds/classification/presets/spam-demo.yaml",
         "components/py.typed",
         "components/data/validation/report.html",
         "components/data/samples/spam.tsv",

@@ -14,7 +14,8 @@ from components.data.download import download
 from components.data.split.labelled import split
 from components.data.tables import read_batches, schema_of
 from components.data.validation.labelled import validate
-from pipelines.config import ClassificationConfig, load_config
+from pipelines.config import load_config
+from pipelines.kinds.classification.config import ClassificationConfig
 
 PAGE = Path(__file__).parents[1] / "docs/your_data.md"
 NAMES = ["sms", "reviews", "topics"]
@@ -107,7 +108,7 @@ def test_the_examples_run_to_a_model_that_answers(folder: Path) -> None:
     from components.serving.load import load_model
     from components.tracking.registry.finding import resolve_model
     from components.tracking.stores import tracking_uri
-    from pipelines.classification import classification
+    from pipelines.kinds.classification.flow import classification
 
     for name in NAMES:
         config = preset(name)

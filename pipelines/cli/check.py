@@ -8,7 +8,8 @@ from pipelines.cli.console import Debug, Overrides, errors_as_lines, quieten, sa
 
 if TYPE_CHECKING:
     from pipelines.checked import Found
-    from pipelines.config import AnyConfig, InstructionConfig
+    from pipelines.config import PipelineConfig
+    from pipelines.kinds.instruction.config import InstructionConfig
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -48,9 +49,9 @@ def check(
             raise typer.Exit(1)
 
 
-def _check(config: "AnyConfig", show: bool) -> "Found":
+def _check(config: "PipelineConfig", show: bool) -> "Found":
     """Check what a config's flow needs, and print it if it is to be shown."""
-    from pipelines.config import InstructionConfig
+    from pipelines.kinds.instruction.config import InstructionConfig
 
     if isinstance(config, InstructionConfig):
         return _check_instruction(config, show)

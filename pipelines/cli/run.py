@@ -13,10 +13,9 @@ from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quie
 from pipelines.cli.database import make_database_ahead
 
 if TYPE_CHECKING:
-    from prefect import Flow
     from rich.table import Table
 
-    from pipelines.config import AnyConfig
+    from pipelines.config import PipelineConfig
     from pipelines.summary import RunSummary
 
 EXAMPLES = """
@@ -51,7 +50,7 @@ def run(
             _print_summary(config, summary)
 
 
-def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
+def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
     set_defaults()
     if "PREFECT_API_URL" in os.environ:  # or else both cores have enough to do
         make_database_ahead()
@@ -70,7 +69,9 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     from pipelines.cli.server import temporary_server
 
     started = temporary_server()
-    flow = _flow(config)
+    from pipelines.kinds import flow_of
+
+    flow = flow_of(config.pipeline)
     from pipelines.prefect_runs import run_with_prefect
     from pipelines.summary import RunSummary
 
@@ -88,18 +89,6 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             typer.echo(RunSummary(run_id=run_id, status=status).model_dump_json())
         raise
-
-
-def _flow(config: "AnyConfig") -> "Flow[[Any], RunSummary]":
-    from pipelines.config import InstructionConfig
-
-    if isinstance(config, InstructionConfig):
-        from pipelines.instruction import instruction
-
-        return instruction
-    from pipelines.classification import classification
-
-    return classification
 
 
 def _heartbeats_if_wanted() -> AbstractContextManager[Any]:
@@ -131,7 +120,7 @@ def _use_the_wait() -> None:
             import_module("components.training.classification")
 
 
-def _print_summary(config: "AnyConfig", summary: "RunSummary") -> None:
+def _print_summary(config: "PipelineConfig", summary: "RunSummary") -> None:
 
     console = results()
     make = _classification_table if config.pipeline == "classification" else _instruction_table

@@ -1,1 +1,42 @@
-"""What can be fine-tuned for: a folder a kind, each of which fulfils the contract in `pipelines.kind`."""
+"""What can be fine-tuned for: a folder a kind, and the list of them.
+
+A kind's package holds what runs, checks and commands ask it for, each part imported when it is wanted:
+
+    config.py       CONFIG, a `pipelines.config.PipelineConfig`
+    flow.py         FLOW, a Prefect flow that takes such a config
+    compare.py      KIND, which fulfils `pipelines.kind.Kind`
+    presets/        the presets that come with it, a YAML file each
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+    from pipelines.config import PipelineConfig
+    from pipelines.summary import RunSummary
+
+KINDS = {
+    "classification": "pipelines.kinds.classification",
+    "instruction": "pipelines.kinds.instruction",
+}
+"""The package of each kind, by what the key `pipeline` of its presets and of its runs' parameters says."""
+DEFAULT = "classification"
+"""The kind of presets and of old runs that name none."""
+
+
+def config_class(kind: str) -> "type[PipelineConfig]":
+    """Return the class of a kind's configs."""
+    found: type[PipelineConfig] = _part(kind, "config").CONFIG
+    return found
+
+
+def flow_of(kind: str) -> "Flow[[Any], RunSummary]":
+    """Return the flow of a kind, which takes a config of it."""
+    found: Flow[[Any], RunSummary] = _part(kind, "flow").FLOW
+    return found
+
+
+def _part(kind: str, name: str) -> Any:
+    return import_module(f"{KINDS[kind]}.{name}")

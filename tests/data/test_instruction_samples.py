@@ -16,7 +16,8 @@ from components.data.samples import make_instructions, make_vocabulary
 from components.data.samples.make_instructions import Entry
 from components.models.tokenizer import load_tokenizer
 from components.prompts import Template
-from pipelines.config import InstructionConfig, load_config
+from pipelines.config import load_config
+from pipelines.kinds.instruction.config import InstructionConfig
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = make_instructions.HERE / "instructions.json"

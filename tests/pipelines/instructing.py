@@ -6,8 +6,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from components.core.home import home
-from pipelines.config import InstructionConfig, load_config
-from pipelines.instruction import instruction
+from pipelines.config import load_config
+from pipelines.kinds.instruction.config import InstructionConfig
+from pipelines.kinds.instruction.flow import instruction
 from pipelines.summary import RunSummary
 
 STEPS = [

@@ -17,8 +17,8 @@ from mlflow import MlflowClient
 
 from components.core.errors import GradusError
 from components.core.home import home
-from pipelines.classification import classification
 from pipelines.config import load_config
+from pipelines.kinds.classification.flow import classification
 from tests.data.test_fetch import Server
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

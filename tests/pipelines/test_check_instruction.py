@@ -15,8 +15,9 @@ import yaml
 from components.core.errors import ConfigError, DataRejected
 from components.tasks import download
 from components.tasks.instruction import split, validate
-from pipelines.config import InstructionConfig, load_config
+from pipelines.config import load_config
 from pipelines.instruction_checking import check_instruction
+from pipelines.kinds.instruction.config import InstructionConfig
 from tests.judging.serving import OllamaServer, serve
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from components.core.errors import DataRejected, TrainingError
 from components.core.home import home
 from components.data.addresses import SAMPLES
-from pipelines.classification import classification
 from pipelines.config import load_config
+from pipelines.kinds.classification.flow import classification
 from pipelines.summary import RunSummary
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

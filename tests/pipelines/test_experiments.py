@@ -11,7 +11,8 @@ from components.core.records import NoLogger
 from components.models.config import GPTSize
 from components.models.saved.classifier import load_classifier
 from components.training.classification import fine_tune
-from pipelines.config import ClassificationConfig, load_config
+from pipelines.config import load_config
+from pipelines.kinds.classification.config import ClassificationConfig
 
 PAGE = Path(__file__).parents[2] / "docs/experiments.md"
 LINE = re.compile(r"^\| (\d+) \| (.+) \| ([\d.]+) \|$", re.MULTILINE)

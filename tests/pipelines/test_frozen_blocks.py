@@ -8,8 +8,9 @@ from mlflow import MlflowClient
 from components.core.home import home
 from components.tasks import download, fetch_weights, read_frozen, split, validate
 from pipelines.checking import check
-from pipelines.classification import classification
-from pipelines.config import ClassificationConfig, load_config
+from pipelines.config import load_config
+from pipelines.kinds.classification.config import ClassificationConfig
+from pipelines.kinds.classification.flow import classification
 
 TINY = [
     "model.size={layers: 2, heads: 1, width: 16, context: 128}",

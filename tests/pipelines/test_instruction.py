@@ -12,7 +12,7 @@ from components.core.home import home
 from components.models.saved.language_model import load_gpt
 from components.tracking.registry.finding import resolve_model
 from pipelines.config import load_config
-from pipelines.instruction import instruction
+from pipelines.kinds.instruction.flow import instruction
 from tests.judging.serving import OllamaServer, serve
 from tests.pipelines.instructing import STEPS, artifacts, client, config, entries, run
 

@@ -8,7 +8,7 @@ import pytest
 from components.tracking.config import TrackingConfig
 from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs
-from pipelines.kind import KINDS
+from pipelines.kinds import KINDS
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 ANY_KIND = ("beside", "compared", "comparison", "measured", "promotion", "promotion_evidence", "cli/compare_view")

@@ -22,7 +22,7 @@ from components.tasks import (
 )
 from components.tracking.registry.lineage import log_lineage
 from components.tracking.runs import Run, open_run
-from pipelines.config import ClassificationConfig
+from pipelines.kinds.classification.config import ClassificationConfig
 from pipelines.prefect_runs import record_process
 from pipelines.summary import RunSummary, say_warnings, say_what_was_cached
 
@@ -49,6 +49,9 @@ def classification(config: ClassificationConfig) -> RunSummary:
         model = register(run.run_id, steps, tracking.model_name)
         say_what_was_cached(run, steps, model["cached_from"])
     return RunSummary.of(run, steps)
+
+
+FLOW = classification
 
 
 def _validate(run: Run, source: Manifest, config: ClassificationConfig) -> Manifest:

@@ -22,7 +22,7 @@ from components.tasks.instruction import (
 )
 from components.tracking.registry.lineage import log_lineage
 from components.tracking.runs import Run, open_run
-from pipelines.config import InstructionConfig
+from pipelines.kinds.instruction.config import InstructionConfig
 from pipelines.prefect_runs import record_process
 from pipelines.summary import RunSummary, say_warnings, say_what_was_cached
 
@@ -53,6 +53,9 @@ def instruction(config: InstructionConfig) -> RunSummary:
         model = register(run.run_id, steps, tracking.model_name)
         say_what_was_cached(run, steps, model["cached_from"])
     return RunSummary.of(run, steps)
+
+
+FLOW = instruction
 
 
 def _validate(run: Run, source: Manifest, config: InstructionConfig) -> Manifest:
