@@ -1,6 +1,6 @@
 """Which rows a model was trained on, as hashes: they are no test for it, nor for a model that continues it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,9 @@ class Ancestry:
 
     rows: Hashes = field(default_factory=lambda: NONE, repr=False)
     pipelines: Mapping[str, str | None] = field(default_factory=dict)
-    """The models, and the flow that made each: its rows can be matched with those of the same flow only. None where
-    its training rows are not known, as its run is gone or says nothing of them."""
+    """The models, and the flow that made each: its rows can be matched with those of the same flow only. Empty where
+    an old run does not say it; None where the training rows are not known, as the run is gone or says nothing of
+    them."""
 
     def facts(self) -> Facts:
         """Return the same without the rows."""
@@ -52,13 +53,13 @@ class Ancestry:
         """Return what `facts` and `write_learned` have kept."""
         return cls(read_learned(path), facts["ancestors"])
 
-    def unknown(self, pipeline: str) -> tuple[str, ...]:
-        """Return the models of which it is not known whether they learned from rows of a flow."""
-        return tuple(model for model, made_by in self.pipelines.items() if made_by != pipeline)
+    def unknown(self, flow: Collection[str]) -> tuple[str, ...]:
+        """Return the models of which it is not known whether they learned from rows of a flow, known by these names."""
+        return tuple(model for model, made_by in self.pipelines.items() if made_by not in flow)
 
-    def tested(self, hashes: Hashes, pipeline: str) -> "TestedRows":
-        """Say which of N test rows of a flow no ancestor was trained on."""
-        return TestedRows(~np.isin(hashes, self.rows), self.unknown(pipeline))
+    def tested(self, hashes: Hashes, flow: Collection[str]) -> "TestedRows":
+        """Say which of N test rows of a flow, known by these names, no ancestor was trained on."""
+        return TestedRows(~np.isin(hashes, self.rows), self.unknown(flow))
 
 
 NO_ANCESTRY = Ancestry()

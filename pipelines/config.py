@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.core.config import Config
 from components.core.errors import ConfigError, shortened
@@ -17,6 +17,7 @@ from pipelines.kinds import DEFAULT, KINDS, config_class
 if TYPE_CHECKING:
     from components.models.config import ModelConfig
     from components.tracking.config import TrackingConfig
+    from components.training.config import Recipe
 
 NAMES_A_SECRET = "_env"
 """How a key ends that names a variable: what stands there by mistake is the secret itself, and is not shown."""
@@ -36,7 +37,17 @@ class PipelineConfig(Config):
 
     if TYPE_CHECKING:  # declared by each kind, in the order of its keys
         model: ModelConfig
+        train: Recipe
         tracking: TrackingConfig
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        context = self.model.shape.context
+        for key in ("max_length", "padding"):
+            tokens = getattr(self.train, key, None)
+            if isinstance(tokens, int) and tokens > context:
+                raise ValueError(f"train.{key}={tokens} is more than the model's context: set it to {context} or less")
+        return self
 
     def recorded(self) -> dict[str, Any]:
         """Return the config as a run records it."""

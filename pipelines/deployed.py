@@ -18,7 +18,7 @@ from components.tracking.runs import describe_error
 from pipelines.config import PipelineConfig, load_config
 from pipelines.kinds import DEFAULT, KINDS, flow_of
 from pipelines.prefect_runs import record_process
-from pipelines.summary import RunSummary
+from pipelines.run import RunSummary
 
 Deployed = Flow[[str, list[str]], RunSummary | State[Any]]
 

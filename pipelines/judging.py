@@ -24,10 +24,10 @@ from components.judging.judge import judge
 from components.prompts import PromptConfig
 from components.reporting.agreement import agreement_figure
 from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_judgement
-from components.tracking.reading import RecordedRun, artifacts_of, find_run
+from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, artifacts_of, find_run
 from pipelines.config import load_value
 from pipelines.kind import kind_of
-from pipelines.kinds.instruction.compare import CONFIG, FACTS, RESPONSES
+from pipelines.kinds import kind_named
 
 SECTION = "judge."
 EXTRA = "extra."
@@ -172,7 +172,8 @@ def _recorded(path: Path) -> dict[str, Any]:
 def _refuse_without_responses(run: RecordedRun) -> None:
     if RESPONSES not in kind_of(run).needs:
         raise JudgeError(
-            f"run {run.run_id[:8]} is of the pipeline {run.pipeline}, which makes no responses; give an instruction run"
+            f"run {run.run_id[:8]} is of the pipeline {kind_named(run.pipeline)}, which makes no responses; "
+            "give an instruction run"
         )
     if not run.finished:
         raise JudgeError(f"run {run.run_id[:8]} is {run.status.lower()}, not finished; judge one that came to its end")

@@ -7,7 +7,6 @@ which it is.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,7 +19,7 @@ from components.evaluation.paired.comparison import Paired
 from components.evaluation.paired.matching import Pairs, RunRows
 from components.tracking.reading import RecordedRun, Registered, artifacts_of
 from pipelines.compared import Compared
-from pipelines.kinds import KINDS
+from pipelines.kinds import KINDS, kind_named, part_of
 from pipelines.measured import Measured
 
 Rows = TypeVar("Rows", bound=RunRows)
@@ -130,9 +129,10 @@ def kind_of(run: RecordedRun) -> Kind[Any, Any]:
     Raises:
         Unlike: if it is none that is known here.
     """
-    if run.pipeline not in KINDS:
-        raise Unlike(f"run {run.run_id[:8]} is of the pipeline {run.pipeline}, which is not known here")
-    kind: Kind[Any, Any] = import_module(f"{KINDS[run.pipeline]}.compare").KIND
+    name = kind_named(run.pipeline)
+    if name not in KINDS:
+        raise Unlike(f"run {run.run_id[:8]} is of the pipeline {name}, which is not known here")
+    kind: Kind[Any, Any] = part_of(name, "compare").KIND
     return kind
 
 
@@ -142,10 +142,11 @@ def kind_of_both(first: RecordedRun, second: RecordedRun) -> Kind[Any, Any]:
     Raises:
         Unlike: if they are not of the same.
     """
-    if first.pipeline != second.pipeline:
+    names = [kind_named(run.pipeline) for run in (first, second)]
+    if names[0] != names[1]:
         raise Unlike(
-            f"run {first.run_id[:8]} is of the pipeline {first.pipeline} and run {second.run_id[:8]} of "
-            f"{second.pipeline}; give two runs of one pipeline"
+            f"run {first.run_id[:8]} is of the pipeline {names[0]} and run {second.run_id[:8]} of {names[1]}; "
+            "give two runs of one pipeline"
         )
     return kind_of(first)
 

@@ -9,6 +9,7 @@ from components.evaluation.paired.pairing import read_scored
 from components.learned import NO_ANCESTRY, Ancestry, Hashes
 from components.tracking.reading import RecordedRun
 from components.tracking.registry.lineage import ancestors_of, learned_by
+from pipelines.kinds import kind_named, names_of
 
 
 def ancestry_of(run: RecordedRun, home: Path) -> Ancestry:
@@ -31,7 +32,7 @@ def unknown_ancestors(runs: Iterable[RecordedRun], ancestries: Iterable[Ancestry
     found = [
         f"run {run.run_id[:8]} went on from {model}, which may have been trained on some of these rows"
         for run, ancestry in zip(runs, ancestries, strict=True)
-        for model in ancestry.unknown(run.pipeline)
+        for model in ancestry.unknown(names_of(kind_named(run.pipeline)))
     ]
     return list(dict.fromkeys(found))
 

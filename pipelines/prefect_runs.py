@@ -42,7 +42,7 @@ from components.tracking.stores import one_line, without_password
 from pipelines.kinds import KINDS
 
 if TYPE_CHECKING:
-    from pipelines.summary import RunSummary
+    from pipelines.run import RunSummary
 
 Config = TypeVar("Config")
 

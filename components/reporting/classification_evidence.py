@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components.core.records import Facts, Manifest
-from components.evaluation.metrics import LABELS
+from components.evaluation.metrics import LABELS, METRICS
 from components.reporting.evidence import (
     DECIMAL,
     SPLITS,
@@ -56,6 +56,12 @@ def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
 def classifier_figures(metrics: Mapping[str, float], split: str = "test") -> list[KeyFigure]:
     """Return the figures of a split that one looks for, in order of interest, beside those of the baselines."""
     return key_figures(metrics, {each.name: (each.title_with_unit, DECIMAL) for each in LABELS}, BASELINES, split)
+
+
+def headline_rows(facts: Facts) -> list[dict[str, Any]]:
+    """Return the first figures of the test set as rows to be read, with the model beside the baselines."""
+    figures = [figure for figure in classifier_figures(facts["metrics"]) if METRICS[figure.name].headline]
+    return figure_rows(figures, BASELINES, lambda _, value: "" if value is None else DECIMAL.shown(value))
 
 
 def metrics_rows(facts: Facts) -> list[dict[str, Any]]:

@@ -11,14 +11,13 @@ The tasks of classification are those of this package; those of instructions hav
 from components.tasks.classification import (
     evaluate,
     fine_tune,
-    log_results,
     read_frozen,
-    reads_ahead,
-    register,
     split,
     validate,
 )
+from components.tasks.results import log_results, register
 from components.tasks.shared import download, fetch_weights, report_failed_training, report_validation
+from components.training.config import uses_cached_features as reads_ahead
 
 __all__ = [
     "download",

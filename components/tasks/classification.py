@@ -1,11 +1,9 @@
 """The tasks of the classification flow."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from components.core.home import mirror
 from components.core.records import Facts, Manifest
@@ -15,13 +13,12 @@ from components.data.split.given_splits import SPLITS
 from components.data.validation.rules import ValidationConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
-from components.tasks.results import publish_with_card, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
-    learning_identity,
     network_identity,
+    training_identity,
     training_logger,
     unseen_rows,
     weights_folder,
@@ -72,24 +69,10 @@ def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConf
     return block(tables, splits.facts["labels"], model, train, weights_folder(weights), mirror(), out)
 
 
-def reads_ahead(model: ModelConfig, train: TrainConfig) -> bool:
-    """Tell whether `read_frozen` is of use for a recipe."""
-    from components.training.config import uses_cached_features as block
-
-    return block(model, train)
-
-
-def _training_identity(arguments: Mapping[str, Any]) -> Any:
-    # A classifier has no language-model head to tie.
-    model = network_identity(arguments["model"], {"tie_embeddings"})
-    # Without adapters their settings change nothing.
-    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
-    return identify({**arguments, "model": model, "train": learning_identity(arguments["train"]), "lora": lora})
-
-
 @step(
     "components.training.classification",
-    identity=_training_identity,
+    # A classifier has no language-model head to tie.
+    identity=partial(training_identity, without={"tie_embeddings"}),
     timeout_seconds=7 * DAY,
     unkeyed=("run_id",),
 )
@@ -139,14 +122,15 @@ def evaluate(
     trained: Manifest,
     frozen: Manifest | None = None,
     weights: Manifest | None = None,
+    flow: tuple[str, ...] = (),
 ) -> Facts:
     """Score a model and three baselines on all three splits: `metrics.json`, `predictions.parquet`, and figures.
 
     Those are in `figures/`, as PNG files and as what they are drawn from: `curves.parquet` (of the test split),
     `calibration.parquet` and `lengths.parquet`.
     `frozen` is what `read_frozen` made of the same splits, with the weights that the model started from. Test rows
-    that an earlier model was trained on, where `weights` are one's, are in no figure. `learned.parquet` are hashes of
-    the training rows.
+    that an earlier model was trained on, where `weights` are one's, are in no figure; `flow` is what runs say they are
+    of whose rows can be matched with these. `learned.parquet` are hashes of the training rows.
     """
     from components.data.split.row_index import index_rows
     from components.evaluation.classification import evaluate as block
@@ -156,7 +140,7 @@ def evaluate(
     ordered = bool(splits.facts.get("ordered", False))
     model, shares, device = trained.folder / "model", splits.facts["shares"], trained.facts["device"]
     labels = splits.facts["labels"]
-    unseen = unseen_rows(weights, index_rows(tables["test"], labels).folded, "classification")
+    unseen = unseen_rows(weights, index_rows(tables["test"], labels).folded, flow)
     facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen)
     write_learned(index_rows(tables["train"], labels).folded, out / LEARNED)
     draw(trained.path("history.parquet"), trained.facts["kept_step"], facts, out / "figures")
@@ -166,24 +150,3 @@ def evaluate(
 def _folder(frozen: Manifest | None) -> Path | None:
     """Return where `read_frozen` has put its files, if it was run and has."""
     return frozen.folder if frozen and frozen.files else None
-
-
-@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
-def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
-    """Write what the steps found out to the MLflow run: data, curves, plots, tables; metrics also to Prefect's page."""
-    from components.reporting.classification import findings
-    from components.reporting.counts import counted
-
-    show_results(run_id, manifests, counted, findings)
-
-
-@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
-def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None) -> dict[str, str | None]:
-    """Log the model and register it as `candidate`; an unchanged model keeps the version that it has.
-
-    Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
-    """
-    from components.reporting.classification_evidence import evidence
-    from components.tracking.registry.publishing import publish_classifier
-
-    return publish_with_card(run_id, manifests, model_name, evidence, publish_classifier)

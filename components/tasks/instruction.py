@@ -17,13 +17,12 @@ from components.judging.config import SERVERS, JudgeConfig
 from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
-from components.tasks.results import publish_with_card, show_results
 from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
-    learning_identity,
     network_identity,
+    training_identity,
     training_logger,
     unseen_rows,
     weights_folder,
@@ -71,14 +70,7 @@ def split(out: Path, table: Manifest, config: InstructionSplitConfig = Instructi
     return split_instructions(table.path("table.parquet"), config, out)
 
 
-def _training_identity(arguments: Mapping[str, Any]) -> Any:
-    # Without adapters their settings change nothing.
-    lora = arguments["lora"] if arguments["train"].trainable == "lora" else None
-    model, train = network_identity(arguments["model"]), learning_identity(arguments["train"])
-    return identify({**arguments, "model": model, "train": train, "lora": lora})
-
-
-@step("components.training.instruction", identity=_training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",))
+@step("components.training.instruction", identity=training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",))
 def fine_tune(
     out: Path,
     splits: Manifest,
@@ -220,18 +212,19 @@ def evaluate(
     before: Manifest,
     verdicts: Manifest,
     weights: Manifest | None = None,
+    flow: tuple[str, ...] = (),
 ) -> Facts:
     """Sum up what the judge said, before and after, by task: `metrics.json`, `responses.parquet`, `tasks.parquet`.
 
-    Test rows that an earlier model was trained on, where `weights` are one's, are in no figure. `learned.parquet` are
-    hashes of the training rows.
+    Test rows that an earlier model was trained on, where `weights` are one's, are in no figure; `flow` is what runs say
+    they are of whose rows can be matched with these. `learned.parquet` are hashes of the training rows.
     """
     from components.data.split.row_index import index_instructions
     from components.evaluation.instruction import evaluate_responses
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
     said = verdicts.path("verdicts.parquet")
-    unseen = unseen_rows(weights, index_instructions(splits.path("test.parquet")).folded, "instruction")
+    unseen = unseen_rows(weights, index_instructions(splits.path("test.parquet")).folded, flow)
     write_learned(index_instructions(splits.path("train.parquet")).folded, out / LEARNED)
     return evaluate_responses(splits.path("train.parquet"), tables, said, verdicts.facts, out, unseen)
 
@@ -264,24 +257,3 @@ def report_failed_judging(run_id: str, responses: Manifest, evidence: Path | Non
     with attached(run_id, home()) as run:
         for file in files:
             run.log_file(file, "failed")
-
-
-@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
-def log_results(run_id: str, manifests: dict[str, Manifest]) -> None:
-    """Write what the steps found out to the MLflow run: data, curves, plots, responses with their verdicts."""
-    from components.reporting.counts import counted_of_instructions
-    from components.reporting.instruction import findings
-
-    show_results(run_id, manifests, counted_of_instructions, findings)
-
-
-@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
-def register(run_id: str, manifests: dict[str, Manifest], model_name: str | None) -> dict[str, str | None]:
-    """Log the model and register it as `candidate`; an unchanged model keeps the version that it has.
-
-    Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one.
-    """
-    from components.reporting.instruction_evidence import evidence
-    from components.tracking.registry.publishing import publish_language_model
-
-    return publish_with_card(run_id, manifests, model_name, evidence, publish_language_model)

@@ -1,16 +1,21 @@
 """What a finished run shows of itself: drawn by `components.reporting`, written to MLflow, and to Prefect's page."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from components.core.home import home
-from components.core.records import Manifest
+from components.core.records import Facts, Manifest
 from components.reporting.about import About
 from components.reporting.card import short_card
 from components.reporting.evidence import Evidence
 from components.reporting.findings import Findings
 from components.tasks.artifacts import show_table
-from components.tasks.shared import link_to_run
-from components.tracking.runs import Run
+from components.tasks.shared import HOUR, link_to_run
+from components.tracking.runs import Run, attached
 
 Manifests = Mapping[str, Manifest]
 Count = Callable[[Manifests], Mapping[str, float]]
@@ -21,16 +26,28 @@ Publish = Callable[[Run, Manifests, str | None, Callable[[], str]], dict[str, st
 """Publishes a model of a run under a name; the last argument makes the description of its version."""
 
 
-def show_results(run_id: str, manifests: Manifests, count: Count, draw: Draw) -> None:
-    """Write what the steps of a run found out to its MLflow run, and its metrics to Prefect's page as well.
+@dataclass(frozen=True)
+class Results:
+    """How the runs of a kind show what came of them."""
+
+    count: Count
+    draw: Draw
+    evidence: Callable[[Manifests], Evidence]
+    """Returns what the figures of a run say."""
+    publish: Publish
+    rows: Callable[[Facts], list[dict[str, Any]]]
+    """Returns the figures that are shown when a run ends, of what was found of its model: a row a metric."""
+
+
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def log_results(run_id: str, manifests: Manifests, results: Results) -> None:
+    """Write what the steps found out to the MLflow run: data, curves, plots, tables; metrics also to Prefect's page.
 
     Raises:
         TrackingError: if the store cannot be written.
     """
-    from components.tracking.runs import attached
-
     with attached(run_id, home()) as run:
-        found = write_results(run, manifests, count, draw)
+        found = write_results(run, manifests, results.count, results.draw)
         link_to_run(run)
     show_table(key="metrics", table=found.rows, description=str(manifests["evaluate"].facts["verdict"]))
 
@@ -45,18 +62,22 @@ def write_results(run: Run, manifests: Manifests, count: Count, draw: Draw) -> F
     return found
 
 
-def publish_with_card(
-    run_id: str, manifests: Manifests, model_name: str | None, read: Callable[[Manifests], Evidence], publish: Publish
-) -> dict[str, str | None]:
-    """Publish the model of a run; if it is a new one, its version is described by the short model card.
+@task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
+def register(run_id: str, manifests: Manifests, results: Results, model_name: str | None) -> dict[str, str | None]:
+    """Log the model and register it as `candidate`; an unchanged model keeps the version that it has.
+
+    Returns `model_uri`, and in `cached_from` the run that made the model if that was an earlier one. A new version is
+    described by the short model card.
 
     Raises:
         TrackingError: if the store cannot be written.
     """
-    from components.tracking.runs import attached
-
     with attached(run_id, home()) as run:
-        return publish(run, manifests, model_name, lambda: short_card(about_run(run), manifests, read(manifests)))
+
+        def describe() -> str:
+            return short_card(about_run(run), manifests, results.evidence(manifests))
+
+        return results.publish(run, manifests, model_name, describe)
 
 
 def about_run(run: Run) -> About:

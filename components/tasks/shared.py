@@ -14,10 +14,11 @@ from prefect.tasks import exponential_backoff
 from components.core.errors import TransientError
 from components.core.home import home, mirror
 from components.core.records import Facts, Logger, Manifest, NoLogger
-from components.core.steps import run_logger, step
+from components.core.steps import identify, run_logger, step
 from components.data.sources import FileSource
 from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.models.config import ModelConfig
+from components.models.local_weights import TRACKED
 from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run
 from components.training.config import NOT_LEARNT_FROM, Recipe
@@ -25,8 +26,6 @@ from components.training.config import NOT_LEARNT_FROM, Recipe
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-TRACKED = ("runs:/", "models:/")
-"""How the address of an earlier run's model begins."""
 
 
 def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -166,11 +165,11 @@ def learned_from_predictions(path: Path) -> Hashes:
     return read_scored(path, fold).learned
 
 
-def unseen_rows(weights: Manifest | None, hashes: Hashes, pipeline: str) -> TestedRows | None:
+def unseen_rows(weights: Manifest | None, hashes: Hashes, flow: Collection[str]) -> TestedRows | None:
     """Return which test rows no earlier model was trained on; None if the weights are no earlier run's."""
     if weights is None or LEARNED not in weights.files:
         return None
-    return Ancestry.of(weights.facts, weights.path(LEARNED)).tested(hashes, pipeline)
+    return Ancestry.of(weights.facts, weights.path(LEARNED)).tested(hashes, flow)
 
 
 def weights_folder(weights: Manifest) -> Path | None:
@@ -196,7 +195,12 @@ def computed_on(device: str, precision: str) -> dict[str, str]:
     return dict(zip(("device", "precision"), resolved, strict=True))
 
 
-def learning_identity(train: Recipe) -> Any:
-    """Return what of a recipe decides what is learnt, on this machine."""
-    train = train.model_copy(update=computed_on(train.device, train.precision))
-    return train.model_dump(mode="json", exclude=set(NOT_LEARNT_FROM))
+def training_identity(arguments: Mapping[str, Any], without: Collection[str] = ()) -> Any:
+    """Return what a training depends on, on this machine: not on `without` of the network."""
+    train: Recipe = arguments["train"]
+    learning = train.model_copy(update=computed_on(train.device, train.precision))
+    learnt = learning.model_dump(mode="json", exclude=set(NOT_LEARNT_FROM))
+    # Without adapters their settings change nothing.
+    lora = arguments["lora"] if train.trainable == "lora" else None
+    model = network_identity(arguments["model"], without)
+    return identify({**arguments, "model": model, "train": learnt, "lora": lora})

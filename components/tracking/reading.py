@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PREFIX = re.compile(r"[0-9a-f]{8,31}")
-PREDICTIONS = "predictions.parquet"
+PREDICTIONS, RESPONSES = "predictions.parquet", "responses.parquet"
+"""Artifacts: what a run's model said of its test rows, as labels or in words."""
+FACTS, CONFIG = "facts.json", "config.yaml"
+"""Artifacts: what the steps of a run found out, and its config."""
 HINT = "give a run's id or its first 8 characters or more, models:/NAME@ALIAS or models:/NAME/VERSION"
 
 
@@ -56,8 +59,8 @@ class RecordedRun:
 
     @property
     def pipeline(self) -> str:
-        """Which flow it was: `classification` or `instruction`."""
-        return self.params.get("pipeline", "classification")
+        """Which flow it was; empty of old runs, which do not say it."""
+        return self.params.get("pipeline", "")
 
     @property
     def finished(self) -> bool:

@@ -13,10 +13,8 @@ from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quie
 from pipelines.cli.database import make_database_ahead
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from pipelines.config import PipelineConfig
-    from pipelines.summary import RunSummary
+    from pipelines.run import RunSummary
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -47,7 +45,7 @@ def run(
         if as_json:
             typer.echo(summary.model_dump_json())
         else:
-            _print_summary(config, summary)
+            _print_summary(summary)
 
 
 def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
@@ -73,7 +71,7 @@ def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
 
     flow = flow_of(config.pipeline)
     from pipelines.prefect_runs import run_with_prefect
-    from pipelines.summary import RunSummary
+    from pipelines.run import RunSummary
 
     import_module("mlflow")
     if started:
@@ -117,40 +115,17 @@ def _use_the_wait() -> None:
         import_module("matplotlib.figure")
         import_module("scipy.stats")
         if not (home() / "store").exists():  # all steps will run
-            import_module("components.training.classification")
+            import_module("components.training.loop")
 
 
-def _print_summary(config: "PipelineConfig", summary: "RunSummary") -> None:
+def _print_summary(summary: "RunSummary") -> None:
+    from rich.table import Table
 
+    table = Table(*("test set" if name == "metric" else name for name in summary.figures[0]))
+    for row in summary.figures:
+        table.add_row(*map(str, row.values()))
     console = results()
-    make = _classification_table if config.pipeline == "classification" else _instruction_table
-    console.print(make(summary))
+    console.print(table)
     waits = " (waits for `gradus sync`)" if summary.waits_for_sync else ""
     console.print(f"run    {summary.run_id}{waits}", highlight=False)
     console.print(f"model  {summary.model_uri or 'not in MLflow yet'}", highlight=False)
-
-
-def _classification_table(summary: "RunSummary") -> "Table":
-    from rich.table import Table
-
-    from components.evaluation.metrics import METRICS
-    from components.reporting.classification_evidence import BASELINES, classifier_figures
-
-    table = Table("test set", "model", "95 % interval", *BASELINES.values())
-    for figure in classifier_figures(summary.metrics):
-        if METRICS[figure.name].headline:
-            others = ("" if value is None else f"{value:.4f}" for value in figure.beside.values())
-            table.add_row(figure.title, f"{figure.model:.4f}", figure.interval, *others)
-    return table
-
-
-def _instruction_table(summary: "RunSummary") -> "Table":
-    from rich.table import Table
-
-    from components.reporting.instruction_evidence import response_rows
-
-    rows = response_rows(summary.evaluation)
-    table = Table(*["test set" if name == "metric" else name for name in rows[0]])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    return table

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prefect import Flow
 
     from pipelines.config import PipelineConfig
-    from pipelines.summary import RunSummary
+    from pipelines.run import RunSummary
 
 KINDS = {
     "classification": "pipelines.kinds.classification",
@@ -26,17 +26,28 @@ DEFAULT = "classification"
 """The kind of presets and of old runs that name none."""
 
 
+def kind_named(said: str | None) -> str:
+    """Return the kind that a preset or a run says it is of; that of old ones that say nothing."""
+    return said or DEFAULT
+
+
+def names_of(kind: str) -> tuple[str, ...]:
+    """Return what runs of a kind say they are of."""
+    return (kind, "") if kind == DEFAULT else (kind,)
+
+
 def config_class(kind: str) -> "type[PipelineConfig]":
     """Return the class of a kind's configs."""
-    found: type[PipelineConfig] = _part(kind, "config").CONFIG
+    found: type[PipelineConfig] = part_of(kind, "config").CONFIG
     return found
 
 
 def flow_of(kind: str) -> "Flow[[Any], RunSummary]":
     """Return the flow of a kind, which takes a config of it."""
-    found: Flow[[Any], RunSummary] = _part(kind, "flow").FLOW
+    found: Flow[[Any], RunSummary] = part_of(kind, "flow").FLOW
     return found
 
 
-def _part(kind: str, name: str) -> Any:
+def part_of(kind: str, name: str) -> Any:
+    """Return a module of a kind's package."""
     return import_module(f"{KINDS[kind]}.{name}")

@@ -9,7 +9,7 @@ from components.core.home import home
 from pipelines.config import load_config
 from pipelines.kinds.instruction.config import InstructionConfig
 from pipelines.kinds.instruction.flow import instruction
-from pipelines.summary import RunSummary
+from pipelines.run import RunSummary
 
 STEPS = [
     "download", "validate", "split", "fetch_weights", "fine_tune", "respond", "respond_before", "judge", "evaluate",

@@ -14,7 +14,7 @@ from components.core.home import home
 from components.data.addresses import SAMPLES
 from pipelines.config import load_config
 from pipelines.kinds.classification.flow import classification
-from pipelines.summary import RunSummary
+from pipelines.run import RunSummary
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

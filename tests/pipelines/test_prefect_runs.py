@@ -23,7 +23,7 @@ from components.core.config import Config
 from components.core.errors import GradusError
 from components.tracking.provenance import process_tags
 from pipelines.prefect_runs import close_orphans, run_with_prefect
-from pipelines.summary import RunSummary
+from pipelines.run import RunSummary
 from tests.patience import PATIENCE
 
 
@@ -126,7 +126,7 @@ import os, signal, sys
 from prefect import flow, task
 from components.core.config import Config
 from pipelines.prefect_runs import record_process, run_with_prefect
-from pipelines.summary import RunSummary
+from pipelines.run import RunSummary
 
 class Nothing(Config):
     pass
@@ -211,7 +211,7 @@ import pipelines.prefect_runs as runs
 from components.core.config import Config
 from components.core.errors import DataRejected
 from components.tasks.artifacts import show_link, show_table
-from pipelines.summary import RunSummary
+from pipelines.run import RunSummary
 
 runs.PATIENCE = 1
 

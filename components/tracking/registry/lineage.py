@@ -11,6 +11,7 @@ import numpy as np
 
 from components.core.errors import TrackingError
 from components.learned import LEARNED, NONE, Ancestry, Hashes, read_learned
+from components.models.local_weights import TRACKED
 from components.tracking.names import CACHED_FROM
 from components.tracking.registry.finding import find_origin, unless_absent
 from components.tracking.runs import Run
@@ -19,8 +20,6 @@ from components.tracking.stores import open_client, tracking_errors
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TRACKED = ("runs:/", "models:/")
-"""How the address of an earlier run's model begins."""
 PARENT_MODEL = "gradus.parent_model"
 """Tag of a run and of its model: the model whose weights it started from, by a name that stays."""
 PARENT_RUN = "gradus.parent_run"
@@ -41,8 +40,8 @@ class Ancestor:
     """The name of that run; None if it is gone."""
     weights: str | None = None
     """What that run itself started from, as its config has it."""
-    pipeline: str = "classification"
-    """Which flow that run was."""
+    pipeline: str = ""
+    """Which flow that run was; empty of old runs, which do not say it."""
 
     @property
     def title(self) -> str:
@@ -185,7 +184,7 @@ def _ancestor(client: "MlflowClient", model: str, run_id: str | None) -> tuple[A
     if made_by is None:
         return Ancestor(model, run_id), {}
     weights = made_by.data.params.get("model.weights")
-    pipeline = made_by.data.params.get("pipeline", "classification")
+    pipeline = made_by.data.params.get("pipeline", "")
     return Ancestor(model, run_id, made_by.info.run_name, weights, pipeline), made_by.data.tags
 
 

@@ -1,8 +1,6 @@
 """The config of the classification flow, composed from the components' own."""
 
-from typing import Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from components.data.sources import SourceConfig
 from components.data.split.config import BalanceConfig, SplitConfig
@@ -42,14 +40,6 @@ class ClassificationConfig(PipelineConfig):
 
     tracking: TrackingConfig = TrackingConfig()
     """Where the run is recorded."""
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        context = self.model.shape.context
-        for key, tokens in (("max_length", self.train.max_length), ("padding", self.train.padding)):
-            if isinstance(tokens, int) and tokens > context:
-                raise ValueError(f"train.{key}={tokens} is more than the model's context: set it to {context} or less")
-        return self
 
 
 CONFIG = ClassificationConfig

@@ -35,14 +35,12 @@ from components.learned import LEARNED, read_learned
 from components.prompts import PromptConfig
 from components.serving.language_model import Responder
 from components.tracking.judgements import JUDGEMENTS, logged_judgements
-from components.tracking.reading import RecordedRun, Registered
+from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, Registered
 from pipelines.compared import Answered, decided, of_every_kind
 from pipelines.kind import Candidate, Kind, Runs, Sides, Unlike
 from pipelines.learned import ancestry_of, common_rows
 from pipelines.loading import load_version
 from pipelines.measured import Measured
-
-RESPONSES, FACTS, CONFIG = "responses.parquet", "facts.json", "config.yaml"
 
 
 class Instruction:

@@ -1,8 +1,6 @@
 """The config of the instruction flow, composed from the components' own."""
 
-from typing import Any, Literal, Self
-
-from pydantic import model_validator
+from typing import Any, Literal
 
 from components.data.sources import InstructionSourceConfig
 from components.data.split.config import InstructionSplitConfig
@@ -51,16 +49,6 @@ class InstructionConfig(PipelineConfig):
 
     tracking: TrackingConfig = TrackingConfig()
     """Where the run is recorded."""
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        context = self.model.shape.context
-        if self.train.max_length is not None and self.train.max_length > context:
-            raise ValueError(
-                f"train.max_length={self.train.max_length} is more than the model's context: "
-                f"set it to {context} or less"
-            )
-        return self
 
     def recorded(self) -> dict[str, Any]:
         """Return the config as a run records it: without what its judge does not read."""

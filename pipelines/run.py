@@ -1,0 +1,116 @@
+"""What every flow does beside its steps: open the MLflow run, report what fails, log, register and sum up."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec
+
+from pydantic import BaseModel, Field
+
+from components.core.errors import DataRejected, TrainingError
+from components.core.home import home
+from components.core.records import Facts, Manifest
+from components.core.steps import Step, run_logger
+from components.tasks import log_results, register, report_failed_training, report_validation
+from components.tasks.results import Results
+from components.tracking.registry.lineage import log_lineage
+from components.tracking.runs import Run, open_run
+from pipelines.config import PipelineConfig
+from pipelines.kinds import names_of
+
+P = ParamSpec("P")
+
+
+class RunSummary(BaseModel):
+    """What a flow run hands back, and what `gradus run --json` prints."""
+
+    run_id: str
+    status: str
+    metrics: dict[str, float] = {}
+    model_uri: str | None = None
+    cached_steps: list[str] = []
+    waits_for_sync: bool = False
+    """Whether MLflow was away, and `gradus sync` has to send what the run has kept; `run_id` is its own name then."""
+    figures: list[dict[str, Any]] = Field(default=[], exclude=True)
+    """The figures of the test set, to be shown: a row a metric, each with the same columns."""
+
+
+class FlowRun:
+    """A flow run under way: its MLflow run, and the manifests of its steps by their names."""
+
+    def __init__(self, config: PipelineConfig, run: Run) -> None:
+        self.config, self.run = config, run
+        self.steps: dict[str, Manifest] = {}
+        self.figures: list[dict[str, Any]] = []
+
+    @property
+    def id(self) -> str:
+        """The id of the MLflow run."""
+        return self.run.run_id
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What runs of this kind say they are of."""
+        return names_of(self.config.pipeline)
+
+    def step(self, step: Step[P], *args: P.args, **kwargs: P.kwargs) -> Manifest:
+        """Run a step, and leave what it found where people look, all the more if it refused data or failed to train."""
+        try:
+            manifest = step(*args, **kwargs)
+        except (DataRejected, TrainingError) as error:
+            if error.evidence:
+                report = report_validation if isinstance(error, DataRejected) else report_failed_training
+                report(self.id, error.evidence)
+            raise
+        self.steps[step.name] = manifest
+        if step.name == "validate":
+            report_validation(self.id, manifest.folder)
+        if step.name == "split":
+            self._warn(manifest.facts, "split: ")
+        return manifest
+
+    def finish(self, results: Results) -> None:
+        """Say what the step `evaluate` found, log what all steps left, register the model, and note what was cached."""
+        found = self.steps["evaluate"].facts
+        self.figures = results.rows(found)
+        run_logger().info(found["verdict"])
+        self._warn(found)
+        log_results(self.id, self.steps, results)
+        model = register(self.id, self.steps, results, self.config.tracking.model_name)
+        if self.cached:
+            self.run.set_tags({"gradus.cached_steps": ", ".join(self.cached)})
+        if len(self.cached) == len(self.steps) and (before := model["cached_from"]):
+            run_logger().info(f"nothing has changed since run {before}: every step was taken from the store")
+
+    @property
+    def cached(self) -> list[str]:
+        """The steps that were taken from the store."""
+        return [name for name, manifest in self.steps.items() if manifest.cached]
+
+    def summary(self) -> RunSummary:
+        """Return what came of the run, once it is closed."""
+        return RunSummary(
+            run_id=self.id,
+            status="FINISHED",
+            metrics=self.steps["evaluate"].facts["metrics"],
+            model_uri=self.run.model_uri,
+            cached_steps=self.cached,
+            waits_for_sync=self.run.waits,
+            figures=self.figures,
+        )
+
+    def _warn(self, facts: Facts, prefix: str = "") -> None:
+        for warning in facts.get("warnings", ()):
+            run_logger().warning(f"{prefix}{warning}")
+
+
+@contextmanager
+def recorded(config: PipelineConfig) -> Iterator[FlowRun]:
+    """Open the MLflow run of a flow run, with the lineage of the model that it continues; it is closed at the end.
+
+    Raises:
+        TrackingError: if the store refuses the run, or has no such model.
+    """
+    tags = {"gradus.preset": config.name}
+    with open_run(config.tracking, home(), config.name, config.recorded(), tags) as run:
+        log_lineage(run, config.model.weights, home())
+        yield FlowRun(config, run)
