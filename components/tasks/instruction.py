@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from components.core.home import home, mirror
+from components.core.home import mirror
 from components.core.records import Facts, Manifest
 from components.core.steps import identify, run_logger, step
 from components.data.split.config import InstructionSplitConfig
@@ -21,6 +21,7 @@ from components.tasks.shared import (
     DAY,
     HOUR,
     computed_on,
+    log_failed,
     network_identity,
     training_identity,
     training_logger,
@@ -251,9 +252,4 @@ def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig) -> N
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def report_failed_judging(run_id: str, responses: Manifest, evidence: Path | None) -> None:
     """Log the responses that were to be judged, and what the judge said so far, to MLflow, in `failed/`."""
-    from components.tracking.runs import attached
-
-    files = [responses.path(RESPONSES), *(evidence.glob("*") if evidence else ())]
-    with attached(run_id, home()) as run:
-        for file in files:
-            run.log_file(file, "failed")
+    log_failed(run_id, [responses.path(RESPONSES), *(evidence.glob("*") if evidence else ())])

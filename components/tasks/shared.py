@@ -1,7 +1,7 @@
 """The tasks that every flow has: fetch data and weights, and report what was refused or failed."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_lear
 from components.models.config import ModelConfig
 from components.models.local_weights import TRACKED
 from components.tasks.artifacts import show_link, show_table
-from components.tracking.runs import Run
+from components.tracking.runs import Run, attached
 from components.training.config import NOT_LEARNT_FROM, Recipe
 
 MINUTE = 60
@@ -96,7 +96,6 @@ def fetch_weights(out: Path, model: ModelConfig) -> Facts:
 def report_validation(run_id: str, folder: Path) -> None:
     """Show a validation, passed or not: table artifact on the flow run's page, report and rejected rows in MLflow."""
     from components.tracking.recording import log_validation
-    from components.tracking.runs import attached
 
     with attached(run_id, home()) as run:
         rows, summary = log_validation(run, folder)
@@ -106,10 +105,13 @@ def report_validation(run_id: str, folder: Path) -> None:
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def report_failed_training(run_id: str, folder: Path) -> None:
     """Log the rows of the step at which training failed to MLflow, as `failed/batch.parquet`."""
-    from components.tracking.runs import attached
+    log_failed(run_id, folder.glob("batch.parquet"))
 
+
+def log_failed(run_id: str, files: Iterable[Path]) -> None:
+    """Log what a failed step leaves to MLflow, in `failed/`."""
     with attached(run_id, home()) as run:
-        for file in folder.glob("batch.parquet"):
+        for file in files:
             run.log_file(file, "failed")
 
 
@@ -125,7 +127,6 @@ def link_to_run(run: Run) -> None:
 def training_logger(run_id: str | None, splits: Manifest, weights: Manifest) -> Iterator[Logger]:
     """Let a training write its curves to an MLflow run, if there is one, and pass on what it says to the flow's log."""
     from components.tracking.recording import note_data
-    from components.tracking.runs import attached
 
     with _passed_on(logging.getLogger("components.training")):
         if run_id is None:

@@ -2,10 +2,10 @@
 
 A kind's package holds what runs, checks and commands ask it for, each part imported when it is wanted:
 
-    config.py       CONFIG, a `pipelines.config.PipelineConfig`
-    flow.py         FLOW, a Prefect flow that takes such a config
+    config.py       CONFIG, a `pipelines.config.PipelineConfig` whose key `pipeline` is the kind's name
+    flow.py         FLOW, a Prefect flow of that name, which takes such a config (`pipelines.run` has what all share)
     compare.py      KIND, which fulfils `pipelines.kind.Kind`
-    presets/        the presets that come with it, a YAML file each
+    presets/        the presets that come with it, a YAML file each, if any do
 """
 
 from importlib import import_module
