@@ -245,6 +245,10 @@ def test_the_picture_of_the_house_is_up_to_date() -> None:
     assert draw() == PAGE.read_text(encoding="utf-8"), "docs/architecture.md is not what the code says; run `make docs`"
 
 
+def test_the_picture_of_the_house_fits_on_two_screens() -> None:
+    assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 120
+
+
 # What a reader does: the commands of a page from top to bottom, in an empty folder.
 
 

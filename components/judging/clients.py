@@ -1,10 +1,11 @@
 """What every judge that is a language model can do, and which one a config means."""
 
 import threading
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 from components.core.errors import JudgeError
-from components.judging.config import JudgeConfig
+from components.judging.config import SERVERS, JudgeConfig
 from components.judging.replies import Reply
 from components.judging.rubric import Messages
 from components.judging.transport import Refused, explained
@@ -66,10 +67,8 @@ class Client(Protocol):
 
 def connect(config: JudgeConfig, stop: threading.Event | None = None) -> Client:
     """Return the client of a judge that is a language model; nothing is sent yet."""
-    from components.judging.ollama import Ollama
-    from components.judging.openai import OpenAI
-
-    return Ollama(config, stop) if config.kind == "ollama" else OpenAI(config, stop)
+    client: Client = resolve_name(SERVERS[config.kind].client)(config, stop)
+    return client
 
 
 def completed(body: dict[str, Any], extra: dict[str, Any], room: int) -> dict[str, Any]:

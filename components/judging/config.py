@@ -1,21 +1,40 @@
 """Who judges responses, and how it is asked."""
 
 import re
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from components.core.config import Config
 
-Kind = Literal["ollama", "openai", "lexical"]
+
+class Server(NamedTuple):
+    """What is known of a kind of server that language models judge on, beside how to speak to it."""
+
+    client: str
+    """The module and the class that speak to it: a `components.judging.clients.Client`, made of a config and an event
+    that ends it."""
+    name: str
+    """What people call it."""
+    url: str
+    """Where it listens unless it was told otherwise."""
+
+
+SERVERS = {
+    "ollama": Server("components.judging.ollama:Ollama", "Ollama", "http://localhost:11434"),
+    "openai": Server("components.judging.openai:OpenAI", "OpenAI-compatible server", "http://localhost:8000"),
+}
+"""Kinds of judges that are language models, so a new one is a new row."""
+
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[*SERVERS, "lexical"]
 
 Also = Literal["start", "reference"]
 
 Think = bool | Literal["low", "medium", "high"] | None
-
-URLS = {"ollama": "http://localhost:11434", "openai": "http://localhost:8000"}
-"""Where a server of each kind listens unless it was told otherwise."""
 
 VARIABLE = re.compile(r"(?=[A-Z0-9_]{1,15}$|.*_)[A-Z_][A-Z0-9_]*")
 """The name of an environment variable as people write it; a long one has an underscore, and most keys have not."""
@@ -101,7 +120,7 @@ class JudgeConfig(Config):
     @property
     def server(self) -> str:
         """The server's address, without a slash at its end. The lexical judge has none."""
-        return (self.url or URLS[self.kind]).rstrip("/")
+        return (self.url or SERVERS[self.kind].url).rstrip("/")
 
     @property
     def sampling_temperature(self) -> float:

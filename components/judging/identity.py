@@ -7,10 +7,8 @@ from components.core.errors import JudgeUnreachable
 from components.core.records import fingerprint
 from components.judging.cache import Cache, verdicts_path
 from components.judging.clients import Client, connect
-from components.judging.config import JudgeConfig
+from components.judging.config import SERVERS, JudgeConfig
 from components.judging.rubric import shipped_rubric
-
-NAMES = {"ollama": "Ollama", "openai": "OpenAI-compatible server"}
 
 
 def judge_identity(config: JudgeConfig, cache: Path | None = None) -> dict[str, Any]:
@@ -86,7 +84,7 @@ def describe(config: JudgeConfig, digest: str | None) -> dict[str, Any]:
         "kind": config.kind,
         "model": config.model,
         "digest": digest,
-        "name": f"{config.model} ({NAMES[config.kind]}{known}{thinks})",
+        "name": f"{config.model} ({SERVERS[config.kind].name}{known}{thinks})",
         "is_language_model": True,
         **({"settings": settings} if settings else {}),
     }

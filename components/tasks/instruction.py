@@ -13,7 +13,7 @@ from components.core.steps import identify, run_logger, step
 from components.data.split.config import InstructionSplitConfig
 from components.data.validation.instruction_rules import InstructionValidationConfig
 from components.generation.config import GenerationConfig
-from components.judging.config import JudgeConfig
+from components.judging.config import SERVERS, JudgeConfig
 from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
 from components.tasks.shared import (
@@ -179,7 +179,12 @@ def _judging_identity(arguments: Mapping[str, Any]) -> Any:
     return identify({**arguments, "config": judge_identity(arguments["config"])})
 
 
-@step("components.judging.judge", identity=_judging_identity, timeout_seconds=2 * DAY)
+@step(
+    "components.judging.judge",
+    *(server.client.partition(":")[0] for server in SERVERS.values()),
+    identity=_judging_identity,
+    timeout_seconds=2 * DAY,
+)
 def judge(
     out: Path, responses: Manifest, before: Manifest, prompt: PromptConfig, config: JudgeConfig = JudgeConfig()
 ) -> Facts:
