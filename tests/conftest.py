@@ -49,6 +49,19 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server that keeps runs, artifacts and the registry."""
+    from tests.tracking.mlflow_server import MlflowServer
+
+    running = MlflowServer(tmp_path_factory.mktemp("server"))
+    try:
+        running.start()
+        yield running.uri
+    finally:
+        running.stop()
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder of real data beside the checkout; the test is skipped where there is none."""

@@ -16,7 +16,7 @@ import pytest
 from components.core.errors import UnpackError
 from components.data.fetch import fetch
 from components.data.sources import SourceConfig
-from tests.data.test_unpack import tarred, unpacked, zipped
+from tests.data.archives import tarred, unpacked, zipped
 
 ZEROS = bytes(20_000_000)
 GENEROUS = 1 << 30

@@ -19,7 +19,7 @@ from components.core.errors import GradusError
 from components.core.home import home
 from pipelines.classification import classification
 from pipelines.config import load_config
-from tests.data.test_fetch import Server
+from tests.data.file_server import Server
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

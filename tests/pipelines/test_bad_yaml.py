@@ -9,7 +9,7 @@ import pytest
 from components.core.errors import ConfigError, JudgeError
 from pipelines.config import load_config
 from pipelines.judging import judge_config
-from tests.test_yaml_loader import BOMB
+from tests.yaml_bomb import BOMB
 
 ROOT = Path(__file__).parents[2]
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
@@ -78,9 +78,9 @@ def test_a_key_that_is_there_twice_is_refused_with_its_line(tmp_path: Path) -> N
 
 
 def test_a_runs_own_config_is_read_with_the_same_bounds(tmp_path: Path) -> None:
-    from pipelines.judging import _recorded
+    from pipelines.judging import recorded_config
 
     path = tmp_path / "config.yaml"
     path.write_text(BOMB)
     with pytest.raises(JudgeError, match=r"config\.yaml cannot be read: it has more than 20,000 values"):
-        _recorded(path)
+        recorded_config(path)

@@ -254,16 +254,16 @@ def test_the_command_prints_json_and_refuses_with_2(tmp_path: Path) -> None:
 
 
 def test_the_mask_is_seen_with_colours_and_without(tmp_path: Path) -> None:
-    from pipelines.cli.instruction_check_view import LEARNT, _masked
+    from pipelines.cli.instruction_check_view import LEARNT, masked_text
 
     found = check_instruction(config_of(tmp_path))
     assert found.texts is not None
     for sample in found.texts.samples:
         prompt, asked, response = "".join(sample.pieces).partition("\nA:")
-        before, _, marked = _masked(sample, colour=False).plain.partition("⟦")
+        before, _, marked = masked_text(sample, colour=False).plain.partition("⟦")
         assert before.replace("⏎", "").replace("\n  ", "\n") == f"  {prompt}{asked}"
         assert marked.replace("|", "") == response.replace("|", "") + "⟧"
-        coloured = _masked(sample, colour=True)
+        coloured = masked_text(sample, colour=True)
         assert coloured.plain.replace("⏎", "").replace("\n  ", "\n") == f"  {prompt}{asked}{response}"
         painted = [coloured.plain[span.start : span.end] for span in coloured.spans if span.style in LEARNT]
         assert "".join(painted) == response

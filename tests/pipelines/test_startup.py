@@ -10,8 +10,8 @@ import pytest
 LARGE = {"pandas", "numpy", "pyarrow", "torch", "mlflow", "prefect", "great_expectations"}
 HEARTBEATS = """
 from prefect.settings import get_current_settings
-from pipelines.cli.run import _heartbeats_if_wanted
-with _heartbeats_if_wanted():
+from pipelines.cli.run import heartbeats_if_wanted
+with heartbeats_if_wanted():
     print(get_current_settings().flows.heartbeat_frequency)
 """
 
