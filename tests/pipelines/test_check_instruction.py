@@ -1,10 +1,7 @@
 """`gradus check` of an instruction preset: what it finds out, that a run goes on from it, and how it fails."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,8 @@ from components.tasks.instruction import split, validate
 from pipelines.config import InstructionConfig, load_config
 from pipelines.instruction_checking import check_instruction
 from tests.judging.serving import OllamaServer, serve
+from tests.pipelines.commands import gradus
 
-ROOT = Path(__file__).parents[2]
 TINY = {"layers": 2, "heads": 2, "width": 16, "context": 128}
 PLURALS = ("mouse mice", "house houses", "goose geese", "leaf leaves", "child children", "box boxes")
 
@@ -68,12 +65,6 @@ def config_of(folder: Path, **sections: Any) -> InstructionConfig:
     config = load_config(write_preset(folder, **sections))
     assert isinstance(config, InstructionConfig)
     return config
-
-
-def gradus(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", *arguments]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 def test_everything_about_a_preset(tmp_path: Path) -> None:
