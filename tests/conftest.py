@@ -20,6 +20,14 @@ settings.load_profile("patient")
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-unit` leaves out: tests with a server, and modules that start processes of their own."""
+    for item in items:
+        servers = {"prefect_server", "mlflow_server", "ollama", "server"} & set(getattr(item, "fixturenames", ()))
+        if servers or hasattr(getattr(item, "module", None), "subprocess"):
+            item.add_marker("process")
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test a home of its own, and switch off what would leave the machine."""

@@ -119,6 +119,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     running.process.wait()
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "overrides", "message"),
@@ -162,6 +163,8 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_ctrl_c_during_a_download_ends_with_130_and_a_killed_run(server: Server) -> None:
     from prefect.settings import PREFECT_API_URL
 

@@ -102,6 +102,7 @@ def test_metrics_and_baselines_of_all_splits_are_reported(finished: RunSummary) 
         assert metrics[f"test/{name}_low"] <= metrics[f"test/{name}"] <= metrics[f"test/{name}_high"]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_test_rows_that_an_earlier_model_learned_are_in_no_figure(finished: RunSummary) -> None:
     first = finished
@@ -178,6 +179,7 @@ def test_a_flipped_byte_runs_that_step_again(finished: RunSummary) -> None:
     assert run().cached_steps == [step for step in STEPS if step != "split"]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights() -> None:
     weights = []
@@ -205,6 +207,7 @@ def figures(summary: RunSummary, prefix: str) -> dict[str, float]:
     return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.usefixtures("real_data")
 def test_the_book_preset_on_the_real_data() -> None:

@@ -78,6 +78,7 @@ def test_a_run_a_prediction_and_a_second_run(environment: dict[str, str], tmp_pa
     assert "average precision" in again.stdout
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_rejected_data_exits_with_3_and_shows_the_rows(environment: dict[str, str]) -> None:
     done = gradus(
@@ -90,6 +91,7 @@ def test_rejected_data_exits_with_3_and_shows_the_rows(environment: dict[str, st
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "kill")])
 def test_an_interrupted_run_is_killed_and_exits_with_130(

@@ -124,7 +124,7 @@ def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:
     assert "rubric.yaml" in artifacts(summary.run_id)
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_judge_killed_half_way_costs_nothing_that_was_done(tmp_path: Path, stream: bool) -> None:
     """Run, kill the judge, run: refused. Start it again, run: every verdict exactly once, nothing trained twice."""
     options = (f"judge.stream={str(stream).lower()}", "judge.concurrency=2")

@@ -12,7 +12,7 @@ from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
 from tests.pipelines.labelled_runs import QUIET, ROWS, predictions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
 
 def test_a_better_model_takes_the_place_and_a_worse_one_does_not(

@@ -112,6 +112,7 @@ def test_nor_open_a_web_socket(started: Started, options: dict[str, object], sta
     assert refused.value.response.status_code == status
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_password_is_new_every_time_and_nowhere_to_be_read(started: Started, tmp_path: Path) -> None:
     secret = started.auth[1]

@@ -16,7 +16,7 @@ from components.tracking.registry.finding import (
 from components.tracking.registry.packaging import log_classifier
 from components.tracking.runs import open_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
 
 def test_a_run_and_its_model_live_on_the_server(
