@@ -53,7 +53,7 @@ Model = Callable[[dict[str, Any] | None], Path]
 
 
 @pytest.fixture(scope="module")
-def written(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def packaged(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """Return a logged classifier that learnt from a file that was read in some way, each of them written once."""
 
     @cache
@@ -66,9 +66,9 @@ def written(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Mode
 
 
 @pytest.fixture
-def model(written: Model, tmp_path: Path) -> Model:
+def model(packaged: Model, tmp_path: Path) -> Model:
     """Return the same, in the test's own folder."""
-    return lambda reading: shutil.copytree(written(reading), tmp_path / "logged", dirs_exist_ok=True)
+    return lambda reading: shutil.copytree(packaged(reading), tmp_path / "logged", dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="module")
