@@ -14,8 +14,9 @@ from mlflow import MlflowClient
 
 from components.core.home import home
 from components.models.saved.classifier import load_classifier
+from pipelines.summary import RunSummary
 from tests.patience import PATIENCE
-from tests.pipelines import commands
+from tests.pipelines import classifying, commands
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -42,7 +43,7 @@ def gradus(*arguments: str, env: dict[str, str] | None = None, stdin: str | None
     )
 
 
-def test_a_run_a_prediction_and_a_second_run(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_run_and_predictions(environment: dict[str, str], tmp_path: Path) -> None:
     done = gradus("run", "spam-demo", *TINY, "--set=train.max_steps=3", "--json", env=environment)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -71,10 +72,14 @@ def test_a_run_a_prediction_and_a_second_run(environment: dict[str, str], tmp_pa
     shown = commands.gradus("predict", "models:/spam-demo@candidate", "You won [bold]a prize[/bold]")
     assert "[bold]a prize[/bold]" in shown.stdout
 
-    again = gradus("run", "spam-demo", *TINY, "--set=train.max_steps=3", env=environment)
+
+@pytest.mark.ci
+@pytest.mark.slow
+def test_an_unchanged_run_says_so(environment: dict[str, str], finished: RunSummary) -> None:
+    again = gradus("run", "spam-demo", *(f"--set={each}" for each in classifying.TINY), env=environment)
     assert again.returncode == 0
     assert again.stderr.count("unchanged, taken from the store") == 6
-    assert f"nothing has changed since run {result['run_id']}" in again.stderr
+    assert f"nothing has changed since run {finished.run_id}" in again.stderr
     assert "average precision" in again.stdout
 
 

@@ -77,7 +77,7 @@ def test_nothing_is_pickled_and_nothing_needless_is_inside(folder: Path) -> None
     sources = {name for name in files if name.startswith("code/")}
     (package,) = (path.name for path in (folder / "code").iterdir())
     assert package.startswith("gradus_model_")
-    assert {f"code/{package}/model/saved.py", f"code/{package}/__init__.py"} <= sources
+    assert {f"code/{package}/models/saved/classifier.py", f"code/{package}/__init__.py"} <= sources
     assert not any("tracking" in name or "data/" in name or "training" in name for name in sources)
     assert not any("prefect" in (folder / name).read_text() for name in sources)
 
