@@ -141,6 +141,8 @@ def check(tmp_path: Path, environment: dict[str, str], moments: list[str], *argu
     assert json.loads(last.stdout)["run_id"] == run.info.run_id
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_killed_training_goes_on_in_its_run(tmp_path: Path, environment: dict[str, str]) -> None:
     preset = str(write_preset(tmp_path / "data"))
     check(tmp_path, environment, ["components.training.loop:Trainer._step:4:before"], preset)

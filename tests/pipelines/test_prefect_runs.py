@@ -105,6 +105,8 @@ def test_an_address_that_is_none_is_named(address: str) -> None:
     refused(address)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_command_ends_with_1_and_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from pipelines.cli.start import main; main()", "run", "spam-demo"],
