@@ -14,7 +14,10 @@ export TIKTOKEN_CACHE_DIR ?= $(abspath $(SHARED)/tiktoken-cache)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-avx2 lint types docs bench clean
+# Folders whose tests need neither MLflow nor Prefect, and those of what all share.
+UNIT := $(addprefix tests/,data evaluation generation judging models training $(notdir $(wildcard tests/test_[!dw]*.py)))
+
+.PHONY: help setup demo test test-unit test-ci test-slow test-avx2 lint types docs bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,7 +33,13 @@ demo: $(SETUP) ## Run both pipelines on the sample data, offline
 	@echo "Compare the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///.gradus/mlflow.db"
 
 test: $(DEV) ## Run the tests (but for the slow ones)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+
+test-unit: $(DEV) ## Run the tests of the blocks that start no process: what to run while writing
+	$(BIN)/python -m pytest -m "not slow and not process" --numprocesses 2 --dist loadfile $(UNIT) $(ARGS)
+
+test-ci: $(DEV) ## Run the slow tests that .ci/run has time for
+	$(BIN)/python -m pytest -m ci --numprocesses 2 --dist loadfile $(ARGS)
 
 test-slow: $(DEV) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(ARGS)

@@ -106,7 +106,7 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
             raise JudgeError(f"run {run.run_id[:8]} left no {' and no '.join(lacking)}: there is nothing to judge")
         responses = pd.read_parquet(paths[RESPONSES])
         facts: dict[str, Facts] = json.loads(paths[FACTS].read_text(encoding="utf-8"))
-        tree: dict[str, Any] = _recorded(paths[CONFIG])
+        tree: dict[str, Any] = recorded_config(paths[CONFIG])
     config = judge_config(tree["judge"], overrides)
     prompt = PromptConfig.model_validate(tree["prompt"])
     with _folder(home, run) as folder:
@@ -160,7 +160,8 @@ def _override(text: str) -> tuple[str, Any]:
     return key.removeprefix(SECTION), load_value(f"--set {key}", value)
 
 
-def _recorded(path: Path) -> dict[str, Any]:
+def recorded_config(path: Path) -> dict[str, Any]:
+    """Return a run's own config; raises JudgeError if somebody changed it so that it cannot be read."""
     try:
         with path.open("rb") as file:
             tree: dict[str, Any] = read_yaml(file)

@@ -1,7 +1,9 @@
 """What tests share: a home of their own, no network, one Prefect server, two tiny models, the real data."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,14 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 SHARED = Path(__file__).parents[1].parent / "shared/data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-unit` leaves out: tests with a server, and modules that start processes of their own."""
+    for item in items:
+        servers = {"prefect_server", "mlflow_server", "ollama", "server"} & set(getattr(item, "fixturenames", ()))
+        if servers or hasattr(getattr(item, "module", None), "subprocess"):
+            item.add_marker("process")
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +57,43 @@ def prefect_server() -> Iterator[None]:
     silent = temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False})
     with silent, prefect_test_harness(server_startup_timeout=1200), quick:
         yield
+
+
+@pytest.fixture(scope="session")
+def copied_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have MLflow copy the first database that it made in this process: its migrations take more than a second."""
+    from mlflow.store.db import utils
+    from sqlalchemy import Engine, create_engine, inspect
+
+    folder = tmp_path_factory.mktemp("database")
+    make = utils._initialize_tables
+
+    def copy(engine: Engine) -> None:
+        if engine.dialect.name != "sqlite" or inspect(engine).get_table_names():
+            make(engine)
+            return
+        template = folder / "mlflow.db"
+        if not template.exists():
+            make(create_engine(f"sqlite:///{template}"))
+        with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(str(engine.url.database))) as target:
+            source.backup(target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_initialize_tables", copy)
+        yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server that keeps runs, artifacts and the registry."""
+    from tests.tracking.mlflow_server import MlflowServer
+
+    running = MlflowServer(tmp_path_factory.mktemp("server"))
+    try:
+        running.start()
+        yield running.uri
+    finally:
+        running.stop()
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """The documentation as the tests read it: what a page says, commands, and which files and words it names."""
 
 import re
-import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from markdown_it import MarkdownIt
 
@@ -35,6 +37,8 @@ class Block:
     before: str
     named: tuple[str, ...]
     """What stands in backticks in the paragraph before."""
+    lines: tuple[int, int]
+    """Its first line, and the first after it, from 0."""
 
     @property
     def is_shell(self) -> bool:
@@ -90,7 +94,9 @@ def read_page(path: Path) -> Page:
     named: tuple[str, ...] = ()
     for token in MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8")):
         if token.type in {"fence", "code_block"}:
-            page.blocks.append(Block(token.info.split(" ")[0], token.content, heading, before, named))
+            first, after = token.map or (0, 0)
+            language = token.info.split(" ")[0]
+            page.blocks.append(Block(language, token.content, heading, before, named, (first, after)))
             before, named = "", ()
         elif token.type == "heading_close":
             heading, before = before, ""
@@ -109,46 +115,37 @@ def pages() -> list[Page]:
 
 
 def _commands(text: str) -> Iterator[str]:
-    command = end = ""
+    command = ""
     for line in text.splitlines():
         command += line.removeprefix("$ ") + "\n"
-        if end and line.strip() != end:
-            continue
-        if not end and (here := re.search(r"<<-?\s*['\"]?(\w+)", line)):
-            end = here[1]
-        elif end or _is_whole(command):
-            if end or shlex.split(command, comments=True):
+        if _is_whole(command):
+            if command.strip() and not command.lstrip().startswith("#"):
                 yield command.strip()
-            command = end = ""
+            command = ""
     if command.strip():
         yield command.strip()
 
 
 def _is_whole(command: str) -> bool:
-    """Say whether no quote is open and no line continued."""
-    try:
-        shlex.split(command, comments=True)
-    except ValueError:
-        return False
-    return not command.endswith("\\\n")
+    """Say whether bash would begin with it: no quote, document or block is open, and no line goes on."""
+    said = subprocess.run(["bash", "-n", "-c", command], stderr=subprocess.PIPE, check=False).stderr
+    return not said and not command.endswith("\\\n")
 
 
-def invocations(command: str) -> Iterator[list[str]]:
-    """Yield the words of each program that a command runs, without assignments, redirections and folders."""
-    script = re.sub(r"<<-?\s*['\"]?(\w+)['\"]?(.*)\n(.*\n)*\1$", r"\2", command).replace("\\\n", " ")
-    script = re.sub(r"(?<=\s)\d(?=>)", "", script)
-    lexer = shlex.shlex(script, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    words: list[str] = []
-    redirected = False
-    for word in [*lexer, ";"]:
-        if set(word) <= set("<>&|") and set(word) & set("<>"):
-            redirected = True
-        elif set(word) <= set("();|&"):
-            if words:
-                yield [words[0].rpartition("/")[2], *words[1:]]
-            words = []
-        elif redirected or (not words and re.match(r"\w+=", word)):
-            redirected = False
-        else:
-            words.append(word)
+RECORDED = r"""
+command_not_found_handle() { builtin printf '%s\x1f' "$@" $'\x1e' >> "$WORDS"; }
+for name in cd echo export printf; do eval "$name() { command_not_found_handle $name \"\$@\"; }"; done
+"""
+"""Makes bash write down what it would run: every word of a command, and then the next."""
+
+
+@cache
+def invocations(command: str) -> list[list[str]]:
+    """Return the words of each program that a command runs, without folders, as bash takes them apart; sorted."""
+    command = re.sub(r"(?<!\S)\S*bin/(?=\w)", "", command)
+    with TemporaryDirectory() as folder:
+        words = Path(folder, "words")
+        words.touch()
+        bash = [str(shutil.which("bash")), "-c", RECORDED + command]
+        subprocess.run(bash, cwd=folder, env={"PATH": "/nowhere", "WORDS": str(words)}, stdin=-3, stdout=-3, stderr=-3)
+        return sorted(line.split("\x1f")[:-1] for line in words.read_text().split("\x1e\x1f")[:-1])

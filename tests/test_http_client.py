@@ -18,7 +18,7 @@ from components.core.http_client import HTTPError, Stalled, Transient, answer, o
 from components.data.fetch import fetch
 from components.data.sources import SourceConfig
 from components.judging.config import JudgeConfig
-from tests.data.test_fetch import BODY, Server, config
+from tests.data.file_server import BODY, Server, config
 
 
 @pytest.fixture

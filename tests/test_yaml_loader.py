@@ -5,10 +5,8 @@ import pytest
 import yaml
 
 from components.core.yaml_loader import MOST_BYTES, InvalidYAML, load_yaml, read_yaml
+from tests.yaml_bomb import BOMB
 
-BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
-)
 MERGES = "a: &a {x: 1}\n" + "".join(
     f"{name}: &{name} {{p: *{before}, q: *{before}, <<: [*{before}, *{before}]}}\n"
     for before, name in zip("abcdefghijklmnopqrstuvw", "bcdefghijklmnopqrstuvwx", strict=True)

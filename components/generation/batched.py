@@ -52,9 +52,9 @@ def continue_prompts(
     A prompt and its continuation fit the context. An empty prompt counts as one end-of-text token. Row i is drawn with
     a seed made of `config.seed` and `numbers[i]` (or i), so that it does not depend on its neighbours.
     """
-    ends = _Ends(encoding, end_of_text(encoding), [stop.encode() for stop in stops])
+    ends = Ends(encoding, end_of_text(encoding), [stop.encode() for stop in stops])
     rows = [
-        _Row(
+        Row(
             list(prompt) or [ends.token],
             decoder.size.context,
             config,
@@ -67,7 +67,7 @@ def continue_prompts(
     return [row.result() for row in rows]
 
 
-def _write(decoder: Decoder, rows: "list[_Row]", config: GenerationConfig, ends: "_Ends", report: Report) -> None:
+def _write(decoder: Decoder, rows: "list[Row]", config: GenerationConfig, ends: "Ends", report: Report) -> None:
     """Let all rows go on to their ends; those that have come to it leave the batch, several at a time."""
     read = [row for row in rows if row.stopped is None]
     report(len(rows) - len(read), 0)
@@ -97,7 +97,7 @@ def _to_nobody(ended: int, tokens: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Ends:
+class Ends:
     """What ends a row: the end-of-text token, and markers as bytes."""
 
     encoding: tiktoken.Encoding
@@ -105,7 +105,7 @@ class _Ends:
     markers: list[bytes]
 
 
-class _Row:
+class Row:
     """A prompt and what has been written after it."""
 
     def __init__(self, prompt: list[int], context: int, config: GenerationConfig, generator: torch.Generator) -> None:
@@ -116,7 +116,7 @@ class _Row:
         self.stopped: Stopped | None = "no_room" if self.most <= 0 else None
         self._written = bytearray()
 
-    def take(self, token: int, ends: _Ends) -> None:
+    def take(self, token: int, ends: Ends) -> None:
         """Add a token, and see whether it is the last."""
         if token == ends.token:
             self.stopped = "end"

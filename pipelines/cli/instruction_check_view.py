@@ -76,7 +76,7 @@ def _show_samples(console: Console, texts: Texts) -> None:
     template = "a template of its own" if texts.template == "own" else f"the template {texts.template}"
     title(console, f"entries of train as the network gets them, in {template}: {how}")
     for sample in texts.samples:
-        console.print(_masked(sample, colour), soft_wrap=True)
+        console.print(masked_text(sample, colour), soft_wrap=True)
         cut = f", {sample.lost:,} more cut off" if sample.lost else ""
         learnt = f"{sum(sample.learnt):,} of {len(sample.ids):,} tokens are learnt{cut}"
         console.print(plain(f"  ids {' '.join(map(str, sample.ids))}"), style="dim")
@@ -86,7 +86,7 @@ def _show_samples(console: Console, texts: Texts) -> None:
     console.print(f"{texts.trained_share:.1%} of the training tokens are learnt from: {masked}.")
 
 
-def _masked(sample: EntrySample, colour: bool) -> Text:
+def masked_text(sample: EntrySample, colour: bool) -> Text:
     """Return an entry in which one sees what is learnt; line breaks stay, each with a sign of its own."""
     text = Text()
     tokens = zip(sample.learnt, sample.pieces, strict=True)

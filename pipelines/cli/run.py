@@ -80,7 +80,7 @@ def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
     gc.freeze()
     gc.enable()
     try:
-        with _heartbeats_if_wanted():
+        with heartbeats_if_wanted():
             return run_with_prefect(flow, config, config.name)
     except BaseException as error:
         if as_json and (run_id := noted(error, "run_id")):
@@ -89,7 +89,7 @@ def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
         raise
 
 
-def _heartbeats_if_wanted() -> AbstractContextManager[Any]:
+def heartbeats_if_wanted() -> AbstractContextManager[Any]:
     """Let Prefect send no heartbeats, unless its settings ask for them: when a flow ends it waits for their thread.
 
     That is up to a second. Automations that look for heartbeats are made for runs of deployments:

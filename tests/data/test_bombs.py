@@ -16,7 +16,7 @@ import pytest
 from components.core.errors import UnpackError
 from components.data.fetch import fetch
 from components.data.sources import SourceConfig
-from tests.data.test_unpack import tarred, unpacked, zipped
+from tests.data.archives import tarred, unpacked, zipped
 
 ZEROS = bytes(20_000_000)
 GENEROUS = 1 << 30
@@ -88,6 +88,7 @@ def test_a_sparse_member_of_a_tar_counts_in_full(tmp_path: Path) -> None:
         unpacked(tmp_path, bytes(block), "sms", GENEROUS)
 
 
+@pytest.mark.slow
 def test_what_repeats_itself_a_lot_is_no_bomb(tmp_path: Path) -> None:
     lines = (
         b'{"label": "ham", "text": "message %08x of a template"}\n' % (row * 2654435761 % 2**32)

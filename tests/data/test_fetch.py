@@ -1,4 +1,3 @@
-import hashlib
 import io
 import os
 import pty
@@ -15,35 +14,7 @@ import pytest
 
 from components.core.errors import DownloadError, HashMismatch
 from components.data.fetch import fetch
-from components.data.sources import SourceConfig
-
-SERVER = Path(__file__).with_name("http_server.py")
-BODY = b"ham\thello\nspam\twin a prize\n" * 4000
-SHA256 = hashlib.sha256(BODY).hexdigest()
-
-
-class Server:
-    """A real HTTP server in a process of its own, and what was asked of it."""
-
-    def __init__(self, folder: Path, *certificate: Path, address: str = "127.0.0.1") -> None:
-        self.folder, self.scheme, self.host = folder, "https" if certificate else "http", address
-        folder.mkdir()
-        (folder / "sms.tsv").write_bytes(BODY)
-        (folder / "requests").touch()
-        self.process = subprocess.Popen(
-            [sys.executable, SERVER, folder, address, *certificate], stderr=subprocess.DEVNULL
-        )
-        while not (folder / "port").exists():
-            assert self.process.poll() is None, "the test server died"
-            time.sleep(0.02)
-        self.port = int((folder / "port").read_text())
-
-    def url(self, path: str) -> str:
-        return f"{self.scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/{path}"
-
-    @property
-    def requests(self) -> list[str]:
-        return (self.folder / "requests").read_text().splitlines()
+from tests.data.file_server import BODY, SHA256, Server, config, left_behind
 
 
 @pytest.fixture(autouse=True)
@@ -63,14 +34,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def downloads(tmp_path: Path) -> Path:
     return tmp_path / "downloads"
-
-
-def config(url: str, **options: object) -> SourceConfig:
-    return SourceConfig.model_validate({"url": url, "backoff": 0.01, "timeout": 60, **options})
-
-
-def left_behind(downloads: Path) -> list[Path]:
-    return [path for path in downloads.rglob("*") if path.is_file()]
 
 
 def test_fetches_once_when_the_hash_is_declared(server: Server, downloads: Path) -> None:

@@ -14,7 +14,7 @@ from components.core import redirects
 from components.core.errors import DownloadError
 from components.data.download import source_identity
 from components.data.fetch import fetch
-from tests.data.test_fetch import BODY, Server, config, left_behind
+from tests.data.file_server import BODY, Server, config, left_behind
 
 REFUSED = (
     r"^http://127\.0\.0\.\d:\d+/redirect\?.*: refused to go from a public address to the private one .*"

@@ -9,7 +9,7 @@ import pytest
 
 from components.data.download import source_identity
 from components.tasks import download
-from tests.data.test_fetch import BODY, SHA256, Server, config
+from tests.data.file_server import BODY, SHA256, Server, config
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.core.errors import TableError
 from components.data.formats.quick_delimited import read_quickly
-from components.data.formats.readers import _fields
+from components.data.formats.readers import read_fields
 from components.data.sources import SourceConfig
 from components.data.split.folding import fold
 from components.data.split.quick_folding import fold_all
@@ -56,7 +56,7 @@ def test_what_is_read_quickly_is_what_python_reads(content: str, quoting: str, b
         whole = True
         with path.open(encoding="utf-8-sig", newline="") as file:
             try:
-                for fields in _fields(path, source, file):
+                for fields in read_fields(path, source, file):
                     expected.append([field or None for field in fields])
             except TableError:
                 whole = False

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from components.core.errors import TableError
 from components.data.formats.quick_delimited import read_quickly
 from components.data.formats.quotes import LONGEST_FIELD, Quotes
-from components.data.formats.readers import _fields, read_records
+from components.data.formats.readers import read_fields, read_records
 from components.data.formats.reading import Seen
 from components.data.sources import SourceConfig
 from components.data.tables import read_batches
@@ -69,7 +69,7 @@ def in_pieces(path: Path, text: str, delimiter: str, sizes: Sequence[int]) -> li
 
 def slowly(path: Path, source: SourceConfig) -> list[list[str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(_fields(path, source, file))
+        return list(read_fields(path, source, file))
 
 
 def full(records: list[list[str]]) -> Iterator[list[str]]:

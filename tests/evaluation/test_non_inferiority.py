@@ -88,7 +88,9 @@ def test_no_interval_is_without_width_or_outside_of_what_is_possible() -> None:
 
 
 @pytest.mark.parametrize("margin", [0.01, 0.02])
-@pytest.mark.parametrize("rows", [100, 200, 381, 707, 2000, 5000])
+@pytest.mark.parametrize(
+    "rows", [100, 200, 381, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (707, 2000, 5000))]
+)
 def test_one_that_is_just_the_margin_worse_seldom_passes(rows: int, margin: float) -> None:
     for apart in (margin, margin + 0.002, 0.05, 0.1, 0.3):
         assert passed(rows, margin, draw(rows, margin, apart)) <= LEVEL + CHANCE, apart
@@ -188,7 +190,7 @@ def steps(mean: float) -> list[float]:
     return [worse, 0.15, 0.75 - worse, 0.1]
 
 
-@pytest.mark.parametrize("rows", [100, 200, 600])
+@pytest.mark.parametrize("rows", [100, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (200, 600))])
 @pytest.mark.parametrize("name", judged(-2))
 def test_scores_that_are_just_the_margin_or_more_lower_seldom_pass(name: str, rows: int) -> None:
     rng = np.random.default_rng(3)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from components.generation.config import GenerationConfig
 from components.generation.decoding import generate, uncached
@@ -11,7 +12,8 @@ from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
 from components.models.tokenizer import end_of_text, load_tokenizer
 
-ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
+WORDS = "sample://vocabulary.tiktoken"
+ENCODING = load_tokenizer(WORDS)
 END = end_of_text(ENCODING)
 LIKE = 1e-4
 """Logits nearer to each other than this count as equal."""
@@ -46,3 +48,13 @@ def assert_alike(gpt: LanguageModel, prompt: Sequence[int], found: list[int], ex
             assert abs(float(logits[one] - logits[other])) < LIKE
             return
     assert len(found) == len(expected)
+
+
+def peer(tied: bool = True) -> GPT2LMHeadModel:
+    """A small GPT-2 of transformers with random weights."""
+    torch.manual_seed(11)
+    config = GPT2Config(
+        vocab_size=ENCODING.n_vocab, n_positions=48, n_embd=32, n_layer=3, n_head=4, initializer_range=0.3,
+        tie_word_embeddings=tied, bos_token_id=END, eos_token_id=END, pad_token_id=END,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config).eval()

@@ -14,8 +14,7 @@ from components.generation.decoding import as_text
 from components.generation.loading import load_language_model
 from components.models.language_model import LanguageModel
 from components.models.tokenizer import encode
-from tests.generation.models import ENCODING, END, LIKE, alone, assert_alike, network
-from tests.generation.test_decoding import WORDS, peer
+from tests.generation.models import ENCODING, END, LIKE, WORDS, alone, assert_alike, network, peer
 
 TIED, UNTIED = network(), network(tied=False, seed=6)
 
@@ -146,12 +145,12 @@ def test_a_marker_that_spans_tokens_ends_a_row_once_it_is_whole() -> None:
 @pytest.mark.parametrize("marker", ["", "### 응답:", "é!", "🎁"])
 @pytest.mark.parametrize("before", ["", "Grüße ", "x" * 20])
 def test_markers_are_found_however_characters_are_cut(marker: str, before: str) -> None:
-    from components.generation.batched import _Ends, _Row, row_generator
+    from components.generation.batched import Ends, Row, row_generator
 
     marker = marker or "##"
     text = (before + marker + " and more").encode()
-    row = _Row([1], 200, GenerationConfig(max_new_tokens=150), row_generator(0, 0, torch.device("cpu")))
-    ends = _Ends(ENCODING, END, [b"never", marker.encode()])
+    row = Row([1], 200, GenerationConfig(max_new_tokens=150), row_generator(0, 0, torch.device("cpu")))
+    ends = Ends(ENCODING, END, [b"never", marker.encode()])
     for byte in text:
         row.take(ENCODING.encode_single_token(bytes([byte])), ends)
         if row.stopped:

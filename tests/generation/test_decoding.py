@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2LMHeadModel
 
 from components.core.errors import ConfigError, WeightsError
 from components.generation.config import GenerationConfig
@@ -14,22 +14,11 @@ from components.models.config import GPTSize
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
 from components.models.saved.language_model import save_gpt
-from components.models.tokenizer import encode, end_of_text, load_tokenizer
+from components.models.tokenizer import encode
 from components.prompts import TEMPLATES
+from tests.generation.models import ENCODING, END, LIKE, WORDS, peer
 
-WORDS = "sample://vocabulary.tiktoken"
-ENCODING = load_tokenizer(WORDS)
-STOP = end_of_text(ENCODING)
-LIKE = 1e-4
-
-
-def peer(tied: bool = True) -> GPT2LMHeadModel:
-    torch.manual_seed(11)
-    config = GPT2Config(
-        vocab_size=ENCODING.n_vocab, n_positions=48, n_embd=32, n_layer=3, n_head=4, initializer_range=0.3,
-        tie_word_embeddings=tied, bos_token_id=STOP, eos_token_id=STOP, pad_token_id=STOP,
-    )  # fmt: skip
-    return GPT2LMHeadModel(config).eval()
+STOP = END
 
 
 def load(folder: Path, size: GPTSize | None = None) -> LanguageModel:

@@ -17,7 +17,7 @@ import pytest
 
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.judging.judge import VERDICTS
-from tests.judging.conftest import ALL, ROWS, Bench, write_responses
+from tests.judging.bench import ALL, ROWS, Bench, write_responses
 from tests.judging.serving import OllamaServer
 
 THIRD = '"response": "Number 3!"'

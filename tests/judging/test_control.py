@@ -10,7 +10,7 @@ import pytest
 from components.evaluation.instruction import control_metrics, warnings
 from components.judging.control import APART, ROWS, control_facts, draw_control
 from components.judging.verdicts import REFUSED, scored, unparsed
-from tests.judging.conftest import Bench
+from tests.judging.bench import Bench
 from tests.judging.serving import OllamaServer
 
 WORDS = ("apple", "river", "stone", "cloud", "tiger", "violin", "desert", "ladder", "pepper", "window")

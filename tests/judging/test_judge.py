@@ -15,7 +15,7 @@ import yaml
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.judging.config import JudgeConfig
 from components.judging.identity import judge_identity
-from tests.judging.conftest import ALL, ROWS, Bench, write_responses
+from tests.judging.bench import ALL, ROWS, Bench, write_responses
 from tests.judging.serving import OllamaServer
 
 DIGEST = "sha256:" + "365c" * 16

@@ -12,7 +12,7 @@ from components.judging.cache import Cache
 from components.judging.config import JudgeConfig
 from components.judging.identity import judge_identity
 from components.judging.lexical import measure, token_f1
-from tests.judging.conftest import ROWS, Bench, write_responses
+from tests.judging.bench import ROWS, Bench, write_responses
 
 
 def test_needs_no_server_and_is_no_language_model(bench: Bench) -> None:

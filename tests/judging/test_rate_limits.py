@@ -12,7 +12,7 @@ import pytest
 from components.core.errors import JudgeUnreachable
 from components.judging.config import JudgeConfig
 from pipelines.judge_checking import look_for_judge
-from tests.judging.conftest import ROWS, Bench
+from tests.judging.bench import ROWS, Bench
 from tests.judging.serving import OllamaServer
 
 THIRD = '"response": "Number 3!"'

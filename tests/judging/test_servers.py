@@ -12,7 +12,7 @@ from components.judging.identity import judge_identity
 from components.judging.names import full_name, may_be
 from components.judging.verdicts import BROKEN, CUT, DECLINED, EMPTY, NO_VERDICT, REFUSED, THOUGHTS
 from pipelines.judging import judge_config
-from tests.judging.conftest import ALL, ROWS, Bench, write_responses
+from tests.judging.bench import ALL, ROWS, Bench, write_responses
 from tests.judging.serving import OllamaServer
 
 THIRD = '"response": "Number 3!"'

@@ -78,6 +78,7 @@ def test_a_process_starts_over_with_its_arguments_and_what_glibc_is_told(said: d
     assert started("print('begun'); " + STARTED_OVER + told, **said).splitlines()[-1] == f"['one', '--two'] 1 {heard}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
 @pytest.mark.skipif(not multiplies_bf16(), reason="in fp32, which is trained in here, little is gained: decision 0006")
 def test_a_training_takes_less_memory_without_thread_caches() -> None:

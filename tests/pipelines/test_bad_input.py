@@ -19,7 +19,7 @@ from components.core.errors import GradusError
 from components.core.home import home
 from pipelines.config import load_config
 from pipelines.kinds.classification.flow import classification
-from tests.data.test_fetch import Server
+from tests.data.file_server import Server
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -119,6 +119,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     running.process.wait()
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "overrides", "message"),
@@ -162,6 +163,8 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_ctrl_c_during_a_download_ends_with_130_and_a_killed_run(server: Server) -> None:
     from prefect.settings import PREFECT_API_URL
 

@@ -1,26 +1,20 @@
 """YAML that would never end, as a preset and as an option: one line of a sane length, and exit code 2."""
 
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from components.core.errors import ConfigError, JudgeError
 from pipelines.config import load_config
 from pipelines.judging import judge_config
-from tests.test_yaml_loader import BOMB
+from tests.pipelines.commands import gradus
+from tests.yaml_bomb import BOMB
 
-ROOT = Path(__file__).parents[2]
-GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 FLOW_BOMB = "{" + ", ".join(line for line in BOMB.splitlines()) + "}"
 
 
-def gradus(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*GRADUS, *arguments], cwd=ROOT, capture_output=True, text=True)
-
-
-def one_line(done: "subprocess.CompletedProcess[str]") -> str:
+def one_line(done: CompletedProcess[str]) -> str:
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
@@ -78,9 +72,9 @@ def test_a_key_that_is_there_twice_is_refused_with_its_line(tmp_path: Path) -> N
 
 
 def test_a_runs_own_config_is_read_with_the_same_bounds(tmp_path: Path) -> None:
-    from pipelines.judging import _recorded
+    from pipelines.judging import recorded_config
 
     path = tmp_path / "config.yaml"
     path.write_text(BOMB)
     with pytest.raises(JudgeError, match=r"config\.yaml cannot be read: it has more than 20,000 values"):
-        _recorded(path)
+        recorded_config(path)

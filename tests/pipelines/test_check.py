@@ -17,16 +17,11 @@ from components.models.tokenizer import load_tokenizer
 from components.tasks import download, split, validate
 from pipelines.checking import check
 from pipelines.config import load_config
+from tests.pipelines.commands import gradus
 
 ROOT = Path(__file__).parents[2]
 TINY = ["model.size={layers: 2, heads: 2, width: 16, context: 64}", "train.eval_batches=2"]
 WORDS = load_tokenizer("sample://vocabulary.tiktoken").n_vocab
-
-
-def gradus(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def weights(folder: Path, vocabulary: int = WORDS, context: int = 64) -> Path:
@@ -165,9 +160,10 @@ def test_the_memory_that_is_announced_is_what_a_whole_run_takes(prefect_server: 
         "train.device=cpu",
     ]
     overrides = [f"--set={option}" for option in options]
-    memory = json.loads(gradus("check", "spam-demo", *overrides, "--json").stdout)["cost"]["memory"]
     command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", "run", "spam-demo", *overrides]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    asked = [*command[:3], "check", *command[4:], "--json"]
+    memory = json.loads(subprocess.run(asked, env=environment, stdout=-1, check=True).stdout)["cost"]["memory"]
     with (tmp_path / "said.txt").open("w+") as said:
         run = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
         taken = 0

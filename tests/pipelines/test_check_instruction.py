@@ -1,10 +1,7 @@
 """`gradus check` of an instruction preset: what it finds out, that a run goes on from it, and how it fails."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +16,8 @@ from pipelines.config import load_config
 from pipelines.instruction_checking import check_instruction
 from pipelines.kinds.instruction.config import InstructionConfig
 from tests.judging.serving import OllamaServer, serve
+from tests.pipelines.commands import gradus
 
-ROOT = Path(__file__).parents[2]
 TINY = {"layers": 2, "heads": 2, "width": 16, "context": 128}
 PLURALS = ("mouse mice", "house houses", "goose geese", "leaf leaves", "child children", "box boxes")
 
@@ -69,12 +66,6 @@ def config_of(folder: Path, **sections: Any) -> InstructionConfig:
     config = load_config(write_preset(folder, **sections))
     assert isinstance(config, InstructionConfig)
     return config
-
-
-def gradus(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", *arguments]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 def test_everything_about_a_preset(tmp_path: Path) -> None:
@@ -255,16 +246,16 @@ def test_the_command_prints_json_and_refuses_with_2(tmp_path: Path) -> None:
 
 
 def test_the_mask_is_seen_with_colours_and_without(tmp_path: Path) -> None:
-    from pipelines.cli.instruction_check_view import LEARNT, _masked
+    from pipelines.cli.instruction_check_view import LEARNT, masked_text
 
     found = check_instruction(config_of(tmp_path))
     assert found.texts is not None
     for sample in found.texts.samples:
         prompt, asked, response = "".join(sample.pieces).partition("\nA:")
-        before, _, marked = _masked(sample, colour=False).plain.partition("⟦")
+        before, _, marked = masked_text(sample, colour=False).plain.partition("⟦")
         assert before.replace("⏎", "").replace("\n  ", "\n") == f"  {prompt}{asked}"
         assert marked.replace("|", "") == response.replace("|", "") + "⟧"
-        coloured = _masked(sample, colour=True)
+        coloured = masked_text(sample, colour=True)
         assert coloured.plain.replace("⏎", "").replace("\n  ", "\n") == f"  {prompt}{asked}{response}"
         painted = [coloured.plain[span.start : span.end] for span in coloured.spans if span.style in LEARNT]
         assert "".join(painted) == response

@@ -15,21 +15,11 @@ from components.data.addresses import SAMPLES
 from pipelines.config import load_config
 from pipelines.kinds.classification.flow import classification
 from pipelines.run import RunSummary
+from tests.pipelines.classifying import TINY, run
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-TINY = [
-    "model.size={layers: 1, heads: 1, width: 16, context: 128}",
-    "train.max_steps=4",
-    "train.eval_every=2",
-    "train.eval_batches=2",
-    "tracking.system_metrics=false",
-]
 STEPS = ["download", "validate", "split", "fetch_weights", "fine_tune", "evaluate"]
-
-
-def run(*overrides: str) -> RunSummary:
-    return classification(load_config("spam-demo", [*TINY, *overrides]))
 
 
 def client() -> MlflowClient:
@@ -47,8 +37,8 @@ def artifacts(run_id: str, folder: str = "") -> set[str]:
     return {entry.path for entry in client().list_artifacts(run_id, folder)}
 
 
-def test_a_run_leaves_everything_where_it_belongs() -> None:
-    summary = run()
+def test_a_run_leaves_everything_where_it_belongs(finished: RunSummary) -> None:
+    summary = finished
     assert summary.status == "FINISHED"
     assert summary.cached_steps == []
     assert summary.model_uri == "models:/spam-demo/1"
@@ -86,7 +76,7 @@ def test_a_run_leaves_everything_where_it_belongs() -> None:
     assert version.run_id == summary.run_id
 
 
-def test_the_flow_runs_page_has_tables_and_a_link() -> None:
+def test_the_flow_runs_page_has_tables_and_a_link(finished: RunSummary) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.sorting import ArtifactSort
 
@@ -100,8 +90,8 @@ def test_the_flow_runs_page_has_tables_and_a_link() -> None:
     assert "language model is right on" in newest["metrics"].description
 
 
-def test_metrics_and_baselines_of_all_splits_are_reported() -> None:
-    metrics = run().metrics
+def test_metrics_and_baselines_of_all_splits_are_reported(finished: RunSummary) -> None:
+    metrics = finished.metrics
     names = ["loss", "accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1", "average_precision"]
     names += ["roc_auc", "calibration_error", "brier", "matthews_correlation"]
     for split in ("train", "validation", "test"):
@@ -112,8 +102,10 @@ def test_metrics_and_baselines_of_all_splits_are_reported() -> None:
         assert metrics[f"test/{name}_low"] <= metrics[f"test/{name}"] <= metrics[f"test/{name}_high"]
 
 
-def test_test_rows_that_an_earlier_model_learned_are_in_no_figure() -> None:
-    first = run()
+@pytest.mark.ci
+@pytest.mark.slow
+def test_test_rows_that_an_earlier_model_learned_are_in_no_figure(finished: RunSummary) -> None:
+    first = finished
     again = run(f"model.weights=runs:/{first.run_id}")
     assert "Left out" not in client().get_run(again.run_id).data.tags["gradus.verdict"], "the same split"
     second = run(f"model.weights=runs:/{again.run_id}", "split.seed=9")
@@ -128,8 +120,8 @@ def test_test_rows_that_an_earlier_model_learned_are_in_no_figure() -> None:
     assert f"Left out are {of_ancestors['left_out']} of {of_ancestors['rows']} test rows" in verdict
 
 
-def test_an_unchanged_run_skips_every_step_and_says_so() -> None:
-    first = run()
+def test_an_unchanged_run_skips_every_step_and_says_so(finished: RunSummary) -> None:
+    first = finished
     second = run()
     assert second.cached_steps == STEPS
     assert second.metrics == first.metrics
@@ -143,6 +135,7 @@ def test_an_unchanged_run_skips_every_step_and_says_so() -> None:
         assert len(client().get_metric_history(second.run_id, f"curve/{name}")) == 4
 
 
+@pytest.mark.slow
 def test_an_unchanged_model_without_a_name_is_not_logged_twice() -> None:
     first = run("tracking.model_name=null")
     second = run("tracking.model_name=null")
@@ -152,8 +145,8 @@ def test_an_unchanged_model_without_a_name_is_not_logged_twice() -> None:
     assert client().get_run(second.run_id).data.tags["cached_from"] == first.run_id
 
 
-def test_results_that_prefect_forgot_are_still_cached() -> None:
-    first = run()
+def test_results_that_prefect_forgot_are_still_cached(finished: RunSummary) -> None:
+    first = finished
     shutil.rmtree(home() / "results")
     second = run()
     assert second.cached_steps == STEPS
@@ -171,15 +164,13 @@ def test_another_vocabulary_at_the_same_path_trains_again(tmp_path: Path) -> Non
     assert run(f"model.vocabulary={path}").cached_steps == STEPS[:4]
 
 
-def test_another_recipe_skips_what_comes_before_training() -> None:
-    run()
+def test_another_recipe_skips_what_comes_before_training(finished: RunSummary) -> None:
     second = run("train.max_steps=3", "train.epochs=2")
     assert second.cached_steps == STEPS[:4]
     assert second.model_uri == "models:/spam-demo/2"
 
 
-def test_a_flipped_byte_runs_that_step_again() -> None:
-    run()
+def test_a_flipped_byte_runs_that_step_again(finished: RunSummary) -> None:
     (table,) = (home() / "store/split").glob("*/train.parquet")
     raw = bytearray(table.read_bytes())
     raw[100] ^= 1
@@ -188,6 +179,7 @@ def test_a_flipped_byte_runs_that_step_again() -> None:
     assert run().cached_steps == [step for step in STEPS if step != "split"]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights() -> None:
     weights = []
@@ -215,6 +207,8 @@ def figures(summary: RunSummary, prefix: str) -> dict[str, float]:
     return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.usefixtures("real_data")
 def test_the_book_preset_on_the_real_data() -> None:
     summary = classification(load_config("spam-book", [*REAL, "train.max_steps=20"]))
@@ -263,8 +257,7 @@ def test_a_diverging_training_leaves_a_failed_run_with_the_rows_of_its_step() ->
 
 
 @pytest.mark.slow
-def test_an_earlier_model_can_be_trained_further(tmp_path: Path) -> None:
-    run()
+def test_an_earlier_model_can_be_trained_further(finished: RunSummary) -> None:
     summary = run("model.weights=models:/spam-demo@candidate")
     assert summary.model_uri == "models:/spam-demo/2"
     assert summary.cached_steps == ["download", "validate", "split"]

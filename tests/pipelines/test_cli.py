@@ -14,7 +14,9 @@ from mlflow import MlflowClient
 
 from components.core.home import home
 from components.models.saved.classifier import load_classifier
+from pipelines.run import RunSummary
 from tests.patience import PATIENCE
+from tests.pipelines import classifying, commands
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -41,7 +43,7 @@ def gradus(*arguments: str, env: dict[str, str] | None = None, stdin: str | None
     )
 
 
-def test_a_run_a_prediction_and_a_second_run(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_run_and_predictions(environment: dict[str, str], tmp_path: Path) -> None:
     done = gradus("run", "spam-demo", *TINY, "--set=train.max_steps=3", "--json", env=environment)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -61,22 +63,28 @@ def test_a_run_a_prediction_and_a_second_run(environment: dict[str, str], tmp_pa
     assert rows[2]["label"] is None  # a blank line is no text
     table = tmp_path / "messages.csv"  # with a header, which the file that was learnt from has not
     table.write_text('label,text\nham,"hello there"\n')
-    by_table = gradus("predict", result["run_id"], "--file", str(table), "--json", env=environment)
+    by_table = commands.gradus("predict", result["run_id"], "--file", table, "--json")
     found = json.loads(by_table.stdout)
     assert (found["text"], found["label"]) == (rows[0]["text"], rows[0]["label"])
     assert found["p_spam"] == pytest.approx(rows[0]["p_spam"], abs=1e-5)
-    piped = gradus("predict", result["model_uri"], "-", "--json", env=environment, stdin=messages.read_text())
+    piped = commands.gradus("predict", result["model_uri"], "-", "--json", stdin=messages.read_text())
     assert piped.stdout == by_run.stdout
-    shown = gradus("predict", "models:/spam-demo@candidate", "You won [bold]a prize[/bold]", env=environment)
+    shown = commands.gradus("predict", "models:/spam-demo@candidate", "You won [bold]a prize[/bold]")
     assert "[bold]a prize[/bold]" in shown.stdout
 
-    again = gradus("run", "spam-demo", *TINY, "--set=train.max_steps=3", env=environment)
+
+@pytest.mark.ci
+@pytest.mark.slow
+def test_an_unchanged_run_says_so(environment: dict[str, str], finished: RunSummary) -> None:
+    again = gradus("run", "spam-demo", *(f"--set={each}" for each in classifying.TINY), env=environment)
     assert again.returncode == 0
     assert again.stderr.count("unchanged, taken from the store") == 6
-    assert f"nothing has changed since run {result['run_id']}" in again.stderr
+    assert f"nothing has changed since run {finished.run_id}" in again.stderr
     assert "average precision" in again.stdout
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_rejected_data_exits_with_3_and_shows_the_rows(environment: dict[str, str]) -> None:
     done = gradus(
         "run", "spam-demo", *TINY, "--set=validation.text_not_blank.severity=error", "--json", env=environment
@@ -88,9 +96,9 @@ def test_rejected_data_exits_with_3_and_shows_the_rows(environment: dict[str, st
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("sent", "name"), [(signal.SIGINT, "Ctrl-C"), pytest.param(signal.SIGTERM, "kill", marks=pytest.mark.slow)]
-)
+@pytest.mark.ci
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "kill")])
 def test_an_interrupted_run_is_killed_and_exits_with_130(
     environment: dict[str, str], sent: signal.Signals, name: str
 ) -> None:
@@ -141,7 +149,7 @@ def test_an_interrupted_run_is_killed_and_exits_with_130(
     ],
 )
 def test_bad_usage_exits_with_2_before_anything_starts(arguments: list[str], message: str) -> None:
-    done = gradus(*arguments)
+    done = commands.gradus(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stdout == ""
@@ -149,21 +157,21 @@ def test_bad_usage_exits_with_2_before_anything_starts(arguments: list[str], mes
 
 
 def test_a_model_that_is_not_there_exits_with_1() -> None:
-    done = gradus("predict", "models:/nothing@candidate", "hello")
+    done = commands.gradus("predict", "models:/nothing@candidate", "hello")
     assert done.returncode == 1
     assert done.stderr.startswith("gradus: there is no registered model models:/nothing@candidate")
 
 
 def test_show_and_presets() -> None:
-    shown = gradus("show", "spam", "--set", "train.epochs=3")
+    shown = commands.gradus("show", "spam", "--set", "train.epochs=3")
     assert "epochs: 3" in shown.stdout
-    listed = gradus("presets")
+    listed = commands.gradus("presets")
     assert all(name in listed.stdout for name in ("spam ", "spam-book", "spam-demo"))
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["predict", "-h"]])
 def test_help_has_examples(arguments: list[str]) -> None:
-    assert "gradus " in gradus(*arguments).stdout
+    assert "gradus " in commands.gradus(*arguments).stdout
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +47,28 @@ TEMPLATE = READING | {"columns": {"text": "{title}: {body}", "label": "stars"}}
 POSITIONS = READING | {"format": "tsv", "header": False, "quoting": "none", "columns": {"label": 0, "text": 1}}
 QUICK = ["--max-new-tokens", "8", "--precision", "fp32", "--device", "cpu"]
 FORMATS = ["csv", "tsv", "json", "jsonl", "parquet"]
+SLOW = pytest.mark.slow
 
 Model = Callable[[dict[str, Any] | None], Path]
 
 
-@pytest.fixture
-def model(saved_model: Path, tmp_path: Path) -> Model:
-    """Return a logged classifier that learnt from a file that was read in some way."""
+@pytest.fixture(scope="module")
+def packaged(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return a logged classifier that learnt from a file that was read in some way, each of them written once."""
 
-    def make(reading: dict[str, Any] | None) -> Path:
-        folder = tmp_path / "logged"
-        classifier_package(saved_model, ["a"], reading=reading).write(folder, run_id=None)
+    @cache
+    def make(reading: str) -> Path:
+        folder = tmp_path_factory.mktemp("written") / "logged"
+        classifier_package(saved_model, ["a"], reading=json.loads(reading)).write(folder, run_id=None)
         return folder
 
-    return make
+    return lambda reading: make(json.dumps(reading))
+
+
+@pytest.fixture
+def model(packaged: Model, tmp_path: Path) -> Model:
+    """Return the same, in the test's own folder."""
+    return lambda reading: shutil.copytree(packaged(reading), tmp_path / "logged", dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +253,7 @@ def test_a_parquet_file_is_read_by_position_as_in_training(model: Model, tmp_pat
     assert list(read(tmp_path / "out.csv")[0])[:3] == ["x", "y", "label"]
 
 
-@pytest.mark.parametrize("wanted", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("wanted", ["csv", *(pytest.param(each, marks=SLOW) for each in ("jsonl", "parquet"))])
 @pytest.mark.parametrize(
     ("names", "written"),
     [
@@ -458,7 +468,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, given: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["csv", "tsv", "jsonl", "parquet", "txt"])
-@pytest.mark.parametrize("wanted", [None, "csv", "json", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "wanted", [None, "csv", *(pytest.param(each, marks=SLOW) for each in ("json", "jsonl", "parquet"))]
+)
 def test_rows_are_read_asked_and_written_some_at_a_time(tmp_path: Path, given: str, wanted: str | None) -> None:
     path = tmp_path / f"new.{given}"
     if given == "parquet":
@@ -499,7 +511,7 @@ def answered(tuned: Path, instructions: list[str], inputs: list[str], **options:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("wanted", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("wanted", ["csv", *(pytest.param(each, marks=SLOW) for each in ("jsonl", "parquet"))])
 def test_a_language_model_reads_its_own_columns(tuned: Path, tmp_path: Path, kind: str, wanted: str) -> None:
     language_model_package(tuned, [{"instruction": "a"}], ASKED).write(tmp_path / "logged", run_id=None)
     file, out = write(tmp_path / f"new.{kind}", QUESTIONS), tmp_path / f"out.{wanted}"

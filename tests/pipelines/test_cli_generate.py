@@ -1,23 +1,18 @@
-"""`gradus generate`, as a process."""
+"""`gradus generate`: what it prints, and how it refuses."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from components.core.home import home
 from pipelines.cli.generate import harmless
+from tests.pipelines.commands import gradus
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["--size", "{layers: 1, heads: 2, width: 16, context: 32}", "--vocabulary", "sample://vocabulary.tiktoken"]
 
 
-def generate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", "generate", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+def generate(*arguments: str) -> CompletedProcess[str]:
+    return gradus("generate", *arguments, COLUMNS="200")
 
 
 def test_it_goes_on_with_the_prompt_the_same_way_each_time() -> None:

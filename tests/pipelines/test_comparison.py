@@ -1,13 +1,11 @@
 """Comparing two runs and promoting a model, on a real MLflow store, from Python and as commands."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from mlflow import MlflowClient
@@ -20,10 +18,8 @@ from components.tracking.registry.promotion import Promotion, make_champion
 from components.tracking.runs import Run, attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
+from tests.pipelines import commands
 from tests.pipelines.labelled_runs import QUIET, ROWS, aliases, labelled_run
-
-GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
-ROOT = Path(__file__).parents[2]
 
 Make = Callable[..., str]
 
@@ -46,9 +42,8 @@ def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
     return partial(labelled_run, home, tmp_path, saved_model, name)
 
 
-def gradus(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GRADUS_HOME": str(home), "COLUMNS": "150"}
-    return subprocess.run([*GRADUS, *arguments], env=environment, capture_output=True, text=True)
+def gradus(home: Path, *arguments: str) -> CompletedProcess[str]:
+    return commands.gradus(*arguments, GRADUS_HOME=str(home), COLUMNS="150")
 
 
 def test_a_comparison_says_what_differs_and_who_is_better(home: Path, make: Make, name: str) -> None:

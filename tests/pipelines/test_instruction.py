@@ -13,6 +13,7 @@ from components.models.saved.language_model import load_gpt
 from components.tracking.registry.finding import resolve_model
 from pipelines.config import load_config
 from pipelines.kinds.instruction.flow import instruction
+from pipelines.run import RunSummary
 from tests.judging.serving import OllamaServer, serve
 from tests.pipelines.instructing import STEPS, artifacts, client, config, entries, run
 
@@ -35,8 +36,8 @@ def only_run(status: str) -> tuple[str, dict[str, str]]:
     return found.info.run_id, found.data.tags
 
 
-def test_a_run_leaves_everything_where_it_belongs(tmp_path: Path) -> None:
-    summary = run(tmp_path)
+def test_a_run_leaves_everything_where_it_belongs(instructed: tuple[Path, RunSummary]) -> None:
+    _, summary = instructed
     assert (summary.status, summary.cached_steps, summary.model_uri) == ("FINISHED", [], "models:/tiny/1")
     found = client().get_run(summary.run_id)
     assert found.data.params["pipeline"] == "instruction"
@@ -62,21 +63,23 @@ def test_a_run_leaves_everything_where_it_belongs(tmp_path: Path) -> None:
     assert answered["response"].tolist() == test["response"].tolist()
 
 
-def test_a_second_run_does_nothing_and_another_recipe_only_what_it_must(tmp_path: Path) -> None:
-    first = run(tmp_path)
-    again = run(tmp_path)
+def test_a_second_run_does_nothing_and_another_recipe_only_what_it_must(instructed: tuple[Path, RunSummary]) -> None:
+    folder, first = instructed
+    again = run(folder)
     assert again.cached_steps == STEPS
     assert again.metrics == first.metrics
     assert again.model_uri == first.model_uri
     assert client().get_run(again.run_id).data.tags["cached_from"] == first.run_id
-    longer = run(tmp_path, "train.max_steps=5")
+    longer = run(folder, "train.max_steps=5")
     assert longer.cached_steps == ["download", "validate", "split", "fetch_weights", "respond_before"]
-    shorter = run(tmp_path, "generation.max_new_tokens=3")
+    shorter = run(folder, "generation.max_new_tokens=3")
     assert shorter.cached_steps == ["download", "validate", "split", "fetch_weights", "fine_tune"]
 
 
-def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(tmp_path: Path) -> None:
-    first = run(tmp_path, "train.keep=last")
+def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(
+    instructed: tuple[Path, RunSummary], tmp_path: Path
+) -> None:
+    _, first = instructed
     client().set_registered_model_alias("tiny", "champion", "1")
     more = entries(120)[60:]
     second = run(tmp_path / "more", "model.weights=models:/tiny@champion", "train.keep=last", content=more)
@@ -124,7 +127,7 @@ def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:
     assert "rubric.yaml" in artifacts(summary.run_id)
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_judge_killed_half_way_costs_nothing_that_was_done(tmp_path: Path, stream: bool) -> None:
     """Run, kill the judge, run: refused. Start it again, run: every verdict exactly once, nothing trained twice."""
     options = (f"judge.stream={str(stream).lower()}", "judge.concurrency=2")
@@ -229,11 +232,10 @@ def test_a_classifier_is_no_start_for_a_language_model(tmp_path: Path, saved_mod
 
 
 def test_another_template_than_the_weights_know_is_said_before_training(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    instructed: tuple[Path, RunSummary], caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(tmp_path)
-    caplog.clear()
-    run(tmp_path, "model.weights=models:/tiny@candidate", "prompt.template=completion")
+    folder, _ = instructed
+    run(folder, "model.weights=models:/tiny@candidate", "prompt.template=completion")
     assert "trained with another prompt.template" in caplog.text
 
 

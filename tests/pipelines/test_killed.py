@@ -141,6 +141,8 @@ def check(tmp_path: Path, environment: dict[str, str], moments: list[str], *argu
     assert json.loads(last.stdout)["run_id"] == run.info.run_id
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_killed_training_goes_on_in_its_run(tmp_path: Path, environment: dict[str, str]) -> None:
     preset = str(write_preset(tmp_path / "data"))
     check(tmp_path, environment, ["components.training.loop:Trainer._step:4:before"], preset)
@@ -166,6 +168,8 @@ def test_whenever_an_instruction_run_is_killed_the_next_run_ends_as_if_nothing_h
     check(tmp_path, environment, moments, preset)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_run_is_not_gone_on_in_with_other_data_as_if_nothing_had_happened(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

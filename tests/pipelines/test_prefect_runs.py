@@ -105,6 +105,8 @@ def test_an_address_that_is_none_is_named(address: str) -> None:
     refused(address)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_command_ends_with_1_and_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from pipelines.cli.start import main; main()", "run", "spam-demo"],
@@ -153,7 +155,7 @@ endless(Nothing()) if sys.argv[1] == "python" else run_with_prefect(endless, Not
 
 
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("started_by", ["gradus", "python"])
+@pytest.mark.parametrize("started_by", ["gradus", pytest.param("python", marks=pytest.mark.slow)])
 def test_flow_and_task_runs_of_a_dead_process_are_closed(started_by: str) -> None:
     environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
     process = subprocess.Popen(
@@ -255,8 +257,8 @@ cli.main()
     ("outcome", "code", "out", "err"),
     [
         ("ends well", 0, "FINISHED\n", ""),
-        ("fails", 3, "", "gradus: nothing will do"),
-        ("is stopped", 130, "", "gradus: interrupted"),
+        pytest.param("fails", 3, "", "gradus: nothing will do", marks=pytest.mark.slow),
+        pytest.param("is stopped", 130, "", "gradus: interrupted", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_whose_server_dies_ends_as_it_would_have(

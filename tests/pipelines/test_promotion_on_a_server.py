@@ -11,17 +11,14 @@ from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
 from tests.pipelines.labelled_runs import QUIET, ROWS, predictions
-from tests.tracking import test_server
 
-pytestmark = pytest.mark.slow
-
-server = test_server.server
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
 
 def test_a_better_model_takes_the_place_and_a_worse_one_does_not(
-    server: str, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: str, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     home = tmp_path / "home"
     runs = []
     for wrong in (10, 1, 30):
@@ -37,7 +34,7 @@ def test_a_better_model_takes_the_place_and_a_worse_one_does_not(
     assert promote(runs[1][:8], home).champion_before == "1"
     with pytest.raises(PromotionRefused, match="it is not shown to be less than 1 point worse"):
         promote("models:/shared@candidate", home)
-    client = MlflowClient(server)
+    client = MlflowClient(mlflow_server)
     assert client.get_model_version_by_alias("shared", "champion").version == "2"
     assert client.get_model_version("shared", "2").tags["gradus.promoted_over"] == "1"
     assert client.get_run(runs[1]).data.tags["gradus.promoted_as"] == "models:/shared/2"

@@ -35,6 +35,7 @@ def curves(client: MlflowClient, run_id: str) -> dict[str, list[tuple[int, float
     return {name: [(point.step, point.value) for point in client.get_metric_history(run_id, name)] for name in names}
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_two_processes_train_once_and_register_once() -> None:

@@ -10,8 +10,8 @@ import pytest
 LARGE = {"pandas", "numpy", "pyarrow", "torch", "mlflow", "prefect", "great_expectations"}
 HEARTBEATS = """
 from prefect.settings import get_current_settings
-from pipelines.cli.run import _heartbeats_if_wanted
-with _heartbeats_if_wanted():
+from pipelines.cli.run import heartbeats_if_wanted
+with heartbeats_if_wanted():
     print(get_current_settings().flows.heartbeat_frequency)
 """
 
@@ -30,6 +30,9 @@ def test_a_configuration_is_read_without_large_libraries() -> None:
     assert not LARGE & set(modules.split())
 
 
-@pytest.mark.parametrize(("asked", "sent"), [({}, "None"), ({"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "40"}, "40")])
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [({}, "None"), pytest.param({"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "40"}, "40", marks=pytest.mark.slow)],
+)
 def test_heartbeats_are_sent_where_they_are_asked_for(asked: dict[str, str], sent: str, tmp_path: Path) -> None:
     assert said(HEARTBEATS, PREFECT_HOME=str(tmp_path), **asked).strip() == sent

@@ -112,6 +112,8 @@ def test_nor_open_a_web_socket(started: Started, options: dict[str, object], sta
     assert refused.value.response.status_code == status
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_password_is_new_every_time_and_nowhere_to_be_read(started: Started, tmp_path: Path) -> None:
     secret = started.auth[1]
     assert len(secret) > 30
@@ -136,7 +138,11 @@ def test_the_password_is_new_every_time_and_nowhere_to_be_read(started: Started,
             {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////nowhere/at/all.db"},
             "unable to open database",
         ),
-        ({"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "0"}, "did not answer within 0 s"),
+        pytest.param(
+            {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "0"},
+            "did not answer within 0 s",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_one_that_cannot_start_says_why_in_one_line(settings: dict[str, str], reason: str, tmp_path: Path) -> None:

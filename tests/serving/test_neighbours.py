@@ -90,7 +90,7 @@ def check(found: dict[str, Any], models: list[Path], saved_model: Path, saved_la
             assert answers["response"] == said["response"].tolist()
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_kinds_load_in_one_process_beside_a_users_own_components(
     classifier: Path, responder: Path, own: Path, saved_model: Path, saved_language_model: Path, reverse: bool
 ) -> None:
@@ -103,6 +103,8 @@ def test_two_kinds_load_in_one_process_beside_a_users_own_components(
     assert not late["ours"], "a model alone imports nothing that is called `components`"
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_they_load_beside_gradus(
     classifier: Path, responder: Path, saved_model: Path, saved_language_model: Path
 ) -> None:
@@ -133,6 +135,8 @@ def test_two_versions_each_run_their_own_code(
     assert len(found["private"]) == 2
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_models_of_one_version_share_their_code_also_if_the_first_is_gone(
     classifier: Path, responder: Path, tmp_path: Path, saved_model: Path, saved_language_model: Path
 ) -> None:

@@ -71,6 +71,8 @@ def test_a_classifier_runs_its_own_code_in_an_empty_folder(classifier: Path, sav
     check_classifier(predict_alone(Path(sys.executable), classifier, TEXTS, tmp_path / "empty"), saved_model)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_language_model_runs_its_own_code_in_an_empty_folder(
     responder: Path, saved_language_model: Path, tmp_path: Path
 ) -> None:

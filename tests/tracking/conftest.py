@@ -9,3 +9,8 @@ import pytest
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a local MLflow store in it; its name has a blank on purpose."""
     return tmp_path_factory.mktemp("a home")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_databases(copied_databases: None) -> None:
+    """Every test here opens stores."""

@@ -1,11 +1,10 @@
 """A run whose process was killed is gone on in by the next of the same config, and no other run is."""
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -21,32 +20,22 @@ from components.tracking.config import TrackingConfig
 from components.tracking.resuming import RESUMED_TAG
 from components.tracking.runs import Run, attached, open_run
 from components.tracking.stores import connect
+from tests.tracking.dying import open_and_die
 
-ROOT = Path(__file__).parents[2]
 Params = dict[str, Any]
-KILLED = """
-import json, os, signal, sys
-from pathlib import Path
-import pandas as pd
-from components.tracking.config import TrackingConfig
-from components.tracking.runs import open_run
-with open_run(TrackingConfig(system_metrics=False), Path(sys.argv[1]), "a run", json.loads(sys.argv[2])) as run:
-    for step in range(1, 4):
-        run.metrics({"curve/loss": 1 / step}, step)
-    run.metrics({"test/accuracy": 0.5}, 3)
-    run.flush()
-    run.log_table(pd.DataFrame({"text": ["a", None], "p": [0.5, 1.0]}), "table.json")
-    print(run.run_id, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["mlflow", "pandas", "components.tracking.runs"])  # which takes seconds, and once will do
 
 
 def kill_one(home: Path, params: Params) -> str:
     """Open a run in a process that is killed; return its id."""
-    command = [sys.executable, "-c", KILLED, str(home), json.dumps(params)]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    return done.stdout.strip()
+    ours, theirs = FORKED.Pipe(duplex=False)
+    process = FORKED.Process(target=open_and_die, args=(home, params, theirs))
+    process.start()
+    run_id: str = ours.recv()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    return run_id
 
 
 @contextmanager

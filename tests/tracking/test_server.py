@@ -1,6 +1,5 @@
 """The same through a real MLflow server that keeps the artifacts, as a team has it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,29 +15,18 @@ from components.tracking.registry.finding import (
 )
 from components.tracking.registry.packaging import log_classifier
 from components.tracking.runs import open_run
-from tests.tracking.mlflow_server import MlflowServer
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    running = MlflowServer(tmp_path_factory.mktemp("server"))
-    try:
-        running.start()
-        yield running.uri
-    finally:
-        running.stop()
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
 
 def test_a_run_and_its_model_live_on_the_server(
-    server: str,
+    mlflow_server: str,
     saved_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     home = tmp_path / "home"
     with open_run(TrackingConfig(), home, "remote", {"train": {"epochs": 1}}) as run:
         run.metrics({"loss": 1.0}, 1)
@@ -46,7 +34,7 @@ def test_a_run_and_its_model_live_on_the_server(
     assert [path.name for path in home.iterdir()] == [".runs.lock"], "nothing else is left at home"
     assert run.client.get_run(run.run_id).info.status == "FINISHED"
     assert run.on_server
-    assert run.url.startswith(f"{server}/#/experiments/{run.experiment_id}/runs/{run.run_id}?")
+    assert run.url.startswith(f"{mlflow_server}/#/experiments/{run.experiment_id}/runs/{run.run_id}?")
     assert capsys.readouterr().out == ""
 
     version = find_version(open_client(home), "remote", {"digest": "1"})
@@ -54,6 +42,6 @@ def test_a_run_and_its_model_live_on_the_server(
     assert version_source(version) == logged.uri
     expected = load_model(saved_model).predict(["a"])
     for name in (run.run_id, "models:/remote@candidate"):
-        assert load_model(resolve_model(name, home), server).predict(["a"]).equals(expected)
+        assert load_model(resolve_model(name, home), mlflow_server).predict(["a"]).equals(expected)
     copy = download_model_folder("models:/remote/1", home, tmp_path / "copy")
     assert load_model(copy).predict(["a"]).equals(expected)

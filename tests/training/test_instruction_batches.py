@@ -9,7 +9,7 @@ from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
 from components.training.batching import grouped_by_length
 from components.training.config import InstructionTrainConfig
-from components.training.objectives.instruction import IGNORED, Entries, Instruction, _first_fit, collate, pack
+from components.training.objectives.instruction import IGNORED, Entries, Instruction, collate, pack
 
 END = 50256
 BOOK = [[0, 1, 2, 3, 4], [5, 6], [7, 8, 9]]
@@ -78,7 +78,10 @@ def test_packed_rows_hold_every_token_once_and_positions_restart() -> None:
     assert batch.visible[0].int().tolist() == [
         [1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [0, 0, 0, 0, 1],
     ]  # fmt: skip
-    assert _first_fit([3, 9, 3, 2], room=5) == [[1], [0, 3], [2]]  # what is longer than the room goes alone
+    rows = [[1, 2, 3], [4] * 9, [5, 6, 7], [8, 9]]
+    packed = pack(rows, rows, pad_id=0, room=5).tokens.tolist()
+    assert packed[0] == rows[1], "what is longer than the room goes alone"
+    assert packed[1:] == [[*rows[0], *rows[3], 0, 0, 0, 0], [*rows[2], 0, 0, 0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("mask_prompt", [True, False])

@@ -28,7 +28,7 @@ def kill(folder: Path, recipe: str, moments: int) -> None:
 
 
 def test_a_training_that_is_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    kill(tmp_path, "all", 4)
+    kill(tmp_path, "all", 2)
 
 
 @pytest.mark.slow
@@ -111,13 +111,14 @@ def test_slow_checkpoints_come_so_rarely_that_they_take_three_per_cent(
     assert timed.at[0] == pytest.approx(1030, abs=10), "not even the first one is too early"
 
 
+@pytest.mark.slow
 def test_a_disk_that_becomes_slow_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = costs(tmp_path, monkeypatch, (1.0, 100.0, 1.0), minutes=5)
     assert timed.at[2] - timed.at[1] > 100 / SHARE - 700
     assert timed.spent <= SHARE * timed.clock()
 
 
-@pytest.mark.parametrize("minutes", [0, None])
+@pytest.mark.parametrize("minutes", [0, pytest.param(None, marks=pytest.mark.slow)])
 def test_checkpoints_can_be_switched_off(
     tmp_path: Path, minutes: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,7 +65,7 @@ def columns_there(path: Path, source: FileSource) -> list[Key]:
         refuse_other_formats(path, source)
         check_text(path, source)
         with open_text(path, source) as file:
-            first = next(_fields(path, source, file), None)
+            first = next(read_fields(path, source, file), None)
         if first is None:
             raise empty(path)
         return list(first if source.header else range(len(first)))
@@ -95,7 +95,7 @@ def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key], seen: S
     import pyarrow as pa
 
     with open_text(path, source) as file:
-        records = _fields(path, source, file)
+        records = read_fields(path, source, file)
         first = next(records, None)
         if first is None:
             raise empty(path)
@@ -130,7 +130,7 @@ def _with_lacking(keys: Sequence[Key], columns: Mapping[Key, Sequence[object]], 
     return [columns[key] if key in columns else [None] * rows for key in keys]
 
 
-def _fields(path: Path, source: FileSource, file: TextIO) -> Iterator[list[str]]:
+def read_fields(path: Path, source: FileSource, file: TextIO) -> Iterator[list[str]]:
     """Yield the fields of every record that is no blank line; short ones are filled up with empty fields."""
     csv.field_size_limit(LONGEST_FIELD)  # of the whole process; the default is 131,072
     lines = _Lines(file, source.separator)
