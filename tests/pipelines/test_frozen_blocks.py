@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from components.core.home import home
 from components.tasks import download, fetch_weights, read_frozen, split, validate
-from pipelines.checking import check
+from pipelines.check import check
 from pipelines.classification import classification
 from pipelines.config import ClassificationConfig, load_config
 
