@@ -18,7 +18,7 @@ PEAKS = {
 }
 HELD = {"process": "interpreter and libraries", "data": "tokens of the data", "weights": "weights"}
 """Parts of the memory that are held all the time."""
-PARTS = {"copies": "copies of weights"} | {name: name for name in ("gradients", "optimiser", "activations", "logits")}
+PARTS = {name: name for name in ("gradients", "optimiser", "activations", "logits")} | {"copies": "copies of weights"}
 TIMES = {
     "step": "one step",
     "evaluation": "one evaluation",
@@ -49,16 +49,14 @@ def _status(expectation: Facts) -> str:
     return "passed" if expectation["success"] else left_out
 
 
-def show_lengths(lengths: Iterable[Facts], titles: Mapping[str, str], what: str) -> Iterator[Shown]:
+def show_lengths(lengths: Iterable[Facts], titles: dict[str, str], what: str) -> Iterator[Shown]:
     """Yield a table of lengths (`planning.preview`) by percentile and then by `titles`, and bars of the first."""
     every = [each | each["percentiles"] for each in lengths]
     names = {name: name for name in every[0]["percentiles"]}
     yield table_of(every, {"split": "split"} | names | titles)
-    most = max(bar["texts"] for bar in every[0]["bars"])
-    bars = [
-        (f"{bar['first']} to {bar['last']}", bar["texts"], -(-bar["texts"] * BAR // most)) for bar in every[0]["bars"]
-    ]
-    yield table(("tokens", f"{what} in train", ""), [(tokens, count, "█" * length) for tokens, count, length in bars])
+    bars, most = every[0]["bars"], max(bar["texts"] for bar in every[0]["bars"])
+    rows = ((f"{bar['first']} to {bar['last']}", bar["texts"], "█" * -(-bar["texts"] * BAR // most)) for bar in bars)
+    yield table(("tokens", f"{what} in train", ""), rows)
 
 
 def show_sample(sample: Facts, marks: tuple[str, str], said: str) -> Iterator[Shown]:
@@ -84,9 +82,7 @@ def show_cost(cost: Cost, later: Mapping[str, float], answering: int) -> Iterato
     if any(amount.startswith("(") for amount in memory.values()):
         yield line(f"The peak is {PEAKS[cost.memory.peak]}; what stands in brackets is not held then.")
     if cost.timing:
-        found = {
-            name: getattr(cost.timing, key) for key, name in TIMES.items() if key != "frozen" or cost.timing.frozen
-        }
+        found = {name: taken for key, name in TIMES.items() if (taken := getattr(cost.timing, key))}
         seconds = found | {**later, "all": cost.timing.total}
         yield table(("time", "estimated"), [(name, duration(each)) for name, each in seconds.items()])
     else:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from components.models.architecture import WeightNames, transformer_of
+from components.models.architecture import transformer_of
 from components.models.config import ModelConfig
 from components.models.lora import is_adapter
 from components.training.config import Recipe
@@ -71,23 +71,16 @@ class Cost:
 
 def count_parameters(network: nn.Module) -> list[Part]:
     """Return the parts of a network (`components.training.outline`) in their order."""
-    counts: dict[str, list[int]] = {name: [0, 0] for name in ("embeddings", "blocks", "adapters", "final norm", "head")}
     names = transformer_of(network).names
+    parts = {f"{names.blocks}.": "blocks", f"{names.final_norm}.": "final norm", "head.": "head", "lm_head.": "head"}
+    counts = {name: [0, 0] for name in ("embeddings", "blocks", "adapters", "final norm", "head")}
     for name, parameter in network.named_parameters():
-        count = counts[_part(name.removeprefix("transformer."), names)]
+        inside = name.removeprefix("transformer.")
+        part = next((part for start, part in parts.items() if inside.startswith(start)), "embeddings")
+        count = counts["adapters" if is_adapter(name) else part]
         count[0] += parameter.numel()
         count[1] += parameter.numel() * parameter.requires_grad
     return [Part(name, *count) for name, count in counts.items() if count[0]]
-
-
-def _part(name: str, names: WeightNames) -> str:
-    if is_adapter(name):
-        return "adapters"
-    if name.startswith(f"{names.blocks}."):
-        return "blocks"
-    if name.startswith(f"{names.final_norm}."):
-        return "final norm"
-    return "head" if name.startswith(("head.", "lm_head.")) else "embeddings"
 
 
 def estimate_memory(trial: Trial, process: int) -> Memory:

@@ -91,17 +91,12 @@ def sample_texts(
 def _read(pooling: Pooling, pieces: list[str], length: int | None) -> str:
     """Say which position or positions feed the classifier."""
     real, positions = len(pieces), length or len(pieces)
-    match pooling:
-        case "first_token":
-            return f"position 1, {pieces[0]!r}" if pieces else "position 1"
-        case "last_token":
-            return f"position {real}, {pieces[-1]!r}" if pieces else "position 1"
-        case "mean":
-            return f"the mean of positions 1 to {real}"
-        case "last_position":
-            return f"position {positions}, {'padding' if positions > real or not pieces else repr(pieces[-1])}"
-        case "mean_positions":
-            return f"the mean of positions 1 to {positions}, {positions - real} of them padding"
+    if pooling == "mean":
+        return f"the mean of positions 1 to {real}"
+    if pooling == "mean_positions":
+        return f"the mean of positions 1 to {positions}, {positions - real} of them padding"
+    place = {"first_token": 1, "last_token": max(real, 1), "last_position": positions}[pooling]
+    return f"position {place}, {repr(pieces[place - 1]) if 0 < place <= real else 'padding'}"
 
 
 def sample_entries(
@@ -141,13 +136,13 @@ def describe_cuts(split: str, entries: Entries, limit: int, context: int, new_to
     `without_response` entries have nothing left of it; `no_room` have a prompt after which there is less room than for
     `new_tokens` more.
     """
-    over = np.maximum(whole_lengths(entries) - limit, 0)
+    lengths = describe_lengths(split, whole_lengths(entries), limit)
     return {
         "split": split,
         "entries": len(entries),
         "limit": limit,
-        "cut_entries": int((over > 0).sum()),
-        "cut_tokens": int(over.sum()),
+        "cut_entries": lengths["cut_texts"],
+        "cut_tokens": lengths["cut_tokens"],
         "without_response": int((entries.cut(limit).trained(mask_prompt=True) == 0).sum()),
         "no_room": int((entries.prompts + new_tokens > context).sum()),
     }

@@ -62,7 +62,7 @@ class Trial:
     extra: Mapping[Split, NDArray[np.float64]] = field(default_factory=dict)
 
     @cached_property
-    def network(self) -> nn.Module:
+    def network(self) -> Any:
         """The network without content."""
         with torch.device("meta"):
             return self.outline()

@@ -60,9 +60,9 @@ class Check(check.Check):
     def prepare(self) -> Trial:
         """Tokenise the splits; where states of frozen blocks are read, they are there without content."""
         model, train = self.config.model, self.config.train
-        paths = [self.splits.path(f"{name}.parquet") for name in ("train", "validation", "test")]
-        self.data = prepare(*paths[:2], self.labels, self.encoding, train, model.shape.context)
-        test = tokenise(paths[2], self.labels, self.encoding).cut(self.data.limit)
+        learnt, validation, tested = (self.splits.path(f"{name}.parquet") for name in ("train", "validation", "test"))
+        self.data = prepare(learnt, validation, self.labels, self.encoding, train, model.shape.context)
+        test = tokenise(tested, self.labels, self.encoding).cut(self.data.limit)
         self.examples = {"train": self.data.train, "validation": self.data.validation, "test": test}
         self.states = blank_states(self.data, model, train, self.precision) if reads_ahead(model, train) else {}
         self.recipe = (model, self.config.lora, train, len(self.labels), self.encoding.n_vocab)

@@ -19,7 +19,8 @@ from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
 from components.training.instruction import build_gpt, prepare, tokenise
-from components.training.objectives.instruction import Instruction
+from components.training.objectives import Split
+from components.training.objectives.instruction import Entries, Instruction
 from components.training.outline import outline_gpt
 from components.training.planning.preview import (
     compare_batchings,
@@ -29,7 +30,7 @@ from components.training.planning.preview import (
     whole_lengths,
 )
 from components.training.planning.timing import Besides
-from components.training.planning.trial import SPLITS, Trial
+from components.training.planning.trial import Trial
 from pipelines import check
 from pipelines.check_tables import show_lengths, show_sample
 from pipelines.shown import TITLE, WARNING, Shown, line, table_of
@@ -104,15 +105,16 @@ class Check(check.Check):
     def prepare(self) -> Trial:
         """Tokenise the splits."""
         config, model, words = self.config, self.config.model, self.encoding.n_vocab
-        paths = [self.splits.path(f"{name}.parquet") for name in ("train", "validation", "test")]
+        train, validation, test = (self.splits.path(f"{name}.parquet") for name in ("train", "validation", "test"))
         template, self.context = config.prompt.resolved, model.shape.context
-        self.data = prepare(*paths[:2], template, self.encoding, config.train, self.context)
-        self.test = tokenise(paths[2], template, self.encoding)
+        self.data = prepare(train, validation, template, self.encoding, config.train, self.context)
+        self.test = tokenise(test, template, self.encoding)
         self.recipe = (model, config.lora, config.train, words)
         outline, packed = partial(outline_gpt, *self.recipe, self.precision), config.train.batching == "packed"
         trial = Trial(outline, self._learn, model, config.train, self.device, words, packed=packed)
         learning, mask = words * model.shape.width / trial.network.transformer.products(), config.train.mask_prompt
-        trial.extra = {name: learning * trial.objective.rows(name).trained(mask) for name in SPLITS}
+        splits: dict[Split, Entries] = {"train": self.data.train, "validation": self.data.validation}
+        trial.extra = {name: learning * entries.trained(mask) for name, entries in splits.items()}
         self.generating = pick_precision(config.generation.precision, self.device)
         weights = sum(parameter.nbytes for parameter in trial.network.parameters())
         generation = (self.test.prompts, config.generation, self.generating)
