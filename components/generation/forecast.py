@@ -3,8 +3,7 @@
 Shapes: B rows, T columns, S columns in the cache, D width, V vocabulary, N entries.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from components.generation.cache import CHUNK, Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.models.config import GPTSize
-from components.models.devices import dtype_of
+from components.models.devices import dtype_of, seconds_of
 from components.models.language_model import LanguageModel
 
 TURNS = 3
@@ -65,29 +64,18 @@ def time_decoding(
     fitting = [prompt for prompt in prompts if 0 < len(prompt) <= context - 3 * TURNS] or [[end]]
     most = rows_at_once(model.transformer.size, max(map(len, fitting)), config, precision)
     batch = sorted((list(prompt) for prompt in fitting), key=len)[-most:]
-    decoder = Decoder(model.to(device), precision)
-    readers: list[Reader] = []
-    reading = _seconds(lambda: readers.append(Reader(decoder, batch)), device)
-    reader = readers[0]
-    full = _turn(reader, len(batch), device)
-    reader.keep([0])
-    alone = _turn(reader, 1, device)
+    decoder, readers = Decoder(model.to(device), precision), list[Reader]()
+    reading = seconds_of(lambda: readers.append(Reader(decoder, batch)), device)
+
+    def turn(rows: int) -> float:
+        token = torch.zeros(rows, dtype=torch.int64, device=device)
+        return float(np.median([seconds_of(lambda: readers[0].read(token), device) for _ in range(TURNS)]))
+
+    full = turn(len(batch))
+    readers[0].keep([0])
+    alone = turn(1)
     row = max(full - alone, 0.0) / max(len(batch) - 1, 1)
     return Pace(token=reading / (len(batch) * len(batch[-1])), turn=max(alone - row, 0.0), row=row)
-
-
-def _turn(reader: Reader, rows: int, device: torch.device) -> float:
-    """Return the median seconds of a turn."""
-    token = torch.zeros(rows, dtype=torch.int64, device=device)
-    return float(np.median([_seconds(lambda: reader.read(token), device) for _ in range(TURNS)]))
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
 
 
 def answering_bytes(

@@ -6,13 +6,14 @@ Shapes: C labels, T tokens, D width, V vocabulary.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import eq
 
 import tiktoken
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from components.core.records import Facts
 from components.generation.config import GenerationConfig
 from components.generation.decoding import as_text, cached, generate
 from components.models.language_model import LanguageModel
@@ -25,49 +26,30 @@ SHOWN_TOKENS = 12
 """Tokens of the continuation that is shown."""
 
 
-@dataclass(frozen=True)
-class Guess:
-    """What the model says of a text, and what is true."""
-
-    text: str
-    truth: str
-    said: str
-
-
-@dataclass(frozen=True)
-class ZeroShot:
-    """What came of asking for a few texts. `always` is the share of texts with the commonest label among them."""
-
-    guesses: list[Guess]
-    accuracy: float
-    always: float
-    prompt: str
-    continuation: str
-    """What the model writes by itself after the first text's prompt, likeliest token by likeliest token."""
-
-
 def try_zero_shot(
     model: LanguageModel, encoding: tiktoken.Encoding, texts: list[str], truths: list[str], labels: Sequence[str]
-) -> ZeroShot:
-    """Ask the model for the label of each text; there must be one text at least, and `has_room` for the question."""
+) -> Facts:
+    """Ask the model for the label of each text; there must be one text at least, and `has_room` for the question.
+
+    Returns `guesses` (of a `text`, what is the `truth` and what it `said`), the `accuracy`, the share that has `always`
+    the commonest label, and of the first text the `prompt` and a `continuation`, likeliest token by likeliest token.
+    """
     said = [labels[position] for position in classify_by_prompt(model, encoding, texts, labels)]
-    guesses = [Guess(*guess) for guess in zip(texts, truths, said, strict=True)]
+    guesses = zip(texts, truths, said, strict=True)
     prompt = prompt_tokens(encoding, texts[0], labels, model.transformer.size.context)
-    return ZeroShot(
-        guesses=guesses,
-        accuracy=sum(guess.truth == guess.said for guess in guesses) / len(guesses),
-        always=max(truths.count(label) for label in labels) / len(guesses),
-        prompt=encoding.decode(prompt),
-        continuation=_continue(model, encoding, prompt),
-    )
+    return {
+        "guesses": [{"text": text, "truth": truth, "said": guess} for text, truth, guess in guesses],
+        "accuracy": sum(map(eq, truths, said)) / len(texts),
+        "always": max(truths.count(label) for label in labels) / len(texts),
+        "prompt": encoding.decode(prompt),
+        "continuation": _continue(model, encoding, prompt),
+    }
 
 
 def _continue(model: LanguageModel, encoding: tiktoken.Encoding, prompt: list[int]) -> str:
-    ids = torch.tensor([prompt], device=model.head.device)
-    stop = end_of_text(encoding)
-    turns = generate(cached(model), ids, GenerationConfig(max_new_tokens=SHOWN_TOKENS), stop)
-    chosen = (int(turn) for turn in turns)
-    return "".join(as_text(encoding, (token for token in chosen if token != stop)))
+    ids, stop = torch.tensor([prompt], device=model.head.device), end_of_text(encoding)
+    turns = map(int, generate(cached(model), ids, GenerationConfig(max_new_tokens=SHOWN_TOKENS), stop))
+    return "".join(as_text(encoding, (token for token in turns if token != stop)))
 
 
 def prompt_tokens(encoding: tiktoken.Encoding, text: str, labels: Sequence[str], limit: int) -> list[int]:

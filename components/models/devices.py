@@ -1,5 +1,7 @@
 """Where and in which precision to compute."""
 
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -42,3 +44,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 def dtype_of(precision: str) -> torch.dtype:
     """Return the type of numbers that `fp32` or `bf16` names."""
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds in which `work` is done on a device."""
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started

@@ -1,14 +1,14 @@
 """`gradus check`: look at a preset, its data and what a run would cost, and train nothing."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, Overrides, errors_as_lines, quieten, say
+from pipelines.cli.console import Debug, Overrides, errors_as_lines, quieten, results, say
 
 if TYPE_CHECKING:
-    from pipelines.checked import Found
-    from pipelines.kinds.instruction.config import InstructionConfig
+    from pipelines.shown import Shown
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -39,37 +39,29 @@ def check(
         if not debug:
             quieten()
         say(f"gradus: checking {config.name}; nothing is trained")
-        found = _check(config, show=not as_json)
+        from pipelines import check as checks
+
+        found = checks.check(config)
         if as_json:
             typer.echo(found.model_dump_json())
+        else:
+            _show(found.shown)
         for line in found.missing:
             say(f"gradus: {line}", style="red")
         if found.missing:
             raise typer.Exit(1)
 
 
-def _check(config: Any, show: bool) -> "Found":
-    """Check what a config's flow needs, and print it if it is to be shown."""
-    from pipelines.kinds.instruction.config import InstructionConfig
+def _show(items: "Iterable[Shown]") -> None:
+    """Print lines and tables, these with an empty line before them if they do not stand below a title."""
+    from rich.table import Table
 
-    if isinstance(config, InstructionConfig):
-        return _check_instruction(config, show)
-    from pipelines.checking import check as examine
+    from pipelines.shown import TITLE
 
-    found = examine(config)
-    if show:
-        from pipelines.cli.check_view import show as show_found
-
-        show_found(found)
-    return found
-
-
-def _check_instruction(config: "InstructionConfig", show: bool) -> "Found":
-    from pipelines.instruction_checking import check_instruction
-
-    found = check_instruction(config)
-    if show:
-        from pipelines.cli.instruction_check_view import show_instructions
-
-        show_instructions(found)
-    return found
+    console, below_title = results(), True
+    for item in items:
+        is_table = isinstance(item, Table)
+        if is_table and not below_title:
+            console.print()
+        console.print(item, soft_wrap=not is_table)
+        below_title = item.style == TITLE

@@ -74,7 +74,7 @@ def test_there_is_room_from_the_context_on_in_which_one_token_of_a_text_is_seen(
 def test_what_is_reported_adds_up() -> None:
     texts, truths = ["a prize", "see you", "call now", "ok"], ["spam", "ham", "spam", "spam"]
     tried = try_zero_shot(model(), ENCODING, texts, truths, ["ham", "spam"])
-    assert [(guess.text, guess.truth) for guess in tried.guesses] == list(zip(texts, truths, strict=True))
-    assert tried.accuracy == sum(guess.truth == guess.said for guess in tried.guesses) / 4
-    assert tried.always == 0.75
-    assert tried.prompt.startswith("Message: a prize\n")
+    assert [(guess["text"], guess["truth"]) for guess in tried["guesses"]] == list(zip(texts, truths, strict=True))
+    assert tried["accuracy"] == sum(guess["truth"] == guess["said"] for guess in tried["guesses"]) / 4
+    assert tried["always"] == 0.75
+    assert tried["prompt"].startswith("Message: a prize\n")

@@ -11,7 +11,7 @@ import pytest
 
 from components.core.errors import JudgeUnreachable
 from components.judging.config import JudgeConfig
-from pipelines.judge_checking import look_for_judge
+from pipelines.kinds.instruction.check import look_for_judge
 from tests.judging.bench import ROWS, Bench
 from tests.judging.serving import OllamaServer
 
@@ -82,6 +82,6 @@ def test_a_check_says_the_same() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         judge = look_for_judge(JudgeConfig(url=f"http://127.0.0.1:{server.server_port}"), 10)
         server.shutdown()
-    assert "answered 429" in judge.problem
-    assert judge.problem.endswith("; wait a while, or lower judge.concurrency")
+    assert "answered 429" in judge["problem"]
+    assert judge["problem"].endswith("; wait a while, or lower judge.concurrency")
     assert len(Busy.asked) == 1, "a check does not wait and try again"

@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from components.core.errors import ConfigError, DataRejected
 from components.models.tokenizer import load_tokenizer
 from components.tasks import download, split, validate
-from pipelines.checking import check
+from pipelines.check import check
 from pipelines.config import load_config
 from tests.pipelines.commands import gradus
 
@@ -36,18 +36,18 @@ def weights(folder: Path, vocabulary: int = WORDS, context: int = 64) -> Path:
 def test_everything_about_the_demo() -> None:
     found = check(load_config("spam-demo", [*TINY, "train.padding=train", "train.max_length=30"]))
     assert (found.missing, found.zero_shot, found.no_zero_shot) == ([], None, "the weights are random")
-    assert (found.data.rows, found.data.rows_used, len(found.data.warnings)) == (3554, 3535, 4)
-    classes = found.data.classes
+    assert (found.data["rows"], found.data["rows_used"], len(found.data["warnings"])) == (3554, 3535, 4)
+    classes = found.data["classes"]
     assert classes["train"] == {"ham": 637, "spam": 637}
     dealt = [classes[stage] for stage in ("train, before balancing", "validation", "test")]
     assert {label: sum(part[label] for part in dealt) for label in ("ham", "spam")} == classes["validated"]
-    assert found.data.overlap["test"] == {"exact": 0, "folded": 0, "near": 0}
+    assert found.data["overlap"]["test"] == {"exact": 0, "folded": 0, "near": 0}
     assert found.texts is not None
-    train = found.texts.lengths[0]
-    assert (train.split, train.texts, train.limit) == ("train", 1274, 30)
-    assert 0 < train.cut_texts < train.cut_tokens < train.tokens
-    assert {sample.label for sample in found.texts.samples} == {"ham", "spam"}
-    assert all(len(sample.ids) <= sample.padded_to == 30 for sample in found.texts.samples if sample.padded_to)
+    train = found.texts["lengths"][0]
+    assert (train["split"], train["texts"], train["limit"]) == ("train", 1274, 30)
+    assert 0 < train["cut_texts"] < train["cut_tokens"] < train["tokens"]
+    assert {sample["label"] for sample in found.texts["samples"]} == {"ham", "spam"}
+    assert all(len(sample["ids"]) <= sample["padded_to"] == 30 for sample in found.texts["samples"])
     assert found.cost is not None
     assert (found.cost.plan.steps, found.cost.plan.evaluations) == (474, 11)
     assert found.cost.timing is not None
@@ -56,20 +56,20 @@ def test_everything_about_the_demo() -> None:
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_takes_the_data_from_the_check() -> None:
     config = load_config("spam-demo", TINY)
-    assert check(config).data.cached_steps == []
+    assert check(config).data["cached_steps"] == []
     source = download(config.source)
     table = validate(source, config.validation)
     dealt = split(table, config.split, config.balance)
     assert [step.cached for step in (source, table, dealt)] == [True, True, True]
-    assert check(config).data.cached_steps == ["download", "validate", "split"]
+    assert check(config).data["cached_steps"] == ["download", "validate", "split"]
 
 
 def test_pretrained_weights_are_asked(tmp_path: Path) -> None:
     found = check(load_config("spam-demo", [*TINY, f"model.weights={weights(tmp_path)}"]))
     assert found.missing == []
     assert found.zero_shot is not None
-    assert len(found.zero_shot.guesses) == 20
-    assert "ham or spam?" in found.zero_shot.prompt
+    assert len(found.zero_shot["guesses"]) == 20
+    assert "ham or spam?" in found.zero_shot["prompt"]
 
 
 def test_weights_of_another_vocabulary_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import yaml
 from components.core.errors import ConfigError, DataRejected
 from components.tasks import download
 from components.tasks.instruction import split, validate
+from pipelines.check import check
 from pipelines.config import load_config
-from pipelines.instruction_checking import check_instruction
 from pipelines.kinds.instruction.config import InstructionConfig
 from tests.judging.serving import OllamaServer, serve
 from tests.pipelines.commands import gradus
@@ -69,98 +69,94 @@ def config_of(folder: Path, **sections: Any) -> InstructionConfig:
 
 
 def test_everything_about_a_preset(tmp_path: Path) -> None:
-    found = check_instruction(config_of(tmp_path, train={"epochs": 3, "eval_every": 10}))
+    found = check(config_of(tmp_path, train={"epochs": 3, "eval_every": 10}))
     assert found.missing == []
     data = found.data
-    assert (data.rows, data.rows_used, data.splits) == (60, 60, {"train": 51, "validation": 3, "test": 6})
-    assert data.empty_inputs == pytest.approx(1 / 3)
-    assert sum(data.tasks["train"].values()) == 51
-    assert {name for counts in data.tasks.values() for name in counts} == {"plural", "echo"}
-    assert data.overlap["test"] == {"exact": 0, "folded": 0, "near": 0}
-    assert {line["name"] for line in data.expectations} >= {"length", "duplicates", "empty_inputs"}
+    assert (data["rows"], data["rows_used"], data["splits"]) == (60, 60, {"train": 51, "validation": 3, "test": 6})
+    assert data["empty_inputs"] == pytest.approx(1 / 3)
+    assert sum(data["tasks"]["train"].values()) == 51
+    assert {name for counts in data["tasks"].values() for name in counts} == {"plural", "echo"}
+    assert data["overlap"]["test"] == {"exact": 0, "folded": 0, "near": 0}
+    assert {line["name"] for line in data["expectations"]} >= {"length", "duplicates", "empty_inputs"}
 
     texts = found.texts
     assert texts is not None
-    assert (texts.template, texts.context, texts.max_new_tokens) == ("own", 128, 10)
-    shown = ["".join(sample.pieces) for sample in texts.samples]
+    assert (texts["template"], texts["context"], texts["max_new_tokens"]) == ("own", 128, 10)
+    shown = ["".join(sample["pieces"]) for sample in texts["samples"]]
     assert len(shown) == 2, "one with an input, one without"
     assert sorted("\nI: " in text for text in shown) == [False, True]
     assert all(re.fullmatch(r"Q: .*\nA: .*<\|endoftext\|>", text, re.DOTALL) for text in shown)
     learnt = [
-        "".join(piece for piece, known in zip(sample.pieces, sample.learnt, strict=True) if known)
-        for sample in texts.samples
+        "".join(piece for piece, known in zip(sample["pieces"], sample["learnt"], strict=True) if known)
+        for sample in texts["samples"]
     ]
     assert learnt == [text.partition("\nA:")[2] for text in shown]
-    lengths = texts.lengths["train"]
-    assert lengths["entry"].tokens == lengths["prompt"].tokens + lengths["response"].tokens
-    trained = lengths["response"].tokens + 51  # each ends with one token more, and the last prompt token foretells
-    assert texts.trained_share == pytest.approx(trained / lengths["entry"].tokens)
-    assert [each.batching for each in texts.batchings] == ["padded", "length", "packed"]
+    lengths = texts["lengths"]["train"]
+    assert lengths["entry"]["tokens"] == lengths["prompt"]["tokens"] + lengths["response"]["tokens"]
+    trained = lengths["response"]["tokens"] + 51  # each ends with one token more, and the last prompt token foretells
+    assert texts["trained_share"] == pytest.approx(trained / lengths["entry"]["tokens"])
+    assert [each["batching"] for each in texts["batchings"]] == ["padded", "length", "packed"]
 
     assert found.cost is not None
     assert vars(found.cost.plan) == {"steps_per_epoch": 12, "steps": 36, "evaluations": 5}
     assert found.cost.memory.logits > 0
     assert found.cost.timing is not None
     assert found.answering is not None
-    assert found.answering.seconds <= found.answering.most_seconds
-    assert found.cost.timing.testing == pytest.approx(found.answering.seconds + found.answering.most_seconds)
+    assert found.answering["seconds"] <= found.answering["most_seconds"]
+    assert found.cost.timing.testing == pytest.approx(found.answering["seconds"] + found.answering["most_seconds"])
     assert found.judge is not None
-    assert (found.judge.is_language_model, found.judge.verdicts, found.judge.problem) == (False, 24, "")
+    assert (found.judge["is_language_model"], found.judge["verdicts"], found.judge["problem"]) == (False, 24, "")
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_takes_the_data_from_the_check(tmp_path: Path) -> None:
     config = config_of(tmp_path)
-    assert check_instruction(config).data.cached_steps == []
+    assert check(config).data["cached_steps"] == []
     source = download(config.source)
     table = validate(source, config.validation, config.prompt, config.model)
     dealt = split(table, config.split)
     assert [step.cached for step in (source, table, dealt)] == [True, True, True]
-    assert check_instruction(config).data.cached_steps == ["download", "validate", "split"]
+    assert check(config).data["cached_steps"] == ["download", "validate", "split"]
 
 
 def test_what_truncation_cuts_is_counted(tmp_path: Path) -> None:
     long = [{"instruction": f"Tell it {'again ' * 40}{number}.", "input": "", "output": "yes"} for number in range(6)]
     entries = [{**entry, "task": "echo"} for entry in [*make_entries(54), *long]]
-    found = check_instruction(
-        config_of(tmp_path, entries=entries, train={"max_length": 30}, generation={"max_new_tokens": 90})
-    )
+    found = check(config_of(tmp_path, entries=entries, train={"max_length": 30}, generation={"max_new_tokens": 90}))
     assert found.texts is not None
-    cuts = {cut.split: cut for cut in found.texts.cuts}
-    assert sum(cut.without_response for cut in cuts.values()) == 6
-    assert sum(cut.no_room for cut in cuts.values()) == 6
-    assert cuts["train"].cut_entries >= cuts["train"].without_response > 0
-    [whole] = [sample for sample in found.texts.samples if sample.lost]
-    assert sum(whole.learnt) == 0
-    assert len(whole.ids) == 31
+    cuts = {cut["split"]: cut for cut in found.texts["cuts"]}
+    assert sum(cut["without_response"] for cut in cuts.values()) == 6
+    assert sum(cut["no_room"] for cut in cuts.values()) == 6
+    assert cuts["train"]["cut_entries"] >= cuts["train"]["without_response"] > 0
+    [whole] = [sample for sample in found.texts["samples"] if sample["lost"]]
+    assert sum(whole["learnt"]) == 0
+    assert len(whole["ids"]) == 31
 
 
 def test_entries_that_do_not_fit_the_context_show(tmp_path: Path) -> None:
     long = {"instruction": f"Tell it {'again ' * 300}.", "input": "", "output": "yes", "task": "echo"}
-    found = check_instruction(config_of(tmp_path, entries=[*make_entries(), long]))
-    [length] = [line for line in found.data.expectations if line["name"] == "length"]
+    found = check(config_of(tmp_path, entries=[*make_entries(), long]))
+    [length] = [line for line in found.data["expectations"] if line["name"] == "length"]
     assert length["failing_rows"] == 1
-    assert found.data.rows_used == 60
+    assert found.data["rows_used"] == 60
     with pytest.raises(DataRejected, match="length"):
-        check_instruction(
-            config_of(tmp_path, entries=[*make_entries(), long], validation={"length": {"severity": "error"}})
-        )
+        check(config_of(tmp_path, entries=[*make_entries(), long], validation={"length": {"severity": "error"}}))
 
 
 def test_a_run_that_would_learn_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing can be learnt: every target of the 51 train entries is masked"):
-        check_instruction(config_of(tmp_path, train={"max_length": 3}))
-    found = check_instruction(config_of(tmp_path, train={"max_length": 3, "mask_prompt": False}))
+        check(config_of(tmp_path, train={"max_length": 3}))
+    found = check(config_of(tmp_path, train={"max_length": 3, "mask_prompt": False}))
     assert found.texts is not None
-    assert found.texts.trained_share == 1
-    assert all(cut.without_response == cut.entries for cut in found.texts.cuts)
+    assert found.texts["trained_share"] == 1
+    assert all(cut["without_response"] == cut["entries"] for cut in found.texts["cuts"])
     with pytest.raises(ConfigError, match=r"train.warmup=24 is 24 steps, but the run has 24"):
-        check_instruction(config_of(tmp_path, train={"warmup": 24}))
+        check(config_of(tmp_path, train={"warmup": 24}))
 
 
 @pytest.mark.parametrize("options", [{"trainable": "lora", "gradient_checkpointing": True}, {"batching": "packed"}])
 def test_other_recipes_are_estimated_as_well(tmp_path: Path, options: dict[str, Any]) -> None:
-    found = check_instruction(config_of(tmp_path, train=options))
+    found = check(config_of(tmp_path, train=options))
     assert found.cost is not None
     parts = {part.name: part for part in found.cost.parameters}
     assert ("adapters" in parts) == ("trainable" in options)
@@ -169,7 +165,7 @@ def test_other_recipes_are_estimated_as_well(tmp_path: Path, options: dict[str, 
 
 
 def test_missing_weights_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
-    found = check_instruction(config_of(tmp_path, model={"weights": "./nowhere"}))
+    found = check(config_of(tmp_path, model={"weights": "./nowhere"}))
     assert found.missing == ["there is no folder ./nowhere; check model.weights"]
     assert found.cost is not None
     assert found.cost.timing is not None
@@ -184,20 +180,20 @@ def ollama(tmp_path: Path) -> Iterator[OllamaServer]:
 
 def test_the_judge_is_looked_up_and_asked_nothing(tmp_path: Path, ollama: OllamaServer) -> None:
     asked = {"kind": "ollama", "model": "llama3", "url": ollama.url, "repeats": 2}
-    judge = check_instruction(config_of(tmp_path, judge=asked)).judge
+    judge = check(config_of(tmp_path, judge=asked)).judge
     assert judge is not None
-    assert judge.problem == ""
-    assert judge.name == "llama3 (Ollama, 365c365c365c)"
-    assert judge.verdicts == 6 * 4 * 2
+    assert judge["problem"] == ""
+    assert judge["name"] == "llama3 (Ollama, 365c365c365c)"
+    assert judge["verdicts"] == 6 * 4 * 2
     assert {request["path"] for request in ollama.requests} == {"/api/tags"}
 
 
 def test_a_judge_that_cannot_be_asked_is_a_warning_that_says_what_to_do(tmp_path: Path, ollama: OllamaServer) -> None:
     def problem(model: str) -> str:
         asked = {"kind": "ollama", "model": model, "url": ollama.url, "timeout": 60}
-        judge = check_instruction(config_of(tmp_path, judge=asked)).judge
+        judge = check(config_of(tmp_path, judge=asked)).judge
         assert judge is not None
-        return judge.problem
+        return judge["problem"]
 
     assert "run `ollama pull phi3`" in problem("phi3")
     ollama.behave(site=True)
@@ -246,17 +242,17 @@ def test_the_command_prints_json_and_refuses_with_2(tmp_path: Path) -> None:
 
 
 def test_the_mask_is_seen_with_colours_and_without(tmp_path: Path) -> None:
-    from pipelines.cli.instruction_check_view import LEARNT, masked_text
+    from pipelines.shown import STRIPES, tokens
 
-    found = check_instruction(config_of(tmp_path))
+    found = check(config_of(tmp_path))
     assert found.texts is not None
-    for sample in found.texts.samples:
-        prompt, asked, response = "".join(sample.pieces).partition("\nA:")
-        before, _, marked = masked_text(sample, colour=False).plain.partition("⟦")
+    for sample in found.texts["samples"]:
+        prompt, asked, response = "".join(sample["pieces"]).partition("\nA:")
+        before, _, marked = tokens(sample["pieces"], ("⟦", "⟧"), sample["learnt"], colour=False).plain.partition("⟦")
         assert before.replace("⏎", "").replace("\n  ", "\n") == f"  {prompt}{asked}"
         assert marked.replace("|", "") == response.replace("|", "") + "⟧"
-        coloured = masked_text(sample, colour=True)
+        coloured = tokens(sample["pieces"], ("⟦", "⟧"), sample["learnt"], colour=True)
         assert coloured.plain.replace("⏎", "").replace("\n  ", "\n") == f"  {prompt}{asked}{response}"
-        painted = [coloured.plain[span.start : span.end] for span in coloured.spans if span.style in LEARNT]
+        painted = [coloured.plain[span.start : span.end] for span in coloured.spans if span.style in STRIPES]
         assert "".join(painted) == response
-        assert len(painted) == sum(sample.learnt)
+        assert len(painted) == sum(sample["learnt"])

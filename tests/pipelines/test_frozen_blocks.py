@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from components.core.home import home
 from components.tasks import download, fetch_weights, read_frozen, split, validate
-from pipelines.checking import check
+from pipelines.check import check
 from pipelines.config import load_config
 from pipelines.kinds.classification.config import ClassificationConfig
 from pipelines.kinds.classification.flow import classification

@@ -13,15 +13,11 @@ from pipelines.config import shipped_presets
 from pipelines.kinds import DEFAULT, KINDS, config_class, flow_of, kind_named, names_of
 
 ROOT = Path(__file__).parents[2]
-CHECKS = {"pipelines/checking.py", "pipelines/instruction_checking.py", "pipelines/cli/check.py"}
-"""These become parts of the kinds, and of what asks them."""
 OF_ANY_KIND = [
     str(path.relative_to(ROOT))
     for folder in ("components", "pipelines")
     for path in sorted((ROOT / folder).rglob("*.py"))
-    if str(path.relative_to(ROOT)) not in CHECKS
-    and not path.is_relative_to(ROOT / "pipelines/kinds")
-    and "samples" not in path.parts
+    if not path.is_relative_to(ROOT / "pipelines/kinds") and "samples" not in path.parts
 ]
 CONFIGS = {config_class(kind).__name__ for kind in KINDS}
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ from components.training.objectives import Objective
 from components.training.objectives.classification import Classification
 from components.training.objectives.instruction import Entries, Instruction
 from components.training.outline import outline_classifier, outline_gpt
-from components.training.planning.estimate import Memory, count_parameters, estimate_memory, plan
-from components.training.planning.probe import LiveTensors, Rehearsal
-from components.training.planning.timing import Stopwatch
-from components.training.planning.workload import Rows, Workload
+from components.training.planning.estimate import Memory, count_parameters, estimate_memory
+from components.training.planning.probe import LiveTensors, rehearse
+from components.training.planning.timing import Besides, time_training
+from components.training.planning.trial import Trial, plan
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -44,7 +45,7 @@ from components.training.planning.estimate import estimate_memory, process_bytes
 from components.training.objectives.classification import Classification
 from components.training.objectives.instruction import Instruction
 from components.training.outline import outline_classifier, outline_gpt
-from components.training.planning.probe import Rehearsal
+from components.training.planning.trial import Trial
 
 folder, spec, cpu = Path(sys.argv[1]), json.loads(sys.argv[2]), torch.device("cpu")
 vocabulary = spec.get("vocabulary", "sample://vocabulary.tiktoken")
@@ -57,12 +58,8 @@ out = Path(tempfile.mkdtemp(dir=folder))
 
 def estimate(outline, objective, words=None):
     process = process_bytes()
-    with torch.device("meta"):
-        network = outline()
-    rehearsal = Rehearsal(outline, objective, cpu, words)
-    rows = list(range(train.batch_size))
-    learning, evaluating = rehearsal.learn([rows] * min(train.accumulate, 2)), rehearsal.evaluate("validation", rows)
-    print(estimate_memory(network, model, train, learning, evaluating, cpu, process).total)
+    trial = Trial(outline, objective, model, train, cpu, words, packed=options.get("batching") == "packed")
+    print(estimate_memory(trial, process).total)
 
 def show_peak():
     # Not ru_maxrss, which a process takes over from the one that started it.
@@ -199,7 +196,7 @@ def held_by(network: nn.Module, objective: Objective, rows: list[int]) -> int:
     batch = objective.batch("train", rows)
     with LiveTensors() as live:
         (objective.measure(batch).loss / 2).backward()  # type: ignore[no-untyped-call]
-    return live.peak
+    return live.levels["all"].peak
 
 
 @pytest.mark.parametrize("trainable", ["all", "last_block", "last_two_blocks", "last_layer", "lora"])
@@ -209,9 +206,9 @@ def test_what_is_rehearsed_of_a_classifier_is_what_a_step_takes(trainable: str) 
     recipe = (model, LoraConfig(), config, 2, 90)
     learnt = texts(config)
     network = build_classifier(*recipe, None)
-    rehearsal = Rehearsal(lambda: outline_classifier(*recipe), learnt, CPU)
+    trial = Trial(lambda: outline_classifier(*recipe), learnt, model, config, CPU)
     rows = list(range(7))
-    assert rehearsal.learn([rows]).peak == pytest.approx(held_by(network, learnt(network), rows), rel=0.001)
+    assert rehearse(trial, "train", [rows]).peak == pytest.approx(held_by(network, learnt(network), rows), rel=0.001)
 
 
 @pytest.mark.parametrize(
@@ -233,9 +230,9 @@ def test_what_is_rehearsed_of_a_language_model_is_what_a_step_takes(options: dic
     recipe = (model, LoraConfig(), config, 900)
     learnt = entries(config, precision=options.get("precision", "fp32"))
     network = build_gpt(*recipe, None)
-    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), learnt, CPU, 900)
+    trial = Trial(lambda: outline_gpt(*recipe), learnt, model, config, CPU, 900)
     rows = list(range(7))
-    held = rehearsal.learn([rows])
+    held = rehearse(trial, "train", [rows])
     assert held.peak == pytest.approx(held_by(network, learnt(network), rows), rel=0.001)
     assert held.logits >= 3 * 4 * 900 * (4 if options.get("mask_prompt", True) else 11)
 
@@ -248,15 +245,19 @@ def test_only_what_lives_is_counted() -> None:
             gone += 1
         view = kept[:10]
         del gone
-    assert (live.bytes, live.peak, len(view)) == (4000, 8000, 10)
+    assert (live.levels["all"].now, live.levels["all"].peak, len(view)) == (4000, 8000, 10)
+
+
+def writer(model: ModelConfig, config: InstructionTrainConfig, words: int) -> Trial:
+    """A training of a language model that is not run."""
+    outline = partial(outline_gpt, model, LoraConfig(), config, words)
+    return Trial(outline, entries(config), model, config, CPU, words)
 
 
 def learning(layers: int, tie: bool = False, **options: Any) -> int:
     model = ModelConfig(size=shape(layers, 64), weights="random", tie_embeddings=tie)
     config = InstructionTrainConfig(**options)
-    recipe = (model, LoraConfig(), config, 50)
-    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), entries(config), CPU, 50)
-    return rehearsal.learn([list(range(8))]).activations
+    return rehearse(writer(model, config, 50), "train", [list(range(8))]).activations
 
 
 def test_what_is_not_needed_for_gradients_is_not_kept() -> None:
@@ -270,18 +271,16 @@ def test_what_is_not_needed_for_gradients_is_not_kept() -> None:
 def test_logits_are_those_of_the_tokens_that_are_learnt() -> None:
     """V words at 4 bytes: as they come, as probabilities, and their gradient."""
     config = InstructionTrainConfig(batch_size=4)
-    recipe = (ModelConfig(size=shape(1, 16), weights="random"), LoraConfig(), config, 3000)
-    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), entries(config), CPU, 3000)
+    trial = writer(ModelConfig(size=shape(1, 16), weights="random"), config, 3000)
     targets = sum(2 + row % 5 + 1 for row in range(4))
-    assert rehearsal.learn([[0, 1, 2, 3]]).logits == 3 * targets * 3000 * 4
+    assert rehearse(trial, "train", [[0, 1, 2, 3]]).logits == 3 * targets * 3000 * 4
 
 
 def test_gradients_of_the_batches_before_are_held_as_well() -> None:
     config = InstructionTrainConfig(batch_size=4, accumulate=2)
-    recipe = (ModelConfig(size=shape(2, 64), weights="random", tie_embeddings=False), LoraConfig(), config, 3000)
-    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), entries(config), CPU, 3000)
+    trial = writer(ModelConfig(size=shape(2, 64), weights="random", tie_embeddings=False), config, 3000)
     rows = [0, 1, 2, 3]
-    assert rehearsal.learn([rows, rows]).peak > rehearsal.learn([rows]).peak + 500_000
+    assert rehearse(trial, "train", [rows, rows]).peak > rehearse(trial, "train", [rows]).peak + 500_000
 
 
 def test_parameters_by_part_are_those_of_gpt2_small() -> None:
@@ -308,14 +307,8 @@ def test_parameters_by_part_are_those_of_gpt2_small() -> None:
     assert "head" not in parts(tied)
 
 
-def remembered(model: ModelConfig, config: InstructionTrainConfig, rows: int = 1) -> Memory:
-    recipe = (model, LoraConfig(), config, 50_257)
-    with torch.device("meta"):
-        network = outline_gpt(*recipe)
-    rehearsal = Rehearsal(lambda: outline_gpt(*recipe), entries(config), CPU, 50_257)
-    chosen = list(range(rows))
-    held = rehearsal.learn([chosen]), rehearsal.evaluate("train", chosen)
-    return estimate_memory(network, model, config, *held, CPU, process=0)
+def remembered(model: ModelConfig, config: InstructionTrainConfig) -> Memory:
+    return estimate_memory(writer(model, config, 50_257), process=0)
 
 
 def test_the_largest_network_is_estimated_without_being_made() -> None:
@@ -324,14 +317,15 @@ def test_the_largest_network_is_estimated_without_being_made() -> None:
     assert memory.weights == pytest.approx(4 * 1_557_611_200, rel=0.02)
     assert memory.optimiser == 2 * memory.gradients < 2 * memory.weights / SIZES["1558M"].layers
     assert memory.peak == "loading"
-    assert memory.total == 2 * memory.weights - memory.gradients
+    assert memory.total == memory.data + 2 * memory.weights - memory.gradients
 
 
 def test_the_parts_that_are_held_are_all_of_it() -> None:
     model = ModelConfig(size=shape(4, 64), weights="random")
     for options in ({}, {"trainable": "lora"}, {"keep": "last", "gradient_checkpointing": True}):
-        memory = remembered(model, InstructionTrainConfig(batch_size=8, **options), rows=8)
-        assert memory.total == memory.weights + memory.rest + sum(getattr(memory, part) for part in memory.held)
+        memory = remembered(model, InstructionTrainConfig(batch_size=8, **options))
+        always = memory.data + memory.weights + memory.rest
+        assert memory.total == always + sum(getattr(memory, part) for part in memory.held)
 
 
 def test_the_plan_is_what_training_does() -> None:
@@ -351,16 +345,13 @@ def test_time_is_measured_without_touching_the_callers_random_state(kind: str) -
     else:
         config = InstructionTrainConfig(**common)
         network, learnt = build_gpt(model, LoraConfig(), config, 50, None), entries(config)
-    objective = learnt(network)
-    rows = Rows.labelled(objective.rows("train").lengths)
     state = torch.get_rng_state()
-    times = plan(config, len(rows))
-    workload = Workload(objective, {"train": rows, "validation": rows}, config)
-    watch = Stopwatch(network, objective, workload, CPU)
-    timing = watch.time(times, sample=1.0, after=lambda forward: forward(99, 2), before=lambda: 3.0)
+    trial = Trial(lambda: network, learnt, model, config, CPU)
+    besides = Besides(sample=1.0, frozen=3.0, later={"scoring": 2.0, "answering": 4.0})
+    timing, _ = time_training(network, trial, lambda token: besides if token > 0 else Besides())
     assert torch.equal(torch.get_rng_state(), state)
-    assert timing.training == pytest.approx(times.steps * timing.step)
+    assert timing.training == pytest.approx(trial.plan.steps * timing.step)
     assert timing.evaluation > 1
-    assert timing.frozen == 3.0
+    assert (timing.frozen, timing.testing) == (3.0, 6.0)
     assert timing.total == pytest.approx(timing.frozen + timing.training + timing.evaluating + timing.testing)
     assert min(vars(timing).values()) > 0

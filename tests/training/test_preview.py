@@ -13,12 +13,13 @@ from components.training.batching import Examples
 from components.training.config import InstructionTrainConfig
 from components.training.objectives.instruction import IGNORED, Entries
 from components.training.outline import outline_gpt
-from components.training.planning.preview import describe_lengths, draw_samples
-from components.training.planning.preview_entries import (
+from components.training.planning.preview import (
     compare_batchings,
     describe_cuts,
     describe_entries,
-    draw_entries,
+    describe_lengths,
+    sample_entries,
+    sample_texts,
 )
 
 ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
@@ -27,12 +28,12 @@ ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=80), st.integers(1, 200))
 def test_bars_hold_every_text_once_and_cuts_add_up(lengths: list[int], limit: int) -> None:
     found = describe_lengths("train", np.array(lengths), limit)
-    assert sum(bar.texts for bar in found.bars) == len(lengths)
-    for bar in found.bars:
-        assert bar.texts == sum(bar.first <= max(length, 1) <= bar.last for length in lengths)
-    assert found.percentiles["longest"] == max(lengths)
-    assert found.cut_texts == sum(length > limit for length in lengths)
-    assert found.cut_tokens == sum(lengths) - sum(min(length, limit) for length in lengths)
+    assert sum(bar["texts"] for bar in found["bars"]) == len(lengths)
+    for bar in found["bars"]:
+        assert bar["texts"] == sum(bar["first"] <= max(length, 1) <= bar["last"] for length in lengths)
+    assert found["percentiles"]["longest"] == max(lengths)
+    assert found["cut_texts"] == sum(length > limit for length in lengths)
+    assert found["cut_tokens"] == sum(lengths) - sum(min(length, limit) for length in lengths)
 
 
 @pytest.mark.parametrize(
@@ -50,12 +51,10 @@ def test_a_sample_says_what_feeds_the_classifier(pooling: Pooling, read: str) ->
     rows[0] = [rows[0][0], rows[1][1], rows[1][1]]
     pieces = [ENCODING.decode([token]) for token in rows[0]]
     examples = Examples.of(rows, [1, 0, 1])
-    [ham, spam] = draw_samples(
-        "train", examples.cut(3), examples.lengths, ["ham", "spam"], ENCODING, pooling, 8, each=1
-    )
-    assert (ham.label, spam.label, spam.pieces, spam.ids) == ("ham", "spam", pieces, rows[0])
-    assert spam.read == read.replace("'call'", repr(pieces[0])).replace("' you'", repr(pieces[2]))
-    assert ham.lost == max(len(rows[1]) - 3, 0)
+    [ham, spam] = sample_texts("train", examples.cut(3), ["ham", "spam"], ENCODING, pooling, 8, each=1)
+    assert (ham["label"], spam["label"], spam["pieces"], spam["ids"]) == ("ham", "spam", pieces, rows[0])
+    assert spam["read"] == read.replace("'call'", repr(pieces[0])).replace("' you'", repr(pieces[2]))
+    assert ham["lost"] == max(len(rows[1]) - 3, 0)
 
 
 END = end_of_text(ENCODING)
@@ -71,43 +70,44 @@ def written(template: str = "alpaca", outputs: tuple[str, ...] = ("Paris.", "Two
 @pytest.mark.parametrize("limit", [None, 20, 160])
 def test_what_is_shown_as_learnt_is_what_has_a_target(limit: int | None, mask_prompt: bool) -> None:
     entries = written().cut(limit)
-    for sample in draw_entries("train", entries, [0, 1], ENCODING, mask_prompt):
-        targets = entries.targets(sample.row, END, mask_prompt)
-        assert sample.learnt == [False, *(target != IGNORED for target in targets)]
-        learnt = [token for token, known in zip(sample.ids, sample.learnt, strict=True) if known]
+    for sample in sample_entries("train", entries, [0, 1], ENCODING, mask_prompt):
+        targets = entries.targets(sample["row"], END, mask_prompt)
+        assert sample["learnt"] == [False, *(target != IGNORED for target in targets)]
+        learnt = [token for token, known in zip(sample["ids"], sample["learnt"], strict=True) if known]
         assert learnt == [target for target in targets if target != IGNORED]
-        assert sample.ids[:-1] == entries.tokens(sample.row)
+        assert sample["ids"][:-1] == entries.tokens(sample["row"])
         whole = (
-            TEMPLATES["alpaca"].prompt(f"Answer number {sample.row}.") + ("Paris.", "Two and two are four.")[sample.row]
+            TEMPLATES["alpaca"].prompt(f"Answer number {sample['row']}.")
+            + ("Paris.", "Two and two are four.")[sample["row"]]
         )
-        assert (whole + "<|endoftext|>").startswith("".join(sample.pieces).rstrip("\ufffd"))
-        assert sample.lost + len(sample.ids) == len(encode(ENCODING, [whole])[0]) + 1 or limit == 20
+        assert (whole + "<|endoftext|>").startswith("".join(sample["pieces"]).rstrip("\ufffd"))
+        assert sample["lost"] + len(sample["ids"]) == len(encode(ENCODING, [whole])[0]) + 1 or limit == 20
 
 
 def test_an_entry_ends_with_the_token_that_ends_it_and_its_response_is_what_is_learnt() -> None:
-    [sample] = draw_entries("train", written(), [0], ENCODING, mask_prompt=True)
-    learnt = [piece for piece, known in zip(sample.pieces, sample.learnt, strict=True) if known]
+    [sample] = sample_entries("train", written(), [0], ENCODING, mask_prompt=True)
+    learnt = [piece for piece, known in zip(sample["pieces"], sample["learnt"], strict=True) if known]
     assert "".join(learnt) == "Paris.<|endoftext|>"
-    assert sample.lost == 0
+    assert sample["lost"] == 0
 
 
 def test_characters_of_several_tokens_are_shown_whole() -> None:
     entries = written("alpaca-ko", ("파리입니다.",))
-    [sample] = draw_entries("train", entries, [0], ENCODING, mask_prompt=True)
-    assert "".join(sample.pieces).endswith("### 응답:\n파리입니다.<|endoftext|>")
-    assert len(sample.pieces) == len(sample.ids)
-    assert "\ufffd" not in "".join(sample.pieces)
+    [sample] = sample_entries("train", entries, [0], ENCODING, mask_prompt=True)
+    assert "".join(sample["pieces"]).endswith("### 응답:\n파리입니다.<|endoftext|>")
+    assert len(sample["pieces"]) == len(sample["ids"])
+    assert "\ufffd" not in "".join(sample["pieces"])
 
 
 def test_cuts_are_counted_by_hand() -> None:
     entries = Entries.of([([1] * 10, [2] * 5), ([1] * 12, [2] * 1), ([1] * 4, [2] * 3)])
     cuts = describe_cuts("train", entries.cut(11), 11, context=16, new_tokens=6)
-    assert vars(cuts) == {
+    assert cuts == {
         "split": "train", "entries": 3, "limit": 11, "cut_entries": 2, "cut_tokens": 4 + 2, "without_response": 1,
         "no_room": 1,
     }  # fmt: skip
     lengths = describe_entries("train", entries.cut(11), 11)
-    assert [lengths[part].tokens for part in ("entry", "prompt", "response")] == [35, 26, 9]
+    assert [lengths[part]["tokens"] for part in ("entry", "prompt", "response")] == [35, 26, 9]
 
 
 def test_batchings_are_compared_on_the_batches_that_training_makes() -> None:
@@ -117,10 +117,10 @@ def test_batchings_are_compared_on_the_batches_that_training_makes() -> None:
     model = ModelConfig(size={"layers": 1, "heads": 1, "width": 4, "context": 96}, weights="random")
     with torch.device("meta"):
         outline = outline_gpt(model, LoraConfig(), config, 9)
-    found = {each.batching: each for each in compare_batchings(outline, entries, config, 0)}
+    found = {each["batching"]: each for each in compare_batchings(outline, entries, config, 0)}
     assert list(found) == ["padded", "length", "packed"]
-    assert found["length"].padding < 0.1
-    assert found["padded"].padding > 0.3
-    assert (found["padded"].rows, found["length"].rows) == (8, 8)
-    assert found["packed"].rows < 4
-    assert found["packed"].padding < found["padded"].padding
+    assert found["length"]["padding"] < 0.1
+    assert found["padded"]["padding"] > 0.3
+    assert (found["padded"]["rows"], found["length"]["rows"]) == (8, 8)
+    assert found["packed"]["rows"] < 4
+    assert found["packed"]["padding"] < found["padded"]["padding"]

@@ -6,6 +6,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from components.training.batching import TokenRows
+
 Split = Literal["train", "validation"]
 
 
@@ -18,16 +20,6 @@ class Measured(NamedTuple):
     predictions: int
 
 
-class Tokens(Protocol):
-    """Rows of token ids."""
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def tokens(self, row: int) -> list[int]:
-        """Return the token ids of a row."""
-
-
 class Objective(Protocol):
     """The rows to learn from, how they are dealt to steps and put into batches, and how a batch is measured."""
 
@@ -35,7 +27,7 @@ class Objective(Protocol):
     def is_language_model(self) -> bool:
         """Whether the loss is that of the next token, so that its exponential is a perplexity."""
 
-    def rows(self, split: Split) -> Tokens:
+    def rows(self, split: Split) -> TokenRows:
         """Return the rows of a split."""
 
     def epoch(self, order: torch.Generator) -> Iterator[list[int]]:

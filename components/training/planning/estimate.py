@@ -1,6 +1,5 @@
 """What a recipe will cost before it is run: parameters, steps, memory; `planning.timing` measures time."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -8,20 +7,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from components.models.architecture import WeightNames, transformer_of
+from components.models.architecture import transformer_of
 from components.models.config import ModelConfig
 from components.models.lora import is_adapter
-from components.training.batching import steps_per_epoch
-from components.training.config import Recipe, rows_per_step
-from components.training.loop import total_steps
-from components.training.planning.probe import Held
+from components.training.config import Recipe
+from components.training.planning.probe import rehearse
+from components.training.planning.timing import Timing
+from components.training.planning.trial import SPLITS, Plan, Trial
 
 FLOAT = 4
 """Bytes of a weight, a gradient, or a moment: all are kept in fp32, but for frozen weights of a network in bf16."""
 MOMENTS = 2
 """What AdamW remembers of each trained weight."""
 
-Phase = Literal["training", "evaluating", "saving", "loading"]
+Phase = Literal["training", "saving", "loading"]
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,6 @@ class Part:
     name: str
     parameters: int
     trained: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How often a recipe does what, unless it stops early."""
-
-    steps_per_epoch: int
-    steps: int
-    evaluations: int
 
 
 @dataclass(frozen=True)
@@ -67,74 +57,56 @@ class Memory:
     available: int
 
 
+@dataclass
+class Cost:
+    """What a run would take; `timing` is None where it would not fit into memory."""
+
+    device: str
+    precision: str
+    parameters: list[Part]
+    plan: Plan
+    memory: Memory
+    timing: Timing | None = None
+
+
 def count_parameters(network: nn.Module) -> list[Part]:
     """Return the parts of a network (`components.training.outline`) in their order."""
-    counts: dict[str, list[int]] = {name: [0, 0] for name in ("embeddings", "blocks", "adapters", "final norm", "head")}
     names = transformer_of(network).names
+    parts = {f"{names.blocks}.": "blocks", f"{names.final_norm}.": "final norm", "head.": "head", "lm_head.": "head"}
+    counts = {name: [0, 0] for name in ("embeddings", "blocks", "adapters", "final norm", "head")}
     for name, parameter in network.named_parameters():
-        count = counts[_part(name.removeprefix("transformer."), names)]
+        inside = name.removeprefix("transformer.")
+        part = next((part for start, part in parts.items() if inside.startswith(start)), "embeddings")
+        count = counts["adapters" if is_adapter(name) else part]
         count[0] += parameter.numel()
         count[1] += parameter.numel() * parameter.requires_grad
     return [Part(name, *count) for name, count in counts.items() if count[0]]
 
 
-def _part(name: str, names: WeightNames) -> str:
-    if is_adapter(name):
-        return "adapters"
-    if name.startswith(f"{names.blocks}."):
-        return "blocks"
-    if name.startswith(f"{names.final_norm}."):
-        return "final norm"
-    return "head" if name.startswith(("head.", "lm_head.")) else "embeddings"
+def estimate_memory(trial: Trial, process: int) -> Memory:
+    """Return what a run takes at its peak, in a process that has `process` bytes before (`process_bytes`).
 
-
-def plan(config: Recipe, rows: int) -> Plan:
-    """Return the steps and evaluations that `rows` training rows make: one evaluation at first, one at the end."""
-    steps = total_steps(config, rows)
-    return Plan(steps_per_epoch(rows, rows_per_step(config)), steps, 1 + math.ceil(steps / config.eval_every))
-
-
-def estimate_memory(
-    network: nn.Module,
-    model: ModelConfig,
-    config: Recipe,
-    learning: Held,
-    evaluating: Held,
-    device: torch.device,
-    process: int,
-    data: int = 0,
-) -> Memory:
-    """Return what a run takes at its peak.
-
-    Args:
-        network: its outline, without content.
-        model: says whether its weights are read from files.
-        config: the recipe.
-        learning: what a step holds, rehearsed on the batch that takes most.
-        evaluating: what measuring a loss holds, likewise.
-        device: where to train.
-        process: bytes that the process has before (`process_bytes`).
-        data: bytes of the tokens that stay in memory.
+    A step is rehearsed on the batch that takes most.
     """
-    on_cpu = device.type == "cpu"
-    weights = _bytes(network.parameters())
+    on_cpu, network, (split, rows) = trial.device.type == "cpu", trial.network, trial.heaviest()
+    held = rehearse(trial, split, [rows] * min(trial.config.accumulate, 2))
     trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
     state = {"gradients": trained, "optimiser": MOMENTS * trained}
-    gaps = learning.process - learning.peak if on_cpu else 0  # stay in the heap once they are there
     parts: dict[Phase, dict[str, int]] = {
-        "training": state | _tensors(learning),
-        "evaluating": state | _tensors(evaluating),
-        "saving": state | {"copies": _saved(network, config) if on_cpu else 0},
-        "loading": {"copies": _loaded(network, model) if on_cpu else 0},
+        "training": state | {"activations": held.activations, "logits": held.logits},
+        "saving": state | {"copies": _saved(network, trial.config) if on_cpu else 0},
+        "loading": {"copies": _loaded(network, trial.model) if on_cpu else 0},
     }
+    gaps = held.process - held.peak if on_cpu else 0  # stay in the heap once they are there
     totals: dict[Phase, int] = {
-        "training": MOMENTS * trained + learning.peak + gaps,
-        "evaluating": sum(state.values()) + evaluating.peak + gaps,
+        "training": MOMENTS * trained + held.peak + gaps,
         "saving": sum(parts["saving"].values()) + gaps,
         "loading": sum(parts["loading"].values()),
     }
     peak = max(totals, key=lambda phase: totals[phase])
+    data = sum(trial.objective.rows(split).ids.nbytes for split in SPLITS)
     host = {"process": process, "data": data} if on_cpu else {"process": 0, "data": 0}
+    weights = _bytes(network.parameters())
     return Memory(
         **host,
         weights=weights,
@@ -143,7 +115,7 @@ def estimate_memory(
         held=list(parts[peak]),
         peak=peak,
         total=sum(host.values()) + weights + totals[peak],
-        available=_available(device) + (process if on_cpu else 0),
+        available=_available(trial.device) + (process if on_cpu else 0),
     )
 
 
@@ -159,10 +131,6 @@ def process_bytes() -> int:
     layer(torch.zeros(1, 2)).sum().backward()
     optimiser.step()
     return int(psutil.Process().memory_info().rss)
-
-
-def _tensors(held: Held) -> dict[str, int]:
-    return {"activations": held.activations, "logits": held.logits}
 
 
 def _saved(network: nn.Module, config: Recipe) -> int:

@@ -1,130 +1,171 @@
-"""How a recipe sees its texts: as tokens, cut, padded, and read at one position or all of them."""
+"""How a recipe sees its rows: as tokens, cut, padded, learnt or masked, read at some position, and put into batches.
 
-from dataclasses import dataclass
+What is returned is JSON, as `gradus check --json` prints it. Shapes: N rows.
+"""
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import get_args
 
 import numpy as np
 import tiktoken
+import torch
 from numpy.typing import NDArray
 
+from components.core.records import Facts
 from components.models.config import Pooling
-from components.training.batching import Examples
+from components.models.language_model import LanguageModel
+from components.models.tokenizer import end_of_text
+from components.training.batching import Examples, TokenRows, in_batches
+from components.training.config import InstructionTrainConfig
+from components.training.objectives.instruction import IGNORED, Entries, Instruction
 
 PERCENTILES = (50, 90, 95, 99, 100)
 BINS = 12
 """Most bars of a histogram."""
+BATCHINGS = get_args(InstructionTrainConfig.model_fields["batching"].annotation)
+STEPS = 100
+"""Steps whose batches are looked at to compare ways of making batches."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A text as the network gets it."""
-
-    split: str
-    label: str
-    pieces: list[str]
-    """What each token stands for; bytes that are no whole character show as U+FFFD."""
-    ids: list[int]
-    lost: int
-    """Tokens that are cut off."""
-    padded_to: int | None
-    """Tokens of its row, or None: as many as the longest of its batch."""
-    read: str
-    """What feeds the classifier."""
+def whole_lengths(rows: TokenRows) -> NDArray[np.int64]:
+    """Return the tokens of every row (N) before it is cut, without the one that ends it."""
+    return replace(rows, limit=None).lengths
 
 
-@dataclass(frozen=True)
-class Bar:
-    """How many texts have from `first` to `last` tokens."""
+def describe_lengths(split: str, lengths: NDArray[np.int64], limit: int) -> Facts:
+    """Return what the lengths (N) of a split's rows in tokens say, and what cutting them at `limit` takes away; N > 0.
 
-    first: int
-    last: int
-    texts: int
-
-
-@dataclass(frozen=True)
-class Lengths:
-    """How long the texts of a split are in tokens, and what cutting them at `limit` takes away."""
-
-    split: str
-    texts: int
-    tokens: int
-    percentiles: dict[str, int]
-    """By percentile: at most so many tokens."""
-    bars: list[Bar]
-    limit: int
-    cut_texts: int
-    cut_tokens: int
-
-
-def describe_lengths(split: str, lengths: NDArray[np.int64], limit: int) -> Lengths:
-    """Return what the lengths (N) of a split's texts in tokens say; N > 0."""
+    By its name each of the `percentiles` is a length that so many rows do not exceed. Of `bars` each counts the `texts`
+    with from `first` to `last` tokens.
+    """
     over = np.maximum(lengths - limit, 0)
-    # `higher`, so that every percentile is the length of some text.
+    # `higher`, so that every percentile is the length of some row.
     points = np.percentile(lengths, PERCENTILES, method="higher").astype(int).tolist()
-    return Lengths(
-        split=split,
-        texts=len(lengths),
-        tokens=int(lengths.sum()),
-        percentiles={f"p{at}" if at < 100 else "longest": point for at, point in zip(PERCENTILES, points, strict=True)},
-        bars=_bars(lengths),
-        limit=limit,
-        cut_texts=int((over > 0).sum()),
-        cut_tokens=int(over.sum()),
-    )
+    return {
+        "split": split,
+        "texts": len(lengths),
+        "tokens": int(lengths.sum()),
+        "percentiles": dict(zip((f"p{at}" if at < 100 else "longest" for at in PERCENTILES), points, strict=True)),
+        "bars": _bars(lengths),
+        "limit": limit,
+        "cut_texts": int((over > 0).sum()),
+        "cut_tokens": int(over.sum()),
+    }
 
 
-def _bars(lengths: NDArray[np.int64]) -> list[Bar]:
-    longest = int(lengths.max())
-    width = max(-(-longest // BINS), 1)
-    counts = np.bincount(np.maximum(lengths - 1, 0) // width)
-    return [Bar(at * width + 1, (at + 1) * width, int(count)) for at, count in enumerate(counts)]
+def _bars(lengths: NDArray[np.int64]) -> list[Facts]:
+    width = max(-(-int(lengths.max()) // BINS), 1)
+    counts = np.bincount(np.maximum(lengths - 1, 0) // width).tolist()
+    return [{"first": at * width + 1, "last": (at + 1) * width, "texts": count} for at, count in enumerate(counts)]
 
 
-def draw_samples(
+def sample_texts(
     split: str,
     examples: Examples,
-    whole: NDArray[np.int64],
     labels: list[str],
     encoding: tiktoken.Encoding,
     pooling: Pooling,
     length: int | None,
     each: int = 2,
-) -> list[Sample]:
-    """Return the first `each` texts of every class; `whole` (N) are the lengths of the texts before they were cut."""
+) -> list[Facts]:
+    """Return the first `each` texts of every class as the network gets them.
+
+    `pieces` are what each of the `ids` stands for, where bytes that are no whole character show as U+FFFD; `lost`
+    tokens are cut off; `padded_to` is `length`, or None: as long as the longest of its batch; `read` feeds the
+    classifier.
+    """
     rows = [row for label in range(len(labels)) for row in np.flatnonzero(examples.labels == label)[:each].tolist()]
-    samples = []
+    whole, samples = whole_lengths(examples), []
     for row in rows:
         ids = examples.tokens(row)
-        pieces = [_piece(encoding, token) for token in ids]
-        samples.append(
-            Sample(
-                split=split,
-                label=labels[int(examples.labels[row])],
-                pieces=pieces,
-                ids=ids,
-                lost=int(whole[row]) - len(ids),
-                padded_to=length,
-                read=_read(pooling, pieces, length),
-            )
-        )
+        pieces = [encoding.decode_single_token_bytes(token).decode("utf-8", "replace") for token in ids]
+        shown = {"split": split, "label": labels[int(examples.labels[row])], "pieces": pieces, "ids": ids}
+        lost = int(whole[row]) - len(ids)
+        samples.append({**shown, "lost": lost, "padded_to": length, "read": _read(pooling, pieces, length)})
     return samples
-
-
-def _piece(encoding: tiktoken.Encoding, token: int) -> str:
-    return encoding.decode_single_token_bytes(token).decode("utf-8", "replace")
 
 
 def _read(pooling: Pooling, pieces: list[str], length: int | None) -> str:
     """Say which position or positions feed the classifier."""
-    padding = (length or len(pieces)) - len(pieces)
-    match pooling:
-        case "first_token":
-            return f"position 1, {pieces[0]!r}" if pieces else "position 1"
-        case "last_token":
-            return f"position {len(pieces)}, {pieces[-1]!r}" if pieces else "position 1"
-        case "mean":
-            return f"the mean of positions 1 to {len(pieces)}"
-        case "last_position":
-            what = "padding" if padding else repr(pieces[-1]) if pieces else "padding"
-            return f"position {length or len(pieces)}, {what}"
-        case "mean_positions":
-            return f"the mean of positions 1 to {length or len(pieces)}, {padding} of them padding"
+    real, positions = len(pieces), length or len(pieces)
+    if pooling == "mean":
+        return f"the mean of positions 1 to {real}"
+    if pooling == "mean_positions":
+        return f"the mean of positions 1 to {positions}, {positions - real} of them padding"
+    place = {"first_token": 1, "last_token": max(real, 1), "last_position": positions}[pooling]
+    return f"position {place}, {repr(pieces[place - 1]) if 0 < place <= real else 'padding'}"
+
+
+def sample_entries(
+    split: str, entries: Entries, rows: Sequence[int], encoding: tiktoken.Encoding, mask_prompt: bool
+) -> list[Facts]:
+    """Return `rows` of the entries of a split as the network gets them, each with the token that ends it.
+
+    `pieces` are what each of the `ids` adds to the text, a character that takes several tokens at the last; of each
+    `learnt` says whether the network learns to predict it; `lost` tokens are cut off at the end.
+    """
+    end, whole, samples = end_of_text(encoding), whole_lengths(entries), []
+    for row in rows:
+        # The first token is read, and nothing predicts it.
+        ids = [*entries.tokens(row)[:1], *entries.targets(row, end, mask_prompt=False)]
+        learnt = [False, *(target != IGNORED for target in entries.targets(row, end, mask_prompt))]
+        shown = {"split": split, "row": row, "pieces": list(_pieces(encoding, ids)), "ids": ids, "learnt": learnt}
+        samples.append({**shown, "lost": int(whole[row]) + 1 - len(ids)})
+    return samples
+
+
+def _pieces(encoding: tiktoken.Encoding, ids: Sequence[int]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for place, token in enumerate(ids):
+        yield decoder.decode(encoding.decode_single_token_bytes(token), final=place == len(ids) - 1)
+
+
+def describe_entries(split: str, entries: Entries, limit: int) -> dict[str, Facts]:
+    """Return how long the entries of a split are, before they are cut, and their prompts and responses."""
+    whole = whole_lengths(entries)
+    parts = {"entry": whole, "prompt": entries.prompts, "response": whole - entries.prompts}
+    return {name: describe_lengths(split, lengths, limit) for name, lengths in parts.items()}
+
+
+def describe_cuts(split: str, entries: Entries, limit: int, context: int, new_tokens: int) -> Facts:
+    """Return what cutting a split's entries at `limit` tokens takes away, and what does not fit the `context`.
+
+    `without_response` entries have nothing left of it; `no_room` have a prompt after which there is less room than for
+    `new_tokens` more.
+    """
+    lengths = describe_lengths(split, whole_lengths(entries), limit)
+    return {
+        "split": split,
+        "entries": len(entries),
+        "limit": limit,
+        "cut_entries": lengths["cut_texts"],
+        "cut_tokens": lengths["cut_tokens"],
+        "without_response": int((entries.cut(limit).trained(mask_prompt=True) == 0).sum()),
+        "no_room": int((entries.prompts + new_tokens > context).sum()),
+    }
+
+
+def compare_batchings(
+    outline: LanguageModel, entries: Entries, config: InstructionTrainConfig, end: int
+) -> list[Facts]:
+    """Return what every way of making batches makes of the entries; `outline` is the network without content.
+
+    Of batches of so many `entries`: their `rows` (packed, one holds several entries) and tokens of a row (`width`), on
+    average over some steps, and the share of the tokens that are `padding`.
+    """
+    return [_batching(outline, entries, config.model_copy(update={"batching": name}), end) for name in BATCHINGS]
+
+
+def _batching(outline: LanguageModel, entries: Entries, config: InstructionTrainConfig, end: int) -> Facts:
+    objective = Instruction(outline, entries, entries, config, torch.device("cpu"), "fp32", end)
+    order = torch.Generator().manual_seed(config.seed)
+    batches = [rows for step in islice(objective.epoch(order), STEPS) for rows in in_batches(step, config.batch_size)]
+    shapes = np.array([objective.batch("train", rows).tokens.shape for rows in batches])
+    rows, width = shapes.mean(axis=0).tolist()
+    padding = 1 - sum(map(objective.tokens, batches)) / int(shapes.prod(axis=1).sum())
+    return {
+        "batching": config.batching, "entries": config.batch_size, "rows": rows, "width": width, "padding": padding
+    }  # fmt: skip

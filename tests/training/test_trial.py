@@ -11,29 +11,32 @@ from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt
 from components.training.loop import Trainer
 from components.training.objectives.instruction import Entries, Instruction
-from components.training.planning.workload import Rows, Workload
+from components.training.planning.trial import Trial
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(size={"layers": 1, "heads": 1, "width": 8, "context": 64}, weights="random")
 
 
-def of(target: float = 0.0, **options: Any) -> Workload:
+def of(work: float = 0.0, **options: Any) -> Trial:
     config = InstructionTrainConfig(**({"batch_size": 4, "epochs": 2, "eval_batches": 3} | options))
     train = Entries.of([([3] * (3 + 7 * row % 20), [4] * (1 + row % 6)) for row in range(37)])
     validation = Entries.of([([3] * 9, [4] * 30), ([3], [4])])
     network = build_gpt(MODEL, LoraConfig(), config, 20, None)
-    objective = Instruction(network, train, validation, config, CPU, "fp32", 0)
+
+    def learn(network: Any) -> Instruction:
+        return Instruction(network, train, validation, config, CPU, "fp32", 0)
+
     splits = {"train": train, "validation": validation}
-    rows = {name: Rows(each.lengths, each.trained(config.mask_prompt)) for name, each in splits.items()}
-    return Workload(objective, rows, config, packed=config.batching == "packed", target=target)
+    extra = {name: work * rows.trained(config.mask_prompt) for name, rows in splits.items()}
+    return Trial(lambda: network, learn, MODEL, config, CPU, packed=config.batching == "packed", extra=extra)
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"batching": "padded"}, {"batching": "packed", "accumulate": 2}, {"max_steps": 3}]
 )
 def test_steps_and_batches_are_those_that_training_takes(options: dict[str, Any]) -> None:
-    workload = of(**options)
-    objective: Any = workload.objective
+    trial = of(**options)
+    objective: Any = trial.objective
     taken: list[list[int]] = []
     batch = objective.batch
 
@@ -41,27 +44,23 @@ def test_steps_and_batches_are_those_that_training_takes(options: dict[str, Any]
         made = batch(split, rows)
         if torch.is_grad_enabled():
             taken.append(rows)
-            assert made.tokens.numel() == workload.tokens("train", rows) or workload.packed
-            assert (made.targets >= 0).sum() == workload.rows["train"].targets[rows].sum()
+            assert made.tokens.numel() == trial.tokens("train", rows) or trial.packed
         return made
 
     objective.batch = noted
-    Trainer(objective.model, objective, workload.config, CPU, NoLogger(), lambda *_: None, best=None).fit()
-    assert list(workload.batches()) == taken
+    Trainer(objective.model, objective, trial.config, CPU, NoLogger(), lambda *_: None, best=None).fit()
+    assert list(trial.batches()) == taken
 
 
 def test_the_heaviest_batch_is_found_by_what_it_weighs() -> None:
-    workload = of(batching="padded")
-    most = max(workload.tokens("train", rows) for rows in workload.batches())
-    assert workload.tokens("train", workload.heaviest()) == most
-    learnt = of(batching="padded", target=1000.0)
-    targets = learnt.rows["train"].targets
-    assert targets[learnt.heaviest()].sum() == max(targets[rows].sum() for rows in learnt.batches())
+    trial = of(batching="padded")
+    most = max(trial.tokens("train", rows) for rows in trial.batches())
+    assert trial.tokens(*trial.heaviest()) == most
+    learnt = of(batching="padded", work=1000.0, eval_batches=1)
+    assert learnt.heaviest() == ("validation", [0, 1]), "which has the longest response"
 
 
 def test_evaluations_look_at_the_first_batches_of_both_splits() -> None:
-    workload = of()
-    assert workload.evaluation("train") == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
-    assert workload.evaluation("validation") == [[0, 1]]
-    assert workload.heaviest_evaluated()[0] == "train"
-    assert of(target=100.0, eval_batches=1).heaviest_evaluated() == ("validation", [0, 1])
+    trial = of()
+    train = [("train", rows) for rows in ([0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11])]
+    assert trial.evaluated() == [*train, ("validation", [0, 1])]

@@ -1,0 +1,218 @@
+"""What is special to the check of instructions: what is learnt and masked, what answering costs, and the judge."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+
+from components.core.errors import JudgeError, JudgeUnreachable
+from components.core.records import Facts, Manifest
+from components.generation.answers import rows_at_once
+from components.generation.forecast import answering_bytes, most_tokens, time_decoding
+from components.judging.clients import connect
+from components.judging.config import JudgeConfig
+from components.judging.control import ROWS
+from components.judging.identity import describe
+from components.models.devices import pick_precision
+from components.models.language_model import LanguageModel
+from components.tasks.instruction import SAMPLE_TOKENS, split, validate
+from components.training.instruction import build_gpt, prepare, tokenise
+from components.training.objectives import Split
+from components.training.objectives.instruction import Entries, Instruction
+from components.training.outline import outline_gpt
+from components.training.planning.preview import (
+    compare_batchings,
+    describe_cuts,
+    describe_entries,
+    sample_entries,
+    whole_lengths,
+)
+from components.training.planning.timing import Besides
+from components.training.planning.trial import Trial
+from pipelines import check
+from pipelines.check_tables import show_lengths, show_sample
+from pipelines.shown import TITLE, WARNING, Shown, line, table_of
+
+if TYPE_CHECKING:
+    from pipelines.kinds.instruction.config import InstructionConfig
+
+MARKS = ("⟦", "⟧")
+"""What stands around learnt tokens where there are no colours."""
+CUTS = {
+    "split": "split",
+    "entries": "entries",
+    "cut_entries": "cut",
+    "cut_tokens": "tokens cut off",
+    "without_response": "without a response",
+}
+BATCHINGS = {"batching": "train.batching", "rows": "rows", "width": "tokens of a row", "padding": "padding"}
+
+
+def look_for_judge(config: JudgeConfig, entries: int) -> Facts:
+    """Return who judges so many entries, after asking its server once whether the model is there.
+
+    `name`, `is_language_model`, `server`, how many `verdicts`, and as `problem` why it cannot be asked now, if so.
+    """
+    is_model = config.is_language_model
+    control = min(ROWS, entries) if "reference" in config.also else 0
+    verdicts = (entries * (1 + len(config.also)) + control) * (config.repeats if is_model else 1)
+    digest, problem = None, ""
+    try:
+        if is_model:
+            client = connect(config.model_copy(update={"attempts": 1}))
+            digest = client.look_up()
+    except JudgeUnreachable as error:
+        problem = f"{error}; {error.todo or client.start}"
+    except JudgeError as error:
+        problem = str(error)
+    name, server = describe(config, digest)["name"], config.server if is_model else None
+    return {
+        "name": name, "is_language_model": is_model, "server": server, "verdicts": verdicts, "problem": problem
+    }  # fmt: skip
+
+
+class Found(check.Found):
+    """All that a check found out, also of the `judge`.
+
+    `answering` the test split has so many `entries` and takes so much `memory`, `seconds` if the responses are as long
+    as the references, and `most_seconds`; it is None where a run would not fit into memory.
+    """
+
+    judge: Facts | None = None
+    answering: Facts | None = None
+
+
+class Check(check.Check):
+    """A check of a language model and its instructions."""
+
+    Found, rows = Found, "instructions with their inputs"
+    config: "InstructionConfig"
+
+    def bring(self, source: Manifest) -> tuple[Manifest, Facts]:
+        """Validate the entries, for whose length the vocabulary has to be there, split them, and count them by task."""
+        config = self.config
+        table = validate.without_prefect(source, config.validation, config.prompt, config.model)
+        self.splits = split.without_prefect(table, config.split)
+        rows, tasks = self.splits.facts["rows"], self.splits.facts["tasks"]
+        names = dict.fromkeys(name for counts in tasks.values() for name in counts)
+        by_task = {name: {split: counts.get(name, 0) for split, counts in tasks.items()} for name in names}
+        self.counts = by_task or {split: {"entries": count} for split, count in rows.items()}
+        special = {name: table.facts[name] for name in ("empty_inputs", "tokens")}
+        return table, {"splits": rows, "tasks": tasks, **special}
+
+    def prepare(self) -> Trial:
+        """Tokenise the splits."""
+        config, model, words = self.config, self.config.model, self.encoding.n_vocab
+        train, validation, test = (self.splits.path(f"{name}.parquet") for name in ("train", "validation", "test"))
+        template, self.context = config.prompt.resolved, model.shape.context
+        self.data = prepare(train, validation, template, self.encoding, config.train, self.context)
+        self.test = tokenise(test, template, self.encoding)
+        self.recipe = (model, config.lora, config.train, words)
+        outline, packed = partial(outline_gpt, *self.recipe, self.precision), config.train.batching == "packed"
+        trial = Trial(outline, self._learn, model, config.train, self.device, words, packed=packed)
+        learning, mask = words * model.shape.width / trial.network.transformer.products(), config.train.mask_prompt
+        splits: dict[Split, Entries] = {"train": self.data.train, "validation": self.data.validation}
+        trial.extra = {name: learning * entries.trained(mask) for name, entries in splits.items()}
+        self.generating = pick_precision(config.generation.precision, self.device)
+        weights = sum(parameter.nbytes for parameter in trial.network.parameters())
+        generation = (self.test.prompts, config.generation, self.generating)
+        self.bytes_later = answering_bytes(model.shape, weights, words, *generation)
+        self._describe_texts(trial.network)
+        return trial
+
+    def _learn(self, network: LanguageModel) -> Instruction:
+        rows = (self.data.train, self.data.validation)
+        return Instruction(network, *rows, self.config.train, self.device, self.precision, self.end)
+
+    def _describe_texts(self, outline: LanguageModel) -> None:
+        train, data, new_tokens = self.config.train, self.data, self.config.generation.max_new_tokens
+        every = {"train": data.train, "validation": data.validation, "test": self.test.cut(data.limit)}
+        self.found.texts = {
+            "template": self.config.prompt.name,
+            "mask_prompt": train.mask_prompt,
+            "trained_share": data.trained_share,
+            "samples": sample_entries("train", data.train, self._shown_rows(), self.encoding, train.mask_prompt),
+            "lengths": {name: describe_entries(name, rows, data.limit) for name, rows in every.items()},
+            "cuts": [describe_cuts(name, rows, data.limit, self.context, new_tokens) for name, rows in every.items()],
+            "context": self.context,
+            "max_new_tokens": new_tokens,
+            "batching": train.batching,
+            "batchings": compare_batchings(outline, data.train, train, self.end),
+        }
+        self.show(*_texts(self.found.texts, self.found.data))
+
+    def _shown_rows(self) -> list[int]:
+        """Return the first entry with an input, the first without one, and the first that is cut."""
+        inputs = pq.read_table(self.splits.path("train.parquet"), columns=["input"])["input"].to_pylist()
+        cut = whole_lengths(self.data.train) > self.data.train.lengths
+        tests = ([bool(text) for text in inputs], [not text for text in inputs], cut.tolist())
+        return list(dict.fromkeys(each.index(True) for each in tests if any(each)))
+
+    def network(self, weights: Path | None) -> LanguageModel:
+        """Return the language model that training starts from."""
+        return build_gpt(*self.recipe, weights)
+
+    def time_besides(self, network: LanguageModel, token: float) -> Besides:  # noqa: ARG002
+        """Return the seconds of answers: a sample with every evaluation, and the test split's after training."""
+        config, lengths = self.config.generation, self.test.prompts
+        prompts = [self.test.tokens(row)[:length] for row, length in enumerate(lengths.tolist())]
+        pace = time_decoding(network, prompts, config, self.end, self.device, self.generating)
+        size = rows_at_once(self.config.model.shape, int(lengths.max()), config, self.generating)
+        like = most_tokens(lengths, config, self.context, whole_lengths(self.test) - lengths)
+        seconds = pace.seconds(lengths, like, size)
+        most_seconds = pace.seconds(lengths, most_tokens(lengths, config, self.context), size)
+        self.found.answering = {
+            "entries": len(lengths), "memory": self.later, "seconds": seconds, "most_seconds": most_seconds
+        }  # fmt: skip
+        sampled = self.data.validation.prompts[:1]
+        answers = f"{len(lengths):,} answers of the"
+        # The starting model does not know when to end.
+        later = {
+            f"{answers} model, if as long as the references": seconds,
+            f"{answers} starting model, none of which ends early": most_seconds,
+        }
+        return Besides(pace.seconds(sampled, sampled * 0 + SAMPLE_TOKENS, 1), later=later)
+
+    def look_further(self) -> None:
+        """Ask the judge's server whether it is there."""
+        judge = self.found.judge = look_for_judge(self.config.judge, self.found.data["splits"]["test"])
+        there = f"It is there, at {judge['server']}." if judge["server"] else "It compares texts and needs no server."
+        problem = f"It cannot be asked now: {judge['problem']}"
+        self.show(line(f"judge: {judge['name']}, {judge['verdicts']:,} verdicts", TITLE))
+        self.show(line(problem, WARNING) if judge["problem"] else line(there))
+
+
+def _texts(texts: Facts, data: Facts) -> Iterator[Shown]:
+    """Yield samples, lengths, what is cut, and what batches would be."""
+    yield line(
+        f"\n{data['empty_inputs']:.1%} of the rows have no input; an example has {data['tokens']['mean']:.1f} tokens "
+        f"on average, {data['tokens']['longest']:,} at most."
+    )
+    template = "a template of its own" if texts["template"] == "own" else f"the template {texts['template']}"
+    learnt = f"what has a colour, or stands between {MARKS[0]} and {MARKS[1]}, is learnt"
+    yield line(f"entries of train as the network gets them, in {template}: {learnt}", TITLE)
+    for sample in texts["samples"]:
+        cut = f", {sample['lost']:,} more cut off" if sample["lost"] else ""
+        said = f"{sum(sample['learnt']):,} of {len(sample['ids']):,} tokens are learnt{cut}\n"
+        yield from show_sample(sample, MARKS, said)
+    masked = "prompts are masked" if texts["mask_prompt"] else "prompts are learnt as well"
+    yield line(f"{texts['trained_share']:.1%} of the training tokens are learnt from: {masked}.")
+    yield line("tokens", TITLE)
+    named = (each | {"split": f"{name}, {part}"} for name, of in texts["lengths"].items() for part, each in of.items())
+    yield from show_lengths(named, {"tokens": "all"}, "entries")
+    cuts, batchings = texts["cuts"], texts["batchings"]
+    limits = f"{cuts[0]['limit']:,} tokens (train.max_length) and the context of {texts['context']:,}"
+    yield line(f"what does not fit {limits}", TITLE)
+    yield table_of(cuts, CUTS | {"no_room": f"no room for {texts['max_new_tokens']:,} new tokens"})
+    yield line(f"batches of {batchings[0]['entries']:,} entries", TITLE)
+    chosen = {texts["batching"]: " (chosen)"}
+    yield table_of(
+        (
+            each
+            | {"padding": f"{each['padding']:.1%}", "batching": each["batching"] + chosen.get(each["batching"], "")}
+            for each in batchings
+        ),
+        BATCHINGS,
+    )
