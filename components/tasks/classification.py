@@ -28,7 +28,7 @@ from components.tasks.shared import (
 )
 from components.training.config import TrainConfig
 
-READ_BY_FROZEN = {"trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
+READ_BY_FROZEN = {"fast", "trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
 """The options of training that decide what `read_frozen` writes."""
 
 
@@ -150,6 +150,7 @@ def evaluate(
     """
     from components.data.split.row_index import index_rows
     from components.evaluation.classification import evaluate as block
+    from components.models.fast import fast_paths
     from components.reporting.classification_plots import draw
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
@@ -157,7 +158,8 @@ def evaluate(
     model, shares, device = trained.folder / "model", splits.facts["shares"], trained.facts["device"]
     labels = splits.facts["labels"]
     unseen = unseen_rows(weights, index_rows(tables["test"], labels).folded, "classification")
-    facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen)
+    with fast_paths(trained.facts.get("fast", True)):  # models of before the option have no such fact
+        facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen)
     write_learned(index_rows(tables["train"], labels).folded, out / LEARNED)
     draw(trained.path("history.parquet"), trained.facts["kept_step"], facts, out / "figures")
     return facts

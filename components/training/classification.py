@@ -108,6 +108,7 @@ def fine_tune(
         **parameters,
         "device": device.type,
         "precision": precision,
+        "fast": config.fast,
         "compiled": compiled,
     }
 

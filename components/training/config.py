@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from components.core.config import Config
 from components.models.config import PADDING_IS_READ, ModelConfig, Pooling, Trainable, frozen_blocks
+from components.models.fast import uses
 
 
 class Recipe(Config):
@@ -69,6 +70,10 @@ class Recipe(Config):
     compile: Literal["auto", "always", "never"] = "auto"
     """Whether PyTorch compiles the blocks in the first steps, which takes up to a minute; `auto` does so on CUDA, where
     Triton and a C compiler are installed, for trainings of ten million tokens or more."""
+
+    fast: bool = True
+    """Whether fast paths are taken; false computes as PyTorch's own layers do, to tell whether one is to blame for a
+    result. Results are equal within rounding."""
 
     checkpoint_minutes: float | None = Field(default=5.0, ge=0)
     """Minutes between checkpoints, from which a training that was killed goes on; 0 or null writes none. They are
@@ -146,4 +151,5 @@ class InstructionTrainConfig(Recipe):
 
 def uses_cached_features(model: ModelConfig, config: TrainConfig) -> bool:
     """Tell whether a recipe has blocks whose states are worth keeping: they neither train nor drop anything."""
-    return model.dropout == 0 and frozen_blocks(config.trainable, model.shape.layers) > 0
+    wanted = config.fast and uses("cached features")
+    return wanted and model.dropout == 0 and frozen_blocks(config.trainable, model.shape.layers) > 0

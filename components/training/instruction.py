@@ -104,6 +104,7 @@ def fine_tune(
         **parameters,
         "device": device.type,
         "precision": precision,
+        "fast": config.fast,
         "compiled": compiled,
     }
 
