@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.machine import peak
 from benchmarks.report import Benchmark, Figure
 
 ROOT = Path(__file__).parents[1]
@@ -81,13 +82,6 @@ def train(splits: Path, recipe: dict[str, object], out: Path) -> None:
     )
     paths = splits / "train.parquet", splits / "validation.parquet"
     fine_tune(*paths, PromptConfig(), model, config, None, mirror(), NoLogger(), _sample_response, out)
-
-
-def peak() -> int:
-    """Return the most bytes that were resident at one time in this process."""
-    # Not ru_maxrss, which a process takes over from the one that started it.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":
