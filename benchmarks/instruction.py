@@ -148,7 +148,7 @@ def ours(entries: Entries, mask_prompt: bool, steps: int = STEPS) -> Contestant:
     config = _config(mask_prompt)
     objective = _objective(_network(), entries, config)
     compile_blocks(objective.model.transformer, "auto", device(), ENOUGH_TOKENS)
-    trainer = Trainer(objective.model, objective, config, device(), NoLogger(), lambda *_: None, best=None)
+    trainer = Trainer(objective, NoLogger(), lambda *_: None, best=None)
 
     def step(rows: list[int]) -> float:
         return trainer._step(rows, config.learning_rate)[0]

@@ -72,10 +72,8 @@ class ClassificationConfig(PipelineConfig):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        context = self.model.shape.context
-        for key, tokens in (("max_length", self.train.max_length), ("padding", self.train.padding)):
-            if isinstance(tokens, int) and tokens > context:
-                raise ValueError(f"train.{key}={tokens} is more than the model's context: set it to {context} or less")
+        if wrong := self.train.too_long(self.model.shape.context):
+            raise ValueError(wrong)
         return self
 
 
@@ -117,12 +115,8 @@ class InstructionConfig(PipelineConfig):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        context = self.model.shape.context
-        if self.train.max_length is not None and self.train.max_length > context:
-            raise ValueError(
-                f"train.max_length={self.train.max_length} is more than the model's context: "
-                f"set it to {context} or less"
-            )
+        if wrong := self.train.too_long(self.model.shape.context):
+            raise ValueError(wrong)
         return self
 
     def recorded(self) -> dict[str, Any]:

@@ -66,10 +66,11 @@ def _frozen_identity(arguments: Mapping[str, Any]) -> Any:
 @step("components.training.frozen", identity=_frozen_identity, timeout_seconds=DAY)
 def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConfig, train: TrainConfig) -> Facts:
     """Compute the blocks that do not train, once for all texts: `<split>.safetensors`, none if they were too large."""
+    from components.training.fine_tuning import Start
     from components.training.frozen import cache_features as block
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
-    return block(tables, splits.facts["labels"], model, train, weights_folder(weights), mirror(), out)
+    return block(tables, splits.facts["labels"], Start(model, weights_folder(weights), mirror=mirror()), train, out)
 
 
 def reads_ahead(model: ModelConfig, train: TrainConfig) -> bool:
@@ -108,23 +109,16 @@ def fine_tune(
     `frozen` is what `read_frozen` made of the same splits and weights. What an interruption leaves is kept beside, and
     so are the rows that made a loss infinite.
     """
+    from components.training.classification import Classes
     from components.training.classification import fine_tune as block
+    from components.training.fine_tuning import Start
+    from components.training.keeping import Splits
 
+    tables = Splits(splits.path("train.parquet"), splits.path("validation.parquet"))
+    classes = Classes(splits.facts["labels"], splits.facts.get("class_weights"))
+    start = Start(model, weights_folder(weights), lora, mirror())
     with training_logger(run_id, splits, weights) as logger:
-        return block(
-            splits.path("train.parquet"),
-            splits.path("validation.parquet"),
-            splits.facts["labels"],
-            model,
-            train,
-            weights_folder(weights),
-            mirror(),
-            logger,
-            out,
-            lora,
-            splits.facts.get("class_weights"),
-            _folder(frozen),
-        )
+        return block(tables, classes, start, train, logger, out, _folder(frozen))
 
 
 @step(

@@ -1,15 +1,22 @@
 """Rows of tokens to padded batches."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from components.models import padding
+
+CHUNK = 8192
+"""Rows of a split that are read and encoded at once."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,17 @@ class TokenRows:
 
 
 def end_to_end(rows: Iterable[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return `ids` and `offsets` of rows of tokens."""
-    parts = [np.asarray(row, dtype=np.int32) for row in rows]
-    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    return np.concatenate([np.empty(0, np.int32), *parts]), offsets
+    """Return `ids` and `offsets` of rows of tokens, one after the other."""
+    ids, offsets = array("i"), array("q", [0])
+    for row in rows:
+        ids.extend(row)
+        offsets.append(len(ids))
+    return np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int64)
+
+
+def read_chunks(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Read columns of a split, some thousand rows at a time."""
+    return pq.ParquetFile(table).iter_batches(CHUNK, columns=columns)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

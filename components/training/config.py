@@ -82,6 +82,14 @@ class Recipe(Config):
     seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the initial weights, the order of batches and dropout."""
 
+    def too_long(self, context: int) -> str | None:
+        """Say which length in tokens is more than a model's context, if one is."""
+        lengths = {"max_length": self.max_length, "padding": getattr(self, "padding", None)}
+        for name, tokens in lengths.items():
+            if isinstance(tokens, int) and tokens > context:
+                return f"train.{name}={tokens} is more than the model's context: set it to {context} or less"
+        return None
+
 
 NOT_LEARNT_FROM = frozenset({"checkpoint_minutes"})
 """Options that change nothing in what a training results in."""

@@ -26,6 +26,17 @@ def check_vocabulary(weights: Path | None, encoding: tiktoken.Encoding) -> None:
         )
 
 
+def longest_allowed(config: Recipe, context: int) -> int:
+    """Return how many tokens a row may have.
+
+    Raises:
+        ConfigError: if a length that is asked for exceeds the context.
+    """
+    if wrong := config.too_long(context):
+        raise ConfigError(wrong)
+    return config.max_length or context
+
+
 def count_parameters(model: nn.Module) -> Facts:
     """Return how many parameters there are, and how many of them train."""
 

@@ -46,7 +46,7 @@ def test_steps_and_batches_are_those_that_training_takes(options: dict[str, Any]
         return made
 
     objective.batch = noted
-    Trainer(objective.model, objective, workload.config, CPU, NoLogger(), lambda *_: None, best=None).fit()
+    Trainer(objective, NoLogger(), lambda *_: None, best=None).fit()
     assert list(workload.batches()) == taken
 
 

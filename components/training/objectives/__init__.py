@@ -1,12 +1,18 @@
 """What is learnt: between the loop, which knows of steps and losses, and the rows of a task."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor
 
+from components.models.classifier import Classifier
+from components.models.language_model import LanguageModel
+from components.training.batching import TokenRows
+from components.training.config import Recipe
+
 Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Measured(NamedTuple):
@@ -18,24 +24,30 @@ class Measured(NamedTuple):
     predictions: int
 
 
-class Tokens(Protocol):
-    """Rows of token ids."""
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-
-    def tokens(self, row: int) -> list[int]:
-        """Return the token ids of a row."""
-
-
 class Objective(Protocol):
-    """The rows to learn from, how they are dealt to steps and put into batches, and how a batch is measured."""
+    """A model, the rows to learn from, how they are dealt to steps and put into batches, and how one is measured."""
+
+    @property
+    def model(self) -> Classifier | LanguageModel:
+        """What learns, on `device`."""
+
+    @property
+    def config(self) -> Recipe:
+        """How."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where."""
+
+    @property
+    def precision(self) -> str:
+        """Numbers that are multiplied, `fp32` or `bf16`."""
 
     @property
     def is_language_model(self) -> bool:
         """Whether the loss is that of the next token, so that its exponential is a perplexity."""
 
-    def rows(self, split: Split) -> Tokens:
+    def rows(self, split: Split) -> TokenRows:
         """Return the rows of a split."""
 
     def epoch(self, order: torch.Generator) -> Iterator[list[int]]:
