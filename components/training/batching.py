@@ -75,18 +75,22 @@ class Examples(TokenRows):
         return cls(*end_to_end(rows), np.asarray(labels, dtype=np.int64))
 
 
+class Movable:
+    """A dataclass of tensors, of which some may be None."""
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same on `device`."""
+        return replace(self, **{name: each.to(device) for name, each in vars(self).items() if each is not None})  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
-class Batch:
+class Batch(Movable):
     """A padded batch: tokens (B, T), true lengths (B), class ids (B), and which `places` to compute, if not all."""
 
     tokens: Tensor
     lengths: Tensor
     labels: Tensor
     places: Tensor | None = None
-
-    def to(self, device: torch.device) -> "Batch":
-        """Return the batch on `device`."""
-        return replace(self, **{name: each.to(device) for name, each in vars(self).items() if each is not None})
 
 
 def pad(examples: Examples, rows: list[int], pad_id: int, length: int | None) -> Batch:

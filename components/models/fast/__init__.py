@@ -7,22 +7,21 @@ benchmark of one path that one (`without`); for whoever asks in the same context
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Final
 
-PATHS: Final = {
-    "cached features": "blocks that do not train are computed once for all texts",
-    "folding": "the last block at one position, without keys and values of its own",
-    "packed weights": "linear layers through oneDNN, with weights laid out ahead",
-    "short attention": "causal attention in short rows by way of all scores",
-    "no padding": "a classifier does no work for padding",
-    "used rows": "embedding rows that no text needs are left out of training",
-    "rounded weights": "frozen linear layers in bf16 while a network trains in bf16",
-    "kept memory": "freed memory is used again instead of going back to the system",
-    "compiled": "blocks compiled by PyTorch",
-    "key-value cache": "what was computed of a token is kept while its row goes on",
-    "embedding bags": "attention of one token a row as embedding bags",
-}
-"""Every fast path by name, and what it does."""
+PATHS = (
+    "cached features",
+    "folding",
+    "packed weights",
+    "short attention",
+    "no padding",
+    "used rows",
+    "rounded weights",
+    "kept memory",
+    "compiled",
+    "key-value cache",
+    "embedding bags",
+)
+"""Every fast path, each described where it is taken."""
 
 _off: ContextVar[frozenset[str]] = ContextVar("_off", default=frozenset())
 
