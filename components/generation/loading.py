@@ -11,9 +11,9 @@ from components.core.errors import ConfigError, WeightsError
 from components.models.architecture import architectures
 from components.models.config import GPTSize, ModelConfig, SizeName
 from components.models.language_model import LanguageModel
-from components.models.local_weights import find_local_weights
 from components.models.saved.card import LANGUAGE_MODEL, find_saved, kind_of
 from components.models.saved.language_model import load_gpt
+from components.models.starting_weights import find_local_weights
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import find_weights, make_gpt
 

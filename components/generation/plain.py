@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from components.generation.decoder import Decoder
+from components.models.language_model import LanguageModel
 from components.models.padding import pad
 
 
@@ -32,11 +33,17 @@ class PlainReader:
         """Forget all rows but these."""
         self.rows = [self.rows[row] for row in rows]
 
-    @torch.inference_mode()
     def _read(self) -> Tensor:
-        # Rows that have ended may grow beyond the context; what comes of them means nothing.
-        context, device = self.model.transformer.size.context, self.model.head.device
-        tokens, lengths = pad([row[-context:] for row in self.rows], 0)
+        device = self.model.head.device
         with torch.autocast(device.type, self.type, enabled=self.type != torch.float32):
-            hidden = self.model.hidden(tokens.to(device))
-            return F.linear(hidden[torch.arange(len(tokens)), lengths - 1], self.model.head)
+            return read_anew(self.model, self.rows)
+
+
+@torch.inference_mode()
+def read_anew(model: LanguageModel, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Return the logits (B, V) of what follows each row; of one beyond the context, the last tokens count."""
+    context, device = model.transformer.size.context, model.head.device
+    tokens, lengths = pad([row[-context:] for row in rows], 0)
+    hidden = model.hidden(tokens.to(device))
+    # Not the model's `forward`, whose logits of all positions take B x T x V numbers.
+    return F.linear(hidden[torch.arange(len(tokens)), lengths - 1], model.head)

@@ -18,7 +18,7 @@ from components.core.room import require_room
 from components.models.architecture import Transformer, WeightNames, make_network, transformer_of
 from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
-from components.models.local_weights import TRACKED, find_local_weights
+from components.models.starting_weights import TRACKED, find_local_weights
 
 WEIGHTS_FILE = "model.safetensors"
 SHARDS = "model-*.safetensors"

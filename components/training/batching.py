@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +47,26 @@ class TokenRows:
     def cut(self, limit: int | None) -> Self:
         """Return the same rows, cut to `limit` tokens."""
         return self if limit is None else replace(self, limit=min(limit, self.limit or limit))
+
+
+Rows = TypeVar("Rows", bound=TokenRows)
+
+
+@dataclass(frozen=True)
+class CutSplits(Generic[Rows]):
+    """Both splits as the network gets them: rows of at most `limit` tokens."""
+
+    train: Rows
+    validation: Rows
+    limit: int
+    longest: int
+    """Tokens of the longest training row, before it is cut."""
+
+    @property
+    def truncated(self) -> dict[str, int]:
+        """Return how many rows of each split lose tokens, or their end."""
+        splits = {"train": self.train, "validation": self.validation}
+        return {name: int((np.diff(rows.offsets) > self.limit).sum()) for name, rows in splits.items()}
 
 
 def end_to_end(rows: Iterable[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

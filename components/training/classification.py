@@ -16,7 +16,7 @@ from components.models.lora import merge_adapters
 from components.models.saved.classifier import save_classifier
 from components.models.tokenizer import encode, end_of_text
 from components.models.weights import make_transformer
-from components.training.batching import Examples, read_chunks
+from components.training.batching import CutSplits, Examples, read_chunks
 from components.training.config import TrainConfig
 from components.training.fine_tuning import Start, learn, training
 from components.training.history import Step
@@ -106,42 +106,27 @@ def fine_tune(
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Both splits as the network gets them."""
+class Prepared(CutSplits[Examples]):
+    """Both splits, and how long their rows are; `longest` is no longer than the context."""
 
-    train: Examples
-    validation: Examples
-    limit: int
-    """Tokens that a text is cut to."""
     length: int | None
     """Tokens that every row is padded to, or None: no further than its batch."""
-    longest: int
-    """Tokens of the longest training row, none longer than the context."""
-    truncated: dict[str, int]
-    """How many rows of each split lose tokens."""
 
 
 def prepare(
     train: Path, validation: Path, labels: list[str], encoding: tiktoken.Encoding, config: TrainConfig, context: int
 ) -> Prepared:
-    """Tokenise both splits, and settle how long rows are.
+    """Tokenise both splits, and decide how long rows are.
 
     Raises:
         ConfigError: if a length that is asked for exceeds the context.
     """
     limit = longest_allowed(config, context)
-    splits = {"train": tokenise(train, labels, encoding), "validation": tokenise(validation, labels, encoding)}
-    longest = min(int(splits["train"].lengths.max()), limit)
+    learnt, seen = (tokenise(path, labels, encoding) for path in (train, validation))
+    longest = min(int(learnt.lengths.max()), limit)
     length = _padded_length(config, limit, longest)
     cut = length or limit
-    return Prepared(
-        train=splits["train"].cut(cut),
-        validation=splits["validation"].cut(cut),
-        limit=cut,
-        length=length,
-        longest=longest,
-        truncated={name: int((split.lengths > cut).sum()) for name, split in splits.items()},
-    )
+    return Prepared(learnt.cut(cut), seen.cut(cut), cut, longest, length)
 
 
 def tokenise(path: Path, labels: list[str], encoding: tiktoken.Encoding) -> Examples:

@@ -19,7 +19,7 @@ from components.models.saved.language_model import save_gpt
 from components.models.tokenizer import encode, end_of_text
 from components.models.weights import make_gpt
 from components.prompts import PromptConfig, Template
-from components.training.batching import read_chunks
+from components.training.batching import CutSplits, read_chunks
 from components.training.config import InstructionTrainConfig
 from components.training.fine_tuning import Sampler, Start, learn, training
 from components.training.frozen_weights import restore_frozen, round_frozen
@@ -89,17 +89,9 @@ def fine_tune(
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Both splits as the network gets them."""
+class Prepared(CutSplits[Entries]):
+    """Both splits, and how much of them is learnt."""
 
-    train: Entries
-    validation: Entries
-    limit: int
-    """Tokens that an entry is cut to."""
-    longest: int
-    """Tokens of the longest training entry, before it is cut."""
-    truncated: dict[str, int]
-    """How many entries of each split lose tokens, or their end."""
     trained_share: float
     """Share of the tokens of the training split from which something is learnt."""
 
@@ -112,30 +104,25 @@ def prepare(
     config: InstructionTrainConfig,
     context: int,
 ) -> Prepared:
-    """Tokenise both splits, and settle how long entries are.
+    """Tokenise both splits, and decide how long entries are.
 
     Raises:
         ConfigError: if `max_length` exceeds the context, or leaves nothing of any response.
     """
     limit = longest_allowed(config, context)
-    splits = {"train": tokenise(train, template, encoding), "validation": tokenise(validation, template, encoding)}
-    cut = {name: entries.cut(limit) for name, entries in splits.items()}
-    for name, entries in cut.items():
-        if not entries.trained(config.mask_prompt).any():
+    entries = {"train": tokenise(train, template, encoding), "validation": tokenise(validation, template, encoding)}
+    cut = {name: rows.cut(limit) for name, rows in entries.items()}
+    trained = {name: int(rows.trained(config.mask_prompt).sum()) for name, rows in cut.items()}
+    for name, count in trained.items():
+        if not count:
             raise ConfigError(
-                f"nothing can be learnt: every target of the {len(entries):,} {name} entries is masked, since no "
+                f"nothing can be learnt: every target of the {len(cut[name]):,} {name} entries is masked, since no "
                 f"prompt leaves room for a response within {limit:,} tokens; raise train.max_length, or set "
                 "train.mask_prompt=false"
             )
-    trained = int(cut["train"].trained(config.mask_prompt).sum())
-    return Prepared(
-        train=cut["train"],
-        validation=cut["validation"],
-        limit=limit,
-        longest=int(splits["train"].lengths.max()),
-        truncated={name: int((entries.lengths > limit).sum()) for name, entries in splits.items()},
-        trained_share=trained / int(cut["train"].lengths.sum()),
-    )
+    longest = int(entries["train"].lengths.max())
+    share = trained["train"] / int(cut["train"].lengths.sum())
+    return Prepared(cut["train"], cut["validation"], limit, longest, share)
 
 
 def tokenise(path: Path, template: Template, encoding: tiktoken.Encoding) -> Entries:

@@ -1,9 +1,8 @@
 """The progress bar of a training run."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from components.core.progress import progress_bar
 
@@ -11,11 +10,8 @@ WINDOW = 20
 """Batches over which the bar averages loss and accuracy."""
 
 
-class Progress(Protocol):
-    """What the loop tells whoever watches, once a step."""
-
-    def __call__(self, step: int, epoch: int, loss: float, accuracy: float) -> None:
-        """Report a finished step, the first being 1."""
+Progress = Callable[[int, int, float, float], None]
+"""Told after every step its number, the first being 1, its epoch, loss and accuracy."""
 
 
 @contextmanager

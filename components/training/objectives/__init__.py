@@ -10,13 +10,12 @@ from torch import Tensor
 
 from components.models.classifier import Classifier
 from components.models.language_model import LanguageModel
-from components.training.batching import TokenRows, shuffled
+from components.training.batching import Rows, shuffled
 from components.training.config import Recipe, rows_per_step
 
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Model = TypeVar("Model", bound=Classifier | LanguageModel)
-Rows = TypeVar("Rows", bound=TokenRows)
 Options = TypeVar("Options", bound=Recipe)
 
 
