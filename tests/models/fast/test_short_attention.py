@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from components.models.attention import SHORT, attend, short_and_causal
+from components.models.attention import attend
+from components.models.fast.short_attention import SHORT, short_and_causal
 
 
 def some_heads(dtype: torch.dtype, length: int) -> list[torch.Tensor]:
