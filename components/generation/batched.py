@@ -65,7 +65,7 @@ def continue_prompts(
         for prompt, number in zip(prompts, numbers or range(len(prompts)), strict=True)
     ]
     with fast_paths(config.fast), freed_memory_kept():
-        _write(decoder, rows, config, ends, report or _to_nobody)
+        _write(decoder, rows, config, ends, report or (lambda _ended, _tokens: None))
     return [row.result() for row in rows]
 
 
@@ -92,10 +92,6 @@ def _write(decoder: Decoder, rows: "list[_Row]", config: GenerationConfig, ends:
             read = [read[place] for place in going]
             going = list(range(len(read)))
         reader.read(torch.tensor([row.last for row in read], device=decoder.device))
-
-
-def _to_nobody(ended: int, tokens: int) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True)
