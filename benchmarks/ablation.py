@@ -24,6 +24,7 @@ import typer
 
 from benchmarks.__main__ import RESULTS
 from benchmarks.machine import Machine, peak
+from components.core.records import Manifest
 
 ROOT = Path(__file__).parents[1]
 SPLITS = "GRADUS_ABLATION_SPLITS"
@@ -213,9 +214,7 @@ def _splits_for_children() -> Iterator[None]:
         yield
 
 
-def _dealt():  # type: ignore[no-untyped-def]
-    from components.core.records import Manifest
-
+def _dealt() -> Manifest:
     return Manifest.model_validate_json(os.environ[SPLITS])
 
 

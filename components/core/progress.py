@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 
 @contextmanager
-def progress_bar(what: str, total: int, more: str, done: int = 0, **fields: object) -> Iterator[Callable[..., None]]:
+def progress_bar(what: str, total: int, more: str, done: int = 0, **fields: Any) -> Iterator[Callable[..., None]]:
     """Show how much of `total` is done, and the time left; give what updates it, as `rich.progress.Progress.update`.
 
     `more` is shown as well, with the `fields` in it (`{task.fields[NAME]}`), which updates may change.

@@ -69,7 +69,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.model, self.config, self.device = self.objective.model, self.objective.config, self.objective.device
-        self.weights = [tensor for tensor in self.model.parameters() if tensor.requires_grad]
+        self.weights: list[Tensor] = [tensor for tensor in self.model.parameters() if tensor.requires_grad]
         # Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
         self.optimiser = torch.optim.AdamW(
             self.weights,

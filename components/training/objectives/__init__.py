@@ -29,7 +29,7 @@ class Measured(NamedTuple):
 
 
 @dataclass
-class Objective(ABC, Generic[Model, Rows, Options]):
+class ObjectiveOf(ABC, Generic[Model, Rows, Options]):
     """A model, the rows to learn from, how they are dealt to steps and put into batches, and how one is measured.
 
     The model is on `device`, and multiplies in `precision`, `fp32` or `bf16`.
@@ -67,3 +67,7 @@ class Objective(ABC, Generic[Model, Rows, Options]):
     @abstractmethod
     def measure(self, batch: Any) -> Measured:
         """Let the model read a batch, and compare what it says with what is true."""
+
+
+Objective = ObjectiveOf[Any, Any, Any]
+"""An objective of whatever kind."""

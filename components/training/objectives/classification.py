@@ -10,11 +10,11 @@ from components.models.classifier import Classifier
 from components.models.devices import autocast
 from components.training.batching import Batch, Examples, pad
 from components.training.config import TrainConfig
-from components.training.objectives import Measured, Objective, Split
+from components.training.objectives import Measured, ObjectiveOf, Split
 
 
 @dataclass
-class Classification(Objective[Classifier, Examples, TrainConfig]):
+class Classification(ObjectiveOf[Classifier, Examples, TrainConfig]):
     """A classifier and labelled texts. `class_weights` (C) say how much a row of each class counts in the loss."""
 
     pad_id: int

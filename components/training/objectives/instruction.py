@@ -18,7 +18,7 @@ from components.models.language_model import LanguageModel
 from components.models.padding import pad
 from components.training.batching import Movable, TokenRows, end_to_end, grouped_by_length
 from components.training.config import InstructionTrainConfig, rows_per_step
-from components.training.objectives import Measured, Objective, Split
+from components.training.objectives import Measured, ObjectiveOf, Split
 
 IGNORED = -100
 """The target of a position from which nothing is learnt, as `torch.nn.functional.cross_entropy` has it."""
@@ -118,7 +118,7 @@ def _first_fit(lengths: Sequence[int], room: int) -> list[list[int]]:
 
 
 @dataclass
-class Instruction(Objective[LanguageModel, Entries, InstructionTrainConfig]):
+class Instruction(ObjectiveOf[LanguageModel, Entries, InstructionTrainConfig]):
     """A language model and entries whose tokens it learns to predict."""
 
     end: int
