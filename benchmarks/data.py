@@ -21,6 +21,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TypedDict
 
+from benchmarks.machine import peak
 from benchmarks.messages import LABELS, write_messages
 from benchmarks.report import Benchmark, Figure
 
@@ -118,13 +119,6 @@ def our_steps(table: Path, out: Path) -> dict[str, Callable[[], object]]:
         "validate": lambda: validate(raw / "table.parquet", rules, valid),
         "split": lambda: split(valid / "table.parquet", SplitConfig(), balance, LABELS, dealt),
     }
-
-
-def peak() -> int:
-    """Return the most bytes that were resident at one time in this process."""
-    # Not ru_maxrss, which a process takes over from the one that started it.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def _by_step(what: str, measured: Measured) -> str:

@@ -56,7 +56,7 @@ def tokens_a_second(network: ModelConfig, wish: Wish, batch: int, warm: int, ste
     compile_blocks(gpt.transformer, wish, where, tokens=0)
     entries = random_entries(batch * (warm + rounds * steps), network.shape.context)
     objective = Instruction(gpt, entries, entries, config, where, "bf16", end=VOCABULARY - 1)
-    trainer = Trainer(gpt, objective, config, where, NoLogger(), lambda *_: None, best=None)
+    trainer = Trainer(objective, NoLogger(), lambda *_: None, best=None)
     deals = objective.epoch(torch.Generator().manual_seed(SEED))
 
     def seconds(count: int) -> float:

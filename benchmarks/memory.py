@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.machine import peak
 from benchmarks.report import Benchmark, Figure
 
 ROOT = Path(__file__).parents[1]
@@ -73,21 +74,17 @@ def train(splits: Path, recipe: dict[str, object], out: Path) -> None:
     from components.prompts import PromptConfig
     from components.tasks.instruction import _sample_response
     from components.training.config import InstructionTrainConfig
+    from components.training.fine_tuning import Start
     from components.training.instruction import fine_tune
+    from components.training.keeping import Splits
 
     model = ModelConfig(size="355M", weights="random")
     config = InstructionTrainConfig.model_validate(
         {"batch_size": 8, "max_steps": STEPS, "eval_every": STEPS, "device": "cpu"} | recipe
     )
-    paths = splits / "train.parquet", splits / "validation.parquet"
-    fine_tune(*paths, PromptConfig(), model, config, None, mirror(), NoLogger(), _sample_response, out)
-
-
-def peak() -> int:
-    """Return the most bytes that were resident at one time in this process."""
-    # Not ru_maxrss, which a process takes over from the one that started it.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    paths = Splits(splits / "train.parquet", splits / "validation.parquet")
+    start = Start(model, mirror=mirror())
+    fine_tune(paths, PromptConfig(), start, config, NoLogger(), _sample_response, out)
 
 
 if __name__ == "__main__":

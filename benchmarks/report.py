@@ -55,7 +55,9 @@ class Figure:
         return self.median >= target if self.more_is_better else self.median <= target
 
 
-def times_faster(what: str, ours: Sequence[float], peers: Sequence[float], must: float, aim: float) -> Figure:
+def times_faster(
+    what: str, ours: Sequence[float], peers: Sequence[float], must: float | None, aim: float | None
+) -> Figure:
     """Return how many times faster than the peer we are, pair by pair; `ours` and `peers` are seconds, in turn."""
     ratios = [theirs / own for own, theirs in zip(ours, peers, strict=True)]
     return Figure(what, ratios, must, aim, unit="x", more_is_better=True)

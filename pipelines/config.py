@@ -42,11 +42,8 @@ class PipelineConfig(Config):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        context = self.model.shape.context
-        for key in ("max_length", "padding"):
-            tokens = getattr(self.train, key, None)
-            if isinstance(tokens, int) and tokens > context:
-                raise ValueError(f"train.{key}={tokens} is more than the model's context: set it to {context} or less")
+        if wrong := self.train.too_long(self.model.shape.context):
+            raise ValueError(wrong)
         return self
 
     def recorded(self) -> dict[str, Any]:

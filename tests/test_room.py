@@ -22,7 +22,6 @@ import torch
 from components.core.errors import GradusError, NoRoom, TrackingError
 from components.core.room import describe_full, is_full, require_room
 from components.core.store import Store
-from components.models.saved.safetensors_file import save_fp32
 from components.tracking.stores import tracking_errors
 
 ROOT = Path(__file__).parents[1]
@@ -60,10 +59,6 @@ def tensors(out: Path) -> None:
     safetensors.torch.save_file({"x": torch.rand(TOO_MUCH)}, out / "model.safetensors")
 
 
-def own_tensors(out: Path) -> None:
-    save_fp32({"x": torch.rand(TOO_MUCH)}, out / "model.safetensors")
-
-
 def sqlite(out: Path) -> None:
     with sqlite3.connect(out / "index.db") as database:
         database.execute("CREATE TABLE rows (x BLOB)")
@@ -81,7 +76,7 @@ def wrapped(out: Path) -> None:
         raise GradusError("cannot write notes") from None
 
 
-@pytest.mark.parametrize("write", [table, pandas, torch_pickle, tensors, own_tensors, sqlite, text, wrapped])
+@pytest.mark.parametrize("write", [table, pandas, torch_pickle, tensors, sqlite, text, wrapped])
 def test_a_step_says_what_it_needs_and_leaves_nothing(small: Path, write: Callable[[Path], None]) -> None:
     def block(out: Path) -> dict[str, Any]:
         write(out)

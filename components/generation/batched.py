@@ -14,7 +14,9 @@ import torch
 from components.generation.cache import Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
+from components.generation.plain import PlainReader
 from components.generation.sampling import next_tokens
+from components.models.fast import fast_paths, uses
 from components.models.memory import freed_memory_kept
 from components.models.tokenizer import end_of_text
 
@@ -62,8 +64,8 @@ def continue_prompts(
         )
         for prompt, number in zip(prompts, numbers or range(len(prompts)), strict=True)
     ]
-    with freed_memory_kept():
-        _write(decoder, rows, config, ends, report or _to_nobody)
+    with fast_paths(config.fast), freed_memory_kept():
+        _write(decoder, rows, config, ends, report or (lambda _ended, _tokens: None))
     return [row.result() for row in rows]
 
 
@@ -73,7 +75,7 @@ def _write(decoder: Decoder, rows: "list[Row]", config: GenerationConfig, ends: 
     report(len(rows) - len(read), 0)
     if not read:
         return
-    reader = Reader(decoder, [row.prompt for row in read])
+    reader = (Reader if uses("key-value cache") else PlainReader)(decoder, [row.prompt for row in read])
     going = list(range(len(read)))  # places of the rows that have not ended
     while True:
         logits = reader.logits if len(going) == len(read) else reader.logits[going]
@@ -90,10 +92,6 @@ def _write(decoder: Decoder, rows: "list[Row]", config: GenerationConfig, ends: 
             read = [read[place] for place in going]
             going = list(range(len(read)))
         reader.read(torch.tensor([row.last for row in read], device=decoder.device))
-
-
-def _to_nobody(ended: int, tokens: int) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ class GenerationConfig(Config):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Numbers to compute with; auto is bf16 where the hardware multiplies in it. Weights stay in fp32."""
 
+    fast: bool = True
+    """Whether fast paths are taken; false reads every text anew for each token, with PyTorch's own layers, to tell
+    whether a fast path is to blame for a result. Results are equal within rounding."""
+
     @model_validator(mode="after")
     def _filters_need_a_draw(self) -> Self:
         for name in ("top_k", "top_p"):

@@ -24,7 +24,7 @@ class Decoder:
     @torch.inference_mode()
     def __init__(self, model: LanguageModel, precision: str) -> None:
         """`precision` is `fp32` or `bf16`, the numbers that are multiplied."""
-        self.size = model.transformer.size
+        self.model, self.size = model, model.transformer.size
         self.device = model.head.device
         self.type = dtype_of(precision)
         self._sharing = self.size.heads // self.size.kv_heads

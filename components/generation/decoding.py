@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import tiktoken
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from components.generation.cache import Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
+from components.generation.plain import read_anew
 from components.generation.sampling import next_tokens
 from components.models.language_model import LanguageModel
 
@@ -26,14 +26,7 @@ Every turn it is given one more column and may remember the rest.
 
 def uncached(model: LanguageModel) -> NextLogits:
     """Return a `NextLogits` that reads everything anew each turn; beyond the context, the last tokens only."""
-
-    def logits(tokens: Tensor) -> Tensor:
-        with torch.inference_mode():
-            hidden = model.hidden(tokens[:, -model.transformer.size.context :])
-            # Not the model's `forward`, whose logits of all positions take B x T x V numbers.
-            return F.linear(hidden[:, -1], model.head).float()
-
-    return logits
+    return lambda tokens: read_anew(model, tokens.tolist()).float()
 
 
 def cached(model: LanguageModel, precision: str = "fp32") -> NextLogits:

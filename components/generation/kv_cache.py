@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from components.models.fast import uses
+
 STEP, BLOCK = 32, 64
 """Columns by which the last block grows, until it is as wide as a block. Attention reads blocks as a whole, hiding what
 is not in use: a slice would not be contiguous, and multiplying it takes eight times as long."""
@@ -96,7 +98,7 @@ def _times(rows: Tensor, block: Tensor) -> Tensor:
     if block.dim() == 3:
         return (rows.transpose(0, 1) @ block).transpose(0, 1)
     flat = rows.flatten(0, 1)
-    if block.is_cpu and block.is_contiguous():
+    if block.is_cpu and block.is_contiguous() and uses("embedding bags"):
         bags = F.embedding_bag(_numbers(flat.shape), block.flatten(0, 2), mode="sum", per_sample_weights=flat)
         return bags.view(*rows.shape[:2], -1)
     return torch.bmm(flat[:, None], block.flatten(0, 1)).view(*rows.shape[:2], -1)

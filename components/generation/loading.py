@@ -11,9 +11,9 @@ from components.core.errors import ConfigError, WeightsError
 from components.models.architecture import architectures
 from components.models.config import GPTSize, ModelConfig, SizeName
 from components.models.language_model import LanguageModel
-from components.models.local_weights import find_local_weights
-from components.models.saved.card import CARD_FILE, LANGUAGE_MODEL, kind_of
+from components.models.saved.card import LANGUAGE_MODEL, find_saved, kind_of
 from components.models.saved.language_model import load_gpt
+from components.models.starting_weights import find_local_weights
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import find_weights, make_gpt
 
@@ -72,11 +72,10 @@ def classifier_refused(model: str) -> ConfigError:
 def _saved(model: str, mirror: Path | None) -> Path | None:
     """Return the folder of a language model that Gradus saved, or None if that is not what `model` names."""
     folder = find_local_weights(model, mirror)
-    if folder is None or not (folder / CARD_FILE).exists():
-        return None
-    if kind_of(folder) != LANGUAGE_MODEL:
+    saved = find_saved(folder) if folder else None
+    if saved and kind_of(saved) != LANGUAGE_MODEL:
         raise classifier_refused(model)
-    return folder
+    return saved
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The progress bar of a judging."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from components.core.progress import progress_bar
 from components.judging.verdicts import Verdict
 
 
@@ -13,35 +13,13 @@ def judging_bar(name: str, total: int, kept: int) -> Iterator[Callable[[Verdict]
 
     `kept` of the `total` verdicts are there already.
     """
-    if not sys.stderr.isatty():
-        yield lambda _verdict: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("judge  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("unreadable {task.fields[unparsed]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     unparsed = 0
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=total, completed=kept, unparsed=0)
+    what, more = "judge  {task.fields[name]}", "unreadable {task.fields[unparsed]}"
+    with progress_bar(what, total, more, kept, name=name, unparsed=0) as update:
 
         def report(verdict: Verdict) -> None:
             nonlocal unparsed
             unparsed += verdict.score is None
-            bar.update(task, advance=1, unparsed=unparsed)
+            update(advance=1, unparsed=unparsed)
 
         yield report

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from components.models.fast import uses
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Settings of glibc's allocator, as `malloc.h` numbers them; see mallopt(3)."""
 NEVER = -1
@@ -27,7 +29,7 @@ def freed_memory_kept() -> Iterator[None]:
     blocks back at once, and the system clears every page of the next ones, which takes up to a third of a step.
     """
     library = _glibc()
-    if library is None:
+    if library is None or not uses("kept memory"):
         yield
         return
     _within.append(None)

@@ -1,12 +1,28 @@
-"""The step `fetch_weights`: the weights that fine-tuning starts from, brought into the store."""
+"""Weights that fine-tuning starts from: where they lie, and how the step `fetch_weights` brings them into the store.
+
+Without the libraries that read them, since every run asks.
+"""
 
 import shutil
 from pathlib import Path
 
 from components.core.records import Facts, sha256_of
-from components.models.local_weights import find_local_weights
 
 FOLDER = "weights"
+TRACKED = ("runs:/", "models:/")
+"""How the address of an earlier run's model begins."""
+
+
+def find_local_weights(weights: str, mirror: Path | None = None) -> Path | None:
+    """Return the folder that `weights` names, or that stands for it in the mirror; None if there is none.
+
+    A hub id is looked up as `<mirror>/<owner>/<name>`, then as `<mirror>/<name>`.
+    """
+    if weights == "random" or weights.startswith(TRACKED):
+        return None
+    path = Path(weights).expanduser()
+    candidates = [path, mirror / path, mirror / path.name] if mirror else [path]
+    return next((folder for folder in candidates if folder.is_dir()), None)
 
 
 def bring_weights(weights: str, cache: Path, mirror: Path | None, out: Path) -> Facts:

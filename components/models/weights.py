@@ -10,14 +10,15 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from components.core.errors import WeightsError, WeightsUnreachable
+from components.core.room import require_room
 from components.models.architecture import Transformer, WeightNames, make_network, transformer_of
 from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
-from components.models.local_weights import TRACKED, find_local_weights
-from components.models.saved.safetensors_file import save_fp32
+from components.models.starting_weights import TRACKED, find_local_weights
 
 WEIGHTS_FILE = "model.safetensors"
 SHARDS = "model-*.safetensors"
@@ -99,9 +100,19 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write every parameter as fp32 safetensors, in the layout that `load_weights` and `transformers` read."""
+    """Write every parameter as fp32 safetensors, in the layout that `load_weights` and `transformers` read.
+
+    Files hold tensors row by row. What they hold transposed is laid out so in memory too, one parameter after the
+    other, or there would be a second copy of nearly all of them; it keeps its shape and its values.
+    """
     names = transformer_of(model).names
-    save_fp32({name: _transposed(name, parameter, names) for name, parameter in model.named_parameters()}, path)
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        as_in_file = _transposed(name, parameter.data, names).contiguous()
+        parameter.data = _transposed(name, as_in_file, names)
+        tensors[name] = as_in_file.cpu().float()
+    require_room(path.parent, sum(tensor.nbytes for tensor in tensors.values()))
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def _filled(model: Network, weights: Path | None, seed: int) -> Network:

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from components.models.saved.classifier import LoadedClassifier
     from components.serving.language_model import Responder
 
-INSIDE = "artifacts/*"
-"""Where a logged model holds the saved model; the folder's name is the one it had when it was logged."""
 REPLACE = "copy the model's folder anew, or log the model again"
 
 READING = "gradus.reading"
@@ -86,12 +84,11 @@ def saved_folder(folder: Path) -> Path:
         TrackingError: if there is none.
         WeightsError: if a file of the logged model is not as it was written.
     """
-    from components.models.saved.card import CARD_FILE
+    from components.models.saved.card import CARD_FILE, INSIDE, find_saved
 
     _check_files(folder)
-    for candidate in (folder, *folder.glob(INSIDE)):
-        if (candidate / CARD_FILE).is_file():
-            return candidate
+    if found := find_saved(folder):
+        return found
     raise TrackingError(f"{folder} holds no model that Gradus saved: no {CARD_FILE} in it or its {INSIDE}")
 
 

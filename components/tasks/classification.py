@@ -24,7 +24,7 @@ from components.tasks.shared import (
 )
 from components.training.config import TrainConfig
 
-READ_BY_FROZEN = {"trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
+READ_BY_FROZEN = {"fast", "trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
 """The options of training that decide what `read_frozen` writes."""
 
 
@@ -62,10 +62,11 @@ def _frozen_identity(arguments: Mapping[str, Any]) -> Any:
 @step("components.training.frozen", identity=_frozen_identity, timeout_seconds=DAY)
 def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConfig, train: TrainConfig) -> Facts:
     """Compute the blocks that do not train, once for all texts: `<split>.safetensors`, none if they were too large."""
+    from components.training.fine_tuning import Start
     from components.training.frozen import cache_features as block
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
-    return block(tables, splits.facts["labels"], model, train, weights_folder(weights), mirror(), out)
+    return block(tables, splits.facts["labels"], Start(model, weights_folder(weights), mirror=mirror()), train, out)
 
 
 @step(
@@ -90,23 +91,16 @@ def fine_tune(
     `frozen` is what `read_frozen` made of the same splits and weights. What an interruption leaves is kept beside, and
     so are the rows that made a loss infinite.
     """
+    from components.training.classification import Classes
     from components.training.classification import fine_tune as block
+    from components.training.fine_tuning import Start
+    from components.training.keeping import Splits
 
+    tables = Splits(splits.path("train.parquet"), splits.path("validation.parquet"))
+    classes = Classes(splits.facts["labels"], splits.facts.get("class_weights"))
+    start = Start(model, weights_folder(weights), lora, mirror())
     with training_logger(run_id, splits, weights) as logger:
-        return block(
-            splits.path("train.parquet"),
-            splits.path("validation.parquet"),
-            splits.facts["labels"],
-            model,
-            train,
-            weights_folder(weights),
-            mirror(),
-            logger,
-            out,
-            lora,
-            splits.facts.get("class_weights"),
-            _folder(frozen),
-        )
+        return block(tables, classes, start, train, logger, out, _folder(frozen))
 
 
 @step(
@@ -133,6 +127,7 @@ def evaluate(
     """
     from components.data.split.row_index import index_rows
     from components.evaluation.classification import evaluate as block
+    from components.models.fast import fast_paths
     from components.reporting.classification_plots import draw
 
     tables = {name: splits.path(f"{name}.parquet") for name in SPLITS}
@@ -140,7 +135,8 @@ def evaluate(
     model, shares, device = trained.folder / "model", splits.facts["shares"], trained.facts["device"]
     labels = splits.facts["labels"]
     unseen = unseen_rows(out, splits, lambda table: index_rows(table, labels), weights, flow)
-    facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen)
+    with fast_paths(trained.facts.get("fast", True)):  # models of before the option have no such fact
+        facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen)
     draw(trained.path("history.parquet"), trained.facts["kept_step"], facts, out / "figures")
     return facts
 

@@ -1,15 +1,22 @@
 """Rows of tokens to padded batches."""
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from pathlib import Path
+from typing import Generic, Self, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from components.models import padding
+
+CHUNK = 8192
+"""Rows of a split that are read and encoded at once."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +49,38 @@ class TokenRows:
         return self if limit is None else replace(self, limit=min(limit, self.limit or limit))
 
 
+Rows = TypeVar("Rows", bound=TokenRows)
+
+
+@dataclass(frozen=True)
+class CutSplits(Generic[Rows]):
+    """Both splits as the network gets them: rows of at most `limit` tokens."""
+
+    train: Rows
+    validation: Rows
+    limit: int
+    longest: int
+    """Tokens of the longest training row, before it is cut."""
+
+    @property
+    def truncated(self) -> dict[str, int]:
+        """Return how many rows of each split lose tokens, or their end."""
+        splits = {"train": self.train, "validation": self.validation}
+        return {name: int((np.diff(rows.offsets) > self.limit).sum()) for name, rows in splits.items()}
+
+
 def end_to_end(rows: Iterable[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return `ids` and `offsets` of rows of tokens."""
-    parts = [np.asarray(row, dtype=np.int32) for row in rows]
-    offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-    return np.concatenate([np.empty(0, np.int32), *parts]), offsets
+    """Return `ids` and `offsets` of rows of tokens, one after the other."""
+    ids, offsets = array("i"), array("q", [0])
+    for row in rows:
+        ids.extend(row)
+        offsets.append(len(ids))
+    return np.array(ids, dtype=np.int32), np.array(offsets, dtype=np.int64)
+
+
+def read_chunks(table: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Read columns of a split, some thousand rows at a time."""
+    return pq.ParquetFile(table).iter_batches(CHUNK, columns=columns)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -61,18 +95,22 @@ class Examples(TokenRows):
         return cls(*end_to_end(rows), np.asarray(labels, dtype=np.int64))
 
 
+class Movable:
+    """A dataclass of tensors, of which some may be None."""
+
+    def to(self, device: torch.device) -> Self:
+        """Return the same on `device`."""
+        return replace(self, **{name: each.to(device) for name, each in vars(self).items() if each is not None})  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
-class Batch:
+class Batch(Movable):
     """A padded batch: tokens (B, T), true lengths (B), class ids (B), and which `places` to compute, if not all."""
 
     tokens: Tensor
     lengths: Tensor
     labels: Tensor
     places: Tensor | None = None
-
-    def to(self, device: torch.device) -> "Batch":
-        """Return the batch on `device`."""
-        return replace(self, **{name: each.to(device) for name, each in vars(self).items() if each is not None})
 
 
 def pad(examples: Examples, rows: list[int], pad_id: int, length: int | None) -> Batch:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from components.core.config import Config
 from components.models.config import PADDING_IS_READ, ModelConfig, Pooling, Trainable, frozen_blocks
+from components.models.fast import uses
 
 
 class Recipe(Config):
@@ -70,12 +71,24 @@ class Recipe(Config):
     """Whether PyTorch compiles the blocks in the first steps, which takes up to a minute; `auto` does so on CUDA, where
     Triton and a C compiler are installed, for trainings of ten million tokens or more."""
 
+    fast: bool = True
+    """Whether fast paths are taken; false computes as PyTorch's own layers do, to tell whether one is to blame for a
+    result. Results are equal within rounding."""
+
     checkpoint_minutes: float | None = Field(default=5.0, ge=0)
     """Minutes between checkpoints, from which a training that was killed goes on; 0 or null writes none. They are
     further apart where writing them would take more than 3 % of the time."""
 
     seed: int = Field(default=123, ge=0, lt=2**32)
     """Seed of the initial weights, the order of batches and dropout."""
+
+    def too_long(self, context: int) -> str | None:
+        """Say which length in tokens is more than a model's context, if one is."""
+        lengths = {"max_length": self.max_length, "padding": getattr(self, "padding", None)}
+        for name, tokens in lengths.items():
+            if isinstance(tokens, int) and tokens > context:
+                return f"train.{name}={tokens} is more than the model's context: set it to {context} or less"
+        return None
 
 
 NOT_LEARNT_FROM = frozenset({"checkpoint_minutes"})
@@ -146,4 +159,5 @@ class InstructionTrainConfig(Recipe):
 
 def uses_cached_features(model: ModelConfig, config: TrainConfig) -> bool:
     """Tell whether a recipe has blocks whose states are worth keeping: they neither train nor drop anything."""
-    return model.dropout == 0 and frozen_blocks(config.trainable, model.shape.layers) > 0
+    wanted = config.fast and uses("cached features")
+    return wanted and model.dropout == 0 and frozen_blocks(config.trainable, model.shape.layers) > 0

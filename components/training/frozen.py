@@ -18,13 +18,14 @@ from components.models.devices import dtype_of, pick_device, pick_precision
 from components.models.fast.states import States, by_length, create_states
 from components.models.fast.trunk import TOKENS, Trunk
 from components.models.padding import pad
-from components.models.tokenizer import end_of_text, load_tokenizer
+from components.models.tokenizer import end_of_text
 from components.models.weights import make_transformer
 from components.training.batching import Examples
 from components.training.classification import Prepared, prepare, tokenise
 from components.training.config import TrainConfig
+from components.training.fine_tuning import Start
 from components.training.objectives import Split
-from components.training.preparing import check_vocabulary, prepared
+from components.training.preparing import prepared
 
 LARGEST = 8 << 30
 """Bytes of states that are still kept; where there are more, training computes all blocks in every step."""
@@ -33,13 +34,7 @@ TIMED = 8
 
 
 def cache_features(
-    tables: Mapping[str, Path],
-    labels: list[str],
-    model: ModelConfig,
-    config: TrainConfig,
-    weights: Path | None,
-    mirror: Path | None,
-    out: Path,
+    tables: Mapping[str, Path], labels: list[str], start: Start, config: TrainConfig, out: Path
 ) -> Facts:
     """Write what the frozen blocks make of every split to `out/<split>.safetensors` (`components.models.fast.states`).
 
@@ -48,12 +43,11 @@ def cache_features(
 
     Raises:
         ConfigError: if the options do not fit the data or the machine.
-        WeightsError: if `weights` do not fit the model.
+        WeightsError: if the starting weights do not fit the model.
     """
-    device = pick_device(config.device)
+    device, model = pick_device(config.device), start.model
     precision = pick_precision(config.precision, device)
-    encoding = load_tokenizer(model.vocabulary, mirror)
-    check_vocabulary(weights, encoding)
+    encoding = start.tokenizer()
     data = prepare(tables["train"], tables["validation"], labels, encoding, config, model.shape.context)
     test = tokenise(tables["test"], labels, encoding).cut(data.limit)
     splits = {"train": data.train, "validation": data.validation, "test": test}
@@ -64,7 +58,7 @@ def cache_features(
     if size > LARGEST:
         return {**facts, "kept": False}
     with prepared(config):
-        trunk = Trunk(make_transformer(model, encoding.n_vocab, weights, config.seed), blocks, device, precision)
+        trunk = Trunk(make_transformer(model, encoding.n_vocab, start.weights, config.seed), blocks, device, precision)
         for name, split in splits.items():
             states = create_states(out / f"{name}.safetensors", lengths[name], model.shape.width, precision, blocks)
             for rows in by_length(lengths[name], TOKENS):

@@ -10,11 +10,14 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from components.models.fast import uses
 from components.models.memory import give_freed_back
 
 
 def round_frozen(model: nn.Module) -> None:
     """Round the weights and biases of linear layers that do not train to bf16; the model then needs autocast."""
+    if not uses("rounded weights"):
+        return
     for layer in model.modules():
         if isinstance(layer, nn.Linear):
             for parameter in layer.parameters(recurse=False):

@@ -49,7 +49,7 @@ def tokens_in_all(config: Recipe, train: TokenRows) -> int:
 
 @dataclass
 class Trainer:
-    """A model, what it learns from (`objective`, which knows the model too), and how.
+    """A training of the objective's model, by the objective's recipe.
 
     The tensors that train are written to `best` whenever the validation loss is the lowest so far; `sample` lets a
     language model say something at every evaluation.
@@ -57,21 +57,19 @@ class Trainer:
     (`components.training.checkpoint`): as if there had been no interruption, bit by bit.
     """
 
-    model: nn.Module
     objective: Objective
-    config: Recipe
-    device: torch.device
     logger: Logger
     progress: Progress
     best: Path | None
-    sample: Callable[[Evaluation], Sample | None] = lambda _evaluation: None
+    sample: Callable[[Evaluation], Sample] | None = None
     history: History = field(default_factory=History)
     optimiser: torch.optim.AdamW = field(init=False)
     random_state: dict[str, Tensor] = field(init=False, default_factory=dict)
     """That of torch's generators after the last step or evaluation, by device."""
 
     def __post_init__(self) -> None:
-        self.weights = [tensor for tensor in self.model.parameters() if tensor.requires_grad]
+        self.model, self.config, self.device = self.objective.model, self.objective.config, self.objective.device
+        self.weights: list[Tensor] = [tensor for tensor in self.model.parameters() if tensor.requires_grad]
         # Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019.
         self.optimiser = torch.optim.AdamW(
             self.weights,
@@ -205,14 +203,14 @@ class Trainer:
         step = self.taken
         seen = self._seen(), self._tokens_seen()
         evaluation = Evaluation(step, self._epoch(step), *seen, *self._measure("train"), *self._measure("validation"))
-        sample = self.sample(evaluation)
+        samples = [self.sample(evaluation)] if self.sample else []
         with interruptions_held_back():  # history and weights belong together
-            self._note(evaluation, sample)
+            self._note(evaluation, samples)
 
-    def _note(self, evaluation: Evaluation, sample: Sample | None) -> None:
+    def _note(self, evaluation: Evaluation, samples: list[Sample]) -> None:
         history = self.history
         history.evaluations.append(evaluation)
-        history.samples += [sample] if sample else []
+        history.samples += samples
         if history.best is None or evaluation.validation_loss < history.best.validation_loss:
             history.best = evaluation
             if self.best:

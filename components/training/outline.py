@@ -10,22 +10,23 @@ from components.models.config import LoraConfig, ModelConfig
 from components.models.language_model import LanguageModel
 from components.models.lora import add_adapters
 from components.models.trainable import set_trainable
-from components.training.config import InstructionTrainConfig, TrainConfig
+from components.training.config import InstructionTrainConfig, Recipe, TrainConfig
 from components.training.frozen_weights import round_frozen
+from components.training.objectives import Model
 
 
 def classifier_to_train(transformer: Transformer, lora: LoraConfig, config: TrainConfig, classes: int) -> Classifier:
     """Return the classifier that a recipe makes of a network."""
-    classifier = Classifier(transformer, classes, config.pooling, config.seed, config.causal)
-    if config.trainable == "lora":
-        add_adapters(transformer, lora, config.seed)
-    set_trainable(classifier, config.trainable)
-    return classifier
+    return _trainable(Classifier(transformer, classes, config.pooling, config.seed, config.causal), lora, config)
 
 
 def language_model_to_train(model: LanguageModel, lora: LoraConfig, config: InstructionTrainConfig) -> LanguageModel:
     """Return a language model as a recipe trains it."""
     model.transformer.recompute = config.gradient_checkpointing
+    return _trainable(model, lora, config)
+
+
+def _trainable(model: Model, lora: LoraConfig, config: Recipe) -> Model:
     if config.trainable == "lora":
         add_adapters(model.transformer, lora, config.seed)
     set_trainable(model, config.trainable)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from components.core.errors import ConfigError
 from components.core.records import Facts
+from components.models.fast import fast_paths
 from components.models.memory import freed_memory_kept
 from components.models.tokenizer import VOCABULARY_FILE, read_tokenizer
 from components.training.config import Recipe
@@ -25,6 +26,17 @@ def check_vocabulary(weights: Path | None, encoding: tiktoken.Encoding) -> None:
         )
 
 
+def longest_allowed(config: Recipe, context: int) -> int:
+    """Return how many tokens a row may have.
+
+    Raises:
+        ConfigError: if a length that is asked for exceeds the context.
+    """
+    if wrong := config.too_long(context):
+        raise ConfigError(wrong)
+    return config.max_length or context
+
+
 def count_parameters(model: nn.Module) -> Facts:
     """Return how many parameters there are, and how many of them train."""
 
@@ -37,9 +49,9 @@ def count_parameters(model: nn.Module) -> Facts:
 
 @contextmanager
 def prepared(config: Recipe) -> Iterator[None]:
-    """Seed dropout, set the number of threads and keep freed memory at hand, and leave all as it was."""
+    """Seed dropout, set threads and fast paths, keep freed memory at hand, and leave all as it was."""
     before = torch.get_num_threads()
-    with torch.random.fork_rng(), freed_memory_kept():
+    with torch.random.fork_rng(), fast_paths(config.fast), freed_memory_kept():
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads or before)
         try:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.models.architecture import Transformer
+from components.models.fast import uses
 from components.models.layers import Embedding
 from components.training.batching import TokenRows
 from components.training.config import Recipe
@@ -54,7 +55,7 @@ def keep_used_rows(transformer: Transformer, texts: Iterable[TokenRows], pad_id:
     ids = torch.cat([torch.tensor([pad_id]), *(torch.from_numpy(each.ids) for each in texts)])
     whole = transformer.embedding
     used = torch.unique(ids.long()).to(whole.weight.device)
-    if whole.weight.requires_grad and len(used) < WORTHWHILE * transformer.vocab_size:
+    if uses("used rows") and whole.weight.requires_grad and len(used) < WORTHWHILE * transformer.vocab_size:
         setattr(transformer, transformer.names.embedding, UsedRows(whole, used))
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quieten, results, say, set_defaults
-from pipelines.cli.database import make_database_ahead
 
 if TYPE_CHECKING:
     from pipelines.config import PipelineConfig
@@ -50,8 +49,6 @@ def run(
 
 def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
     set_defaults()
-    if "PREFECT_API_URL" in os.environ:  # or else both cores have enough to do
-        make_database_ahead()
     if not debug:
         quieten()
     from components.tracking.stores import without_password

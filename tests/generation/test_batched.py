@@ -48,6 +48,14 @@ def test_a_batch_writes_what_the_uncached_loop_writes_to_the_end_of_the_context(
     assert len({tuple(each.tokens[:5]) for each in found}) > 5, "the network says different things"
 
 
+@pytest.mark.parametrize("gpt", [TIED, UNTIED], ids=["tied", "untied"])
+def test_without_fast_paths_the_same_is_written(gpt: LanguageModel) -> None:
+    prompts = prompts_of([1, 12, 31, 46, 47, 3, 0, 47, 18])
+    for prompt, plain, fast in zip(prompts, go_on(gpt, prompts, fast=False), go_on(gpt, prompts), strict=True):
+        assert_alike(gpt, prompt, plain.tokens, fast.tokens)
+        assert plain.stopped == fast.stopped
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 50), min_size=1, max_size=6),

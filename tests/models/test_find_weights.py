@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from components.core.errors import WeightsError
-from components.models.local_weights import find_local_weights
+from components.models.starting_weights import find_local_weights
 from components.models.weights import find_weights
 
 ROOT = Path(__file__).parents[2]

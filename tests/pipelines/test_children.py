@@ -36,12 +36,7 @@ children.GRACE = 0.5
 children.end_with_parent()
 while True: signal.pause()
 """
-MAKER = """
-import signal
-from pipelines.cli.database import make_database_ahead
-print(make_database_ahead().pid, flush=True)
-signal.pause()
-"""
+MAKER = "from components.core.home import home; from components.tracking.stores import open_client; open_client(home())"
 
 
 def started(code: str, *arguments: str, **environment: str) -> tuple["subprocess.Popen[str]", psutil.Process]:
@@ -64,13 +59,11 @@ def test_a_child_ends_with_a_parent_that_is_killed(child_code: str) -> None:
 
 def test_a_database_that_is_being_made_is_not_left_half_made(tmp_path: Path) -> None:
     home = tmp_path / "new"
-    parent, child = started(MAKER, GRADUS_HOME=str(home))
-    while child.is_running() and not (home / ".mlflow.db-new").exists():
-        time.sleep(0.01)
-    assert (home / ".mlflow.db-new").exists()
-    parent.kill()
-    parent.communicate(timeout=PATIENCE)
-    child.wait(timeout=PATIENCE)
+    with subprocess.Popen([sys.executable, "-c", MAKER], env=os.environ | {"GRADUS_HOME": str(home)}) as maker:
+        while maker.poll() is None and not (home / ".mlflow.db-new").exists():
+            time.sleep(0.01)
+        assert (home / ".mlflow.db-new").exists()
+        maker.kill()
     # Had it been made in its place, MLflow would not go on from what is there.
     open_client(home)
     with closing(sqlite3.connect(home / "mlflow.db")) as database:

@@ -10,7 +10,9 @@ import pytest
 from components.core.records import NoLogger
 from components.models.config import GPTSize
 from components.models.saved.classifier import load_classifier
-from components.training.classification import fine_tune
+from components.training.classification import Classes, fine_tune
+from components.training.fine_tuning import Start
+from components.training.keeping import Splits
 from pipelines.config import load_config
 from pipelines.kinds.classification.config import ClassificationConfig
 
@@ -66,7 +68,9 @@ def test_each_trains_two_steps(row: int, tmp_path: Path) -> None:
         update={"size": TINY, "weights": "random", "vocabulary": "sample://vocabulary.tiktoken"}
     )
     train = config.train.model_copy(update={"max_steps": 2, "eval_batches": 1})
-    facts = fine_tune(*paths, ["ham", "spam"], model, train, None, None, NoLogger(), tmp_path, lora=config.lora)
+    facts = fine_tune(
+        Splits(*paths), Classes(["ham", "spam"]), Start(model, lora=config.lora), train, NoLogger(), tmp_path
+    )
     assert facts["steps"] == 2
     assert facts["trained_parameters"] < facts["parameters"] or train.trainable == "all"
     steps = pd.read_parquet(tmp_path / "steps.parquet")

@@ -10,7 +10,9 @@ from components.models.config import LoraConfig, ModelConfig
 from components.models.language_model import LanguageModel
 from components.prompts import PromptConfig, Template
 from components.training.config import InstructionTrainConfig
+from components.training.fine_tuning import Start
 from components.training.instruction import fine_tune
+from components.training.keeping import Splits
 from tests.training.tuning import Recorder
 
 MODEL = ModelConfig(
@@ -68,5 +70,6 @@ def instruct(
         out = folder / name
         out.mkdir()
     config = InstructionTrainConfig(**(QUICK | options))
-    train, validation = folder / "train.parquet", folder / "validation.parquet"
-    return fine_tune(train, validation, PROMPT, model, config, weights, None, logger or Recorder(), echo, out, lora)
+    splits = Splits(folder / "train.parquet", folder / "validation.parquet")
+    start = Start(model, weights, lora or LoraConfig())
+    return fine_tune(splits, PROMPT, start, config, logger or Recorder(), echo, out)

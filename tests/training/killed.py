@@ -19,6 +19,7 @@ from components.core.store import Store
 from components.models.config import LoraConfig, ModelConfig
 from components.training import checkpoints
 from components.training.config import TrainConfig
+from components.training.fine_tuning import Start
 from components.training.frozen import cache_features
 from components.training.loop import Trainer
 from tests.training import instructing, tuning
@@ -162,7 +163,7 @@ def prepare(folder: Path, recipe: str) -> None:
         (folder / "frozen").mkdir()
         config = TrainConfig(**(tuning.QUICK | OFTEN | RECIPES[recipe]))
         if not (child := os.fork()):  # torch's threads do not outlast a fork
-            facts = cache_features(tables, tuning.LABELS, STILL, config, None, None, folder / "frozen")
+            facts = cache_features(tables, tuning.LABELS, Start(STILL), config, folder / "frozen")
             os._exit(0 if facts["kept"] else 1)
         assert os.waitpid(child, 0)[1] == 0
 

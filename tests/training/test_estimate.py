@@ -41,6 +41,8 @@ from components.prompts import PromptConfig
 from components.core.records import NoLogger
 from components.training import classification, instruction
 from components.training.config import InstructionTrainConfig, TrainConfig
+from components.training.fine_tuning import Start
+from components.training.keeping import Splits
 from components.training.planning.estimate import estimate_memory, process_bytes
 from components.training.objectives.classification import Classification
 from components.training.objectives.instruction import Instruction
@@ -77,7 +79,8 @@ estimate(
 )
 """
 CLASSIFIER_TRAINED = """
-classification.fine_tune(*paths, labels, model, train, None, None, NoLogger(), out)
+classes = classification.Classes(labels)
+classification.fine_tune(Splits(*paths), classes, Start(model), train, NoLogger(), out)
 show_peak()
 """
 LANGUAGE_MODEL = """
@@ -92,7 +95,7 @@ estimate(
 )
 """
 LANGUAGE_MODEL_TRAINED = """
-instruction.fine_tune(*paths, prompt, model, train, None, None, NoLogger(), lambda *_: "", out)
+instruction.fine_tune(Splits(*paths), prompt, Start(model), train, NoLogger(), lambda *_: "", out)
 show_peak()
 """
 

@@ -12,8 +12,10 @@ from components.models.devices import pick_device, pick_precision
 from components.models.saved.classifier import load_classifier
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import make_transformer, save_weights
-from components.training.classification import fine_tune
+from components.training.classification import Classes, fine_tune
 from components.training.config import TrainConfig
+from components.training.fine_tuning import Start
+from components.training.keeping import Splits
 from components.training.loop import NotFinite
 from tests.training.tuning import LABELS, MODEL, QUICK, Recorder, tune, weights, write_splits
 
@@ -119,7 +121,7 @@ def test_the_rows_whose_loss_is_no_number_are_kept(tmp_path: Path, where: str, m
     config = TrainConfig(**(QUICK | {"batch_size": 12, "eval_batches": 1, "seed": 1}))
     (tmp_path / "out").mkdir()
     with pytest.raises(NotFinite, match=message) as caught:
-        fine_tune(*paths, LABELS, MODEL, config, start, None, Recorder(), tmp_path / "out")
+        fine_tune(Splits(*paths), Classes(LABELS), Start(MODEL, start), config, Recorder(), tmp_path / "out")
     assert caught.value.evidence == tmp_path / "out"
     rows = pd.read_parquet(tmp_path / "out/batch.parquet")
     expected = pd.read_parquet(tmp_path / f"{where}.parquet")["text"].iloc[caught.value.rows]
@@ -167,7 +169,6 @@ def test_weights_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
     other = MODEL.model_copy(update={"vocabulary": str(vocabulary)})
     (tmp_path / "again").mkdir()
     paths = (tmp_path / "train.parquet", tmp_path / "validation.parquet")
+    start = Start(other, tmp_path / "out/model")
     with pytest.raises(ConfigError, match="another vocabulary"):
-        fine_tune(
-            *paths, LABELS, other, TrainConfig(**QUICK), tmp_path / "out/model", None, Recorder(), tmp_path / "again"
-        )
+        fine_tune(Splits(*paths), Classes(LABELS), start, TrainConfig(**QUICK), Recorder(), tmp_path / "again")

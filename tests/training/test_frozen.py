@@ -12,9 +12,11 @@ from components.models.config import ModelConfig
 from components.models.fast.states import open_states
 from components.models.saved.classifier import load_classifier
 from components.training import frozen
-from components.training.classification import fine_tune
+from components.training.classification import Classes, fine_tune
 from components.training.config import TrainConfig, uses_cached_features
+from components.training.fine_tuning import Start
 from components.training.frozen import cache_features
+from components.training.keeping import Splits
 from tests.training.tuning import LABELS, MODEL, QUICK, tune, weights, write_splits
 
 DRY = MODEL.model_copy(update={"dropout": 0.0})
@@ -29,7 +31,7 @@ def read(folder: Path, **options: object) -> Facts:
     (folder / "frozen").mkdir()
     tables = {name: folder / f"{name}.parquet" for name in SPLITS}
     config = TrainConfig(**(QUICK | {"trainable": "last_block"} | options))
-    return cache_features(tables, LABELS, DRY, config, None, None, folder / "frozen")
+    return cache_features(tables, LABELS, Start(DRY), config, folder / "frozen")
 
 
 def both(folder: Path, class_weights: list[float] | None = None, **options: object) -> tuple[Facts, Facts]:
@@ -117,13 +119,12 @@ class StopAt:
 def test_going_on_after_an_interruption_changes_no_bit(tmp_path: Path) -> None:
     options = {"trainable": "last_block", "keep": "best", "epochs": 2}
     read(tmp_path, trainable="last_block")
-    train, validation = tmp_path / "train.parquet", tmp_path / "validation.parquet"
+    splits = Splits(tmp_path / "train.parquet", tmp_path / "validation.parquet")
     config = TrainConfig(**(QUICK | options))
 
     def go(name: str, logger: object) -> None:
         (tmp_path / name).mkdir(exist_ok=True)
-        args = (train, validation, LABELS, DRY, config, None, None, logger, tmp_path / name)
-        fine_tune(*args, frozen=tmp_path / "frozen")
+        fine_tune(splits, Classes(LABELS), Start(DRY), config, logger, tmp_path / name, tmp_path / "frozen")
 
     go("whole", NoLogger())
     with pytest.raises(Interrupt):

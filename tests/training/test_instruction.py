@@ -43,7 +43,7 @@ def objective(
 
 
 def trainer(learnt: Instruction) -> Trainer:
-    return Trainer(learnt.model, learnt, learnt.config, CPU, Recorder(), lambda *_: None, best=None)
+    return Trainer(learnt, Recorder(), lambda *_: None, best=None)
 
 
 @pytest.mark.parametrize("options", [{}, {"batching": "packed"}, {"batching": "padded", "mask_prompt": False}])

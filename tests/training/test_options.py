@@ -18,8 +18,10 @@ from components.models.gpt2 import GPT2
 from components.models.saved.classifier import load_classifier
 from components.models.tokenizer import load_tokenizer
 from components.training.batching import Examples
-from components.training.classification import build_classifier, fine_tune
+from components.training.classification import Classes, build_classifier, fine_tune
 from components.training.config import TrainConfig
+from components.training.fine_tuning import Start
+from components.training.keeping import Splits
 from components.training.loop import Trainer, total_steps
 from components.training.objectives.classification import Classification
 from components.training.schedule import learning_rate_factor
@@ -40,7 +42,7 @@ def trainer(config: TrainConfig, rows: int = 24, class_weights: list[float] | No
     model = Classifier(transformer, classes, config.pooling, seed=2, causal=config.causal)
     weights = None if class_weights is None else torch.tensor(class_weights)
     objective = Classification(model, examples, examples, config, CPU, "fp32", 99, None, weights)
-    return Trainer(model, objective, config, CPU, NoLogger(), lambda *_: None, best=None)
+    return Trainer(objective, NoLogger(), lambda *_: None, best=None)
 
 
 def write_splits(folder: Path) -> tuple[Path, Path]:
@@ -128,7 +130,7 @@ def test_the_facts_say_that_training_stopped_early(tmp_path: Path) -> None:
             epochs=20, max_steps=12, eval_every=1, learning_rate=0.5, early_stopping=patience, trainable="all"
         )
         paths = write_splits(tmp_path)
-        facts = fine_tune(*paths, LABELS, MODEL, config, None, None, NoLogger(), tmp_path / name)
+        facts = fine_tune(Splits(*paths), Classes(LABELS), Start(MODEL), config, NoLogger(), tmp_path / name)
         assert facts["stopped_early"] == (patience is not None)
         assert (facts["steps"] < 12) == (patience is not None)
 
@@ -139,7 +141,9 @@ def test_adapters_train_alone_and_are_merged_into_the_saved_model(tmp_path: Path
     config = TrainConfig(trainable="lora", max_steps=6, learning_rate=1e-2, keep="last", eval_every=3)
     start = build_classifier(MODEL, lora, config, 2, load_tokenizer(MODEL.vocabulary).n_vocab, None)
     before = {name: tensor.clone() for name, tensor in start.named_parameters()}
-    facts = fine_tune(*write_splits(tmp_path), LABELS, MODEL, config, None, None, NoLogger(), tmp_path, lora)
+    facts = fine_tune(
+        Splits(*write_splits(tmp_path)), Classes(LABELS), Start(MODEL, lora=lora), config, NoLogger(), tmp_path
+    )
     sizes = {"attn.c_attn": 32 + 96, "attn.c_proj": 64, "mlp.c_fc": 32 + 128, "mlp.c_proj": 32 + 128}
     assert facts["trained_parameters"] == 2 * 4 * sum(sizes[target] for target in targets) + 2 * 32 + 2
     after = load_file(tmp_path / "model/model.safetensors")
@@ -153,7 +157,7 @@ def test_adapters_train_alone_and_are_merged_into_the_saved_model(tmp_path: Path
 
 def test_the_options_of_an_experiment_are_the_saved_models_too(tmp_path: Path) -> None:
     config = TrainConfig(pooling="mean", causal=False, max_steps=2, trainable="all")
-    fine_tune(*write_splits(tmp_path), LABELS, MODEL, config, None, None, NoLogger(), tmp_path)
+    fine_tune(Splits(*write_splits(tmp_path)), Classes(LABELS), Start(MODEL), config, NoLogger(), tmp_path)
     card = load_classifier(tmp_path / "model").card
     assert (card.pooling, card.causal) == ("mean", False)
 
@@ -163,7 +167,7 @@ def test_texts_longer_than_the_context_are_cut_and_counted(tmp_path: Path) -> No
     frame = pd.read_parquet(paths[0])
     frame.loc[[3, 5], "text"] = "a text that goes on and on " * 40
     frame.to_parquet(paths[0])
-    facts = fine_tune(*paths, LABELS, MODEL, TrainConfig(max_steps=2), None, None, NoLogger(), tmp_path)
+    facts = fine_tune(Splits(*paths), Classes(LABELS), Start(MODEL), TrainConfig(max_steps=2), NoLogger(), tmp_path)
     assert facts["truncated_rows"] == {"train": 2, "validation": 0}
     assert facts["longest_train_tokens"] == 32
 

@@ -48,7 +48,7 @@ def test_steps_and_batches_are_those_that_training_takes(options: dict[str, Any]
         return made
 
     objective.batch = noted
-    Trainer(objective.model, objective, trial.config, CPU, NoLogger(), lambda *_: None, best=None).fit()
+    Trainer(objective, NoLogger(), lambda *_: None, best=None).fit()
     assert list(trial.batches()) == taken
 
 

@@ -10,7 +10,9 @@ from components.core.records import NoLogger
 from components.models.config import GPTSize, LoraConfig, ModelConfig
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.training.batching import in_batches, pad, shuffled
-from components.training.classification import build_classifier, fine_tune, prepare
+from components.training.classification import Classes, build_classifier, fine_tune, prepare
+from components.training.fine_tuning import Start
+from components.training.keeping import Splits
 from pipelines.config import load_config
 from tests.tutorial import tutorial_classifier
 
@@ -41,7 +43,7 @@ def check(splits: tuple[Path, Path], out: Path, size: GPTSize | str, count: int 
     preset = load_config("spam-book", ["model.weights=random"])
     model = ModelConfig(size=size, weights="random", tie_embeddings=False)
     config = preset.train.model_copy(update={"max_steps": count, "eval_every": count, "device": "cpu", **options})
-    fine_tune(*splits, LABELS, model, config, None, None, NoLogger(), out)
+    fine_tune(Splits(*splits), Classes(LABELS), Start(model), config, NoLogger(), out)
     steps, history = pd.read_parquet(out / "steps.parquet"), pd.read_parquet(out / "history.parquet")
 
     encoding = load_tokenizer(model.vocabulary)

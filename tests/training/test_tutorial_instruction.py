@@ -14,7 +14,9 @@ from components.models.tokenizer import end_of_text, load_tokenizer
 from components.prompts import TEMPLATES, PromptConfig
 from components.training.batching import shuffled
 from components.training.config import InstructionTrainConfig
+from components.training.fine_tuning import Start
 from components.training.instruction import build_gpt, fine_tune, tokenise
+from components.training.keeping import Splits
 from tests.tutorial import tutorial_model
 
 END = 50256
@@ -59,7 +61,7 @@ def check(entries: list[dict[str, str]], out: Path, size: GPTSize | str, count: 
     model = ModelConfig(size=size, weights="random", tie_embeddings=False)
     config = InstructionTrainConfig(**(BOOK | {"max_steps": count, "eval_every": count} | options))
     prompt = PromptConfig(template="alpaca")
-    fine_tune(*paths, prompt, model, config, None, None, NoLogger(), lambda *_: "", out)
+    fine_tune(Splits(*paths), prompt, Start(model), config, NoLogger(), lambda *_: "", out)
     steps, history = pd.read_parquet(out / "steps.parquet"), pd.read_parquet(out / "history.parquet")
 
     encoding = load_tokenizer("gpt2")

@@ -8,8 +8,10 @@ from safetensors.torch import load_file
 
 from components.core.records import Facts
 from components.models.config import LoraConfig, ModelConfig
-from components.training.classification import fine_tune
+from components.training.classification import Classes, fine_tune
 from components.training.config import TrainConfig
+from components.training.fine_tuning import Start
+from components.training.keeping import Splits
 
 LABELS = ["ham", "spam"]
 MODEL = ModelConfig(
@@ -63,9 +65,9 @@ def tune(
         out = folder / name
         out.mkdir(exist_ok=True)
     config = TrainConfig(**(QUICK | options))
-    train, validation = folder / "train.parquet", folder / "validation.parquet"
-    logger = logger or Recorder()
-    return fine_tune(train, validation, LABELS, model, config, None, None, logger, out, lora, class_weights, frozen)
+    splits = Splits(folder / "train.parquet", folder / "validation.parquet")
+    start = Start(model, lora=lora or LoraConfig())
+    return fine_tune(splits, Classes(LABELS, class_weights), start, config, logger or Recorder(), out, frozen)
 
 
 def weights(folder: Path, name: str = "out") -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 from components.models.architecture import Transformer
+from components.models.fast import uses
 
 Wish = Literal["auto", "always", "never"]
 ENOUGH_TOKENS = 10_000_000
@@ -23,7 +24,7 @@ def compile_blocks(transformer: Transformer, wish: Wish, device: torch.device, t
 
     Names and weights stay what they are, and results but for rounding; dropout draws other numbers.
     """
-    if wish == "never" or (wish == "auto" and not _pays(device, tokens)):
+    if not uses("compiled") or wish == "never" or (wish == "auto" and not _pays(device, tokens)):
         return False
     for block in transformer.blocks:
         block.compile(dynamic=True)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from components.models.fast import uses
+
 ROWS = 128
 """Tokens at once that weights are laid out for; other numbers are as right, and hardly slower."""
 NEEDED = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
@@ -41,7 +43,7 @@ class PackedLinear:
 
 def onednn_multiplies(device: torch.device, dtype: torch.dtype) -> bool:
     """Tell whether oneDNN multiplies such numbers there, as far as this torch lets it."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not uses("packed weights") or device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if not all(hasattr(torch.ops.mkldnn, name) for name in NEEDED):
         return False

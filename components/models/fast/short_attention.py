@@ -10,14 +10,16 @@ import math
 import torch
 from torch import Tensor
 
+from components.models.fast import uses
+
 SHORT = 256
 """Tokens up to which all scores of a row are worth writing down: (B, H, T, T) numbers."""
 
 
 def is_short(query: Tensor, key: Tensor) -> bool:
     """Tell whether this is the faster way for queries and keys (B, H, T, d)."""
-    same = query.shape == key.shape
-    return same and query.shape[2] <= SHORT and query.device.type == "cpu" and query.dtype == torch.bfloat16
+    same = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape == key.shape
+    return same and query.shape[2] <= SHORT and uses("short attention")
 
 
 def short_and_causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

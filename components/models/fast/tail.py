@@ -6,8 +6,10 @@ Shapes: B batch, T tokens, D width, C classes, N texts.
 import torch
 from torch import Tensor
 
+from components.models.architecture import Block
 from components.models.classifier import Classifier
 from components.models.config import Pooling
+from components.models.fast import uses
 from components.models.fast.states import States, by_length
 
 AT_ONE: frozenset[Pooling] = frozenset({"last_token", "last_position", "first_token"})
@@ -34,7 +36,8 @@ def finish(model: Classifier, states: Tensor, lengths: Tensor, blocks: int) -> T
     place = torch.zeros_like(lengths) if model.pooling == "first_token" else lengths - 1
     if at_one is not None:
         seen = (position <= place[:, None]) if model.causal else real
-        pooled = model.transformer.final_norm(at_one.at_position(states, place, seen))
+        at_position = type(at_one).at_position if uses("folding") else Block.at_position
+        pooled = model.transformer.final_norm(at_position(at_one, states, place, seen))
     elif model.pooling in AT_ONE:
         pooled = model.transformer.final_norm(states[torch.arange(len(states), device=states.device), place].float())
     else:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from components.models.architecture import Block, Transformer
 from components.models.attention import attend
+from components.models.fast import uses
 
 MULTIPLE = 32
 """N is rounded up to a multiple, with padding: oneDNN makes a kernel for every new shape."""
@@ -20,10 +21,10 @@ WORTHWHILE = 0.9
 def places_to_compute(lengths: Tensor, width: int) -> Tensor | None:
     """Return where the real positions are in a flattened batch, in order, and some padding to a round number: (N,).
 
-    Of each row, `width` long, the first `lengths` (B,) are real. None if there is too little padding to bother.
+    Of each row, `width` long, the first `lengths` (B,) are real. None: all are, there is little to save.
     """
     count = int(lengths.sum())
-    if count + MULTIPLE > WORTHWHILE * len(lengths) * width:
+    if not uses("no padding") or count + MULTIPLE > WORTHWHILE * len(lengths) * width:
         return None
     read = (torch.arange(width) < lengths[:, None]).flatten()
     read[(~read).nonzero()[: -count % MULTIPLE, 0]] = True

@@ -10,6 +10,8 @@ from components.core.config import Config
 from components.core.errors import WeightsError
 
 CARD_FILE = "model.json"
+INSIDE = "artifacts/*"
+"""Where a logged model holds the saved model; the folder's name is the one it had when it was logged."""
 
 CLASSIFIER, LANGUAGE_MODEL = "classifier", "language model"
 USES = {
@@ -19,6 +21,11 @@ USES = {
 """What a saved model of each kind is for."""
 
 Card = TypeVar("Card", bound=Config)
+
+
+def find_saved(folder: Path) -> Path | None:
+    """Return the saved model in a folder, which is that folder or, in a logged model, one within; None without one."""
+    return next((found for found in (folder, *folder.glob(INSIDE)) if (found / CARD_FILE).is_file()), None)
 
 
 def kind_of(folder: Path) -> str | None:

@@ -1,14 +1,22 @@
 """What is learnt: between the loop, which knows of steps and losses, and the rows of a task."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
-from components.training.batching import TokenRows
+from components.models.classifier import Classifier
+from components.models.language_model import LanguageModel
+from components.training.batching import Rows, shuffled
+from components.training.config import Recipe, rows_per_step
 
 Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+Model = TypeVar("Model", bound=Classifier | LanguageModel)
+Options = TypeVar("Options", bound=Recipe)
 
 
 class Measured(NamedTuple):
@@ -20,27 +28,46 @@ class Measured(NamedTuple):
     predictions: int
 
 
-class Objective(Protocol):
-    """The rows to learn from, how they are dealt to steps and put into batches, and how a batch is measured."""
+@dataclass
+class ObjectiveOf(ABC, Generic[Model, Rows, Options]):
+    """A model, the rows to learn from, how they are dealt to steps and put into batches, and how one is measured.
 
-    @property
-    def is_language_model(self) -> bool:
-        """Whether the loss is that of the next token, so that its exponential is a perplexity."""
+    The model is on `device`, and multiplies in `precision`, `fp32` or `bf16`.
+    """
 
-    def rows(self, split: Split) -> TokenRows:
+    model: Model
+    train: Rows
+    validation: Rows
+    config: Options
+    device: torch.device
+    precision: str
+    is_language_model: ClassVar[bool]
+    """Whether the loss is that of the next token, so that its exponential is a perplexity."""
+
+    def rows(self, split: Split) -> Rows:
         """Return the rows of a split."""
-
-    def epoch(self, order: torch.Generator) -> Iterator[list[int]]:
-        """Yield the training rows of each step of one epoch."""
-
-    def batch(self, split: Split, rows: list[int]) -> Any:
-        """Return these rows of a split as one batch, for `measure`."""
-
-    def weight(self, rows: list[int]) -> Tensor:
-        """Return how much these training rows count together."""
+        return self.train if split == "train" else self.validation
 
     def tokens(self, rows: list[int]) -> int:
         """Return how many tokens these training rows have."""
+        return int(self.train.lengths[rows].sum())
 
+    def epoch(self, order: torch.Generator) -> Iterator[list[int]]:
+        """Yield the training rows of each step of one epoch, in random order."""
+        return shuffled(len(self.train), rows_per_step(self.config), order)
+
+    @abstractmethod
+    def batch(self, split: Split, rows: list[int]) -> Any:
+        """Return these rows of a split as one batch, for `measure`."""
+
+    @abstractmethod
+    def weight(self, rows: list[int]) -> Tensor:
+        """Return how much these training rows count together."""
+
+    @abstractmethod
     def measure(self, batch: Any) -> Measured:
         """Let the model read a batch, and compare what it says with what is true."""
+
+
+Objective = ObjectiveOf[Any, Any, Any]
+"""An objective of whatever kind."""

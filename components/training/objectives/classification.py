@@ -1,8 +1,6 @@
 """Learning to tell classes apart: the cross entropy of a text's label."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,33 +8,19 @@ from torch.nn import functional as F
 
 from components.models.classifier import Classifier
 from components.models.devices import autocast
-from components.training.batching import Batch, Examples, pad, shuffled
-from components.training.config import TrainConfig, rows_per_step
-from components.training.objectives import Measured, Split
+from components.training.batching import Batch, Examples, pad
+from components.training.config import TrainConfig
+from components.training.objectives import Measured, ObjectiveOf, Split
 
 
 @dataclass
-class Classification:
+class Classification(ObjectiveOf[Classifier, Examples, TrainConfig]):
     """A classifier and labelled texts. `class_weights` (C) say how much a row of each class counts in the loss."""
 
-    model: Classifier
-    train: Examples
-    validation: Examples
-    config: TrainConfig
-    device: torch.device
-    precision: str
     pad_id: int
     length: int | None
     class_weights: Tensor | None = None
-    is_language_model: ClassVar[bool] = False
-
-    def rows(self, split: Split) -> Examples:
-        """Return the rows of a split."""
-        return self.train if split == "train" else self.validation
-
-    def epoch(self, order: torch.Generator) -> Iterator[list[int]]:
-        """Yield the training rows of each step of one epoch, in random order."""
-        return shuffled(len(self.train), rows_per_step(self.config), order)
+    is_language_model = False
 
     def batch(self, split: Split, rows: list[int]) -> Batch:
         """Return these rows of a split, padded."""
@@ -46,10 +30,6 @@ class Classification:
     def weight(self, rows: list[int]) -> Tensor:
         """Return how much these training rows count together."""
         return self._weights(torch.from_numpy(self.train.labels[rows]).to(self.device)).sum()
-
-    def tokens(self, rows: list[int]) -> int:
-        """Return how many tokens these training rows have."""
-        return int(self.train.lengths[rows].sum())
 
     def measure(self, batch: Batch) -> Measured:
         """Classify a batch, and compare what comes out with its labels."""

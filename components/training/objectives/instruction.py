@@ -5,7 +5,7 @@ Shapes: B batch, T tokens, D width, V vocabulary, N entries.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from components.models.devices import autocast
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
-from components.training.batching import TokenRows, end_to_end, grouped_by_length, shuffled
+from components.training.batching import Movable, TokenRows, end_to_end, grouped_by_length
 from components.training.config import InstructionTrainConfig, rows_per_step
-from components.training.objectives import Measured, Split
+from components.training.objectives import Measured, ObjectiveOf, Split
 
 IGNORED = -100
 """The target of a position from which nothing is learnt, as `torch.nn.functional.cross_entropy` has it."""
@@ -28,7 +28,7 @@ IGNORED = -100
 class Entries(TokenRows):
     """N tokenised entries: a prompt and its completion each, without an end-of-text token.
 
-    `prompts` (N) says how many of an entry's tokens are prompt. An entry is read up to its last token, which foretells
+    `prompts` (N) says how many of an entry's tokens are prompt. An entry is read up to its last token, which predicts
     the end, and no further than `limit` tokens.
     """
 
@@ -51,7 +51,7 @@ class Entries(TokenRows):
         """Return what follows each token that is read: the next one, and `end` after the last; or no prompt's."""
         start, stop = self.offsets[row : row + 2]
         following: list[int] = [*self.ids[start + 1 : stop].tolist(), end]
-        # The prompt's last token is the one that foretells the response's first.
+        # The prompt's last token is the one that predicts the response's first.
         hidden = max(int(self.prompts[row]) - 1, 0) if mask_prompt else 0
         return ([IGNORED] * hidden + following[hidden:])[: self.limit]
 
@@ -63,7 +63,7 @@ class Entries(TokenRows):
 
 
 @dataclass(frozen=True)
-class TokenBatch:
+class TokenBatch(Movable):
     """Tokens (B, T) and what follows each (B, T), `IGNORED` where nothing is learnt.
 
     Packed, a row holds several entries: `positions` (B, T) begin anew with each, and `visible` (B, T, T) says which
@@ -74,11 +74,6 @@ class TokenBatch:
     targets: Tensor
     positions: Tensor | None = None
     visible: Tensor | None = None
-
-    def to(self, device: torch.device) -> "TokenBatch":
-        """Return the batch on `device`."""
-        move = {name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None}
-        return replace(self, **move)
 
 
 def collate(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
@@ -123,29 +118,18 @@ def _first_fit(lengths: Sequence[int], room: int) -> list[list[int]]:
 
 
 @dataclass
-class Instruction:
-    """A language model and entries whose tokens it learns to foretell."""
+class Instruction(ObjectiveOf[LanguageModel, Entries, InstructionTrainConfig]):
+    """A language model and entries whose tokens it learns to predict."""
 
-    model: LanguageModel
-    train: Entries
-    validation: Entries
-    config: InstructionTrainConfig
-    device: torch.device
-    precision: str
     end: int
     """The end-of-text token, which also pads."""
-    is_language_model: ClassVar[bool] = True
-
-    def rows(self, split: Split) -> Entries:
-        """Return the entries of a split."""
-        return self.train if split == "train" else self.validation
+    is_language_model = True
 
     def epoch(self, order: torch.Generator) -> Iterator[list[int]]:
         """Yield the training entries of each step of one epoch, in random order."""
-        size = rows_per_step(self.config)
         if self.config.batching == "length":
-            return grouped_by_length(self.train.lengths, size, order)
-        return shuffled(len(self.train), size, order)
+            return grouped_by_length(self.train.lengths, rows_per_step(self.config), order)
+        return super().epoch(order)
 
     def batch(self, split: Split, rows: list[int]) -> TokenBatch:
         """Return these entries of a split, padded or packed."""
@@ -160,12 +144,8 @@ class Instruction:
         """Return how many tokens of these training entries are learnt from, at least one."""
         return torch.tensor(max(int(self.train.trained(self.config.mask_prompt)[rows].sum()), 1), device=self.device)
 
-    def tokens(self, rows: list[int]) -> int:
-        """Return how many tokens of these training entries are read."""
-        return int(self.train.lengths[rows].sum())
-
     def measure(self, batch: TokenBatch) -> Measured:
-        """Foretell the targets of a batch; logits are made where there is one, and nowhere else."""
+        """Predict the targets of a batch; logits are made where there is one, and nowhere else."""
         wanted = batch.targets != IGNORED
         with autocast(self.device, self.precision):
             hidden = self.model.transformer(

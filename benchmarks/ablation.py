@@ -1,0 +1,234 @@
+"""What each fast path gains: the benchmark that it is for, shortened, with it and without it, in turn.
+
+`python -m benchmarks.ablation [PATH...]`, names as in `components.models.fast`, all if none. Every run is a process of
+its own, and does once, untimed, what warms it up. `--avx2` measures a processor without AVX-512 and bf16: PyTorch and
+oneDNN are told to leave both unused. Time gained is the share of the time without the path that it saves, the median of
+the rounds and from the lowest to the highest; memory gained likewise, of the most that was resident (`VmHWM`). A path
+stays if it gains 5 % of time or 10 % of memory (`stays`).
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from benchmarks.__main__ import RESULTS
+from benchmarks.machine import Machine, peak
+from components.core.records import Manifest
+
+ROOT = Path(__file__).parents[1]
+SPLITS = "GRADUS_ABLATION_SPLITS"
+"""The variable that gives a child the manifest of the splits, which are made once."""
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+WITH_TCACHE, WITHOUT_TCACHE = ({"GLIBC_TUNABLES": f"glibc.malloc.tcache_count={count}"} for count in (7, 0))
+TIME, MEMORY = 5, 10
+"""Per cent that a path has to gain."""
+TCACHE = "no thread cache"
+"""Not a path of a network: what `components.models.memory.reexec_without_tcache` does."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Seconds of a run, and its peak in bytes."""
+
+    seconds: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a path gains in a job: per cent of time and of peak memory, a value for each round."""
+
+    path: str
+    job: str
+    time: list[float]
+    memory: list[float]
+    seconds: float
+    """Median with the path."""
+    gigabytes: float
+    """Median peak with the path."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether it gains enough."""
+        return median(self.time) >= TIME or median(self.memory) >= MEMORY
+
+    def row(self) -> tuple[str, ...]:
+        """Return the cells of this gain, one for each of `COLUMNS`."""
+        spread = (f"{median(each):.1f} ({min(each):.1f} to {max(each):.1f})" for each in (self.time, self.memory))
+        kept = "yes" if self.stays else "no"
+        return (self.path, self.job, *spread, f"{self.seconds:.1f}", f"{self.gigabytes:.2f}", kept)
+
+
+COLUMNS = ("path", "benchmark", "time gained, %", "memory gained, %", "seconds with it", "GB with it", "stays")
+
+
+def spam() -> float:
+    """Benchmark 1, two epochs."""
+    from benchmarks.tutorial_spam import SEEDS, configure, run, warm_up
+
+    warm_up(_dealt(), "spam")
+    return run(_dealt(), configure("spam", SEEDS[0], "train.epochs=2")).seconds
+
+
+def all_layers() -> float:
+    """Benchmark 3, its first 20 steps, without evaluations."""
+    from benchmarks.all_layers import RECIPE
+    from benchmarks.tutorial_spam import SEEDS, configure, environment
+    from components.tasks import fetch_weights, fine_tune
+
+    def train(steps: int, *more: str) -> float:
+        short = ("train.keep=last", "train.eval_every=1000", "train.eval_batches=1", f"train.max_steps={steps}", *more)
+        config = configure("spam", SEEDS[0], *RECIPE, *short)
+        with TemporaryDirectory() as folder, environment(GRADUS_HOME=folder):
+            weights = fetch_weights.without_prefect(config.model)
+            return fine_tune.without_prefect(_dealt(), weights, config.model, config.train).seconds
+
+    train(1, "model.size={layers: 2, heads: 1, width: 8, context: 1024}")  # warms up
+    return train(20)
+
+
+def instruction() -> float:
+    """Benchmark 4, one round of ours."""
+    from benchmarks.instruction import BATCH, STEPS, _data, ours, tokenised
+
+    contestant = ours(tokenised(_data()), mask_prompt=False)
+    contestant.compete()
+    return STEPS * BATCH / contestant.rates[0]
+
+
+def generation() -> float:
+    """Benchmark 5, the 256 tokens of ours."""
+    from benchmarks.generation import LONG, Task, timed
+    from benchmarks.subject import precision
+
+    task = Task()
+    task.answer(2, precision())
+    return timed(lambda: task.answer(LONG, precision()))[0]
+
+
+JOBS: dict[str, Callable[[], float]] = {each.__name__: each for each in (spam, all_layers, instruction, generation)}
+MEASURED = {
+    "cached features": ("spam",),
+    "folding": ("spam",),
+    "packed weights": ("spam", "generation"),
+    "kept memory": ("all_layers", "instruction"),
+    "short attention": ("all_layers", "instruction"),
+    "no padding": ("all_layers",),
+    "used rows": ("all_layers",),
+    "key-value cache": ("generation",),
+    "embedding bags": ("generation",),
+    TCACHE: ("instruction",),
+}
+"""The benchmarks that each path is measured in."""
+
+
+def main(
+    paths: Annotated[list[str] | None, typer.Argument(help="Which, by name; all if none.")] = None,
+    rounds: Annotated[int, typer.Option(help="How often each is measured.")] = 3,
+    avx2: Annotated[bool, typer.Option("--avx2", help="Measure as a processor with AVX2 alone would be.")] = False,
+    results: Annotated[Path, typer.Option(help="The folder that the table goes to.")] = RESULTS,
+) -> None:
+    """Measure what fast paths gain, print a table, and write it and every run to a folder."""
+    from components.models.fast import PATHS
+
+    chosen = paths or [path for path in MEASURED if path in PATHS or path == TCACHE]
+    if unknown := [path for path in chosen if path not in MEASURED]:
+        raise typer.BadParameter(f"{unknown[0]!r} is not measured; there are: {', '.join(MEASURED)}")
+    machine = Machine.this()
+    with _splits_for_children():
+        gains = [gain for job in JOBS for gain in measure(job, [p for p in chosen if job in MEASURED[p]], rounds, avx2)]
+    name = f"ablation-{machine.slug}{'-avx2' if avx2 else ''}"
+    page = markdown(gains, machine, avx2)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{name}.md").write_text(page)
+    (results / f"{name}.json").write_text(json.dumps([asdict(gain) for gain in gains], indent=1) + "\n")
+    print(page)
+
+
+def measure(job: str, paths: list[str], rounds: int, avx2: bool) -> list[Gain]:
+    """Return what paths gain in a job: each round runs it with all of them, then without each."""
+    if not paths:
+        return []
+    runs: dict[str, list[Run]] = {path: [] for path in ("", *paths)}
+    for _ in range(rounds):
+        for path, found in runs.items():
+            found.append(run_in_child(job, path, avx2))
+    return [_gain(path, job, runs[""], runs[path]) for path in paths]
+
+
+def _gain(path: str, job: str, with_it: list[Run], without_it: list[Run]) -> Gain:
+    pairs = list(zip(with_it, without_it, strict=True))
+    return Gain(
+        path,
+        job,
+        [100 * (1 - on.seconds / off.seconds) for on, off in pairs],
+        [100 * (1 - on.peak / off.peak) for on, off in pairs],
+        median(on.seconds for on in with_it),
+        median(on.peak for on in with_it) / 1e9,
+    )
+
+
+def run_in_child(job: str, path: str, avx2: bool) -> Run:
+    """Run a job without a path, or with all (empty)."""
+    environment = os.environ | (AVX2 if avx2 else {}) | (WITH_TCACHE if path == TCACHE else WITHOUT_TCACHE)
+    command = [sys.executable, "-m", "benchmarks.ablation", "--child", job, path]
+    done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{job} without {path or 'nothing'} failed:\n{done.stderr[-3000:]}")
+    run = Run(**json.loads(done.stdout.splitlines()[-1]))
+    print(f"{job} without {path or 'nothing'}: {run.seconds:.2f} s, {run.peak / 1e9:.2f} GB", file=sys.stderr)
+    return run
+
+
+def markdown(gains: list[Gain], machine: Machine, avx2: bool) -> str:
+    """Return the table as a page."""
+    about = machine.describe() | ({"told to use": "AVX2 alone"} if avx2 else {})
+    rows = [COLUMNS, ["---"] * len(COLUMNS), *(gain.row() for gain in gains)]
+    return "\n".join(
+        [
+            f"# What fast paths gain, {date.today().isoformat()}\n",
+            *(f"- {name}: {value}" for name, value in about.items()),
+            "",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            f"\n{__doc__.strip()}\n",
+        ]
+    )
+
+
+@contextmanager
+def _splits_for_children() -> Iterator[None]:
+    from benchmarks.tutorial_spam import environment, splits
+
+    with splits() as dealt, environment(**{SPLITS: dealt.model_dump_json()}):
+        yield
+
+
+def _dealt() -> Manifest:
+    return Manifest.model_validate_json(os.environ[SPLITS])
+
+
+def child(job: str, path: str) -> None:
+    """Run a job without a path, and print seconds and peak."""
+    from components.models.fast import PATHS, without
+
+    with without(*({path} & set(PATHS))):
+        seconds = JOBS[job]()
+    print(json.dumps({"seconds": seconds, "peak": peak()}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(*sys.argv[2:4])
+    else:
+        typer.run(main)
