@@ -159,16 +159,14 @@ def _given(overrides: Sequence[str], kind: Kind) -> dict[str, Any]:
 
 def _check_readable(file: Path) -> None:
     try:
-        if not file.is_dir():
-            if file.is_file():
-                file.open("rb").close()
-            else:
-                file.stat()  # a pipe is read once, later
-            return
-        reason: str | None = "it is a folder"
+        if file.is_dir():
+            raise ConfigError(f"cannot read {file}: it is a folder")
+        if file.is_file():
+            file.open("rb").close()
+        else:
+            file.stat()  # a pipe is read once, later
     except OSError as error:
-        reason = error.strerror
-    raise ConfigError(f"cannot read {file}: {reason}")
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _kept(pipe: Path) -> "tuple[tempfile.TemporaryDirectory[str], Path]":

@@ -20,7 +20,7 @@ from pipelines.kinds import DEFAULT, KINDS, flow_of
 from pipelines.prefect_runs import record_process
 from pipelines.run import RunSummary
 
-Deployed = Flow[[str, list[str]], RunSummary | State[Any]]
+Deployed = Flow[..., RunSummary | State[Any]]
 
 
 def deployed(kind: str) -> Deployed:

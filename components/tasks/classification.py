@@ -11,7 +11,6 @@ from components.core.steps import identify, step
 from components.data.split.config import BalanceConfig, SplitConfig
 from components.data.split.given_splits import SPLITS
 from components.data.validation.rules import ValidationConfig
-from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.tasks.shared import (
     DAY,
@@ -140,9 +139,8 @@ def evaluate(
     ordered = bool(splits.facts.get("ordered", False))
     model, shares, device = trained.folder / "model", splits.facts["shares"], trained.facts["device"]
     labels = splits.facts["labels"]
-    unseen = unseen_rows(weights, index_rows(tables["test"], labels).folded, flow)
+    unseen = unseen_rows(out, splits, lambda table: index_rows(table, labels), weights, flow)
     facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen)
-    write_learned(index_rows(tables["train"], labels).folded, out / LEARNED)
     draw(trained.path("history.parquet"), trained.facts["kept_step"], facts, out / "figures")
     return facts
 

@@ -14,7 +14,6 @@ from components.data.split.config import InstructionSplitConfig
 from components.data.validation.instruction_rules import InstructionValidationConfig
 from components.generation.config import GenerationConfig
 from components.judging.config import SERVERS, JudgeConfig
-from components.learned import LEARNED, write_learned
 from components.models.config import LoraConfig, ModelConfig
 from components.prompts import PromptConfig, Template
 from components.tasks.shared import (
@@ -115,14 +114,14 @@ def _sample_response(
 
 
 def _response_identity(arguments: Mapping[str, Any]) -> Any:
-    return identify({**arguments, **_generating(arguments)})
-
-
-def _generating(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of generation with what `auto` came to."""
+    """Return what responses depend on: what `auto` came to, and of the model to start from not how it would train."""
     computed = computed_on(arguments["device"], arguments["config"].precision)
     config = arguments["config"].model_copy(update={"precision": computed["precision"]})
-    return {"config": config, "device": computed["device"]}
+    found = {**arguments, "config": config, "device": computed["device"]}
+    if "model" in found:
+        seed = None if found["weights"].files else found["seed"]
+        found |= {"model": network_identity(found["model"], {"dropout"}), "seed": seed}
+    return identify(found)
 
 
 @step(
@@ -147,14 +146,11 @@ def respond(
     return block(test, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
 
 
-def _starting_identity(arguments: Mapping[str, Any]) -> Any:
-    model = network_identity(arguments["model"], {"dropout"})
-    seed = None if arguments["weights"].files else arguments["seed"]
-    return identify({**arguments, **_generating(arguments), "model": model, "seed": seed})
-
-
 @step(
-    "components.generation.responses", "components.models.weights", identity=_starting_identity, timeout_seconds=2 * DAY
+    "components.generation.responses",
+    "components.models.weights",
+    identity=_response_identity,
+    timeout_seconds=2 * DAY,
 )
 def respond_before(
     out: Path,
@@ -225,8 +221,7 @@ def evaluate(
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
     said = verdicts.path("verdicts.parquet")
-    unseen = unseen_rows(weights, index_instructions(splits.path("test.parquet")).folded, flow)
-    write_learned(index_instructions(splits.path("train.parquet")).folded, out / LEARNED)
+    unseen = unseen_rows(out, splits, index_instructions, weights, flow)
     return evaluate_responses(splits.path("train.parquet"), tables, said, verdicts.facts, out, unseen)
 
 

@@ -1,10 +1,10 @@
 """The tasks that every flow has: fetch data and weights, and report what was refused or failed."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -22,6 +22,9 @@ from components.models.local_weights import TRACKED
 from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run, attached
 from components.training.config import NOT_LEARNT_FROM, Recipe
+
+if TYPE_CHECKING:
+    from components.data.split.row_index import RowIndex
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -166,10 +169,17 @@ def learned_from_predictions(path: Path) -> Hashes:
     return read_scored(path, fold).learned
 
 
-def unseen_rows(weights: Manifest | None, hashes: Hashes, flow: Collection[str]) -> TestedRows | None:
-    """Return which test rows no earlier model was trained on; None if the weights are no earlier run's."""
+def unseen_rows(
+    out: Path, splits: Manifest, index: "Callable[[Path], RowIndex]", weights: Manifest | None, flow: Collection[str]
+) -> TestedRows | None:
+    """Return which test rows no earlier model was trained on; None if the weights are no earlier run's.
+
+    Hashes of the training rows are written to `learned.parquet`, for models that go on from this one.
+    """
+    write_learned(index(splits.path("train.parquet")).folded, out / LEARNED)
     if weights is None or LEARNED not in weights.files:
         return None
+    hashes = index(splits.path("test.parquet")).folded
     return Ancestry.of(weights.facts, weights.path(LEARNED)).tested(hashes, flow)
 
 

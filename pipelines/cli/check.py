@@ -1,6 +1,6 @@
 """`gradus check`: look at a preset, its data and what a run would cost, and train nothing."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,7 +8,6 @@ from pipelines.cli.console import Debug, Overrides, errors_as_lines, quieten, sa
 
 if TYPE_CHECKING:
     from pipelines.checked import Found
-    from pipelines.config import PipelineConfig
     from pipelines.kinds.instruction.config import InstructionConfig
 
 EXAMPLES = """
@@ -49,7 +48,7 @@ def check(
             raise typer.Exit(1)
 
 
-def _check(config: "PipelineConfig", show: bool) -> "Found":
+def _check(config: Any, show: bool) -> "Found":
     """Check what a config's flow needs, and print it if it is to be shown."""
     from pipelines.kinds.instruction.config import InstructionConfig
 

@@ -121,11 +121,12 @@ def _use_the_wait() -> None:
 def _print_summary(summary: "RunSummary") -> None:
     from rich.table import Table
 
-    table = Table(*("test set" if name == "metric" else name for name in summary.figures[0]))
-    for row in summary.figures:
-        table.add_row(*map(str, row.values()))
     console = results()
-    console.print(table)
+    if summary.figures:
+        table = Table(*("test set" if name == "metric" else name for name in summary.figures[0]))
+        for row in summary.figures:
+            table.add_row(*map(str, row.values()))
+        console.print(table)
     waits = " (waits for `gradus sync`)" if summary.waits_for_sync else ""
     console.print(f"run    {summary.run_id}{waits}", highlight=False)
     console.print(f"model  {summary.model_uri or 'not in MLflow yet'}", highlight=False)
