@@ -165,7 +165,7 @@ def _outcome(command: str, code: int, output: str, errors: str) -> Facts:
     elif not command.startswith("run"):
         outcome["output"] = re.sub(r"\s+", " ", re.sub(r"[─-╿]", " ", output)).strip()
     if code:
-        outcome["says"] = next(iter(reversed(errors.strip().splitlines())), "")
+        outcome["says"] = next((line for line in reversed(errors.splitlines()) if re.search(r"\w", line)), "")
     return {f"$ gradus {command}: {key}": value for key, value in outcome.items()}
 
 

@@ -55,7 +55,9 @@ class Copy:
     def gradus(self, *words: str) -> str:
         """Run a command with the copy, and return what it prints."""
         environment = os.environ | {"GRADUS_HOME": f"{self.folder}/home", "PYTHONPATH": str(self.folder)}
-        done = subprocess.run([*GRADUS, *words], env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(
+            [*GRADUS, *words], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -110,7 +112,7 @@ def test_a_metric_is_recorded_and_two_runs_can_be_compared_by_it(copy: Copy, ser
 def test_a_judge_scores_responses(copy: Copy, served: None) -> None:
     copy.add("A judge")
     found = copy.run("instruct-demo", *TINY, "--set=judge.kind=length")
-    assert found["metrics"]["test/reference/score"] == 100
+    assert found["metrics"]["reference/test/score"] == 100
     assert "length, no model" in copy.gradus("judge", found["run_id"], "--set=judge.kind=lexical", "--json")
 
 
