@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from components.data.split.folding import fold
-from components.evaluation.paired.matching import CommonRows
+from components.evaluation.paired.matching import Pairs, RunRows
 from components.evaluation.paired.pairing import read_scored
-from components.learned import NO_ANCESTRY, Ancestry, Hashes
+from components.learned import NO_ANCESTRY, Ancestry
 from components.tracking.reading import RecordedRun
 from components.tracking.registry.lineage import ancestors_of, learned_by
 
@@ -18,25 +19,20 @@ def ancestry_of(run: RecordedRun, home: Path) -> Ancestry:
         TrackingError: if the store cannot be read.
     """
     chain = ancestors_of(run.run_id, home)
-    return learned_by(chain, training_rows, home) if chain else NO_ANCESTRY
+    return learned_by(chain, lambda path: read_scored(path, fold).learned, home) if chain else NO_ANCESTRY
 
 
-def training_rows(predictions: Path) -> Hashes:
-    """Return the hashes of the training rows in a `predictions.parquet`."""
-    return read_scored(predictions, fold).learned
-
-
-def unknown_ancestors(runs: Iterable[RecordedRun], ancestries: Iterable[Ancestry]) -> list[str]:
+def unknown_ancestors(runs: Iterable[RecordedRun], rows: Iterable[RunRows]) -> list[str]:
     """Return a line for each model that one of some runs continues and whose training rows are not known."""
     found = [
         f"run {run.run_id[:8]} went on from {model}, which may have been trained on some of these rows"
-        for run, ancestry in zip(runs, ancestries, strict=True)
-        for model in ancestry.unknown(run.pipeline)
+        for run, tested in zip(runs, rows, strict=True)
+        for model in tested.ancestry.unknown(run.pipeline)
     ]
     return list(dict.fromkeys(found))
 
 
-def common_rows(found: CommonRows) -> str:
+def common_rows(found: Pairs[Any]) -> str:
     """Name the rows that two runs are compared on."""
     if found.same_test_set and not found.left_out:
         return f"the same {found.rows:,} test rows"

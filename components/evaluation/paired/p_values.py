@@ -1,7 +1,5 @@
 """p values, two-sided: that two models on the same rows are alike."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
@@ -50,21 +48,14 @@ def permutation_p(differences: Floats, seed: int = 0) -> float:
     "Permutation P-values Should Never Be Zero", 2010).
     """
     differences = differences[differences != 0]  # these say the same both ways round
-    reached = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()
-    every = 2 ** len(differences) if len(differences) < 14 else None
-    extreme = sum(int((abs(sums) >= reached).sum()) for sums in _swapped(differences, every, seed))
-    return extreme / every if every else (extreme + 1) / (PERMUTATIONS + 1)
-
-
-def _swapped(differences: Floats, every: int | None, seed: int) -> Iterator[Floats]:
-    """Yield the sums (R) of the differences after swapping some pairs: in all ways there are, or at random."""
     pairs = len(differences)
-    if every:
-        yield (1 - 2 * (np.arange(every)[:, None] >> np.arange(pairs) & 1)) @ differences
-        return
-    generator = np.random.default_rng(seed)
-    size = max(1, BLOCK // pairs)
+    reached = abs(differences.sum()) - 1e-12 * np.abs(differences).sum()
+    if pairs < 14:
+        sums = (1 - 2 * (np.arange(2**pairs)[:, None] >> np.arange(pairs) & 1)) @ differences
+        return float((abs(sums) >= reached).mean())
+    generator, extreme, size = np.random.default_rng(seed), 1, max(1, BLOCK // pairs)
     for start in range(0, PERMUTATIONS, size):
         drawn = generator.integers(256, size=(min(size, PERMUTATIONS - start), -(-pairs // 8)), dtype=np.uint8)
         swapped = np.unpackbits(drawn, axis=1, count=pairs).astype(np.float64)
-        yield differences.sum() - 2 * (swapped @ differences)
+        extreme += int((abs(differences.sum() - 2 * (swapped @ differences)) >= reached).sum())
+    return extreme / (PERMUTATIONS + 1)
