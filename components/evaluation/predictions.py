@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from components.evaluation.labelled import Ids
-from components.evaluation.scoring import READ, Scored
+from components.evaluation.scoring import READ, Scored, scan
 
 FIRST = ("split", "label", "predicted", "probability", "text", "row", "correct")
 """The columns one reads first; then come what else the split's table has, what `svm` and `tfidf` predict, and
@@ -26,9 +25,7 @@ def write_predictions(splits: Mapping[str, Path], scored: Mapping[str, Scored], 
     """
     writer = None
     for name in reversed(list(splits)):
-        # Taking rows reads the file from its start, a part at a time: memory holds the parts and the rows taken.
-        source = ds.dataset(splits[name]).scanner(batch_size=READ, batch_readahead=1, fragment_readahead=1)
-        model = scored[name].predictions["model"]
+        source, model = scan(splits[name]), scored[name].predictions["model"]
         order = np.lexsort((-model.confidence, model.correct))
         for start in range(0, len(order), BLOCK):
             chosen = order[start : start + BLOCK]

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -52,17 +54,15 @@ def read_texts(path: Path, labels: list[str]) -> Iterator[tuple[list[str], Ids]]
 
 def read_evenly(path: Path, labels: list[str], most: int) -> tuple[list[str], Ids]:
     """Return at most `most` texts and their class ids, at even distances in the file; all of them if there are less."""
-    rows = pq.ParquetFile(path).metadata.num_rows
+    rows = pq.read_metadata(path).num_rows
     chosen = np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
-    texts: list[str] = []
-    parts: list[Ids] = [np.empty(0, np.int64)]
-    start = 0
-    for some, ids in read_texts(path, labels):
-        here = chosen[(chosen >= start) & (chosen < start + len(some))] - start
-        texts += [some[position] for position in here.tolist()]
-        parts.append(ids[here])
-        start += len(some)
-    return texts, np.concatenate(parts)
+    columns = scan(path, ["text", "label"]).take(pa.array(chosen)).to_pydict()
+    return columns["text"], np.array([labels.index(label) for label in columns["label"]], dtype=np.int64)
+
+
+def scan(path: Path, columns: list[str] | None = None) -> ds.Scanner:
+    """Return what takes rows of a Parquet file in any order: it reads from the start, and holds a part at a time."""
+    return ds.dataset(path).scanner(columns=columns, batch_size=READ, batch_readahead=1, fragment_readahead=1)
 
 
 def score(

@@ -69,15 +69,10 @@ class Verdicts:
         The last line has no `low` and `high`: it counts the rows without a score.
         """
         known = self.scores[~np.isnan(self.scores)]
-        place = np.minimum(known // STEP, HIGHEST // STEP - 1).astype(np.int64)
-        low = np.arange(0, HIGHEST, STEP, dtype=np.float64)
-        return pd.DataFrame(
-            {
-                "low": [*low, np.nan],
-                "high": [*(low + STEP), np.nan],
-                "rows": [*np.bincount(place, minlength=len(low)), len(self.frame) - len(known)],
-            }
-        )
+        rows, edges = np.histogram(known, np.arange(0, HIGHEST + STEP, STEP, dtype=np.float64))
+        lacking = len(self.frame) - len(known)
+        table = {"low": [*edges[:-1], np.nan], "high": [*edges[1:], np.nan], "rows": [*rows, lacking]}
+        return pd.DataFrame(table)
 
 
 def read_verdicts(path: Path, rows: "pd.Series[int]") -> dict[str, Verdicts]:

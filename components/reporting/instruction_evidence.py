@@ -156,13 +156,12 @@ def _on_the_figures(scores: Facts) -> Iterator[str]:
 
 
 def _on_the_responses(responded: Facts) -> Iterator[str]:
-    of, stopped = f"of {responded['rows']:,}", responded["stopped"]
-    if cut := stopped.get("length"):
-        yield f"{cut:,} {of} responses had not ended at generation.max_new_tokens, and were cut there."
-    if no_room := stopped.get("no_room"):
-        yield f"{no_room:,} {of} test entries left no room in the model's context for a whole response."
-    if empty := responded["empty"]:
-        yield f"{empty:,} {of} responses are empty."
+    found = {
+        "responses had not ended at generation.max_new_tokens, and were cut there": responded["stopped"].get("length"),
+        "test entries left no room in the model's context for a whole response": responded["stopped"].get("no_room"),
+        "responses are empty": responded["empty"],
+    }
+    yield from (f"{count:,} of {responded['rows']:,} {what}." for what, count in found.items() if count)
 
 
 def _on_the_training(trained: Manifest) -> Iterator[str]:

@@ -4,6 +4,7 @@ import base64
 import platform
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
@@ -66,8 +67,6 @@ def environment_versions() -> dict[str, str]:
     """Return the versions of Python, the system, and the packages whose numbers the results depend on."""
     found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
