@@ -17,7 +17,7 @@ def compare_runs(first: str, second: str, home: Path, primary: str | None = None
 
     Runs that are not finished or left nothing to test on are shown beside each other, with a warning and without a
     test; what cannot be compared is said in `refused`. `primary` is the metric that decides: that of the runs' kind,
-    unless another one is named; all others are corrected together (`components.evaluation.paired.multiplicity`).
+    unless another one is named; all others are corrected together (`components.evaluation.paired.p_values`).
 
     Raises:
         ConfigError: if there is no metric `primary`.

@@ -12,8 +12,7 @@ from scipy.stats import binom
 from components.evaluation.intervals import Floats, Interval, percentile_interval
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import METRICS, RESPONSES, Metric, evaluated, metrics_of_labels, resampled
-from components.evaluation.paired.multiplicity import PRIMARY_LEVEL, different
-from components.evaluation.paired.p_values import Flags, bootstrap_p, mcnemar, permutation_p
+from components.evaluation.paired.p_values import PRIMARY_LEVEL, Flags, bootstrap_p, different, mcnemar, permutation_p
 
 Side = Literal["first", "second"]
 
@@ -33,7 +32,7 @@ class MetricPair(BaseModel):
     p_value: float
     """Two-sided, of this metric by itself: that both have the same."""
     significant: bool = Field(default=False, exclude=True)
-    """Whether the difference is more than chance, all metrics taken together (`paired.multiplicity`)."""
+    """Whether the difference is more than chance, all metrics taken together (`paired.p_values`)."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
