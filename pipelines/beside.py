@@ -64,7 +64,7 @@ def beside_baseline(run: RecordedRun, home: Path) -> tuple[Measured, str]:
         rows = kind.read(run, paths, home)
         candidate = Candidate(run, rows, paths, _unseen(rows, run))
         sides, name = kind.baseline(candidate)
-    return kind.measure(sides, _tested_rows(candidate), unknown_ancestors([run], [rows])), name
+    return kind.measure(sides, _tested_rows(candidate), unknown_ancestors([run], [rows.ancestry])), name
 
 
 def _run_anew(champion: Registered, runs: Runs, name: str, kind: Kind[Any, Any], home: Path) -> Measured:
@@ -98,4 +98,4 @@ def _tested_rows(candidate: Candidate[Any]) -> str:
 
 def _notes(runs: Runs, rows: tuple[RunRows, RunRows]) -> list[str]:
     unknown = [] if all(each.learned_known for each in rows) else ["what one of the two was trained on is not known"]
-    return [*unknown, *unknown_ancestors(runs, rows)]
+    return [*unknown, *unknown_ancestors(runs, [each.ancestry for each in rows])]

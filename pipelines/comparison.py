@@ -51,7 +51,7 @@ def _compare(found: RunComparison, runs: Runs, home: Path, primary: str | None) 
     first, second = (f"run {run.run_id[:8]}" for run in runs)
     found.sentence = kind.sentence(pairs, paired, (first, second))
     found.warnings += dict.fromkeys(kind.caveats(runs, pairs))
-    found.warnings += unknown_ancestors(runs, pairs.runs)
+    found.warnings += unknown_ancestors(runs, [each.ancestry for each in pairs.runs])
 
 
 def _side(address: str, run: RecordedRun) -> RunSide:

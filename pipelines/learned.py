@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data.split.folding import fold
-from components.evaluation.paired.matching import Pairs, RunRows
+from components.evaluation.paired.matching import Pairs
 from components.evaluation.paired.pairing import read_scored
 from components.learned import NO_ANCESTRY, Ancestry
 from components.tracking.reading import RecordedRun
@@ -22,12 +22,12 @@ def ancestry_of(run: RecordedRun, home: Path) -> Ancestry:
     return learned_by(chain, lambda path: read_scored(path, fold).learned, home) if chain else NO_ANCESTRY
 
 
-def unknown_ancestors(runs: Iterable[RecordedRun], rows: Iterable[RunRows]) -> list[str]:
+def unknown_ancestors(runs: Iterable[RecordedRun], ancestries: Iterable[Ancestry]) -> list[str]:
     """Return a line for each model that one of some runs continues and whose training rows are not known."""
     found = [
         f"run {run.run_id[:8]} went on from {model}, which may have been trained on some of these rows"
-        for run, tested in zip(runs, rows, strict=True)
-        for model in tested.ancestry.unknown(run.pipeline)
+        for run, ancestry in zip(runs, ancestries, strict=True)
+        for model in ancestry.unknown(run.pipeline)
     ]
     return list(dict.fromkeys(found))
 
