@@ -1,12 +1,13 @@
 """Two models on the same rows: which is better on what, and whether it is more than chance."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+import pydantic.dataclasses
+from pydantic import Field, computed_field
 from scipy.stats import binom
 
 from components.evaluation.intervals import Floats, Interval, percentile_interval
@@ -17,13 +18,12 @@ from components.evaluation.paired.p_values import PRIMARY_LEVEL, Flags, bootstra
 Side = Literal["first", "second"]
 
 
-class MetricPair(BaseModel):
+@pydantic.dataclasses.dataclass(frozen=True)
+class MetricPair:
     """A metric of two models on the same rows, with 95 % intervals; the difference is second minus first."""
 
-    model_config = ConfigDict(frozen=True)
-
     name: str
-    rows: int = Field(exclude=True)
+    rows: Annotated[int, Field(exclude=True)]
     first: float
     second: float
     first_interval: Interval
@@ -31,7 +31,7 @@ class MetricPair(BaseModel):
     difference_interval: Interval
     p_value: float
     """Two-sided, of this metric by itself: that both have the same."""
-    significant: bool = Field(default=False, exclude=True)
+    significant: Annotated[bool, Field(exclude=True)] = False
     """Whether the difference is more than chance, all metrics taken together (`paired.p_values`)."""
 
     @computed_field  # type: ignore[prop-decorator]
@@ -184,16 +184,8 @@ def _pair(metric: Metric, sides: tuple[Any, Any], values: list[dict[str, float]]
         p_value = permutation_p(metric.per_row(sides[1]) - metric.per_row(sides[0]))
     else:
         p_value = bootstrap_p(second - first, differences)
-    return MetricPair(
-        name=metric.name,
-        rows=len(sides[0]),
-        first=first,
-        second=second,
-        first_interval=intervals[0],
-        second_interval=intervals[1],
-        difference_interval=percentile_interval(differences),
-        p_value=p_value,
-    )
+    ends = percentile_interval(differences)
+    return MetricPair(name, len(sides[0]), first, second, intervals[0], intervals[1], ends, p_value)
 
 
 def _paired(first: Flags, second: Flags, metrics: Iterable[MetricPair], primary: str) -> Paired:
@@ -205,6 +197,6 @@ def _paired(first: Flags, second: Flags, metrics: Iterable[MetricPair], primary:
         only_first=int((first & ~second).sum()),
         only_second=int((second & ~first).sum()),
         p_value=mcnemar(first, second),
-        metrics=[each.model_copy(update={"significant": each.name in found}) for each in metrics],
+        metrics=[replace(each, significant=each.name in found) for each in metrics],
         primary=primary,
     )
