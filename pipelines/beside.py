@@ -1,6 +1,5 @@
 """A candidate measured beside a champion, or beside what a first champion must be better than, on the same rows."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.errors import NotComparable
-from components.evaluation.paired.matching import Pairs, RunRows
+from components.evaluation.paired.matching import RunRows
 from components.evaluation.paired.non_inferiority import FEWEST_ROWS
-from components.learned import Ancestry
 from components.tracking.reading import RecordedRun, Registered
 from pipelines.kind import Candidate, Kind, Runs, Unlike, kind_of, kind_of_both, left_by, pair_runs, rows_of
 from pipelines.learned import common_rows, unknown_ancestors
@@ -41,12 +39,16 @@ def beside_champion(
         TrackingError: if the store cannot be read.
     """
     kind, runs = kind_of_both(other, run), (other, run)
-    pairs = _pairs(runs, kind, home)
-    if pairs is None or pairs.common.rows < FEWEST_ROWS:
+    try:
+        pairs = pair_runs(runs, kind, home)
+    except Unlike:
+        raise
+    except NotComparable:  # they have no row in common
+        pairs = None
+    if pairs is None or pairs.rows < FEWEST_ROWS:
         return _run_anew(champion, runs, names[0], kind, home) if anew else None
-    common = pairs.common
-    notes = _notes(runs, common.learned_known, common.ancestry)
-    measured = kind.measure(kind.sides(pairs), common_rows(common), notes)
+    notes = _notes(runs, pairs.runs)
+    measured = kind.measure(kind.sides(pairs), common_rows(pairs), notes)
     return replace(measured, detail=kind.sentence(pairs, kind.compare(runs, pairs, kind.decides), names))
 
 
@@ -62,19 +64,7 @@ def beside_baseline(run: RecordedRun, home: Path) -> tuple[Measured, str]:
         rows = kind.read(run, paths, home)
         candidate = Candidate(run, rows, paths, _unseen(rows, run))
         sides, name = kind.baseline(candidate)
-    measured = kind.measure(sides, _of_the_tested(candidate), unknown_ancestors([run], [rows.ancestry]))
-    return measured, name
-
-
-def _pairs(runs: Runs, kind: Kind[Any, Any], home: Path) -> Pairs[Any] | None:
-    """Return what both models said of the same rows, None if there are no such rows."""
-    try:
-        pairs: Pairs[Any] = pair_runs(runs, kind, home)
-    except Unlike:
-        raise
-    except NotComparable:
-        return None
-    return pairs
+    return kind.measure(sides, _tested_rows(candidate), unknown_ancestors([run], [rows.ancestry])), name
 
 
 def _run_anew(champion: Registered, runs: Runs, name: str, kind: Kind[Any, Any], home: Path) -> Measured:
@@ -87,8 +77,8 @@ def _run_anew(champion: Registered, runs: Runs, name: str, kind: Kind[Any, Any],
         if not candidate.counted.any():
             raise NotComparable(f"{name} or the new model has learned from all {len(rows):,} test rows of the latter")
         sides = kind.run_anew(champion, name, candidate, home)
-    where = f"{_of_the_tested(candidate)} of the new model, which {name} was run on,"
-    notes = _notes(runs, (theirs.learned_known, rows.learned_known), (theirs.ancestry, rows.ancestry))
+    where = f"{_tested_rows(candidate)} of the new model, which {name} was run on,"
+    notes = _notes(runs, (theirs, rows))
     return replace(kind.measure(sides, where, notes), anew=True)
 
 
@@ -101,11 +91,11 @@ def _unseen(rows: RunRows, run: RecordedRun) -> NDArray[np.bool_]:
     return rows.unseen
 
 
-def _of_the_tested(candidate: Candidate[Any]) -> str:
+def _tested_rows(candidate: Candidate[Any]) -> str:
     rows, of = int(candidate.counted.sum()), len(candidate.rows)
     return f"the {rows:,} test rows" if rows == of else f"{rows:,} of the {of:,} test rows, which none was trained on,"
 
 
-def _notes(runs: Runs, learned_known: Sequence[bool], ancestry: Sequence[Ancestry]) -> list[str]:
-    unknown = [] if all(learned_known) else ["what one of the two was trained on is not known"]
-    return [*unknown, *unknown_ancestors(runs, ancestry)]
+def _notes(runs: Runs, rows: tuple[RunRows, RunRows]) -> list[str]:
+    unknown = [] if all(each.learned_known for each in rows) else ["what one of the two was trained on is not known"]
+    return [*unknown, *unknown_ancestors(runs, [each.ancestry for each in rows])]

@@ -8,9 +8,7 @@ from pydantic import BaseModel
 from components.core.errors import ConfigError
 from components.evaluation.metrics import Metric
 from components.evaluation.paired.comparison import MetricPair, Paired, Side
-from components.evaluation.paired.matching import CommonRows
-
-Ends = tuple[float, float]
+from components.evaluation.paired.matching import Pairs
 
 
 def known_metric(name: str, metrics: Iterable[Metric]) -> str:
@@ -56,23 +54,6 @@ class RunSide(BaseModel):
     """The figures of its own test set, as they were recorded."""
 
 
-class Figure(BaseModel, from_attributes=True):
-    """A metric of both on the rows compared; the difference is second minus first, intervals are 95 %."""
-
-    name: str
-    title: str
-    first: float
-    second: float
-    difference: float
-    first_interval: Ends
-    second_interval: Ends
-    difference_interval: Ends
-    p_value: float
-    """Two-sided, of this metric by itself."""
-    better: Side | None
-    """Whose is better, where the difference is more than chance, all metrics taken together."""
-
-
 class Compared(BaseModel):
     """What a comparison on common test rows came to, whatever the kind."""
 
@@ -87,7 +68,7 @@ class Compared(BaseModel):
     """The metric that decides."""
     better: Side | None
     """Who is significantly better in it."""
-    figures: list[Figure]
+    figures: list[MetricPair]
 
     def counts(self) -> list[str]:
         """Say on which rows the comparison stands, in lines."""
@@ -105,17 +86,17 @@ class Compared(BaseModel):
         return lines
 
 
-def of_every_kind(common: CommonRows, paired: Paired) -> dict[str, Any]:
+def of_every_kind(pairs: Pairs[Any], paired: Paired) -> dict[str, Any]:
     """Return the fields of `Compared`."""
     return {
         "rows": paired.rows,
-        "test_rows": (common.in_first, common.in_second),
-        "same_test_set": common.same_test_set,
-        "left_out": common.left_out,
-        "left_out_for_ancestors": common.by_ancestors,
+        "test_rows": (len(pairs.runs[0]), len(pairs.runs[1])),
+        "same_test_set": pairs.same_test_set,
+        "left_out": pairs.left_out,
+        "left_out_for_ancestors": pairs.by_ancestors,
         "primary": paired.primary,
         "better": paired.better,
-        "figures": [Figure.model_validate(each) for each in paired.metrics],
+        "figures": paired.metrics,
     }
 
 

@@ -17,7 +17,7 @@ def compare_runs(first: str, second: str, home: Path, primary: str | None = None
 
     Runs that are not finished or left nothing to test on are shown beside each other, with a warning and without a
     test; what cannot be compared is said in `refused`. `primary` is the metric that decides: that of the runs' kind,
-    unless another one is named; all others are corrected together (`components.evaluation.paired.multiplicity`).
+    unless another one is named; all others are corrected together (`components.evaluation.paired.p_values`).
 
     Raises:
         ConfigError: if there is no metric `primary`.
@@ -30,9 +30,8 @@ def compare_runs(first: str, second: str, home: Path, primary: str | None = None
         parameters=_differing(runs[0].params, runs[1].params),
         data=_differing(runs[0].data, runs[1].data),
     )
-    found.warnings += [
-        f"run {run.run_id[:8]} is {run.status.lower()}, not finished" for run in _each_once(runs) if not run.finished
-    ]
+    unfinished = [f"run {run.run_id[:8]} is {run.status.lower()}, not finished" for run in runs if not run.finished]
+    found.warnings += dict.fromkeys(unfinished)
     try:
         _compare(found, runs, home, primary)
     except NothingLeft as error:
@@ -52,7 +51,7 @@ def _compare(found: RunComparison, runs: Runs, home: Path, primary: str | None) 
     first, second = (f"run {run.run_id[:8]}" for run in runs)
     found.sentence = kind.sentence(pairs, paired, (first, second))
     found.warnings += dict.fromkeys(kind.caveats(runs, pairs))
-    found.warnings += unknown_ancestors(runs, pairs.common.ancestry)
+    found.warnings += unknown_ancestors(runs, [each.ancestry for each in pairs.runs])
 
 
 def _side(address: str, run: RecordedRun) -> RunSide:
@@ -70,7 +69,3 @@ def _side(address: str, run: RecordedRun) -> RunSide:
 def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
     keys = [*first, *(key for key in second if key not in first)]
     return {key: (first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)}
-
-
-def _each_once(runs: Runs) -> list[RecordedRun]:
-    return list({run.run_id: run for run in runs}.values())

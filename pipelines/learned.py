@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from components.data.split.folding import fold
-from components.evaluation.paired.matching import CommonRows
+from components.evaluation.paired.matching import Pairs
 from components.evaluation.paired.pairing import read_scored
-from components.learned import NO_ANCESTRY, Ancestry, Hashes
+from components.learned import NO_ANCESTRY, Ancestry
 from components.tracking.reading import RecordedRun
 from components.tracking.registry.lineage import ancestors_of, learned_by
 from pipelines.kinds import kind_named, names_of
@@ -19,12 +20,7 @@ def ancestry_of(run: RecordedRun, home: Path) -> Ancestry:
         TrackingError: if the store cannot be read.
     """
     chain = ancestors_of(run.run_id, home)
-    return learned_by(chain, training_rows, home) if chain else NO_ANCESTRY
-
-
-def training_rows(predictions: Path) -> Hashes:
-    """Return the hashes of the training rows in a `predictions.parquet`."""
-    return read_scored(predictions, fold).learned
+    return learned_by(chain, lambda path: read_scored(path, fold).learned, home) if chain else NO_ANCESTRY
 
 
 def unknown_ancestors(runs: Iterable[RecordedRun], ancestries: Iterable[Ancestry]) -> list[str]:
@@ -37,7 +33,7 @@ def unknown_ancestors(runs: Iterable[RecordedRun], ancestries: Iterable[Ancestry
     return list(dict.fromkeys(found))
 
 
-def common_rows(found: CommonRows) -> str:
+def common_rows(found: Pairs[Any]) -> str:
     """Name the rows that two runs are compared on."""
     if found.same_test_set and not found.left_out:
         return f"the same {found.rows:,} test rows"

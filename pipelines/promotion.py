@@ -76,49 +76,29 @@ def promote(
     before = champion.number if champion else None
     run = _finished_run(address, version, home)
     allowed = _margin(margin, kind_of(run), model, home)
+    result = PromotionResult(
+        model=model,
+        version=number,
+        run_id=run.run_id,
+        champion_before=before,
+        changed=False,
+        sentence=f"version {number} of {model} is the champion already",
+    )
     if before == number:
-        return _result(version, run, before, Evidence(True, f"version {number} of {model} is the champion already"))
-    evidence = _evidence(version, champion, run, allowed, home, force)
+        return result
+    try:
+        evidence = evidence_for(version, champion, run, allowed, home, anew=not force)
+    except GradusError as error:  # with force, no more than what is recorded speaks for it, and nothing hinders that
+        if not force:
+            raise
+        evidence = Evidence(False, f"it was not compared: {error}")
     if not evidence.enough and not force:
         raise PromotionRefused(f"not promoted: {evidence.sentence.rstrip('.')}; {FORCE}")
     make_champion(version, Promotion(evidence.sentence, before, reason, force, allowed), home, run.run_id)
     instead = f" in place of version {before}" if before else ""
     said = f"version {number} of {model} is now the champion{instead}: {reason if force else evidence.sentence}"
-    found = Evidence(True, said, allowed, evidence.references)
-    return _result(version, run, before, found, changed=True, forced=force)
-
-
-def _evidence(
-    version: Registered, champion: Registered | None, run: RecordedRun, margin: float, home: Path, force: bool
-) -> Evidence:
-    """Return what speaks for a version; with `force` no more than what is recorded, and nothing hinders that."""
-    try:
-        return evidence_for(version, champion, run, margin, home, anew=not force)
-    except GradusError as error:
-        if not force:
-            raise
-        return Evidence(False, f"it was not compared: {error}", margin)
-
-
-def _result(
-    version: Registered,
-    run: RecordedRun,
-    before: str | None,
-    evidence: Evidence,
-    changed: bool = False,
-    forced: bool = False,
-) -> PromotionResult:
-    return PromotionResult(
-        model=version.name,
-        version=version.number,
-        run_id=run.run_id,
-        champion_before=before,
-        changed=changed,
-        forced=forced,
-        margin=evidence.margin,
-        measured=list(evidence.references),
-        sentence=evidence.sentence,
-    )
+    done = {"changed": True, "forced": force, "margin": allowed, "measured": list(evidence.references)}
+    return result.model_copy(update={**done, "sentence": said})
 
 
 def _margin(given: float | None, kind: Kind[Any, Any], name: str, home: Path) -> float:

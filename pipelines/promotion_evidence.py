@@ -38,21 +38,7 @@ class Evidence:
 
     enough: bool
     sentence: str
-    margin: float | None = None
     references: tuple[Reference, ...] = ()
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A candidate beside one reference."""
-
-    name: str
-    version: str | None
-    measured: Measured
-    margin: float
-    """How much worse it may be than this reference; 0: it must be better."""
-    allowed: float
-    """How much worse it may be than a champion."""
 
 
 class RunGone(NotComparable):
@@ -84,25 +70,20 @@ def evidence_for(
         TrackingError: if the store cannot be read.
     """
     candidate = f"the new model (version {version.number})"
-    try:
-        found = _beside_champion(champion, run, candidate, margin, home, anew)
-    except NotComparable as error:
-        beside = f"the champion, version {champion.number}" if champion else "anything"
-        return Evidence(False, f"it cannot be compared with {beside}: {error}", margin)
-    evidence = _judged(found, candidate)
-    if evidence.enough and not champion:
+    if not (evidence := _beside_champion(champion, run, candidate, margin, home, anew)).enough:
+        return evidence
+    if not champion:
         evidence = replace(evidence, sentence=f"the first champion of {version.name}: {evidence.sentence}")
     known = [each for each in earlier_champions(version.name, champion, home) if each.number != version.number]
     passed, unmeasured, gone = [], [], 0
-    for number, earlier in _beside_earlier(known, run, candidate, margin, home, anew) if evidence.enough else ():
+    for number, earlier in _beside_earlier(known, run, candidate, margin, home, anew):
         if isinstance(earlier, NotComparable):
             unmeasured.append(f"It cannot be compared with an earlier champion, version {number}: {earlier}.")
             gone += isinstance(earlier, RunGone)
             continue
-        judged = _judged(earlier, candidate)
-        evidence = replace(evidence, references=evidence.references + judged.references)
-        if not judged.enough:
-            return replace(judged, references=evidence.references)
+        evidence = replace(evidence, references=evidence.references + earlier.references)
+        if not earlier.enough:
+            return replace(earlier, references=evidence.references)
         passed.append(number)
     if len(unmeasured) > gone and not passed:
         return replace(evidence, enough=False, sentence=" ".join(unmeasured))
@@ -111,15 +92,13 @@ def evidence_for(
     return replace(evidence, sentence=" ".join([evidence.sentence, *unmeasured]))
 
 
-def _judged(found: Beside, candidate: str) -> Evidence:
-    """Return what a comparison comes to."""
-    measured, margin = found.measured, found.margin
+def _judged(measured: Measured, margin: float, candidate: str, name: str, version: str | None) -> Evidence:
+    """Return what a comparison with a reference comes to, than which a candidate may be `margin` worse; 0: better."""
     each = measured.difference
     enough = each.not_worse(margin)
-    said = f"{told(measured, margin, candidate, found.name)}. {measured.detail if enough else ''}".strip()
     reference = Reference(
-        name=found.name,
-        version=found.version,
+        name=name,
+        version=version,
         rows=each.rows,
         candidate=each.candidate,
         reference=each.reference,
@@ -128,31 +107,31 @@ def _judged(found: Beside, candidate: str) -> Evidence:
         good_enough=enough,
         rows_needed=each.rows_needed(margin),
     )
-    return Evidence(enough, said, found.allowed, (reference,))
+    said = f"{told(measured, margin, candidate, name)}. {measured.detail if enough else ''}".strip()
+    return Evidence(enough, said, (reference,))
 
 
 def _beside_champion(
     champion: Registered | None, run: RecordedRun, candidate: str, margin: float, home: Path, anew: bool
-) -> Beside:
-    """Measure a candidate beside the champion, or what a first one must be better than.
-
-    Raises:
-        NotComparable: if it cannot be.
-    """
-    if champion is None:
-        first, name = beside_baseline(run, home)
-        return Beside(name, None, first, 0.0, margin)
-    name = f"the champion (version {champion.number})"
-    other = _run_of(champion, home)
-    measured = beside_champion(champion, other, run, (name, candidate), home, anew)
-    if measured is None:
-        raise NotComparable(f"their runs share fewer than {FEWEST_ROWS} test rows")
-    return Beside(name, champion.number, measured, margin, margin)
+) -> Evidence:
+    """Measure a candidate beside the champion, or what a first one must be better than."""
+    try:
+        if champion is None:
+            measured, name = beside_baseline(run, home)
+            return _judged(measured, 0.0, candidate, name, None)
+        name = f"the champion (version {champion.number})"
+        found = beside_champion(champion, _run_of(champion, home), run, (name, candidate), home, anew)
+        if found is None:
+            raise NotComparable(f"their runs share fewer than {FEWEST_ROWS} test rows")
+        return _judged(found, margin, candidate, name, champion.number)
+    except NotComparable as error:
+        beside = f"the champion, version {champion.number}" if champion else "anything"
+        return Evidence(False, f"it cannot be compared with {beside}: {error}")
 
 
 def _beside_earlier(
     known: list[Registered], run: RecordedRun, candidate: str, margin: float, home: Path, anew: bool
-) -> Iterator[tuple[str, Beside | NotComparable]]:
+) -> Iterator[tuple[str, Evidence | NotComparable]]:
     """Measure a candidate beside earlier champions: all that share its test rows, and the best of the others.
 
     The others would have to be run, which takes long; the best is the one of the highest figure on its own test set.
@@ -161,10 +140,10 @@ def _beside_earlier(
     runs, figure = {}, f"test/{kind_of(run).decides}"
     for version in known:
         try:
-            runs[version] = _run_of(version, home)
-            kind_of_both(runs[version], run)
+            other = _run_of(version, home)
+            kind_of_both(other, run)
+            runs[version] = other
         except NotComparable as error:
-            runs.pop(version, None)
             yield version.number, error
     for version, other in sorted(runs.items(), key=lambda each: -each[1].metrics.get(figure, 0.0)):
         name = f"an earlier champion (version {version.number})"
@@ -175,7 +154,7 @@ def _beside_earlier(
             if measured.difference.rows < FEWEST_ROWS:
                 raise NotComparable(told(measured, margin, candidate, "it"))
             anew = anew and not measured.anew
-            yield version.number, Beside(name, version.number, measured, margin, margin)
+            yield version.number, _judged(measured, margin, candidate, name, version.number)
         except NotComparable as error:
             yield version.number, error
 

@@ -103,6 +103,7 @@ def test_it_holds_the_two_packages_with_their_data_and_nothing_else(wheel: Path)
         "components/data/samples/instructions.tiktoken",
         "components/judging/rubric.yaml",
         "components/reporting/instruction.html",
+        "components/reporting/model_card.jinja",
         "components/reporting/report_base.html",
         "components/reporting/report_parts.html",
     }

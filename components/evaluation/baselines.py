@@ -52,40 +52,34 @@ def fit_baselines(texts: Sequence[str], truth: Ids, shares: Sequence[float]) -> 
     if len(np.unique(truth)) < 2:
         fitted = dict.fromkeys(LEARNED, DummyClassifier().fit(texts, truth))
     else:
-        fitted = {"tfidf": _fit_tfidf(texts, truth), "svm": _fit_svm(texts, truth)}
+        fitted = {name: _fit(name, texts, truth) for name in LEARNED}
     constant = np.asarray(shares, np.float64)
     return {"majority": lambda rows: np.tile(constant, (len(rows), 1))} | {
         name: _spread(model, classes) for name, model in fitted.items()
     }
 
 
-def _fit_tfidf(texts: Sequence[str], truth: Ids) -> Pipeline:
-    texts, truth = _some(texts, truth, BASELINE_ROWS["tfidf"])
-    words = _fit_features(TfidfVectorizer(max_features=FEATURES), texts)
-    table = words.transform(texts)
-    regression = LogisticRegression(max_iter=1000, tol=1e-3)
-    settings = _tuned(regression, {"C": [1.0, 10.0, 100.0], "class_weight": [None, "balanced"]}, table, truth)
-    return make_pipeline(words, regression.set_params(**settings).fit(table, truth))
-
-
-def _fit_svm(texts: Sequence[str], truth: Ids) -> Pipeline:
-    texts, truth = _some(texts, truth, BASELINE_ROWS["svm"])
-    common = {"sublinear_tf": True, "max_features": FEATURES}
-    words = _fit_features(TfidfVectorizer(ngram_range=(1, 2), **common), texts)
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **common).fit(texts)
-    both = make_union(FrozenEstimator(words), FrozenEstimator(characters))
+def _fit(name: str, texts: Sequence[str], truth: Ids) -> Pipeline:
+    rows = _draw(truth, BASELINE_ROWS[name])
+    texts, truth = [texts[row] for row in rows.tolist()], truth[rows]
+    if name == "tfidf":
+        features = [TfidfVectorizer(max_features=FEATURES)]
+        model: BaseEstimator = LogisticRegression(max_iter=1000, tol=1e-3)
+        grid: dict[str, list[object]] = {"C": [1.0, 10.0, 100.0], "class_weight": [None, "balanced"]}
+    else:
+        kinds = ({"ngram_range": (1, 2)}, {"analyzer": "char_wb", "ngram_range": (2, 5)})
+        features = [TfidfVectorizer(sublinear_tf=True, max_features=FEATURES, **kind) for kind in kinds]
+        model, grid = LinearSVC(random_state=0), {"C": [1.0, 0.3, 3.0]}
+    for each in features:
+        try:
+            each.fit(texts)
+        except ValueError:
+            # No text holds a word of two letters, as with emoji or single characters: then characters are the words.
+            each.set_params(analyzer="char").fit(texts)
+    both = make_union(*(FrozenEstimator(each) for each in features))
     table = both.fit_transform(texts)
-    machine = LinearSVC(random_state=0)
-    settings = _tuned(machine, {"C": [1.0, 0.3, 3.0]}, table, truth)
-    return make_pipeline(both, _calibrated(machine.set_params(**settings), table, truth))
-
-
-def _fit_features(words: TfidfVectorizer, texts: Sequence[str]) -> TfidfVectorizer:
-    try:
-        return words.fit(texts)
-    except ValueError:
-        # No text holds a word of two letters, as with emoji or single characters: then characters are the words.
-        return words.set_params(analyzer="char").fit(texts)
+    model.set_params(**_tuned(model, grid, table, truth))
+    return make_pipeline(both, model.fit(table, truth) if name == "tfidf" else _calibrated(model, table, truth))
 
 
 def _tuned(model: BaseEstimator, grid: dict[str, list[object]], table: Any, truth: Ids) -> dict[str, object]:
@@ -123,11 +117,6 @@ def _draw(truth: Ids, most: int) -> Ids:
         count = min(len(rows), max(FEWEST, round(most * len(rows) / len(truth))))
         drawn.append(rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)])
     return np.sort(np.concatenate(drawn))
-
-
-def _some(texts: Sequence[str], truth: Ids, most: int) -> tuple[list[str], Ids]:
-    rows = _draw(truth, most)
-    return [texts[row] for row in rows.tolist()], truth[rows]
 
 
 def _spread(model: Pipeline | DummyClassifier, classes: int) -> Baseline:

@@ -21,7 +21,14 @@ LONGEST = 200
 NOT_IN_A_NAME = re.compile(r"[^\w \-]")
 """What a metric's name may not hold, or means something else in one: MLflow draws a folder for every slash."""
 
-FIGURES = ("exact_match_before", "exact_match", "score_before", "score", "baseline_exact_match")
+FIGURES = {
+    "exact_match_before": "start/test/exact_match",
+    "exact_match": "test/exact_match",
+    "score_before": "start/test/score",
+    "score": "test/score",
+    "baseline_exact_match": "baseline/test/exact_match",
+}
+"""Figures of a task, and the metric whose name, with the task's after it, each is logged under."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,8 @@ class MostCommon:
 
     def matches(self, tasks: "pd.Series[str]", references: "pd.Series[str]") -> NDArray[np.bool_]:
         """Return for which of N rows it is the reference, blanks around it aside, as in `exact_match`."""
-        said = [self.by_task.get(task, self.overall) for task in tasks]
-        pairs = zip(said, references, strict=True)
+        responses = [self.by_task.get(task, self.overall) for task in tasks]
+        pairs = zip(responses, references, strict=True)
         return np.array([response == reference.strip() for response, reference in pairs], dtype=np.bool_)
 
 
@@ -45,16 +52,17 @@ def most_common_responses(train: Path) -> MostCommon:
         overall: Counter[str] = Counter()
         by_task: dict[str | None, Counter[str]] = defaultdict(Counter)
         for batch in file.iter_batches(BATCH, columns=columns):
-            said = [text.strip() for text in batch.column("output").to_pylist()]
-            overall.update(said)
-            for task, text in zip(batch.column("task").to_pylist() if "task" in columns else (), said, strict=False):
+            responses = [text.strip() for text in batch.column("output").to_pylist()]
+            overall.update(responses)
+            tasks = batch.column("task").to_pylist() if "task" in columns else ()
+            for task, text in zip(tasks, responses, strict=False):
                 by_task[task][text] += 1
     # `most_common(1)` takes the first of equals, and a Counter keeps the order in which it met them.
     first = {task: counts.most_common(1)[0][0] for task, counts in by_task.items()}
     return MostCommon(overall.most_common(1)[0][0] if overall else None, first)
 
 
-def tasks_table(tasks: "pd.Series[str]", said: Mapping[str, Verdicts], baseline: NDArray[np.bool_]) -> pd.DataFrame:
+def tasks_table(tasks: "pd.Series[str]", verdicts: Mapping[str, Verdicts], baseline: NDArray[np.bool_]) -> pd.DataFrame:
     """Return a line a task, the largest first: its rows, and figures before and after training.
 
     Columns: `task`, `rows`, `exact_match_before`, `exact_match`, `score_before`, `score`, `baseline_exact_match`; nan
@@ -63,8 +71,8 @@ def tasks_table(tasks: "pd.Series[str]", said: Mapping[str, Verdicts], baseline:
     """
     frame = pd.DataFrame({"task": tasks, "baseline_exact_match": baseline.astype(np.float64)})
     for of, suffix in (("start", "_before"), ("model", "")):
-        frame[f"exact_match{suffix}"] = said[of].exact.astype(np.float64) if of in said else np.nan
-        frame[f"score{suffix}"] = said[of].scores if of in said else np.nan
+        frame[f"exact_match{suffix}"] = verdicts[of].exact.astype(np.float64) if of in verdicts else np.nan
+        frame[f"score{suffix}"] = verdicts[of].scores if of in verdicts else np.nan
     if frame["task"].isna().all():
         frame = frame.iloc[:0]
     grouped = frame.assign(task=frame["task"].fillna(NO_TASK).astype("str")).groupby("task")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from components.core.records import Facts
 from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_baselines
@@ -14,7 +15,7 @@ from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics, confusion, per_class
 from components.evaluation.paired.p_values import SIGNIFICANT, mcnemar, shown
 from components.evaluation.predictions import write_predictions
-from components.evaluation.scoring import Scored, count_rows, progress_bar, read_evenly, score
+from components.evaluation.scoring import Scored, progress_bar, read_evenly, score
 from components.learned import TestedRows
 from components.models.fast.prepared import prepack_linear
 from components.models.fast.states import open_states
@@ -51,10 +52,9 @@ def evaluate(
     if frozen is None:  # or else the last block takes its weights as they are
         prepack_linear(classifier.model.transformer)
     labels = classifier.card.labels
-    rows = {name: count_rows(path) for name, path in splits.items()}
     texts, truth = read_evenly(splits["train"], labels, max(BASELINE_ROWS.values()))
     baselines = fit_baselines(texts, truth, shares)
-    with progress_bar(sum(rows.values())) as advance:
+    with progress_bar(sum(pq.read_metadata(path).num_rows for path in splits.values())) as advance:
         scored = {
             name: score(
                 path, classifier, baselines, advance, open_states(frozen / f"{name}.safetensors") if frozen else None
@@ -64,18 +64,18 @@ def evaluate(
     whole = dict(scored)
     if unseen:
         scored["test"] = scored["test"].take(unseen.counted)
-    best = better_baseline(scored["validation"].said)
+    best = better_baseline(scored["validation"].predictions)
     facts: Facts = {
         "labels": list(labels),
         "ordered": ordered,
         "metrics": _metrics(scored, ordered),
-        "per_class": {name: per_class(found.said["model"], labels) for name, found in scored.items()},
-        "confusion": {name: confusion(found.said["model"]) for name, found in scored.items()},
+        "per_class": {name: per_class(found.predictions["model"], labels) for name, found in scored.items()},
+        "confusion": {name: confusion(found.predictions["model"]) for name, found in scored.items()},
         "lengths": {name: _lengths(found, classifier.card.max_length) for name, found in scored.items()},
         "max_length": classifier.card.max_length,
         "baseline_rows": {name: min(len(texts), most) for name, most in BASELINE_ROWS.items()},
         "baseline": best,
-        "verdict": " ".join([verdict(scored["test"].said, best), *(unseen.sentences() if unseen else ())]),
+        "verdict": " ".join([verdict(scored["test"].predictions, best), *(unseen.sentences() if unseen else ())]),
         **({"ancestors": unseen.facts()} if unseen else {}),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
@@ -111,29 +111,24 @@ def verdict(test: Mapping[str, Predictions], best: str) -> str:
 def _metrics(scored: dict[str, Scored], ordered: bool) -> dict[str, float]:
     """Return all metrics by their flat names, the model's before the baselines'."""
     found = {
-        f"{_prefix(title)}{name}/{metric}": value
+        f"{'' if title == 'model' else f'{title}/'}{name}/{metric}": value
         for title in ("model", *TITLES)
         for name, split in scored.items()
-        for metric, value in classification_metrics(split.said[title], ordered).items()
+        for metric, value in classification_metrics(split.predictions[title], ordered).items()
     }
     for name in WITH_INTERVALS:
-        said = scored[name].said["model"]
-        intervals = bootstrap_intervals(LABELS, said, said.classes)
+        model = scored[name].predictions["model"]
+        intervals = bootstrap_intervals(LABELS, model, model.classes)
         found |= {f"{name}/{metric}": value for metric, value in intervals.items()}
     return found
 
 
 def _lengths(scored: Scored, limit: int) -> dict[str, Any]:
     """Return how long the texts of a split are in tokens, and how many are cut at `limit`."""
-    lengths = scored.lengths
-    cut = int((lengths > limit).sum())
+    lengths, cut = scored.lengths, int((scored.lengths > limit).sum())
     return {
         "median": float(np.median(lengths)),
         "longest": int(lengths.max()),
         "cut": cut,
         "cut_share": cut / len(lengths),
     }
-
-
-def _prefix(title: str) -> str:
-    return "" if title == "model" else f"{title}/"

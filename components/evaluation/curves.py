@@ -1,17 +1,15 @@
 """Curves of a classifier over all thresholds, thin enough to be drawn; and other tables that figures are made of."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from components.evaluation.calibration import calibration_bins
 from components.evaluation.labelled import Predictions
 from components.evaluation.scoring import Scored
-from components.evaluation.weighted import Weighted, average_precision_of, roc_auc_of
+from components.evaluation.weighted import BINS, Weighted, average_precision_of, bins_of, roc_auc_of
 
 Floats = NDArray[np.float64]
 
@@ -31,21 +29,29 @@ def curves_table(scored: Scored, labels: list[str]) -> pd.DataFrame:
     parts = [
         pd.DataFrame({"classifier": name, "label": labels[label], "curve": curve, "area": area, "x": x, "y": y})
         for name in CURVES
-        for label in scored.said[name].averaged
-        for curve, area, x, y in _curves(scored.said[name], label)
+        for label in scored.predictions[name].averaged
+        for curve, area, x, y in _curves(scored.predictions[name], label)
     ]
     columns = dict.fromkeys(["classifier", "label", "curve"], "str") | dict.fromkeys(["area", "x", "y"], "float64")
     return pd.concat([pd.DataFrame(columns=list(columns)), *parts], ignore_index=True).astype(columns)
 
 
 def calibration_table(scored: Mapping[str, Scored]) -> pd.DataFrame:
-    """Return the calibration bins of every split: `split`, `classifier`, `low`, `high`, `rows`, `confidence`, ..."""
-    return pd.DataFrame(
-        {"split": split, "classifier": name, **asdict(each)}
-        for split, found in scored.items()
-        for name in CURVES
-        for each in calibration_bins(found.said[name].probabilities.max(axis=1), found.said[name].correct)
-    )
+    """Return the calibration bins of every split: `split`, `classifier`, and the columns of `calibration_bins`."""
+    found = {(split, name): each.predictions[name] for split, each in scored.items() for name in CURVES}
+    bins = {key: calibration_bins(predictions) for key, predictions in found.items()}
+    return pd.concat(bins, names=["split", "classifier"]).reset_index(["split", "classifier"]).reset_index(drop=True)
+
+
+def calibration_bins(predictions: Predictions) -> pd.DataFrame:
+    """Return the bins, from `low` to `high`, with their `rows`, mean probability (`confidence`) and share right
+    (`accuracy`); those that hold a row."""
+    low = bins_of(predictions) / BINS
+    table = pd.DataFrame({"low": low, "confidence": predictions.confidence, "accuracy": predictions.correct})
+    names = {"rows": ("low", "size"), "confidence": ("confidence", "mean"), "accuracy": ("accuracy", "mean")}
+    found: pd.DataFrame = table.groupby("low").agg(**names).reset_index()
+    found.insert(1, "high", found["low"] + 1 / BINS)
+    return found
 
 
 def lengths_table(scored: Mapping[str, Scored]) -> pd.DataFrame:

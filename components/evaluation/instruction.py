@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from components.core.records import Facts
-from components.evaluation.by_task import metric_names, most_common_responses, tasks_table
-from components.evaluation.response_verdict import sentence
+from components.evaluation.by_task import FIGURES, metric_names, most_common_responses, tasks_table
+from components.evaluation.paired.comparison import compare_scores
+from components.evaluation.paired.p_values import SIGNIFICANT, mcnemar, shown
 from components.evaluation.verdicts import LEXICAL, Verdicts, read_verdicts
 from components.learned import TestedRows
 
@@ -54,45 +56,58 @@ def evaluate_responses(
         ValueError: if a response has no verdict, read or not, or the two models did not answer the same rows.
     """
     whole = pd.read_parquet(responses["model"])
-    whole["task"] = _tasks(whole)
+    tasks_of = whole["task"] if "task" in whole else pd.Series(None, whole.index)
+    whole["task"] = tasks_of.astype(object).where(tasks_of.notna(), None)
     rows = whole[unseen.counted].reset_index(drop=True) if unseen else whole
-    said = {of: each for of, each in read_verdicts(verdicts, rows["row"]).items() if of in PREFIXES}
+    judged = {of: each for of, each in read_verdicts(verdicts, rows["row"]).items() if of in PREFIXES}
     baseline = most_common_responses(train).matches(rows["task"], rows["output"])
-    tasks = tasks_table(rows["task"], said, baseline)
-    of_ancestors = unseen.sentences() if unseen else []
+    tasks = tasks_table(rows["task"], judged, baseline)
+    shown = tasks.head(MOST_TASKS)
+    found = warnings(judged, judge)
+    if len(tasks) > MOST_TASKS:
+        found.append(
+            f"there are {len(tasks):,} tasks, of which the {MOST_TASKS} largest have figures; is it the right column?"
+        )
+    sentences = [sentence(judged, baseline, judge["judge"], by_task=bool(len(tasks)))]
     facts: Facts = {
         "rows": len(rows),
         "judge": judge["judge"],
         "rubric": judge.get("rubric"),
         "repeats": judge["repeats"],
         "counts": judge["counts"],
-        "metrics": response_metrics(said)
+        "metrics": response_metrics(judged)
         | {"baseline/test/exact_match": float(baseline.mean())}
         | control_metrics(judge)
-        | _by_task(tasks),
-        "verdict": " ".join([sentence(said, baseline, judge["judge"], by_task=bool(len(tasks))), *of_ancestors]),
-        "warnings": warnings(said, judge) + _too_many(tasks),
-        "tasks": _without_nan(tasks.head(MOST_TASKS)),
+        | {
+            f"{metric}/{name}": float(value)
+            for figure, metric in FIGURES.items()
+            for name, value in zip(metric_names(shown["task"].tolist()), shown[figure], strict=True)
+            if pd.notna(value)
+        },
+        "verdict": " ".join(sentences + (unseen.sentences() if unseen else [])),
+        "warnings": found,
+        "tasks": shown.astype(object).where(shown.notna(), None).to_dict("records"),
         **({"ancestors": unseen.facts()} if unseen else {}),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
     tasks.to_parquet(out / "tasks.parquet", index=False)
     (out / "figures").mkdir()
-    histograms(said).to_parquet(out / "figures/scores.parquet", index=False)
+    scores = pd.concat([judged[of].histogram().assign(of=of) for of in PREFIXES if of in judged], ignore_index=True)
+    scores[["of", "low", "high", "rows"]].to_parquet(out / "figures/scores.parquet", index=False)
     if unseen:
-        said = read_verdicts(verdicts, whole["row"])
+        judged = read_verdicts(verdicts, whole["row"])
         whole["learned_before"] = ~unseen.unseen
-    _responses_table(whole, responses.get("start"), said).to_parquet(out / "responses.parquet", index=False)
+    _responses_table(whole, responses.get("start"), judged).to_parquet(out / "responses.parquet", index=False)
     return facts
 
 
-def response_metrics(said: Mapping[str, Verdicts]) -> dict[str, float]:
+def response_metrics(verdicts: Mapping[str, Verdicts]) -> dict[str, float]:
     """Return the figures of all whose responses were judged, by flat names: `test/score`, `start/test/score`, ..."""
     return {
         f"{prefix}test/{name}": value
         for of, prefix in PREFIXES.items()
-        if of in said
-        for name, value in said[of].metrics().items()
+        if of in verdicts
+        for name, value in verdicts[of].metrics().items()
     }
 
 
@@ -102,29 +117,30 @@ def control_metrics(judge: Facts) -> dict[str, float]:
     return {f"judge/control_{of}": control[of] for of in ("own", "other") if control.get(of) is not None}
 
 
-def histograms(said: Mapping[str, Verdicts]) -> pd.DataFrame:
-    """Return the histograms of scores below each other: `of`, `low`, `high`, `rows`."""
-    return pd.concat([said[of].histogram().assign(of=of) for of in PREFIXES if of in said], ignore_index=True)[
-        ["of", "low", "high", "rows"]
-    ]
-
-
-def warnings(said: Mapping[str, Verdicts], judge: Facts) -> list[str]:
+def warnings(verdicts: Mapping[str, Verdicts], judge: Facts) -> list[str]:
     """Return what speaks against the judge, one sentence each."""
-    name = judge["judge"]["name"]
-    found = _control_warning(name, judge.get("control"))
-    if "reference" in said and (score := said["reference"].metrics().get("score")) is not None and score < SANE:
+    name, control, found = judge["judge"]["name"], judge.get("control") or {"tells": True}, []
+    if not control["tells"] and (why := control.get("why")):
+        found.append(f"whether {name} can tell good from bad is not known: {why}")
+    elif not control["tells"]:
+        found.append(
+            f"{name} cannot tell good from bad: on {control['rows']} rows it gives another row's reference "
+            f"{control['other']:.1f} on average and the row's own {control['own']:.1f}, which should be "
+            f"{control['apart']:.0f} points more at least; its scores say nothing"
+        )
+    if "reference" in verdicts and (score := verdicts["reference"].metrics().get("score")) is not None and score < SANE:
         found.append(
             f"{name} gives the references themselves {score:.1f} on average; a sane judge puts references above "
             f"{SANE:.0f}, so its scores say little"
         )
     whose = {"model": "the model's responses", "start": "the starting model's responses", "reference": "the references"}
     found += [
-        f"{said[of].unparsed:,} of {said[of].made:,} verdicts on {name_of} could not be read and are in no mean score"
+        f"{each.unparsed:,} of {each.made:,} verdicts on {name_of} could not be read and are in no mean score"
         for of, name_of in whose.items()
-        if of in said and said[of].unparsed
+        if (each := verdicts.get(of)) and each.unparsed
     ]
-    found += [f"of the verdicts that could not be read {count:,}: {why}" for why, count in _whys(judge)]
+    whys = sorted((judge.get("unparsed") or {}).items(), key=lambda each: -each[1])
+    found += [f"of the verdicts that could not be read {count:,}: {why}" for why, count in whys]
     if cut := judge.get("cut_prompts"):
         found.append(
             f"{name} saw only a part of {cut:,} prompts: its server counted fewer tokens than they have; raise "
@@ -133,87 +149,83 @@ def warnings(said: Mapping[str, Verdicts], judge: Facts) -> list[str]:
     return found
 
 
-def _control_warning(name: str, control: dict[str, Any] | None) -> list[str]:
-    if control is None or control["tells"]:
-        return []
-    if why := control.get("why"):
-        return [f"whether {name} can tell good from bad is not known: {why}"]
-    return [
-        f"{name} cannot tell good from bad: on {control['rows']} rows it gives another row's reference "
-        f"{control['other']:.1f} on average and the row's own {control['own']:.1f}, which should be "
-        f"{control['apart']:.0f} points more at least; its scores say nothing"
-    ]
-
-
-def _whys(judge: Facts) -> list[tuple[str, int]]:
-    whys: dict[str, int] = judge.get("unparsed") or {}
-    return sorted(whys.items(), key=lambda why: -why[1])
-
-
-def _tasks(rows: pd.DataFrame) -> "pd.Series[str]":
-    """Return the task of every row, None where it has none."""
-    tasks = rows["task"] if "task" in rows else pd.Series(None, rows.index)
-    return tasks.astype(object).where(tasks.notna(), None)
-
-
-def _by_task(tasks: pd.DataFrame) -> dict[str, float]:
-    """Return the figures of each task that are defined, by flat names."""
-    shown = tasks.head(MOST_TASKS)
-    columns = {
-        "exact_match": "test/exact_match",
-        "score": "test/score",
-        "exact_match_before": "start/test/exact_match",
-        "score_before": "start/test/score",
-        "baseline_exact_match": "baseline/test/exact_match",
-    }
-    return {
-        f"{metric}/{name}": float(value)
-        for column, metric in columns.items()
-        for name, value in zip(metric_names(shown["task"].tolist()), shown[column], strict=True)
-        if pd.notna(value)
-    }
-
-
-def _too_many(tasks: pd.DataFrame) -> list[str]:
-    if len(tasks) <= MOST_TASKS:
-        return []
-    return [f"there are {len(tasks):,} tasks, of which the {MOST_TASKS} largest have figures; is it the right column?"]
-
-
-def _without_nan(tasks: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {str(name): None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
-        for row in tasks.to_dict("records")
-    ]
-
-
-def _responses_table(rows: pd.DataFrame, start: Path | None, said: Mapping[str, Verdicts]) -> pd.DataFrame:
+def _responses_table(rows: pd.DataFrame, start: Path | None, verdicts: Mapping[str, Verdicts]) -> pd.DataFrame:
     """Return the responses with what was said of them, worst score first, and those without a score at the end."""
-    judged, before = said["model"].frame, said.get("start")
+    judged, before = verdicts["model"].frame, verdicts.get("start")
     table = pd.DataFrame({"row": rows["row"]})
     if rows["task"].notna().any():
         table["task"] = rows["task"].astype("str")
+    started = pd.Series(None, rows.index, dtype="str")
+    if start:
+        answers = pd.read_parquet(start, columns=["row", "model_response"]).set_index("row")["model_response"]
+        if set(answers.index) != set(rows["row"]):
+            raise ValueError("the starting model did not answer the same rows as the trained one")
+        started = answers.reindex(rows["row"]).reset_index(drop=True)
     table = table.assign(
         instruction=rows["instruction"],
         input=rows["input"],
         reference=rows["output"],
         response=rows["model_response"],
         **{name: judged[name] for name in ("score", "reason", "status", *LEXICAL)},
-        start_response=pd.Series(None, rows.index, dtype="str"),
+        start_response=started,
         start_score=before.scores if before else np.nan,
-        new_tokens=rows["new_tokens"],
-        stopped=rows["stopped"],
+        **{name: rows[name] for name in ("new_tokens", "stopped", "learned_before") if name in rows},
     )
-    if "learned_before" in rows:
-        table["learned_before"] = rows["learned_before"]
-    if start:
-        table["start_response"] = _responses_of(start, rows)
     return table.sort_values(["score", "exact_match", "chrf", "row"], na_position="last", ignore_index=True)
 
 
-def _responses_of(start: Path, rows: pd.DataFrame) -> "pd.Series[str]":
-    """Return the starting model's responses in the order of the trained model's."""
-    responses = pd.read_parquet(start, columns=["row", "model_response"]).set_index("row")["model_response"]
-    if set(responses.index) != set(rows["row"]):
-        raise ValueError("the starting model did not answer the same rows as the trained one")
-    return responses.reindex(rows["row"]).reset_index(drop=True)
+def sentence(
+    verdicts: Mapping[str, Verdicts], baseline: NDArray[np.bool_], judge: Mapping[str, Any], by_task: bool
+) -> str:
+    """Say whether the trained model's responses are better than the starting model's, and than a baseline.
+
+    Scores are compared on the rows on which both have one (permutation test), exact matches on all rows (McNemar's).
+
+    Args:
+        verdicts: what the judge said of `model`, and of `start` if there is one.
+        baseline: whether each task's most common training response is right, for every row (N).
+        judge: `name` and `is_language_model` of the judge.
+        by_task: whether there are tasks, so that the baseline has a response for each.
+    """
+    model, start = verdicts["model"], verdicts.get("start")
+    opening = f"On {len(model.frame):,} test rows the fine-tuned model"
+    found = model.metrics()
+    scores = "has no score: no verdict could be read"
+    if "score" in found:
+        scores = f"scores {found['score']:.1f} (95 % {found['score_low']:.1f} to {found['score_high']:.1f})"
+    compared = f", against {_against(model, start)}" if start else ""
+    share, low, high = (found[f"exact_match{end}"] for end in ("", "_low", "_high"))
+    exact = f"{share:.1%} of its responses are the reference word for word (95 % {low:.1%} to {high:.1%})"
+    title = "each task's most common training response" if by_task else "the most common training response"
+    others = {"of the starting model's": start.exact} if start else {}
+    parts = [_exactly(model.exact, other, name) for name, other in {**others, f"with {title}": baseline}.items()]
+    return f"{opening} {scores} by {judged_by(judge)}{compared}. {exact}: {' and '.join(parts)}."
+
+
+def judged_by(judge: Mapping[str, Any]) -> str:
+    """Return the judge's name, in which stands that it is no language model where it is none."""
+    name = str(judge["name"])
+    return name if judge["is_language_model"] or "lexical" in name else f"{name} (lexical: no language model)"
+
+
+def _against(model: Verdicts, start: Verdicts) -> str:
+    both = ~np.isnan(model.scores) & ~np.isnan(start.scores)
+    if not both.any():
+        return "the starting model on no row, as none has a score of both"
+    found = compare_scores(start.scores[both], model.scores[both])
+    low, high = found.difference_interval
+    where = "" if both.all() else f" on the {found.rows:,} rows that both have a score of"
+    significant = found.p_value < SIGNIFICANT
+    return (
+        f"{start.metrics()['score']:.1f} for the starting model (difference {found.difference:+.1f}{where}, "
+        f"{low:.1f} to {high:.1f}; {'' if significant else 'not significant, '}permutation p {shown(found.p_value)})"
+    )
+
+
+def _exactly(model: NDArray[np.bool_], other: NDArray[np.bool_], name: str) -> str:
+    p = mcnemar(model, other)
+    if p >= SIGNIFICANT:
+        relation = "not significantly more or fewer than"
+    else:
+        relation = f"significantly {'more' if model.mean() > other.mean() else 'fewer'} than"
+    return f"{relation} {name} ({other.mean():.1%}, McNemar p {shown(p)})"

@@ -30,6 +30,11 @@ class Predictions:
         return np.asarray(self.probabilities.argmax(axis=1))
 
     @property
+    def confidence(self) -> Probabilities:
+        """Return the probability of the predicted class of every row (N)."""
+        return np.asarray(self.probabilities.max(axis=1))
+
+    @property
     def correct(self) -> NDArray[np.bool_]:
         """Return which rows (N) were right."""
         return np.asarray(self.predicted == self.truth)

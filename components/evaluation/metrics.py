@@ -13,7 +13,7 @@ import numpy as np
 from components.evaluation import weighted as of
 from components.evaluation.intervals import Floats, drawn_rows, percentile_interval, wilson_interval
 from components.evaluation.labelled import Predictions
-from components.evaluation.weighted import MeanOf, Weighted, column
+from components.evaluation.weighted import MeanOf, MeanOverClasses, Weighted, column
 
 HUNDRED = 100.0
 
@@ -60,12 +60,14 @@ class Metric:
 
 LABELS: tuple[Metric, ...] = (
     Metric("accuracy", "accuracy", MeanOf(of.is_correct), interval="wilson", test="mcnemar"),
-    Metric("balanced_accuracy", "balanced accuracy", of.balanced_accuracy, interval="bootstrap"),
-    Metric("precision", "precision", of.precision),
-    Metric("recall", "recall", of.recall),
-    Metric("f1", "F1", of.f1, interval="bootstrap"),
-    Metric("average_precision", "average precision", of.average_precision, interval="bootstrap"),
-    Metric("roc_auc", "ROC AUC", of.roc_auc),
+    Metric(
+        "balanced_accuracy", "balanced accuracy", MeanOverClasses(of.recall_of, every=True), interval="bootstrap"
+    ),
+    Metric("precision", "precision", MeanOverClasses(of.precision_of)),
+    Metric("recall", "recall", MeanOverClasses(of.recall_of)),
+    Metric("f1", "F1", MeanOverClasses(of.f1_of), interval="bootstrap"),
+    Metric("average_precision", "average precision", MeanOverClasses(of.average_precision_of), interval="bootstrap"),
+    Metric("roc_auc", "ROC AUC", MeanOverClasses(of.roc_auc_of)),
     Metric("matthews_correlation", "Matthews correlation", of.matthews_correlation, low=-1.0, headline=False),
     Metric(
         "quadratic_weighted_kappa", "quadratic-weighted kappa", of.quadratic_weighted_kappa, low=-1.0, ordered=True
@@ -96,6 +98,14 @@ RESPONSES: tuple[Metric, ...] = (
 )  # fmt: skip
 """Metrics of responses, in order of interest. One that responses are compared by, or that has a bootstrap's interval,
 is the mean of the column of its name."""
+
+PER_CLASS = {
+    "recall": of.recall_of,
+    "f1": of.f1_of,
+    "average_precision": of.average_precision_of,
+    "roc_auc": of.roc_auc_of,
+}
+"""Figures of one class against the rest that need a row of it."""
 
 METRICS = {metric.name: metric for metric in (*LABELS, *RESPONSES)}
 """All of them, by name."""
@@ -164,32 +174,15 @@ def per_class(predictions: Predictions, labels: Sequence[str]) -> list[dict[str,
 
     Precision is undefined for a class that was never predicted, the others for one that has no row.
     """
-    counts = Weighted.once(predictions).counts[0]
-    return [
-        {"label": label, **_figures_of(place, counts), **_areas_of(predictions, place)}
-        for place, label in enumerate(labels)
-    ]
-
-
-def _figures_of(label: int, counts: Floats) -> dict[str, Any]:
-    right, rows, predicted = counts[label, label], counts[label].sum(), counts[:, label].sum()
-    return {
-        "rows": int(rows),
-        "predicted": int(predicted),
-        "precision": float(right / predicted) if predicted else None,
-        "recall": float(right / rows) if rows else None,
-        "f1": float(2 * right / (rows + predicted)) if rows else None,
-    }
-
-
-def _areas_of(predictions: Predictions, label: int) -> dict[str, float | None]:
-    """Return the areas under both curves of one class against the rest, None where undefined."""
-    areas: dict[str, float | None] = {"average_precision": None, "roc_auc": None}
-    if not (predictions.truth == label).any():
-        return areas
     once = Weighted.once(predictions)
-    found = {"average_precision": of.average_precision_of(once, label), "roc_auc": of.roc_auc_of(once, label)}
-    return areas | {name: float(value[0]) for name, value in found.items() if not np.isnan(value[0])}
+    right, rows, predicted = (each[0] for each in once.by_class)
+    table: list[dict[str, Any]] = []
+    for place, label in enumerate(labels):
+        figures = {name: float(figure(once, place)[0]) if rows[place] else np.nan for name, figure in PER_CLASS.items()}
+        figures = {"precision": float(right[place] / predicted[place]) if predicted[place] else np.nan, **figures}
+        defined = {name: None if np.isnan(value) else value for name, value in figures.items()}
+        table.append({"label": label, "rows": int(rows[place]), "predicted": int(predicted[place]), **defined})
+    return table
 
 
 def confusion(predictions: Predictions) -> list[list[int]]:

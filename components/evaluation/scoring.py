@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -33,17 +36,12 @@ Predict = Callable[[list[str]], Probabilities]
 class Scored:
     """A split: what each classifier said of it, by name, and how many tokens each text has before it is cut (N)."""
 
-    said: dict[str, Predictions]
+    predictions: dict[str, Predictions]
     lengths: NDArray[np.int32]
 
     def take(self, rows: NDArray[np.bool_]) -> "Scored":
         """Return what was said of some rows."""
-        return Scored({name: found.take(rows) for name, found in self.said.items()}, self.lengths[rows])
-
-
-def count_rows(path: Path) -> int:
-    """Return the number of rows of a Parquet file."""
-    return int(pq.ParquetFile(path).metadata.num_rows)
+        return Scored({name: found.take(rows) for name, found in self.predictions.items()}, self.lengths[rows])
 
 
 def read_texts(path: Path, labels: list[str]) -> Iterator[tuple[list[str], Ids]]:
@@ -56,17 +54,15 @@ def read_texts(path: Path, labels: list[str]) -> Iterator[tuple[list[str], Ids]]
 
 def read_evenly(path: Path, labels: list[str], most: int) -> tuple[list[str], Ids]:
     """Return at most `most` texts and their class ids, at even distances in the file; all of them if there are less."""
-    rows = count_rows(path)
+    rows = pq.read_metadata(path).num_rows
     chosen = np.linspace(0, rows - 1, min(rows, most)).astype(np.int64)
-    texts: list[str] = []
-    parts: list[Ids] = [np.empty(0, np.int64)]
-    start = 0
-    for some, ids in read_texts(path, labels):
-        here = chosen[(chosen >= start) & (chosen < start + len(some))] - start
-        texts += [some[position] for position in here.tolist()]
-        parts.append(ids[here])
-        start += len(some)
-    return texts, np.concatenate(parts)
+    columns = scan(path, ["text", "label"]).take(pa.array(chosen)).to_pydict()
+    return columns["text"], np.array([labels.index(label) for label in columns["label"]], dtype=np.int64)
+
+
+def scan(path: Path, columns: list[str] | None = None) -> ds.Scanner:
+    """Return what takes rows of a Parquet file in any order: it reads from the start, and holds a part at a time."""
+    return ds.dataset(path).scanner(columns=columns, batch_size=READ, batch_readahead=1, fragment_readahead=1)
 
 
 def score(
@@ -82,40 +78,26 @@ def score(
     the blocks that made them: probabilities then differ by up to 0.02 in tests, so that a text between two classes
     may fall either way.
     """
-    truth: list[Ids] = []
-    lengths: list[NDArray[np.int32]] = []
-    said: dict[str, list[Probabilities]] = {name: [] for name in ("model", *baselines)}
+    columns = [f"p_{label}" for label in classifier.card.labels]
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("truth", "lengths", "model", *baselines)}
     done = 0
     for texts, ids in read_texts(path, classifier.card.labels):
-        truth.append(ids)
-        lengths.append(np.array([len(row) for row in encode(classifier.encoding, texts)], dtype=np.int32))
-        if states is None:
-            said["model"].append(_probabilities(classifier, texts, advance))
-        else:
-            said["model"].append(_from_states(classifier, states, range(done, done + len(texts))))
+        parts["truth"].append(ids)
+        parts["lengths"].append(np.array([len(row) for row in encode(classifier.encoding, texts)], dtype=np.int32))
+        if states is not None:
+            logits = classify_states(classifier.model, states, range(done, done + len(texts)))
+            parts["model"].append(torch.softmax(logits.double(), dim=1).numpy())
             advance(len(texts))
+        for start in range(0, len(texts), CHUNK) if states is None else ():
+            chunk = texts[start : start + CHUNK]
+            parts["model"].append(classifier.predict(chunk)[columns].to_numpy())
+            advance(len(chunk))
         done += len(texts)
         for name, predict in baselines.items():
-            said[name].append(predict(texts))
-    whole = np.concatenate(truth)
-    predictions = {name: Predictions(whole, np.concatenate(parts)) for name, parts in said.items()}
-    return Scored(predictions, np.concatenate(lengths))
-
-
-def _probabilities(classifier: LoadedClassifier, texts: list[str], advance: "Advance") -> Probabilities:
-    columns = [f"p_{label}" for label in classifier.card.labels]
-    parts = []
-    for start in range(0, len(texts), CHUNK):
-        chunk = texts[start : start + CHUNK]
-        parts.append(classifier.predict(chunk)[columns].to_numpy())
-        advance(len(chunk))
-    return np.concatenate(parts)
-
-
-def _from_states(classifier: LoadedClassifier, states: States, rows: range) -> Probabilities:
-    logits = classify_states(classifier.model, states, rows)
-    probabilities: Probabilities = torch.softmax(logits.double(), dim=1).numpy()
-    return probabilities
+            parts[name].append(predict(texts))
+    found = {name: np.concatenate(part) for name, part in parts.items()}
+    truth, lengths = found.pop("truth"), found.pop("lengths")
+    return Scored({name: Predictions(truth, probabilities) for name, probabilities in found.items()}, lengths)
 
 
 Advance = Callable[[int], None]

@@ -69,15 +69,10 @@ class Verdicts:
         The last line has no `low` and `high`: it counts the rows without a score.
         """
         known = self.scores[~np.isnan(self.scores)]
-        place = np.minimum(known // STEP, HIGHEST // STEP - 1).astype(np.int64)
-        low = np.arange(0, HIGHEST, STEP, dtype=np.float64)
-        return pd.DataFrame(
-            {
-                "low": [*low, np.nan],
-                "high": [*(low + STEP), np.nan],
-                "rows": [*np.bincount(place, minlength=len(low)), len(self.frame) - len(known)],
-            }
-        )
+        rows, edges = np.histogram(known, np.arange(0, HIGHEST + STEP, STEP, dtype=np.float64))
+        lacking = len(self.frame) - len(known)
+        table = {"low": [*edges[:-1], np.nan], "high": [*edges[1:], np.nan], "rows": [*rows, lacking]}
+        return pd.DataFrame(table)
 
 
 def read_verdicts(path: Path, rows: "pd.Series[int]") -> dict[str, Verdicts]:
@@ -96,10 +91,9 @@ def read_verdicts(path: Path, rows: "pd.Series[int]") -> dict[str, Verdicts]:
 
 
 def _by_row(verdicts: pd.DataFrame, rows: "pd.Series[int]", of: str) -> Verdicts:
-    verdicts = verdicts[verdicts["row"].isin(rows)]
     # Verdicts that could be read come first, so that `first` takes a reason and measures from one of them.
-    verdicts = verdicts.sort_values(["status", "repeat"], key=_readable_first, kind="stable")
-    grouped = verdicts.groupby("row")
+    read_first = verdicts[verdicts["row"].isin(rows)].assign(unread=verdicts["status"] != SCORED)
+    grouped = read_first.sort_values(["unread", "repeat"], kind="stable").groupby("row")
     frame = grouped[["reason", "status", *LEXICAL]].first()
     frame["score"], frame["spread"] = grouped["score"].mean(), grouped["score"].std(ddof=1)
     frame["made"], frame["unparsed"] = grouped.size(), (verdicts["status"] == UNPARSED).groupby(verdicts["row"]).sum()
@@ -107,7 +101,3 @@ def _by_row(verdicts: pd.DataFrame, rows: "pd.Series[int]", of: str) -> Verdicts
     if missing.any():
         raise ValueError(f"{int(missing.sum())} of {len(rows)} rows have no verdict on the {of}'s response")
     return Verdicts(frame.reindex(rows).rename_axis("row").reset_index())
-
-
-def _readable_first(column: "pd.Series[str]") -> "pd.Series[bool] | pd.Series[str]":
-    return column != SCORED if column.name == "status" else column

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from components.evaluation.calibration import BINS
 from components.evaluation.labelled import Predictions
 
 Floats = NDArray[np.float64]
+
+BINS = 20
+"""Bins of equal width from 0 to 1. Of two classes the likelier has a probability of 0.5 or more: ten bins are used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +42,32 @@ class Weighted:
         return summed_at(self.weights, cells, classes**2).reshape(-1, classes, classes)
 
     @cached_property
+    def by_class(self) -> tuple[Floats, Floats, Floats]:
+        """The weight (R, C) of the rows of a class that are right, that there are, and that were said to be of it."""
+        return np.diagonal(self.counts, axis1=1, axis2=2), self.counts.sum(axis=2), self.counts.sum(axis=1)
+
+    @cached_property
     def _by_threshold(self) -> dict[int, tuple[Floats, Floats, Floats]]:
         return {}
 
     def by_threshold(self, label: int) -> tuple[Floats, Floats, Floats]:
-        """Return `Thresholds.sums` of a class that has a row."""
+        """Return weights by the K > 0 scores (thresholds, from the highest) that rows of a class have.
+
+        All that ranks say of one class against the rest is how many others lie above each of its rows. So resamples are
+        summed up between thresholds, by one sparse product, and rows need not be put in order for each. Returned are
+        the weights of the class at each threshold (R, K), of others in between (R, K + 1: above the first, ..., below
+        the last), and of others at each threshold (R, K).
+        """
         if label not in self._by_threshold:
-            self._by_threshold[label] = Thresholds.of(self.rows, label).sums(self.weights)
+            score, positive = self.rows.probabilities[:, label], self.rows.truth == label
+            levels = np.unique(score[positive])
+            count = len(levels)
+            above = count - np.searchsorted(levels, score, side="right")  # how many thresholds lie above a row's score
+            others = np.where(np.isin(score, levels), 2 * count + 1 + above, count + above)
+            summed = summed_at(self.weights, np.where(positive, above, others), 3 * count + 1)
+            self._by_threshold[label] = (
+                summed[:, :count], summed[:, count : 2 * count + 1], summed[:, 2 * count + 1 :]
+            )  # fmt: skip
         return self._by_threshold[label]
 
 
@@ -64,6 +85,23 @@ class MeanOf:
         if not known.all():
             values, weights = values[known], weights[:, known]
         return _share(weights @ values, weights.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class MeanOverClasses:
+    """The mean of what classes have, where that is defined: of `Predictions.averaged`, or of all with a row."""
+
+    of_class: Callable[[Weighted, int], Floats]
+    """From rows and a class to its values (R)."""
+    every: bool = False
+
+    def __call__(self, weighted: Weighted) -> Floats:
+        """Return the means (R)."""
+        labels = range(weighted.rows.classes) if self.every else weighted.rows.averaged
+        values = [self.of_class(weighted, label) for label in labels]
+        table = np.column_stack([np.full(len(weighted.weights), np.nan), *values])
+        defined = ~np.isnan(table)
+        return _share(np.where(defined, table, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
 
 
 def column(name: str) -> Callable[[Any], Floats]:
@@ -106,40 +144,22 @@ def unparsed_share(weighted: Weighted) -> Floats:
     return _share(unparsed, made)
 
 
-def precision(weighted: Weighted) -> Floats:
-    """Return the precision (R), 0 of a class that was never predicted."""
-    right, there, said = _margins(weighted)
-    missing = np.where(there > 0, 0.0, np.nan)
-    return _mean((np.nan_to_num(_share(right, said)) + missing)[:, weighted.rows.averaged])
+def precision_of(weighted: Weighted, label: int) -> Floats:
+    """Return the precision (R) of a class, 0 if it was never predicted; nan without a row."""
+    right, there, predicted = (each[:, label] for each in weighted.by_class)
+    return np.where(there > 0, np.nan_to_num(_share(right, predicted)), np.nan)
 
 
-def recall(weighted: Weighted) -> Floats:
-    """Return the recall (R)."""
-    right, there, _ = _margins(weighted)
-    return _mean(_share(right, there)[:, weighted.rows.averaged])
+def recall_of(weighted: Weighted, label: int) -> Floats:
+    """Return the recall (R) of a class; nan without a row."""
+    right, there, _ = (each[:, label] for each in weighted.by_class)
+    return _share(right, there)
 
 
-def f1(weighted: Weighted) -> Floats:
-    """Return F1 (R)."""
-    right, there, said = _margins(weighted)
-    missing = np.where(there > 0, 0.0, np.nan)
-    return _mean((2 * right / np.maximum(there + said, 1) + missing)[:, weighted.rows.averaged])
-
-
-def balanced_accuracy(weighted: Weighted) -> Floats:
-    """Return the mean recall (R) of all classes that have a row."""
-    right, there, _ = _margins(weighted)
-    return _mean(_share(right, there))
-
-
-def average_precision(weighted: Weighted) -> Floats:
-    """Return the average precision (R)."""
-    return _over_classes(average_precision_of, weighted)
-
-
-def roc_auc(weighted: Weighted) -> Floats:
-    """Return the area under the ROC curve (R)."""
-    return _over_classes(roc_auc_of, weighted)
+def f1_of(weighted: Weighted, label: int) -> Floats:
+    """Return F1 (R) of a class; nan without a row."""
+    right, there, predicted = (each[:, label] for each in weighted.by_class)
+    return np.where(there > 0, 2 * right / np.maximum(there + predicted, 1), np.nan)
 
 
 def average_precision_of(weighted: Weighted, label: int) -> Floats:
@@ -164,10 +184,10 @@ def roc_auc_of(weighted: Weighted, label: int) -> Floats:
 
 def matthews_correlation(weighted: Weighted) -> Floats:
     """Return Gorodkin's correlation of truth and prediction (R), 0 where one of them is always the same."""
-    right, there, said = _margins(weighted)
+    right, there, predicted = weighted.by_class
     total = there.sum(axis=1)
-    covariance = right.sum(axis=1) * total - (there * said).sum(axis=1)
-    spread = (total**2 - (said**2).sum(axis=1)) * (total**2 - (there**2).sum(axis=1))
+    covariance = right.sum(axis=1) * total - (there * predicted).sum(axis=1)
+    spread = (total**2 - (predicted**2).sum(axis=1)) * (total**2 - (there**2).sum(axis=1))
     return np.nan_to_num(_share(covariance, np.sqrt(spread)))
 
 
@@ -178,52 +198,25 @@ def quadratic_weighted_kappa(weighted: Weighted) -> Floats:
     """
     classes = weighted.counts.shape[1]
     steps = np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2
-    _, there, said = _margins(weighted)
-    by_chance = np.einsum("rt,ts,rs->r", there, steps, said) / there.sum(axis=1)
+    _, there, predicted = weighted.by_class
+    by_chance = np.einsum("rt,ts,rs->r", there, steps, predicted) / there.sum(axis=1)
     return 1 - _share((weighted.counts * steps).sum(axis=(1, 2)), by_chance)
 
 
 def calibration_error(weighted: Weighted) -> Floats:
-    """Return the expected calibration error (R), with the bins of `calibration_bins`."""
-    confidence = weighted.rows.probabilities.max(axis=1)
-    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    gaps = summed_at(weighted.weights, place, BINS, confidence - weighted.rows.correct)
+    """Return the expected calibration error (R): the mean gap between probability and share right, rows counting alike.
+
+    Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015, on the
+    predicted class as in Guo et al., "On Calibration of Modern Neural Networks", 2017.
+    """
+    rows = weighted.rows
+    gaps = summed_at(weighted.weights, bins_of(rows), BINS, rows.confidence - rows.correct)
     return _share(np.abs(gaps).sum(axis=1), weighted.weights.sum(axis=1))
 
 
-@dataclass(frozen=True)
-class Thresholds:
-    """The K > 0 scores that rows of a class have, from the highest, and where other rows lie between them.
-
-    All that ranks say of one class against the rest is how many others lie above each of its rows. So resamples are
-    summed up between thresholds, by one sparse product, and rows need not be put in order for each.
-    """
-
-    count: int
-    """K."""
-    positive: NDArray[np.bool_]
-    """Which rows (N) are of the class."""
-    place: NDArray[np.int64]
-    """Of each row (N) how many thresholds lie above its score, 0 to K."""
-    tied: NDArray[np.bool_]
-    """Which rows (N) have a threshold for their score."""
-
-    @classmethod
-    def of(cls, predictions: Predictions, label: int) -> "Thresholds":
-        """Return the thresholds of a class that has a row."""
-        score = predictions.probabilities[:, label]
-        positive = predictions.truth == label
-        levels = np.unique(score[positive])
-        place = len(levels) - np.searchsorted(levels, score, side="right")
-        tied = np.isin(score, levels)
-        return cls(len(levels), positive, place.astype(np.int64), tied)
-
-    def sums(self, weights: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return the weight, for each weighting (R), of the class at each threshold (R, K), of others in between
-        (R, K + 1: above the first, ..., below the last), and of others at each threshold (R, K)."""
-        others = np.where(self.tied, 2 * self.count + 1 + self.place, self.count + self.place)
-        summed = summed_at(weights, np.where(self.positive, self.place, others), 3 * self.count + 1)
-        return summed[:, : self.count], summed[:, self.count : 2 * self.count + 1], summed[:, 2 * self.count + 1 :]
+def bins_of(predictions: Predictions) -> NDArray[np.int64]:
+    """Return in which bin, (n / BINS, (n + 1) / BINS], the probability of each row's (N) predicted class lies."""
+    return np.clip(np.ceil(predictions.confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
 
 def summed_at(weights: Floats, place: NDArray[np.int64], places: int, values: Floats | None = None) -> Floats:
@@ -238,24 +231,7 @@ def _true_probability(predictions: Predictions) -> Floats:
     return np.asarray(predictions.probabilities[np.arange(len(predictions)), predictions.truth])
 
 
-def _margins(weighted: Weighted) -> tuple[Floats, Floats, Floats]:
-    """Return the weight (R, C) of the rows that are right, of a class, and said to be of it."""
-    counts = weighted.counts
-    return np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
-
-
-def _over_classes(of_class: Callable[[Weighted, int], Floats], weighted: Weighted) -> Floats:
-    found = [of_class(weighted, label) for label in weighted.rows.averaged]
-    return _mean(np.column_stack([np.empty((len(weighted.weights), 0)), *found]))
-
-
 def _share(part: Floats, whole: Floats) -> Floats:
     """Divide, with nan where the whole is 0."""
     missing = np.full(np.broadcast(part, whole).shape, np.nan)
     return np.asarray(np.divide(part, whole, out=missing, where=whole > 0))
-
-
-def _mean(values: Floats) -> Floats:
-    """Return the mean over classes (R, C) to (R), of those that are defined."""
-    defined = ~np.isnan(values)
-    return _share(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))

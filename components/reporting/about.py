@@ -1,6 +1,6 @@
 """What a report and a card say of the run itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -36,3 +36,9 @@ class About:
             section, dot, name = key.partition(".")
             found.setdefault(section if dot else "general", {})[name if dot else key] = value
         return found
+
+    def recipe(self, sections: Iterable[str]) -> dict[str, str]:
+        """Return the values of the config's sections that made the model, and of adapters where there are any."""
+        lora = ["lora"] if self.params.get("train.trainable") == "lora" else []
+        begin = tuple(f"{section}." for section in [*sections, *lora])
+        return {key: value for key, value in self.params.items() if key.startswith(begin)}

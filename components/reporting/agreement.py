@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from components.reporting.plots import BLUE, FONT, GREY, new_figure
+from components.reporting.plots import BLUE, DOTTED, FONT, axes_names, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,15 +28,12 @@ def agreement_figure(first: Sequence[float], second: Sequence[float], names: tup
     counted = scores.value_counts().reset_index(name="rows")
     figure = new_figure(6.4, 6.2)
     axes = figure.subplots()
-    axes.plot([0, 100], [0, 100], color=GREY, linestyle=":", linewidth=1.2, label="the same score")
+    axes.plot([0, 100], [0, 100], label="the same score", **DOTTED)
     most = max(int(counted["rows"].max()), 1) if len(counted) else 1
     area = (LARGEST * counted["rows"] / most).clip(lower=16) if most > 1 else 28
     axes.scatter(counted["first"], counted["second"], area, color=BLUE, alpha=0.45, linewidths=0)
     axes.set(xlim=(-4, 104), ylim=(-4, 104), aspect="equal")
-    axes.set_xlabel(f"score by {names[0]}", parse_math=False)
-    axes.set_ylabel(f"score by {names[1]}", parse_math=False)
+    axes_names(axes, *(f"score by {name}" for name in names))
     axes.set_title(f"{len(scores):,} responses with a score of both", fontsize=FONT + 1)
-    axes.grid(visible=True, color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=FONT - 1, loc="upper left")
     return figure

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from components.core.records import Manifest
 from components.learned import LEARNED
 from components.reporting.about import About
-from components.reporting.card import description
 from components.reporting.classification_evidence import evidence, metrics_rows
-from components.reporting.findings import Findings, files_of, write_pages
+from components.reporting.findings import Findings, gathered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,21 +29,19 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
     scored = manifests["evaluate"]
     predictions = first_predictions(scored.path("predictions.parquet"), SHOWN_PREDICTIONS)
     errors = predictions.loc[~predictions["correct"], ERROR_COLUMNS].head(SURE_ERRORS)
-    drawn = (scored.path(name) for name in scored.files if name.endswith(".png"))
-    figures = {path.stem: path.read_bytes() for path in drawn}
-    read = evidence(manifests)
-    pages = write_pages(
+    confusion = scored.facts["confusion"]["test"]
+    return gathered(
         "classification.html",
         about,
         manifests,
-        read,
-        figures,
+        evidence(manifests),
+        figures={Path(name).stem: scored.path(name).read_bytes() for name in scored.files if name.endswith(".png")},
+        tables={"predictions_test.json": predictions, "errors_test.json": errors},
+        rows=metrics_rows(scored.facts),
+        names=FILES,
         errors=errors.head(SHOWN_ERRORS).to_dict("records"),
-        error_count=_errors(scored.facts["confusion"]["test"]),
+        error_count=sum(map(sum, confusion)) - sum(row[place] for place, row in enumerate(confusion)),
     )
-    tables = {"predictions_test.json": predictions, "errors_test.json": errors}
-    rows, files = metrics_rows(scored.facts), files_of(manifests, FILES)
-    return Findings(tables, figures, pages, description(manifests, read), rows, files)
 
 
 def first_predictions(path: Path, most: int) -> "pd.DataFrame":
@@ -55,7 +52,3 @@ def first_predictions(path: Path, most: int) -> "pd.DataFrame":
     batch = next(file.iter_batches(most), None)
     frame: pd.DataFrame = file.schema_arrow.empty_table().to_pandas() if batch is None else batch.to_pandas()
     return frame[frame["split"] == "test"].drop(columns="split").reset_index(drop=True)
-
-
-def _errors(confusion: list[list[int]]) -> int:
-    return sum(count for row, counts in enumerate(confusion) for column, count in enumerate(counts) if row != column)

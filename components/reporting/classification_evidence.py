@@ -10,13 +10,10 @@ from components.reporting.evidence import (
     SPLITS,
     Evidence,
     KeyFigure,
-    few_rows,
     figure_rows,
     key_figures,
-    on_the_data,
-    on_the_test_rows,
-    small_test,
 )
+from components.reporting.evidence import limits as evidence_limits
 
 BASELINES = {"svm": "n-grams + SVM", "tfidf": "TF-IDF + LR", "majority": "majority"}
 """The baselines and what their columns are called."""
@@ -37,6 +34,12 @@ def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
     facts = manifests["evaluate"].facts
     accuracy, low, high = (facts["metrics"][f"test/accuracy{end}"] for end in ("", "_low", "_high"))
     labels = ", ".join(f"`{label}`" for label in manifests["fine_tune"].facts["labels"])
+    named = facts["labels"]
+    whose = f"those of the label “{named[1]}”" if len(named) == 2 else "means over the labels"
+    groups: list[tuple[str, ...]] = [("label", "test rows", "precision", "recall", "F1")]
+    for each in facts["per_class"]["test"]:
+        shown = (DECIMAL.shown(each[name]) for name in ("precision", "recall", "f1"))
+        groups.append((f"`{each['label']}`", f"{each['rows']:,}", *shown))
     return Evidence(
         figures=classifier_figures(facts["metrics"]),
         beside=BASELINES,
@@ -48,8 +51,8 @@ def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
         command=("predict", '"a text"'),
         frame='{"text": ["a text"]}',
         recipe=("model", "train", "balance"),
-        reading=_positive_class(facts["labels"]),
-        groups=_by_label(facts["per_class"]["test"]),
+        reading=f"Precision, recall, F1, average precision and ROC AUC are {whose}.",
+        groups=groups,
     )
 
 
@@ -77,56 +80,31 @@ def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
     ]
 
 
-def _positive_class(labels: list[str]) -> str:
-    """Say whose precision, recall and so on the figures are."""
-    if len(labels) == 2:
-        return f"Precision, recall, F1, average precision and ROC AUC are those of the label “{labels[1]}”."
-    return "Precision, recall, F1, average precision and ROC AUC are means over the labels."
-
-
-def _by_label(classes: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    shown = DECIMAL.shown
-    rows = [
-        (f"`{each['label']}`", f"{each['rows']:,}", *(shown(each[name]) for name in ("precision", "recall", "f1")))
-        for each in classes
-    ]
-    return [("label", "test rows", "precision", "recall", "F1"), *rows]
-
-
 def limits(manifests: Mapping[str, Manifest]) -> list[str]:
     """Return what the evidence says against the model or against its figures, one sentence each."""
-    splits, scores = manifests["split"].facts, manifests["evaluate"].facts
-    metrics = scores["metrics"]
+    facts = {name: manifest.facts for name, manifest in manifests.items()}
+    metrics = facts["evaluate"]["metrics"]
     half = 50 * (metrics["test/accuracy_high"] - metrics["test/accuracy_low"])
-    classes = ((each["label"], each["rows"]) for each in scores["per_class"]["test"])
+    labels = [(each["label"], each["rows"]) for each in facts["evaluate"]["per_class"]["test"]]
+    own = _on_the_model(facts["split"], facts["evaluate"])
     return [
-        *on_the_test_rows(splits, "rows"),
-        *small_test(splits["rows"]["test"], "rows", "accuracy", half, WIDE),
-        *few_rows(classes, FEW_ROWS, "Labels", "rows"),
-        *_on_the_model(splits, scores),
-        *on_the_data(manifests["validate"].facts, splits, "rows"),
+        *evidence_limits(facts, "rows", ("accuracy", half, WIDE), ("Labels", labels, FEW_ROWS), own),
         "Nothing was measured on texts from elsewhere: other sources, languages or years may differ.",
     ]
 
 
 def _on_the_model(splits: Facts, scores: Facts) -> Iterator[str]:
     metrics = scores["metrics"]
-    if metrics["test/calibration_error"] > MISCALIBRATED:
+    if (error := metrics["test/calibration_error"]) > MISCALIBRATED:
         yield (
-            f"Its probabilities are off by {100 * metrics['test/calibration_error']:.1f} points on average: "
-            "calibrate them before a threshold is set on them."
+            f"Its probabilities are off by {100 * error:.1f} points on average: calibrate them before a threshold is "
+            "set on them."
         )
-    gap = metrics["train/accuracy"] - metrics["test/accuracy"]
-    if gap > OVERFITTED:
+    if (gap := metrics["train/accuracy"] - metrics["test/accuracy"]) > OVERFITTED:
         yield f"It is {100 * gap:.1f} points better on the texts that it was trained on than on the test set."
-    cut = scores["lengths"]["test"]["cut_share"]
-    if cut:
+    if cut := scores["lengths"]["test"]["cut_share"]:
         yield f"{100 * cut:.1f} % of the test texts are longer than {scores['max_length']:,} tokens and read in part."
-    shares = {split: _shares(splits["classes"][split]) for split in ("train", "test")}
-    if max(abs(shares["train"][label] - share) for label, share in shares["test"].items()) > SHIFTED:
+    train, test = (splits["classes"][split] for split in ("train", "test"))
+    total, tested = (max(1, sum(counts.values())) for counts in (train, test))
+    if max(abs(train[label] / total - count / tested) for label, count in test.items()) > SHIFTED:
         yield "It was trained on other shares of the labels than the test set has; its probabilities follow the former."
-
-
-def _shares(counts: Mapping[str, int]) -> dict[str, float]:
-    total = max(1, sum(counts.values()))
-    return {label: count / total for label, count in counts.items()}

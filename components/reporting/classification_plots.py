@@ -3,7 +3,7 @@
 The model is blue and solid, the baselines are dashed and dotted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,32 +40,27 @@ def draw(history: Path, kept_step: int, scores: Facts, folder: Path) -> None:
         scores: what the evaluation has found.
         folder: where it has put `curves.parquet`, `calibration.parquet` and `lengths.parquet`.
     """
-    for name, figure in _figures(history, kept_step, scores, folder):
-        (folder / f"{name}.png").write_bytes(plots.png(figure))
-
-
-def _figures(history: Path, kept_step: int, scores: Facts, folder: Path) -> "Iterator[tuple[str, Figure]]":
-    """Yield the figures with the names of their files, one at a time, so that one is in memory."""
     import pandas as pd
 
-    yield "curves", curves_figure(pd.read_parquet(history), f"kept step {kept_step}")
+    def save(name: str, figure: "Figure") -> None:  # one at a time, so that one is in memory
+        (folder / f"{name}.png").write_bytes(plots.png(figure))
+
+    save("curves", curves_figure(pd.read_parquet(history), f"kept step {kept_step}"))
     for split, matrix in scores["confusion"].items():
-        yield f"confusion_{split}", confusion_figure(matrix, scores["labels"], f"{split} split")
+        save(f"confusion_{split}", confusion_figure(matrix, scores["labels"], f"{split} split"))
     rows = {each["label"]: each["rows"] for each in scores["per_class"]["test"]}
     shares = {label: count / sum(rows.values()) for label, count in rows.items()}
     curves = pd.read_parquet(folder / "curves.parquet")
     title = f"test split, {scores['labels'][1]!r} told from the rest" if len(rows) == 2 else "test split, each label"
     if len(curves):
-        yield "thresholds", thresholds_figure(curves, shares, title)
+        save("thresholds", thresholds_figure(curves, shares, title))
     bins = pd.read_parquet(folder / "calibration.parquet")
-    errors = {
-        name: scores["metrics"][f"{prefix}test/calibration_error"]
-        for name, prefix in (("model", ""), ("svm", "svm/"), ("tfidf", "tfidf/"))
-    }
+    prefixes = {name: "" if name == "model" else f"{name}/" for name in STYLES}
+    errors = {name: scores["metrics"][f"{prefix}test/calibration_error"] for name, prefix in prefixes.items()}
     test = bins[bins["split"] == "test"]
-    yield "calibration", calibration_figure(test, errors, len(rows), "calibration on the test split")
+    save("calibration", calibration_figure(test, errors, len(rows), "calibration on the test split"))
     lengths = pd.read_parquet(folder / "lengths.parquet")
-    yield "lengths", lengths_figure(lengths, scores["max_length"], "lengths of the texts")
+    save("lengths", lengths_figure(lengths, scores["max_length"], "lengths of the texts"))
 
 
 def curves_figure(history: "pd.DataFrame", title: str = "") -> "Figure":
@@ -76,9 +71,12 @@ def curves_figure(history: "pd.DataFrame", title: str = "") -> "Figure":
             `validation_accuracy` (0 to 1).
         title: the line above both panels.
     """
-    loss = plots.Panel("loss", "cross-entropy loss (nats)", plots.from_zero)
-    accuracy = plots.Panel("accuracy", "accuracy (%)", _ten_points, 100.0)
-    return plots.learning_curves(history, (loss, accuracy), "examples", title)
+    percent = {f"{split}_percent": 100 * history[f"{split}_accuracy"] for split in ("train", "validation")}
+    panels = {
+        "loss": ("cross-entropy loss (nats)", plots.from_zero),
+        "percent": ("accuracy (%)", _ten_points),
+    }
+    return plots.learning_curves(history.assign(**percent), panels, "examples", title)
 
 
 def _ten_points(axes: "Axes", percent: "NDArray[Any]") -> None:
@@ -102,36 +100,26 @@ def confusion_figure(matrix: "Sequence[Sequence[int]]", labels: Sequence[str], t
     side = 2.6 + min(1.0 * len(labels), WIDEST)
     figure = plots.new_figure(side + 0.9, side)
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    cells = axes.pcolormesh(shares, cmap="Blues", vmin=0.0, vmax=1.0, edgecolors="white", linewidth=2)
     size = min(plots.FONT + 1, 130 / len(labels))
-    for row, column in np.ndindex(counts.shape) if len(labels) <= MOST_NUMBERED else ():
-        share = float(shares[row, column])
+    for (row, column), share in np.ndenumerate(shares) if len(labels) <= MOST_NUMBERED else ():
         text = f"{int(counts[row, column]):,}\n{100 * share:.1f} %"
         colour = "white" if share > DARK_CELL else "black"
-        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
-    _name_the_labels(axes, labels)
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
+    # A label is not a formula, even if it holds dollar signs. Many or long ones would run into each other.
+    crowded = len(labels) * max(map(len, labels)) > 10 * min(len(labels), WIDEST)
+    upright: dict[str, Any] = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
+    axes.set_xticks(np.arange(len(labels)) + 0.5, labels, parse_math=False, **upright)
+    axes.set_yticks(np.arange(len(labels)) + 0.5, labels, parse_math=False)
+    axes.tick_params(length=0, labelsize=min(plots.FONT, 400 / len(labels)))
+    axes.set(xlabel="predicted label", ylabel="true label", aspect="equal")
+    axes.invert_yaxis()
+    axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=plots.FONT + 1, fontweight="bold")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, format=lambda value, _position: f"{100 * value:.0f} %")
+    bar = figure.colorbar(cells, ax=axes, shrink=0.8, format=lambda value, _position: f"{100 * value:.0f} %")
     bar.set_label("share of the true label")
     bar.outline.set_visible(False)
     return figure
-
-
-def _name_the_labels(axes: "Axes", labels: Sequence[str]) -> None:
-    # A label is not a formula, even if it holds dollar signs.
-    # Many or long ones would run into each other.
-    crowded = len(labels) * max(map(len, labels)) > 10 * min(len(labels), WIDEST)
-    upright: dict[str, Any] = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
-    axes.set_xticks(range(len(labels)), labels, parse_math=False, **upright)
-    axes.set_yticks(range(len(labels)), labels, parse_math=False)
-    axes.set_xlabel("predicted label")
-    axes.set_ylabel("true label")
-    axes.tick_params(length=0, labelsize=min(plots.FONT, 400 / len(labels)))
-    axes.spines[:].set_visible(False)
-    axes.set_xticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)
-    axes.set_yticks([edge - 0.5 for edge in range(1, len(labels))], minor=True)
-    axes.grid(visible=True, which="minor", color="white", linewidth=2)
-    axes.tick_params(which="minor", length=0)
 
 
 def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title: str) -> "Figure":
@@ -148,22 +136,18 @@ def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title
     labels = sorted(set(curves["label"]), key=lambda label: -shares[label])[: len(plots.PALETTE)]
     for axes, curve, area in ((roc, "roc", "AUC"), (precision, "precision_recall", "AP")):
         _draw_curves(axes, curves[curves["curve"] == curve], labels, area)
-    roc.plot([0, 1], [0, 1], color=plots.GREY, linestyle=":", linewidth=1.2, label="chance")
+    roc.plot([0, 1], [0, 1], label="chance", **plots.DOTTED)
     plots.axes_names(roc, "false positive rate", "true positive rate (recall)")
     if len(labels) == 1:
         chance = shares[labels[0]]
-        precision.axhline(chance, color=plots.GREY, linestyle=":", linewidth=1.2, label=f"chance ({chance:.3f})")
+        precision.axhline(chance, label=f"chance ({chance:.3f})", **plots.DOTTED)
     plots.axes_names(precision, "recall", "precision")
     for axes in (roc, precision):
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         # Below: a curve may pass through any corner.
-        below = axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=plots.FONT - 1
-        )
-        plots.plain(below)
-    plots.title_line(figure, title)
-    return figure
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
+        plots.plain(axes.legend(**below, frameon=False, fontsize=plots.FONT - 1))
+    return plots.finished(figure, title)
 
 
 def _draw_curves(axes: "Axes", curves: "pd.DataFrame", labels: Sequence[str], area: str) -> None:
@@ -174,15 +158,9 @@ def _draw_curves(axes: "Axes", curves: "pd.DataFrame", labels: Sequence[str], ar
             several = len(labels) > 1
             if points.empty or (several and name != "model"):
                 continue
-            axes.plot(
-                points["x"],
-                points["y"],
-                color=plots.PALETTE[place] if several else colour,
-                linestyle=dash,
-                drawstyle=steps,
-                linewidth=1.8,
-                label=f"{label if several else words} ({area} {points['area'].iloc[0]:.3f})",
-            )
+            who = f"{label if several else words} ({area} {points['area'].iloc[0]:.3f})"
+            line: dict[str, Any] = {"linestyle": dash, "drawstyle": steps, "linewidth": 1.8, "label": who}
+            axes.plot(points["x"], points["y"], color=plots.PALETTE[place] if several else colour, **line)
 
 
 def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classes: int, title: str) -> "Figure":
@@ -194,22 +172,21 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
         classes: number of classes; no predicted label has a probability below one in so many.
         title: the line above.
     """
+    from scipy.stats import binomtest
+
     figure = plots.new_figure(6.6, 6.2)
     share, count = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    share.plot([0, 1], [0, 1], color=plots.GREY, linestyle=":", linewidth=1.2, label="as probable as said")
+    share.plot([0, 1], [0, 1], label="as probable as said", **plots.DOTTED)
     for place, (name, (colour, dash, marker, words)) in enumerate(STYLES.items()):
         points = bins[bins["classifier"] == name]
-        share.plot(
-            points["confidence"],
-            points["accuracy"],
-            color=colour,
-            linestyle=dash,
-            marker=marker,
-            linewidth=1.6,
-            markersize=5.5,
-            label=f"{words} (calibration error {errors[name]:.3f})",
-        )
-        share.vlines(points["confidence"], *_wilson(points), color=colour, linewidth=1.2, alpha=0.55)
+        line = {"color": colour, "linestyle": dash, "marker": marker, "linewidth": 1.6, "markersize": 5.5}
+        label = f"{words} (calibration error {errors[name]:.3f})"
+        share.plot(points["confidence"], points["accuracy"], label=label, **line)
+        right = (points["rows"] * points["accuracy"]).round().astype(int)
+        counts = zip(right, points["rows"], strict=True)
+        ends = [binomtest(*each).proportion_ci(0.95, "wilson") for each in counts]
+        low, high = [each.low for each in ends], [each.high for each in ends]
+        share.vlines(points["confidence"], low, high, color=colour, linewidth=1.2, alpha=0.55)
         width = points["high"] - points["low"]
         left = points["low"] + (0.04 + 0.31 * place) * width
         count.bar(left, points["rows"], 0.29 * width, align="edge", color=colour)
@@ -220,20 +197,7 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
     count.set_ylim(bottom=0.7)
     plots.axes_names(share, "", "share right, with 95 % intervals")
     plots.axes_names(count, "probability of the predicted label", "rows")
-    plots.legend_below(figure)
-    plots.title_line(figure, title)
-    return figure
-
-
-def _wilson(points: "pd.DataFrame") -> tuple[list[float], list[float]]:
-    """Return the 95 % intervals of the bins' shares as lower and upper ends."""
-    from scipy.stats import binomtest
-
-    tests = [
-        binomtest(round(rows * accuracy), rows).proportion_ci(0.95, "wilson")
-        for rows, accuracy in zip(points["rows"].tolist(), points["accuracy"].tolist(), strict=True)
-    ]
-    return [each.low for each in tests], [each.high for each in tests]
+    return plots.finished(figure, title, columns=1)
 
 
 def lengths_figure(lengths: "pd.DataFrame", limit: int, title: str) -> "Figure":
@@ -250,11 +214,10 @@ def lengths_figure(lengths: "pd.DataFrame", limit: int, title: str) -> "Figure":
     figure = plots.new_figure(plots.WIDTH, 4.4)
     axes = figure.subplots()
     longest = int(lengths["tokens"].max())
-    width, ends = plots.edges(longest)
+    _, ends, name = plots.bins(longest, "tokens")
     for split, (colour, dash) in SPLIT_STYLES.items():
         part = lengths[lengths["split"] == split]
-        rows = int(part["rows"].sum())
-        if rows == 0:
+        if not (rows := int(part["rows"].sum())):
             continue
         shares, _ = np.histogram(part["tokens"], ends, weights=part["rows"] / rows)
         cut = float(part.loc[part["tokens"] > limit, "rows"].sum() / rows)
@@ -264,10 +227,7 @@ def lengths_figure(lengths: "pd.DataFrame", limit: int, title: str) -> "Figure":
         axes.axvline(limit, color="black", linewidth=1.2, label=f"cut at {limit:,} tokens")
     else:
         axes.plot([], [], " ", label=f"cut at {limit:,} tokens, far to the right")
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set(xlim=(0, None), ylim=(0, None))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:g} %"))
-    plots.axes_names(axes, plots.bins_name("tokens", width), "share of the split's texts")
-    plots.legend_below(figure, 4)
-    plots.title_line(figure, title)
-    return figure
+    plots.axes_names(axes, name, "share of the split's texts")
+    return plots.finished(figure, title, columns=4)

@@ -18,23 +18,19 @@ def counted(manifests: Mapping[str, Manifest]) -> dict[str, float]:
         "model/trained_parameters": trained["trained_parameters"],
     }
     for split in SPLITS:
-        values[f"data/rows_{split}"] = splits["rows"][split]
-        values[f"data/batches_{split}"] = batches(splits["rows"][split], trained["batch_size"], whole=split == "train")
+        rows, size = splits["rows"][split], trained["batch_size"]
+        values[f"data/rows_{split}"] = rows
+        # Training takes whole batches only, unless there is less than one.
+        values[f"data/batches_{split}"] = max(rows // size, 1) if split == "train" else -(-rows // size)
     for split, counts in splits["overlap"].items():
         values |= {f"data/overlap_{split}_{kind}": count for kind, count in counts.items()}
     values |= {f"seconds/{name}": manifest.seconds for name, manifest in manifests.items() if not manifest.cached}
     return {name: float(value) for name, value in values.items()}
 
 
-def batches(rows: int, size: int, whole: bool) -> int:
-    """Return how many batches a split makes; training takes whole ones only, unless there is less than one."""
-    return max(rows // size, 1) if whole else -(-rows // size)
-
-
 def counted_of_instructions(manifests: Mapping[str, Manifest]) -> dict[str, float]:
     """Return what the steps counted, as metrics: rows, tokens, perplexity, and how the responses ended."""
-    names = ("validate", "split", "fine_tune", "respond")
-    checked, _, trained, responded = (manifests[name].facts for name in names)
+    checked, trained, responded = (manifests[name].facts for name in ("validate", "fine_tune", "respond"))
     values = {
         "data/rows_rejected": checked["rows_in"] - checked["rows_out"],
         "data/empty_inputs": checked["empty_inputs"],

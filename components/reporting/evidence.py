@@ -144,28 +144,36 @@ def figure_rows(
     ]
 
 
-def on_the_test_rows(splits: Facts, rows: str) -> Iterator[str]:
-    """Say how many test rows stand in train too."""
-    if folded := splits["overlap"]["test"]["folded"]:
-        of = f"{folded:,} of {splits['rows']['test']:,}"
+def limits(
+    facts: Mapping[str, Facts],
+    rows: str,
+    small: tuple[str, float, float],
+    groups: tuple[str, Iterable[tuple[str, int]], int],
+    own: Iterable[str],
+) -> Iterator[str]:
+    """Yield what speaks against a model or its figures, one sentence each.
+
+    Args:
+        facts: of the steps.
+        rows: what the rows of the data are called.
+        small: the first figure, half its interval on the test set (in points), and above what that is wide.
+        groups: what groups of test rows are called (`Labels`, `Tasks`), each one's name with its rows, and how few
+            rows make its figures rough.
+        own: further sentences of the kind.
+    """
+    splits, checked = facts["split"], facts["validate"]
+    tested, overlap = splits["rows"]["test"], splits["overlap"]
+    if folded := overlap["test"]["folded"]:
+        of = f"{folded:,} of {tested:,}"
         yield f"{of} test {rows} also stand in train, but for case, digits or blanks: figures flatter."
-
-
-def small_test(count: int, rows: str, what: str, half: float, wide: float) -> Iterator[str]:
-    """Say that the test set is small if half the interval of its first figure (in points) is above `wide`."""
+    what, half, wide = small
     if half > wide:
-        yield f"The test set is small: {count:,} {rows} give the {what} to within {half:.1f} points (95 %)."
-
-
-def few_rows(groups: Iterable[tuple[str, int]], fewest: int, what: str, rows: str) -> Iterator[str]:
-    """Name the groups (labels, tasks) with fewer test rows than `fewest`."""
-    if few := [f"{name} ({count:,})" for name, count in groups if count < fewest]:
-        yield f"{what} with fewer than {fewest} test {rows}, whose own figures are rough: {', '.join(few)}."
-
-
-def on_the_data(checked: Facts, splits: Facts, rows: str) -> Iterator[str]:
-    """Say what validation left out, and what of the validation split stands in train too."""
+        yield f"The test set is small: {tested:,} {rows} give the {what} to within {half:.1f} points (95 %)."
+    called, counts, fewest = groups
+    if few := [f"{name} ({count:,})" for name, count in counts if count < fewest]:
+        yield f"{called} with fewer than {fewest} test {rows}, whose own figures are rough: {', '.join(few)}."
+    yield from own
     if left_out := checked["rows_in"] - checked["rows_out"]:
         yield f"{left_out:,} of {checked['rows_in']:,} {rows} failed validation and were left out of all splits."
-    if folded := splits["overlap"]["validation"]["folded"]:
+    if folded := overlap["validation"]["folded"]:
         yield f"{folded:,} validation {rows} also stand in train: the step that was kept may not be the best."

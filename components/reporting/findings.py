@@ -1,5 +1,6 @@
 """What there is to be looked at of a run: figures, tables, the report, the model card and the run's description."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
 from components.reporting.about import About
-from components.reporting.card import model_card
+from components.reporting.card import description, model_card
 from components.reporting.evidence import Evidence
-from components.reporting.report import render
+from components.reporting.pages import environment_versions, render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,19 +33,27 @@ class Findings:
     """Files of its steps, which become artifacts as they are."""
 
 
-def write_pages(
+def gathered(
     template: str,
     about: About,
     manifests: Mapping[str, Manifest],
     evidence: Evidence,
     figures: Mapping[str, bytes],
+    tables: "Mapping[str, pd.DataFrame]",
+    rows: list[dict[str, Any]],
+    names: Mapping[str, Sequence[str]],
     **values: Any,
-) -> dict[str, str]:
-    """Return a run's `report.html` and `model_card.md`; the arguments are those of `components.reporting.report`."""
-    report = render(template, about, manifests, evidence, figures, **values)
-    return {"report.html": report, "model_card.md": model_card(about, manifests, evidence)}
+) -> Findings:
+    """Return what a run shows of itself, with its report and its card.
 
-
-def files_of(manifests: Mapping[str, Manifest], names: Mapping[str, Sequence[str]]) -> list[Path]:
-    """Return the files with these names, by their step, that there are."""
-    return [manifests[step].path(name) for step in names for name in names[step] if name in manifests[step].files]
+    `template` makes the report of the run's kind, which shows the `figures` that are there and, besides what every
+    page is given (`components.reporting.pages`), `values`. `names` are, by step, those of files to keep, where there.
+    """
+    validation = json.loads(manifests["validate"].path("report.json").read_text(encoding="utf-8"))
+    values |= {"figures": figures, "validation": validation, "versions": environment_versions()}
+    pages = {
+        "report.html": render(template, about, manifests, evidence, **values),
+        "model_card.md": model_card(about, manifests, evidence),
+    }
+    there = [manifests[step].path(name) for step in names for name in names[step] if name in manifests[step].files]
+    return Findings(tables, figures, pages, description(manifests, evidence), rows, there)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 from components.core.records import Manifest
 from components.learned import LEARNED
 from components.reporting.about import About
-from components.reporting.card import description
-from components.reporting.findings import Findings, files_of, write_pages
+from components.reporting.findings import Findings, gathered
 from components.reporting.instruction_evidence import evidence, perplexities, response_rows, score_title
 from components.reporting.instruction_plots import figures
 from components.reporting.plots import png
@@ -23,6 +22,7 @@ FILES = {
 """Artifacts that are files of a step as they are; a rubric is there only where a language model judged."""
 SHOWN_FIRST = ("score", "task", "instruction", "input", "response", "reference", "reason")
 """Columns of the table of responses that MLflow's page has room for."""
+SAMPLES = ["step", "epoch", "row", "instruction", "input", "reference", "response"]
 SHOWN_WORST = 10
 SHOWN_BEST = 5
 SHOWN_STEPS = 8
@@ -35,45 +35,31 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
 
     scored, trained = manifests["evaluate"], manifests["fine_tune"]
     responses = pd.read_parquet(scored.path("responses.parquet"))
-    samples = sample_responses(trained)
+    samples = pd.DataFrame(columns=SAMPLES)
+    if "samples.parquet" in trained.files:  # what the model answered to fixed prompts while it was trained
+        samples = pd.read_parquet(trained.path("samples.parquet"))
     first = [name for name in SHOWN_FIRST if name in responses]
     tables = {"responses_test.json": responses[[*first, *responses.columns.difference(first, sort=False)]]}
     if len(samples):
         tables["samples.json"] = samples
-    drawn = {name: png(figure) for name, figure in figures(manifests, about.name)}
-    read = evidence(manifests)
-    pages = write_pages(
+    known = responses["score"].notna()
+    worst, unread = responses[known].head(SHOWN_WORST), responses[~known].head(SHOWN_WORST)
+    best = responses[known].iloc[len(worst) :].tail(SHOWN_BEST).iloc[::-1]
+    return gathered(
         "instruction.html",
         about,
         manifests,
-        read,
-        drawn,
+        evidence(manifests),
+        figures={name: png(figure) for name, figure in figures(manifests, about.name)},
+        tables=tables,
+        rows=response_rows(scored.facts),
+        names=FILES,
         score_title=score_title(scored.facts["judge"]),
         perplexities=perplexities(trained.facts),
-        shown=_chosen(responses),
+        shown={"worst": records(worst), "not read": records(unread), "best": records(best)},
         replies=unread_replies(manifests["judge"]),
         samples=sample_groups(samples),
     )
-    rows, files = response_rows(scored.facts), files_of(manifests, FILES)
-    return Findings(tables, drawn, pages, description(manifests, read), rows, files)
-
-
-def sample_responses(trained: Manifest) -> "pd.DataFrame":
-    """Return what the model answered to fixed prompts while it was trained; no rows if it was not asked."""
-    import pandas as pd
-
-    if "samples.parquet" in trained.files:
-        return pd.read_parquet(trained.path("samples.parquet"))
-    return pd.DataFrame(columns=["step", "epoch", "row", "instruction", "input", "reference", "response"])
-
-
-def _chosen(responses: "pd.DataFrame") -> dict[str, list[dict[str, Any]]]:
-    """Return the responses that the report shows, of those whose worst scores stand first and unread ones last."""
-    scored = responses[responses["score"].notna()]
-    worst = scored.head(SHOWN_WORST)
-    best = scored.iloc[len(worst) :].tail(SHOWN_BEST).iloc[::-1]
-    unread = responses[responses["score"].isna()].head(SHOWN_WORST)
-    return {"worst": records(worst), "not read": records(unread), "best": records(best)}
 
 
 def unread_replies(judged: Manifest) -> dict[int, str]:

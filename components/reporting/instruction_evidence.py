@@ -13,13 +13,10 @@ from components.reporting.evidence import (
     POINTS,
     Evidence,
     KeyFigure,
-    few_rows,
     figure_rows,
     key_figures,
-    on_the_data,
-    on_the_test_rows,
-    small_test,
 )
+from components.reporting.evidence import limits as evidence_limits
 
 BESIDE = {"start": "starting model", "baseline": "baseline", "reference": "references"}
 """What the model is measured against, and what that is called."""
@@ -39,11 +36,21 @@ def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
     figures = response_figures(scores)
     after, before = perplexities(trained)
     template = "a template of its own" if trained["template"] == "own" else f"the template `{trained['template']}`"
+    header = ("task", "test rows", "exact match before", "after", "baseline", "score before", "score after")
+    groups: list[tuple[str, ...]] = [header] if scores["tasks"] else []
+    for each in scores["tasks"]:
+        exact = (PERCENT.shown(each[name]) for name in ("exact_match_before", "exact_match", "baseline_exact_match"))
+        score = (POINTS.shown(each[name]) for name in ("score_before", "score"))
+        groups.append((str(each["task"]), f"{each['rows']:,}", *exact, *score))
+    first = []
+    for figure in (each for each in figures if each.name in ("score", "exact_match")):
+        start = "" if (value := figure.beside["start"]) is None else f", {figure.shown(value)} before training"
+        first.append(f"{figure.title} **{figure.shown(figure.model)}** (95 % interval {figure.interval}){start}")
     return Evidence(
         figures=figures,
         beside=BESIDE,
         limits=limits(manifests),
-        first=[*_first(figures), f"validation perplexity {after}"],
+        first=[*first, f"validation perplexity {after}"],
         rows="entries",
         what="A language model that follows instructions",
         seen=f" on {trained['tokens_seen']:,} tokens",
@@ -53,16 +60,8 @@ def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
         recipe=("model", "prompt", "train", "generation", "judge"),
         judge=judge_sentence(manifests["judge"].facts),
         more_figures=[("validation perplexity", f"**{after}**", NONE, before, NONE, NONE)],
-        groups=_by_task(scores["tasks"]),
+        groups=groups,
     )
-
-
-def _first(figures: list[KeyFigure]) -> Iterator[str]:
-    for figure in figures:
-        if figure.name in ("score", "exact_match"):
-            start = figure.beside["start"]
-            before = "" if start is None else f", {figure.shown(start)} before training"
-            yield f"{figure.title} **{figure.shown(figure.model)}** (95 % interval {figure.interval}){before}"
 
 
 def response_figures(facts: Facts) -> list[KeyFigure]:
@@ -96,99 +95,73 @@ def perplexities(trained: Facts) -> tuple[str, str]:
     return after, before
 
 
-def _by_task(tasks: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    rows = [
-        (
-            str(each["task"]),
-            f"{each['rows']:,}",
-            *(PERCENT.shown(each[name]) for name in ("exact_match_before", "exact_match", "baseline_exact_match")),
-            *(POINTS.shown(each[name]) for name in ("score_before", "score")),
-        )
-        for each in tasks
-    ]
-    header = ("task", "test rows", "exact match before", "after", "baseline", "score before", "score after")
-    return [header, *rows] if rows else []
-
-
 def judge_sentence(judged: Facts) -> str:
     """Say who gave the scores, in which version and by which rubric.
 
     Args:
         judged: the facts of the step `judge`.
     """
-    judge, repeats = judged["judge"], judged["repeats"]
+    judge, repeats, control = judged["judge"], judged["repeats"], judged.get("control")
+    controlled = "" if not control or not control["rows"] else (
+        f" As a control, on {control['rows']} rows another row's reference scores {control['other']:.1f} on average, "
+        f"and the row's own {control['own']:.1f}."
+    )  # fmt: skip
     if not judge["is_language_model"]:
         return (
             "Scores are chrF (0 to 100), a lexical measure: the characters that a response has in common with its "
-            f"reference. No language model judged.{_control(judged)}"
+            f"reference. No language model judged.{controlled}"
         )
     digest = f" with the digest {judge['digest']}" if judge["digest"] else ""
     often = f", from each response's {repeats} verdicts" if repeats > 1 else ""
     return (
         f"Scores (0 to 100) are those of a language model as the judge, {judge['name']}{digest}, by version "
-        f"{judged['rubric']} of the rubric{often}.{_control(judged)}"
-    )
-
-
-def _control(judged: Facts) -> str:
-    """Say what the judge gave to references of other rows, if it was asked."""
-    control = judged.get("control")
-    if not control or not control["rows"]:
-        return ""
-    return (
-        f" As a control, on {control['rows']} rows another row's reference scores {control['other']:.1f} on average, "
-        f"and the row's own {control['own']:.1f}."
+        f"{judged['rubric']} of the rubric{often}.{controlled}"
     )
 
 
 def limits(manifests: Mapping[str, Manifest]) -> list[str]:
     """Return what the evidence says against the model or against its figures, one sentence each."""
     facts = {name: manifest.facts for name, manifest in manifests.items()}
+    scores, metrics, trained = facts["evaluate"], facts["evaluate"]["metrics"], facts["fine_tune"]
+    half = (metrics.get("test/score_high", 0.0) - metrics.get("test/score_low", 0.0)) / 2
+    tasks = [(each["task"], each["rows"]) for each in scores["tasks"]]
+    own = [*_on_the_figures(scores), *_on_the_responses(facts["respond"]), *_on_the_training(manifests["fine_tune"])]
+    if cut := trained["truncated_rows"].get("train", 0):
+        own.append(
+            f"{cut:,} of {facts['split']['rows']['train']:,} training entries are longer than "
+            f"{trained['max_length']:,} tokens and were cut: their ends were not learnt."
+        )
     return [
-        *(_sentence(warning) for warning in facts["evaluate"]["warnings"]),
-        *_on_the_figures(facts["split"], facts["evaluate"]),
-        *_on_the_responses(facts["respond"]),
-        *_on_the_training(manifests["fine_tune"]),
-        *on_the_data(facts["validate"], facts["split"], "entries"),
-        *_on_what_was_cut(facts["split"], facts["fine_tune"]),
+        *(text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".") for text in scores["warnings"]),
+        *evidence_limits(facts, "entries", ("mean score", half, WIDE), ("Tasks", tasks, FEW_ROWS), own),
         "Nothing was measured on instructions from elsewhere: other tasks, languages or wordings may differ.",
     ]
 
 
-def _on_the_figures(splits: Facts, scores: Facts) -> Iterator[str]:
-    metrics = scores["metrics"]
+def _on_the_figures(scores: Facts) -> Iterator[str]:
+    metrics, tasks = scores["metrics"], scores["tasks"]
     if not scores["judge"]["is_language_model"]:
         yield "The scores compare characters with one reference: a right answer in other words scores low."
-    yield from on_the_test_rows(splits, "entries")
-    if "test/score" in metrics:
-        half = (metrics["test/score_high"] - metrics["test/score_low"]) / 2
-        yield from small_test(splits["rows"]["test"], "entries", "mean score", half, WIDE)
-        if (start := metrics.get("start/test/score")) is not None and start >= metrics["test/score_low"]:
-            yield "The starting model's mean score is within the interval of the fine-tuned one's, or above it."
+    if metrics.get("start/test/score", -1.0) >= metrics.get("test/score_low", math.inf):
+        yield "The starting model's mean score is within the interval of the fine-tuned one's, or above it."
     baseline = metrics["baseline/test/exact_match"]
     if baseline >= metrics["test/exact_match_low"]:
         often = "more often than" if baseline > metrics["test/exact_match"] else "about as often as"
-        whose = "Each task's" if scores["tasks"] else "The"
+        whose = "Each task's" if tasks else "The"
         share = f"{100 * baseline:.1f} %"
         yield f"{whose} most common training response is right {often} the model, word for word: {share}."
-    yield from _on_the_tasks(scores["tasks"])
-
-
-def _on_the_tasks(tasks: list[dict[str, Any]]) -> Iterator[str]:
     none = [each["task"] for each in tasks if each["exact_match"] == 0 and each["rows"] >= FEW_ROWS]
     if none and len(none) < len(tasks):
         yield f"Tasks of which it gives no reference word for word: {', '.join(none)}."
-    yield from few_rows(((each["task"], each["rows"]) for each in tasks), FEW_ROWS, "Tasks", "entries")
 
 
 def _on_the_responses(responded: Facts) -> Iterator[str]:
-    rows, stopped = responded["rows"], responded["stopped"]
-    if cut := stopped.get("length", 0):
-        yield f"{cut:,} of {rows:,} responses had not ended at generation.max_new_tokens, and were cut there."
-    if no_room := stopped.get("no_room", 0):
-        yield f"{no_room:,} of {rows:,} test entries left no room in the model's context for a whole response."
-    if empty := responded["empty"]:
-        yield f"{empty:,} of {rows:,} responses are empty."
+    found = {
+        "responses had not ended at generation.max_new_tokens, and were cut there": responded["stopped"].get("length"),
+        "test entries left no room in the model's context for a whole response": responded["stopped"].get("no_room"),
+        "responses are empty": responded["empty"],
+    }
+    yield from (f"{count:,} of {responded['rows']:,} {what}." for what, count in found.items() if count)
 
 
 def _on_the_training(trained: Manifest) -> Iterator[str]:
@@ -202,15 +175,3 @@ def _on_the_training(trained: Manifest) -> Iterator[str]:
                 f"Its loss is {row['validation_loss']:.2f} on validation but {row['train_loss']:.2f} on train: "
                 "it knows its training entries better than the task."
             )
-
-
-def _on_what_was_cut(splits: Facts, trained: Facts) -> Iterator[str]:
-    if cut := trained["truncated_rows"].get("train", 0):
-        yield (
-            f"{cut:,} of {splits['rows']['train']:,} training entries are longer than {trained['max_length']:,} tokens "
-            "and were cut: their ends were not learnt."
-        )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

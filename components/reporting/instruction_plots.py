@@ -3,7 +3,7 @@
 The fine-tuned model is blue, the starting model vermilion, references green.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
@@ -24,6 +24,7 @@ WHOSE = {
 """Whose responses were judged: colour, hatch and name."""
 STEEP = 50.0
 """Perplexities that differ by this factor are drawn on a logarithmic scale."""
+EDGE: "dict[str, Any]" = {"edgecolor": "white", "linewidth": 0.4}
 MOST_TASKS = 40
 LONGEST_NAME = 32
 STOPPED = {
@@ -64,9 +65,11 @@ def loss_figure(history: "pd.DataFrame", kept_step: int, title: str = "") -> "Fi
     import numpy as np
 
     perplexities = {f"{split}_perplexity": np.exp(history[f"{split}_loss"]) for split in ("train", "validation")}
-    loss = plots.Panel("loss", "cross-entropy loss (nats a token)", plots.from_zero)
-    perplexity = plots.Panel("perplexity", "perplexity", _from_one)
-    return plots.learning_curves(history.assign(**perplexities), (loss, perplexity), "tokens", title, kept_step)
+    panels = {
+        "loss": ("cross-entropy loss (nats a token)", plots.from_zero),
+        "perplexity": ("perplexity", _from_one),
+    }
+    return plots.learning_curves(history.assign(**perplexities), panels, "tokens", title, kept_step)
 
 
 def _from_one(axes: "Axes", values: "NDArray[Any]") -> None:
@@ -106,31 +109,22 @@ def scores_figure(
         colour, hatch, words = WHOSE[of]
         part = scores[scores["of"] == of].fillna({"low": edge + 0.5 * step})
         shift = 0.07 * step + place * width
-        label = f"{words}: {_mean(metrics, of)}"
-        bars = axes.bar(part["low"] + shift, part["rows"], width, align="edge", color=colour, label=label)
-        for bar in bars:
-            bar.set(hatch=hatch, edgecolor="white", linewidth=0.4)
-    ticks = [*(float(low) for low in sorted(scores["low"].dropna().unique())), edge]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xlim(-0.3 * step, edge + 0.3 * step)
-    if may_lack:
-        _apart(axes, edge, step, int(scores.loc[scores["low"].isna(), "rows"].sum()))
+        label, look = f"{words}: {_mean(metrics, of)}", {"color": colour, "hatch": hatch, **EDGE}
+        axes.bar(part["low"] + shift, part["rows"], width, align="edge", label=label, **look)
+    ticks = {low: f"{low:g}" for low in [*sorted(scores["low"].dropna().unique()), edge]}
+    right = edge + 0.3 * step
+    if may_lack:  # those without a score stand apart, and where there are none it is said
+        apart, right = edge + step, edge + 1.6 * step
+        ticks[apart] = "not\nread"
+        axes.axvline(edge + 0.25 * step, color=plots.GREY, linewidth=0.8, linestyle=":")
+        if not scores.loc[scores["low"].isna(), "rows"].sum():
+            axes.text(apart, 0, "none", ha="center", va="bottom", color=plots.GREY, fontsize=plots.FONT - 2)
+    axes.set_xticks([*ticks], [*ticks.values()])
+    axes.set_xlim(-0.3 * step, right)
     _whole_numbers(axes)
     plots.axes_names(axes, name, "responses")
     axes.grid(visible=False, axis="x")
-    plots.legend_below(figure, 3)
-    plots.title_line(figure, title)
-    return figure
-
-
-def _apart(axes: "Axes", edge: float, step: float, rows: int) -> None:
-    """Part the bars of responses without a score from the others, and say so where there are none."""
-    place = edge + step
-    axes.axvline(edge + 0.25 * step, color=plots.GREY, linewidth=0.8, linestyle=":")
-    axes.set_xticks([*axes.get_xticks(), place], [*(label.get_text() for label in axes.get_xticklabels()), "not\nread"])
-    axes.set_xlim(-0.3 * step, place + 0.6 * step)
-    if not rows:
-        axes.text(place, 0, "none", ha="center", va="bottom", color=plots.GREY, fontsize=plots.FONT - 2)
+    return plots.finished(figure, title, columns=3)
 
 
 def _mean(metrics: Mapping[str, float], of: str) -> str:
@@ -158,7 +152,10 @@ def tasks_figure(tasks: "pd.DataFrame", score: str, title: str) -> "Figure":
     baseline = 100 * tasks["baseline_exact_match"]
     exact.scatter(baseline, tasks.index, marker="|", s=170, color="black", linewidth=2, label="baseline", zorder=4)
     _arrows(scores, tasks["score_before"], tasks["score"])
-    names = [f"{_short(str(task))} ({rows:,})" for task, rows in zip(tasks["task"], tasks["rows"], strict=True)]
+    short = (
+        task if len(task) <= LONGEST_NAME else f"{task[: LONGEST_NAME - 1]}…" for task in tasks["task"].astype(str)
+    )
+    names = [f"{name} ({rows:,})" for name, rows in zip(short, tasks["rows"], strict=True)]
     exact.set_yticks(tasks.index, names, parse_math=False)
     exact.set_ylim(-0.7, len(tasks) - 0.3)
     for axes, what in ((exact, "exact match (%)"), (scores, f"{score}, mean (0 to 100)")):
@@ -168,9 +165,7 @@ def tasks_figure(tasks: "pd.DataFrame", score: str, title: str) -> "Figure":
     handles, labels = exact.get_legend_handles_labels()
     words = {"baseline": "baseline: the task's most common training response"}
     labels = [words.get(label, label) for label in labels]
-    plots.legend_below(figure, 3, handles, labels)
-    plots.title_line(figure, title)
-    return figure
+    return plots.finished(figure, title, 3, handles, labels)
 
 
 def _arrows(axes: "Axes", before: "pd.Series[float]", after: "pd.Series[float]") -> None:
@@ -178,21 +173,9 @@ def _arrows(axes: "Axes", before: "pd.Series[float]", after: "pd.Series[float]")
     both = before.notna() & after.notna()
     axes.hlines(before.index[both], before[both], after[both], color=plots.BLUE, alpha=0.35, linewidth=3)
     if before.notna().any():
-        axes.scatter(
-            before,
-            before.index,
-            s=95,
-            facecolor="white",
-            edgecolor=plots.VERMILION,
-            linewidth=1.8,
-            label="before",
-            zorder=5,
-        )
+        hollow: dict[str, Any] = {"facecolor": "white", "edgecolor": plots.VERMILION, "linewidth": 1.8}
+        axes.scatter(before, before.index, s=95, label="before", zorder=5, **hollow)
     axes.scatter(after, after.index, s=38, color=plots.BLUE, label="after training", zorder=6)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
@@ -208,9 +191,9 @@ def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
     figure = plots.new_figure(plots.WIDTH, 4.2)
     axes = figure.subplots()
     longest = int(responses["new_tokens"].max()) if len(responses) else 0
-    width, ends = plots.edges(longest)
+    width, ends, name = plots.bins(longest, "new tokens")
     ends = ends - (0.5 if width == 1 else 0.0)
-    reasons: Sequence[str] = [*STOPPED, *sorted(set(responses["stopped"]) - set(STOPPED))]
+    reasons = [*STOPPED, *sorted(set(responses["stopped"]) - set(STOPPED))]
     below = np.zeros(len(ends) - 1)
     for place, reason in enumerate(reasons):
         part = responses.loc[responses["stopped"] == reason, "new_tokens"]
@@ -218,22 +201,15 @@ def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
             continue
         rows, _ = np.histogram(part, ends)
         label = f"{STOPPED.get(reason, reason)}: {len(part):,}"
-        bars = axes.bar(
-            ends[:-1], rows, width, bottom=below, align="edge", color=plots.PALETTE[place % len(plots.PALETTE)]
-        )
-        bars.set_label(label)
-        for bar in bars:
-            bar.set(edgecolor="white", linewidth=0.4)
+        colour = plots.PALETTE[place % len(plots.PALETTE)]
+        axes.bar(ends[:-1], rows, width, below, align="edge", color=colour, label=label, **EDGE)
         below += rows
     _whole_numbers(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(top=1.08 * max(float(below.max()), 1.0))
-    plots.axes_names(axes, plots.bins_name("new tokens", width), "responses")
+    plots.axes_names(axes, name, "responses")
     axes.grid(visible=False, axis="x")
-    if len(responses):
-        plots.legend_below(figure, 4)
-    plots.title_line(figure, title)
-    return figure
+    return plots.finished(figure, title, columns=4 if len(responses) else 0)
 
 
 def _whole_numbers(axes: "Axes") -> None:

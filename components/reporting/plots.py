@@ -4,8 +4,7 @@ Drawn with matplotlib's object interface, which shares no state between threads 
 those of Okabe and Ito (2008), told apart with any kind of colour vision; the splits differ in marker and dash as well.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 PALETTE = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6F00")
@@ -28,6 +27,8 @@ FEW_POINTS = 40
 """Up to so many points each gets a marker."""
 BINS = 40
 """Bars of a histogram at most."""
+DOTTED: "dict[str, Any]" = {"color": GREY, "linestyle": ":", "linewidth": 1.2}
+"""A line to measure others by: chance, or a step that was kept."""
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -44,22 +45,13 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One of the learning curves."""
-
-    quantity: str
-    """Drawn are `train_<quantity>` and `validation_<quantity>`."""
-    name: str
-    """Of the axis."""
-    limit: "Callable[[Axes, NDArray[Any]], None]"
-    """Sets the limits of the axis by the finite values that are drawn on it."""
-    scale: float = 1.0
-    """What values are multiplied by."""
+Panels = Mapping[str, tuple[str, "Callable[[Axes, NDArray[Any]], None]"]]
+"""By quantity, of which `train_<quantity>` and `validation_<quantity>` are drawn: the name of the axis, and what sets
+its limits by the finite values that are drawn on it."""
 
 
 def learning_curves(
-    history: "pd.DataFrame", panels: Sequence[Panel], seen: str, title: str = "", kept_step: int | None = None
+    history: "pd.DataFrame", panels: Panels, seen: str, title: str = "", kept_step: int | None = None
 ) -> "Figure":
     """Return curves of both splits against epochs, side by side, with what was seen on a second axis on top.
 
@@ -71,44 +63,27 @@ def learning_curves(
         title: the line above all panels.
         kept_step: the step whose weights were kept; a line marks it.
     """
+    import numpy as np
+
     figure = new_figure(WIDTH, 4.8)
-    for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        values = _draw_splits(axes, history, panel)
+    styles = {"train": (BLUE, "-", "o"), "validation": (VERMILION, "--", "s")}
+    for axes, (quantity, (name, limit)) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for split, (colour, dash, marker) in styles.items():
+            points = history[["epoch", f"{split}_{quantity}"]].dropna().to_numpy().T
+            line = {"color": colour, "linestyle": dash, "marker": marker if len(history) <= FEW_POINTS else None}
+            axes.plot(*points, label=split, markersize=4.5, linewidth=1.8, **line)
         kept = history.loc[history["step"] == kept_step, "epoch"]
         if len(kept):
-            label = f"kept: step {kept_step:,}"
-            axes.axvline(float(kept.iloc[0]), color=GREY, linestyle=":", linewidth=1.2, label=label)
-        panel.limit(axes, values)
+            axes.axvline(float(kept.iloc[0]), label=f"kept: step {kept_step:,}", **DOTTED)
+        values = history[[f"{split}_{quantity}" for split in styles]].to_numpy(dtype=float)
+        limit(axes, values[np.isfinite(values)])
         if len(history) == 1:
             axes.set_xlim(-0.05, max(2 * float(history["epoch"].iloc[0]), 1.0))
         _top_axis(axes, history["epoch"], history[f"{seen}_seen"], f"{seen} seen")
-        axes_names(axes, "epochs", panel.name)
+        axes_names(axes, "epochs", name)
         axes.spines["top"].set_visible(True)
         plain(axes.legend(frameon=False, fontsize=FONT - 1))
-    if title:
-        title_line(figure, title)
-    return figure
-
-
-def _draw_splits(axes: "Axes", history: "pd.DataFrame", panel: Panel) -> "NDArray[Any]":
-    """Draw a quantity of both splits against `epoch`, and return the finite values."""
-    import numpy as np
-
-    styles = {"train": (BLUE, "-", "o"), "validation": (VERMILION, "--", "s")}
-    for split, (colour, dash, marker) in styles.items():
-        points = history[["epoch", f"{split}_{panel.quantity}"]].dropna()
-        axes.plot(
-            points["epoch"],
-            points[f"{split}_{panel.quantity}"] * panel.scale,
-            color=colour,
-            linestyle=dash,
-            marker=marker if len(history) <= FEW_POINTS else None,
-            markersize=4.5,
-            linewidth=1.8,
-            label=split,
-        )
-    values = history[[f"{split}_{panel.quantity}" for split in styles]].to_numpy(dtype=float) * panel.scale
-    return values[np.isfinite(values)]
+    return finished(figure, title)
 
 
 def from_zero(axes: "Axes", values: "NDArray[Any]") -> None:
@@ -121,20 +96,8 @@ def _top_axis(axes: "Axes", epochs: "pd.Series[float]", seen: "pd.Series[int]", 
 
     Between evaluations it is taken to grow evenly, and beyond them as on the whole.
     """
-    from matplotlib.ticker import MaxNLocator
-
-    top = axes.secondary_xaxis("top", functions=_mapping(epochs, seen))
-    top.set_xlabel(name)
-    top.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    top.xaxis.set_major_formatter(thousands())
-
-
-Mapped = Callable[["ArrayLike"], "ArrayLike"]
-
-
-def _mapping(epochs: "pd.Series[float]", seen: "pd.Series[int]") -> tuple[Mapped, Mapped]:
-    """Return functions from epochs to what was seen and back: straight between points, and beyond the outer ones."""
     import numpy as np
+    from matplotlib.ticker import MaxNLocator
 
     x, y = np.asarray(epochs, dtype=float), np.asarray(seen, dtype=float)
     rate = y.max() / x.max() if x.max() > 0 else 1.0
@@ -144,13 +107,17 @@ def _mapping(epochs: "pd.Series[float]", seen: "pd.Series[int]") -> tuple[Mapped
     far = 10 * max(float(x[-1]), 1.0)
     x = np.concatenate([[x[0] - far], x, [x[-1] + far]])
     y = np.concatenate([[y[0] - far * rate], y, [y[-1] + far * rate]])
-    return lambda values: np.interp(values, x, y), lambda values: np.interp(values, y, x)
+    back_and_forth = (lambda values: np.interp(values, x, y), lambda values: np.interp(values, y, x))
+    top = axes.secondary_xaxis("top", functions=back_and_forth)
+    top.set_xlabel(name)
+    top.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    top.xaxis.set_major_formatter(thousands())
 
 
 def axes_names(axes: "Axes", x: str, y: str) -> None:
     """Name the axes, draw a grid behind what is drawn, and leave the upper and right edge open."""
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_xlabel(x, parse_math=False)
+    axes.set_ylabel(y, parse_math=False)
     axes.grid(visible=True, color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -162,15 +129,19 @@ def plain(legend: "Legend") -> None:
         text.set_parse_math(False)
 
 
-def title_line(figure: "Figure", title: str) -> None:
-    """Put a line above the whole figure."""
-    figure.suptitle(title, fontsize=FONT + 1, fontweight="bold", parse_math=False)
+def finished(
+    figure: "Figure", title: str, columns: int = 0, handles: Sequence[Any] = (), labels: Sequence[str] = ()
+) -> "Figure":
+    """Put a line above a whole figure and, of so many columns, a legend below it; return the figure.
 
-
-def legend_below(figure: "Figure", columns: int = 1, handles: Sequence[Any] = (), labels: Sequence[str] = ()) -> None:
-    """Put a legend below the whole figure: of these handles, or of all that has a label."""
-    shown = {"handles": handles, "labels": labels} if handles else {}
-    plain(figure.legend(**shown, loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT - 1))
+    The legend has the labels given of these handles, or else all that was drawn with a label.
+    """
+    if columns:
+        shown = {"handles": handles, "labels": labels} if handles else {}
+        plain(figure.legend(**shown, loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT - 1))
+    if title:
+        figure.suptitle(title, fontsize=FONT + 1, fontweight="bold", parse_math=False)
+    return figure
 
 
 def thousands() -> Any:
@@ -180,14 +151,9 @@ def thousands() -> Any:
     return FuncFormatter(lambda value, _position: f"{value:,.0f}")
 
 
-def edges(longest: int) -> "tuple[int, NDArray[Any]]":
-    """Return the width of the bins of a histogram of whole numbers from zero to `longest`, and their edges."""
+def bins(longest: int, what: str) -> "tuple[int, NDArray[Any], str]":
+    """Return a histogram's bins of whole numbers from zero to `longest`: width, edges, and the name of the axis."""
     import numpy as np
 
     width = max(1, -(-(longest + 1) // BINS))
-    return width, np.arange(0, longest + width + 1, width)
-
-
-def bins_name(what: str, width: int) -> str:
-    """Name an axis of whole numbers in bins of a width."""
-    return f"{what}, in bins of {width}" if width > 1 else what
+    return width, np.arange(0, longest + width + 1, width), f"{what}, in bins of {width}" if width > 1 else what

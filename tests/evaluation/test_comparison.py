@@ -13,7 +13,7 @@ from components.evaluation.intervals import RESAMPLES
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import classification_metrics, metrics_of_labels, weighted_metrics
 from components.evaluation.paired.comparison import compare_predictions, smallest_difference
-from components.evaluation.paired.multiplicity import PRIMARY_LEVEL
+from components.evaluation.paired.p_values import PRIMARY_LEVEL
 
 
 def draw(rows: int, classes: int, seed: int, truth_seed: int = 0) -> Predictions:

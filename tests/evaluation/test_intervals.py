@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score
 
-from components.evaluation.calibration import CalibrationBin, calibration_bins, calibration_error
-from components.evaluation.curves import POINTS, thin
+from components.evaluation.curves import POINTS, calibration_bins, thin
 from components.evaluation.intervals import RESAMPLES
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics
@@ -67,14 +66,14 @@ def test_what_is_reported_is_finite_and_inside_its_interval(classes: int, rows: 
 
 def test_calibration_by_hand() -> None:
     confidence = np.array([0.52, 0.54, 0.95, 1.0, 1.0])
-    correct = np.array([True, False, True, True, False])
-    bins = calibration_bins(confidence, correct)
-    assert bins == [
-        CalibrationBin(0.5, 0.55, 2, pytest.approx(0.53), 0.5),
-        CalibrationBin(0.9, 0.95, 1, 0.95, 1.0),
-        CalibrationBin(0.95, 1.0, 2, 1.0, 0.5),
-    ]
-    assert calibration_error(bins) == pytest.approx((2 * 0.03 + 1 * 0.05 + 2 * 0.5) / 5)
+    truth = np.array([0, 1, 0, 0, 1])
+    predictions = Predictions(truth, np.column_stack([confidence, 1 - confidence]))
+    bins = calibration_bins(predictions)
+    assert list(bins.columns) == ["low", "high", "rows", "confidence", "accuracy"]
+    by_hand = [[0.5, 0.55, 2, 0.53, 0.5], [0.9, 0.95, 1, 0.95, 1.0], [0.95, 1.0, 2, 1.0, 0.5]]
+    np.testing.assert_allclose(bins.to_numpy(), by_hand)
+    error = classification_metrics(predictions)["calibration_error"]
+    assert error == pytest.approx((2 * 0.03 + 1 * 0.05 + 2 * 0.5) / 5)
 
 
 def test_a_thin_curve_keeps_its_ends_and_its_area() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from components.evaluation.labelled import Predictions
 from components.evaluation.paired.comparison import compare_predictions, compare_responses
-from components.evaluation.paired.multiplicity import LEVEL, different
+from components.evaluation.paired.p_values import LEVEL, different
 
 TRIALS = 300
 MOST = 0.08

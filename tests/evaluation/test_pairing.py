@@ -36,7 +36,7 @@ def test_rows_are_matched_whatever_their_order_and_that_of_the_labels(tmp_path: 
     second = read_scored(write(tmp_path / "2", turned, labels=("spam", "ham")), lowered)
     assert (first.labels, second.labels) == (("ham", "spam"), ("spam", "ham"))
     pairs = pair(first, second)
-    assert (pairs.common.rows, pairs.common.same_test_set, pairs.common.learned_known) == (4, True, (True, True))
+    assert (pairs.rows, pairs.same_test_set, pairs.learned_known) == (4, True, (True, True))
     np.testing.assert_allclose(pairs.first.probabilities, pairs.second.probabilities)
     assert pairs.first.truth.tolist() == pairs.second.truth.tolist() == [0, 1, 0, 1]
 
@@ -46,8 +46,8 @@ def test_only_common_rows_count_and_a_row_that_stands_twice_counts_twice(tmp_pat
     second = [("c", "spam", 0.3), ("a", "ham", 0.4), ("a", "ham", 0.4), ("a", "ham", 0.4), ("e", "spam", 0.9)]
     one, other = (read_scored(write(tmp_path / str(len(rows)), rows), lowered) for rows in (first, second))
     pairs = pair(one, other)
-    common = pairs.common
-    assert (common.rows, common.in_first, common.in_second, common.same_test_set) == (2, 4, 5, False)
+    runs = pairs.runs
+    assert (pairs.rows, len(runs[0]), len(runs[1]), pairs.same_test_set) == (2, 4, 5, False)
     assert pairs.second.probabilities[:, 1].tolist() == [0.4, 0.4]
 
 
@@ -56,7 +56,7 @@ def test_what_either_has_learned_from_is_left_out_even_in_other_letters(tmp_path
     one = read_scored(write(tmp_path / "1", rows, train=("A", "z")), lowered)
     other = read_scored(write(tmp_path / "2", rows, train=("c", "z")), lowered)
     pairs = pair(one, other)
-    assert (pairs.common.rows, pairs.common.common, pairs.common.same_test_set) == (1, 3, True)
+    assert (pairs.rows, pairs.common, pairs.same_test_set) == (1, 3, True)
     assert pairs.first.truth.tolist() == [1]
     everything = read_scored(write(tmp_path / "3", rows, train=("a", "b", "c")), lowered)
     with pytest.raises(NotComparable, match="all 3 test rows that both have stand in the training data of one"):
@@ -67,7 +67,7 @@ def test_unknown_training_data_is_said(tmp_path: Path) -> None:
     rows = [("a", "ham", 0.1), ("b", "spam", 0.7)]
     known = read_scored(write(tmp_path / "1", rows), lowered)
     unknown = read_scored(write(tmp_path / "2", rows, train=()), lowered)
-    assert pair(known, unknown).common.learned_known == (True, False)
+    assert pair(known, unknown).learned_known == (True, False)
 
 
 def test_no_common_rows_other_labels_and_other_files_are_refused(tmp_path: Path) -> None:

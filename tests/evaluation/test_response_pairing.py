@@ -46,9 +46,9 @@ def test_a_row_is_the_same_by_instruction_input_and_reference_and_twice_counts_t
     second = read(tmp_path / "2", [("b", "c", "x", 3), ("a", "", "x", 1), ("b", "", "x", 5), ("a", "", "y", 6)])
     pairs = pair_answers(first, second)
     assert (pairs.first["score"].tolist(), pairs.second["score"].tolist()) == ([10, 30], [1, 3])
-    common = pairs.common
-    assert (common.rows, common.in_first, common.in_second, common.same_test_set) == (2, 4, 4, False)
-    assert pair_answers(first, first).common.same_test_set
+    runs = pairs.runs
+    assert (pairs.rows, len(runs[0]), len(runs[1]), pairs.same_test_set) == (2, 4, 4, False)
+    assert pair_answers(first, first).same_test_set
     with pytest.raises(NotComparable, match="of 4 and 1 test rows none is the same"):
         pair_answers(first, read(tmp_path / "3", [("z", "", "x", 1)]))
 

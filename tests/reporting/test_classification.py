@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 
 from components.reporting.about import About
-from components.reporting.card import model_card, short_card
+from components.reporting.card import DESCRIPTION_LIMIT, model_card, short_card
 from components.reporting.classification import findings
 from components.reporting.classification_evidence import classifier_figures, evidence, limits, metrics_rows
 from components.reporting.findings import Findings
-from components.reporting.markdown import DESCRIPTION_LIMIT
 from tests.reporting.classifications import URL, Steps, changed
 from tests.reporting.reports import Page, cells, stands_alone
 

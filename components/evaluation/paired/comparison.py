@@ -2,27 +2,28 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+import pydantic.dataclasses
+from pydantic import Field, computed_field
+from scipy.stats import binom
 
 from components.evaluation.intervals import Floats, Interval, percentile_interval
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import METRICS, RESPONSES, Metric, evaluated, metrics_of_labels, resampled
-from components.evaluation.paired.multiplicity import PRIMARY_LEVEL, different
-from components.evaluation.paired.p_values import Flags, bootstrap_p, mcnemar, permutation_p
+from components.evaluation.paired.p_values import PRIMARY_LEVEL, Flags, bootstrap_p, different, mcnemar, permutation_p
 
 Side = Literal["first", "second"]
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True)
 class MetricPair:
     """A metric of two models on the same rows, with 95 % intervals; the difference is second minus first."""
 
     name: str
-    rows: int
+    rows: Annotated[int, Field(exclude=True)]
     first: float
     second: float
     first_interval: Interval
@@ -30,22 +31,25 @@ class MetricPair:
     difference_interval: Interval
     p_value: float
     """Two-sided, of this metric by itself: that both have the same."""
-    significant: bool = False
-    """Whether the difference is more than chance, all metrics taken together (`paired.multiplicity`)."""
+    significant: Annotated[bool, Field(exclude=True)] = False
+    """Whether the difference is more than chance, all metrics taken together (`paired.p_values`)."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def title(self) -> str:
         """What the metric is called, and in what it is measured."""
         return METRICS[self.name].title_with_unit
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def difference(self) -> float:
         """Second minus first."""
         return self.second - self.first
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def better(self) -> Side | None:
-        """Return whose value is better where the difference is more than chance, else None."""
+        """Whose value is better where the difference is more than chance, else None."""
         if not self.significant or self.difference == 0:
             return None
         return "second" if (self.difference > 0) == (METRICS[self.name].better == "more") else "first"
@@ -159,38 +163,29 @@ def smallest_difference(rows: int, discordant: int) -> float:
 
     With fewer than six such rows no outcome is significant: then the difference that six, all one way, would make.
     """
-    few = min(count for count in range(1, 20) if binomtest(count, count).pvalue < PRIMARY_LEVEL)
+    few = int(np.ceil(1 - np.log2(PRIMARY_LEVEL)))
     if discordant < few:
         return few / rows
-    low, high = (discordant + 1) // 2, discordant  # p falls as the larger count grows from half to all
-    while low < high:
-        middle = (low + high) // 2
-        if binomtest(middle, discordant).pvalue < PRIMARY_LEVEL:
-            high = middle
-        else:
-            low = middle + 1
-    return (2 * low - discordant) / rows
+    # McNemar's p value by the larger count, which falls as that grows.
+    p_values = 2 * binom.sf(np.arange(discordant + 1) - 1, discordant, 0.5)
+    return float((2 * np.argmax(p_values < PRIMARY_LEVEL) - discordant) / rows)
 
 
 def _pair(metric: Metric, sides: tuple[Any, Any], values: list[dict[str, float]], draws: list[Floats]) -> MetricPair:
     name = metric.name
     first, second = (each[name] for each in values)
+    intervals = [percentile_interval(each) for each in draws]
     if metric.interval == "wilson":
         intervals = [(each[f"{name}_low"], each[f"{name}_high"]) for each in values]
-    else:
-        intervals = [percentile_interval(each) for each in draws]
     differences = draws[1] - draws[0]
-    p_value = _p_value(metric, sides, second - first, differences)
+    if metric.test == "mcnemar":
+        p_value = mcnemar(*(metric.per_row(side) == 1.0 for side in sides))
+    elif metric.test == "permutation":
+        p_value = permutation_p(metric.per_row(sides[1]) - metric.per_row(sides[0]))
+    else:
+        p_value = bootstrap_p(second - first, differences)
     ends = percentile_interval(differences)
     return MetricPair(name, len(sides[0]), first, second, intervals[0], intervals[1], ends, p_value)
-
-
-def _p_value(metric: Metric, sides: tuple[Any, Any], difference: float, resampled: Floats) -> float:
-    if metric.test == "mcnemar":
-        return mcnemar(metric.per_row(sides[0]) == 1.0, metric.per_row(sides[1]) == 1.0)
-    if metric.test == "permutation":
-        return permutation_p(metric.per_row(sides[1]) - metric.per_row(sides[0]))
-    return bootstrap_p(difference, resampled)
 
 
 def _paired(first: Flags, second: Flags, metrics: Iterable[MetricPair], primary: str) -> Paired:

@@ -1,5 +1,6 @@
 """Which test rows two runs have in common that neither, nor a model before it, has learned from."""
 
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -11,7 +12,8 @@ from components.core.errors import NotComparable
 from components.evaluation.labelled import Ids
 from components.learned import NO_ANCESTRY, Ancestry, Hashes
 
-Said = TypeVar("Said")
+Run = TypeVar("Run", bound="RunRows")
+Said = TypeVar("Said", bound=Sized)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +44,18 @@ class RunRows:
         return ~np.isin(self.folded, np.concatenate([other.learned, other.ancestry.rows]))
 
 
-@dataclass(frozen=True)
-class CommonRows:
-    """The M > 0 rows that two runs can be compared on."""
+@dataclass(frozen=True, kw_only=True)
+class Pairs(Generic[Said]):
+    """What two models said of the M > 0 rows that two runs can be compared on."""
 
-    first: Ids
-    """Where each (M) stands among the first run's test rows."""
-    second: Ids
-    in_first: int
-    """Test rows of the first run."""
-    in_second: int
+    runs: tuple[RunRows, RunRows]
+    """All that each was tested on."""
+    first: Said
+    second: Said
     common: int
     """Test rows of both, some of which one of the two may have learned from."""
     by_ancestors: int
     """Common rows that neither has learned from, but a model that one of the two goes on from."""
-    ancestry: tuple[Ancestry, Ancestry]
-    """What the models that each of the two goes on from learned from."""
-    learned_known: tuple[bool, bool]
-    """Whether it is known of each what it learned from."""
 
     @property
     def rows(self) -> int:
@@ -69,58 +65,46 @@ class CommonRows:
     @property
     def same_test_set(self) -> bool:
         """Whether both were tested on the very same rows."""
-        return self.in_first == self.in_second == self.common
+        return all(len(run) == self.common for run in self.runs)
 
     @property
     def left_out(self) -> int:
         """How many common rows one of the two, or a model before it, has learned from."""
         return self.common - self.rows
 
-
-@dataclass(frozen=True)
-class Pairs(Generic[Said]):
-    """What two models said of the same rows."""
-
-    common: CommonRows
-    first: Said
-    second: Said
+    @property
+    def learned_known(self) -> tuple[bool, bool]:
+        """Whether it is known of each what it learned from."""
+        return self.runs[0].learned_known, self.runs[1].learned_known
 
 
-def match_rows(first: RunRows, second: RunRows) -> CommonRows:
+def match_rows(first: Run, second: Run, said: Callable[[Run, Ids], Said]) -> Pairs[Said]:
     """Match the test rows of two runs; leave out those that either, or a model before it, has learned from.
 
-    A row that stands twice in both is matched twice.
+    A row that stands twice in both is matched twice. `said` returns what a run said of rows by their positions.
 
     Raises:
         NotComparable: if no row is the same, or none is left.
     """
-    matched = _numbered(first).merge(_numbered(second), on=["key", "occurrence"], suffixes=("_first", "_second"))
+    tables = [pd.DataFrame({"key": each.keys, "row": np.arange(len(each))}) for each in (first, second)]
+    one, two = (table.assign(occurrence=table.groupby("key").cumcount()) for table in tables)
+    matched = one.merge(two, on=["key", "occurrence"], suffixes=("_first", "_second"))
     if matched.empty:
         raise NotComparable(f"of {len(first):,} and {len(second):,} test rows none is the same")
-    one, two = (matched[f"row_{side}"].to_numpy(np.int64) for side in ("first", "second"))
-    folded = first.folded[one]
+    places = [matched[f"row_{side}"].to_numpy(np.int64) for side in ("first", "second")]
+    folded = first.folded[places[0]]
     learned = np.isin(folded, np.concatenate([first.learned, second.learned]))
     before = np.isin(folded, np.concatenate([first.ancestry.rows, second.ancestry.rows])) & ~learned
     unseen = ~learned & ~before
     if not unseen.any():
         or_before = " or of a model that it continues" if before.any() else ""
         raise NotComparable(
-            f"all {len(one):,} test rows that both have stand in the training data of one of the two{or_before}"
+            f"all {len(matched):,} test rows that both have stand in the training data of one of the two{or_before}"
         )
-    return CommonRows(
-        first=one[unseen],
-        second=two[unseen],
-        in_first=len(first),
-        in_second=len(second),
-        common=len(one),
+    return Pairs(
+        runs=(first, second),
+        first=said(first, places[0][unseen]),
+        second=said(second, places[1][unseen]),
+        common=len(matched),
         by_ancestors=int(before.sum()),
-        ancestry=(first.ancestry, second.ancestry),
-        learned_known=(first.learned_known, second.learned_known),
     )
-
-
-def _numbered(rows: RunRows) -> pd.DataFrame:
-    """Return key and position of every row, and which occurrence of its key it is."""
-    keys = pd.DataFrame({"key": rows.keys, "row": np.arange(len(rows))})
-    keys["occurrence"] = keys.groupby("key").cumcount()
-    return keys

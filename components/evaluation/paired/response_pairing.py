@@ -89,16 +89,20 @@ class Answers(RunRows):
         return self.measures.assign(score=self.scores[judge]).iloc[rows].reset_index(drop=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnswerPairs(Pairs[pd.DataFrame]):
     """Two runs' responses to the same M rows, and the scores that one judge gave them.
 
     A table has `score` and the lexical measures (M rows); a score is nan where there is none.
     """
 
+    runs: tuple[Answers, Answers]
     judge: Judge
-    overlap: tuple[int | None, int | None] = (None, None)
-    """`Answers.overlap` of each run, of all its test rows."""
+
+    @property
+    def overlap(self) -> tuple[int | None, int | None]:
+        """`Answers.overlap` of each run, of all its test rows."""
+        return self.runs[0].overlap, self.runs[1].overlap
 
     @property
     def unscored(self) -> tuple[int, int]:
@@ -147,10 +151,9 @@ def read_answers(
         raise NotComparable(f"{responses.name} or its verdicts cannot be read: {error}") from error
     text = table[list(KEY)].astype(object).fillna("")
     keys = pd.util.hash_pandas_object(text, index=False).to_numpy().astype(np.uint64)
-    tasks = fold(text["instruction"], text["input"]) if fold else None
     return Answers(
         keys=keys,
-        folded=keys if tasks is None else pd.util.hash_array(tasks, categorize=False),
+        folded=pd.util.hash_array(fold(text["instruction"], text["input"]), categorize=False) if fold else keys,
         learned=NONE if learned is None else learned,
         learned_known=learned is not None,
         ancestry=ancestry,
@@ -171,21 +174,17 @@ def pair_answers(first: Answers, second: Answers) -> AnswerPairs:
         OtherJudge: if none has scored both.
         NotComparable: if no row is the same, or none is left.
     """
-    both = [identity for identity in (*first.judges, *second.judges) if identity in first.judges.keys() & second.judges]
-    if not both:
+    judges = {}
+    for identity in (each for each in first.judges if each in second.judges):
+        known = [run.judges[identity].tells for run in (first, second) if run.judges[identity].tells is not None]
+        # One that could not tell right from wrong once cannot tell.
+        judges[identity] = replace(first.judges[identity], tells=all(known) if known else None)
+    if not judges:
         raise OtherJudge(
             f"the first was judged by {first.own_judge.name} and the second by {second.own_judge.name}, whose scores "
             "mean other things"
         )
-    judges = {identity: _told_of(first.judges[identity], second.judges[identity]) for identity in both}
     own = [each.own_judge.identity for each in (first, second)]
-    chosen = min(both, key=lambda identity: (judges[identity].tells is False, identity not in own))
-    common = match_rows(first, second)
-    said = first.said(common.first, chosen), second.said(common.second, chosen)
-    return AnswerPairs(common, *said, judges[chosen], (first.overlap, second.overlap))
-
-
-def _told_of(judge: Judge, again: Judge) -> Judge:
-    """Return a judge that cannot tell if it could not tell once."""
-    known = [each.tells for each in (judge, again) if each.tells is not None]
-    return replace(judge, tells=all(known) if known else None)
+    chosen = min(judges, key=lambda identity: (judges[identity].tells is False, identity not in own))
+    pairs = match_rows(first, second, lambda run, rows: run.said(rows, chosen))
+    return AnswerPairs(**vars(pairs), judge=judges[chosen])

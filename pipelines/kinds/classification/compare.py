@@ -1,6 +1,6 @@
 """How classifiers are compared and promoted: by which of the same texts each labels rightly."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,8 +51,8 @@ class Classification:
     def shown(self, pairs: Pairs[Predictions], paired: Paired) -> Tested:
         """Return what `--json` prints under `test`."""
         return Tested(
-            **of_every_kind(pairs.common, paired),
-            training_data_known=all(pairs.common.learned_known),
+            **of_every_kind(pairs, paired),
+            training_data_known=all(pairs.learned_known),
             only_first_right=paired.only_first,
             only_second_right=paired.only_second,
             p_value=paired.p_value,
@@ -61,8 +61,21 @@ class Classification:
 
     def sentence(self, pairs: Pairs[Predictions], paired: Paired, names: tuple[str, str]) -> str:
         """Say who is better in the metric that decides, and in which others by more than chance."""
-        said = f"On {common_rows(pairs.common)} {_decided(paired, names)}"
-        return "; ".join([said, *_elsewhere(paired, names)]) + "."
+        deciding, title = paired.deciding, METRICS[paired.primary].title
+        if deciding is None:
+            said = f"{METRICS[paired.primary].title_with_unit} is not defined for both"
+        elif deciding.name == "accuracy":
+            evidence = f", McNemar p {shown(deciding.p_value)}"
+            said = decided(deciding, names, "is right significantly more often", "{} and {} right", ".1%", evidence)
+        else:
+            better, evidence = f"is significantly better in {title}", f", bootstrap p {shown(deciding.p_value)}"
+            said = decided(deciding, names, better, f"{{}} and {{}} {title}", ".4f", evidence)
+        parts = [f"On {common_rows(pairs)} {said}"]
+        for side, name in zip(("first", "second"), names, strict=True):  # corrected for how many metrics they are
+            others = (each.name for each in paired.metrics if each.better == side and each.name != paired.primary)
+            if titles := ", ".join(METRICS[other].title for other in others):
+                parts.append(f"{name} is better in {titles}")
+        return "; ".join(parts) + "."
 
     def caveats(self, runs: Runs, pairs: Pairs[Predictions]) -> tuple[str, ...]:  # noqa: ARG002
         """Return nothing: what can be said stands in the counts."""
@@ -74,9 +87,9 @@ class Classification:
 
     def baseline(self, candidate: Candidate[Scored]) -> tuple[Sides, str]:
         """Return a candidate beside the most frequent label of its test rows."""
-        said = candidate.rows.said.take(candidate.counted)
-        majority = np.bincount(said.truth).argmax()
-        return Sides(said.correct, said.truth == majority), "the majority class"
+        predictions = candidate.rows.predictions.take(candidate.counted)
+        majority = np.bincount(predictions.truth).argmax()
+        return Sides(predictions.correct, predictions.truth == majority), "the majority class"
 
     def run_anew(self, champion: Registered, name: str, candidate: Candidate[Scored], home: Path) -> Sides:
         """Let a champion predict a candidate's test rows."""
@@ -88,8 +101,8 @@ class Classification:
         rows = pd.read_parquet(candidate.paths[PREDICTIONS], columns=["split", "text"])
         texts = rows.loc[rows["split"] == "test", "text"][candidate.counted]
         probabilities = model.predict(texts.tolist())[[f"p_{label}" for label in labels]].to_numpy(np.float64)
-        said = candidate.rows.said.take(candidate.counted)
-        return Sides(said.correct, Predictions(said.truth, probabilities).correct)
+        predictions = candidate.rows.predictions.take(candidate.counted)
+        return Sides(predictions.correct, Predictions(predictions.truth, probabilities).correct)
 
     def measure(self, sides: Sides, where: str, notes: list[str]) -> Measured:
         """Return the difference of the shares of right ones."""
@@ -97,25 +110,3 @@ class Classification:
 
 
 KIND: Kind[Scored, Pairs[Predictions]] = Classification()
-
-
-def _decided(paired: Paired, names: tuple[str, str]) -> str:
-    deciding, title = paired.deciding, METRICS[paired.primary].title
-    if deciding is None:
-        return f"{METRICS[paired.primary].title_with_unit} is not defined for both"
-    p_value = shown(deciding.p_value)
-    if deciding.name == "accuracy":
-        better = "is right significantly more often"
-        return decided(deciding, names, better, "{} and {} right", ".1%", f", McNemar p {p_value}")
-    better = f"is significantly better in {title}"
-    return decided(deciding, names, better, f"{{}} and {{}} {title}", ".4f", f", bootstrap p {p_value}")
-
-
-def _elsewhere(paired: Paired, names: tuple[str, str]) -> Iterator[str]:
-    """Name the other metrics that differ by more than chance, corrected for how many they are."""
-    for side, name in zip(("first", "second"), names, strict=True):
-        titles = [
-            METRICS[each.name].title for each in paired.metrics if each.better == side and each.name != paired.primary
-        ]
-        if titles:
-            yield f"{name} is better in {', '.join(titles)}"

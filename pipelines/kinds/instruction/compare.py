@@ -13,6 +13,7 @@ import yaml
 
 from components.core.errors import JudgeError, NotComparable
 from components.data.split.folding import fold_tasks
+from components.evaluation.instruction import judged_by
 from components.evaluation.metrics import RESPONSES as METRICS
 from components.evaluation.paired.comparison import Paired, compare_responses
 from components.evaluation.paired.non_inferiority import FEWEST_ROWS, Floats, score_difference
@@ -25,7 +26,6 @@ from components.evaluation.paired.response_pairing import (
     pair_answers,
     read_answers,
 )
-from components.evaluation.response_verdict import judged_by
 from components.evaluation.verdicts import read_verdicts
 from components.generation.config import GenerationConfig
 from components.judging.cache import verdicts_path
@@ -69,7 +69,7 @@ class Instruction:
         try:
             return pair_answers(*rows)
         except OtherJudge as error:
-            raise Unlike(f"{error}; {_judge_again(runs[1], *rows)}") from error
+            raise Unlike(f"{error}; {_remedy(runs[1], *rows)}") from error
 
     def compare(self, runs: Runs, pairs: AnswerPairs, primary: str) -> Paired:  # noqa: ARG002 - other kinds read them
         """Compare two runs; a lexical judge's measure is the score."""
@@ -81,7 +81,7 @@ class Instruction:
         """Return what `--json` prints under `responses`."""
         score = paired.metric("score")
         return Answered(
-            **of_every_kind(pairs.common, paired),
+            **of_every_kind(pairs, paired),
             judge=judged_by({"name": pairs.judge.name, "is_language_model": pairs.judge.is_language_model}),
             unscored=pairs.unscored,
             learned=pairs.overlap,
@@ -93,16 +93,30 @@ class Instruction:
 
     def sentence(self, pairs: AnswerPairs, paired: Paired, names: tuple[str, str]) -> str:
         """Say whose score is higher, and who gives the reference more often."""
+        score, exact = paired.metric("score"), paired.metric("exact_match")
+        if exact is None:
+            raise ValueError("every response is the reference or is not")
+        if score is None:
+            said = f"no row has a score of both by {pairs.judge.name}"
+        else:
+            low, high = score.difference_interval
+            difference = f"difference {score.difference:+.1f}, 95 % {low:+.1f} to {high:+.1f}"
+            evidence = f" by {pairs.judge.name}, {difference}, permutation p {shown(score.p_value)}"
+            said = decided(score, names, "scores significantly higher", "scores {} and {}", ".1f", evidence)
+        who = {"first": names[0], "second": names[1], None: "neither"}[exact.better]
         parts = [
-            f"On {common_rows(pairs.common)} {_by_score(paired, names, pairs.judge)}",
-            _by_exact_match(paired, names),
-            *_learned(pairs, names),
+            f"On {common_rows(pairs)} {said}",
+            f"{who} gives the reference word for word significantly more often ({exact.first:.1%} and "
+            f"{exact.second:.1%}, McNemar p {shown(paired.p_value)})",
         ]
+        for name, learned, known in zip(names, pairs.overlap, pairs.learned_known, strict=True):
+            if learned and not known:  # else they are left out
+                parts.append(f"{name} was trained on {learned:,} of its test rows")
         return "; ".join(parts) + "."
 
     def caveats(self, runs: Runs, pairs: AnswerPairs) -> Iterator[str]:
         """Yield what training data may be among the rows, and how many rows have no score."""
-        found = (pairs.overlap, pairs.common.learned_known, pairs.unscored)
+        found = (pairs.overlap, pairs.learned_known, pairs.unscored)
         for run, learned, known, unscored in zip(runs, *found, strict=True):
             name = f"run {run.run_id[:8]}"
             if learned is None and not known:
@@ -110,7 +124,7 @@ class Instruction:
             elif learned and not known:
                 yield f"{learned:,} test rows of {name} stand in its training data too, but for case, digits or blanks"
             if unscored:
-                yield f"{unscored:,} of {pairs.common.rows:,} rows have no score of {name}: the verdicts cannot be read"
+                yield f"{unscored:,} of {pairs.rows:,} rows have no score of {name}: the verdicts cannot be read"
 
     def sides(self, pairs: AnswerPairs) -> Sides:
         """Return the scores of the second beside those of the first."""
@@ -132,7 +146,10 @@ class Instruction:
 
     def run_anew(self, champion: Registered, name: str, candidate: Candidate[Answers], home: Path) -> Sides:
         """Let a champion answer a candidate's test rows, and the candidate's judge score that."""
-        tree = _recorded_config(candidate, name)
+        path = candidate.paths.get(CONFIG)
+        tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
+        if "judge" not in tree:
+            raise NotComparable(f"run {candidate.run.run_id[:8]} left no {CONFIG}, so how to judge {name} is not known")
         rows, answers = int(candidate.counted.sum()), candidate.rows
         if rows < FEWEST_ROWS:  # not worth asking a judge
             raise NotComparable(
@@ -168,7 +185,7 @@ class Instruction:
 KIND: Kind[Answers, AnswerPairs] = Instruction()
 
 
-def _judge_again(second: RecordedRun, one: Answers, other: Answers) -> str:
+def _remedy(second: RecordedRun, one: Answers, other: Answers) -> str:
     """Return what to type so that one judge has scored both."""
     wanted, has = one.own_judge, other.own_judge
     settings = f"--set judge.kind={wanted.kind}"
@@ -178,42 +195,6 @@ def _judge_again(second: RecordedRun, one: Answers, other: Answers) -> str:
         # Another version of the model or of the rubric: the old one is gone.
         return f"judge both again with `gradus judge RUN {settings}`"
     return f"judge one of them again, as with `gradus judge {second.run_id[:8]} {settings}`"
-
-
-def _by_score(paired: Paired, names: tuple[str, str], judge: Judge) -> str:
-    score = paired.metric("score")
-    if score is None:
-        return f"no row has a score of both by {judge.name}"
-    low, high = score.difference_interval
-    difference = f"difference {score.difference:+.1f}, 95 % {low:+.1f} to {high:+.1f}"
-    evidence = f" by {judge.name}, {difference}, permutation p {shown(score.p_value)}"
-    return decided(score, names, "scores significantly higher", "scores {} and {}", ".1f", evidence)
-
-
-def _by_exact_match(paired: Paired, names: tuple[str, str]) -> str:
-    exact = paired.metric("exact_match")
-    if exact is None:
-        raise ValueError("every response is the reference or is not")
-    who = {"first": names[0], "second": names[1], None: "neither"}[exact.better]
-    return (
-        f"{who} gives the reference word for word significantly more often ({exact.first:.1%} and {exact.second:.1%}, "
-        f"McNemar p {shown(paired.p_value)})"
-    )
-
-
-def _learned(pairs: AnswerPairs, names: tuple[str, str]) -> Iterator[str]:
-    for name, learned, known in zip(names, pairs.overlap, pairs.common.learned_known, strict=True):
-        if learned and not known:  # else they are left out
-            yield f"{name} was trained on {learned:,} of its test rows"
-
-
-def _recorded_config(candidate: Candidate[Answers], name: str) -> dict[str, Any]:
-    """Return the config that says how a candidate was asked and judged."""
-    path = candidate.paths.get(CONFIG)
-    tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
-    if "judge" not in tree:
-        raise NotComparable(f"run {candidate.run.run_id[:8]} left no {CONFIG}, so how to judge {name} is not known")
-    return tree
 
 
 def _judged(model: Responder, rows: pd.DataFrame, tree: dict[str, Any], wanted: Judge, name: str, home: Path) -> Floats:
