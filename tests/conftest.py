@@ -22,9 +22,11 @@ SHARED = Path(__file__).parents[1].parent / "shared/data"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test-unit` leaves out: tests with a server, and modules that start processes of their own."""
+    servers = {"prefect_server", "mlflow_server", "ollama"}
+    starters = {"subprocess", "Server", "serve"}
     for item in items:
-        servers = {"prefect_server", "mlflow_server", "ollama", "server"} & set(getattr(item, "fixturenames", ()))
-        if servers or hasattr(getattr(item, "module", None), "subprocess"):
+        names = set(getattr(item, "fixturenames", ())), set(vars(getattr(item, "module", item)))
+        if servers & names[0] or starters & names[1]:
             item.add_marker("process")
 
 

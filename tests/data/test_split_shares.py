@@ -53,7 +53,7 @@ def sides(parts: dict[str, pd.DataFrame]) -> pd.Series:
     return pd.concat([part.assign(side=name) for name, part in parts.items()]).set_index("row")["side"].sort_index()
 
 
-@pytest.mark.parametrize("rows", [800, 3000])
+@pytest.mark.parametrize("rows", [800, pytest.param(3000, marks=pytest.mark.slow)])
 def test_tickets_from_templates_are_dealt_like_any_other(tmp_path: Path, rows: int) -> None:
     frame = tickets(rows, 0, forms=rows // 10)
     assert_samples(frame, tmp_path, seeds=10)

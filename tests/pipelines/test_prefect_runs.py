@@ -253,12 +253,14 @@ cli.main()
 """
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("outcome", "code", "out", "err"),
     [
         ("ends well", 0, "FINISHED\n", ""),
-        pytest.param("fails", 3, "", "gradus: nothing will do", marks=pytest.mark.slow),
-        pytest.param("is stopped", 130, "", "gradus: interrupted", marks=pytest.mark.slow),
+        ("fails", 3, "", "gradus: nothing will do"),
+        ("is stopped", 130, "", "gradus: interrupted"),
     ],
 )
 def test_a_run_whose_server_dies_ends_as_it_would_have(

@@ -131,6 +131,8 @@ def test_the_password_is_new_every_time_and_nowhere_to_be_read(started: Started,
         requests.get(f"{other.api}/health", timeout=PATIENCE)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -138,11 +140,7 @@ def test_the_password_is_new_every_time_and_nowhere_to_be_read(started: Started,
             {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////nowhere/at/all.db"},
             "unable to open database",
         ),
-        pytest.param(
-            {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "0"},
-            "did not answer within 0 s",
-            marks=pytest.mark.slow,
-        ),
+        ({"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "0"}, "did not answer within 0 s"),
     ],
 )
 def test_one_that_cannot_start_says_why_in_one_line(settings: dict[str, str], reason: str, tmp_path: Path) -> None:
