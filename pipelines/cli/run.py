@@ -74,7 +74,6 @@ def _run(config: "AnyConfig", as_json: bool, debug: bool) -> "RunSummary":
     from pipelines.prefect_runs import run_with_prefect
     from pipelines.summary import RunSummary
 
-    import_module("mlflow")
     if started:
         _use_the_wait()
         started.wait()

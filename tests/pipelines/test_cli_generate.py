@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.core.home import home
-from pipelines.cli.generate import harmless
+from pipelines.cli.answering import harmless
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--size", "{layers: 1, heads: 2, width: 16, context: 32}", "--vocabulary", "sample://vocabulary.tiktoken"]
