@@ -46,8 +46,8 @@ class Template(Config):
 
     def prompt(self, instruction: str, input: str = "") -> str:
         """Return everything up to the response."""
-        middle = Slots.of(self.input).fill(input) if input else ""
-        return Slots.of(self.instruction).fill(instruction) + middle + self._around[0].rstrip(" ")
+        middle = input.join(Slots.of(self.input).literals) if input else ""
+        return instruction.join(Slots.of(self.instruction).literals) + middle + self._around[0].rstrip(" ")
 
     def completion(self, output: str) -> str:
         """Return what follows the prompt: blanks, the response, and what ends it."""

@@ -1,6 +1,7 @@
 """Texts with slots: `{name}` is one, `{{` and `}}` stand for a brace."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -36,7 +37,15 @@ class Template:
         literals[-1] += written[end:]
         return cls(tuple(literals), tuple(names))
 
-    def fill(self, *values: str) -> str:
-        """Return the text with a value in each slot, in order; what a value itself says in braces stays."""
+    def fill(self, cells: Sequence[Iterable[str | None]]) -> list[str | None]:
+        """Return a text a row, given the cells of each slot: a missing cell is empty, all missing are None.
+
+        What a cell itself says in braces stays.
+        """
         first, *others = self.literals
-        return first + "".join(value + literal for value, literal in zip(values, others, strict=True))
+        return [
+            first + "".join(f"{cell or ''}{literal}" for cell, literal in zip(row, others, strict=True))
+            if any(row)
+            else None
+            for row in zip(*cells, strict=True)
+        ]

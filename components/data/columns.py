@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
-from components.core.templates import Template
+from components.core import templates
 
 Key = str | int
 """A column: its name, or its position from 0."""
+Template = templates.Template
+"""Of `{title}: {body}`: literal text with columns in between."""
 
 
 def as_text(value: object) -> str | None:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.errors import TableError
-from components.core.templates import Template
 from components.data.batches import schema
-from components.data.columns import Key, as_text, is_template
+from components.data.columns import Key, Template, as_text, is_template
 from components.data.formats.chat import chat_advice
 from components.data.formats.readers import read_records
 from components.data.formats.reading import Seen
@@ -85,9 +84,7 @@ def _column(source: FileSource, field: str, texts: dict[Key, Texts], count: int)
         return [None] * count
     if not is_template(column):
         return texts[column]
-    rows = zip(*(_listed(texts[key]) for key in source.fields_of(field)), strict=True)
-    fill = Template.of(str(column)).fill
-    return [fill(*(cell or "" for cell in row)) if any(row) else None for row in rows]  # missing cells are empty
+    return Template.of(str(column)).fill([_listed(texts[key]) for key in source.fields_of(field)])
 
 
 def _listed(texts: Texts) -> Sequence[str | None]:
