@@ -113,8 +113,10 @@ class Asked:
         source = find_source(self.kind, self.file, learnt, self.given)
         if source is None:
             return read_plain(self.kind, self.file, self.given, self.seen), _strings([field])
-        if source.format in ("json", "jsonl") and _is_blank(self.file):
-            return [], _strings([field])
+        if source.format in ("json", "jsonl"):
+            with self.file.open("rb") as raw:
+                if not raw.read(1 << 12).removeprefix(b"\xef\xbb\xbf").strip():  # there is nothing in it
+                    return [], _strings([field])
         there = columns_there(self.file, source)
         if there and (missing := missing_columns(source, there)):
             raise no_column(self.file, source, missing[0], there)
@@ -159,16 +161,13 @@ def _given(overrides: Sequence[str], kind: Kind) -> dict[str, Any]:
 
 def _check_readable(file: Path) -> None:
     try:
-        if not file.is_dir():
-            if file.is_file():
-                file.open("rb").close()
-            else:
-                file.stat()  # a pipe is read once, later
-            return
-        reason: str | None = "it is a folder"
+        if file.is_dir():
+            raise ConfigError(f"cannot read {file}: it is a folder")
+        file.stat()  # no more of a pipe, which is read once, later
+        if file.is_file():
+            file.open("rb").close()
     except OSError as error:
-        reason = error.strerror
-    raise ConfigError(f"cannot read {file}: {reason}")
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _kept(pipe: Path) -> "tuple[tempfile.TemporaryDirectory[str], Path]":
@@ -178,11 +177,6 @@ def _kept(pipe: Path) -> "tuple[tempfile.TemporaryDirectory[str], Path]":
     with pipe.open("rb") as given, copy.open("wb") as file:
         shutil.copyfileobj(given, file)
     return folder, copy
-
-
-def _is_blank(file: Path) -> bool:
-    with file.open("rb") as raw:
-        return not raw.read(1 << 12).removeprefix(b"\xef\xbb\xbf").strip()
 
 
 def _answered(rows: Rows, answer: Callable[[Mapping[str, list[str]]], Answers], kinds: Iterable[str]) -> Answers:

@@ -5,26 +5,20 @@ from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc.model import PythonModel
 
 TEXT = "text"
 
 
-class TextClassifier(PythonModel):
+class TextClassifier:
     """Texts in; a row each out: `label`, its `probability`, and `p_<label>` for every label."""
 
-    def load_context(self, context: Any) -> None:
-        """Read weights and vocabulary from the model's own folder."""
+    def __init__(self, folder: Path) -> None:
+        """Read weights and vocabulary from the saved model's folder."""
         from components.models.saved.classifier import load_classifier
 
-        self.classifier = load_classifier(Path(context.artifacts["model"]))
+        self.classifier = load_classifier(folder)
 
-    def predict(
-        self,
-        context: Any,  # noqa: ARG002
-        model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,
-    ) -> pd.DataFrame:
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify a table with a column `text`, a list of strings or a series of them.
 
         The table returned has the index of the one that came in. `params` may hold `batch_size`.

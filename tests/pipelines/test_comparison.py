@@ -115,7 +115,7 @@ def test_runs_without_common_rows_are_refused(home: Path, make: Make) -> None:
         ("f" * 32, "there is no run ffff"),
         ("abcdef0123", "no run begins with abcdef0123"),
         ("models:/nobody@champion", "there is no registered model models:/nobody@champion"),
-        ("models:/m-" + "0" * 32, "names no run"),
+        ("models:/m-" + "0" * 32, "there is no model m-000"),
         ("yesterday's", "names no run"),
     ],
 )
