@@ -1,14 +1,11 @@
 """How an entry is written out for a language model: in one place, for training, generation, judging and serving."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from components.core.config import Config
-
-SLOT = re.compile(r"\{(\w*)\}")
-BRACE = re.compile(r"\{\{|\}\}")
+from components.core.templates import Template as Slots
 
 
 class Template(Config):
@@ -32,14 +29,12 @@ class Template(Config):
     @classmethod
     def _has_its_slot(cls, text: str, info: ValidationInfo) -> str:
         slot = "output" if info.field_name == "response" else str(info.field_name)
-        bare = BRACE.sub("", text)
-        for name in SLOT.findall(bare):
+        names = Slots.of(text).names
+        for name in names:
             if name != slot:
                 raise ValueError(f"{{{name}}} is no variable of this part, only {{{slot}}} is; write {{{{ for a brace")
-        if SLOT.findall(bare) != [slot]:
-            raise ValueError(f"{text!r} holds {{{slot}}} {len(SLOT.findall(bare))} times; it must stand there once")
-        if re.search("[{}]", SLOT.sub("", bare)):
-            raise ValueError(f"{text!r} has a brace that stands alone; write {{{{ or }}}} for one")
+        if len(names) != 1:
+            raise ValueError(f"{text!r} holds {{{slot}}} {len(names)} times; it must stand there once")
         return text
 
     @field_validator("stop")
@@ -51,18 +46,18 @@ class Template(Config):
 
     def prompt(self, instruction: str, input: str = "") -> str:
         """Return everything up to the response."""
-        middle = _fill(self.input, input) if input else ""
-        return _fill(self.instruction, instruction) + middle + _literal(self._parts[0].rstrip(" "))
+        middle = input.join(Slots.of(self.input).literals) if input else ""
+        return instruction.join(Slots.of(self.instruction).literals) + middle + self._around[0].rstrip(" ")
 
     def completion(self, output: str) -> str:
         """Return what follows the prompt: blanks, the response, and what ends it."""
-        before, after = self._parts
-        return " " * (len(before) - len(before.rstrip(" "))) + output + _literal(after)
+        before, after = self._around
+        return " " * (len(before) - len(before.rstrip(" "))) + output + after
 
     @property
     def stops(self) -> tuple[str, ...]:
         """The texts at which a response ends."""
-        after = _literal(self._parts[1]).strip()
+        after = self._around[1].strip()
         return tuple(dict.fromkeys([*([after] if after else []), *self.stop]))
 
     def clean(self, text: str) -> str:
@@ -71,18 +66,9 @@ class Template(Config):
         return text[: min(ends, default=len(text))].strip()
 
     @property
-    def _parts(self) -> tuple[str, str]:
-        before, _, after = self.response.partition("{output}")
-        return before, after
-
-
-def _literal(text: str) -> str:
-    return _fill(text, "")
-
-
-def _fill(part: str, value: str) -> str:
-    """Put a value into a part's slot, in one pass: what the value itself says in braces stays."""
-    return re.sub(r"\{\{|\}\}|\{\w+\}", lambda found: found[0][0] if len(found[0]) == 2 else value, part)
+    def _around(self) -> tuple[str, ...]:
+        """What stands before a response, and after it."""
+        return Slots.of(self.response).literals
 
 
 TemplateName = Literal["alpaca", "phi3", "alpaca-ko", "completion"]

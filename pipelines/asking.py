@@ -113,8 +113,10 @@ class Asked:
         source = find_source(self.kind, self.file, learnt, self.given)
         if source is None:
             return read_plain(self.kind, self.file, self.given, self.seen), _strings([field])
-        if source.format in ("json", "jsonl") and _is_blank(self.file):
-            return [], _strings([field])
+        if source.format in ("json", "jsonl"):
+            with self.file.open("rb") as raw:
+                if not raw.read(1 << 12).removeprefix(b"\xef\xbb\xbf").strip():  # there is nothing in it
+                    return [], _strings([field])
         there = columns_there(self.file, source)
         if there and (missing := missing_columns(source, there)):
             raise no_column(self.file, source, missing[0], there)
@@ -161,10 +163,9 @@ def _check_readable(file: Path) -> None:
     try:
         if file.is_dir():
             raise ConfigError(f"cannot read {file}: it is a folder")
+        file.stat()  # no more of a pipe, which is read once, later
         if file.is_file():
             file.open("rb").close()
-        else:
-            file.stat()  # a pipe is read once, later
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
 
@@ -176,11 +177,6 @@ def _kept(pipe: Path) -> "tuple[tempfile.TemporaryDirectory[str], Path]":
     with pipe.open("rb") as given, copy.open("wb") as file:
         shutil.copyfileobj(given, file)
     return folder, copy
-
-
-def _is_blank(file: Path) -> bool:
-    with file.open("rb") as raw:
-        return not raw.read(1 << 12).removeprefix(b"\xef\xbb\xbf").strip()
 
 
 def _answered(rows: Rows, answer: Callable[[Mapping[str, list[str]]], Answers], kinds: Iterable[str]) -> Answers:

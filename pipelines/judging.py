@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
+from components.core.config import Config
 from components.core.errors import ConfigError, JudgeError
 from components.core.records import Facts
 from components.core.store import replace_folder
 from components.core.yaml_loader import InvalidYAML, read_yaml
 from components.evaluation.instruction import PREFIXES, control_metrics, response_metrics, warnings
-from components.evaluation.paired.agreement import agreement
+from components.evaluation.paired.agreement import COEFFICIENTS, agreement
 from components.evaluation.verdicts import Verdicts, read_verdicts
 from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig
@@ -25,7 +26,7 @@ from components.prompts import PromptConfig
 from components.reporting.agreement import agreement_figure
 from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_judgement
 from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, artifacts_of, find_run
-from pipelines.config import load_value
+from pipelines.config import explain, load_value
 from pipelines.kind import kind_of
 from pipelines.kinds import kind_named
 
@@ -34,6 +35,15 @@ EXTRA = "extra."
 OF_ONE_KIND = ("model", "url", "api_key_env", "think", "extra")
 """Settings that mean nothing to a judge of another kind."""
 TITLES = {"model": "fine-tuned model", "start": "starting model", "reference": "references"}
+FIGURES = {
+    "score": "score",
+    "low": "score_low",
+    "high": "score_high",
+    "median": "score_median",
+    "spread": "score_spread",
+    "unparsed_share": "unparsed_share",
+}
+"""What `Figures` are called among metrics."""
 
 
 class Figures(BaseModel):
@@ -115,9 +125,9 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
             judged = judge(tables, config, prompt.resolved.prompt, verdicts_path(home), folder)
         if "learned_before" in responses and not responses["learned_before"].all():  # in no figure of the run's
             responses = responses[~responses["learned_before"]].reset_index(drop=True)
-        said = read_verdicts(folder / VERDICTS, responses["row"])
-        result = _result(run, responses, facts, judged, said)
-        _log(run, result, responses, said, folder, home)
+        verdicts = read_verdicts(folder / VERDICTS, responses["row"])
+        result = _result(run, responses, facts, judged, verdicts)
+        _log(run, result, responses, verdicts["model"], folder, home)
     return result
 
 
@@ -135,11 +145,9 @@ def judge_config(base: dict[str, Any], overrides: Iterable[str]) -> JudgeConfig:
     if extra:
         changed["extra"] = {**(changed.get("extra") or {}), **extra}
     try:
-        config = JudgeConfig.model_validate(changed)
+        config = _Section.model_validate({"judge": changed}).judge
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        lines = (f"{SECTION}{'.'.join(map(str, each['loc'])) or '*'}: {_message(each)}" for each in details)
-        raise ConfigError("\n".join(lines)) from error
+        raise ConfigError("\n".join(explain(error, "--set", _Section))) from error
     if not config.is_language_model and "model" in changes:
         raise ConfigError(
             "judge.model says nothing to the lexical judge, which is what judge.kind is; add --set judge.kind=ollama"
@@ -147,10 +155,8 @@ def judge_config(base: dict[str, Any], overrides: Iterable[str]) -> JudgeConfig:
     return config
 
 
-def _message(detail: Any) -> str:
-    if detail["type"] == "extra_forbidden":
-        return f"unknown key; known here: {', '.join(JudgeConfig.model_fields)}"
-    return str(detail["msg"]).removeprefix("Value error, ")
+class _Section(Config):
+    judge: JudgeConfig
 
 
 def _override(text: str) -> tuple[str, Any]:
@@ -210,23 +216,24 @@ def _tables(responses: pd.DataFrame, folder: Path) -> dict[str, Path]:
 
 
 def _result(
-    run: RecordedRun, responses: pd.DataFrame, facts: dict[str, Facts], judged: Facts, said: dict[str, Verdicts]
+    run: RecordedRun, responses: pd.DataFrame, facts: dict[str, Facts], judged: Facts, verdicts: dict[str, Verdicts]
 ) -> JudgementResult:
     before = {"model": responses["score"], "start": responses["start_score"]}
-    found = {
-        of: _compared(before[of].to_numpy(float), said[of]) for of in before if of in said and before[of].notna().any()
-    }
     result = JudgementResult(
         run_id=run.run_id,
         rows=len(responses),
         judge=judged,
         judge_before=facts["judge"],
-        figures=_figures(response_metrics(said)),
+        figures=_figures(response_metrics(verdicts)),
         figures_before=_figures(facts["evaluate"]["metrics"]),
-        agreement=found,
+        agreement={
+            of: _compared(scores.to_numpy(float), verdicts[of])
+            for of, scores in before.items()
+            if of in verdicts and scores.notna().any()
+        },
         artifacts=f"judgements/{judgement_name(judged['judge'])}",
         sentence="",
-        warnings=warnings(said, judged),
+        warnings=warnings(verdicts, judged),
     )
     return result.model_copy(update={"sentence": _sentence(result)})
 
@@ -234,44 +241,33 @@ def _result(
 def _figures(metrics: dict[str, float]) -> dict[str, Figures]:
     """Return the figures of all whose responses have one, from flat metrics."""
     return {
-        of: Figures(
-            score=metrics.get(f"{prefix}test/score"),
-            low=metrics.get(f"{prefix}test/score_low"),
-            high=metrics.get(f"{prefix}test/score_high"),
-            median=metrics.get(f"{prefix}test/score_median"),
-            spread=metrics.get(f"{prefix}test/score_spread"),
-            unparsed_share=metrics[f"{prefix}test/unparsed_share"],
-        )
+        of: Figures(**{field: metrics.get(f"{prefix}test/{name}") for field, name in FIGURES.items()})
         for of, prefix in PREFIXES.items()
         if f"{prefix}test/unparsed_share" in metrics
     }
 
 
-def _compared(before: Any, said: Verdicts) -> Compared:
-    found = agreement(before, said.scores)
-    return Compared(
-        rows=found.rows,
-        **{name: found.coefficients.get(name) for name in ("pearson", "spearman", "kendall")},
-        undefined=found.undefined,
-        difference=found.scores.difference if found.scores else None,
-        difference_interval=found.scores.difference_interval if found.scores else None,
-    )
+def _compared(before: Any, verdicts: Verdicts) -> Compared:
+    found = agreement(before, verdicts.scores)
+    differences = {name: getattr(found.scores, name, None) for name in ("difference", "difference_interval")}
+    coefficients = {name: found.coefficients.get(name) for name in COEFFICIENTS}
+    return Compared(rows=found.rows, undefined=found.undefined, **coefficients, **differences)
 
 
 def _sentence(result: JudgementResult) -> str:
     """Say in plain words what the new judge gives, and how far it agrees."""
-    names = [facts["judge"]["name"] for facts in (result.judge, result.judge_before)]
-    means = [_mean(figures.get("model")) for figures in (result.figures, result.figures_before)]
-    said = (
-        f"Over {result.rows:,} test rows the fine-tuned model has {means[0]} by {names[0]} and {means[1]} by {names[1]}"
+    new, old = (
+        f"{_mean(figures.get('model'))} by {facts['judge']['name']}"
+        for figures, facts in ((result.figures, result.judge), (result.figures_before, result.judge_before))
     )
+    scores = f"Over {result.rows:,} test rows the fine-tuned model has {new} and {old}"
     found = result.agreement.get("model")
     if found is None:
-        return f"{said}."
+        return f"{scores}."
     if found.undefined:
-        return f"{said}; correlations are undefined, as {found.undefined}."
+        return f"{scores}; correlations are undefined, as {found.undefined}."
     figures = f"Pearson {found.pearson:.2f}, Spearman {found.spearman:.2f}, Kendall {found.kendall:.2f}"
-    return f"{said}; on the {found.rows:,} rows that both scored: {figures}."
+    return f"{scores}; on the {found.rows:,} rows that both scored: {figures}."
 
 
 def _mean(figures: Figures | None) -> str:
@@ -279,32 +275,25 @@ def _mean(figures: Figures | None) -> str:
 
 
 def _log(
-    run: RecordedRun,
-    result: JudgementResult,
-    responses: pd.DataFrame,
-    said: dict[str, Verdicts],
-    folder: Path,
-    home: Path,
+    run: RecordedRun, result: JudgementResult, responses: pd.DataFrame, of_model: Verdicts, folder: Path, home: Path
 ) -> None:
     (folder / AGREEMENT).write_text(
         json.dumps({JUDGE: result.judge, **result.model_dump(mode="json", exclude={"judge"})}, indent=1)
     )
     names = (str(result.judge_before["judge"]["name"]), str(result.judge["judge"]["name"]))
-    figure = agreement_figure(responses["score"].tolist(), said["model"].scores.tolist(), names)
+    figure = agreement_figure(responses["score"].tolist(), of_model.scores.tolist(), names)
     figure.savefig(folder / SCATTER, dpi=144)
     log_judgement(run.run_id, judgement_name(result.judge["judge"]), folder, _metrics(result), home)
 
 
 def _metrics(result: JudgementResult) -> dict[str, float]:
     """Return the figures to log: of the model by their bare names, of the others with theirs before it."""
-    values: dict[str, float | None] = {}
-    for of, figures in result.figures.items():
-        prefix = "" if of == "model" else f"{of}_"
-        values |= {f"{prefix}score": figures.score, f"{prefix}unparsed_share": figures.unparsed_share}
-        values |= {f"{prefix}score_low": figures.low, f"{prefix}score_high": figures.high}
-        values |= {f"{prefix}score_median": figures.median, f"{prefix}score_spread": figures.spread}
+    values: dict[str, float | None] = {
+        f"{'' if of == 'model' else f'{of}_'}{name}": getattr(figures, field)
+        for of, figures in result.figures.items()
+        for field, name in FIGURES.items()
+    }
     if found := result.agreement.get("model"):
-        values |= {name: getattr(found, name) for name in ("pearson", "spearman", "kendall")}
-        values["rows_of_both"] = float(found.rows)
+        values |= {name: getattr(found, name) for name in COEFFICIENTS} | {"rows_of_both": float(found.rows)}
     values |= {name.rpartition("/")[2]: value for name, value in control_metrics(result.judge).items()}
     return {name: value for name, value in values.items() if value is not None}

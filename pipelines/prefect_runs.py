@@ -10,23 +10,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from prefect import Flow, State
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    TaskRunFilter,
-    TaskRunFilterState,
-    TaskRunFilterStateType,
-)
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import Abort
@@ -85,55 +76,48 @@ def run_with_prefect(flow: "Flow[[Config], RunSummary]", config: Config, name: s
         # Said when the run is created, so that there is no moment at which one cannot tell whose it is.
         whose = dict(process_tags())
         created = client.create_flow_run(flow, name=name, parameters=parameters, context=whose, state=Pending())
-    body = _Body(flow.fn)
+    outcome = _Outcome()
     watched = flow.with_options()
-    watched.fn = body.watched()
+    watched.fn = _watched(flow.fn, outcome)
     try:
         run_flow(watched, flow_run=created, parameters={"config": config})
     except BaseException as error:
-        if not body.begun and isinstance(error, ServerErrors):
+        if not outcome.begun and isinstance(error, ServerErrors):
             raise _refused("was lost when the run began", error) from error
-        if not body.begun or not isinstance(error, Exception | Abort):
+        if not outcome.begun or not isinstance(error, Exception | Abort):
             raise
         log.debug("the end of the flow run could not be reported", exc_info=error)
-    return body.outcome()
+    if outcome.error:
+        raise outcome.error
+    assert outcome.summary is not None
+    return outcome.summary
 
 
-class _Body:
-    """The function of a flow, and what came of it, whatever Prefect makes of that."""
+@dataclass
+class _Outcome:
+    """What came of the function of a flow, whatever Prefect makes of that."""
 
-    def __init__(self, function: "Callable[[Any], RunSummary]") -> None:
-        self._function = function
-        self._summary: RunSummary | None = None
-        self._error: BaseException | None = None
-        self.begun = False
+    begun: bool = False
+    summary: "RunSummary | None" = None
+    error: BaseException | None = None
 
-    def watched(self) -> "Callable[[Any], RunSummary]":
-        """Return the function, watched; it looks the same to Prefect, which reads its parameters."""
 
-        @wraps(self._function)
-        def run(config: Any) -> "RunSummary":
-            return self._run(config)
+def _watched(function: "Callable[[Any], RunSummary]", outcome: _Outcome) -> "Callable[[Any], RunSummary]":
+    """Return a flow's function that notes its outcome; it looks the same to Prefect, which reads its parameters."""
 
-        return run
-
-    def _run(self, config: Any) -> "RunSummary":
-        self.begun = True
+    @wraps(function)
+    def run(config: Any) -> "RunSummary":
+        outcome.begun = True
         try:
-            self._summary = self._function(config)
+            outcome.summary = function(config)
         except BaseException as error:
-            self._error = error
+            outcome.error = error
             _leave_if_lost(PATIENCE if isinstance(error, Exception) else 0)
             raise
         _leave_if_lost(PATIENCE)
-        return self._summary
+        return outcome.summary
 
-    def outcome(self) -> "RunSummary":
-        """Return what the function returned, or raise what it raised."""
-        if self._error:
-            raise self._error
-        assert self._summary is not None
-        return self._summary
+    return run
 
 
 def _leave_if_lost(patience: float) -> None:
@@ -181,31 +165,23 @@ def close_orphans(client: SyncPrefectClient) -> list[str]:
 
     The task runs come first, so that what is interrupted here is done by the next start.
     """
-    orphans = [run for run in _open_runs(client) if is_orphan(_identity(run))]
+    orphans = [run for run in _open_runs(client) if is_orphan({**(run.context or {}), **run.labels})]
     for run in orphans:
-        states = TaskRunFilterState(type=TaskRunFilterStateType(any_=[*OPEN, StateType.SCHEDULED]))
-        while tasks := client.read_task_runs(
-            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
-            task_run_filter=TaskRunFilter(state=states),
-            limit=PAGE,
-        ):
+        of_run = FlowRunFilter.model_validate({"id": {"any_": [run.id]}})
+        open_ones = TaskRunFilter.model_validate({"state": {"type": {"any_": [*OPEN, StateType.SCHEDULED]}}})
+        while tasks := client.read_task_runs(flow_run_filter=of_run, task_run_filter=open_ones, limit=PAGE):
             for task in tasks:
                 client.set_task_run_state(task.id, Crashed(message=ORPHANED), force=True)
         client.set_flow_run_state(run.id, Crashed(message=ORPHANED), force=True)
     return [str(run.id) for run in orphans]
 
 
-def _identity(run: FlowRun) -> dict[str, str]:
-    return {name: str(value) for name, value in {**(run.context or {}), **run.labels}.items()}
-
-
 def _open_runs(client: SyncPrefectClient) -> list[FlowRun]:
     found: list[FlowRun] = []
-    states = FlowRunFilterState(type=FlowRunFilterStateType(any_=OPEN))
     while True:
         page = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=list(KINDS))),
-            flow_run_filter=FlowRunFilter(state=states),
+            flow_filter=FlowFilter.model_validate({"name": {"any_": list(KINDS)}}),
+            flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": OPEN}}}),
             sort=FlowRunSort.START_TIME_ASC,
             limit=PAGE,
             offset=len(found),

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from components.core.versions import installed
 
 if TYPE_CHECKING:
     import requests
@@ -77,13 +78,13 @@ def retried(
     minute = RATE_WINDOW * backoff / max(attempts - 1, 1)
 
     def again(state: "tenacity.RetryCallState") -> float:
-        error = _error_of(state)
+        error: Any = state.outcome and state.outcome.exception()
         return back_off(state) + (error.pause or (minute if error.status == 429 else 0.0))
 
     def sleep_unless_stopped(state: "tenacity.RetryCallState") -> None:
-        error, seconds = _error_of(state), state.upcoming_sleep
-        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, error, seconds)
-        if stop.wait(seconds):
+        error: Any = state.outcome and state.outcome.exception()
+        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, error, state.upcoming_sleep)
+        if stop.wait(state.upcoming_sleep):
             raise error
 
     retrying = tenacity.Retrying(
@@ -101,21 +102,13 @@ def retried(
         raise
 
 
-def _error_of(state: "tenacity.RetryCallState") -> Transient:
-    error = state.outcome.exception() if state.outcome else None
-    return error if isinstance(error, Transient) else Transient("")
-
-
 def open_session() -> "requests.Session":
     """Return a session that says who asks, and takes bodies as they are stored; one for a thread."""
     import requests
 
-    gradus = "0"  # run from a checkout
-    with suppress(PackageNotFoundError):
-        gradus = version("gradus")
     session = requests.Session()
     # As stored: a length that can be compared, and no archive unpacked on the way.
-    session.headers.update({"User-Agent": f"gradus/{gradus}", "Accept-Encoding": "identity"})
+    session.headers.update({"User-Agent": f"gradus/{installed('gradus') or 0}", "Accept-Encoding": "identity"})
     return session
 
 

@@ -38,7 +38,7 @@ def find_damage(model: Path, ignored: tuple[str, ...] = ()) -> str | None:
     Models that were logged before there were hashes have none that could differ.
     """
     if not (model / HASHES).is_file():
-        return f"{HASHES} is gone" if _says_it_is_hashed(model) else None
+        return f"{HASHES} is gone" if HASHED_KEY in metadata_of(model) else None
     try:
         hashes = dict(json.loads((model / HASHES).read_bytes()))
     except ValueError:
@@ -61,9 +61,10 @@ def _hash(path: Path) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _says_it_is_hashed(model: Path) -> bool:
+def metadata_of(model: Path) -> dict[str, object]:
+    """Return what stands in a logged model under `metadata`; nothing if it is no logged model or cannot be read."""
     metadata = _description(model / DESCRIPTION).get("metadata")
-    return isinstance(metadata, dict) and HASHED_KEY in metadata
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _description(path: Path) -> dict[str, object]:

@@ -88,14 +88,11 @@ def redact_told(value: Any) -> Any:
     All else is as it was: labels, columns, names and paths are read again by what comes later.
     """
     if isinstance(value, Mapping):
-        return {key: redact_tree(item) if _is_told(key) else redact_told(item) for key, item in value.items()}
+        told = {key: TOLD & set(str(key).split(".")) for key in value}
+        return {key: redact_tree(item) if told[key] else redact_told(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(map(redact_told, value))
     return value
-
-
-def _is_told(key: object) -> bool:
-    return isinstance(key, str) and not TOLD.isdisjoint(key.split("."))
 
 
 def remember_secrets(address: str) -> None:
@@ -143,16 +140,11 @@ def _without_secrets(found: re.Match[str]) -> str:
     user, rest = found["user"], found["rest"]
     if user and re.search("[?#]", user):  # a query with an `@` in it, or a password with a `?`
         return found["scheme"] + MASK
-    place, query = _cut(rest, "?#")
+    place = re.split("[?#]", rest, maxsplit=1)[0]
+    query = rest[len(place) :]
     if not query.startswith("#/"):  # which is a place within a page, as the pages of MLflow and Prefect have
         query = query[:1] + PAIR.sub(rf"\g<name>={MASK}", query[1:])
     return found["scheme"] + (f"{MASK}@" if user else "") + place + query
-
-
-def _cut(text: str, marks: str) -> tuple[str, str]:
-    """Return what stands before the first of some characters, and the rest with it."""
-    end = next((position for position, character in enumerate(text) if character in marks), len(text))
-    return text[:end], text[end:]
 
 
 def _secrets_of_environment() -> Iterator[str]:
@@ -182,7 +174,7 @@ def _secrets_of_address(address: str) -> Iterator[str]:
         return
     query = address.partition("?")[2].partition("#")[0]
     found = [value for name, value in parse_qsl(query) if _names_secret(name) or TOKEN.fullmatch(value)]
-    well_formed = _cut(address[parsed.end("scheme") :], "/?#")[0].rpartition("@")[0]
+    well_formed = re.split("[/?#]", address[parsed.end("scheme") :], maxsplit=1)[0].rpartition("@")[0]
     for before in filter(None, dict.fromkeys((parsed["user"], well_formed))):
         user, _, password = before.partition(":")
         if password:

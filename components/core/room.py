@@ -48,15 +48,12 @@ def disk_full_as_a_line(draft: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, NoRoom) or not (is_full(error) or _most_likely_full(error, draft)):
+        # A library that does not say why it could not write, such as PyTorch, is most likely on a disk that is full.
+        tight = not isinstance(error, GradusError) and _free(draft) < TIGHT
+        if isinstance(error, NoRoom) or not (is_full(error) or tight):
             raise
         needed = max(2 * size_of(draft), LITTLE, *(size_of(each) for each in draft.parent.iterdir()))
         raise NoRoom(describe_full(error, draft.parent, needed), getattr(error, "evidence", None)) from error
-
-
-def _most_likely_full(error: Exception, folder: Path) -> bool:
-    """Tell whether a library that does not say why it could not write, such as PyTorch, is on a disk that is full."""
-    return not isinstance(error, GradusError) and _free(folder) < TIGHT
 
 
 def describe_full(error: BaseException, folder: Path, needed: int = LITTLE) -> str:

@@ -66,7 +66,8 @@ class Step(Generic[P]):
         arguments = self._arguments(*args, **kwargs)
         key = self.key(arguments)
         found = Store(home() / "store").find(self.name, key)
-        runnable = self.task.with_options(result_storage=_results_folder(), refresh_cache=found is None)
+        (home() / RESULTS).mkdir(parents=True, exist_ok=True)
+        runnable = self.task.with_options(result_storage=home() / RESULTS, refresh_cache=found is None)
         state = cast(State[Manifest], runnable(key=key, arguments=arguments, return_state=True))
         manifest = state.result()
         # Where the store has it, nothing was done anew, whether or not Prefect still had a record of it.
@@ -163,12 +164,6 @@ def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
         return get_run_logger()
     except MissingContextError:
         return get_logger("gradus")
-
-
-def _results_folder() -> Path:
-    folder = home() / RESULTS
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _summary(manifest: Manifest) -> str:

@@ -89,7 +89,8 @@ class Store:
                 return manifest
             except BaseException as error:
                 if getattr(error, "evidence", None) == draft:
-                    kept = folder.with_name(f"{key}.{_outcome(error)}")
+                    outcome = "rejected" if isinstance(error, DataRejected) else "failed"
+                    kept = folder.with_name(f"{key}.{outcome if isinstance(error, Exception) else 'interrupted'}")
                     replace_folder(draft, kept)
                     error.evidence = kept  # type: ignore[attr-defined]
                 raise
@@ -161,12 +162,6 @@ def _set_checkpoint_aside(draft: Path, key: str) -> list[Path]:
 def _sweep(folders: Iterable[Path]) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _outcome(error: BaseException) -> str:
-    if isinstance(error, DataRejected):
-        return "rejected"
-    return "failed" if isinstance(error, Exception) else "interrupted"
 
 
 def describe(folder: Path) -> dict[str, File]:

@@ -44,10 +44,11 @@ def library_versions(*modules: str) -> dict[str, str | None]:
     """
     names = {name.partition(".")[0] for path in closure(*modules).values() for name in _imports(path)}
     libraries = names - set(sys.stdlib_module_names) - {*ROOTS} - NOT_DECIDING
-    return {name: _installed(DISTRIBUTIONS.get(name, name)) for name in sorted(libraries)}
+    return {name: installed(DISTRIBUTIONS.get(name, name)) for name in sorted(libraries)}
 
 
-def _installed(distribution: str) -> str | None:
+def installed(distribution: str) -> str | None:
+    """Return the version of a distribution that is installed, or None."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

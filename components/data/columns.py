@@ -1,15 +1,16 @@
 """Which cells of a record make its text and its label: a column, or a template over several."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
+from components.core import templates
+
 Key = str | int
 """A column: its name, or its position from 0."""
-
-_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
+Template = templates.Template
+"""Of `{title}: {body}`: literal text with columns in between."""
 
 
 def as_text(value: object) -> str | None:
@@ -35,49 +36,6 @@ def as_text(value: object) -> str | None:
     raise ValueError(f"a {type(value).__name__}, not text or a number")
 
 
-@dataclass(frozen=True)
-class Template:
-    """Literal text with columns in between: there is one literal more than there are columns."""
-
-    literals: tuple[str, ...]
-    columns: tuple[str, ...]
-
-    @classmethod
-    def of(cls, written: str) -> "Template":
-        """Read `{title}: {body}`; `{{` and `}}` stand for a brace.
-
-        Raises:
-            ValueError: if a brace stands alone, or there is no column.
-        """
-        literals, columns, literal, end = [], [], "", 0
-        for piece in _PIECE.finditer(written):
-            literal += written[end : piece.start()]
-            end = piece.end()
-            if piece[1]:
-                literals.append(literal)
-                columns.append(piece[1])
-                literal = ""
-            elif len(piece[0]) == 2:
-                literal += piece[0][0]
-            else:
-                raise ValueError(
-                    f"{written!r} has a brace that stands alone; a column is {{name}}, a brace {{{{ or }}}}"
-                )
-        if not columns:
-            raise ValueError(f"{written!r} names no column; a column is {{name}}")
-        return cls((*literals, literal + written[end:]), tuple(columns))
-
-    def fill(self, cells: Sequence[Iterable[str | None]]) -> list[str | None]:
-        """Return a text a record, given the cells of each column: a missing cell is empty, all missing are None."""
-        first, *others = self.literals
-        return [
-            first + "".join(f"{cell or ''}{literal}" for cell, literal in zip(row, others, strict=True))
-            if any(row)
-            else None
-            for row in zip(*cells, strict=True)
-        ]
-
-
 def is_template(column: Key) -> bool:
     """Say whether a column is a template over others: whether it has a brace."""
     return isinstance(column, str) and bool(re.search("[{}]", column))
@@ -87,11 +45,13 @@ def keys_of(column: Key, *, positions: bool = False) -> tuple[Key, ...]:
     """Return the columns that a column or template needs; digits in a template are positions where there are no names.
 
     Raises:
-        ValueError: if it has braces and is no template.
+        ValueError: if it has braces and is no template, or none of a column.
     """
     if not is_template(column):
         return (column,)
-    return tuple(int(name) if positions and name.isdecimal() else name for name in Template.of(str(column)).columns)
+    if not (names := Template.of(str(column)).names):
+        raise ValueError(f"{column!r} names no column; a column is {{name}}")
+    return tuple(int(name) if positions and name.isdecimal() else name for name in names)
 
 
 def listed(fields: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ Write-ahead logging lets several processes read and write at once, and a process
 had committed. After a loss of power the last few may be missing; they are asked for again.
 """
 
-import fcntl
 import logging
 import sqlite3
 import threading
@@ -15,6 +14,7 @@ from typing import Any, Self
 
 from components.core.errors import JudgeError
 from components.core.home import home
+from components.core.locks import locked
 from components.judging.verdicts import Verdict
 
 PATIENCE = 60.0  # seconds to wait for another process to commit
@@ -56,7 +56,6 @@ class Cache:
         self._path = path
         self._lock = threading.Lock()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = _open(path)
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
@@ -131,8 +130,7 @@ class Cache:
 
 def _open(path: Path) -> sqlite3.Connection:
     # One process at a time: of two that find the file damaged, the second must not set the new one aside.
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_name(f".{path.name}.lock")):
         try:
             return _connect(path)
         except sqlite3.OperationalError:

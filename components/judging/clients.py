@@ -1,47 +1,32 @@
 """What every judge that is a language model can do, and which one a config means."""
 
 import threading
+from collections.abc import Sequence
 from pkgutil import resolve_name
-from typing import Any, Protocol
+from typing import Any
 
 from components.core.errors import JudgeError
 from components.judging.config import SERVERS, JudgeConfig
 from components.judging.replies import Reply
 from components.judging.rubric import Messages
-from components.judging.transport import Refused, explained
-
-NOT_THIS_PROMPT = (400, 413, 422)
-"""Statuses of refusals that may be due to one prompt: bad request, too large, cannot be processed."""
-FORBIDDEN = 403
-"""The status of a key that may not do this, and with some servers of a prompt that was flagged."""
+from components.judging.transport import Transport
 
 ROOM = ("max_tokens", "max_completion_tokens", "num_predict")
 """Fields that bound a reply."""
+NAMED = 5  # models that an error names
 
 
-class PromptRefused(Exception):
-    """The server answered that it does not take this prompt: too long, filtered, or a request that it does not know."""
-
-    otherwise: JudgeError | None = None
-    """What it means if the server takes no prompt at all, where that depends on the status."""
-
-
-def meaning_of(error: Refused, missing: str) -> PromptRefused | JudgeError:
-    """Return whether a refusal is of one prompt, or of whatever is sent; `missing` says what to do about a 404."""
-    meaning = explained(error, missing)
-    if error.status not in (*NOT_THIS_PROMPT, FORBIDDEN):
-        return meaning
-    refused = PromptRefused(f"{error} ({error.said})" if error.said else str(error))
-    if error.status == FORBIDDEN:
-        refused.otherwise = meaning
-    return refused
-
-
-class Client(Protocol):
+class Client:
     """A language model on a server, asked for verdicts from several threads at once."""
 
     start: str
     """What a person does when the server is not there, for an error's end."""
+    missing: str
+    """What a person does about a 404."""
+
+    def __init__(self, config: JudgeConfig, stop: threading.Event | None = None) -> None:
+        self._config = config
+        self._transport = Transport(config, stop)
 
     def look_up(self) -> str | None:
         """Return the digest of the model, or None where the protocol knows none.
@@ -50,6 +35,7 @@ class Client(Protocol):
             JudgeError: if the server has not got the model, or is none that speaks the protocol.
             JudgeUnreachable: if it is down.
         """
+        raise NotImplementedError
 
     def prepare(self, longest: int) -> None:
         """Be told the bytes of the longest messages that will be asked about, before the first `ask`."""
@@ -59,10 +45,14 @@ class Client(Protocol):
 
         Raises:
             Unreadable: if the server's answer is not what its protocol promises.
-            PromptRefused: if it refuses what it was sent.
-            JudgeError: if it refuses whatever is sent: a key, an address or a model is wrong.
+            Refused: if it refuses what it was sent, or whatever is sent: a key, an address or a model is wrong.
             JudgeUnreachable: if it went away, stalls or keeps failing.
         """
+        raise NotImplementedError
+
+    def _lacks_model(self, server: str, names: Sequence[str], todo: str) -> JudgeError:
+        there = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "") or "none"
+        return JudgeError(f"{server} has no model {self._config.model!r} (it has: {there}); {todo}")
 
 
 def connect(config: JudgeConfig, stop: threading.Event | None = None) -> Client:

@@ -5,7 +5,7 @@ not read what it grades.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,30 +72,25 @@ def control_facts(found: Sequence[Found], why_none: str) -> dict[str, Any]:
 
 def write_control(found: Sequence[Found], path: Path) -> None:
     """Write what was judged, a line a verdict: both scores, and the reason for the other reference's."""
+    columns = {
+        "row": "int64", "other_row": "int64", "response": "string", "repeat": "int64", "own_score": "double",
+        "other_score": "double", "reason": "string", "status": "string", "reply": "string",
+    }  # fmt: skip
+    rows = (
+        {**row, "repeat": repeat, "own_score": own.score, "other_score": other.score}
+        | {name: getattr(other, name) for name in ("reason", "status", "reply")}
+        for row, owns, others in found
+        for repeat, (own, other) in enumerate(zip(owns, others, strict=True))
+    )
+    write_rows(rows, columns, path)
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str], path: Path) -> None:
+    """Write rows as a Parquet file; `columns` are their names with Arrow's names of their types."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema(
-        [
-            ("row", pa.int64()), ("other_row", pa.int64()), ("response", pa.string()), ("repeat", pa.int64()),
-            ("own_score", pa.float64()), ("other_score", pa.float64()), ("reason", pa.string()),
-            ("status", pa.string()), ("reply", pa.string()),
-        ]
-    )  # fmt: skip
-    rows = [
-        {
-            **row,
-            "repeat": repeat,
-            "own_score": own.score,
-            "other_score": other.score,
-            "reason": other.reason,
-            "status": other.status,
-            "reply": other.reply,
-        }
-        for row, owns, others in found
-        for repeat, (own, other) in enumerate(zip(owns, others, strict=True))
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    pq.write_table(pa.Table.from_pylist(list(rows), pa.schema([*columns.items()])), path)
 
 
 def _mean(verdicts: Sequence[Verdict]) -> float | None:

@@ -4,9 +4,10 @@ import threading
 from dataclasses import dataclass
 
 from components.core.errors import JudgeError
-from components.judging.clients import Client, PromptRefused
+from components.judging.clients import Client
 from components.judging.replies import Reply, Unreadable
 from components.judging.rubric import shipped_rubric
+from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, Refused, explained
 from components.judging.verdicts import REFUSED, Verdict, unparsed, verdict_of
 
 MORE_ROOM = 4
@@ -44,8 +45,9 @@ class Exchange:
         while True:
             try:
                 reply = self._ask(question, again, room)
-            except PromptRefused as error:
-                return last or unparsed("", f"{REFUSED}: {error}")
+            except Refused as error:
+                self._check_server(error, question.seed)
+                return last or unparsed("", f"{REFUSED}: {error.told}")
             last = verdict_of(reply)
             if last.score is not None:
                 return last
@@ -61,14 +63,13 @@ class Exchange:
             reply = self._client.ask(shipped_rubric().messages(question.text, again), question.seed, room)
         except Unreadable as error:
             reply = Reply(error.reply, broken=True)
-        except PromptRefused as error:
-            self._check_server(error, question.seed)
-            raise
         self._answered = True
         return reply
 
-    def _check_server(self, refusal: PromptRefused, seed: int) -> None:
-        """Raise JudgeError if nothing has been answered yet, and a prompt that nobody minds is refused as well."""
+    def _check_server(self, refusal: Refused, seed: int) -> None:
+        """Raise JudgeError unless it is one prompt that is refused: nothing is answered, a plain one is refused too."""
+        if refusal.status not in (*NOT_THIS_PROMPT, FORBIDDEN):
+            raise explained(refusal, self._client.missing) from refusal
         with self._lock:
             if self._answered:
                 return
@@ -76,10 +77,12 @@ class Exchange:
                 self._client.ask(shipped_rubric().messages(shipped_rubric().question(PLAIN)), seed)
             except Unreadable:
                 pass
-            except PromptRefused as error:
-                raise error.otherwise or JudgeError(
-                    f"{error}; it refuses every prompt, so it is the request that it does not like: check judge.model "
-                    "and judge.think; judge.extra adds, renames or drops fields, as in "
+            except Refused as error:
+                if error.status not in NOT_THIS_PROMPT:
+                    raise explained(error, self._client.missing) from error
+                raise JudgeError(
+                    f"{error.told}; it refuses every prompt, so it is the request that it does not like: check "
+                    "judge.model and judge.think; judge.extra adds, renames or drops fields, as in "
                     "judge.extra='{max_completion_tokens: 300, max_tokens: null}'"
                 ) from refusal
             self._answered = True

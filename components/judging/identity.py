@@ -36,16 +36,10 @@ def verdict_identity(config: JudgeConfig, digest: str | None) -> dict[str, Any]:
     of the prompt fits: they change nothing in it. A model without a digest is known by its server as well.
     """
     return {
-        "kind": config.kind,
-        "model": config.model,
+        **config.model_dump(include={"kind", "model", "seed", "num_ctx", "max_tokens", "think", "extra"}),
         "digest": digest,
         "server": config.server if digest is None else None,
-        "seed": config.seed,
         "temperature": config.sampling_temperature,
-        "num_ctx": config.num_ctx,
-        "max_tokens": config.max_tokens,
-        "think": config.think,
-        "extra": config.extra,
         "rubric": shipped_rubric().digest,
     }
 
@@ -74,17 +68,13 @@ def describe(config: JudgeConfig, digest: str | None) -> dict[str, Any]:
 
     And `settings`, those which make other verdicts of the same model, if any is not the default.
     """
+    facts: dict[str, Any] = {"kind": config.kind, "model": None, "digest": None}
     if not config.is_language_model:
         name = "chrF against the reference (lexical: no language model)"
-        return {"kind": config.kind, "model": None, "digest": None, "name": name, "is_language_model": False}
+        return facts | {"name": name, "is_language_model": False}
     known = f", {digest.removeprefix('sha256:')[:12]}" if digest else ""
     settings = config.model_dump(mode="json", include={"think", "extra"}, exclude_defaults=True)
     thinks = f", think={settings['think']}" if "think" in settings else ""
-    return {
-        "kind": config.kind,
-        "model": config.model,
-        "digest": digest,
-        "name": f"{config.model} ({SERVERS[config.kind].name}{known}{thinks})",
-        "is_language_model": True,
-        **({"settings": settings} if settings else {}),
-    }
+    name = f"{config.model} ({SERVERS[config.kind].name}{known}{thinks})"
+    facts |= {"model": config.model, "digest": digest, "name": name, "is_language_model": True}
+    return facts | ({"settings": settings} if settings else {})

@@ -14,7 +14,7 @@ from components.judging.asking import ask_all
 from components.judging.cache import Cache
 from components.judging.clients import Client, connect
 from components.judging.config import JudgeConfig
-from components.judging.control import CONTROL, Found, control_facts, draw_control, write_control
+from components.judging.control import CONTROL, Found, control_facts, draw_control, write_control, write_rows
 from components.judging.exchange import Question
 from components.judging.identity import describe, find_digest, verdict_identity
 from components.judging.lexical import Measures, measure
@@ -59,6 +59,10 @@ class _Asked:
     """Why nothing more was asked."""
 
 
+Result = tuple[Judged, Measures, list[Verdict]]
+"""A response, how alike it is to its reference, and the verdicts on it."""
+
+
 def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | None, cache: Path, out: Path) -> Facts:
     """Judge responses: `verdicts.parquet`, `control.parquet`, and for a language model its `rubric.yaml`.
 
@@ -91,20 +95,21 @@ def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | N
         measures = list(measure(pairs))
         asked.verdicts = [[scored(found.chrf, found.described)] for found in measures]
     results = list(zip(judged, measures, asked.verdicts, strict=True))
-    _write([each for each in results if each[0].of != OTHER], out / VERDICTS)
+    kept_rows = [each for each in results if each[0].of != OTHER]
+    _write(kept_rows, out / VERDICTS)
     if asked.failure:
         asked.failure.evidence = out
         raise asked.failure
     found = _control(judged, asked.verdicts)
     write_control(found, out / CONTROL)
-    whose = [(each.of, verdicts) for each, verdicts in zip(judged, asked.verdicts, strict=True) if each.of != OTHER]
     why_none = "judge.also lacks `reference`" if REFERENCE not in config.also else "all references are the same"
+    unread = why_unparsed(verdict for _, _, verdicts in kept_rows for verdict in verdicts)
     return {
         "judge": describe(config, asked.digest),
         "rubric": shipped_rubric().version if config.is_language_model else None,
         "repeats": config.repeats if config.is_language_model else 1,
-        "counts": _count(whose),
-        "unparsed": dict(sorted(why_unparsed(verdict for _, said in whose for verdict in said).items())),
+        "counts": _count(kept_rows),
+        "unparsed": dict(sorted(unread.items())),
         "cut_prompts": asked.cut_prompts,
         "control": control_facts(found, why_none if not found else ""),
     }
@@ -114,10 +119,12 @@ def _read(responses: Mapping[str, Path], also: tuple[str, ...]) -> Iterator[Judg
     import pyarrow.parquet as pq
 
     columns = ["row", "instruction", "input", "output", "model_response"]
-    model = pq.read_table(responses["model"], columns=columns).to_pylist()
-    tables = {"model": model}
-    if "start" in also and "start" in responses:
-        tables["start"] = pq.read_table(responses["start"], columns=columns).to_pylist()
+    tables = {
+        of: pq.read_table(path, columns=columns).to_pylist()
+        for of, path in responses.items()
+        if of == "model" or of in also
+    }
+    model = tables["model"]
     if REFERENCE in also:
         tables[REFERENCE] = [row | {"model_response": row["output"]} for row in model]
     for of, rows in tables.items():
@@ -156,7 +163,7 @@ def _ask(
         if todo and down:
             raise down
         if todo and not limits.exceeded:
-            client.prepare(_longest(unique.values()))
+            client.prepare(_frame(len, again=True) + max(len(question.text.encode()) for question in unique.values()))
             with judging_bar(config.model, len(unique), len(verdicts)) as shown:
                 ask_all(todo, client, cache, config.concurrency, stop, report, meanwhile)
     except JudgeError as error:
@@ -169,13 +176,18 @@ def _ask(
     return _Asked(digest, made, _cut_prompts(unique.values(), verdicts), failure)
 
 
+def _frame(measure: Callable[[bytes], int], again: bool = False) -> int:
+    """Return how much of something the messages around a question have."""
+    return sum(measure(message["content"].encode()) for message in shipped_rubric().messages("", again))
+
+
 def _cut_prompts(questions: Iterable[Question], verdicts: Mapping[str, Verdict]) -> int:
     """Return how many prompts the server has cut; of one that was asked several times the highest count is taken."""
     counted: Counter[str] = Counter()
     for question in questions:
         verdict = verdicts.get(question.key)
         counted[question.text] = max(counted[question.text], (verdict and verdict.prompt_tokens) or 0)
-    frame = sum(fewest_tokens(message["content"]) for message in shipped_rubric().messages(""))
+    frame = _frame(lambda content: fewest_tokens(content.decode()))
     return count_cut((frame + fewest_tokens(text), tokens) for text, tokens in counted.items() if tokens)
 
 
@@ -183,29 +195,15 @@ def _questions(
     judged: list[Judged], config: JudgeConfig, prompt: Prompt | None, digest: str | None
 ) -> list[list[Question]]:
     """Return what is asked about each response, once a repeat. The same words about the same task are one question."""
-    rubric, judge = shipped_rubric(), fingerprint(verdict_identity(config, digest))
+    judge = fingerprint(verdict_identity(config, digest))
     asked = []
     for each in judged:
-        if prompt:
-            task = {"task": prompt(each.instruction, each.input)}
-        else:
-            task = {"instruction": each.instruction, "input": each.input}
-        text = rubric.question(task | {"reference": each.reference, "response": each.response})
-        asked.append(
-            [
-                Question(fingerprint([judge, text, repeat]), text, config.seed + repeat)
-                for repeat in range(config.repeats)
-            ]
-        )
+        task = {"instruction": each.instruction, "input": each.input}
+        task = {"task": prompt(each.instruction, each.input)} if prompt else task
+        text = shipped_rubric().question(task | {"reference": each.reference, "response": each.response})
+        keys = (fingerprint([judge, text, repeat]) for repeat in range(config.repeats))
+        asked.append([Question(key, text, config.seed + repeat) for repeat, key in enumerate(keys)])
     return asked
-
-
-def _longest(questions: Iterable[Question]) -> int:
-    """Return the bytes of the longest messages that a judge may be sent."""
-    frame = shipped_rubric().messages("", again=True)
-    return sum(len(message["content"].encode()) for message in frame) + max(
-        len(question.text.encode()) for question in questions
-    )
 
 
 def _told(
@@ -222,45 +220,34 @@ def _told(
     return JudgeError(f"{error}; {reached}")
 
 
-def _write(results: list[tuple[Judged, Measures, list[Verdict]]], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.schema(
-        [
-            ("of", pa.string()), ("row", pa.int64()), ("repeat", pa.int64()), ("score", pa.float64()),
-            ("reason", pa.string()), ("status", pa.string()), ("reply", pa.string()), ("thinking", pa.string()),
-            ("finish_reason", pa.string()), ("refusal", pa.string()), ("prompt_tokens", pa.int64()),
-            ("exact_match", pa.float64()), ("token_f1", pa.float64()), ("chrf", pa.float64()),
-        ]
-    )  # fmt: skip
-    rows = [
-        {
-            "of": each.of,
-            "row": each.row,
-            "repeat": repeat,
-            "status": verdict.status,
-            **asdict(verdict),
-            **measured._asdict(),
-        }
-        for each, measured, said in results
-        for repeat, verdict in enumerate(said)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+def _write(results: Iterable[Result], path: Path) -> None:
+    columns = {
+        "of": "string", "row": "int64", "repeat": "int64", "score": "double", "reason": "string", "status": "string",
+        "reply": "string", "thinking": "string", "finish_reason": "string", "refusal": "string",
+        "prompt_tokens": "int64", "exact_match": "double", "token_f1": "double", "chrf": "double",
+    }  # fmt: skip
+    rows = (
+        {"of": each.of, "row": each.row, "repeat": repeat, "status": verdict.status}
+        | asdict(verdict)
+        | measured._asdict()
+        for each, measured, verdicts in results
+        for repeat, verdict in enumerate(verdicts)
+    )
+    write_rows(rows, columns, path)
 
 
-def _count(whose: list[tuple[str, list[Verdict]]]) -> dict[str, dict[str, int]]:
+def _count(results: Iterable[Result]) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}
-    for of, verdicts in whose:
-        counts.setdefault(of, Counter()).update(verdict.status for verdict in verdicts)
-    return {of: {status: count[status] for status in ("scored", "unparsed")} for of, count in counts.items()}
+    for each, _, verdicts in results:
+        counts.setdefault(each.of, Counter(scored=0, unparsed=0)).update(verdict.status for verdict in verdicts)
+    return {of: dict(count) for of, count in counts.items()}
 
 
 def _control(judged: list[Judged], verdicts: list[list[Verdict]]) -> list[Found]:
     """Return the rows on which another row's reference was judged, with the verdicts on both."""
-    own = {each.row: said for each, said in zip(judged, verdicts, strict=True) if each.of == REFERENCE}
+    own = {each.row: found for each, found in zip(judged, verdicts, strict=True) if each.of == REFERENCE}
     return [
-        ({"row": each.row, "other_row": each.other_row, "response": each.response}, own[each.row], said)
-        for each, said in zip(judged, verdicts, strict=True)
+        ({"row": each.row, "other_row": each.other_row, "response": each.response}, own[each.row], found)
+        for each, found in zip(judged, verdicts, strict=True)
         if each.of == OTHER
     ]

@@ -50,15 +50,11 @@ def measure(pairs: Sequence[Pair], cache: Cache | None = None) -> Iterator[Measu
     for pair in pairs:
         key = keys.get(pair)
         if key and key not in known:
-            known[key] = made[key] = _chrf(*pair)
+            known[key] = made[key] = float(_metric().sentence_score(pair[0], [pair[1]]).score)
         # Of two empty texts chrF says 0, but nothing is more alike.
         yield Measures(float(key is None), token_f1(*pair), known[key] if key else 100.0)
     if cache and made:
         cache.keep_scores(made)
-
-
-def _chrf(response: str, reference: str) -> float:
-    return float(_metric().sentence_score(response, [reference]).score)
 
 
 @functools.cache
@@ -77,11 +73,11 @@ def token_f1(response: str, reference: str) -> float:
 
     Where either has no words left, 1 if neither has, else 0.
     """
-    said, wanted = _words(response), _words(reference)
-    if not said or not wanted:
-        return float(said == wanted)
-    common = (Counter(said) & Counter(wanted)).total()
-    return 2 * common / (len(said) + len(wanted))
+    words, wanted = _words(response), _words(reference)
+    if not words or not wanted:
+        return float(words == wanted)
+    common = (Counter(words) & Counter(wanted)).total()
+    return 2 * common / (len(words) + len(wanted))
 
 
 class _WithoutPunctuation(dict[int, int | None]):

@@ -9,32 +9,30 @@ import threading
 from typing import Any
 
 from components.core.errors import JudgeError
-from components.judging.clients import completed, meaning_of
+from components.judging.clients import Client, completed
 from components.judging.config import JudgeConfig
 from components.judging.names import full_name
 from components.judging.replies import Reply, read_ollama
 from components.judging.rubric import Messages, shipped_rubric
-from components.judging.transport import SHOWN, Passing, Refused, Transport, explained
+from components.judging.transport import SHOWN, Refused, TransientJudgeError, explained
 
 BYTES_PER_TOKEN = 2
 """Fewer than vocabularies need: English takes 4 to 5 bytes a token, Korean 3 to 6, digits 1 to 3."""
 
 FRAME = 64  # tokens that a model's chat template puts around the messages
 STEP = 1024
-NAMED = 5  # models that an error names
 
 logger = logging.getLogger(__name__)
 
 
-class Ollama:
+class Ollama(Client):
     """Asks a model on an Ollama server."""
 
     start = "start it with `ollama serve`, or set judge.url"
 
     def __init__(self, config: JudgeConfig, stop: threading.Event | None = None) -> None:
-        self._config = config
-        self._transport = Transport(config, stop)
-        self._missing = f"if it has not got the model, run `ollama pull {config.model}`, otherwise check judge.url"
+        super().__init__(config, stop)
+        self.missing = f"if it has not got the model, run `ollama pull {config.model}`, otherwise check judge.url"
         self._lock = threading.Lock()
         self.num_ctx = config.num_ctx
 
@@ -46,11 +44,8 @@ class Ollama:
             if wanted in (full_name(str(model.get(key))) for key in ("name", "model")):
                 return str(model.get("digest") or "") or None
         names = [str(model.get("name")) for model in models]
-        there = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "") or "none"
-        raise JudgeError(
-            f"Ollama at {self._transport.server} has no model {self._config.model!r} (it has: {there}); "
-            f"run `ollama pull {self._config.model}`, or set judge.model"
-        )
+        todo = f"run `ollama pull {self._config.model}`, or set judge.model"
+        raise self._lacks_model(f"Ollama at {self._transport.server}", names, todo)
 
     def prepare(self, longest: int) -> None:
         """Choose one context length that holds the longest messages, since another one loads the model anew."""
@@ -74,11 +69,7 @@ class Ollama:
                 "num_predict": config.max_tokens,
             },
         }
-        try:
-            text = self._transport.post("/api/chat", completed(body, config.extra, room), _check_failure)
-        except Refused as error:
-            raise meaning_of(error, self._missing) from error
-        return read_ollama(text)
+        return read_ollama(self._transport.post("/api/chat", completed(body, config.extra, room), _check_failure))
 
     def _hold(self, prompt: int, room: int) -> None:
         """Raise the context length so that it holds a prompt of so many bytes and its reply."""
@@ -102,7 +93,7 @@ class Ollama:
         try:
             listed = json.loads(self._transport.get("/api/tags"))
         except Refused as error:
-            raise (stranger if error.status in (404, 405) else explained(error, self._missing)) from error
+            raise (stranger if error.status in (404, 405) else explained(error, self.missing)) from error
         except (ValueError, RecursionError) as error:
             raise stranger from error
         models = listed.get("models") if isinstance(listed, dict) else None
@@ -122,11 +113,11 @@ class Ollama:
 
 
 def _check_failure(text: str) -> None:
-    """Raise `Passing` where a reply of status 200 ends with an error, as streams do that fail on their way."""
+    """Raise `TransientJudgeError` where a reply of status 200 ends with an error, as failing streams do."""
     lines = text.rstrip().split("\n")
     try:
         last = json.loads(lines[-1])
     except (ValueError, RecursionError):
         return
     if isinstance(last, dict) and isinstance(last.get("error"), str):
-        raise Passing(f"the judge failed while it answered ({' '.join(last['error'].split())[:SHOWN]})")
+        raise TransientJudgeError(f"the judge failed while it answered ({' '.join(last['error'].split())[:SHOWN]})")

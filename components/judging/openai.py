@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from components.core.errors import JudgeError
-from components.judging.clients import FORBIDDEN, NOT_THIS_PROMPT, completed, meaning_of
+from components.judging.clients import Client, completed
 from components.judging.config import JudgeConfig
 from components.judging.names import may_be
 from components.judging.replies import Reply, read_openai
 from components.judging.rubric import Messages, folded, shipped_rubric
-from components.judging.transport import SHOWN, Passing, Refused, Transport, explained
+from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, SHOWN, Refused, TransientJudgeError, explained
 
-NAMED = 5  # models that an error names
 EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
 """What `judge.think` is called here. Nothing turns thoughts off everywhere, so that is left to `judge.extra`."""
 CODES = {str(status): status for status in (*NOT_THIS_PROMPT, FORBIDDEN)} | dict.fromkeys(
@@ -33,16 +32,15 @@ FORMS = (Form(True, True), Form(False, True), Form(True, False), Form(False, Fal
 """Forms of a request, the best one first."""
 
 
-class OpenAI:
+class OpenAI(Client):
     """Asks a model on a server that speaks OpenAI's chat protocol."""
 
     start = "start it, or set judge.url"
+    missing = "check judge.model and judge.url"
 
     def __init__(self, config: JudgeConfig, stop: threading.Event | None = None) -> None:
-        self._config = config
+        super().__init__(config, stop)
         self._base = "" if urlsplit(config.server).path else "/v1"
-        self._missing = "check judge.model and judge.url"
-        self._transport = Transport(config, stop)
         self._forms: tuple[Form, ...] = FORMS
         """Those that are tried: all of them until one has been taken, and then that one."""
 
@@ -53,7 +51,7 @@ class OpenAI:
         except Refused as error:
             if error.status in (404, 405):
                 return None  # not every server has the list; the first request tells
-            raise explained(error, self._missing) from error
+            raise explained(error, self.missing) from error
         try:
             names = _listed(json.loads(text))
         except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
@@ -62,14 +60,8 @@ class OpenAI:
                 "check judge.url, or set judge.kind"
             ) from error
         if names is not None and not any(may_be(self._config.model, name) for name in names):
-            there = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "") or "none"
-            raise JudgeError(
-                f"{self._transport.server} has no model {self._config.model!r} (it has: {there}); set judge.model"
-            )
+            raise self._lacks_model(self._transport.server, names, "set judge.model")
         return None
-
-    def prepare(self, longest: int) -> None:
-        """Do nothing: the server's context length is its own."""
 
     def ask(self, messages: Messages, seed: int, room: int = 1) -> Reply:
         """Return the model's message.
@@ -84,13 +76,13 @@ class OpenAI:
                 )
             except Refused as error:
                 if error.status not in NOT_THIS_PROMPT:
-                    raise meaning_of(error, self._missing) from error
+                    raise
                 refusal = error
                 continue
             # Of two threads that settle at once, the better form stays.
             self._forms = (form,) if len(self._forms) > 1 else min(self._forms, (form,), key=_place)
             return read_openai(text)
-        raise meaning_of(refusal, self._missing) from refusal
+        raise refusal
 
     def _body(self, messages: Messages, seed: int, room: int, form: Form) -> dict[str, Any]:
         config = self._config
@@ -123,7 +115,7 @@ def _listed(told: Any) -> list[str] | None:
 
 
 def _check_failure(text: str) -> None:
-    """Raise `Passing` or `Refused` where a reply of status 200 is an error, as some proxies answer."""
+    """Raise `TransientJudgeError` or `Refused` where a reply of status 200 is an error, as some proxies answer."""
     try:
         error = json.loads(text)["error"]
     except (ValueError, RecursionError, TypeError, KeyError):
@@ -133,4 +125,4 @@ def _check_failure(text: str) -> None:
         said = " ".join(str(told.get("message", error)).split())[:SHOWN]
         if status := CODES.get(str(told.get("code"))):
             raise Refused(f"the server answered {told['code']}", status, said)
-        raise Passing(f"the judge failed while it answered ({said})")
+        raise TransientJudgeError(f"the judge failed while it answered ({said})")

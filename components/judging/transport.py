@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.core.http_client import SOON, HTTPError, Stalled, Transient, answer, open_session, read_text, retried
@@ -17,34 +18,38 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROBES = 2  # attempts at the first request
 LARGEST_REPLY = 4 << 20  # bytes; a verdict has some hundred
 SHOWN = 200  # characters of what a server said that an error repeats
+NOT_THIS_PROMPT = (400, 413, 422)
+"""Statuses of refusals that may be due to one prompt: bad request, too large, cannot be processed."""
+FORBIDDEN = 403
+"""The status of a key that may not do this, and with some servers of a prompt that was flagged."""
 PATIENCE = 10
 """A whole reply may take this many times the timeout, which each piece of it may take."""
 
 
 class Refused(JudgeError):
-    """The server answered with a status that asking again does not change."""
+    """The server answered with a status that asking again does not change; `said` is what else it said."""
 
     def __init__(self, message: str, status: int = 0, said: str = "") -> None:
         super().__init__(message)
         self.status, self.said = status, said
+
+    @property
+    def told(self) -> str:
+        """All that is known of it."""
+        return f"{self} ({self.said})" if self.said else str(self)
 
 
 def explained(error: Refused, missing: str) -> JudgeError:
     """Return what a refusal means for the user; `missing` says what to do about a 404."""
     if not error.status:
         return JudgeError(*error.args[:1])
-    todo = "check the settings under judge"
-    if error.status == 404:
-        todo = missing
-    elif error.status in (401, 403):
-        todo = "name a variable with the server's key in judge.api_key_env"
-    elif 300 <= error.status < 400:
-        todo = "set judge.url to the place itself"
-    said = f" ({error.said})" if error.said else ""
-    return JudgeError(f"{error}{said}; {todo}")
+    key = "name a variable with the server's key in judge.api_key_env"
+    other = "set judge.url to the place itself" if 300 <= error.status < 400 else "check the settings under judge"
+    todo = {404: missing, 401: key, FORBIDDEN: key}.get(error.status, other)
+    return JudgeError(f"{error.told}; {todo}")
 
 
-class Passing(Transient):
+class TransientJudgeError(Transient):
     """An answer of status 200 that tells of a failure, which the next attempt may not meet."""
 
     def __init__(self, message: str) -> None:
@@ -77,7 +82,7 @@ class Transport:
     def post(self, path: str, body: dict[str, Any], check: Callable[[str], None] | None = None) -> str:
         """Return what the server answers to a JSON body; raises as `get` does.
 
-        `check` may raise `Passing` for a body of status 200 that tells of a failure.
+        `check` may raise `TransientJudgeError` for a body of status 200 that tells of a failure.
         """
 
         def attempt() -> str:
@@ -117,10 +122,16 @@ class Transport:
         session: requests.Session | None = getattr(self._sessions, "session", None)
         if session is None:
             session = self._sessions.session = open_session()
-            session.auth = _Bearer(self._key)
+            session.auth = self._authorized
             # A proxy of the environment cannot reach this machine's own ports.
-            session.trust_env = _host(self.server) not in LOOPBACK
+            session.trust_env = urlsplit(self.server).hostname not in LOOPBACK
         return session
+
+    def _authorized(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
+        """Send the key, if there is one; without this requests would look for a password in ~/.netrc."""
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
 
     def _hidden(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text  # some servers repeat a key that they refuse
@@ -135,18 +146,6 @@ class Transport:
         return f"see what the server's own log says{fewer}" if error.status else ""
 
 
-class _Bearer:
-    """Sends the key, if there is one; without it requests would look for a password in ~/.netrc."""
-
-    def __init__(self, key: str | None) -> None:
-        self._key = key
-
-    def __call__(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
 def _read_key(config: JudgeConfig) -> str | None:
     if config.api_key_env is None:
         return None
@@ -159,9 +158,3 @@ def _read_key(config: JudgeConfig) -> str | None:
         raise JudgeError(f"the key in {config.api_key_env} has characters that no header can carry; check it")
     remember_secret(key)
     return key
-
-
-def _host(server: str) -> str | None:
-    from urllib.parse import urlsplit
-
-    return urlsplit(server).hostname

@@ -18,7 +18,7 @@ from components.core.integrity import ENVIRONMENT, find_damage
 
 
 class BundledModel(PythonModel):
-    """A model whose class is named by `model_config["served"]`, `MODULE:CLASS`."""
+    """A model whose class is named by `model_config["served"]`, `MODULE:CLASS`; it is made of the saved model."""
 
     def load_context(self, context: Any) -> None:
         """Check the files of the model's folder, then import its code and load it."""
@@ -31,12 +31,11 @@ class BundledModel(PythonModel):
         package = import_module(module.partition(".")[0])
         for found in walk_packages(package.__path__, f"{package.__name__}."):
             import_module(found.name)  # now: other models of this version share it, and this folder may be gone then
-        self.served = getattr(import_module(module), name)()
-        self.served.load_context(context)
+        self.served = getattr(import_module(module), name)(Path(context.artifacts["model"]))
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
         """Return what the model's class says of the rows, a row each."""
-        answers: pd.DataFrame = self.served.predict(context, model_input, params)
+        answers: pd.DataFrame = self.served.predict(model_input, params)
         return answers
 
 

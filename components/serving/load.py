@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.errors import TrackingError, WeightsError
-from components.core.integrity import DESCRIPTION, HASHES, find_damage
+from components.core.integrity import DESCRIPTION, HASHES, find_damage, metadata_of
 
 if TYPE_CHECKING:
     from components.models.saved.classifier import LoadedClassifier
@@ -66,14 +66,7 @@ def _load(folder: Path, device: str) -> "LoadedClassifier | Responder":
 
 def stored_reading(folder: Path) -> dict[str, Any] | None:
     """Return what a logged model holds of how its training file was read; None where it holds nothing of the kind."""
-    import yaml
-
-    try:
-        described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    metadata = described.get("metadata") if isinstance(described, dict) else None
-    found = metadata.get(READING) if isinstance(metadata, dict) else None
+    found = metadata_of(folder).get(READING)
     return found if isinstance(found, dict) else None
 
 

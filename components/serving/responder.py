@@ -5,27 +5,21 @@ from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc.model import PythonModel
 
 INSTRUCTION, INPUT = "instruction", "input"
 
 
-class InstructionResponder(PythonModel):
+class InstructionResponder:
     """Rows of `instruction` and, optionally, `input` in; a row each out, with the `response`."""
 
-    def load_context(self, context: Any) -> None:
-        """Read weights, vocabulary and template from the model's own folder; on a GPU if the machine has one."""
+    def __init__(self, folder: Path) -> None:
+        """Read weights, vocabulary and template from the saved model's folder; on a GPU if the machine has one."""
         from components.models.devices import pick_device
         from components.serving.language_model import load_responder
 
-        self.responder = load_responder(Path(context.artifacts["model"]), str(pick_device("auto")))
+        self.responder = load_responder(folder, str(pick_device("auto")))
 
-    def predict(
-        self,
-        context: Any,  # noqa: ARG002
-        model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,
-    ) -> pd.DataFrame:
+    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Answer a table with a column `instruction` and, if wanted, `input`, in which nothing may be missing too.
 
         The table returned has the index of the one that came in. `params` may hold the fields of `GenerationConfig`:

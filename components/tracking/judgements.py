@@ -48,12 +48,10 @@ def logged_judgements(folder: Path) -> dict[Path, Facts]:
     Raises:
         TrackingError: if a file cannot be read.
     """
-    return {file.with_name(VERDICTS): _facts(file) for file in sorted(folder.glob(f"*/{AGREEMENT}"))}
-
-
-def _facts(file: Path) -> Facts:
-    try:
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return dict(told[JUDGE])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrackingError(f"{JUDGEMENTS}/{file.parent.name}/{AGREEMENT} cannot be read: {error}") from error
+    found = {}
+    for file in sorted(folder.glob(f"*/{AGREEMENT}")):
+        try:
+            found[file.with_name(VERDICTS)] = dict(json.loads(file.read_text(encoding="utf-8"))[JUDGE])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrackingError(f"{JUDGEMENTS}/{file.parent.name}/{AGREEMENT} cannot be read: {error}") from error
+    return found

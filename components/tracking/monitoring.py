@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 from components.tracking.run import Run
@@ -33,6 +34,7 @@ def _monitor(run: Run) -> Any:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     base: Any = SystemMetricsMonitor
+    first = run.of_killed.get("system_steps", 0)
 
     class Monitor(base):  # type: ignore[misc]
         """MLflow's monitor, but for where samples go, and that it asks no server whether the run goes on."""
@@ -46,24 +48,10 @@ def _monitor(run: Run) -> Any:
                 else:
                     self.publish_metrics(self.aggregate_metrics())
             # MLflow drops the samples of an interval that did not end, so a short run would have none.
-            if self._logging_step == run.system_steps:
+            if self._logging_step == first:
                 self.publish_metrics(self.aggregate_metrics())
 
     monitor: Any = Monitor(run.run_id, INTERVAL, SAMPLES, tracking_uri=UNUSED)
-    monitor.mlflow_logger = _Points(run)
-    monitor._logging_step = run.system_steps
+    monitor.mlflow_logger = SimpleNamespace(data=[], record_metrics=run.metrics, flush=lambda: None)
+    monitor._logging_step = first
     return monitor
-
-
-class _Points:
-    """What MLflow's monitor gives its samples to."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self.data: list[Any] = []
-
-    def record_metrics(self, values: dict[str, float], step: int) -> None:
-        self._run.metrics(values, step)
-
-    def flush(self) -> None:
-        """Do nothing: the run has them."""

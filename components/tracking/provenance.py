@@ -1,16 +1,18 @@
 """Which code and which process made a run, as tags; and whether that process is still there."""
 
 import getpass
-import importlib.metadata
 import json
 import os
 import platform
 import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import components
+from components.core.versions import installed
 
 HOST_TAG = "gradus.host"
 PROCESS_TAG = "gradus.process"
@@ -39,10 +41,7 @@ def code_tags() -> Tags:
 
 def version() -> str:
     """Return the installed version of Gradus, or `unknown` where it runs without being installed."""
-    try:
-        return importlib.metadata.version("gradus")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+    return installed("gradus") or "unknown"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -86,7 +85,7 @@ def user_tags(source: str) -> Tags:
         return tags
 
 
-def is_orphan(tags: Mapping[str, str]) -> bool:
+def is_orphan(tags: Mapping[str, Any]) -> bool:
     """Tell whether the process that `process_tags` described ran on this machine and is gone.
 
     When in doubt (another machine, another container on this one, tags missing) the answer is no.
@@ -125,9 +124,7 @@ def _pid_namespace() -> str:
 
 def _first_line(*paths: str) -> str | None:
     for path in paths:
-        try:
+        with suppress(OSError):
             if line := Path(path).read_text().strip():
                 return line
-        except OSError:
-            continue
     return None

@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.errors import TrackingError
-from components.tracking.names import CACHED_FROM
+from components.tracking.names import CACHED_FROM, MODEL_ID_TAG
 from components.tracking.registry.finding import (
-    ALIAS,
     LOGGED_MODEL,
     RUN_ID,
     RUN_MODEL,
-    VERSION,
+    addressed_version,
+    find_origin,
     get_run,
-    get_version,
     unless_absent,
-    version_by_alias,
 )
-from components.tracking.registry.packaging import MODEL_ID_TAG
 from components.tracking.stores import open_client, tracking_errors
 
 if TYPE_CHECKING:
@@ -95,7 +92,7 @@ def find_run(address: str, home: Path) -> RecordedRun:
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the run {address}"):
-        run = _get_run(client, _run_id(client, address))
+        run = get_run(client, _run_id(client, address), HINT)
         return RecordedRun(
             run_id=run.info.run_id,
             name=run.info.run_name or "run",
@@ -120,14 +117,15 @@ def find_registered(address: str, name: str | None, home: Path) -> Registered:
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the model of {address}"):
-        if version := _addressed(client, address):
+        if version := addressed_version(client, address, HINT):
             if name not in {None, version.name}:
                 raise TrackingError(f"{address} is no version of {name}; leave --model-name out")
             return Registered.of(version)
         if match := LOGGED_MODEL.fullmatch(address):
-            return _one_name(address, _versions(client, [match["id"]], name), name)
-        run_id = _run_id(client, address)
-        return _one_name(f"run {run_id}", _versions(client, _models(_get_run(client, run_id)), name), name)
+            return _registered(client, address, [match["id"]], name)
+        outputs = get_run(client, run_id := _run_id(client, address), HINT).outputs
+        models = [output.model_id for output in outputs.model_outputs] if outputs else []
+        return _registered(client, f"run {run_id}", models, name)
 
 
 @contextmanager
@@ -157,35 +155,19 @@ def _fetch(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path 
 
 
 def _run_id(client: "MlflowClient", address: str) -> str:
-    if version := _addressed(client, address):
-        if not version.run_id:
-            raise TrackingError(f"no run made {address}; {HINT}")
-        return str(version.run_id)
-    if match := LOGGED_MODEL.fullmatch(address):
-        model_id = match["id"]
-        model = unless_absent(lambda: client.get_logged_model(model_id))
-        if model and model.source_run_id:
-            return str(model.source_run_id)
     if match := RUN_MODEL.fullmatch(address):
         return match["run"]
     if RUN_ID.fullmatch(address):
         return address
     if PREFIX.fullmatch(address):
         return _by_prefix(client, address)
-    raise TrackingError(f"{address!r} names no run; {HINT}")
-
-
-def _addressed(client: "MlflowClient", address: str) -> "ModelVersion | None":
-    """Return the version that a registered model's address names; None for an address of another kind."""
-    if match := ALIAS.fullmatch(address):
-        found = version_by_alias(client, match["name"], match["alias"])
-    elif match := VERSION.fullmatch(address):
-        found = get_version(client, match["name"], match["version"])
-    else:
-        return None
-    if found is None:
-        raise TrackingError(f"there is no registered model {address}; {HINT}")
-    return found
+    version = addressed_version(client, address, HINT)
+    if version is None and not LOGGED_MODEL.fullmatch(address):
+        raise TrackingError(f"{address!r} names no run; {HINT}")
+    run_id = version.run_id if version else find_origin(client, address).run_id
+    if not run_id:
+        raise TrackingError(f"no run made {address}; {HINT}")
+    return str(run_id)
 
 
 def _by_prefix(client: "MlflowClient", prefix: str) -> str:
@@ -197,36 +179,16 @@ def _by_prefix(client: "MlflowClient", prefix: str) -> str:
     return str(found[0].info.run_id)
 
 
-def _get_run(client: "MlflowClient", run_id: str) -> "RunEntity":
-    run = get_run(client, run_id)
-    if run is None:
-        raise TrackingError(f"there is no run {run_id}; {HINT}")
-    return run
-
-
-def _models(run: "RunEntity") -> list[str]:
-    return [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
-
-
-def _versions(client: "MlflowClient", models: list[str], name: str | None) -> "list[ModelVersion]":
-    """Return the registered versions of logged models, of one registered model if it is named."""
-    found = [
-        version
-        for model in models
-        for version in client.search_model_versions(f"tags.`{MODEL_ID_TAG}` = '{model}'")
-        if name in {None, version.name}
-    ]
-    return sorted(found, key=lambda version: int(version.version))
-
-
-def _one_name(what: str, versions: "list[ModelVersion]", name: str | None) -> Registered:
-    names = sorted({version.name for version in versions})
-    if len(names) > 1:
+def _registered(client: "MlflowClient", what: str, models: list[str], name: str | None) -> Registered:
+    """Return the newest version that was made of logged models, of one registered model if it is named."""
+    found = [each for model in models for each in client.search_model_versions(f"tags.`{MODEL_ID_TAG}` = '{model}'")]
+    found = sorted((each for each in found if name in {None, each.name}), key=lambda each: int(each.version))
+    if len(names := sorted({version.name for version in found})) > 1:
         raise TrackingError(f"the model of {what} is registered as {' and '.join(names)}; say which: --model-name NAME")
-    if not versions:
+    if not found:
         where = f" as {name}" if name else ""
         raise TrackingError(f"{what} has no registered model{where}; set tracking.model_name and run it again")
-    return Registered.of(versions[-1])
+    return Registered.of(found[-1])
 
 
 def _data(run: "RunEntity") -> dict[str, str]:

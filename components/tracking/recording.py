@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest, fingerprint
-from components.tracking.datasets import log_inputs
 from components.tracking.names import NOTE_TAG
 from components.tracking.resuming import CHANGED_TAG, DATA_TAG
 from components.tracking.runs import Run
@@ -21,6 +20,13 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 CURVES = ("gradient_norm", "learning_rate")
 """Columns of `steps.parquet` that are curves by their own names."""
+
+CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}
+"""What MLflow calls a split."""
+DIGEST_LENGTH = 8
+"""Leading characters of the SHA-256 that MLflow shows as a dataset's digest; the whole stands in the tag `sha256`."""
+COLUMN_TYPES = {"string": "string", "large_string": "string", "int32": "integer", "int64": "long", "bool": "boolean"}
+"""MLflow's column types by Arrow's; `float` and `double` are the same word in both."""
 
 
 def log_measured(run: Run, manifests: Mapping[str, Manifest], counted: Mapping[str, float]) -> None:
@@ -113,6 +119,44 @@ def log_splits(run: Run, manifests: Mapping[str, Manifest]) -> None:
     )
 
 
+def log_inputs(run: Run, splits: Mapping[str, Path], digests: Mapping[str, str], source_url: str, name: str) -> None:
+    """Record which data a run used.
+
+    Args:
+        run: the open run.
+        splits: Parquet files by split (`train`, `validation`, `test`, or names of your own).
+        digests: the files' SHA-256, hexadecimal, by split.
+        source_url: where the raw data came from.
+        name: the dataset's name, for example the preset's.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    inputs = [_dataset(split, path, digests[split], source_url, name) for split, path in splits.items()]
+    run.record("inputs", datasets=inputs, models=[])
+
+
+def _dataset(split: str, path: Path, sha256: str, source_url: str, name: str) -> dict[str, dict[str, str]]:
+    import pyarrow.parquet as pq
+
+    footer = pq.ParquetFile(path)
+    types = {column.name: str(column.type) for column in footer.schema_arrow}
+    columns = [
+        {"type": COLUMN_TYPES.get(type_, type_), "name": name, "required": True} for name, type_ in types.items()
+    ]
+    is_web = source_url.startswith(("http://", "https://"))
+    dataset = {
+        "name": name,
+        "digest": sha256[:DIGEST_LENGTH],
+        "source_type": "http" if is_web else "local",
+        "source": json.dumps({"url" if is_web else "uri": source_url}),
+        "schema": json.dumps({"mlflow_colspec": columns}),
+        "profile": json.dumps({"num_rows": footer.metadata.num_rows, "split": split, "sha256": sha256}),
+    }
+    tags = {"mlflow.data.context": CONTEXTS.get(split, split), "sha256": sha256, "split": split}
+    return {"dataset": dataset, "tags": tags}
+
+
 def note_data(run: Run, *digests: str) -> None:
     """Note on a run what it trains on, by the digests of the steps that made it.
 
@@ -123,7 +167,7 @@ def note_data(run: Run, *digests: str) -> None:
         TrackingError: if the store refuses.
     """
     data = fingerprint(list(digests))[:32]
-    before = run.trained_on or data
+    before = run.tags.get(DATA_TAG) or run.of_killed.get("trained_on") or data
     run.set_tags({DATA_TAG: data} | ({CHANGED_TAG: "true"} if before != data else {}))
     if before != data:
         log.warning("the data has changed since run %s was killed: its curves are of two trainings", run.run_id)

@@ -49,17 +49,14 @@ def follow_home(home: Path, database: Path) -> None:
         return
     with closing(sqlite3.connect(database, timeout=60)) as connection:
         earlier = [marked] if marked else list(_unmarked(connection, home))
-        moved = {old: _rewrite(connection, old, home) for old in earlier if not _is_same(Path(old), home)}
+        # Two paths may lead to the same home, of which one is a link.
+        earlier = [old for old in earlier if not (Path(old).exists() and Path(old).samefile(home))]
+        moved = {old: _rewrite(connection, old, home) for old in earlier}
         connection.commit()
     marker.write_text(here, encoding="utf-8")
     for old, paths in moved.items():
         if paths:
             log.warning("this home was copied or moved from %s to %s: MLflow's paths in it follow", old, home)
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    """Tell whether two paths lead to the same home, of which one may be a link."""
-    return one.exists() and one.samefile(other)
 
 
 def _unmarked(connection: sqlite3.Connection, home: Path) -> Iterator[str]:
@@ -73,7 +70,7 @@ def _unmarked(connection: sqlite3.Connection, home: Path) -> Iterator[str]:
 
 
 def _below(connection: sqlite3.Connection, table: str, folder: Path) -> list[Path]:
-    (column,) = (column for name, column in PATHS if name == table)
+    column = dict(PATHS)[table]
     found = connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
     return [Path(path).relative_to(folder) for (path,) in found if Path(path).is_relative_to(folder)]
 

@@ -5,11 +5,9 @@ closed because its process was gone.
 What it has logged already is not logged again: MLflow keeps a point twice that comes at another time.
 """
 
-import fcntl
 import logging
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -26,7 +24,6 @@ from components.tracking.provenance import HOST_TAG, Tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
 
 CONFIG_TAG = "gradus.config"
 """Tag of a run: a hash of its resolved config, the code, the libraries and the processor."""
@@ -51,15 +48,6 @@ def _code() -> str:
     return fingerprint({str(path.relative_to(root)): sha256_of(path) for path in sorted(root.rglob("*.py"))})
 
 
-@contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """Hold a lock: two processes that start at once must not go on in the same run, nor close it for each other."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / ".runs.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def config_hash(params: Mapping[str, JsonValue]) -> str:
     """Return the hash by which a run is known again (`CONFIG_TAG`).
 
@@ -75,11 +63,10 @@ def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:
     Returns:
         Its id, or None if there is no such run.
     """
-    stopped = _stopped(client, experiment_id, tags) if CONFIG_TAG in tags else None
-    if stopped is None:
-        return None
-    _reopen(client, stopped, tags)
-    return str(stopped.info.run_id)
+    if stopped := _stopped(client, experiment_id, tags):
+        _reopen(client, stopped, tags)
+        return str(stopped.info.run_id)
+    return None
 
 
 def known_of(run: Any) -> dict[str, Any]:
@@ -133,15 +120,10 @@ def _reopen(client: "MlflowClient", run: Any, tags: Tags) -> None:
     for tag in (ERROR_TAG, NOTE_TAG):
         if tag in run.data.tags:
             client.delete_tag(run_id, tag)
-    for model in own_models(client, run.info.experiment_id, run_id, "PENDING"):  # half their files are there at most
-        client.finalize_logged_model(model.model_id, "FAILED")
+    for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
+        if str(model.status) == "PENDING":  # half its files are there at most
+            client.finalize_logged_model(model.model_id, "FAILED")
     log.warning("going on in run %s, whose process was killed", run_id)
-
-
-def own_models(client: "MlflowClient", experiment_id: str, run_id: str, status: str) -> "list[LoggedModel]":
-    """Return the models that a run has logged which have this status (`PENDING`, `READY` ...)."""
-    found = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
-    return [model for model in found if str(model.status) == status]
 
 
 def logged_steps(client: "MlflowClient", run_id: str) -> dict[str, set[int]]:

@@ -14,10 +14,9 @@ from pydantic import JsonValue
 
 from components.core.errors import TrackingError
 from components.core.home import home
-from components.core.redaction import redact, redact_told
+from components.core.redaction import redact_told
 from components.core.room import describe_full, is_full
 from components.tracking.outbox.delivery import Delivery
-from components.tracking.resuming import DATA_TAG
 from components.tracking.stores import without_password
 
 if TYPE_CHECKING:
@@ -101,29 +100,19 @@ class Run:
         return self._delivery.outbox.state.get("cached_from")
 
     @property
-    def trained_on(self) -> str | None:
-        """What it trains on (`components.tracking.resuming`), if it was noted, maybe by a process that was killed."""
-        return self.tags.get(DATA_TAG) or self._delivery.outbox.state.get("trained_on")
-
-    @property
-    def system_steps(self) -> int:
-        """How many samples of system metrics it has from a process that was killed."""
-        return int(self._delivery.outbox.state.get("system_steps", 0))
-
-    @property
-    def tracking_uri(self) -> str:
-        """The address of the store that the run is in."""
-        return self._delivery.sender.uri
+    def of_killed(self) -> dict[str, Any]:
+        """What is known of it from a process that was killed: `components.tracking.resuming.known_of`."""
+        return self._delivery.outbox.state
 
     @property
     def shown_uri(self) -> str:
         """The address of the store without a password, to be shown."""
-        return without_password(self.tracking_uri)
+        return without_password(self._delivery.sender.uri)
 
     @property
     def on_server(self) -> bool:
         """Whether the store is a server, with pages of its own."""
-        return self.tracking_uri.startswith("http")
+        return self._delivery.sender.uri.startswith("http")
 
     @property
     def url(self) -> str:
@@ -162,10 +151,6 @@ class Run:
         values = {key: str(value) for key, value in tags.items()}
         self.tags |= values
         self.record("tags", values=values)
-
-    def log_text(self, text: str, name: str) -> None:
-        """Store a text as the artifact `name`."""
-        self._log_text(redact(text), name)
 
     def log_dict(self, value: dict[str, Any], name: str) -> None:
         """Store a dictionary as the artifact `name` (.json)."""

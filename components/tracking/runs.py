@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from components.core.errors import GradusError, TrackingError
+from components.core.locks import locked
 from components.tracking import resuming
 from components.tracking.config import TrackingConfig
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
@@ -20,7 +21,7 @@ from components.tracking.outbox.sending import Sender
 from components.tracking.outbox.syncing import is_left_to_sync
 from components.tracking.provenance import code_tags, is_orphan, process_tags, user_tags
 from components.tracking.run import TABLE_ROWS, Run, flatten, shorten
-from components.tracking.stores import one_line, open_client, shown_store, tracking_errors
+from components.tracking.stores import every, one_line, open_client, shown_store, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -119,24 +120,20 @@ def _closing(run: Run) -> Iterator[None]:
         yield
     except BaseException as error:
         # What is no Exception is an interruption: KeyboardInterrupt, SystemExit, Prefect's TerminationSignal.
-        failed = isinstance(error, Exception)
+        status, reason = "FAILED" if isinstance(error, Exception) else "KILLED", describe_error(error)
         error.run_id = run.run_id  # type: ignore[attr-defined]  # for whoever reports the error
-        _close_quietly(run, "FAILED" if failed else "KILLED", describe_error(error), getattr(error, "evidence", None))
+        evidence = getattr(error, "evidence", None)
+        kept = {EVIDENCE_TAG: str(evidence)} if evidence else {}
+        try:
+            try:
+                run.set_tags({ERROR_TAG: reason, NOTE_TAG: f"{status.capitalize()}: {reason}", **kept})
+            finally:
+                run.close(status)
+        except TrackingError as of_store:  # which must not hide the error that ends the run
+            log.warning("%s", of_store)
         raise
     else:
         run.close("FINISHED")
-
-
-def _close_quietly(run: Run, status: str, reason: str, evidence: Path | None) -> None:
-    """Close a run without hiding the error that ends it behind one of the store."""
-    kept = {EVIDENCE_TAG: str(evidence)} if evidence else {}
-    try:
-        try:
-            run.set_tags({ERROR_TAG: reason, NOTE_TAG: f"{status.capitalize()}: {reason}", **kept})
-        finally:
-            run.close(status)
-    except TrackingError as error:
-        log.warning("%s", error)
 
 
 def describe_error(error: BaseException) -> str:
@@ -149,7 +146,8 @@ def describe_error(error: BaseException) -> str:
 
 def _go_on(home: Path, client: "MlflowClient", experiment_id: str, tags: dict[str, str]) -> str | None:
     """Close the runs of killed processes, and go on in that of this very config, if one was; return its id."""
-    with resuming.alone(home):
+    # Two processes that start at once must not go on in the same run, nor close it for each other.
+    with locked(home / ".runs.lock"):
         reconcile(client, experiment_id)
         with tracking_errors("cannot go on in an MLflow run"):
             return resuming.go_on(client, experiment_id, tags)
@@ -165,20 +163,10 @@ def reconcile(client: "MlflowClient", experiment_id: str) -> list[str]:
         TrackingError: if the store cannot be read or written.
     """
     with tracking_errors("cannot close the runs of killed processes"):
-        orphans = [run for run in _running(client, experiment_id) if is_orphan(run.data.tags)]
-        orphans = [run for run in orphans if not is_left_to_sync(run.data.tags)]
+        running = list(every(client.search_runs, [experiment_id], "attributes.status = 'RUNNING'"))
+        orphans = [run for run in running if is_orphan(run.data.tags) and not is_left_to_sync(run.data.tags)]
         for run in orphans:
             client.set_tag(run.info.run_id, ERROR_TAG, ORPHANED)
             client.set_tag(run.info.run_id, NOTE_TAG, f"Killed: {ORPHANED}")
             client.set_terminated(run.info.run_id, "KILLED")
     return [run.info.run_id for run in orphans]
-
-
-def _running(client: "MlflowClient", experiment_id: str) -> Iterator[Any]:
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], "attributes.status = 'RUNNING'", page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

@@ -1,22 +1,25 @@
 """The MLflow store that runs are recorded in: local SQLite and files, or the server that the environment names."""
 
-import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from components.core.errors import LONGEST_LINE, TrackingError, shortened
 from components.core.home import home as gradus_home
+from components.core.locks import locked
 from components.core.redaction import MASK, redact_addresses
 from components.core.room import describe_full, is_full
 from components.tracking.relocation import ARTIFACTS, follow_home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.store.entities import PagedList
+
+Found = TypeVar("Found")
 
 DATABASE = "mlflow.db"
 SQLITE = "sqlite:///"
@@ -25,6 +28,8 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Or it would copy the pyproject.toml and uv.lock of the working directory, whatever they are, into a model.
+    "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output belongs to `--json`
     # MLflow would stall for seven minutes and more on a server that is gone. Runs try again by themselves, beside what
     # they do (`components.tracking.outbox.delivery`).
@@ -65,23 +70,17 @@ def open_client(home: Path) -> "MlflowClient":
         reach(uri)
         from mlflow import MlflowClient
 
-        with _alone(home) if uri == local_uri(home) else nullcontext():
-            if uri == local_uri(home):
-                _make_database(home.expanduser().absolute() / DATABASE)
+        local = uri == local_uri(home)
+        home = home.expanduser().absolute()
+        # Two processes that create the same database's tables at once would break both.
+        with locked(home / f".{DATABASE}.lock") if local else nullcontext():
+            if local:
+                _make_database(home / DATABASE)
             client = MlflowClient(uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
             client.search_experiments(max_results=1)  # creates the tables of a new database, if nothing did before
-            if uri == local_uri(home):
-                follow_home(home.expanduser().absolute(), home.expanduser().absolute() / DATABASE)
+            if local:
+                follow_home(home, home / DATABASE)
         return client
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Hold a lock: two processes that create the same database's tables at once would break both."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / f".{DATABASE}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _make_database(path: Path) -> None:
@@ -105,32 +104,24 @@ def connect(home: Path, experiment: str) -> "tuple[MlflowClient, str]":
     Raises:
         TrackingError: if the store cannot be reached or written, or the experiment was deleted.
     """
-    client = open_client(home)
-    with tracking_errors(f"cannot open the MLflow experiment {experiment!r}"):
-        return client, _experiment_id(client, home, experiment)
-
-
-def _experiment_id(client: "MlflowClient", home: Path, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return client.create_experiment(name, _artifact_location(client.tracking_uri, home), EXPERIMENT_TAGS)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            found = client.get_experiment_by_name(name)  # another process was first
+    client = open_client(home)
+    with tracking_errors(f"cannot open the MLflow experiment {experiment!r}"):
+        if client.get_experiment_by_name(experiment) is None:
+            local = str(home.expanduser().absolute() / ARTIFACTS) if client.tracking_uri == local_uri(home) else None
+            try:
+                return client, client.create_experiment(experiment, local, EXPERIMENT_TAGS)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # or another process was first
+                    raise
+        found = client.get_experiment_by_name(experiment)
     if found is None or found.lifecycle_stage != "active":
         raise TrackingError(
-            f"the MLflow experiment {name!r} was deleted: restore it with `mlflow experiments restore`, "
+            f"the MLflow experiment {experiment!r} was deleted: restore it with `mlflow experiments restore`, "
             "or set tracking.experiment to another name"
         )
-    return str(found.experiment_id)
-
-
-def _artifact_location(uri: str, home: Path) -> str | None:
-    return str(home.expanduser().absolute() / ARTIFACTS) if uri == local_uri(home) else None
+    return client, str(found.experiment_id)
 
 
 def reach(uri: str, timeout: float = REACH_TIMEOUT) -> None:
@@ -144,16 +135,11 @@ def reach(uri: str, timeout: float = REACH_TIMEOUT) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
     elif uri.startswith(("http://", "https://")):
-        _ask(uri, timeout)
+        import requests
 
-
-def _ask(uri: str, timeout: float) -> None:
-    import requests
-
-    try:
-        requests.head(uri, timeout=timeout)  # any answer will do; MLflow does the authentication
-    except requests.exceptions.SSLError:
-        return  # it answers; whether its certificate is accepted is MLflow's setting
+        # Any answer will do: MLflow does the authentication, and whether a certificate is accepted is its setting.
+        with suppress(requests.exceptions.SSLError):
+            requests.head(uri, timeout=timeout)
 
 
 @contextmanager
@@ -169,6 +155,15 @@ def tracking_errors(doing: str) -> Iterator[None]:
             raise TrackingError(f"{doing}: {describe_full(error, gradus_home())}") from error
         reason = one_line(error.strerror or error) if isinstance(error, OSError) else one_line(error)
         raise TrackingError(f"{doing}: {reason}; check MLFLOW_TRACKING_URI and GRADUS_HOME") from error
+
+
+def every(search: "Callable[..., PagedList[Found]]", *what: str | list[str]) -> "Iterator[Found]":
+    """Yield what a search of MLflow's client finds, however many pages it comes on."""
+    token = None
+    while token is None or token:
+        page = search(*what, page_token=token)
+        yield from page
+        token = page.token or ""
 
 
 def one_line(error: object, limit: int = LONGEST_LINE) -> str:

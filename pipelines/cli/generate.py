@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.core.errors import ConfigError
-from pipelines.cli.console import Debug, errors_as_lines, say, set_defaults
+from pipelines.cli import answering
+from pipelines.cli.console import Debug, errors_as_lines, say
 
 if TYPE_CHECKING:
     import tiktoken
@@ -38,14 +39,14 @@ def generate(
     model: Annotated[str, typer.Argument(help=MODEL_HELP)],
     prompt: Annotated[str, typer.Argument(help="The text to go on with; an empty one starts from nothing.")],
     max_new_tokens: Annotated[int, typer.Option(help="Stop after so many tokens, or at the end of the text.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token, above 0 tokens are drawn.")] = 0.0,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the fewest tokens of this probability.")] = None,
+    temperature: answering.Temperature = 0.0,
+    top_k: answering.TopK = None,
+    top_p: answering.TopP = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws, and of random weights.")] = 123,
     size: Annotated[str | None, typer.Option(help=SIZE_HELP)] = None,
     vocabulary: Annotated[str, typer.Option(help="gpt2, a .tiktoken file, or sample://NAME.tiktoken.")] = "gpt2",
-    precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="Numbers to compute with.")] = "auto",
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
+    precision: answering.Precision = "auto",
+    device: answering.Device = "auto",
     debug: Debug = False,
 ) -> None:
     """Continue a prompt with a pretrained language model, to see what its weights know.
@@ -54,16 +55,12 @@ def generate(
     and a classifier is asked with `gradus predict`.
     """
     with errors_as_lines(debug):
-        config = generation_config(
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
+        config = answering.generation_config(
+            max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
             precision=precision,
-        )
+        )  # fmt: skip
         shape = _size(size)
-        where = pick(device)
+        where = answering.pick(device)
         gpt, encoding = _load(model, shape, vocabulary, seed)
         from components.models.devices import autocast, pick_precision
 
@@ -81,13 +78,9 @@ def _load(
 
     if not model.startswith(TRACKED) and not (Path(model).expanduser() / LOGGED).is_file():
         return load_language_model(model, size, vocabulary, home() / "hub", mirror(), seed)
-    set_defaults()
     from components.models.saved.classifier import LoadedClassifier
-    from components.serving.load import load_model
-    from components.tracking.registry.finding import resolve_model
-    from components.tracking.stores import tracking_uri
 
-    loaded = load_model(resolve_model(model, home()), tracking_uri(home()))
+    loaded, _ = answering.load(model)
     if isinstance(loaded, LoadedClassifier):
         raise classifier_refused(model)
     return loaded.model, loaded.encoding
@@ -115,28 +108,11 @@ def _continuation(
 
 def _show(prompt: str, pieces: Iterator[str]) -> None:
     """Print prompt and pieces as they come; to a terminal without control characters, which it would obey."""
-    shown = harmless if sys.stdout.isatty() else str
+    shown = answering.harmless if sys.stdout.isatty() else str
     typer.echo(shown(prompt), nl=False)
     for piece in pieces:
         typer.echo(shown(piece), nl=False)
     typer.echo()
-
-
-def harmless(text: str) -> str:
-    """Return a text without what a terminal would obey."""
-    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
-
-
-def generation_config(**options: Any) -> "GenerationConfig":
-    """Return the config of a command's options, or say which option is wrong."""
-    from pydantic import ValidationError
-
-    from components.generation.config import GenerationConfig
-
-    try:
-        return GenerationConfig(**options)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_lines(error))) from error
 
 
 def _size(text: str | None) -> "SizeName | GPTSize | None":
@@ -153,19 +129,3 @@ def _size(text: str | None) -> "SizeName | GPTSize | None":
         raise ConfigError(f"--size {text}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
     except InvalidYAML as error:
         raise ConfigError(f"--size {text} is not valid YAML: {error}; write it as in {SIZE_EXAMPLE}") from error
-
-
-def pick(name: str) -> Any:
-    """Return the device that a command is told to compute on."""
-    from components.models.devices import pick_device
-
-    try:
-        return pick_device(name)
-    except ConfigError:
-        raise ConfigError(f"--device {name}: this machine has no such device; leave it out, or give auto") from None
-
-
-def _lines(error: Any) -> Iterator[str]:
-    for detail in error.errors(include_url=False):
-        option = "".join(f"--{str(part).replace('_', '-')}: " for part in detail["loc"])
-        yield f"{option}{detail['msg'].removeprefix('Value error, ')}"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.core.errors import ConfigError
-from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say, set_defaults
+from pipelines.cli.answering import Model, answered, load
+from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines
 
 if TYPE_CHECKING:
     from components.models.saved.classifier import LoadedClassifier
@@ -27,7 +28,7 @@ NONE = "–"
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="A run id, a models:/ or runs:/ URI, or a folder.")],
+    model: Model,
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT...]|-", help="Texts; - reads lines.")] = None,
     file: Annotated[
         Path | None,
@@ -50,46 +51,23 @@ def predict(
         if not texts and not file:
             raise ConfigError("there is no text to classify; give TEXT..., --file FILE, or - for standard input")
         from components.data.asked import TextSource
+        from components.models.saved.classifier import LoadedClassifier
         from pipelines.asking import STDIN, Asked
 
         asked = Asked(TextSource, STDIN if texts == ["-"] else file, {"text": texts or []}, overrides or [], output)
-        classifier, learnt = _load(model)
-        rows = empty = 0
+        classifier, learnt = load(model)
+        if not isinstance(classifier, LoadedClassifier):
+            raise ConfigError(
+                f"{model} is a language model, which has no labels; ask it with `gradus respond {model} INSTRUCTION`"
+            )
         show = _shower(as_json) if as_json or output is None else None
-        for read, answers in asked.answers(learnt, _answerer(classifier), _kinds(classifier)):
-            rows, empty = rows + len(read), empty + answers["label"].count(None)
+
+        def answer(asked: Mapping[str, list[str]]) -> "Answers":
+            return classifier.predict(asked["text"]).to_dict("list")  # type: ignore[return-value]
+
+        for rows, answers in answered(asked, learnt, answer, _kinds(classifier), "no text, and no label"):
             if show:
-                show({"text": read.texts["text"], **answers})
-        for note in asked.seen.notes:
-            say(f"gradus: {note}", style="yellow")
-        if empty:
-            say(f"gradus: {empty:,} of {rows:,} have no text, and no label")
-        if output:
-            say(f"gradus: {rows:,} rows in {output}")
-
-
-def _load(model: str) -> "tuple[LoadedClassifier, dict[str, Any] | None]":
-    set_defaults()
-    from components.core.home import home
-    from components.models.saved.language_model import LoadedGPT
-    from components.serving.load import load_with_reading
-    from components.tracking.registry.finding import resolve_model
-    from components.tracking.stores import tracking_uri
-
-    classifier, learnt = load_with_reading(resolve_model(model, home()), tracking_uri(home()))
-    if isinstance(classifier, LoadedGPT):
-        raise ConfigError(
-            f"{model} is a language model, which has no labels; ask it with `gradus respond {model} INSTRUCTION`"
-        )
-    return classifier, learnt
-
-
-def _answerer(classifier: "LoadedClassifier") -> "Callable[[Mapping[str, list[str]]], Answers]":
-    def answer(asked: Mapping[str, list[str]]) -> "Answers":
-        frame = classifier.predict(asked["text"])
-        return {name: frame[name].tolist() for name in frame.columns}
-
-    return answer
+                show({"text": rows.texts["text"], **answers})
 
 
 def _kinds(classifier: "LoadedClassifier") -> dict[str, Any]:

@@ -2,20 +2,20 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.core.errors import ConfigError
-from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say, set_defaults
-from pipelines.cli.generate import generation_config, harmless, pick
+from pipelines.cli import answering
+from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say
 
 if TYPE_CHECKING:
     from components.generation.config import GenerationConfig
     from components.serving.language_model import Responder
-    from pipelines.asking import Answers, Asked
+    from pipelines.asking import Answers
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -28,7 +28,7 @@ gradus respond models:/instruction-follower/3 --file questions.csv --set source.
 
 
 def respond(
-    model: Annotated[str, typer.Argument(help="A run id, a models:/ or runs:/ URI, or a folder.")],
+    model: answering.Model,
     instruction: Annotated[str | None, typer.Argument(help="What to do.")] = None,
     input: Annotated[str, typer.Option("--input", "-i", help="What the instruction applies to.")] = "",
     file: Annotated[
@@ -41,13 +41,13 @@ def respond(
     overrides: FileKeys = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an entry.")] = False,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a response.")] = 256,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token, above 0 tokens are drawn.")] = 0.0,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the fewest tokens of this probability.")] = None,
+    temperature: answering.Temperature = 0.0,
+    top_k: answering.TopK = None,
+    top_p: answering.TopP = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 123,
     batch_size: Annotated[int, typer.Option(help="Most entries that are answered at once.")] = 128,
-    precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="Numbers to compute with.")] = "auto",
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
+    precision: answering.Precision = "auto",
+    device: answering.Device = "auto",
     debug: Debug = False,
 ) -> None:
     """Let a fine-tuned language model follow instructions, in the prompt that it was trained with.
@@ -58,75 +58,51 @@ def respond(
     A classifier is asked with `gradus predict`; a text is continued with `gradus generate`.
     """
     with errors_as_lines(debug):
-        asked = _asked(instruction, input, file, overrides or [], output)
-        config = generation_config(
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-            batch_size=batch_size,
-            precision=precision,
-        )
-        responder, learnt = _load(model, str(pick(device)))
+        if file and (instruction is not None or input):
+            raise ConfigError("give an instruction or --file, not both")
+        if file is None and instruction is None:
+            raise ConfigError("there is no instruction; give INSTRUCTION, or --file FILE")
+        import pyarrow as pa
+
+        from components.data.asked import PromptSource
+        from pipelines.asking import Asked
+
+        typed = {"instruction": [instruction or ""], "input": [input]}
+        asked = Asked(PromptSource, file, typed, overrides or [], output)
+        config = answering.generation_config(
+            max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
+            batch_size=batch_size, precision=precision,
+        )  # fmt: skip
+        responder, learnt = answering.load(model, str(answering.pick(device)))
+        if not hasattr(responder, "respond"):
+            raise ConfigError(
+                f"{model} is a classifier, which writes no text; ask it with `gradus predict {model} TEXT`"
+            )
         ends: Counter[str | None] = Counter()
-        for rows, answers in asked.answers(learnt, _Answerer(responder, config), _kinds()):
+        kinds = {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
+        answer = _answerer(responder, config)
+        for rows, answers in answering.answered(asked, learnt, answer, kinds, "no instruction, and no response"):
             ends.update(answers["stopped"])
             if as_json or output is None:
                 _show(rows.texts, answers, as_json, alone=file is None)
-        for note in asked.seen.notes:
-            say(f"gradus: {note}", style="yellow")
         _say_what_is_short(ends, responder.card.size.context)
-        if output:
-            say(f"gradus: {ends.total():,} rows in {output}")
 
 
-def _load(model: str, device: str) -> "tuple[Responder, dict[str, Any] | None]":
-    set_defaults()
-    from components.core.home import home
-    from components.models.saved.classifier import LoadedClassifier
-    from components.serving.load import load_with_reading
-    from components.tracking.registry.finding import resolve_model
-    from components.tracking.stores import tracking_uri
+def _answerer(responder: "Responder", config: "GenerationConfig") -> "Callable[[Mapping[str, list[str]]], Answers]":
+    """Return what answers some rows after the other, as if they were asked at once."""
+    from components.generation.progress import generation_bar
 
-    loaded, learnt = load_with_reading(resolve_model(model, home()), tracking_uri(home()), device)
-    if isinstance(loaded, LoadedClassifier):
-        raise ConfigError(f"{model} is a classifier, which writes no text; ask it with `gradus predict {model} TEXT`")
-    return loaded, learnt
+    done = 0
 
-
-def _asked(instruction: str | None, text: str, file: Path | None, overrides: list[str], output: Path | None) -> "Asked":
-    if file and (instruction is not None or text):
-        raise ConfigError("give an instruction or --file, not both")
-    if file is None and instruction is None:
-        raise ConfigError("there is no instruction; give INSTRUCTION, or --file FILE")
-    from components.data.asked import PromptSource
-    from pipelines.asking import Asked
-
-    return Asked(PromptSource, file, {"instruction": [instruction or ""], "input": [text]}, overrides, output)
-
-
-class _Answerer:
-    """Answers some rows after the other, as if they were asked at once."""
-
-    def __init__(self, responder: "Responder", config: "GenerationConfig") -> None:
-        self.responder, self.config, self.done = responder, config, 0
-
-    def __call__(self, asked: Mapping[str, list[str]]) -> "Answers":
-        from components.generation.progress import generation_bar
-
+    def answer(asked: Mapping[str, list[str]]) -> "Answers":
+        nonlocal done
         instructions = asked["instruction"]
-        inputs = asked.get("input") or [""] * len(instructions)
         with generation_bar(len(instructions)) as report:
-            frame = self.responder.respond(instructions, inputs, self.config, report, self.done)
-        self.done += len(instructions)
-        return {name: frame[name].tolist() for name in frame.columns}
+            frame = responder.respond(instructions, asked.get("input"), config, report, done)
+        done += len(instructions)
+        return frame.to_dict("list")  # type: ignore[return-value]
 
-
-def _kinds() -> dict[str, Any]:
-    import pyarrow as pa
-
-    return {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
+    return answer
 
 
 def _show(texts: Mapping[str, list[str | None]], answers: "Answers", as_json: bool, alone: bool) -> None:
@@ -134,7 +110,7 @@ def _show(texts: Mapping[str, list[str | None]], answers: "Answers", as_json: bo
     from components.data.answered import as_json as written
     from components.data.answered import rows_of
 
-    shown = harmless if sys.stdout.isatty() and not as_json else str
+    shown = answering.harmless if sys.stdout.isatty() and not as_json else str
     for entry, answer in zip(rows_of(texts), rows_of(answers), strict=True):
         if as_json:
             typer.echo(written({**entry, **answer}))
@@ -147,8 +123,6 @@ def _show(texts: Mapping[str, list[str | None]], answers: "Answers", as_json: bo
 
 def _say_what_is_short(ends: "Counter[str | None]", context: int) -> None:
     rows = ends.total()
-    if empty := ends[None]:
-        say(f"gradus: {empty:,} of {rows:,} have no instruction, and no response")
     if rooms := ends["no_room"]:
         say(f"gradus: no response to {rooms} of {rows}: the prompt alone fills the context of {context} tokens")
     if cut := ends["length"]:

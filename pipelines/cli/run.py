@@ -70,7 +70,6 @@ def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
     from pipelines.prefect_runs import run_with_prefect
     from pipelines.run import RunSummary
 
-    import_module("mlflow")
     if started:
         _use_the_wait()
         started.wait()

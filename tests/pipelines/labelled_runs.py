@@ -7,7 +7,8 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from components.tracking.config import TrackingConfig
-from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.packages import classifier_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
 
 QUIET = TrackingConfig(experiment="compared", system_metrics=False)
@@ -28,7 +29,7 @@ def labelled_run(
     with open_run(QUIET, home, "made", params) as run:
         run.metrics({"test/accuracy": 1 - wrong / ROWS}, 1)
         run.log_file(predictions(folder, wrong, start, train))
-        log_classifier(run, model, ["a"], name)
+        log_package(run, classifier_package(model, ["a"]), name)
     return run.run_id
 
 

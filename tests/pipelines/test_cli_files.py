@@ -26,7 +26,7 @@ from components.models.saved.classifier import load_classifier
 from components.serving.language_model import load_responder
 from components.tracking.config import TrackingConfig
 from components.tracking.registry.packages import classifier_package, language_model_package
-from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
 from pipelines.asking import Asked
 from pipelines.cli.main import app
@@ -168,7 +168,7 @@ def test_delimiter_and_encoding_are_those_of_training_or_given(model: Model, tmp
 
 def test_a_logged_model_is_asked_by_its_address(saved_model: Path, tmp_path: Path) -> None:
     with open_run(TrackingConfig(system_metrics=False), home(), "spam", {}) as run:
-        log_classifier(run, saved_model, ["a"], "mapped", reading=MAPPED)
+        log_package(run, classifier_package(saved_model, ["a"], reading=MAPPED), "mapped")
     (tmp_path / "new.csv").write_text("question\nhello\n")
     assert [row["text"] for row in printed("models:/mapped@candidate", "--file", tmp_path / "new.csv")] == ["hello"]
 

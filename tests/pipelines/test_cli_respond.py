@@ -14,7 +14,8 @@ from components.core.home import home
 from components.generation.config import GenerationConfig
 from components.serving.language_model import load_responder
 from components.tracking.config import TrackingConfig
-from components.tracking.registry.packaging import log_classifier, log_language_model
+from components.tracking.registry.packages import classifier_package, language_model_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
 from pipelines.cli.main import app
 from tests.serving.models import save_language_model
@@ -157,9 +158,9 @@ def test_a_saved_language_model_goes_on_with_a_text(model: Path) -> None:
 
 def test_a_registered_model_is_asked_by_its_address(model: Path, saved_model: Path) -> None:
     with open_run(TrackingConfig(system_metrics=False), home(), "tuned", {}) as run:
-        logged = log_language_model(run, model, ENTRIES[:1], "follower")
+        logged = log_package(run, language_model_package(model, ENTRIES[:1]), "follower")
     with open_run(TrackingConfig(system_metrics=False), home(), "spam", {}) as other:
-        log_classifier(other, saved_model, ["a"], "spam")
+        log_package(other, classifier_package(saved_model, ["a"]), "spam")
     assert logged.version == "1"
     for address in ("models:/follower@candidate", "models:/follower/1", logged.uri, run.run_id):
         done = gradus("respond", address, "Say hello", *QUICK)

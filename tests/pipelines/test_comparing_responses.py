@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from components.core.errors import PromotionRefused
-from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.packages import classifier_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.judging import judge_run
@@ -165,7 +166,7 @@ def test_promotion_refuses_what_scores_lower_and_other_judges(
     def registered(wrong: int, **more: object) -> str:
         run_id = make(wrong, **more)
         with attached(run_id, home) as run:
-            log_classifier(run, saved_model, ["a"], "answering")  # any model will do: nobody asks it
+            log_package(run, classifier_package(saved_model, ["a"]), "answering")  # any model will do: nobody asks it
         return run_id
 
     first = promote(registered(20), home)

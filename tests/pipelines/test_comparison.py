@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 from components.core.errors import ConfigError, PromotionRefused, TrackingError
 from components.tracking.reading import find_registered
 from components.tracking.registry.finding import resolve_model
-from components.tracking.registry.packaging import link_model, log_classifier
+from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.promotion import Promotion, make_champion
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import Run, attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
@@ -109,7 +110,7 @@ def test_runs_without_common_rows_are_refused(home: Path, make: Make) -> None:
         ("f" * 32, "there is no run ffff"),
         ("abcdef0123", "no run begins with abcdef0123"),
         ("models:/nobody@champion", "there is no registered model models:/nobody@champion"),
-        ("models:/m-" + "0" * 32, "names no run"),
+        ("models:/m-" + "0" * 32, "there is no model m-000"),
         ("yesterday's", "names no run"),
     ],
 )
@@ -139,7 +140,7 @@ def test_a_run_that_took_everything_from_another_stands_for_it(home: Path, make:
     one = make(3)
     model = MlflowClient(f"sqlite:///{home}/mlflow.db").get_run(one).outputs.model_outputs[0].model_id
     with open_run(QUIET, home, "again", {}, {"cached_from": one}) as run:
-        link_model(run, f"models:/{model}")
+        run.record("link", model_uri=f"models:/{model}", name=None, version=None, cached_from=None)
     found = compare_runs(one, run.run_id, home)
     assert found.test is not None
     assert (found.test.p_value, found.second.cached_from) == (1.0, one)
@@ -216,7 +217,7 @@ def test_an_unfinished_run_and_a_model_without_files_are_refused_even_by_force(
 ) -> None:
     failed = failed_run(home)
     with attached(failed.run_id, home) as again:
-        log_classifier(again, saved_model, ["a"], name)
+        log_package(again, classifier_package(saved_model, ["a"]), name)
     with pytest.raises(PromotionRefused, match="is failed, not finished"):
         promote(failed.run_id, home, force=True, reason="it will do")
     make(3)

@@ -13,7 +13,8 @@ from components.core.errors import ConfigError, PromotionRefused
 from components.models.saved.classifier import load_classifier
 from components.tracking.config import TrackingConfig
 from components.tracking.registry.lineage import log_lineage
-from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.packages import classifier_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
@@ -63,7 +64,7 @@ def make(home: Path, saved_model: Path, name: str, told: pd.DataFrame, tmp_path:
             log_lineage(run, params.get("model.weights", "random"), home)
             run.metrics({"test/accuracy": 1 - flipped.mean()}, 1)
             run.log_file(tmp_path / "predictions.parquet")
-            log_classifier(run, saved_model, ["a"], name)
+            log_package(run, classifier_package(saved_model, ["a"]), name)
         return run.run_id
 
     return made

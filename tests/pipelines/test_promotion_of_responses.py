@@ -14,7 +14,8 @@ from components.core.errors import PromotionRefused
 from components.data.split.row_index import index_instructions
 from components.learned import LEARNED, write_learned
 from components.tracking.registry.lineage import log_lineage
-from components.tracking.registry.packaging import log_language_model
+from components.tracking.registry.packages import language_model_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import attached
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
@@ -60,7 +61,7 @@ def make(home: Path, language_model: Path, name: str, tmp_path: Path) -> Make:
         with attached(run_id, home) as run:
             run.log_file(tmp_path / LEARNED)
             log_lineage(run, weights, home)
-            log_language_model(run, language_model, [{"instruction": "Say", "input": ""}], name)
+            log_package(run, language_model_package(language_model, [{"instruction": "Say", "input": ""}]), name)
         return run_id
 
     return made

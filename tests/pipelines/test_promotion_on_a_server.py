@@ -6,7 +6,8 @@ import pytest
 from mlflow import MlflowClient
 
 from components.core.errors import PromotionRefused
-from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.packages import classifier_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
@@ -24,7 +25,7 @@ def test_a_better_model_takes_the_place_and_a_worse_one_does_not(
     for wrong in (10, 1, 30):
         with open_run(QUIET, home, "made", {"wrong": str(wrong)}) as run:
             run.log_file(predictions(tmp_path, wrong, 0, ("learned",)))
-            log_classifier(run, saved_model, ["a"], "shared")
+            log_package(run, classifier_package(saved_model, ["a"]), "shared")
         runs.append(run.run_id)
     found = compare_runs(runs[0][:10], "models:/shared/2", home)
     assert found.test is not None

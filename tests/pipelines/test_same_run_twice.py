@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from components.core.home import home
 from components.core.records import Manifest
 from components.tracking.config import TrackingConfig
-from components.tracking.registry.packaging import PackagedModel, log_classifier
+from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.publishing import publish
 from components.tracking.runs import open_run
 from components.tracking.stores import connect
@@ -75,12 +75,9 @@ def test_runs_that_publish_the_same_model_at_once_share_a_version(saved_model: P
     connect(tmp_path, "gradus")  # makes the tables
 
     def one(_number: int) -> dict[str, str | None]:
-        def log(tags: dict[str, str]) -> PackagedModel:
-            return log_classifier(run, saved_model, ["a"], "shared", "", tags)
-
         with open_run(TrackingConfig(system_metrics=False), tmp_path, "twin", {}) as run:
             together.wait()
-            return publish(run, manifests, "shared", log)
+            return publish(run, manifests, "shared", str, lambda: classifier_package(saved_model, ["a"]))
 
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(one, range(3)))

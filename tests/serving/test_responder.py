@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc.model import PythonModelContext
 
 from components.generation.config import GenerationConfig
 from components.generation.responses import respond
@@ -34,9 +33,7 @@ def served(saved_language_model: Path) -> Any:
     import runpy
 
     path = Path(__file__).parents[2] / "components/serving/responder.py"
-    model = runpy.run_path(str(path))["InstructionResponder"]()
-    model.load_context(PythonModelContext({"model": str(saved_language_model)}, None))
-    return model
+    return runpy.run_path(str(path))["InstructionResponder"](saved_language_model)
 
 
 def expected(folder: Path, **options: Any) -> pd.DataFrame:
@@ -45,7 +42,7 @@ def expected(folder: Path, **options: Any) -> pd.DataFrame:
 
 
 def test_rows_are_answered_with_their_index_kept(served: Any, saved_language_model: Path) -> None:
-    found = served.predict(None, ROWS, FP32)
+    found = served.predict(ROWS, FP32)
     assert list(found.columns) == ["response"]
     assert found.index.tolist() == [3, 1, 4, 15, 9]
     assert found["response"].tolist() == expected(saved_language_model)["response"].tolist()
@@ -74,7 +71,7 @@ def test_the_step_and_the_served_model_give_the_same_answers(
             out,
         )
         step = pd.read_parquet(out / "responses.parquet")["model_response"].tolist()
-        assert served.predict(None, ROWS, {**FP32, **options})["response"].tolist() == step
+        assert served.predict(ROWS, {**FP32, **options})["response"].tolist() == step
         assert load_model(saved_language_model).respond(
             ROWS["instruction"].tolist(), ROWS["input"].tolist(), config
         )["response"].tolist() == step  # fmt: skip
@@ -82,22 +79,22 @@ def test_the_step_and_the_served_model_give_the_same_answers(
 
 def test_an_input_may_be_absent_or_missing(served: Any) -> None:
     without = ROWS[["instruction"]]
-    empty = served.predict(None, without.assign(input=""), FP32)
-    pd.testing.assert_frame_equal(served.predict(None, without, FP32), empty)
-    pd.testing.assert_frame_equal(served.predict(None, without.assign(input=None), FP32), empty)
-    pd.testing.assert_frame_equal(served.predict(None, without.assign(input=float("nan")), FP32), empty)
-    assert not served.predict(None, ROWS, FP32).equals(empty)
+    empty = served.predict(without.assign(input=""), FP32)
+    pd.testing.assert_frame_equal(served.predict(without, FP32), empty)
+    pd.testing.assert_frame_equal(served.predict(without.assign(input=None), FP32), empty)
+    pd.testing.assert_frame_equal(served.predict(without.assign(input=float("nan")), FP32), empty)
+    assert not served.predict(ROWS, FP32).equals(empty)
 
 
 def test_no_rows_have_no_answers(served: Any) -> None:
-    assert served.predict(None, ROWS.iloc[:0], FP32)["response"].tolist() == []
+    assert served.predict(ROWS.iloc[:0], FP32)["response"].tolist() == []
 
 
 @pytest.mark.parametrize("params", [None, {}, {"top_k": None, "top_p": None, "temperature": 0.0}])
 def test_what_is_not_given_is_as_by_default(
     served: Any, saved_language_model: Path, params: dict[str, Any] | None
 ) -> None:
-    found = served.predict(None, ROWS, params)["response"].tolist()
+    found = served.predict(ROWS, params)["response"].tolist()
     assert found == expected(saved_language_model, **DEFAULTS.model_dump())["response"].tolist()
 
 
@@ -116,7 +113,7 @@ def test_what_is_not_given_is_as_by_default(
 )
 def test_what_cannot_be_asked_is_one_line(served: Any, data: Any, params: dict[str, Any], message: str) -> None:
     with pytest.raises(MlflowException, match=message) as refused:
-        served.predict(None, data, params)
+        served.predict(data, params)
     assert "\n" not in str(refused.value)
 
 

@@ -13,9 +13,10 @@ import pytest
 from components.models.saved.language_model import load_gpt
 from components.serving.language_model import DEFAULTS, load_responder
 from components.tracking.config import TrackingConfig
+from components.tracking.names import CANDIDATE
 from components.tracking.registry.finding import download_model_folder, resolve_model
 from components.tracking.registry.packages import language_model_package, language_model_signature, requirements
-from components.tracking.registry.packaging import CANDIDATE, PackagedModel, log_language_model
+from components.tracking.registry.publishing import PackagedModel, log_package
 from components.tracking.runs import Run, open_run
 
 QUIET = TrackingConfig(system_metrics=False, experiment="language models")
@@ -28,7 +29,9 @@ ROOT = Path(__file__).parents[2]
 def logged(home: Path, saved_gpt: Path) -> tuple[Run, PackagedModel]:
     with open_run(QUIET, home, "instruct", {"train": {"epochs": 2}}) as run:
         run.metrics({"test/score": 55.0, "start/test/score": 3.0, "curve/train_loss": 0.1}, 10)
-        return run, log_language_model(run, saved_gpt, ROWS, NAME, "**55** of 100", {"gradus.data_digest": "abc"})
+        return run, log_package(
+            run, language_model_package(saved_gpt, ROWS), NAME, "**55** of 100", {"gradus.data_digest": "abc"}
+        )
 
 
 @pytest.fixture(scope="module")

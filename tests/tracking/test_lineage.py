@@ -15,7 +15,7 @@ from components.tracking.registry.lineage import (
     log_lineage,
     parent_tags,
 )
-from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.publishing import publish
 from components.tracking.runs import Run, open_run
 from tests.reporting.instructions import Steps, instruction_manifests
@@ -45,7 +45,8 @@ def trained(home: Path, saved_model: Path, steps: Steps, name: str, weights: str
             run,
             {**steps, "fine_tune": digest},
             NAME,
-            lambda tags: log_classifier(run, saved_model, ["a"], NAME, "", tags),
+            str,
+            lambda: classifier_package(saved_model, ["a"]),
         )
     return run
 

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +22,12 @@ from components.core.errors import TrackingError
 from components.core.records import sha256_of
 from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
-from components.tracking.datasets import log_inputs
 from components.tracking.outbox.outages import root_of
 from components.tracking.outbox.syncing import Sent, sync
+from components.tracking.recording import log_inputs
 from components.tracking.registry.finding import resolve_model
-from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.packages import classifier_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import Run, attached, open_run
 from components.tracking.stores import connect
 from pipelines.cli.console import noted
@@ -87,10 +89,15 @@ def work(home: Path, model: Path, name: str, happen: Callable[[str], None] = no_
         happen("flushing")
         run.metrics({"train/accuracy": 0.75, "train/nothing": float("nan")}, STEPS)
         run.flush()
-        run.log_text(f"made by run {run.run_id}", "model_card.md")
+        with tempfile.TemporaryDirectory() as folder:
+            card = Path(folder) / "model_card.md"
+            card.write_text(f"made by run {run.run_id}")
+            run.log_file(card)
         run.log_table(pd.DataFrame({"text": ["ü"], "p": [0.5]}), "table.json")
         happen("registering")
-        log_classifier(run, model, ["a"], name, "**75 %** right", {"gradus.model_digest": f"of {name}"})
+        log_package(
+            run, classifier_package(model, ["a"]), name, "**75 %** right", {"gradus.model_digest": f"of {name}"}
+        )
         run.set_tags({"gradus.verdict": "good", "mlflow.note.content": f"Run {run.run_id}"})
         happen("ending")
     return run
@@ -230,7 +237,7 @@ def test_a_server_that_hangs(
 
 def register_as(name: str, home: Path, digest: str, model: Path) -> Run:
     with open_run(TrackingConfig(system_metrics=False), home, digest, {}) as run:
-        log_classifier(run, model, ["a"], name, tags={"gradus.model_digest": digest})
+        log_package(run, classifier_package(model, ["a"]), name, tags={"gradus.model_digest": digest})
     return run
 
 
@@ -351,6 +358,7 @@ def test_a_server_that_refuses_is_an_error_at_once(
 
 SYNC = """
 import sys
+import tempfile
 from pathlib import Path
 from components.tracking.outbox.syncing import sync
 print([sent.error for sent in sync(Path(sys.argv[1]))])

@@ -12,10 +12,11 @@ from components.core.integrity import write_hashes
 from components.core.records import sha256_of
 from components.models.saved.classifier import load_classifier
 from components.tracking.config import TrackingConfig
-from components.tracking.datasets import log_inputs
+from components.tracking.names import CANDIDATE, HASHES_TAG
+from components.tracking.recording import log_inputs
 from components.tracking.registry.finding import download_model_folder, find_version, resolve_model, version_source
-from components.tracking.registry.packages import requirements
-from components.tracking.registry.packaging import CANDIDATE, HASHES_TAG, PackagedModel, link_model, log_classifier
+from components.tracking.registry.packages import classifier_package, requirements
+from components.tracking.registry.publishing import PackagedModel, log_package
 from components.tracking.runs import Run, open_run
 
 TEXTS = ["WINNER!! Claim your prize now", "see you at 5", "", "grüße"]
@@ -30,7 +31,9 @@ def logged(home: Path, saved_model: Path) -> tuple[Run, PackagedModel]:
     with open_run(QUIET, home, "spam-demo", {"train": {"epochs": 2}}) as run:
         log_inputs(run, {"test": table}, {"test": sha256_of(table)}, "sample://x", "spam-demo")
         run.metrics({"test/accuracy": 0.9, "curve/train_loss": 0.1}, 10)
-        return run, log_classifier(run, saved_model, TEXTS[:2], NAME, "**90 %** right", {"gradus.data_digest": "abc"})
+        return run, log_package(
+            run, classifier_package(saved_model, TEXTS[:2]), NAME, "**90 %** right", {"gradus.data_digest": "abc"}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +167,7 @@ def test_a_second_model_is_a_new_version_and_takes_the_alias(
 ) -> None:
     first_run, first = logged
     with open_run(QUIET, home, "again", {}) as run:
-        second = log_classifier(run, saved_model, TEXTS[:1], NAME, tags={"gradus.model_digest": "d2"})
+        second = log_package(run, classifier_package(saved_model, TEXTS[:1]), NAME, tags={"gradus.model_digest": "d2"})
     assert int(str(second.version)) == int(str(first.version)) + 1
     found = find_version(run.client, NAME, {"gradus.model_digest": "d2"})
     assert found is not None
@@ -176,21 +179,21 @@ def test_a_second_model_is_a_new_version_and_takes_the_alias(
 
 def test_without_a_name_it_is_logged_only(home: Path, saved_model: Path) -> None:
     with open_run(QUIET, home, "unnamed", {}) as run:
-        model = log_classifier(run, saved_model, TEXTS[:1])
+        model = log_package(run, classifier_package(saved_model, TEXTS[:1]))
     assert model.version is None
     assert Path(resolve_model(model.uri, home)).is_dir()
 
 
 def test_a_run_that_trained_nothing_shows_the_model_of_another(logged: tuple[Run, PackagedModel], home: Path) -> None:
     with open_run(QUIET, home, "cached", {}) as run:
-        link_model(run, logged[1].uri)
+        run.record("link", model_uri=logged[1].uri, name=None, version=None, cached_from=None)
     assert resolve_model(run.run_id, home) == resolve_model(logged[0].run_id, home)
 
 
 def test_half_a_model_is_marked_failed_and_not_registered(home: Path, saved_model: Path) -> None:
     with pytest.raises(TrackingError, match="no room left in"), open_run(QUIET, home, "half", {}) as run:  # noqa: PT012
         run.client.log_model_artifacts = _refuse  # type: ignore[method-assign]
-        log_classifier(run, saved_model, TEXTS[:1], "never")
+        log_package(run, classifier_package(saved_model, TEXTS[:1]), "never")
     models = run.client.search_logged_models([run.experiment_id], f"source_run_id = '{run.run_id}'")
     assert [str(model.status) for model in models] == ["FAILED"]
     assert run.client.search_model_versions("name = 'never'") == []
@@ -207,14 +210,16 @@ def test_the_users_own_project_files_stay_out_of_the_model(
     (tmp_path / "uv.lock").write_text("version = 1\n")
     monkeypatch.chdir(tmp_path)
     with open_run(QUIET, home, "uv", {}) as run:
-        model = log_classifier(run, saved_model, TEXTS[:1])
+        model = log_package(run, classifier_package(saved_model, TEXTS[:1]))
     assert not list(Path(resolve_model(model.uri, home)).glob("*.lock"))
     assert not list(Path(resolve_model(model.uri, home)).glob("pyproject.toml"))
 
 
 def test_a_registered_model_whose_files_are_damaged_is_not_used(home: Path, saved_model: Path, tmp_path: Path) -> None:
     with open_run(QUIET, home, "damaged", {}) as run:
-        model = log_classifier(run, saved_model, TEXTS[:1], "damaged", tags={"gradus.model_digest": "d"})
+        model = log_package(
+            run, classifier_package(saved_model, TEXTS[:1]), "damaged", tags={"gradus.model_digest": "d"}
+        )
     address = f"models:/damaged/{model.version}"
     folder = Path(resolve_model(address, home))
     version = run.client.get_model_version("damaged", str(model.version))

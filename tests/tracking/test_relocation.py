@@ -12,7 +12,8 @@ from components.core.records import sha256_of
 from components.tracking.config import TrackingConfig
 from components.tracking.names import OUTBOX_TAG
 from components.tracking.registry.finding import download_model_folder, resolve_model
-from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.packages import classifier_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.relocation import MARKER
 from components.tracking.runs import open_run
 from components.tracking.stores import open_client
@@ -25,7 +26,7 @@ def use(home: Path, saved_model: Path) -> str:
     """Log a run with a file and a model."""
     with open_run(QUIET, home, "spam-demo", {}) as run:
         run.client.log_text(run.run_id, "said", "note.txt")
-        log_classifier(run, saved_model, TEXTS, "spam")
+        log_package(run, classifier_package(saved_model, TEXTS), "spam")
     return run.run_id
 
 

@@ -56,7 +56,8 @@ def test_a_run_that_ends_is_finished_and_holds_what_was_logged(home: Path, tmp_p
         assert stored(run).info.status == "RUNNING"
         run.metrics({"loss": 0.5}, 10)
         run.set_tags({"verdict": "good"})
-        run.log_text("text", "a.txt")
+        (tmp_path / "a.txt").write_text("text")
+        run.log_file(tmp_path / "a.txt")
         run.log_dict({"b": 1}, "b.json")
         run.log_table(pd.DataFrame({"text": ["ü"], "p": [0.5]}), "table.json")
         run.log_file(tmp_path / "folder", "kept")

@@ -13,7 +13,8 @@ from components.tracking.registry.finding import (
     resolve_model,
     version_source,
 )
-from components.tracking.registry.packaging import log_classifier
+from components.tracking.registry.packages import classifier_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
@@ -30,7 +31,7 @@ def test_a_run_and_its_model_live_on_the_server(
     home = tmp_path / "home"
     with open_run(TrackingConfig(), home, "remote", {"train": {"epochs": 1}}) as run:
         run.metrics({"loss": 1.0}, 1)
-        logged = log_classifier(run, saved_model, ["a"], "remote", tags={"digest": "1"})
+        logged = log_package(run, classifier_package(saved_model, ["a"]), "remote", tags={"digest": "1"})
     assert [path.name for path in home.iterdir()] == [".runs.lock"], "nothing else is left at home"
     assert run.client.get_run(run.run_id).info.status == "FINISHED"
     assert run.on_server

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,7 +117,7 @@ class Delivery:
                 before = self._attempts
                 went_on = self._changed.wait_for(lambda: self._attempts != before, PATIENCE)  # noqa: B023
             if not went_on and (reason := why_away(self.sender.uri)):
-                self._note_away(reason)
+                self._note(reason)
                 return False
 
     def _work(self) -> None:
@@ -137,12 +136,12 @@ class Delivery:
             try:
                 self._send(lines, position)
             except StoreAway as error:
-                self._note_away(str(error))
+                self._note(str(error))
                 self._pause(PAUSES[min(failures, len(PAUSES) - 1)])
                 failures += 1
             else:
                 failures = 0
-                self._note_arrival()
+                self._note("")
 
     def _send(self, lines: list[str], position: int) -> None:
         """Send; go on after what the store will never take, and leave the error to whoever waits for it."""
@@ -162,32 +161,25 @@ class Delivery:
                 log.warning("%s", error)
             self.outbox.advance(position)
 
-    def _note_arrival(self) -> None:
+    def _note(self, away: str) -> None:
+        """Note that the store has taken something, or why it is away."""
         with self._changed:
-            back, self.away = bool(self.away), ""
+            before, self.away = self.away, away
             self._attempts += 1
             self._changed.notify_all()
-        if back:
+        if before and not away:
             log.warning("MLflow at %s answers again", without_password(self.sender.uri))
-
-    def _note_away(self, reason: str) -> None:
-        with self._changed:
-            first, self.away = not self.away, reason
-            self._attempts += 1
-            self._changed.notify_all()
-        if first:
+        if away and not before:
             log.warning(
                 "MLflow at %s does not answer (%s): the run goes on and keeps what it would send in %s; if MLflow is "
                 "not back before its end, `gradus sync` sends it later",
                 without_password(self.sender.uri),
-                reason,
+                away,
                 self.outbox.folder,
             )
 
     def _pause(self, seconds: float) -> None:
         """Wait until it is time for another attempt, or somebody asks for one."""
-        deadline = time.monotonic() + seconds
         with self._changed:
             self._urgent = False
-            while not self._urgent and not self._finished and (left := deadline - time.monotonic()) > 0:
-                self._changed.wait(left)
+            self._changed.wait_for(lambda: self._urgent or self._finished, seconds)

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -195,21 +196,16 @@ class Outbox:
         """Give the right to send back; nothing is appended any more."""
         if self._journal:
             self._journal.close()
-            self._journal = None
         if self._lock:
             self._lock.close()
-            self._lock = None
+        self._journal = self._lock = None
 
     def remove(self) -> None:
         """Delete the journal, and the folder of all journals if there is no other."""
-        if self._journal:
-            self._journal.close()
-            self._journal = None
         shutil.rmtree(self.folder, ignore_errors=True)
-        try:
+        with suppress(OSError):  # there are others
             self.folder.parent.rmdir()
-        except OSError:  # there are others
-            return
+        self.release()
 
 
 def outboxes(home: Path) -> list[Outbox]:

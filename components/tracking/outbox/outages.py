@@ -52,32 +52,25 @@ def is_outage(error: BaseException, uri: str, opened: bool) -> bool:
         opened: whether the store has taken something from this run before: rights that are lost later may come back.
     """
     from mlflow.exceptions import InvalidUrlException, MlflowException, RestException
+    from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
 
     if isinstance(error, TrackingError):
         return error.__cause__ is not None and is_outage(error.__cause__, uri, opened)
     if uri.startswith(SQLITE):
         return any(words in str(error) for words in LOCKED)
-    if isinstance(error, InvalidUrlException):
+    if isinstance(error, (InvalidUrlException, InvalidSchema, InvalidURL, MissingSchema)):
         return False
     if isinstance(error, RestException) and "error_code" not in error.json:
         return opened  # an answer, but not of an MLflow server
     if isinstance(error, MlflowException):
         return _may_pass(int(error.get_http_status_code()), opened)  # type: ignore[no-untyped-call]
+    if isinstance(error, RequestException):
+        return error.response is None or _may_pass(error.response.status_code, opened)
     if isinstance(error, OSError):
-        return _connection_broke(error, opened)
+        return isinstance(error, (ConnectionError, TimeoutError))
     # Libraries of artifact stores have errors of their own; a mistake in this code is none of the store's.
     return not isinstance(error, (TypeError, ValueError, LookupError, AttributeError))
 
 
 def _may_pass(status: int, opened: bool) -> bool:
     return status >= 500 or status in TOO_MUCH_FOR_NOW or (opened and status in NOT_ALLOWED)
-
-
-def _connection_broke(error: OSError, opened: bool) -> bool:
-    from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
-
-    if isinstance(error, (InvalidSchema, InvalidURL, MissingSchema)):
-        return False
-    if isinstance(error, RequestException):
-        return error.response is None or _may_pass(error.response.status_code, opened)
-    return isinstance(error, (ConnectionError, TimeoutError))

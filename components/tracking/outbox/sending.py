@@ -6,7 +6,7 @@ carry a key of ours, by which they are found again when an answer was lost.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from components.tracking.stores import connect, open_client, shown_store, tracki
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import Metric
 
 POINTS_A_CALL = 500
 """Metric values in one call; MLflow takes 1,000."""
@@ -88,10 +88,9 @@ class Sender:
             TrackingError: if it says no.
         """
         operations = [self._read(line) for line in lines]
-        name = operations[0]["op"]
         try:
             with tracking_errors(f"cannot {_about(operations[0])} MLflow run {self.run_id}"):
-                learnt = self._do(name, operations)
+                learnt = self._do(operations)
         except Exception as error:  # it may come from the library of any store, and must not end the thread that sends
             self.again = True
             if is_outage(error, self.uri, opened="run_id" in self.outbox.state):
@@ -102,17 +101,16 @@ class Sender:
         self.outbox.advance(position, **(learnt or {}))
         self.outbox.forget(operations[0])
 
-    def _do(self, name: str, operations: Sequence[Operation]) -> dict[str, Any] | None:
+    def _do(self, operations: Sequence[Operation]) -> dict[str, Any] | None:
         """Do an operation, once more where another run has written the same row at the same moment."""
-        do = getattr(self, f"_{name}")
-        what = operations if name == "metrics" else operations[0]
+        do = getattr(self, f"_{operations[0]['op']}")
         try:
-            return do(what)  # type: ignore[no-any-return]
+            return do(*operations)  # type: ignore[no-any-return]
         except Exception as error:
             if not is_lost_race(error):
                 raise
             self.again = True
-            return do(what)  # type: ignore[no-any-return]
+            return do(*operations)  # type: ignore[no-any-return]
 
     def _read(self, line: str) -> Operation:
         """Read an operation; what was written before the run had an id names it by its key."""
@@ -135,19 +133,20 @@ class Sender:
 
     def _params(self, operation: Operation) -> None:
         from mlflow.entities import Param
+        from mlflow.utils import chunk_list
 
-        params = [Param(key, value) for key, value in operation["values"].items()]
-        for start in range(0, len(params), PARAMETERS_A_CALL):
-            self.client.log_batch(self.run_id, params=params[start : start + PARAMETERS_A_CALL])
+        params = [Param(*each) for each in operation["values"].items()]
+        for some in chunk_list(params, PARAMETERS_A_CALL):  # type: ignore[no-untyped-call]
+            self.client.log_batch(self.run_id, params=some)
 
     def _tags(self, operation: Operation) -> None:
         from mlflow.entities import RunTag
 
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in operation["values"].items()])
+        self.client.log_batch(self.run_id, tags=[RunTag(*each) for each in operation["values"].items()])
         if CHANGED_TAG in operation["values"]:
             self._logged = {}
 
-    def _metrics(self, operations: Sequence[Operation]) -> None:
+    def _metrics(self, *operations: Operation) -> None:
         from mlflow.entities import Metric
 
         points = [
@@ -156,8 +155,7 @@ class Sender:
             for key, value in operation["values"].items()
             if operation["step"] not in self._logged_steps.get(key, ())
         ]
-        for start in range(0, len(points), POINTS_A_CALL):
-            self.client.log_batch(self.run_id, metrics=points[start : start + POINTS_A_CALL])
+        log_points(self.client, self.run_id, points)
 
     @property
     def _logged_steps(self) -> dict[str, set[int]]:
@@ -172,9 +170,12 @@ class Sender:
         write(self.run_id, str(path), operation["folder"])
 
     def _inputs(self, operation: Operation) -> None:
-        from mlflow.entities import LoggedModelInput
+        from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput
 
-        datasets = [_dataset(each) for each in operation["datasets"]]
+        datasets = [
+            DatasetInput(Dataset(**each["dataset"]), [InputTag(*tag) for tag in each["tags"].items()])
+            for each in operation["datasets"]
+        ]
         models = [LoggedModelInput(model_id) for model_id in operation["models"]]
         self.client.log_inputs(self.run_id, models=models or None, datasets=datasets or None)
 
@@ -225,11 +226,12 @@ def _runs(client: "MlflowClient", experiment_id: str, key: str) -> list[str]:
     return sorted(run.info.run_id for run in found)
 
 
-def _dataset(values: dict[str, Any]) -> "DatasetInput":
-    from mlflow.entities import Dataset, DatasetInput, InputTag
+def log_points(client: "MlflowClient", run_id: str, points: "Sequence[Metric]") -> None:
+    """Log points of metrics to a run, however many."""
+    from mlflow.utils import chunk_list
 
-    tags = [InputTag(key, value) for key, value in values["tags"].items()]
-    return DatasetInput(Dataset(**values["dataset"]), tags)
+    for some in chunk_list(points, POINTS_A_CALL):  # type: ignore[no-untyped-call]
+        client.log_batch(run_id, metrics=some)
 
 
 def _about(operation: Operation) -> str:
@@ -239,9 +241,3 @@ def _about(operation: Operation) -> str:
         return f"write {Path(operation['kept']).name} to"
     names = {"params": "parameters", "end": f"status {operation.get('status')}", "link": "the model"}
     return f"write {names.get(operation['op'], operation['op'])} to"
-
-
-def every_line(outbox: Outbox) -> Iterator[tuple[list[str], int]]:
-    """Yield what is left to send, in the portions in which it is sent."""
-    while (portion := outbox.read(POINTS_A_CALL))[0]:
-        yield portion

@@ -9,7 +9,7 @@ from components.core.errors import TrackingError
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
 from components.tracking.outbox.journal import Outbox, outboxes
 from components.tracking.outbox.outages import StoreAway
-from components.tracking.outbox.sending import Sender, every_line
+from components.tracking.outbox.sending import POINTS_A_CALL, Sender
 from components.tracking.stores import open_client, shown_store, without_password
 
 
@@ -61,8 +61,8 @@ def send_kept(folder: Path, home: Path) -> Sent | None:
         _end_if_dead(outbox)
         sender = Sender(outbox, home, again=True, late=True)
         try:
-            for lines, position in every_line(outbox):
-                sender.send(lines, position)
+            while (portion := outbox.read(POINTS_A_CALL))[0]:
+                sender.send(*portion)
         except StoreAway as error:
             return Sent(name, outbox.state.get("run_id"), str(error))
         except TrackingError as error:
@@ -86,7 +86,6 @@ def is_left_to_sync(tags: Mapping[str, str]) -> bool:
         return True
     if outbox.position == outbox.size and outbox.hold():
         outbox.remove()
-        outbox.release()
         return False
     sent = send_kept(folder, folder.parents[1])
     return sent is None or not sent.error or folder.is_dir()

@@ -81,14 +81,13 @@ def renamed(source: bytes, name: str) -> bytes:
 def _mentions(tree: ast.AST, lines: list[bytes]) -> list[tuple[int, int]]:
     """Return where a module names the package: lines from 1, columns in bytes."""
     nodes = list(ast.walk(tree))
-    bound = any(isinstance(node, ast.Import) and _binds(node) for node in nodes)
-    found = []
+    imported = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    bound = any(_is_ours(alias.name) and alias.asname is None for alias in imported)
+    found = [(alias.lineno, alias.col_offset) for alias in imported if _is_ours(alias.name)]
     for node in nodes:
-        if isinstance(node, ast.Import):
-            found += [(alias.lineno, alias.col_offset) for alias in node.names if _is_ours(alias.name)]
-        elif isinstance(node, ast.ImportFrom) and not node.level and _is_ours(node.module):
+        if isinstance(node, ast.ImportFrom) and not node.level and _is_ours(node.module):
             found.append((node.lineno, _after(lines[node.lineno - 1], node.col_offset, rb"from\s+")))
-        elif isinstance(node, ast.Call) and _name(node.func) in IMPORTERS:
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in IMPORTERS:
             given = [*node.args, *(keyword.value for keyword in node.keywords)]
             found += [
                 (each.lineno, _after(lines[each.lineno - 1], each.col_offset, rb"\w*['\"]+"))
@@ -100,16 +99,8 @@ def _mentions(tree: ast.AST, lines: list[bytes]) -> list[tuple[int, int]]:
     return found
 
 
-def _binds(node: ast.Import) -> bool:
-    return any(_is_ours(alias.name) and alias.asname is None for alias in node.names)
-
-
 def _is_ours(name: str | None) -> bool:
     return name is not None and name.partition(".")[0] == ROOT.name
-
-
-def _name(function: ast.expr) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _after(line: bytes, column: int, pattern: bytes) -> int:

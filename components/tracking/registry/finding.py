@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from components.core.errors import TrackingError
 from components.core.integrity import HASHES, find_damage, hash_of_hashes
 from components.tracking.names import CACHED_FROM, HASHES_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME
-from components.tracking.stores import open_client, tracking_errors, tracking_uri, without_password
+from components.tracking.stores import every, open_client, tracking_errors, tracking_uri, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,15 +50,8 @@ def resolve_model(model: str, home: Path) -> str:
         raise TrackingError(f"{model!r} is neither a folder nor a model's address; {HINT}")
     client = open_client(home)
     with tracking_errors(f"cannot look up the model {model}"):
-        return _locate(client, model)
-
-
-def _locate(client: "MlflowClient", model: str) -> str:
-    from mlflow.entities import LoggedModel
-
-    found = _find(client, model)
-    location = str(found.artifact_location) if isinstance(found, LoggedModel) else _location(client, found)
-    return _existing(location, model, found.tags.get(HASHES_TAG))
+        found = _find(client, model)
+        return _existing(_location(client, found), model, found.tags.get(HASHES_TAG))
 
 
 def _find(client: "MlflowClient", model: str) -> "LoggedModel | ModelVersion":
@@ -69,11 +62,26 @@ def _find(client: "MlflowClient", model: str) -> "LoggedModel | ModelVersion":
         return _model_of_run(client, match["run"], match["name"])
     if match := LOGGED_MODEL.fullmatch(model):
         return _logged_model(client, match["id"])
-    if match := ALIAS.fullmatch(model):
-        return _require(version_by_alias(client, match["name"], match["alias"]), model)
-    if match := VERSION.fullmatch(model):
-        return _require(get_version(client, match["name"], match["version"]), model)
+    if version := addressed_version(client, model):
+        return version
     raise TrackingError(f"{model!r} names no model; {HINT}")
+
+
+def addressed_version(client: "MlflowClient", address: str, hint: str = HINT) -> "ModelVersion | None":
+    """Return the version that a registered model's address names; None for an address of another kind.
+
+    Raises:
+        TrackingError: if there is no such version; it ends with `hint`.
+    """
+    if match := ALIAS.fullmatch(address):
+        found = version_by_alias(client, match["name"], match["alias"])
+    elif match := VERSION.fullmatch(address):
+        found = get_version(client, match["name"], match["version"])
+    else:
+        return None
+    if found is None:
+        raise TrackingError(f"there is no registered model {address}; {hint}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -104,17 +112,13 @@ def find_origin(client: "MlflowClient", model: str) -> Origin:
     return Origin(f"models:/{found.name}/{found.version}", there.model_id if there else None, found.run_id or None)
 
 
-def _require(version: "ModelVersion | None", model: str) -> "ModelVersion":
-    if version is None:
-        raise TrackingError(f"there is no registered model {model}; {HINT}")
-    return version
+def _location(client: "MlflowClient", model: "LoggedModel | ModelVersion") -> str:
+    from mlflow.entities import LoggedModel
 
-
-def _location(client: "MlflowClient", version: "ModelVersion") -> str:
-    source = version_source(version)
-    if match := LOGGED_MODEL.fullmatch(source):
-        return str(_logged_model(client, match["id"]).artifact_location)
-    return source
+    if isinstance(model, LoggedModel):
+        return str(model.artifact_location)
+    match = LOGGED_MODEL.fullmatch(source := version_source(model))
+    return str(_logged_model(client, match["id"]).artifact_location) if match else source
 
 
 def _existing(location: str, model: str, hashes: str | None = None) -> str:
@@ -138,7 +142,7 @@ def check_files(location: str, model: str) -> None:
 
 def _model_of_run(client: "MlflowClient", run_id: str, name: str | None) -> "LoggedModel":
     """Return the model called `name` (by default `model`) that a run logged, the latest if there are several."""
-    run = _run(client, run_id)
+    run = get_run(client, run_id)
     outputs = sorted(run.outputs.model_outputs, key=lambda output: -output.step) if run.outputs else []
     for output in outputs:
         found = _logged_model(client, output.model_id)
@@ -150,19 +154,18 @@ def _model_of_run(client: "MlflowClient", run_id: str, name: str | None) -> "Log
     raise TrackingError(f"run {run_id} ({status}) has no model {name or MODEL_NAME!r}; {HINT}")
 
 
-def _run(client: "MlflowClient", run_id: str) -> "RunEntity":
-    found = get_run(client, run_id)
-    if found is None:
-        raise TrackingError(f"there is no run {run_id} in {without_password(client.tracking_uri)}; {HINT}")
-    return found
+def get_run(client: "MlflowClient", run_id: str, hint: str = HINT) -> "RunEntity":
+    """Return a run by its id, or by what it called itself while MLflow was away.
 
-
-def get_run(client: "MlflowClient", run_id: str) -> "RunEntity | None":
-    """Return a run by its id, or by what it called itself while MLflow was away, or None if it is not there."""
+    Raises:
+        TrackingError: if it is not there; it ends with `hint`.
+    """
     found = unless_absent(lambda: client.get_run(run_id))
     if found is None and RUN_ID.fullmatch(run_id):
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         found = next(iter(client.search_runs(experiments, f"tags.`{KEY_TAG}` = '{run_id}'", max_results=1)), None)
+    if found is None:
+        raise TrackingError(f"there is no run {run_id} in {without_password(client.tracking_uri)}; {hint}")
     return found
 
 
@@ -177,15 +180,14 @@ def get_version(client: "MlflowClient", name: str, version: str) -> "ModelVersio
     """Return a version of a registered model by its number, or the highest for `latest`, or None if it is not there."""
     if version != "latest":
         return unless_absent(lambda: client.get_model_version(name, version))
-    return next(_newest_first(client, name), None)
+    return next(iter(versions_of(client, name)), None)
 
 
 def find_version(
     client: "MlflowClient", name: str, tags: Mapping[str, str], oldest: bool = False
 ) -> "ModelVersion | None":
     """Return the newest version of a registered model that has all these tags and whose files are there, or None."""
-    newest = _newest_first(client, name)
-    for version in reversed(list(newest)) if oldest else newest:
+    for version in versions_of(client, name)[:: -1 if oldest else 1]:
         if tags.items() <= version.tags.items() and model_exists(client, name, version.version):
             return version
     return None
@@ -194,19 +196,8 @@ def find_version(
 def find_logged_model(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "LoggedModel | None":
     """Return a model logged in an experiment that has all these tags and whose files are there, or None."""
     wanted = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-    for model in client.search_logged_models([experiment_id], filter_string=wanted):
-        if not unreachable(model):
-            return model
-    return None
-
-
-def unreachable(model: "LoggedModel") -> bool:
-    """Tell whether the files of a logged model are gone or damaged."""
-    try:
-        check_files(_existing(str(model.artifact_location), model.model_id), model.model_id)
-    except TrackingError:
-        return True
-    return False
+    found = client.search_logged_models([experiment_id], filter_string=wanted)
+    return next((each for each in found if _is_whole(client, each, each.model_id)), None)
 
 
 def version_source(version: "ModelVersion") -> str:
@@ -216,27 +207,22 @@ def version_source(version: "ModelVersion") -> str:
 
 
 def versions_of(client: "MlflowClient", name: str) -> "list[ModelVersion]":
-    """Return all versions of a registered model, however many pages they come on."""
-    quoted, found, token = name.replace("'", "''"), [], None
-    while token is None or token:
-        page = client.search_model_versions(f"name = '{quoted}'", page_token=token)
-        found += list(page)
-        token = page.token or ""
-    return found
-
-
-def _newest_first(client: "MlflowClient", name: str) -> Iterator["ModelVersion"]:
-    yield from sorted(versions_of(client, name), key=lambda version: -int(version.version))
+    """Return all versions of a registered model, the newest first."""
+    quoted = name.replace("'", "''")
+    found = every(client.search_model_versions, f"name = '{quoted}'")
+    return sorted(found, key=lambda version: -int(version.version))
 
 
 def model_exists(client: "MlflowClient", name: str, version: str) -> bool:
     """Tell whether a registered model has a version (a number, or `latest`) whose files are there, undamaged."""
     found = get_version(client, name, version)
-    if found is None:
-        return False
-    model = f"models:/{name}/{version}"
+    return found is not None and _is_whole(client, found, f"models:/{name}/{version}")
+
+
+def _is_whole(client: "MlflowClient", model: "LoggedModel | ModelVersion", address: str) -> bool:
+    """Tell whether the files of a model are there, undamaged."""
     try:
-        check_files(_existing(_location(client, found), model, found.tags.get(HASHES_TAG)), model)
+        check_files(_existing(_location(client, model), address, model.tags.get(HASHES_TAG)), address)
     except TrackingError:
         return False
     return True
@@ -245,16 +231,6 @@ def model_exists(client: "MlflowClient", name: str, version: str) -> bool:
 def version_by_alias(client: "MlflowClient", name: str, alias: str) -> "ModelVersion | None":
     """Return the version of a registered model that an alias points to, or None."""
     return unless_absent(lambda: client.get_model_version_by_alias(name, alias))
-
-
-def set_alias(client: "MlflowClient", name: str, alias: str, version: str) -> None:
-    """Point an alias at a version, away from the one that it pointed to.
-
-    Raises:
-        TrackingError: if there is no such version.
-    """
-    with tracking_errors(f"cannot set alias {alias!r} of model {name!r} to version {version}"):
-        client.set_registered_model_alias(name, alias, version)
 
 
 def unless_absent(look_up: Callable[[], Found]) -> Found | None:

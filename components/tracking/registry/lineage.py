@@ -13,7 +13,7 @@ from components.core.errors import TrackingError
 from components.learned import LEARNED, NONE, Ancestry, Hashes, read_learned
 from components.models.local_weights import TRACKED
 from components.tracking.names import CACHED_FROM
-from components.tracking.registry.finding import find_origin, unless_absent
+from components.tracking.registry.finding import Origin, find_origin, unless_absent
 from components.tracking.runs import Run
 from components.tracking.stores import open_client, tracking_errors
 
@@ -73,12 +73,15 @@ def log_lineage(run: Run, weights: str, home: Path) -> Ancestor | None:
         raise TrackingError(f"model.weights is a model in MLflow, without which nothing can begin: {error}") from error
     with tracking_errors(f"cannot look up the model {weights}"):
         origin = find_origin(client, weights)
-        found = _ancestor(client, origin.model, origin.run_id)[0]
+        run.lineage = _chain(client, _tags(origin))
     if origin.model_id:
         run.record("inputs", datasets=[], models=[origin.model_id])
-    run.set_tags({PARENT_MODEL: origin.model, **({PARENT_RUN: origin.run_id} if origin.run_id else {})})
-    run.lineage = ancestors(run)
-    return found
+    run.set_tags(_tags(origin))
+    return run.lineage[0]
+
+
+def _tags(origin: Origin) -> dict[str, str]:
+    return {PARENT_MODEL: origin.model, **({PARENT_RUN: origin.run_id} if origin.run_id else {})}
 
 
 def parent_tags(run: Run) -> dict[str, str]:
@@ -121,8 +124,7 @@ def model_and_ancestors(model: str, home: Path) -> list[Ancestor]:
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the model {model}"):
-        origin = find_origin(client, model)
-        return _chain(client, {PARENT_MODEL: origin.model, **({PARENT_RUN: origin.run_id} if origin.run_id else {})})
+        return _chain(client, _tags(find_origin(client, model)))
 
 
 def learned_by(chain: Sequence[Ancestor], from_predictions: Callable[[Path], Hashes], home: Path) -> Ancestry:

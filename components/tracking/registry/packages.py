@@ -2,18 +2,18 @@
 
 import importlib.metadata
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.integrity import HASHED_KEY, HASHES, write_hashes
 from components.core.room import require_room, size_of
+from components.tracking.names import READING_TAG
 from components.tracking.registry.bundling import write_bundle
+from components.tracking.stores import quiet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +23,6 @@ REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pydantic", "pyyaml", "safet
 """What the files in a model's `code/` import, and nothing else; a test holds the two together, for every kind.
 
 The skinny MLflow loads and serves models; the whole one would bring databases, plots and scikit-learn."""
-READING = "gradus.reading"
-"""Key of a logged model's metadata that `components.serving.load` reads."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,8 @@ class Package:
 
         require_room(target.parent, size_of(self.folder))
         entry = {} if logged is None else {"model_id": logged.model_id, "artifact_path": logged.artifact_location}
-        with tempfile.TemporaryDirectory() as scratch, _no_uv_project():
+        quiet()
+        with tempfile.TemporaryDirectory() as scratch:
             bundle = write_bundle(self.kind.module, Path(scratch))
             served = f"{bundle.name_of(self.kind.module)}:{self.kind.served}"
             mlflow.pyfunc.save_model(
@@ -93,20 +92,26 @@ class Package:
                 pip_requirements=requirements(),
                 signature=self.signature,
                 input_example=self.example,
-                metadata={HASHED_KEY: HASHES, **({READING: dict(self.reading)} if self.reading else {})},
+                metadata={HASHED_KEY: HASHES, **({READING_TAG: dict(self.reading)} if self.reading else {})},
             )
         for cache in target.rglob("__pycache__"):
             shutil.rmtree(cache)
         return write_hashes(target)
 
 
-def classifier_package(
-    folder: Path, texts: Sequence[str], labels: Sequence[str] | None = None, reading: Mapping[str, Any] | None = None
-) -> Package:
-    """Return a saved classifier with texts as the example of its input; the labels are read from it."""
-    import pandas as pd
+def classifier_package(folder: Path, texts: Sequence[str], reading: Mapping[str, Any] | None = None) -> Package:
+    """Return a saved classifier with texts as the example of its input; the labels are read from it.
 
-    signature = classifier_signature(read_labels(folder) if labels is None else labels)
+    By its signature it takes texts, and returns the label, its probability, and every label's probability. The input
+    has no name on purpose: MLflow refuses lists of strings for a named column. The model itself checks that a table's
+    column is called `text`.
+    """
+    import pandas as pd
+    from mlflow.models import infer_signature
+
+    labels = json.loads((folder / "model.json").read_text())["labels"]
+    answer = {"label": "", "probability": 0.0, **{f"p_{label}": 0.0 for label in labels}}
+    signature = infer_signature(["text"], pd.DataFrame([answer]), {"batch_size": 32})
     return Package(CLASSIFIER, folder, signature, pd.DataFrame({"text": list(texts)}), reading)
 
 
@@ -120,56 +125,32 @@ def language_model_package(
     return Package(LANGUAGE_MODEL, folder, language_model_signature(), example, reading)
 
 
-def classifier_signature(labels: Sequence[str]) -> "ModelSignature":
-    """Return a classifier's signature: a text in; label, its probability, and every label's probability out.
-
-    The input has no name on purpose: MLflow refuses lists of strings for a named column. The model itself checks that
-    a table's column is called `text`.
-    """
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-
-    number = DataType.double
-    outputs = [ColSpec(DataType.string, "label"), ColSpec(number, "probability")]
-    return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string)]),
-        outputs=Schema([*outputs, *(ColSpec(number, f"p_{label}") for label in labels)]),
-        params=ParamSchema([ParamSpec("batch_size", DataType.long, 32)]),
-    )
-
-
 def language_model_signature() -> "ModelSignature":
     """Return a language model's signature: a table of `instruction` and, if wanted, `input` in; `response` out.
 
     How it is generated are parameters of a call, with the defaults of `components.serving.language_model`. Without
     `top_k` and `top_p` no token is left out.
     """
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import AnyType
+    import pandas as pd
+    from mlflow.models import infer_signature
+    from mlflow.types import DataType, ParamSchema, ParamSpec
 
-    text, whole, number = DataType.string, DataType.long, DataType.double
-    anything = AnyType()  # type: ignore[no-untyped-call]
-    params = [
-        ParamSpec("max_new_tokens", whole, 256),
-        ParamSpec("temperature", number, 0.0),
-        ParamSpec("top_k", whole, None),
-        ParamSpec("top_p", number, None),
-        ParamSpec("seed", whole, 123),
-        ParamSpec("batch_size", whole, 128),
-        ParamSpec("precision", text, "auto"),
-    ]
-    return ModelSignature(
-        # Of any type: a column in which every input is missing has none. The model itself looks at what is there.
-        inputs=Schema([ColSpec(text, "instruction"), ColSpec(anything, "input", required=False)]),
-        outputs=Schema([ColSpec(text, "response")]),
-        params=ParamSchema(params),
+    # An input of any type: a column in which every one is missing has none. The model itself looks at what is there.
+    row = {"instruction": [""], "input": [None]}
+    signature = infer_signature(pd.DataFrame(row), pd.DataFrame({"response": [""]}))
+    whole, number = DataType.long, DataType.double
+    signature.params = ParamSchema(
+        [
+            ParamSpec("max_new_tokens", whole, 256),
+            ParamSpec("temperature", number, 0.0),
+            ParamSpec("top_k", whole, None),
+            ParamSpec("top_p", number, None),
+            ParamSpec("seed", whole, 123),
+            ParamSpec("batch_size", whole, 128),
+            ParamSpec("precision", DataType.string, "auto"),
+        ]
     )
-
-
-def read_labels(model_folder: Path) -> list[str]:
-    """Return the labels of a saved classifier in order."""
-    return list(json.loads((model_folder / "model.json").read_text())["labels"])
+    return signature
 
 
 def requirements() -> list[str]:
@@ -178,17 +159,3 @@ def requirements() -> list[str]:
     A suffix names a build that the index of the machine that serves may not have.
     """
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS]
-
-
-@contextmanager
-def _no_uv_project() -> Iterator[None]:
-    # MLflow would copy the pyproject.toml and uv.lock of the working directory, whatever they are, into the model.
-    before = os.environ.get("MLFLOW_UV_AUTO_DETECT")
-    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MLFLOW_UV_AUTO_DETECT"]
-        else:
-            os.environ["MLFLOW_UV_AUTO_DETECT"] = before

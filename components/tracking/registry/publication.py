@@ -4,24 +4,21 @@ Two runs that trained the same model (`gradus.model_digest`) share one version, 
 runs of one home take turns; of runs on several machines the one whose version has the lower number keeps it.
 """
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.core.records import fingerprint
+from components.core.locks import locked
 from components.tracking.names import CANDIDATE, DIGEST_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME, READING_TAG, TIME_TAG
 from components.tracking.outbox.journal import Operation
 from components.tracking.outbox.outages import is_outage
-from components.tracking.outbox.sending import POINTS_A_CALL, Sender
+from components.tracking.outbox.sending import Sender, log_points
 from components.tracking.registry.finding import find_logged_model, find_version, unless_absent, version_source
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import InputTag, LoggedModel
+    from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
 NOT_SCORES = {"system", "curve", "seconds"}
@@ -31,7 +28,7 @@ NOT_SCORES = {"system", "curve", "seconds"}
 def send_model(sender: Sender, operation: Operation) -> dict[str, Any]:
     """Upload a kept model and register it, unless a model of just this training is there; return what became of it."""
     identity = {tag: value for tag, value in operation["tags"].items() if tag in (DIGEST_TAG, READING_TAG)}
-    with _in_turn(sender.home, [identity, operation["name"]] if identity else None):
+    with locked(sender.home / ".publishing.lock"):
         if identity and (known := find_published(sender.client, sender.experiment_id, operation["name"], identity)):
             return send_link(sender, operation | known)
         model = _upload(sender, operation)
@@ -145,7 +142,8 @@ def _link_metrics(sender: Sender, model_id: str) -> None:
     from mlflow.entities import Metric
 
     found = sender.client.get_run(sender.run_id)
-    datasets = {_tag(read.tags, "split"): read.dataset for read in found.inputs.dataset_inputs} if found.inputs else {}
+    inputs = found.inputs.dataset_inputs if found.inputs else []
+    datasets = {tag.value: read.dataset for read in inputs for tag in read.tags if tag.key == "split"}
     # Unlike a run's points, a model's are refused where they are there already.
     linked = sender.client.get_logged_model(model_id).metrics if sender.again else None
     there = {(point.key, point.step, point.timestamp) for point in linked or ()}
@@ -154,18 +152,10 @@ def _link_metrics(sender: Sender, model_id: str) -> None:
         area = point.key.partition("/")[0]
         if area in NOT_SCORES or (point.key, point.step, point.timestamp) in there:
             continue
-        data = (
-            {"dataset_name": datasets[area].name, "dataset_digest": datasets[area].digest} if area in datasets else {}
-        )
-        metrics.append(
-            Metric(point.key, point.value, point.timestamp, point.step, model_id, run_id=sender.run_id, **data)
-        )
-    for start in range(0, len(metrics), POINTS_A_CALL):
-        sender.client.log_batch(sender.run_id, metrics=metrics[start : start + POINTS_A_CALL])
-
-
-def _tag(tags: "Sequence[InputTag]", key: str) -> str | None:
-    return next((tag.value for tag in tags if tag.key == key), None)
+        name, digest = (datasets[area].name, datasets[area].digest) if area in datasets else (None, None)
+        at = (point.key, point.value, point.timestamp, point.step)
+        metrics.append(Metric(*at, model_id, name, digest, sender.run_id))
+    log_points(sender.client, sender.run_id, metrics)
 
 
 def _register(sender: Sender, operation: Operation, model: "LoggedModel") -> str:
@@ -204,36 +194,7 @@ def _make_candidate(sender: Sender, operation: Operation, version: str) -> None:
     client, name = sender.client, operation["name"]
     if sender.late:
         other = unless_absent(lambda: client.get_model_version_by_alias(name, CANDIDATE))
-        if other and str(other.version) != version and _registered_at(other) > operation["time"]:
+        since = int(other.tags.get(TIME_TAG, other.creation_timestamp)) if other else 0
+        if other and str(other.version) != version and since > operation["time"]:
             return
     client.set_registered_model_alias(name, CANDIDATE, version)
-
-
-def _registered_at(version: "ModelVersion") -> int:
-    return int(version.tags.get(TIME_TAG, version.creation_timestamp))
-
-
-@contextmanager
-def _in_turn(home: Path, what: object) -> Iterator[None]:
-    """Let processes of one home that publish the same model do so one after the other; None is not shared."""
-    if what is None:
-        yield
-        return
-    path = home / f".publishing-{fingerprint(what)[:16]}.lock"
-    while True:
-        with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_at(path, lock.fileno()):
-                continue  # whoever had it has taken it away
-            try:
-                yield
-            finally:
-                path.unlink()
-            return
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(descriptor).st_ino
-    except FileNotFoundError:
-        return False

@@ -1,25 +1,81 @@
-"""The trained model of a run in the registry: logged once, however often the run is repeated."""
+"""The trained model of a run in MLflow: logged once, registered once, however often the run is repeated."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from components.core.records import Manifest, fingerprint
-from components.tracking.names import DIGEST_TAG, READING_TAG
+from components.tracking.names import DIGEST_TAG, HASHES_TAG, MODEL_NAME, NOTE_TAG, READING_TAG
+from components.tracking.provenance import user_tags, version
 from components.tracking.registry.lineage import parent_tags
-from components.tracking.registry.packaging import PackagedModel, log_classifier, log_language_model
+from components.tracking.registry.packages import Package, classifier_package, language_model_package
 from components.tracking.registry.publication import find_published
 from components.tracking.runs import Run
 from components.tracking.stores import tracking_errors
 
 EXAMPLES = 3
 """Rows that stand in a model as an example of its input."""
+Manifests = Mapping[str, Manifest]
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """Where a logged model is."""
+
+    uri: str | None
+    """Names it for ever; None while it waits to be sent."""
+    version: str | None = None
+    """None unless it was registered."""
+    cached_from: str | None = None
+    """The run that made it, if that was another one."""
+
+
+def log_package(
+    run: Run,
+    package: Package,
+    registered_name: str | None = None,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+) -> PackagedModel:
+    """Log a model of any kind as an MLflow pyfunc model of the run, and register it as a new version.
+
+    The model is made from code (`components/serving`): nothing is pickled. Its folder holds the weights as safetensors,
+    the vocabulary, the source files that serving needs, and their requirements with versions, so that it loads where
+    Gradus is not installed. The version gets the alias `candidate`.
+
+    While the store is away, the model is kept; where it will be is not known then.
+
+    Args:
+        run: the open run.
+        package: the model.
+        registered_name: the registered model; none: the model is logged only.
+        description: Markdown on the version's page.
+        tags: tags of the model and its version, for example the dataset's digest.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    kept = run.new_folder() / MODEL_NAME
+    hashes = package.write(kept, run.run_id)
+    found = run.record(
+        "model",
+        kept=run.kept(kept),
+        name=registered_name,
+        tags={"gradus.run_id": run.run_id, "gradus.version": version(), HASHES_TAG: hashes, **(tags or {})},
+        model_tags={**user_tags("gradus"), NOTE_TAG: description},
+        description=description,
+        kind=package.kind.name,
+        about=package.kind.description,
+    )
+    return PackagedModel(found.get("model_uri"), found.get("version"), found.get("cached_from"))
 
 
 def publish(
     run: Run,
-    manifests: Mapping[str, Manifest],
+    manifests: Manifests,
     model_name: str | None,
-    log: Callable[[dict[str, str]], PackagedModel],
+    describe: Callable[[], str],
+    package: Callable[[], Package],
 ) -> dict[str, str | None]:
     """Log the trained model and register it as `candidate`, unless a version of just this model is there already.
 
@@ -27,7 +83,8 @@ def publish(
         run: the open run.
         manifests: of the steps, `split` and `fine_tune` among them.
         model_name: the registered model; none: the model is logged only.
-        log: logs the model under that name, with the tags that it is given.
+        describe: makes the version's description in Markdown.
+        package: makes the model, as it is logged.
 
     Returns:
         `model_uri`, None while it waits to be sent, and in `cached_from` the run that made the model if that was
@@ -36,20 +93,39 @@ def publish(
     Raises:
         TrackingError: if the store cannot be written.
     """
-    identity = {DIGEST_TAG: manifests["fine_tune"].digest, READING_TAG: fingerprint(reading_of(manifests))[:32]}
+    identity = {DIGEST_TAG: manifests["fine_tune"].digest, READING_TAG: fingerprint(_reading(manifests))[:32]}
     if known := _known(run, model_name, identity):
         run.record("link", name=model_name, **known)
     else:
-        log({**identity, "gradus.data_digest": manifests["split"].digest, **parent_tags(run)})
+        tags = {**identity, "gradus.data_digest": manifests["split"].digest, **parent_tags(run)}
+        log_package(run, package(), model_name, describe(), tags)
     if all(manifest.cached for manifest in manifests.values()):
         run.record("repeat")
     return {"model_uri": run.model_uri, "cached_from": run.cached_from}
 
 
-def reading_of(manifests: Mapping[str, Manifest]) -> dict[str, Any] | None:
-    """Return how the file that a model learnt from was read, if that is known."""
-    found: dict[str, Any] | None = manifests["download"].facts.get("reading") if "download" in manifests else None
-    return found
+def publish_classifier(
+    run: Run, manifests: Manifests, model_name: str | None, describe: Callable[[], str]
+) -> dict[str, str | None]:
+    """Publish a trained classifier, as `publish` does."""
+
+    def package() -> Package:
+        texts = [row["text"] for row in _examples(manifests, "text")]
+        return classifier_package(manifests["fine_tune"].folder / "model", texts, _reading(manifests))
+
+    return publish(run, manifests, model_name, describe, package)
+
+
+def publish_language_model(
+    run: Run, manifests: Manifests, model_name: str | None, describe: Callable[[], str]
+) -> dict[str, str | None]:
+    """Publish a trained language model, as `publish` does."""
+
+    def package() -> Package:
+        rows = _examples(manifests, "instruction", "input")
+        return language_model_package(manifests["fine_tune"].folder / "model", rows, _reading(manifests))
+
+    return publish(run, manifests, model_name, describe, package)
 
 
 def _known(run: Run, model_name: str | None, identity: dict[str, str]) -> dict[str, Any] | None:
@@ -60,36 +136,15 @@ def _known(run: Run, model_name: str | None, identity: dict[str, str]) -> dict[s
         return find_published(run.client, run.experiment_id, model_name, identity)
 
 
-def publish_classifier(
-    run: Run, manifests: Mapping[str, Manifest], model_name: str | None, describe: Callable[[], str]
-) -> dict[str, str | None]:
-    """Publish a trained classifier, as `publish` does; `describe` makes the version's description in Markdown."""
-
-    def log(tags: dict[str, str]) -> PackagedModel:
-        texts = [row["text"] for row in example_rows(manifests["split"], ["text"])]
-        folder = manifests["fine_tune"].folder / "model"
-        return log_classifier(run, folder, texts, model_name, describe(), tags, reading_of(manifests))
-
-    return publish(run, manifests, model_name, log)
+def _reading(manifests: Manifests) -> dict[str, Any] | None:
+    """Return how the file that a model learnt from was read, if that is known."""
+    return manifests["download"].facts.get("reading") if "download" in manifests else None
 
 
-def publish_language_model(
-    run: Run, manifests: Mapping[str, Manifest], model_name: str | None, describe: Callable[[], str]
-) -> dict[str, str | None]:
-    """Publish a trained language model, as `publish` does; `describe` makes the version's description in Markdown."""
-
-    def log(tags: dict[str, str]) -> PackagedModel:
-        rows = example_rows(manifests["split"], ["instruction", "input"])
-        folder = manifests["fine_tune"].folder / "model"
-        return log_language_model(run, folder, rows, model_name, describe(), tags, reading_of(manifests))
-
-    return publish(run, manifests, model_name, log)
-
-
-def example_rows(splits: Manifest, columns: list[str]) -> list[dict[str, str]]:
+def _examples(manifests: Manifests, *columns: str) -> list[dict[str, str]]:
     """Return the first rows of the training split, as examples of what a model is given."""
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(splits.path("train.parquet"))
-    batch = next(file.iter_batches(EXAMPLES, columns=columns), None)
+    file = pq.ParquetFile(manifests["split"].path("train.parquet"))
+    batch = next(file.iter_batches(EXAMPLES, columns=list(columns)), None)
     return [] if batch is None else batch.to_pylist()

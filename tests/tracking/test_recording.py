@@ -6,7 +6,7 @@ import pytest
 
 from components.core.records import sha256_of
 from components.tracking.config import TrackingConfig
-from components.tracking.datasets import log_inputs
+from components.tracking.recording import log_inputs
 from components.tracking.runs import open_run
 
 URL = "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip"

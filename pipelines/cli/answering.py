@@ -1,0 +1,79 @@
+"""What the commands that ask a model share: its options, how it is loaded, and what is said of the rows."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from components.core.errors import ConfigError
+from pipelines.cli.console import say, set_defaults
+
+if TYPE_CHECKING:
+    from components.data.asked import Rows
+    from components.generation.config import GenerationConfig
+    from pipelines.asking import Answers, Asked
+
+Model = Annotated[str, typer.Argument(help="A run id, a models:/ or runs:/ URI, or a folder.")]
+Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token, above 0 tokens are drawn.")]
+TopK = Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens.")]
+TopP = Annotated[float | None, typer.Option(help="Draw from the fewest tokens of this probability.")]
+Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="Numbers to compute with.")]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
+
+
+def load(model: str, device: str = "cpu") -> tuple[Any, dict[str, Any] | None]:
+    """Return a model of any kind by its address, and how the file that it learnt from was read, if that is known."""
+    set_defaults()
+    from components.core.home import home
+    from pipelines.loading import load_addressed
+
+    return load_addressed(model, home(), device)
+
+
+def answered(
+    asked: "Asked",
+    learnt: Mapping[str, Any] | None,
+    answer: "Callable[[Mapping[str, list[str]]], Answers]",
+    kinds: Mapping[str, Any],
+    lack: str,
+) -> "Iterator[tuple[Rows, Answers]]":
+    """Yield rows with their answers, and say at the end what was notable; `lack` is what empty rows lack."""
+    rows = empty = 0
+    for read, answers in asked.answers(learnt, answer, kinds):
+        rows, empty = rows + len(read), empty + answers[next(iter(kinds))].count(None)
+        yield read, answers
+    for note in asked.seen.notes:
+        say(f"gradus: {note}", style="yellow")
+    if empty:
+        say(f"gradus: {empty:,} of {rows:,} have {lack}")
+    if asked.output:
+        say(f"gradus: {rows:,} rows in {asked.output}")
+
+
+def generation_config(**options: Any) -> "GenerationConfig":
+    """Return the config of a command's options, or say which option is wrong."""
+    from pydantic import ValidationError
+
+    from components.generation.config import GenerationConfig
+
+    try:
+        return GenerationConfig(**options)
+    except ValidationError as error:
+        lines = [(each["loc"], each["msg"].removeprefix("Value error, ")) for each in error.errors()]
+        named = ("".join(f"--{str(part).replace('_', '-')}: " for part in loc) + said for loc, said in lines)
+        raise ConfigError("\n".join(named)) from error
+
+
+def pick(name: str) -> Any:
+    """Return the device that a command is told to compute on."""
+    from components.models.devices import pick_device
+
+    try:
+        return pick_device(name)
+    except ConfigError:
+        raise ConfigError(f"--device {name}: this machine has no such device; leave it out, or give auto") from None
+
+
+def harmless(text: str) -> str:
+    """Return a text without what a terminal would obey."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
