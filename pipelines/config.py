@@ -14,8 +14,7 @@ from components.core.errors import ConfigError, shortened
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
 from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.split.config import BalanceConfig, InstructionSplitConfig, SplitConfig
-from components.data.validation.instruction_rules import InstructionValidationConfig
-from components.data.validation.rules import ValidationConfig
+from components.data.validation.rules import InstructionValidationConfig, ValidationConfig
 from components.generation.config import GenerationConfig
 from components.judging.config import JudgeConfig
 from components.models.config import PUBLISHED, LoraConfig, ModelConfig

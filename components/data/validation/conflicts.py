@@ -1,55 +1,44 @@
 """Texts that stand in a table with different labels: which label is right is not for the order of the rows to say."""
 
 from collections import Counter
-from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
-from components.data.validation.checks import CONFLICTS, Checks, mixed
-from components.data.validation.engine import conflicts_expectation
-from components.data.validation.findings import Finding, counted, quoted
+import numpy as np
+import pandas as pd
+
+from components.data.validation.checks import Checks, mixed
+from components.data.validation.findings import counted, quoted
 from components.data.validation.rules import ValidationConfig
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-ROWS_NAMED = 10
 TEXTS_NAMED = 3
 
 
-def check_conflicts(checks: Checks, labels: "np.ndarray", rules: ValidationConfig) -> Finding:
+def check_conflicts(checks: Checks, labels: np.ndarray, config: ValidationConfig) -> None:
     """Check that no text has several labels, and mark the rows that are left out.
 
-    `labels` are the positions of the rows' labels in `rules.labels`, int32 (rows). In memory are two copies of the
+    `labels` are the positions of the rows' labels in `config.labels`, int32 (rows). In memory are two copies of the
     hashes that `checks` keeps, and the rows of the texts concerned.
     """
-    import pandas as pd
-
-    needed = ["text", "label"]
-    if lacking := [name for name in needed if name not in checks.source.columns]:
-        return checks.not_run(CONFLICTS, lacking)
+    rule, use = checks.rules["conflicts"], config.conflicts.use
     places, hashes = checks.compared()
-    if not len(places):
-        return checks.not_run(CONFLICTS, needed)
+    if not checks.can_run(rule, len(places)):
+        return
     found = _labelled_differently(places, hashes, labels[places])
     several = found.groupby("text")["label"].nunique() if len(found) else pd.Series([1])
-    outcome = checks.engine.run(pd.DataFrame({"labels": several}), [conflicts_expectation()])[CONFLICTS]
-    failing = _left_out(found, rules.conflicts.use)
-    checks.marks.add(CONFLICTS, failing)
-    note = _note(checks, found, rules.labels)
-    observed = f"{counted(found['text'].nunique(), 'text')} in {counted(len(found), 'row')}"
-    if rules.conflicts.use == "keep":
+    checks.evaluate(rule.name, pd.DataFrame({"labels": several}))
+    rule.observed = f"{counted(found['text'].nunique(), 'text')} in {counted(len(found), 'row')}"
+    note = _note(checks, found, config.labels) if len(found) else ""
+    if use == "keep":
         checks.tell_apart(found["place"].to_numpy(), found["label"].to_numpy())
-        return checks.finding(CONFLICTS, outcome, observed, detail=note, by_row=False)
-    return checks.finding(CONFLICTS, outcome, observed, failing=len(failing), rows=len(places), note=note)
+        rule.detail = note
+        return
+    failing = _left_out(found, use)
+    checks.marks.add(rule.name, failing)
+    rule.failing, rule.rows, rule.note = len(failing), len(places), note
 
 
-def _labelled_differently(places: "np.ndarray", hashes: "np.ndarray", labels: "np.ndarray") -> "pd.DataFrame":
+def _labelled_differently(places: np.ndarray, hashes: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """Return the rows of texts with several labels: `place`, `text` (a hash) and `label`."""
-    import numpy as np
-    import pandas as pd
-
     both = mixed(hashes, labels)
     texts = np.sort(hashes)
     repeated = texts[1:][texts[1:] == texts[:-1]]
@@ -62,31 +51,24 @@ def _labelled_differently(places: "np.ndarray", hashes: "np.ndarray", labels: "n
     return rows[rows.groupby("text")["label"].transform("nunique") > 1]
 
 
-def _left_out(rows: "pd.DataFrame", use: str) -> "np.ndarray":
+def _left_out(rows: pd.DataFrame, use: str) -> np.ndarray:
     """Return the places of the rows that are not used."""
-    if use == "keep" or not len(rows):
-        return rows["place"].to_numpy()[:0]
-    if use == "drop":
-        return rows["place"].to_numpy()
+    places: np.ndarray = rows["place"].to_numpy()
+    if use == "drop" or not len(rows):
+        return places
     counts = rows.groupby(["text", "label"]).size().rename("rows").reset_index()
     most = counts[counts["rows"] == counts.groupby("text")["rows"].transform("max")]
     clear = most[~most["text"].duplicated(keep=False)]
-    used = rows.merge(clear, how="left", on=["text", "label"])["rows"].notna().to_numpy()
-    places: np.ndarray = rows["place"].to_numpy()[~used]
-    return places
+    return places[rows.merge(clear, how="left", on=["text", "label"])["rows"].isna().to_numpy()]
 
 
-def _note(checks: Checks, rows: "pd.DataFrame", labels: Sequence[str]) -> str:
+def _note(checks: Checks, rows: pd.DataFrame, labels: list[str]) -> str:
     """Return the first texts, how often each has which label, and the first rows."""
-    if not len(rows):
-        return ""
     said = []
     for _, each in islice(rows.groupby("text", sort=False), TEXTS_NAMED):
         text = checks.source.cells([int(each["place"].iloc[0])], ["text"])[0]["text"]
         counts = Counter(each["label"].tolist())
         times = ", ".join(f"{quoted(labels[label], 30)} {counts[label]:,} times" for label in sorted(counts))
         said.append(f"{quoted(text, 40)} is {times}")
-    numbers = [cells["row"] for cells in checks.source.cells(rows["place"].iloc[:ROWS_NAMED].tolist(), [])]
-    named = ", ".join(f"{number:,}" for number in numbers) + (", ..." if len(rows) > ROWS_NAMED else "")
     more = "; ..." if rows["text"].nunique() > TEXTS_NAMED else ""
-    return f"{'; '.join(said)}{more}; rows {named}"
+    return f"{'; '.join(said)}{more}; rows {checks.source.row_numbers(rows['place'].to_numpy())}"

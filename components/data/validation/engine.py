@@ -54,11 +54,6 @@ def expect(name: str, kind: str, /, key: str = "", **arguments: Any) -> Any:
     return _class_of(f"expect_{kind}")(**arguments, meta={"name": name, "key": key})
 
 
-def conflicts_expectation() -> Any:
-    """Return what says that no text has several labels, for a table with the number of labels of each text."""
-    return expect("conflicts", "column_max_to_be_between", column="labels", max_value=1)
-
-
 def _class_of(kind: str) -> Any:
     _great_expectations()
     from great_expectations.expectations.registry import get_expectation_impl

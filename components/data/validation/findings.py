@@ -9,9 +9,9 @@ from pydantic import JsonValue
 from components.data.validation.rules import Severity
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Rule:
-    """A row of a table's rules: what has to be, how it is counted, and what to do where it is not."""
+    """A row of a table's rules: what has to be, how it is counted, what to do where it is not, and what was found."""
 
     name: str
     severity: Severity
@@ -20,11 +20,22 @@ class Rule:
     needs: Sequence[str] = ()
     """The columns without which it is not evaluated."""
     checks: Sequence[Any] = ()
-    """What counts: expectations of Great Expectations (`validation_engine.expect`)."""
+    """What counts: expectations of Great Expectations (`engine.expect`)."""
     by_row: bool = False
     """Whether it is about rows, which can be left out, and not about the table."""
     remedy: str = ""
     """What to do where it is not met, if not what goes for all; `{relax}` stands for going on all the same."""
+
+    success: bool | None = None
+    """Whether it is met; None where it could not be evaluated."""
+    observed: str = ""
+    detail: str = ""
+    failing: int = 0
+    """How many rows fail."""
+    rows: int = 0
+    """How many rows it was evaluated on, if it is about rows."""
+    note: str = ""
+    """What is to be said of the failing rows besides their number."""
 
     @property
     def advice(self) -> str:
@@ -32,28 +43,6 @@ class Rule:
         relax = f"set validation.{self.name}.severity=warn to"
         rest = "leave such rows out" if self.by_row else "go on all the same"
         return self.remedy.format(relax=relax) if self.remedy else f"Correct the data, or {relax} {rest}"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What became of one expectation. `success` is None where it could not be evaluated."""
-
-    name: str
-    severity: Severity
-    success: bool | None
-    expected: str
-    observed: str = ""
-    detail: str = ""
-    failing: int = 0
-    """How many rows fail."""
-    rows: int = 0
-    """How many rows it was evaluated on, if it is about rows."""
-    by_row: bool = False
-    """Whether it is about rows, which can be left out, and not about the table."""
-    note: str = ""
-    """What is to be said of the failing rows besides their number."""
-    advice: str = ""
-    """What to do where it is not met."""
 
     @property
     def failed(self) -> bool:
@@ -77,17 +66,19 @@ class Finding:
             return f"{self.failing:,} of {counted(self.rows, 'row')} {verb}" + (f" ({self.note})" if self.note else "")
         return f"{self.observed} ({self.detail})" if self.detail else self.observed
 
+    @property
+    def warning(self) -> str:
+        """A sentence about a rule that is not met or was not evaluated."""
+        if self.success is None:
+            return f"{self.name} was not evaluated: {self.detail}."
+        note = f" ({self.note})" if self.note else ""
+        found = f"{counted(self.failing, 'row')} left out{note}" if self.by_row else self.found
+        return f"{self.name}: {found}; expected: {self.expected}."
+
     def facts(self) -> dict[str, JsonValue]:
         """Return one line of the table of expectations."""
-        return {
-            "name": self.name,
-            "severity": self.severity,
-            "success": self.success,
-            "expected": self.expected,
-            "observed": self.observed,
-            "failing_rows": self.failing,
-            "detail": self.detail,
-        }
+        names = ("name", "severity", "success", "expected", "observed", "failing", "detail")
+        return {"failing_rows" if name == "failing" else name: getattr(self, name) for name in names}
 
 
 class Cell(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from components.core.errors import DataRejected
 from components.core.records import Facts
-from components.data.validation.findings import Cell, Finding, counted, quoted
+from components.data.validation.findings import Cell, Rule, counted, quoted
 
 SHOWN = 20
 """How many failing rows a message or a page shows; all of them stand in `rejected.parquet`."""
@@ -48,16 +48,16 @@ class Report:
 
     rows_in: int
     rows_out: int
-    findings: list[Finding]
+    rules: list[Rule]
     failing_rows: Sequence[FailingRow]
     reasons: dict[str, int]
     versions: dict[str, str]
     content: Content
 
     @property
-    def errors(self) -> list[Finding]:
+    def errors(self) -> list[Rule]:
         """The expectations of severity `error` that are not met."""
-        return [finding for finding in self.findings if finding.failed and finding.severity == "error"]
+        return [rule for rule in self.rules if rule.failed and rule.severity == "error"]
 
     @property
     def rejected(self) -> int:
@@ -73,25 +73,28 @@ class Report:
 
     def warnings(self) -> list[str]:
         """Return a sentence for each expectation of severity `warn` that is not met or was not evaluated."""
-        unmet = [finding for finding in self.findings if not finding.success and finding not in self.errors]
-        return [_sentence(finding) for finding in unmet]
+        return [rule.warning for rule in self.rules if not rule.success and rule not in self.errors]
 
     def facts(self) -> Facts:
         """Return what the step reports; `rejected` counts failing rows by expectation, and a row may fail several."""
         return {
             "rows_in": self.rows_in,
             "rows_out": self.rows_out,
-            "rejected": {finding.name: finding.failing for finding in self.findings if finding.failing},
+            "rejected": {rule.name: rule.failing for rule in self.rules if rule.failing},
             **self.content.facts,
-            "expectations": [finding.facts() for finding in self.findings],
-            "warnings": list(self.warnings()),
+            "expectations": [rule.facts() for rule in self.rules],
+            "warnings": self.warnings(),
         }
 
     def message(self) -> str:
         """Return what an error says: one line with the failures and the remedy, then each of them, then rows."""
-        reasons = "; ".join(f"{finding.name}: {finding.found}" for finding in self.errors)
-        lines = [f"data rejected by {reasons}. {self._advice()}."]
-        lines += [f"  {f.name} ({f.severity}): {f.found}; expected: {f.expected}" for f in self._unmet()]
+        reasons = "; ".join(f"{rule.name}: {rule.found}" for rule in self.errors)
+        advice = self.errors[0].advice
+        if not self.rows_out and self.errors[0].name != "columns":
+            advice = "No row is left to use: correct the data or the rules"
+        lines = [f"data rejected by {reasons}. {advice}."]
+        unmet = self.errors + [rule for rule in self.rules if rule.failed and rule not in self.errors]
+        lines += [f"  {rule.name} ({rule.severity}): {rule.found}; expected: {rule.expected}" for rule in unmet]
         stopping = self._stopping_rows()
         shown = pick(stopping or self.failing_rows)
         count = sum(self.reasons[reason] for reason in {item.reason for item in stopping}) or self.rejected
@@ -103,31 +106,13 @@ class Report:
     def shown_rows(self) -> list[FailingRow]:
         """Return at most `SHOWN` failing rows, in order: those that stop the flow before those left out."""
         stopping = pick(self._stopping_rows())
-        stopped = {id(item) for item in self._stopping_rows()}
+        stopped = set(map(id, self._stopping_rows()))
         others = [item for item in self.failing_rows if id(item) not in stopped]
         return sorted(stopping + pick(others, SHOWN - len(stopping)), key=lambda item: item.row)
 
     def _stopping_rows(self) -> list[FailingRow]:
-        names = {finding.name for finding in self.errors}
+        names = {rule.name for rule in self.errors}
         return [item for item in self.failing_rows if not names.isdisjoint(item.reason.split(";"))]
-
-    def _unmet(self) -> list[Finding]:
-        return self.errors + [finding for finding in self.findings if finding.failed and finding not in self.errors]
-
-    def _advice(self) -> str:
-        first = self.errors[0]
-        if not self.rows_out and first.name != "columns":
-            return "No row is left to use: correct the data or the rules"
-        return first.advice
-
-
-def _sentence(finding: Finding) -> str:
-    if finding.success is None:
-        return f"{finding.name} was not evaluated: {finding.detail}."
-    if finding.by_row:
-        note = f" ({finding.note})" if finding.note else ""
-        return f"{finding.name}: {counted(finding.failing, 'row')} left out{note}; expected: {finding.expected}."
-    return f"{finding.name}: {finding.found}; expected: {finding.expected}."
 
 
 def pick(rows: Sequence[FailingRow], most: int = SHOWN) -> list[FailingRow]:
@@ -160,6 +145,5 @@ def render(report: Report) -> str:
 
     source = files("components.data.validation").joinpath("report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["quoted"] = quoted
-    environment.filters["counted"] = counted
+    environment.filters |= {"quoted": quoted, "counted": counted}
     return environment.from_string(source).render(report=report, shown=report.shown_rows())
