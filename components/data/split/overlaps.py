@@ -22,45 +22,31 @@ def overlaps(rows: RowIndex, parts: Mapping[str, np.ndarray], near: NearDuplicat
     `exact` are those word for word, `folded` also those that are equal once folded, `near` also near duplicates; the
     last is missing where these were not looked for.
     """
-    found = {}
+    found = find_copies(rows, parts, PAIRS, near)
+    return {name: {kind: int(rows.sum()) for kind, rows in kinds.items()} for name, kinds in found.items()}
+
+
+def find_copies(
+    rows: RowIndex, parts: Mapping[str, np.ndarray], pairs: Mapping[str, tuple[str, str]], near: NearDuplicates | None
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return for each pair of parts which rows of the second also stand in the first: `exact`, `folded`, `near`."""
     bits = {name: np.uint8(1 << place) for place, name in enumerate(parts)}
     reached = _reached(parts, bits, near) if near else None
-    for name, (where, which) in PAIRS.items():
+    found = {}
+    for name, (where, which) in pairs.items():
         known, others = parts[where], parts[which]
-        folded = _is_in(rows.folded[others], rows.folded[known])
-        found[name] = {"exact": int(_is_in(rows.exact[others], rows.exact[known]).sum()), "folded": int(folded.sum())}
+        exact = pd.Series(rows.exact[others]).isin(rows.exact[known]).to_numpy()
+        folded = exact | pd.Series(rows.folded[others]).isin(rows.folded[known]).to_numpy()
+        found[name] = {"exact": exact, "folded": folded}
         if near and reached is not None:
-            found[name]["near"] = int((folded | has_side(near, reached, others, bits[where])).sum())
+            sides = reached[near.sets.of_row[others]] & bits[where]
+            found[name]["near"] = folded | sides.astype(bool).any(axis=1)
     return found
 
 
 def _reached(parts: Mapping[str, np.ndarray], bits: Mapping[str, np.uint8], near: NearDuplicates) -> np.ndarray:
-    sides = np.zeros(len(near.sets) + 1, np.uint8)  # The last is for rows without a set.
+    """Return the parts that each set of words reaches, as bits; the last, none, is for rows without a set."""
+    sides = np.zeros(len(near.sets) + 1, np.uint8)
     for name, part in parts.items():
         sides[np.unique(near.sets.of_row[part])] |= bits[name]
-    return near.reached(sides[:-1])
-
-
-def leaks(
-    rows: RowIndex, train: np.ndarray, held_out: np.ndarray, near: NearDuplicates | None
-) -> dict[str, np.ndarray]:
-    """Return which rows of train stand in what is held out: `exact`, `folded` and, if looked for, `near`."""
-    found = {"exact": _is_in(rows.exact[train], rows.exact[held_out])}
-    found["folded"] = found["exact"] | _is_in(rows.folded[train], rows.folded[held_out])
-    if near:
-        bits = {"train": np.uint8(1), "held out": np.uint8(2)}
-        reached = _reached({"train": train, "held out": held_out}, bits, near)
-        found["near"] = found["folded"] | has_side(near, reached, train, bits["held out"])
-    return found
-
-
-def has_side(near: NearDuplicates, reached: np.ndarray, rows: np.ndarray, bit: np.uint8) -> np.ndarray:
-    """Return which rows have a set of words that reaches a side."""
-    padded = np.append(reached, np.uint8(0))
-    found: np.ndarray = (padded[near.sets.of_row[rows]] & bit).astype(bool).any(axis=1)
-    return found
-
-
-def _is_in(hashes: np.ndarray, known: np.ndarray) -> np.ndarray:
-    found: np.ndarray = pd.Series(hashes).isin(known).to_numpy()
-    return found
+    return np.append(near.reached(sides[:-1]), np.uint8(0))
