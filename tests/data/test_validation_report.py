@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.data.validation.findings import Cell, Rule, quoted
-from components.data.validation.report import Content, FailingRow, Report, finish, pick, render
+from components.data.validation.report import Cell, Content, FailingRow, Report, Rule, finish, pick, quoted, render
 from components.data.validation.rules import Severity
 
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>\" {{ 7 * 7 }}"

@@ -17,9 +17,8 @@ from components.core.records import Facts
 from components.data.batches import hashed
 from components.data.split.given_splits import NAMES, SPLIT
 from components.data.validation.engine import VISIBLE, Engine, Outcome, expect, is_in_parts
-from components.data.validation.findings import Cell, Rule, counted
 from components.data.validation.named import check_columns, in_short, named_rules, values_at_once
-from components.data.validation.report import Content, Report, finish
+from components.data.validation.report import Cell, Content, Report, Rule, counted, finish
 from components.data.validation.rows import Marks, Source, write_rejected
 
 PACKAGES = ("great_expectations", "pandas", "pyarrow")
@@ -39,8 +38,8 @@ class Checks:
     """The checks of one table, in passes, each on the rows that the one before left.
 
     Columns and values are checked on the whole table, a batch at a time; then what compares rows, among those whose
-    values are fine; and then what is about numbers of rows, on what will be used. In memory are a batch of rows, and 13
-    bytes a row (20, where a preset names more than a few of Great Expectations' own expectations).
+    values are fine; and then what is about numbers of rows, on what will be used. In memory are a batch of rows, and 14
+    bytes a row (21, where a preset names more than a few of Great Expectations' own expectations).
 
     Raises:
         ConfigError: on construction, if an expectation that the rules name is about a column that is not there.
@@ -63,8 +62,15 @@ class Checks:
         columns = [name for rule in named for name in rule.needs]
         self.source = source = Source(table, (*self.required, *self.optional), columns)
         check_columns(named, source.schema.names, self.required)
+        columns_set = {"column_set": list(self.required), "exact_match": False}
+        there = self.rule(
+            "columns",
+            f"the table has the columns {', '.join(self.required)}",
+            {"table_columns_to_match_set": columns_set},
+            remedy="Correct the data, or name the columns in source.columns",
+        )
         by_row = self.row_rules()
-        rules = [self._columns_rule(), *by_row, *self.table_rules(), *named]
+        rules = [there, *by_row, *self.table_rules(), *named]
         self.rules = {rule.name: rule for rule in rules}
         self.whole = [rule for rule in named if not is_in_parts(rule.checks[0])]
         # On no rows these would all hold, which says nothing; on a missing column they raise.
@@ -116,11 +122,6 @@ class Checks:
         of_column = {f"column_{kind}": {"column": column, **arguments} for kind, arguments in checks.items()}
         return self.rule(name, f"{column} {expected}", of_column, needs=[column], by_row=True, remedy=remedy)
 
-    def _columns_rule(self) -> Rule:
-        expected = f"the table has the columns {', '.join(self.required)}"
-        checks = {"table_columns_to_match_set": {"column_set": list(self.required), "exact_match": False}}
-        return self.rule("columns", expected, checks, remedy="Correct the data, or name the columns in source.columns")
-
     def run(self, out: Path) -> Facts:
         """Check the table; write `table.parquet` (what may be used), `rejected.parquet` and the report to `out`.
 
@@ -130,7 +131,9 @@ class Checks:
         """
         for part in self.source.frames():
             self._check(part)
-        self._columns()
+        there, missing = self.rules["columns"], self._lacking(self.required)
+        there.success = self.engine.success(there.name)
+        there.observed = f"no column {', '.join(missing)}" if missing else ", ".join(self.required)
         for rule in self.in_parts:
             self._count_failing(rule, self.engine.success(rule.name), self.source.rows)
         self._check_whole(by_row=True)
@@ -211,11 +214,6 @@ class Checks:
 
     def _lacking(self, columns: Iterable[str]) -> list[str]:
         return [column for column in columns if column not in self.source.columns]
-
-    def _columns(self) -> None:
-        rule, missing = self.rules["columns"], self._lacking(self.required)
-        rule.success = self.engine.success(rule.name)
-        rule.observed = f"no column {', '.join(missing)}" if missing else ", ".join(self.required)
 
     def _count_failing(self, rule: Rule, success: bool, rows: int) -> None:
         """Note how many rows fail a rule that was evaluated on so many, and why."""

@@ -13,8 +13,7 @@ import pandas as pd
 from components.core.records import Facts
 from components.data.split.given_splits import SPLIT
 from components.data.validation.checks import NOT_BLANK, NOT_NULL, Checks
-from components.data.validation.findings import Cell, Rule, counted
-from components.data.validation.report import Content
+from components.data.validation.report import Cell, Content, Rule, counted
 from components.data.validation.rules import INSTRUCTION_COLUMNS, TASK, InstructionValidationConfig
 from components.prompts import Template
 
@@ -124,7 +123,7 @@ class Instructions(Checks):
         """Return which rows have a wrong length, as far as there is room, and which lengths these are."""
         if name != "length":
             return ""
-        places = self.marks.of(name).nonzero()[0]
+        places = self.marks.mask(name).nonzero()[0]
         wrong, shown = self._lengths[places], self.source.row_numbers(places)
         last = counted(int(wrong.max()), "token")
         return f"row {shown}: {last}" if len(places) == 1 else f"rows {shown}: {wrong.min():,} to {last}"

@@ -10,8 +10,8 @@ import pandas as pd
 
 from components.core.errors import ConfigError, shortened
 from components.data.validation.engine import columns_of, did_you_mean, expect, is_by_row
-from components.data.validation.findings import Rule
-from components.data.validation.rows import Source
+from components.data.validation.report import Rule
+from components.data.validation.rows import Source, frame_of
 from components.data.validation.rules import Expectation
 
 KEY = "validation.expectations"
@@ -63,11 +63,14 @@ def values_at_once(rule: Rule, source: Source, kept: np.ndarray) -> pd.DataFrame
     Raises:
         ConfigError: if they are larger than `WHOLE_COLUMN_BYTES`.
     """
-    frame = source.whole(rule.needs or source.schema.names, kept, WHOLE_COLUMN_BYTES)
-    if frame is None:
-        columns = " and ".join(rule.needs) or "the table"
-        raise ConfigError(
-            f"{KEY}: {rule.name} has to see all values at once, and those of {columns} are more than "
-            f"{WHOLE_COLUMN_BYTES >> 20} MiB: take it out, or name one about single values"
-        )
-    return frame
+    frames, size, names = [], 0, list(rule.needs or source.schema.names)
+    for positions, batch in source.batches(names):
+        size += batch.nbytes
+        if size > WHOLE_COLUMN_BYTES:
+            columns, most = " and ".join(rule.needs) or "the table", f"{WHOLE_COLUMN_BYTES >> 20} MiB"
+            raise ConfigError(
+                f"{KEY}: {rule.name} has to see all values at once, and those of {columns} are more than {most}: take "
+                "it out, or name one about single values"
+            )
+        frames.append(frame_of(batch, names, positions)[kept[positions]])
+    return pd.concat(frames)

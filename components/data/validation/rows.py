@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from components.core.errors import TableError
 from components.data.batches import batches_of, schema, write_batches
 from components.data.split.given_splits import SPLIT
-from components.data.validation.findings import Cell
-from components.data.validation.report import SHOWN, FailingRow
+from components.data.validation.report import SHOWN, Cell, FailingRow
 
 ROWS_NAMED = 10
+NO_ROW = " or nulls, not integers only"
 
 
 class Source:
@@ -38,7 +38,11 @@ class Source:
         self.rows: int = self._file.metadata.num_rows
         self.columns = [name for name in columns if name in self.schema.names]
         for name in self.columns:
-            self._check_type(name)
+            kinds = [field.type for field in self.schema if field.name == name]
+            if len(kinds) > 1:
+                raise self._wrong(name, f"is there {len(kinds)} times")
+            if not (pa.types.is_integer if name == "row" else _is_text)(kinds[0]):
+                raise self._wrong(name, f"has {kinds[0]} values{NO_ROW if name == 'row' else ', not text'}")
         self.columns += [name for name in others if name in self.schema.names and name not in self.columns]
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[tuple[slice, pa.RecordBatch]]:
@@ -51,11 +55,11 @@ class Source:
     def frames(self) -> Iterator[pd.DataFrame]:
         """Yield `columns`, at least once; texts of pandas' dtype `str`, and the index is the position."""
         if not self.rows:
-            yield _frame(self.schema.empty_table(), self.columns, slice(0, 0))
+            yield frame_of(self.schema.empty_table(), self.columns, slice(0, 0))
         for positions, batch in self.batches(self.columns):
             if "row" in self.columns and batch["row"].null_count:
-                raise self._wrong("row", f"has {batch['row'].type} values or nulls, not integers only")
-            yield _frame(batch, self.columns, positions)
+                raise self._wrong("row", f"has {batch['row'].type} values{NO_ROW}")
+            yield frame_of(batch, self.columns, positions)
 
     def counts(self, column: str, chosen: np.ndarray) -> Counter[str | None]:
         """Count the values of a column in the rows that are chosen; there are none of a column that is not there."""
@@ -82,31 +86,10 @@ class Source:
         numbers = [f"{cells['row']:,}" for cells in self.cells(positions[:ROWS_NAMED].tolist())]
         return ", ".join(numbers + ["..."] * (len(positions) > ROWS_NAMED))
 
-    def whole(self, columns: Sequence[str], kept: np.ndarray, most: int) -> pd.DataFrame | None:
-        """Return columns of the rows that are kept, indexed by position; None if they are above `most` bytes."""
-        frames, size = [], 0
-        for positions, batch in self.batches(list(columns)):
-            if (size := size + batch.nbytes) > most:
-                return None
-            frames.append(_frame(batch, columns, positions)[kept[positions]])
-        return pd.concat(frames)
-
     def write(self, kept: np.ndarray, path: Path) -> None:
         """Write the rows that are kept, with all their columns as they are."""
         chosen = (batch.filter(pa.array(kept[positions])) for positions, batch in self.batches())
         write_batches(chosen, self.schema, path)
-
-    def _check_type(self, name: str) -> None:
-        kind = self.schema.field(self.schema.get_field_index(name)).type if self._count(name) == 1 else None
-        if kind is None:
-            raise self._wrong(name, f"is there {self._count(name)} times")
-        if name == "row" and not pa.types.is_integer(kind):
-            raise self._wrong(name, f"has {kind} values or nulls, not integers only")
-        if name != "row" and not _is_text(kind):
-            raise self._wrong(name, f"has {kind} values, not text")
-
-    def _count(self, name: str) -> int:
-        return self.schema.names.count(name)
 
     def _wrong(self, name: str, fault: str) -> TableError:
         return TableError(f"{self.path}: column {name!r} {fault}; write it as {'int64' if name == 'row' else 'string'}")
@@ -126,12 +109,14 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(test(value) for test in tests)
 
 
-def _frame(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], positions: slice) -> pd.DataFrame:
+def frame_of(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], positions: slice) -> pd.DataFrame:
+    """Return columns of a batch, indexed by position; texts are of pandas' dtype `str`."""
     batch = batch.select(list(columns))
     fields = [field.with_type(pa.string()) if _is_text(field.type) else field for field in batch.schema]
     # Texts stay with Arrow, in which Great Expectations hashes and measures them several times as fast.
-    frame = batch.cast(pa.schema(fields)).to_pandas(ignore_metadata=True)
-    return frame.set_axis(pd.RangeIndex(positions.start, positions.stop))
+    frame: pd.DataFrame = batch.cast(pa.schema(fields)).to_pandas(ignore_metadata=True)
+    frame.index = pd.RangeIndex(positions.start, positions.stop)
+    return frame
 
 
 class Marks:
@@ -149,13 +134,14 @@ class Marks:
         """Mark no row as failing an expectation any more."""
         self._bits &= ~self._flags[name]
 
-    def of(self, name: str) -> np.ndarray:
+    def mask(self, name: str) -> np.ndarray:
         """Return whether a row fails an expectation (rows)."""
-        return (self._bits & self._flags[name]).astype(bool)
+        failing: np.ndarray = (self._bits & self._flags[name]).astype(bool)
+        return failing
 
     def failing(self, name: str) -> int:
         """Return how many rows fail an expectation."""
-        return int(self.of(name).sum())
+        return int(self.mask(name).sum())
 
     @property
     def kept(self) -> np.ndarray:
