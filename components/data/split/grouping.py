@@ -8,9 +8,8 @@ import pyarrow.parquet as pq
 
 from components.data.batches import batches_of
 from components.data.split.config import GroupConfig
-from components.data.split.near_duplicates import NearDuplicates
+from components.data.split.near_duplicates import NearDuplicates, read_word_sets
 from components.data.split.row_index import RowIndex
-from components.data.split.word_sets import read_word_sets
 
 MOST_ROWS = 200_000
 """Rows up to which near duplicates are looked for unless the config says otherwise: their words are in memory."""

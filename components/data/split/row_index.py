@@ -106,4 +106,5 @@ def _numbered(names: pa.Array, number: Callable[..., int]) -> np.ndarray:
     """Return the number of each name, given that of a single one or of None."""
     encoded = names.cast(pa.string()).dictionary_encode(null_encoding="encode")
     numbers = np.array([number(name) for name in encoded.dictionary.to_pylist()], np.int32)
-    return numbers[encoded.indices.to_numpy()]
+    found: np.ndarray = numbers[encoded.indices.to_numpy()]
+    return found
