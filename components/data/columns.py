@@ -9,7 +9,7 @@ from decimal import Decimal
 Key = str | int
 """A column: its name, or its position from 0."""
 
-_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
+_PIECE = re.compile(r"(\{\{|\}\}|\{[^{}]+\}|[{}])")
 
 
 def as_text(value: object) -> str | None:
@@ -49,23 +49,20 @@ class Template:
         Raises:
             ValueError: if a brace stands alone, or there is no column.
         """
-        literals, columns, literal, end = [], [], "", 0
-        for piece in _PIECE.finditer(written):
-            literal += written[end : piece.start()]
-            end = piece.end()
-            if piece[1]:
-                literals.append(literal)
-                columns.append(piece[1])
-                literal = ""
-            elif len(piece[0]) == 2:
-                literal += piece[0][0]
-            else:
+        literals, columns = [""], []
+        for piece in _PIECE.split(written):
+            if piece in ("{", "}"):
                 raise ValueError(
                     f"{written!r} has a brace that stands alone; a column is {{name}}, a brace {{{{ or }}}}"
                 )
+            if piece.startswith("{") and piece.endswith("}"):
+                columns.append(piece[1:-1])
+                literals.append("")
+            else:
+                literals[-1] += piece[0] if piece in ("{{", "}}") else piece
         if not columns:
             raise ValueError(f"{written!r} names no column; a column is {{name}}")
-        return cls((*literals, literal + written[end:]), tuple(columns))
+        return cls(tuple(literals), tuple(columns))
 
     def fill(self, cells: Sequence[Iterable[str | None]]) -> list[str | None]:
         """Return a text a record, given the cells of each column: a missing cell is empty, all missing are None."""
