@@ -1,7 +1,7 @@
 """A table's rows written in another order, without the table in memory: dealt to runs first, then run by run."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -54,8 +54,12 @@ def _deal(file: pq.ParquetFile, kept: pa.Schema, place: np.ndarray, starts: np.n
             places = place[done : done + batch.num_rows]
             done += batch.num_rows
             rows = batch.select(kept.names).cast(kept).append_column(PLACE, pa.array(places))
-            for number, chosen in _by_run(places, starts):
-                writers[number].write_batch(rows.take(chosen).cast(dealt))
+            # The rows of each run; those without a place come before all of them.
+            order = np.argsort(places)
+            chosen_of_run = np.split(order, np.searchsorted(places[order], starts))[1:]
+            for writer, chosen in zip(writers, chosen_of_run, strict=True):
+                if len(chosen):
+                    writer.write_batch(rows.take(chosen).cast(dealt))
 
 
 def _in_order(run: Path) -> pa.RecordBatch:
@@ -64,11 +68,3 @@ def _in_order(run: Path) -> pa.RecordBatch:
         rows = stream.read_all()
     rows = rows.take(np.argsort(rows[PLACE].to_numpy())).drop_columns([PLACE])
     return rows.combine_chunks().to_batches()[0]
-
-
-def _by_run(places: np.ndarray, starts: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield each run's number with the rows of the batch that belong to it; those without a place belong to none."""
-    order = np.argsort(places)
-    for number, chosen in enumerate(np.split(order, np.searchsorted(places[order], starts))[1:]):
-        if len(chosen):
-            yield number, chosen
