@@ -59,10 +59,6 @@ def url_problem(url: str) -> str | None:
     if scheme == "sample":
         name = url.partition("://")[2]
         return None if _is_plain_name(name) else f"{url!r}: sample:// takes the name of a file that Gradus ships"
-    return _location_problem(url, scheme)
-
-
-def _location_problem(url: str, scheme: str) -> str | None:
     if scheme in REMOTE and has_user(url):
         # The URL is logged with the run's config, so a password in it would be too.
         return "the URL holds a password; put it into ~/.netrc"

@@ -6,22 +6,17 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, time
-from decimal import Decimal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from components.core.errors import ConfigError
+from components.data.formats.dialect import SEPARATORS, SUFFIXES
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Cells = "Sequence[object] | pa.Array"
 Write = Callable[[Mapping[str, Any]], None]
 """Takes some rows: the cells of each column of the schema."""
-
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-LINES = (".jsonl", ".ndjson")
-SUFFIXES = (*DELIMITERS, ".json", *LINES, ".parquet")
 
 
 def check_output(path: Path, read: Path | None) -> None:
@@ -37,14 +32,14 @@ def check_output(path: Path, read: Path | None) -> None:
 
 
 @contextmanager
-def open_output(path: Path, schema: "pa.Schema") -> Iterator[Write]:
+def open_output(path: Path, schema: pa.Schema) -> Iterator[Write]:
     """Give what writes rows to a file; it stands beside its place, and takes it when all is written.
 
     Raises:
         ConfigError: if the file cannot be written.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
-    open_format = next(opened for suffixes, opened in WRITERS.items() if path.suffix.lower() in suffixes)
+    open_format = _parquet if SUFFIXES[path.suffix.lower()] == "parquet" else _text
     try:
         with open_format(draft, schema) as write:
             yield write
@@ -83,10 +78,6 @@ def as_json(value: object) -> str:
 
 def as_cell(value: object) -> str:
     """Return a value as a field of a delimited file; a missing one is empty."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, Decimal):
-        return str(value)
     value = plain(value)
     return value if isinstance(value, str) else "" if value is None else as_json(value)
 
@@ -98,66 +89,45 @@ def rows_of(columns: Mapping[str, Any]) -> Iterator[dict[str, object]]:
 
 
 @contextmanager
-def _text(path: Path) -> Iterator[IO[str]]:
+def _text(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    """Write a delimited file, JSON Lines or JSON."""
+    kind = SUFFIXES[path.suffix.lower()]
     # Half a character, which JSON may hold as an escape, has none in UTF-8: it is written as that escape.
     with path.open("x", encoding="utf-8", newline="", errors="backslashreplace") as file:
-        yield file
-
-
-@contextmanager
-def _delimited(path: Path, schema: "pa.Schema") -> Iterator[Write]:
-    with _text(path) as file:
-        options: dict[str, Any] = {"delimiter": DELIMITERS[path.suffix.lower()], "lineterminator": "\n"}
+        options: dict[str, Any] = {"delimiter": SEPARATORS.get(kind, ","), "lineterminator": "\n"}
         writer, quoting = csv.writer(file, **options), csv.writer(file, quoting=csv.QUOTE_ALL, **options)
-        writer.writerow(schema.names)
+        before, between, after = ("[\n", ",\n", "\n]\n") if kind == "json" else ("", "\n", "\n")
+        written = False
 
-        def write(columns: Mapping[str, Any]) -> None:
+        def write_rows(columns: Mapping[str, Any]) -> None:
             for row in zip(*map(values, columns.values()), strict=True):
                 fields = [as_cell(value) for value in row]
                 # Python's writer does not quote the line ends of others.
                 (quoting if any("\r" in field for field in fields) else writer).writerow(fields)
 
-        yield write
-
-
-@contextmanager
-def _json_lines(path: Path, _schema: "pa.Schema") -> Iterator[Write]:
-    with _text(path) as file:
-        yield lambda columns: file.writelines(f"{as_json(row)}\n" for row in rows_of(columns))
-
-
-@contextmanager
-def _json(path: Path, _schema: "pa.Schema") -> Iterator[Write]:
-    with _text(path) as file:
-        between = "["
-
-        def write(columns: Mapping[str, Any]) -> None:
-            nonlocal between
+        def write_objects(columns: Mapping[str, Any]) -> None:
+            nonlocal written
             for row in rows_of(columns):
-                file.write(f"{between}\n{as_json(row)}")
-                between = ","
+                file.write(f"{between if written else before}{as_json(row)}")
+                written = True
 
-        yield write
-        file.write("[]\n" if between == "[" else "\n]\n")
+        if kind in SEPARATORS:
+            writer.writerow(schema.names)
+            yield write_rows
+        else:
+            yield write_objects
+            file.write(after if written else "[]\n" if kind == "json" else "")
 
 
 @contextmanager
-def _parquet(path: Path, schema: "pa.Schema") -> Iterator[Write]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
     with pq.ParquetWriter(path, schema) as writer:
-
-        def write(columns: Mapping[str, Any]) -> None:
-            arrays = [_array(columns[field.name], field.type) for field in schema]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-
-        yield write
+        yield lambda columns: writer.write_table(
+            pa.Table.from_arrays([_array(columns[field.name], field.type) for field in schema], schema=schema)
+        )
 
 
-def _array(cells: Any, kind: "pa.DataType") -> "pa.Array":
-    import pyarrow as pa
-
+def _array(cells: Any, kind: pa.DataType) -> pa.Array:
     if isinstance(cells, pa.Array):
         return cells.cast(kind)
     if pa.types.is_string(kind):
@@ -165,16 +135,11 @@ def _array(cells: Any, kind: "pa.DataType") -> "pa.Array":
     return pa.array(cells, kind)
 
 
-WRITERS = {tuple(DELIMITERS): _delimited, LINES: _json_lines, (".json",): _json, (".parquet",): _parquet}
-
-
-def merged(one: "pa.DataType | None", cells: Any) -> "pa.DataType":
+def merged(one: pa.DataType | None, cells: Any) -> pa.DataType:
     """Return a type for a column that has had the type `one` so far, given more of its cells.
 
     What has no type in common is text: that of JSON, but for what is text already.
     """
-    import pyarrow as pa
-
     try:
         other = pa.array(values(cells)).type
     except (pa.ArrowException, UnicodeEncodeError, OverflowError):

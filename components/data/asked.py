@@ -6,36 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import field_validator
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from components.core.errors import TableError
 from components.data.answered import merged
 from components.data.columns import Key
-from components.data.formats.dialect import DELIMITED, Format, is_utf8
+from components.data.formats.dialect import DELIMITED, SUFFIXES, Format, is_utf8, open_text
 from components.data.formats.encoding import check_text
-from components.data.formats.opening import open_text
 from components.data.formats.readers import columns_there, read_parquet, read_records
-from components.data.formats.reading import BATCH, Seen
-from components.data.formats.recognising import SPREADSHEETS, begins_like
+from components.data.formats.reading import BATCH, SPREADSHEETS, Seen, begins_like
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
 from components.data.tables import batch_of
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    **dict.fromkeys(SPREADSHEETS, "csv"),  # which are refused when they are read
-}
-"""Which format a file is taken for; any other is plain text, one a line."""
 WRITTEN = ("header", "delimiter", "quoting", "encoding")
 """What a file has in common with the one that was learnt from, if its format is the same."""
 
@@ -52,14 +37,8 @@ class PromptSource(InstructionSourceConfig):
     """A file of instructions with their inputs."""
 
     fields: ClassVar[tuple[str, ...]] = ("instruction", "input")
+    required: ClassVar[tuple[str, ...]] = ("instruction",)
     may_be_json: ClassVar[bool] = True
-
-    @field_validator("columns")
-    @classmethod
-    def _check_required(cls, columns: dict[str, Key]) -> dict[str, Key]:
-        if "instruction" not in columns:
-            raise ValueError("instruction must be mapped: name its column")
-        return columns
 
 
 Kind = type[TextSource] | type[PromptSource]
@@ -71,7 +50,7 @@ class Rows:
 
     texts: dict[str, list[str | None]]
     """What the model is asked, by field."""
-    columns: dict[str, "Sequence[object] | pa.Array"]
+    columns: dict[str, Sequence[object] | pa.Array]
     """All that stands in the file, by column."""
 
     def __len__(self) -> int:
@@ -108,7 +87,7 @@ def find_source(
         names = any(isinstance(column, str) for column in given.get("columns", {}).values())
         header = given.get("header", names or tree.get("header", True))
         return kind.model_validate({**tree, "header": header, "columns": columns})
-    own = _own(kind)
+    own = _mapped(kind, {})
     by_name = kind.model_validate({**tree, "header": True, "columns": own})
     as_learnt = _as_learnt(kind, tree, mapped, learnt.get("header", True))
     if as_learnt is None or mapped == own:
@@ -121,13 +100,10 @@ def find_source(
     return as_learnt if missing_columns(second, there) else second
 
 
-def _own(kind: Kind) -> dict[str, Key]:
-    return {field: field for field in kind.fields}
-
-
 def _mapped(kind: Kind, learnt: Mapping[str, Any]) -> dict[str, Key]:
-    """Return which columns the model learnt from, as far as it is asked for them."""
-    return {field: column for field, column in learnt.get("columns", _own(kind)).items() if field in kind.fields}
+    """Return which columns the model learnt from, as far as it is asked for them; by default those of its own names."""
+    columns = learnt.get("columns", dict(zip(kind.fields, kind.fields, strict=True)))
+    return {field: column for field, column in columns.items() if field in kind.fields}
 
 
 def _tree(file: Path, form: Format, learnt: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,7 +142,13 @@ def read_rows(file: Path, source: FileSource, there: Sequence[Key], whole: bool,
     keys = source.read_columns()
     if source.format == "parquet":
         read = read_parquet(file, source, keys, seen, whole)
-        batches = ((dict(zip(keys, cells, strict=True)), _columns(batch, whole)) for batch, cells in read)
+        batches = (
+            (
+                dict(zip(keys, cells, strict=True)),
+                dict(zip(distinct(batch.schema.names), batch.columns, strict=True)) if whole else {},
+            )
+            for batch, cells in read
+        )
     else:
         # By position where that can be: what is only copied may have the name of another column, or none.
         copied: Sequence[Key] = range(len(there)) if source.format in DELIMITED else there
@@ -180,10 +162,6 @@ def read_rows(file: Path, source: FileSource, there: Sequence[Key], whole: bool,
         texts = {field: batch[field].to_pylist() for field in source.table_columns}
         yield Rows(texts, columns or dict(texts))
         done += batch.num_rows
-
-
-def _columns(batch: "pa.RecordBatch", whole: bool) -> dict[str, "Sequence[object] | pa.Array"]:
-    return dict(zip(distinct(batch.schema.names), batch.columns, strict=True)) if whole else {}
 
 
 def distinct(names: Sequence[Key]) -> list[str]:
@@ -201,7 +179,7 @@ def distinct(names: Sequence[Key]) -> list[str]:
 
 def is_plain(kind: Kind, file: Path, given: Mapping[str, Any]) -> bool:
     """Say whether a file is plain text, as far as can be said without a look into it."""
-    return not (given or kind.may_be_json or file.suffix.lower() in SUFFIXES)
+    return not (given or kind.may_be_json or file.suffix.lower() in (*SUFFIXES, *SPREADSHEETS))
 
 
 def read_plain(kind: Kind, file: Path, given: Mapping[str, Any], seen: Seen) -> Iterator[Rows]:
@@ -211,14 +189,14 @@ def read_plain(kind: Kind, file: Path, given: Mapping[str, Any], seen: Seen) -> 
         pydantic.ValidationError: if there is no such encoding.
         TableError: if the file is not in it.
     """
-    field = kind.fields[0]
-    source = kind.model_validate({"format": "csv", "quoting": "none", **given, "url": str(file), "columns": _own(kind)})
+    field, columns = kind.fields[0], _mapped(kind, {})
+    source = kind.model_validate({"format": "csv", "quoting": "none", **given, "url": str(file), "columns": columns})
     if is_utf8(source.encoding):
         with file.open("rb") as lines:
             yield from read_lines(lines, str(file), field)
         return
     seen.notes += check_text(file, source)
-    with open_text(file, source, newline="\n") as text:
+    with open_text(file, source.encoding, newline="\n") as text:
         yield from read_lines((line.encode() for line in text), str(file), field)
 
 
@@ -230,21 +208,21 @@ def read_lines(lines: Iterable[bytes], name: str, field: str) -> Iterator[Rows]:
     """
     numbered = enumerate(lines, start=1)
     while batch := list(islice(numbered, BATCH)):
-        texts: list[str | None] = [
-            _line(line.removeprefix(BOM) if number == 1 else line, number, name) for number, line in batch
-        ]
+        texts: list[str | None] = []
+        for number, line in batch:
+            try:
+                text = (line.removeprefix(BOM) if number == 1 else line).decode()
+            except UnicodeDecodeError as error:
+                where = f"line {number}, byte {error.start} of it"
+                raise TableError(f"{name} is not UTF-8: {where}; convert it first") from error
+            texts.append(text.removesuffix("\n").removesuffix("\r"))
         yield Rows({field: texts}, {field: texts})
-
-
-def _line(line: bytes, number: int, name: str) -> str:
-    try:
-        return line.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise TableError(f"{name} is not UTF-8: line {number}, byte {error.start} of it; convert it first") from error
 
 
 def _format(file: Path, may_be_json: bool) -> Format | None:
     form = SUFFIXES.get(file.suffix.lower())
+    if file.suffix.lower() in SPREADSHEETS:
+        return "csv"  # which is refused when it is read
     if form == "json" or (form is None and may_be_json and _starts_with(file, b"[", b"{")):
         return "json" if _starts_with(file, b"[") else "jsonl"
     return form
@@ -268,15 +246,12 @@ def missing_columns(source: FileSource, there: Sequence[Key]) -> list[Key]:
     ]
 
 
-def columns_of(file: Path, source: FileSource, names: Sequence[Key], typed: bool) -> "pa.Schema":
+def columns_of(file: Path, source: FileSource, names: Sequence[Key], typed: bool) -> pa.Schema:
     """Return the columns `names` of a file as those of a table, if `typed` of types that hold its values.
 
     Raises:
         TableError: as `readers.read_records`.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if source.format == "parquet":
         schema = pq.read_schema(file)
         return pa.schema([column.with_name(name) for column, name in zip(schema, distinct(schema.names), strict=True)])

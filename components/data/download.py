@@ -86,10 +86,16 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
 
 
 def _bring(source: FileSource, downloads: Path, mirror: Path | None, folder: Path) -> Path:
+    """Give a fetched file a second name in a folder, so that it takes its room once; copy it where that cannot be."""
     fetched = fetch(source, downloads, mirror)
     folder.mkdir(parents=True, exist_ok=True)
-    _place(fetched, folder / fetched.name)
-    return folder / fetched.name
+    raw = folder / fetched.name
+    # Neither is ever written to: the store keeps steps as they are, and a new version of a download is another file.
+    try:
+        raw.hardlink_to(fetched)
+    except OSError:  # Another file system, or one without links.
+        shutil.copyfile(fetched, raw)
+    return raw
 
 
 def _facts(source: FileSource, raw: Path) -> Facts:
@@ -112,15 +118,6 @@ def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonVa
     else:
         content = None if source.sha256 else _revision(source)
     return {**source.model_dump(mode="json", exclude=NOT_IDENTITY, context=EXACT), "content": content, **given}
-
-
-def _place(fetched: Path, raw: Path) -> None:
-    """Give a fetched file a second name, so that it takes its room on the disk once; copy it where that cannot be."""
-    # Neither is ever written to: the store keeps steps as they are, and a new version of a download is another file.
-    try:
-        raw.hardlink_to(fetched)
-    except OSError:  # Another file system, or one without links.
-        shutil.copyfile(fetched, raw)
 
 
 def _revision(source: FileSource) -> JsonValue:

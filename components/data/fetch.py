@@ -8,14 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from components.core.errors import DownloadError, HashMismatch, TransientError
 from components.core.http_client import CHUNK, HTTPError, Transient, answer, open_session, pieces, retried
 from components.core.records import sha256_of
 from components.data.addresses import file_name, local_path
 from components.data.sources import FileSource
-from components.data.unpack import unpack
+from components.data.unpack import Bounded, unpack
 
 if TYPE_CHECKING:
     import requests
@@ -61,10 +61,8 @@ def locate(source: FileSource, mirror: Path | None) -> Path | None:
 
 
 def _kept(source: FileSource, downloads: Path) -> Path | None:
-    if source.sha256 is None:
-        return None
-    path = downloads / source.sha256 / _raw_name(source)
-    return path if path.is_file() and sha256_of(path) == source.sha256 else None
+    path = downloads / (source.sha256 or "") / _raw_name(source)
+    return path if source.sha256 and path.is_file() and sha256_of(path) == source.sha256 else None
 
 
 def _raw_name(source: FileSource) -> str:
@@ -108,13 +106,14 @@ def _obtain(source: FileSource, mirror: Path | None, work: Path) -> Path:
     # The names are the source's own: messages about an archive use them.
     fetched = work / (file_name(source.url) or UNNAMED)
     origin = locate(source, mirror)
-    if source.member is None:
-        _copy(origin, fetched, source) if origin else _get(source, fetched)
-        return fetched
     if origin is None:
         _get(source, fetched)
-    else:
+    elif source.member:
         _check_local(origin, source)
+    else:
+        _copy(origin, fetched, source)
+    if source.member is None:
+        return fetched
     raw = work / f"{fetched.name}.unpacked"
     unpack(origin or fetched, source.member, raw, source.max_bytes)
     return raw
@@ -151,7 +150,7 @@ def _check_local(origin: Path, source: FileSource) -> None:
 def _copy(origin: Path, target: Path, source: FileSource) -> None:
     _check_local(origin, source)
     with origin.open("rb") as file, target.open("wb") as copy:
-        _save(iter(lambda: file.read(CHUNK), b""), copy, source, lambda _: None)
+        shutil.copyfileobj(Bounded(file, source.max_bytes, _too_large(source, f"{source.url} is")), copy, CHUNK)
 
 
 # --- from the network
@@ -194,11 +193,16 @@ def _get(source: FileSource, target: Path) -> None:
 
 def _receive(source: FileSource, response: "requests.Response", target: Path) -> None:
     """Write the body to `target`, never more than allowed, and raise `Transient` if it is cut short."""
-    announced = _announced(response)
+    announced, received = _announced(response), 0
     if announced is not None and announced > source.max_bytes:
         raise _too_large(source, f"{source.url} is announced with {announced:,} bytes,")
     with target.open("wb") as file, _progress(target.name, announced) as advance:
-        received = _save(pieces(response), file, source, advance)
+        for piece in pieces(response):
+            received += len(piece)
+            if received > source.max_bytes:
+                raise _too_large(source, f"{source.url} is")
+            file.write(piece)
+            advance(len(piece))
     if announced is not None and received < announced:
         raise Transient(f"{source.url}: the answer was cut short: {received:,} of {announced:,} bytes")
 
@@ -208,17 +212,6 @@ def _announced(response: "requests.Response") -> int | None:
     length = response.headers.get("Content-Length", "")
     plain = response.headers.get("Content-Encoding", "identity") == "identity"
     return int(length) if plain and length.isascii() and length.isdigit() else None
-
-
-def _save(chunks: Iterator[bytes], file: IO[bytes], source: FileSource, advance: Callable[[int], None]) -> int:
-    received = 0
-    for chunk in chunks:
-        received += len(chunk)
-        if received > source.max_bytes:
-            raise _too_large(source, f"{source.url} is")
-        file.write(chunk)
-        advance(len(chunk))
-    return received
 
 
 def _too_large(source: FileSource, what: str) -> DownloadError:
@@ -231,14 +224,8 @@ def _progress(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
     from rich import progress
     from rich.console import Console
 
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
+    figures = (progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
+    columns, console = ("{task.description}", progress.BarColumn(), *figures), Console(stderr=True)
     with progress.Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(name, total=total)
         yield lambda size: bar.advance(task, size)

@@ -30,8 +30,8 @@ Label = Annotated[str, BeforeValidator(_as_label)]
 
 def rename(cells: Sequence[str | None], names: Mapping[str, str]) -> list[str | None]:
     """Return labels as `names` calls them, in Unicode's composed form; None stays, and so do labels without a name."""
-    settled = {cell: names.get(nfc(cell), nfc(cell)) for cell in set(cells) if cell is not None}
-    return [settled[cell] if cell is not None else None for cell in cells]
+    normalized = {cell: names.get(nfc(cell), nfc(cell)) for cell in set(cells) if cell is not None}
+    return [normalized[cell] if cell is not None else None for cell in cells]
 
 
 def check_names(names: object) -> object:

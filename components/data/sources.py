@@ -27,8 +27,8 @@ class FileSource(GivenSplits):
     templated: ClassVar[tuple[str, ...]] = ()
     """Which of them may be a template over several columns."""
 
-    settled: ClassVar[tuple[str, ...]] = ()
-    """In which of them the table may hold something else than the file says (`settle`)."""
+    normalized: ClassVar[tuple[str, ...]] = ()
+    """In which of them the table may hold something else than the file says (`normalize`)."""
 
     url: Address
     """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file."""
@@ -113,22 +113,17 @@ class FileSource(GivenSplits):
                 only = f"only {listed(self.templated)} can be a template"
                 raise ValueError(f"columns.{field}: {column!r} has a brace, but {only}")
             for each in self.fields_of(field):
-                self._check_key(field, each)
+                if not self.header and isinstance(each, str):
+                    only = "a name, but without a header a column is a position: 0, 1, ..."
+                    raise ValueError(f"columns.{field}: {each!r} is {only}")
+                if isinstance(each, int) and self.format in ("json", "jsonl"):
+                    only = f"a position, but {self.format} has names only; give the name"
+                    raise ValueError(f"columns.{field}: {each} is {only}")
         mapped = [field for field in self.fields if field in self.columns]
         for one, other in combinations(mapped, 2):
             if self.columns[one] == self.columns[other]:
                 raise ValueError(f"columns: {one} and {other} are the same column")
         return self
-
-    def _check_key(self, field: str, column: Key) -> None:
-        if not self.header and isinstance(column, str):
-            raise ValueError(
-                f"columns.{field}: {column!r} is a name, but without a header a column is a position: 0, 1, ..."
-            )
-        if isinstance(column, int) and self.format in ("json", "jsonl"):
-            raise ValueError(
-                f"columns.{field}: {column} is a position, but {self.format} has names only; give the name"
-            )
 
     def fields_of(self, field: str) -> tuple[Key, ...]:
         """Return the file's columns that one of `fields` is made of; none if it is not mapped."""
@@ -158,7 +153,7 @@ class FileSource(GivenSplits):
         """Those of `fields` that the table has."""
         return tuple(field for field in self.fields if field in self.columns)
 
-    def settle(self, field: str, cells: Cells) -> Cells:  # noqa: ARG002
+    def normalize(self, field: str, cells: Cells) -> Cells:  # noqa: ARG002
         """Return what the table holds in a column, given what the file says."""
         return cells
 
@@ -168,7 +163,7 @@ class SourceConfig(FileSource):
 
     fields: ClassVar[tuple[str, ...]] = ("text", "label", "split")
     templated: ClassVar[tuple[str, ...]] = ("text",)
-    settled: ClassVar[tuple[str, ...]] = ("label",)
+    normalized: ClassVar[tuple[str, ...]] = ("label",)
 
     columns: dict[Literal["text", "label", "split"], str | Position] = Field(
         default={"text": "text", "label": "label"}, min_length=1
@@ -187,7 +182,7 @@ class SourceConfig(FileSource):
     def _check_label_map(cls, names: object) -> object:
         return check_names(names)
 
-    def settle(self, field: str, cells: Cells) -> Cells:
+    def normalize(self, field: str, cells: Cells) -> Cells:
         """Return labels in Unicode's composed form, under the names that `label_map` gives them."""
         return rename(cells, self.label_map or {}) if field == "label" else cells
 
@@ -196,8 +191,9 @@ class InstructionSourceConfig(FileSource):
     """A file of instructions with responses: where it is, what it must hash to, and how it is read."""
 
     fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "output", "task", "split")
+    required: ClassVar[tuple[str, ...]] = ("instruction", "output")
     templated: ClassVar[tuple[str, ...]] = ("instruction", "input", "output")
-    settled: ClassVar[tuple[str, ...]] = ("input", "task")
+    normalized: ClassVar[tuple[str, ...]] = ("input", "task")
 
     format: Format = "json"
     """`json`: a list of objects; `jsonl`: an object a line; `csv` and `tsv`: fields separated by commas or tabs;
@@ -216,7 +212,7 @@ class InstructionSourceConfig(FileSource):
     @field_validator("columns")
     @classmethod
     def _check_required(cls, columns: dict[str, Key]) -> dict[str, Key]:
-        if missing := [field for field in ("instruction", "output") if field not in columns]:
+        if missing := [field for field in cls.required if field not in columns]:
             raise ValueError(f"{' and '.join(missing)} must be mapped too: name the column of each")
         return columns
 
@@ -230,6 +226,6 @@ class InstructionSourceConfig(FileSource):
         """The table's columns: there is always an input."""
         return tuple(field for field in self.fields if field in self.columns or field == "input")
 
-    def settle(self, field: str, cells: Cells) -> Cells:
+    def normalize(self, field: str, cells: Cells) -> Cells:
         """Return an empty text for a missing input, and tasks in Unicode's composed form."""
         return [cell or "" for cell in cells] if field == "input" else rename(cells, {})

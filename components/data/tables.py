@@ -1,25 +1,23 @@
 """A raw file as a table: of texts and labels, or of instructions with inputs and responses."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from components.core.errors import TableError
 from components.data.batches import schema
 from components.data.columns import Key, Template, as_text, is_template
-from components.data.formats.chat import chat_advice
 from components.data.formats.readers import read_records
-from components.data.formats.reading import Seen
+from components.data.formats.reading import Seen, chat_advice
 from components.data.sources import FileSource
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Texts = Sequence[str | None]
 """A column's texts, also as an Arrow array of them; None, or null, is a missing one."""
 
 
-def read_batches(path: Path, source: FileSource, seen: Seen | None = None) -> "Iterator[pa.RecordBatch]":
+def read_batches(path: Path, source: FileSource, seen: Seen | None = None) -> Iterator[pa.RecordBatch]:
     """Yield the records of a raw file; `seen` is told of the file as it is read.
 
     The columns are `row` (int64: the record's number in the file from 1, blank lines and header not counted), and those
@@ -39,31 +37,30 @@ def read_batches(path: Path, source: FileSource, seen: Seen | None = None) -> "I
         done += batch.num_rows
 
 
-def batch_of(path: Path, source: FileSource, cells: Mapping[Key, Sequence[object]], done: int) -> "pa.RecordBatch":
+def batch_of(path: Path, source: FileSource, cells: Mapping[Key, Sequence[object]], done: int) -> pa.RecordBatch:
     """Return some records as `read_batches` yields them, given the cells of what they are made of.
 
     `done` is the number of records that came before them.
     """
-    import pyarrow as pa
-
     texts = {key: _texts(path, key, cells[key], done) for key in source.read_columns()}
     count = len(next(iter(cells.values())))
     columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
     for field in source.table_columns:
-        column = _column(source, field, texts, count)
-        columns[field] = source.settle(field, _listed(column)) if field in source.settled else column
+        column, keys = source.columns.get(field), source.fields_of(field)
+        found: Texts = texts[column] if column in texts else [None] * count
+        if column is not None and is_template(column):
+            found = Template.of(str(column)).fill([_listed(texts[key]) for key in keys])
+        columns[field] = source.normalize(field, _listed(found)) if field in source.normalized else found
     schema = schema_of(source)
     return pa.record_batch([_array(path, columns[field.name], field.type, done) for field in schema], schema=schema)
 
 
-def schema_of(source: FileSource) -> "pa.Schema":
+def schema_of(source: FileSource) -> pa.Schema:
     """Return the schema of a source's table, without the columns that are not mapped."""
     return schema(source.table_columns)
 
 
-def _texts(path: Path, key: Key, cells: "Sequence[object] | pa.StringArray", done: int) -> Texts:
-    import pyarrow as pa
-
+def _texts(path: Path, key: Key, cells: Sequence[object] | pa.StringArray, done: int) -> Texts:
     if isinstance(cells, pa.Array):
         read: Texts = cells
         return read
@@ -78,34 +75,18 @@ def _texts(path: Path, key: Key, cells: "Sequence[object] | pa.StringArray", don
     return texts
 
 
-def _column(source: FileSource, field: str, texts: dict[Key, Texts], count: int) -> Texts:
-    column = source.columns.get(field)
-    if column is None:
-        return [None] * count
-    if not is_template(column):
-        return texts[column]
-    return Template.of(str(column)).fill([_listed(texts[key]) for key in source.fields_of(field)])
-
-
 def _listed(texts: Texts) -> Sequence[str | None]:
-    import pyarrow as pa
-
     return texts.to_numpy(zero_copy_only=False).tolist() if isinstance(texts, pa.Array) else texts
 
 
-def _array(path: Path, values: Sequence[object], kind: "pa.DataType", done: int) -> "pa.Array":
-    import pyarrow as pa
-
+def _array(path: Path, values: Sequence[object], kind: pa.DataType, done: int) -> pa.Array:
     if isinstance(values, pa.Array):
         return values
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError as error:
-        record = done + 1 + next(row for row, value in enumerate(values) if _is_half(value))
+        halves = (row for row, text in enumerate(values) if re.search("[\ud800-\udfff]", str(text or "")))
         raise TableError(
-            f"{path.name}: record {record} has a \\u escape that is half a character (a lone surrogate); correct it"
+            f"{path.name}: record {done + 1 + next(halves)} has a \\u escape that is half a character (a lone "
+            "surrogate); correct it"
         ) from error
-
-
-def _is_half(value: object) -> bool:
-    return isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)

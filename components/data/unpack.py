@@ -3,7 +3,9 @@
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
+import shutil
 import stat
 import struct
 import tarfile
@@ -11,12 +13,15 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, TYPE_CHECKING, cast
 
-from components.core.errors import UnpackError
+from components.core.errors import GradusError, UnpackError
 from components.data.addresses import is_safe_member
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead
 
 CHUNK = 1 << 18
 HIGHEST_RATIO = 200
@@ -33,43 +38,27 @@ COMPRESSED: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
 # What the standard library raises on bytes that are not the archive they claim to be. OSError covers gzip and
 # bz2, and a full disk; NotImplementedError and RuntimeError are zipfile's for methods it does not know.
 BROKEN = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    OSError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-)
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
-class Readable(Protocol):
-    """Bytes to be read in order."""
+class Bounded(io.RawIOBase):
+    """A stream that raises `refusal` instead of giving more than `limit` bytes in all."""
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Return at most `size` bytes, none at the end."""
-
-
-class Bounded:
-    """A stream that refuses to give more than `limit` bytes in all."""
-
-    def __init__(self, stream: Readable, limit: int, refusal: str) -> None:
+    def __init__(self, stream: "SupportsRead[bytes]", limit: int, refusal: GradusError) -> None:
         self.stream, self.left, self.refusal = stream, limit, refusal
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         """Return at most `size` bytes.
 
         Raises:
-            UnpackError: when there are more bytes than the limit.
+            GradusError: `refusal`, when there are more bytes than the limit.
         """
-        wanted = self.left + 1 if size < 0 else min(size, self.left + 1)
-        data = self.stream.read(wanted)
+        data = self.stream.read(self.left + 1 if size < 0 else min(size, self.left + 1))
         self.left -= len(data)
         if self.left < 0:
-            raise UnpackError(self.refusal)
+            raise self.refusal
         return data
 
 
@@ -83,13 +72,13 @@ class Job:
     draft: Path
     max_bytes: int
 
-    def bounded(self, stream: Readable) -> Bounded:
+    def bounded(self, stream: "SupportsRead[bytes]") -> Bounded:
         """Return the stream, limited to the bytes allowed, and to those that so small an archive may hold."""
         most = max(HIGHEST_RATIO * self.size, HARMLESS)
         if most < self.max_bytes:
-            told = self.bomb(self.size, f"more than {most:,}", f"more than {most // max(self.size, 1):,}")
-            return Bounded(stream, most, str(told))
-        return Bounded(stream, self.max_bytes, self.refusal)
+            ratio = f"more than {most // max(self.size, 1):,}"
+            return Bounded(stream, most, self.bomb(self.size, f"more than {most:,}", ratio))
+        return Bounded(stream, self.max_bytes, self.too_large())
 
     def check_declared(self, unpacked: int, packed: int) -> None:
         """Refuse what an archive says of itself: `packed` bytes in it would become `unpacked` ones.
@@ -98,7 +87,7 @@ class Job:
             UnpackError: if these are too many, or too many for so few.
         """
         if unpacked > self.max_bytes:
-            raise UnpackError(self.refusal)
+            raise self.too_large()
         if unpacked > max(HIGHEST_RATIO * packed, HARMLESS):
             raise self.bomb(packed, f"{unpacked:,}", f"{unpacked // max(packed, 1):,}")
 
@@ -110,27 +99,23 @@ class Job:
             "set source.url to the file"
         )
 
-    @property
-    def refusal(self) -> str:
-        """The message when there are too many bytes."""
-        return (
-            f"{self.archive}: more than {self.max_bytes:,} bytes would come out; "
-            "raise source.max_bytes if that is expected"
-        )
+    def too_large(self) -> UnpackError:
+        """Return the error for too many bytes."""
+        said = f"more than {self.max_bytes:,} bytes would come out; raise source.max_bytes if that is expected"
+        return UnpackError(f"{self.archive}: {said}")
 
     def not_a_file(self) -> UnpackError:
         """Return the error for a member that is something else."""
-        return UnpackError(
-            f"{self.archive}: refused to unpack {self.member!r}: it is a link, a folder or a device, not a file"
-        )
+        said = "it is a link, a folder or a device, not a file"
+        return UnpackError(f"{self.archive}: refused to unpack {self.member!r}: {said}")
 
-    def missing(self, names: list[str]) -> UnpackError:
-        """Return the error for a member that is not among `names`."""
-        shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN]) or "nothing"
-        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-        return UnpackError(
-            f"{self.archive} holds no {self.member!r}; it holds {shown}{more}: set source.member to one of them"
-        )
+    def check_member(self, names: list[str]) -> None:
+        """Raise UnpackError if the member is not among `names`."""
+        if self.member not in names:
+            shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN]) or "nothing"
+            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+            said = f"holds no {self.member!r}; it holds {shown}{more}: set source.member to one of them"
+            raise UnpackError(f"{self.archive} {said}")
 
 
 def unpack(archive: Path, member: str, target: Path, max_bytes: int) -> None:
@@ -190,8 +175,7 @@ def _write_member(file: IO[bytes], job: Job) -> None:
 
 def _write_from_zip(file: IO[bytes], job: Job) -> None:
     with zipfile.ZipFile(file) as zipped:
-        if job.member not in zipped.namelist():
-            raise job.missing(zipped.namelist())
+        job.check_member(zipped.namelist())
         entry = zipped.getinfo(job.member)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if entry.is_dir() or kind not in (0, stat.S_IFREG):
@@ -212,31 +196,27 @@ def _room(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
 
 def _write_from_tar(stream: Bounded, job: Job) -> None:
     names = []
-    with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as tar:
+    job = replace(job, member=_plain(job.member))
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
         # To the end, though the member may come first: the last entry of a name is the one that counts.
         for entry in tar:
             names.append(_plain(entry.name))
-            if names[-1] == _plain(job.member):
-                _write_entry(tar, entry, job)
+            if names[-1] != job.member:
+                continue
+            content = tar.extractfile(entry) if entry.isreg() else None
+            if content is None:
+                raise job.not_a_file()
+            if _copy(job.bounded(content), job.draft) != entry.size:
+                raise EOFError
     while stream.read(CHUNK):  # ... and checksums of compressed data stand at its very end
         pass
-    if _plain(job.member) not in names:
-        raise job.missing(names)
+    job.check_member(names)
 
 
-def _write_entry(tar: tarfile.TarFile, entry: tarfile.TarInfo, job: Job) -> None:
-    content = tar.extractfile(entry) if entry.isreg() else None
-    if content is None:
-        raise job.not_a_file()
-    if _copy(job.bounded(content), job.draft) != entry.size:
-        raise EOFError
-
-
-def _copy(stream: Readable, draft: Path) -> int:
+def _copy(stream: Bounded, draft: Path) -> int:
     """Write a stream to `draft` and return how many bytes there were."""
     with draft.open("wb") as file:
-        while data := stream.read(CHUNK):
-            file.write(data)
+        shutil.copyfileobj(stream, file, CHUNK)
         return file.tell()
 
 

@@ -11,7 +11,7 @@ from components.core.home import mirror
 from components.core.records import Facts, Manifest
 from components.core.steps import identify, run_logger, step
 from components.data.split.config import InstructionSplitConfig
-from components.data.validation.instruction_rules import InstructionValidationConfig
+from components.data.validation.rules import InstructionValidationConfig
 from components.generation.config import GenerationConfig
 from components.judging.config import SERVERS, JudgeConfig
 from components.models.config import LoraConfig, ModelConfig

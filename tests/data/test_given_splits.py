@@ -11,8 +11,9 @@ from components.core.errors import ConfigError
 from components.data.download import download, source_identity
 from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.split.config import BalanceConfig, InstructionSplitConfig, SplitConfig
+from components.data.split.given_splits import SPLITS
 from components.data.split.instructions import split_instructions
-from components.data.split.labelled import SPLITS, split
+from components.data.split.labelled import split
 from components.data.validation.labelled import validate
 from components.data.validation.rules import ValidationConfig
 

@@ -17,9 +17,9 @@ from components.core.errors import ConfigError
 from components.data.download import download
 from components.data.sources import InstructionSourceConfig
 from components.data.split.config import InstructionFractions, InstructionSplitConfig
-from components.data.split.folding import joined, squeeze
+from components.data.split.folding import joined, normalize_text
+from components.data.split.given_splits import SPLITS
 from components.data.split.instructions import split_instructions
-from components.data.split.labelled import SPLITS
 
 NONE = {"exact": 0, "folded": 0, "near": 0}
 
@@ -109,7 +109,7 @@ def test_no_entry_is_on_two_sides_and_every_row_in_one_split(
     assert facts == again
     whole = pd.concat([part.assign(side=name) for name, part in parts.items()])
     assert sorted(whole["row"]) == frame["row"].tolist()
-    asked = whole["instruction"].map(squeeze) + "\0" + whole["input"].map(squeeze)
+    asked = whole["instruction"].map(normalize_text) + "\0" + whole["input"].map(normalize_text)
     assert (whole.groupby(asked)["side"].nunique() == 1).all()
     assert facts["overlap"] == {"validation": NONE, "test": NONE, "test_validation": NONE}
     columns = [name for name in ("row", "instruction", "input", "output", "task") if name in frame]
@@ -132,14 +132,14 @@ def test_overlap_is_counted_as_it_is(copies: list[int], seed: int) -> None:
     for split, name in (("validation", "validation"), ("test", "test"), ("test_validation", "test")):
         known = parts["validation" if split == "test_validation" else "train"]["instruction"]
         asked = parts[name]["instruction"]
-        folded = asked.map(squeeze).isin(set(known.map(squeeze))).sum()
+        folded = asked.map(normalize_text).isin(set(known.map(normalize_text))).sum()
         assert facts["overlap"][split] == {"exact": asked.isin(set(known)).sum(), "folded": folded, "near": folded}
 
 
 def test_numbers_are_not_folded_and_white_space_is() -> None:
-    assert squeeze("What is 3 + 4?") != squeeze("What is 5 + 6?")
-    assert squeeze(" What\tis\n 3 + 4? ") == squeeze("WHAT IS ３ + 4?")
-    assert squeeze("an other") != squeeze("another")
+    assert normalize_text("What is 3 + 4?") != normalize_text("What is 5 + 6?")
+    assert normalize_text(" What\tis\n 3 + 4? ") == normalize_text("WHAT IS ３ + 4?")
+    assert normalize_text("an other") != normalize_text("another")
     pairs = joined(["a", "ab", "a", "a b", None], ["bc", "c", "bc", "c", "x"])
     assert len(set(pairs)) == 4
     assert pairs[0] == pairs[2]

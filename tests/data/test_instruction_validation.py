@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from components.core.errors import ConfigError, DataRejected, TableError, WeightsError
 from components.data.validation.engine import Engine
-from components.data.validation.instruction_rules import InstructionValidationConfig
 from components.data.validation.instructions import validate_instructions
 from components.data.validation.rows import Source
+from components.data.validation.rules import InstructionValidationConfig
 from components.models.tokenizer import encode, load_tokenizer
 from components.prompts import TEMPLATES, PromptConfig, Template
 
@@ -425,7 +425,7 @@ def test_the_rules_are_listed_in_the_order_of_reports() -> None:
 def test_importing_loads_nothing_heavy() -> None:
     code = (
         "import sys; from components.data import sources;"
-        "from components.data.validation import instruction_rules, instructions;"
+        "from components.data.validation import rules;"
         "print({'great_expectations', 'pandas', 'pyarrow', 'jinja2', 'tiktoken', 'numpy', 'torch'} & set(sys.modules))"
     )
     root = Path(__file__).parents[2]

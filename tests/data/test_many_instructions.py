@@ -16,7 +16,7 @@ STEPS = """
 import sys, time
 from pathlib import Path
 from components.data.download import download
-from components.data.validation.instruction_rules import InstructionValidationConfig
+from components.data.validation.rules import InstructionValidationConfig
 from components.data.split.instructions import split_instructions
 from components.data.validation.instructions import validate_instructions
 from components.data.sources import InstructionSourceConfig

@@ -12,10 +12,9 @@ from pydantic import ValidationError
 
 from components.core.errors import ConfigError, DataRejected
 from components.data.validation import named as validation_named
-from components.data.validation.instruction_rules import InstructionValidationConfig
 from components.data.validation.instructions import validate_instructions
 from components.data.validation.labelled import validate
-from components.data.validation.rules import ValidationConfig
+from components.data.validation.rules import InstructionValidationConfig, ValidationConfig
 from components.prompts import TEMPLATES
 from pipelines.config import load_config
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data.split.near_duplicates import NearDuplicates
-from components.data.split.word_sets import read_word_sets
+from components.data.split.near_duplicates import NearDuplicates, read_word_sets
 from tests.data import word_overlap
 
 

@@ -13,8 +13,9 @@ import pytest
 from components.core.errors import ConfigError
 from components.data.split.config import BalanceConfig, InstructionSplitConfig, SplitConfig
 from components.data.split.folding import fold
+from components.data.split.given_splits import SPLITS
 from components.data.split.instructions import split_instructions
-from components.data.split.labelled import SPLITS, split
+from components.data.split.labelled import split
 from tests.data.word_overlap import leaking
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}

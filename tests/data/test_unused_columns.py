@@ -11,7 +11,7 @@ import pytest
 from components.core.errors import DataRejected, TableError
 from components.core.records import Facts
 from components.data.download import download
-from components.data.formats.chat import chat_advice
+from components.data.formats.reading import chat_advice
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
 
 ENTRY = {"id": 7, "system": "Be brief.", "instruction": "Add.", "input": "1 + 1", "output": "2", "history": "x"}

@@ -477,7 +477,7 @@ def test_nothing_is_left_behind_or_printed(case: Case, tmp_path: Path) -> None:
         place.mkdir()
     code = (
         "import sys; from pathlib import Path; from components.data.validation import labelled as validation, rules;"
-        "assert not {'great_expectations', 'pandas', 'pyarrow', 'jinja2'} & set(sys.modules);"
+        "assert not {'great_expectations', 'jinja2'} & set(sys.modules);"
         f"validation.validate(Path({str(case.table)!r}), rules.ValidationConfig(labels=['ham', 'spam']),"
         f" Path({str(case.out)!r}))"
     )

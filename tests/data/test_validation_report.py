@@ -2,11 +2,12 @@ import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from components.data.validation.findings import Cell, Finding, quoted
-from components.data.validation.report import Content, FailingRow, Report, finish, pick, render
+from components.data.validation.report import Cell, Content, FailingRow, Report, Rule, finish, pick, quoted, render
+from components.data.validation.rules import Severity
 
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>\" {{ 7 * 7 }}"
 
@@ -31,22 +32,26 @@ def failing(row: int, text: str, label: str, reason: str) -> FailingRow:
     return FailingRow(row, [Cell("label", label, 30, 40), Cell("text", text, 60, 160, named=False)], reason)
 
 
+def rule(name: str, severity: Severity, success: bool | None, expected: str, observed: str = "", **more: Any) -> Rule:
+    return Rule(name, severity, expected, success=success, observed=observed, **more)
+
+
 def content(counts: dict[str, int]) -> Content:
     return Content({"labels": list(counts)}, {"Classes": str(len(counts))}, {"Classes": counts})
 
 
 def report(**changes: object) -> Report:
-    findings = [
-        Finding("columns", "error", True, "the table has its columns", "row, text, label"),
-        Finding("label_in_set", "error", True, "label is declared", "3 of 3 rows", rows=3, by_row=True),
-        Finding("text_length", "warn", False, "1 to 9 characters", "2 of 3 rows", failing=1, rows=3, by_row=True),
-        Finding("class_ratio", "warn", None, "at most 3", detail="there is no column label"),
+    rules = [
+        rule("columns", "error", True, "the table has its columns", "row, text, label"),
+        rule("label_in_set", "error", True, "label is declared", "3 of 3 rows", rows=3, by_row=True),
+        rule("text_length", "warn", False, "1 to 9 characters", "2 of 3 rows", failing=1, rows=3, by_row=True),
+        rule("class_ratio", "warn", None, "at most 3", detail="there is no column label"),
     ]
     base = Report(
         rows_in=3,
         rows_out=2,
         content=content({"ham": 1, "spam": 1}),
-        findings=findings,
+        rules=rules,
         failing_rows=[failing(2, "a long text", "ham", "text_length")],
         reasons={"text_length": 1},
         versions={"great_expectations": "1.2.3"},
@@ -65,8 +70,8 @@ def test_a_page_shows_verdict_counts_findings_rows_and_versions() -> None:
 
 
 def test_a_page_of_accepted_data_lists_no_rows() -> None:
-    findings = [Finding("rows", "error", True, "at least 1", "3 rows")]
-    text = Page(render(report(findings=findings, failing_rows=[], reasons={}, rows_out=3))).text
+    rules = [rule("rows", "error", True, "at least 1", "3 rows")]
+    text = Page(render(report(rules=rules, failing_rows=[], reasons={}, rows_out=3))).text
     assert "Data accepted\n" in text
     assert "All 3 rows are used." in text
     assert "Failing rows" in text
@@ -74,8 +79,8 @@ def test_a_page_of_accepted_data_lists_no_rows() -> None:
 
 
 def test_a_page_of_rejected_data_names_the_errors() -> None:
-    findings = [Finding("rows", "error", False, "at least 20 rows", "0 rows", detail="the table is empty")]
-    text = Page(render(report(findings=findings, failing_rows=[], reasons={}, rows_in=0, rows_out=0))).text
+    rules = [rule("rows", "error", False, "at least 20 rows", "0 rows", detail="the table is empty")]
+    text = Page(render(report(rules=rules, failing_rows=[], reasons={}, rows_in=0, rows_out=0))).text
     assert "Data rejected" in text
     assert "rows: 0 rows (the table is empty); expected: at least 20 rows" in text
 
@@ -83,9 +88,9 @@ def test_a_page_of_rejected_data_names_the_errors() -> None:
 def test_hostile_values_are_shown_not_run() -> None:
     hostile = report(
         content=content({"ham": 1, HOSTILE: 1}),
-        findings=[
-            Finding("rows", "error", False, HOSTILE, HOSTILE, detail=HOSTILE),
-            Finding("text_length", "warn", False, HOSTILE, HOSTILE, failing=1, by_row=True),
+        rules=[
+            rule("rows", "error", False, HOSTILE, HOSTILE, detail=HOSTILE),
+            rule("text_length", "warn", False, HOSTILE, HOSTILE, failing=1, by_row=True),
         ],
         failing_rows=[failing(1, HOSTILE, HOSTILE, "text_length")],
         versions={HOSTILE: HOSTILE},
@@ -120,11 +125,11 @@ def test_writing_gives_json_with_what_was_handed_over(tmp_path: Path) -> None:
 def test_rows_that_stop_the_flow_are_shown_before_those_left_out() -> None:
     rows = [failing(number, "x", "ham", "text_length") for number in range(30)]
     rows += [failing(number, "x", "spm", "label_in_set;text_length") for number in range(30, 35)]
-    findings = [
-        Finding("label_in_set", "error", False, "", failing=5, rows=40, by_row=True),
-        Finding("text_length", "warn", False, "", failing=35, rows=40, by_row=True),
+    rules = [
+        rule("label_in_set", "error", False, "", failing=5, rows=40, by_row=True),
+        rule("text_length", "warn", False, "", failing=35, rows=40, by_row=True),
     ]
-    said = report(findings=findings, failing_rows=rows, reasons={"text_length": 30, "label_in_set;text_length": 5})
+    said = report(rules=rules, failing_rows=rows, reasons={"text_length": 30, "label_in_set;text_length": 5})
     assert [item.row for item in said.shown_rows()] == [*range(15), *range(30, 35)]
     assert [line.split()[1] for line in said.message().splitlines() if line.startswith("  row ")] == [
         str(number) for number in range(30, 35)

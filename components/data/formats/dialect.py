@@ -1,7 +1,8 @@
 """How a file of records is written: its format, its characters, and what stands between and around its fields."""
 
 import codecs
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, TextIO
 
 from pydantic import AfterValidator
 
@@ -9,6 +10,11 @@ Format = Literal["csv", "tsv", "json", "jsonl", "parquet"]
 DELIMITED = ("csv", "tsv")
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 """What stands between fields unless `source.delimiter` says otherwise."""
+SUFFIXES: dict[str, Format] = {
+    ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}  # fmt: skip
+"""Which format a file's name says that it has."""
 READING = ("format", "header", "delimiter", "quoting", "encoding", "columns")
 """The keys of `source` that say how a file is read, wherever it is."""
 Quoting = Literal["default", "none", "lenient"]
@@ -21,6 +27,18 @@ UTF_8 = ("utf-8", "utf-8-sig")
 def is_utf8(encoding: str) -> bool:
     """Say whether an encoding is UTF-8, however it is written."""
     return codecs.lookup(encoding).name in UTF_8
+
+
+def open_text(path: Path, encoding: str, newline: str = "") -> TextIO:
+    """Open a file to read its text; a byte order mark is no part of it."""
+    file = path.open(encoding=encoding, newline=newline)
+    try:
+        if file.read(1) != "\ufeff":
+            file.seek(0)
+    except UnicodeError:
+        file.close()
+        raise
+    return file
 
 
 def _known_encoding(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from components.core.errors import TableError
@@ -35,39 +36,27 @@ def check_text(path: Path, source: FileSource) -> list[str]:
     """
     quotes = source.format in DELIMITED and source.quoting == "default"
     check = Quotes(path, source.separator) if quotes else None
-    twin = None if is_utf8(source.encoding) else _Twin()
-    for chunk, text in _decoded(path, source):
+    for text in _decoded(path, source):
         if check:
             check.feed(text)
-        if twin:
-            twin.feed(chunk)
     said = check.finish() if check else []
-    if twin and twin.fits:
+    if not is_utf8(source.encoding) and _is_utf8_too(path):
         said.append(f"{path.name} is valid UTF-8, but is read as {source.encoding}; set source.encoding=utf-8")
     return said
 
 
-class _Twin:
-    """Tells whether what is read in some other encoding is UTF-8, and not only ASCII."""
-
-    def __init__(self) -> None:
-        self.decoder, self.ascii, self.fits = codecs.getincrementaldecoder("utf-8")(), True, False
-
-    def feed(self, chunk: bytes) -> None:
-        """Look at the next piece; the last one is empty."""
-        if self.decoder is None:
-            return
-        self.ascii = self.ascii and chunk.isascii() and b"\0" not in chunk
-        try:
-            self.decoder.decode(chunk, final=not chunk)
-        except UnicodeDecodeError:
-            self.decoder, self.fits = None, False  # type: ignore[assignment]
-        else:
-            self.fits = not self.ascii
+def _is_utf8_too(path: Path) -> bool:
+    """Say whether what is read in some other encoding is UTF-8, and not only ASCII."""
+    found = False
+    with suppress(UnicodeDecodeError), path.open(encoding="utf-8", newline="") as file:
+        while (text := file.read(CHUNK)) and "\0" not in text:
+            found = found or not text.isascii()
+        return found and not text
+    return False
 
 
-def _decoded(path: Path, source: FileSource) -> Iterator[tuple[bytes, str]]:
-    """Yield a file's bytes and their text, without a byte order mark, and nothing at the end."""
+def _decoded(path: Path, source: FileSource) -> Iterator[str]:
+    """Yield a file's text piece by piece, without a byte order mark, and nothing at the end."""
     decoder = codecs.getincrementaldecoder(source.encoding)()
     done = lines = 0
     started = False
@@ -85,7 +74,7 @@ def _decoded(path: Path, source: FileSource) -> Iterator[tuple[bytes, str]]:
                 raise TableError(f"{path.name} is not {source.encoding}: {error}; set source.encoding") from error
             if not done and chunk.count(b"\0") > NARROW * len(chunk) and is_utf8(source.encoding):
                 raise _not_text(path, source, "every other byte is zero", None)
-            yield chunk, text if started else text.removeprefix("\ufeff")
+            yield text if started else text.removeprefix("\ufeff")
             if not chunk:
                 return
             started = started or bool(text)

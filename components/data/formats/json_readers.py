@@ -1,14 +1,14 @@
 """JSON and JSON Lines as records, a batch at a time."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from components.core.errors import TableError
 from components.data.columns import Key
-from components.data.formats.opening import open_text
+from components.data.formats.dialect import open_text
 from components.data.formats.reading import BATCH, Batch, Seen, empty, no_column
 from components.data.sources import FileSource
 
@@ -18,7 +18,7 @@ MISSING = object()
 def read_json(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
     """Yield the cells of a file that is one list of objects; see `readers.read_records`."""
     # Read whole: the standard library has no parser that stops in the middle of a list.
-    with open_text(path, source) as file:
+    with open_text(path, source.encoding) as file:
         written = file.read()
     if not written.strip():
         raise empty(path)
@@ -32,19 +32,16 @@ def read_json(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -
     except (ValueError, RecursionError) as error:
         raise TableError(f"{path.name} cannot be read as JSON: {error}") from error
     if not isinstance(content, list):
-        raise TableError(f"{path.name} holds {_kind(content)}, not a list of objects; {_advice(content)}")
+        lists = [key for key, value in content.items() if isinstance(value, list)] if isinstance(content, dict) else []
+        advice = f"write the list under {lists[0]!r} to a file of its own" if lists else "write it as [{...}, {...}]"
+        raise TableError(f"{path.name} holds {_kind(content)}, not a list of objects; {advice}")
     records = ((f"record {row}", each) for row, each in enumerate(content, start=1))
     yield from _cells(path, source, keys, records, seen)
 
 
-def _advice(content: object) -> str:
-    lists = [key for key, value in content.items() if isinstance(value, list)] if isinstance(content, dict) else []
-    return f"write the list under {lists[0]!r} to a file of its own" if lists else "write it as [{...}, {...}]"
-
-
 def read_json_lines(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
     """Yield the cells of a file with an object a line; see `readers.read_records`."""
-    with open_text(path, source, newline="\n") as file:
+    with open_text(path, source.encoding, newline="\n") as file:
         records = _objects(path, file)
         first = next(records, None)
         if first is None:
@@ -71,40 +68,30 @@ def _cells(
     unseen = set(keys)
     names = seen.columns
     while batch := list(islice(records, BATCH)):
-        objects = [_object(path, place, record) for place, record in batch]
-        columns = [[_value(record, str(key)) for record in objects] for key in keys]
-        unseen -= {key for key, cells in zip(keys, columns, strict=True) if any(cell is not MISSING for cell in cells)}
-        for record in objects:
+        for place, record in batch:
+            if not isinstance(record, dict):
+                hint = "; if the file is one list, set source.format=json" if isinstance(record, list) else ""
+                said = f"{_kind(record)}, not an object with the columns{hint}"
+                raise TableError(f"{path.name}: {place} holds {said}")
             if not record.keys() <= names.keys():
                 names.update(dict.fromkeys(record))
+        columns = [[_value(record, str(key)) for _, record in batch] for key in keys]
+        unseen -= {key for key, cells in zip(keys, columns, strict=True) if any(cell is not MISSING for cell in cells)}
         yield [[None if cell is MISSING else cell for cell in cells] for cells in columns]
     for key in keys:
         if key in unseen and names and key != source.optional:
             raise no_column(path, source, key, list(names))
 
 
-def _object(path: Path, place: str, record: object) -> dict[str, object]:
-    if not isinstance(record, dict):
-        hint = "; if the file is one list, set source.format=json" if isinstance(record, list) else ""
-        raise TableError(f"{path.name}: {place} holds {_kind(record)}, not an object with the columns{hint}")
-    return record
-
-
-def _value(record: dict[str, object], key: str) -> object:
+def _value(record: Any, key: str) -> object:
     value = record.get(key, MISSING)
     if value is not MISSING or "." not in key:
         return value
-    inside: Any = record
     for name in key.split("."):
-        inside = inside.get(name, MISSING) if isinstance(inside, dict) else MISSING
-    return inside
+        record = record.get(name, MISSING) if isinstance(record, dict) else MISSING
+    return record
 
 
 def _kind(value: object) -> str:
-    kinds: Iterable[tuple[type, str]] = (
-        (dict, "one object"),
-        (list, "a list"),
-        (str, "a text"),
-        (bool, "true or false"),
-    )
-    return next((name for kind, name in kinds if isinstance(value, kind)), "null" if value is None else "a number")
+    kinds = {dict: "one object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")

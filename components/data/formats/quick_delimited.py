@@ -8,10 +8,10 @@ https://arrow.apache.org/docs/cpp/csv.html
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
+from pyarrow import csv
 
 BLOCK = 1 << 20
 """Bytes that are parsed at a time; a longer record is refused."""
@@ -21,15 +21,13 @@ CLOSING = "\0"
 
 def read_quickly(
     path: Path, separator: str, quoted: bool, width: int, places: Sequence[int], block: int = BLOCK
-) -> "Iterator[list[pa.Array]]":
+) -> Iterator[list[pa.Array]]:
     """Yield the fields at these places of all records, the first one's too, a batch at a time; an empty field is null.
 
     Raises:
         pyarrow.ArrowException: at the first batch in which a record has not `width` fields, which are two or more, or
             cannot be read.
     """
-    import pyarrow as pa
-
     names = [f"f{place}" for place in places]
     last: pa.RecordBatch | None = None
     with path.open("rb") as file:
@@ -65,10 +63,7 @@ class _WithClosing(io.RawIOBase):
 
 def _batches(
     file: io.RawIOBase, separator: str, quoted: bool, names: Sequence[str], block: int
-) -> "Iterator[pa.RecordBatch]":
-    import pyarrow as pa
-    from pyarrow import csv
-
+) -> Iterator[pa.RecordBatch]:
     with csv.open_csv(
         file,
         csv.ReadOptions(block_size=block, autogenerate_column_names=True),

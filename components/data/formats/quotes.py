@@ -53,7 +53,8 @@ class Quotes:
             self._width = LINE_END.split(text, maxsplit=1)[0].count(self.delimiter) + 1
         place = 1
         while True:
-            place = self._lines_from(place)
+            found = self._lines.match(self._text, place)
+            place = found.end() if found else place
             end = self._quoted(place)
             if end is None:
                 break
@@ -79,10 +80,6 @@ class Quotes:
             f"{self.path.name}: a quoted field goes from line {first:,} to line {last:,}{others}, and the lines inside "
             f"look like records; if its quote is a character, {ADVICE}"
         ]
-
-    def _lines_from(self, place: int) -> int:
-        found = self._lines.match(self._text, place)
-        return found.end() if found else place
 
     def _quoted(self, place: int) -> int | None:
         """Return where the quoted field at `place` ends, or None where that cannot be known yet."""

@@ -9,23 +9,30 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import Any, Literal, TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from components.core.errors import TableError
 from components.data.columns import Key
-from components.data.formats.dialect import DELIMITED, is_utf8
+from components.data.formats.dialect import DELIMITED, is_utf8, open_text
 from components.data.formats.encoding import check_text
 from components.data.formats.json_readers import read_json, read_json_lines
-from components.data.formats.opening import open_text
 from components.data.formats.quick_delimited import read_quickly
 from components.data.formats.quotes import ADVICE, LONGEST_FIELD
-from components.data.formats.reading import BATCH, NAMES_SHOWN, Batch, Seen, empty, no_column
-from components.data.formats.recognising import other_delimiter, refuse_other_formats
+from components.data.formats.reading import (
+    BATCH,
+    NAMES_SHOWN,
+    Batch,
+    Seen,
+    empty,
+    no_column,
+    other_delimiter,
+    refuse_other_formats,
+)
 from components.data.sources import FileSource
 from components.data.unpack import is_archive
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 QUOTING: dict[str, Literal[0, 3]] = {
     "default": csv.QUOTE_MINIMAL,
@@ -64,7 +71,7 @@ def columns_there(path: Path, source: FileSource) -> list[Key]:
     if source.format in DELIMITED:
         refuse_other_formats(path, source)
         check_text(path, source)
-        with open_text(path, source) as file:
+        with open_text(path, source.encoding) as file:
             first = next(read_fields(path, source, file), None)
         if first is None:
             raise empty(path)
@@ -92,9 +99,7 @@ class _Lines:
 
 
 def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -> Iterator[Batch]:
-    import pyarrow as pa
-
-    with open_text(path, source) as file:
+    with open_text(path, source.encoding) as file:
         records = read_fields(path, source, file)
         first = next(records, None)
         if first is None:
@@ -102,31 +107,24 @@ def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key], seen: S
         seen.columns.update(dict.fromkeys(first if source.header else range(len(first))))
         there = [key for key in keys if key in first or key != source.optional]
         places = [_place(path, source, key, first) for key in there]
-        if not source.header:
-            records = chain([first], records)
-        done = 0
+        done, header = 0, int(source.header)
         if is_utf8(source.encoding) and len(first) > 1 and source.separator.isascii():
             try:
-                for columns in _quickly(path, source, len(first), places):
+                for columns in read_quickly(path, source.separator, source.quoting != "none", len(first), places):
+                    unnamed = [column[max(header - done, 0) :] for column in columns]
                     done += len(columns[0])
-                    yield _with_lacking(keys, dict(zip(there, columns, strict=True)), len(columns[0]))
+                    yield _fill_missing(keys, dict(zip(there, unnamed, strict=True)), len(unnamed[0]))
             except pa.ArrowException:
-                records = islice(records, done, None)  # the rest has to be read field by field
+                pass  # the rest has to be read field by field
             else:
                 return
-        cells = ([fields[place] or None for place in places] for fields in records)
+        rest = islice(chain([first], records), max(done, header), None)
+        cells = ([fields[place] or None for place in places] for fields in rest)
         while batch := list(islice(cells, BATCH)):
-            yield _with_lacking(keys, dict(zip(there, zip(*batch, strict=True), strict=True)), len(batch))
+            yield _fill_missing(keys, dict(zip(there, zip(*batch, strict=True), strict=True)), len(batch))
 
 
-def _quickly(path: Path, source: FileSource, width: int, places: Sequence[int]) -> Iterator[list[Any]]:
-    header = source.header
-    for columns in read_quickly(path, source.separator, source.quoting != "none", width, places):
-        yield [cells[1:] for cells in columns] if header else columns
-        header = False
-
-
-def _with_lacking(keys: Sequence[Key], columns: Mapping[Key, Sequence[object]], rows: int) -> Batch:
+def _fill_missing(keys: Sequence[Key], columns: Mapping[Key, Sequence[object]], rows: int) -> Batch:
     return [columns[key] if key in columns else [None] * rows for key in keys]
 
 
@@ -140,27 +138,19 @@ def read_fields(path: Path, source: FileSource, file: TextIO) -> Iterator[list[s
         for fields in reader:
             if lines.ended:
                 if fields != CLOSING:
-                    raise TableError(_unclosed(path, line))
+                    raise csv.Error("the file ends in it")
                 return
             if len(fields) > 1 or not lines.last.isspace():
                 width = width or len(fields)
                 if len(fields) > width:
-                    raise TableError(_too_wide(path, source, line, len(fields), width))
+                    advice = f"check source.format ({source.format}) and source.quoting ({source.quoting})"
+                    found = f"line {line} has {len(fields)} fields, the first has {width}"
+                    raise TableError(f"{path.name}: {found}; {other_delimiter(path, source) or advice}")
                 yield fields + [""] * (width - len(fields)) if len(fields) < width else fields
             line = reader.line_num + 1
     except csv.Error as error:
-        raise TableError(f"{_unclosed(path, line)} ({error})") from error
-
-
-def _unclosed(path: Path, line: int) -> str:
-    return f"{path.name}: a quote in the record that begins in line {line} is never closed; close it, or {ADVICE}"
-
-
-def _too_wide(path: Path, source: FileSource, line: int, found: int, width: int) -> str:
-    advice = f"check source.format ({source.format}) and source.quoting ({source.quoting})"
-    return (
-        f"{path.name}: line {line} has {found} fields, the first has {width}; {other_delimiter(path, source) or advice}"
-    )
+        where = f"a quote in the record that begins in line {line}"
+        raise TableError(f"{path.name}: {where} is never closed; close it, or {ADVICE} ({error})") from error
 
 
 def _place(path: Path, source: FileSource, key: Key, first: list[str]) -> int:
@@ -183,11 +173,8 @@ def _place(path: Path, source: FileSource, key: Key, first: list[str]) -> int:
 
 def read_parquet(
     path: Path, source: FileSource, keys: Sequence[Key], seen: Seen, whole: bool = False
-) -> "Iterator[tuple[pa.RecordBatch, Batch]]":
+) -> Iterator[tuple[pa.RecordBatch, Batch]]:
     """Yield what was read, with the cells of the columns `keys`: all of the file's columns, or only those needed."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         # Page by page, however large the row groups are.
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
@@ -198,7 +185,7 @@ def read_parquet(
             for batch in file.iter_batches(BATCH, columns=None if whole else names):
                 flat = _flat(pa.Table.from_batches([batch]))
                 found = {key: flat[name].to_pylist() for key, name in zip(there, names, strict=True)}
-                yield batch, _with_lacking(keys, found, batch.num_rows)
+                yield batch, _fill_missing(keys, found, batch.num_rows)
     except (pa.ArrowException, OSError) as error:
         if is_archive(path):
             raise TableError(f"{path.name} is an archive; set source.member to the file inside it") from error
@@ -231,8 +218,6 @@ def _parquet_name(path: Path, source: FileSource, key: Key, schema: Any) -> str:
 
 def _flat(table: Any) -> Any:
     """Return the table with every struct taken apart: the `b` inside `a` is the column `a.b`."""
-    import pyarrow as pa
-
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
     return table

@@ -13,10 +13,10 @@ def undersample(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
     """
     places = [np.flatnonzero(labels == label) for label in range(classes)]
     smallest = min(len(each) for each in places)
-    return np.concatenate([each if len(each) == smallest else draw(each, seed, smallest) for each in places])
+    return np.concatenate([each if len(each) == smallest else shuffle(each, seed, smallest) for each in places])
 
 
-def draw(rows: np.ndarray, seed: int, count: int | None = None) -> np.ndarray:
+def shuffle(rows: np.ndarray, seed: int, count: int | None = None) -> np.ndarray:
     """Return `count` of the rows in a random order (all of them by default), as `DataFrame.sample` draws them."""
     return pd.Series(rows).sample(len(rows) if count is None else count, random_state=seed).to_numpy()
 

@@ -4,8 +4,6 @@ A group's split follows from a hash of its first text and the seed, so it depend
 the last bit of evenness: shares are met as by drawing lots. In small tables evenness comes first.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 SMALL = 1000
@@ -73,7 +71,9 @@ def _exactly(places: np.ndarray, sizes: np.ndarray, strata: np.ndarray, shares: 
         groups = np.flatnonzero(numbers == stratum)
         groups = groups[np.argsort(places[groups], kind="stable")]
         for group in groups[sizes[groups] > 1]:
-            dealt[group] = _pick(room, int(sizes[group]), shares, draw)
+            # A split with room for it, drawn by how much there is; if there is none, the largest.
+            fits = np.where(room >= sizes[group], room, 0)
+            dealt[group] = draw.choice(len(room), p=fits / fits.sum()) if fits.any() else shares.argmax()
             room[dealt[group]] -= sizes[group]
         single = groups[sizes[groups] == 1]
         left = np.repeat(np.arange(len(shares)), np.maximum(room, 0).astype(int))
@@ -81,25 +81,14 @@ def _exactly(places: np.ndarray, sizes: np.ndarray, strata: np.ndarray, shares: 
     return dealt
 
 
-def _pick(room: np.ndarray, size: int, shares: np.ndarray, draw: np.random.Generator) -> int:
-    """Return a split with room for a group, drawn by how much there is; if there is none, the largest."""
-    fits = np.where(room >= size, room, 0)
-    return int(draw.choice(len(room), p=fits / fits.sum()) if fits.any() else shares.argmax())
-
-
 def _fill_gaps(dealt: np.ndarray, places: np.ndarray, strata: np.ndarray, shares: np.ndarray) -> None:
     """Give each split that lacks a stratum the nearest of its groups, if there is one for every split."""
-    for stratum, split in _gaps(dealt, strata, shares):
+    names = int(strata.max(initial=-1)) + 1
+    rows = np.bincount(strata * len(shares) + dealt, minlength=names * len(shares)).reshape(-1, len(shares))
+    for stratum, split in np.argwhere((rows == 0) & (shares > 0) & rows.any(1, keepdims=True)):
         groups = np.flatnonzero(strata == stratum)
         counts = np.bincount(dealt[groups], minlength=len(shares))
         spare = groups[counts[dealt[groups]] > 1]
         if len(spare):
             middle = np.cumsum(shares)[split] - shares[split] / 2
             dealt[spare[np.abs(places[spare] - middle).argmin()]] = split
-
-
-def _gaps(dealt: np.ndarray, strata: np.ndarray, shares: np.ndarray) -> Iterator[tuple[int, int]]:
-    names = int(strata.max(initial=-1)) + 1
-    counts = np.bincount(strata * len(shares) + dealt, minlength=names * len(shares)).reshape(-1, len(shares))
-    for stratum, split in np.argwhere((counts == 0) & (shares > 0) & counts.any(1, keepdims=True)):
-        yield int(stratum), int(split)

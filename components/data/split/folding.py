@@ -20,7 +20,7 @@ def fold(text: str) -> str:
     return _DIGITS.sub("", "".join(unify(text).split()))
 
 
-def squeeze(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Return `text` without what makes no other task of an instruction: case, and how much white space there is.
 
     Digits stay: "3 + 4" and "5 + 6" are different tasks.
@@ -43,4 +43,4 @@ def joined(instructions: Iterable[str | None], inputs: Iterable[str | None]) -> 
 
 def fold_tasks(instructions: Iterable[str], inputs: Iterable[str]) -> "np.ndarray":
     """Return a text (an object array) for each instruction with its input, the same where they are the same task."""
-    return joined(map(squeeze, instructions), map(squeeze, inputs))
+    return joined(map(normalize_text, instructions), map(normalize_text, inputs))

@@ -1,16 +1,11 @@
 """Splits that a source brings with it: files of their own, or a column that names them."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 
 from components.core.config import Address, Config
 from components.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
 
 SPLITS = ("train", "validation", "test")
 SPLIT = "split"
@@ -81,28 +76,14 @@ class GivenSplits(Config):
         return self
 
 
-def is_held_out(names: "pd.Series[str]") -> "np.ndarray":
-    """Return whether each name is that of validation or test."""
-    found: np.ndarray = names.str.strip().str.casefold().map(NAMES).gt(0).to_numpy()
-    return found
-
-
-def split_numbers(names: "pa.Array") -> "np.ndarray":
-    """Return the position in `SPLITS` of each name, int8.
+def split_number(name: str | None) -> int:
+    """Return the position in `SPLITS` of a split's name.
 
     Raises:
-        ConfigError: if one is no split's name, or missing.
+        ConfigError: if it is no split's name, or missing.
     """
-    import numpy as np
-    import pyarrow as pa
-
-    encoded = names.cast(pa.string()).dictionary_encode(null_encoding="encode")
-    numbers = []
-    for name in encoded.dictionary.to_pylist():
-        number = NAMES.get((name or "").strip().casefold())
-        if number is None:
-            what = "is missing in a row" if name is None else f"is {name!r} in a row"
-            raise ConfigError(f"source.columns.split: the split {what}; name each one of {', '.join(NAMES)}")
-        numbers.append(number)
-    found: np.ndarray = np.array(numbers, np.int8)[encoded.indices.to_numpy()]
-    return found
+    number = NAMES.get((name or "").strip().casefold())
+    if number is None:
+        what = "is missing in a row" if name is None else f"is {name!r} in a row"
+        raise ConfigError(f"source.columns.split: the split {what}; name each one of {', '.join(NAMES)}")
+    return number

@@ -1,8 +1,6 @@
 """Which rows stay together: those that are folded to the same, and near duplicates, however many steps apart."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,9 +8,8 @@ import pyarrow.parquet as pq
 
 from components.data.batches import batches_of
 from components.data.split.config import GroupConfig
-from components.data.split.near_duplicates import NearDuplicates
+from components.data.split.near_duplicates import NearDuplicates, read_word_sets
 from components.data.split.row_index import RowIndex
-from components.data.split.word_sets import read_word_sets
 
 MOST_ROWS = 200_000
 """Rows up to which near duplicates are looked for unless the config says otherwise: their words are in memory."""
@@ -45,13 +42,11 @@ class Groups:
         return np.bincount(self.of_row)
 
 
-def look_for_near_duplicates(
-    table: Path, columns: Sequence[str], digits: bool, rows: int, config: GroupConfig
-) -> NearDuplicates | None:
+def find_near_duplicates(rows: RowIndex, keep_digits: bool, config: GroupConfig) -> NearDuplicates | None:
     """Return the near duplicates of a table's texts, or None where there are too many rows for that."""
-    if rows > MOST_ROWS and config.group_near_duplicates is not True:
+    if len(rows) > MOST_ROWS and config.group_near_duplicates is not True:
         return None
-    return NearDuplicates(read_word_sets(table, columns, digits))
+    return NearDuplicates(read_word_sets(rows.table, rows.columns, keep_digits))
 
 
 def group_rows(rows: RowIndex, used: np.ndarray, near: NearDuplicates | None, config: GroupConfig) -> Groups:
@@ -70,11 +65,8 @@ def group_rows(rows: RowIndex, used: np.ndarray, near: NearDuplicates | None, co
     return Groups(used, pd.factorize(labels[texts])[0])
 
 
-def warn_of_groups(table: Path, columns: Sequence[str], groups: Groups, config: GroupConfig) -> list[str]:
-    """Return a sentence for each group that is so large that it skews the splits, and one if not all were looked for.
-
-    `columns` are those of the text.
-    """
+def warn_of_groups(rows: RowIndex, groups: Groups, config: GroupConfig) -> list[str]:
+    """Return a sentence for each group so large that it skews the splits, and one if not all were looked for."""
     sizes, total, warnings = groups.sizes, len(groups.rows), []
     if total > MOST_ROWS and config.groups_near_duplicates and config.group_near_duplicates is not True:
         warnings.append(
@@ -84,29 +76,35 @@ def warn_of_groups(table: Path, columns: Sequence[str], groups: Groups, config: 
     large = np.flatnonzero(sizes > LARGE_SHARE * total)
     for group in large[np.argsort(-sizes[large], kind="stable")]:
         what = f"{sizes[group]:,} of {total:,} rows ({sizes[group] / total:.1%})"
-        shown = first_text(table, columns, groups, int(group))
+        shown = _first_text(rows, groups, int(group))
         warnings.append(f"{what} are one group of near duplicates, such as {shown}, and stay in one split")
     return warnings
 
 
-def first_text(table: Path, columns: Sequence[str], groups: Groups, group: int) -> str:
+def _first_text(rows: RowIndex, groups: Groups, group: int) -> str:
     """Return the beginning of the first text of a group, on one line and in quotes."""
-    position, done = int(groups.rows[groups.first[group]]), 0
-    with pq.ParquetFile(table, pre_buffer=False) as file:
-        for batch in batches_of(file, list(columns)):
-            if position < done + batch.num_rows:
-                cells = [batch[name][position - done].as_py() for name in columns]
-                text = " ".join(" ".join(filter(None, cells)).split())
+    position = int(groups.rows[groups.first[group]])
+    with pq.ParquetFile(rows.table, pre_buffer=False) as file:
+        for batch in batches_of(file, rows.columns):
+            if position < batch.num_rows:
+                text = " ".join(" ".join(batch[name][position].as_py() or "" for name in rows.columns).split())
                 return f'"{text[:SHOWN]}{"…" if len(text) > SHOWN else ""}"'
-            done += batch.num_rows
+            position -= batch.num_rows
     raise IndexError(position)
 
 
-def why_together(rows: RowIndex, groups: Groups, group: int) -> tuple[str, str]:
-    """Return what the texts of a group have in common, and the setting that takes it apart."""
+def describe_largest(rows: RowIndex, groups: Groups, chosen: np.ndarray) -> str:
+    """Say which group holds most of the rows for which `chosen` (rows) is true, and what takes it apart."""
+    sizes = np.bincount(groups.of_row[chosen[groups.rows]], minlength=len(groups.sizes))
+    group = int(sizes.argmax())
     members = groups.rows[groups.of_row == group]
+    what, key = "copies of a text", "group_duplicates"
     if len(np.unique(rows.folded[members])) > 1:
-        return "near duplicates (word sets of Jaccard 0.8 and more)", "split.group_near_duplicates=false"
-    if len(np.unique(rows.exact[members])) > 1:
-        return rows.folds, "split.group_duplicates=false"
-    return "copies of a text", "split.group_duplicates=false"
+        what, key = "near duplicates (word sets of Jaccard 0.8 and more)", "group_near_duplicates"
+    elif len(np.unique(rows.exact[members])) > 1:
+        what = rows.folds
+    shown = _first_text(rows, groups, group)
+    return (
+        f"{sizes[group]:,} of its {sizes.sum():,} rows are {what}, such as {shown}, which stay in one split; "
+        f"set split.{key}=false to deal them one by one"
+    )

@@ -1,7 +1,8 @@
 """A table's rows written in another order, without the table in memory: dealt to runs first, then run by run."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,38 +15,6 @@ from components.data.batches import batches_of, rows_at_a_time, schema, write_ba
 PLACE = "place"
 
 
-class Run:
-    """Rows that stand next to each other in the new order: in memory, or in a file at `path`."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self._batches: list[pa.RecordBatch] = []
-        self._writer: pa.RecordBatchStreamWriter | None = None
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Add rows, with their place in the new order."""
-        if self.path is None:
-            self._batches.append(batch)
-            return
-        self._writer = self._writer or pa.ipc.new_stream(str(self.path), batch.schema)
-        self._writer.write_batch(batch)
-
-    def close(self) -> None:
-        """Finish the file, if there is one."""
-        if self._writer:
-            self._writer.close()
-
-    def in_order(self) -> pa.RecordBatch:
-        """Return the rows in the new order."""
-        if self.path is None:
-            rows = pa.Table.from_batches(self._batches)
-        else:
-            with pa.OSFile(str(self.path)) as file, pa.ipc.open_stream(file) as stream:
-                rows = stream.read_all()
-        rows = rows.take(np.argsort(rows[PLACE].to_numpy())).drop_columns([PLACE])
-        return rows.combine_chunks().to_batches()[0]
-
-
 def write_in_order(
     table: Path, orders: Mapping[Path, np.ndarray], rows_per_run: int | None = None, columns: pa.Schema | None = None
 ) -> None:
@@ -54,9 +23,8 @@ def write_in_order(
     They have those of `columns` that the table has (by default those of a classification table).
 
     A position may occur once in all of them. Rows that end up near one another are dealt to one run, on disk beside the
-    first path if there is more than one a file, and each run is put in order when it is read back: everything is read
-    from front to back, and no more than about `rows_per_run` rows are in memory (by default what
-    `components.data.batches` allows).
+    first path, and each run is put in order when it is read back: everything is read from front to back, and no more
+    than about `rows_per_run` rows are in memory (by default what `components.data.batches` allows).
     """
     with (
         pq.ParquetFile(table, pre_buffer=False) as file,
@@ -65,40 +33,38 @@ def write_in_order(
         most = rows_per_run or rows_at_a_time(file)
         place = np.full(file.metadata.num_rows, -1, np.int64)
         place[np.concatenate(list(orders.values()))] = np.arange(sum(map(len, orders.values())))
-        starts = _starts(orders, most)
-        spilled = len(starts) > len(orders)
-        runs = [Run(Path(folder, str(number)) if spilled else None) for number in range(len(starts))]
         kept = pa.schema([field for field in columns or schema() if field.name in file.schema_arrow.names])
-        _deal(batches_of(file, kept.names), kept, place, starts, runs)
+        # Where each run begins: none is longer than `most`, or belongs to two files.
+        ends = np.cumsum([0, *map(len, orders.values())])
+        starts = np.concatenate([np.arange(start, end, most) for start, end in pairwise(ends)])
+        runs = [Path(folder, str(number)) for number in range(len(starts))]
+        _deal(file, kept, place, starts, runs)
         waiting = iter(runs)
         for path, order in orders.items():
             own = [next(waiting) for _ in range(0, len(order), most)]
-            write_batches((run.in_order() for run in own), kept, path)
+            write_batches(map(_in_order, own), kept, path)
 
 
-def _starts(orders: Mapping[Path, np.ndarray], most: int) -> np.ndarray:
-    """Return the place at which each run begins: no run is longer than `most`, or belongs to two files."""
-    ends = np.cumsum([0, *map(len, orders.values())])
-    return np.concatenate([np.arange(start, end, most) for start, end in pairwise(ends)])
+def _deal(file: pq.ParquetFile, kept: pa.Schema, place: np.ndarray, starts: np.ndarray, runs: Sequence[Path]) -> None:
+    """Write the rows of each run, with their place in the new order, to its file."""
+    dealt, done = kept.append(pa.field(PLACE, pa.int64())), 0
+    with ExitStack() as stack:
+        writers = [stack.enter_context(pa.ipc.new_stream(str(path), dealt)) for path in runs]
+        for batch in batches_of(file, kept.names):
+            places = place[done : done + batch.num_rows]
+            done += batch.num_rows
+            rows = batch.select(kept.names).cast(kept).append_column(PLACE, pa.array(places))
+            # The rows of each run; those without a place come before all of them.
+            order = np.argsort(places)
+            chosen_of_run = np.split(order, np.searchsorted(places[order], starts))[1:]
+            for writer, chosen in zip(writers, chosen_of_run, strict=True):
+                if len(chosen):
+                    writer.write_batch(rows.take(chosen).cast(dealt))
 
 
-def _deal(
-    batches: Iterable[pa.RecordBatch], kept: pa.Schema, place: np.ndarray, starts: np.ndarray, runs: list[Run]
-) -> None:
-    done = 0
-    for batch in batches:
-        places = place[done : done + batch.num_rows]
-        done += batch.num_rows
-        for number, chosen in _by_run(places, starts):
-            cast = [batch[field.name].take(chosen).cast(field.type) for field in kept]
-            runs[number].add(pa.record_batch([*cast, pa.array(places[chosen])], names=[*kept.names, PLACE]))
-    for run in runs:
-        run.close()
-
-
-def _by_run(places: np.ndarray, starts: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield each run's number with the rows of the batch that belong to it; those without a place belong to none."""
-    order = np.argsort(places)
-    for number, chosen in enumerate(np.split(order, np.searchsorted(places[order], starts))[1:]):
-        if len(chosen):
-            yield number, chosen
+def _in_order(run: Path) -> pa.RecordBatch:
+    """Return the rows of a run in the new order."""
+    with pa.OSFile(str(run)) as file, pa.ipc.open_stream(file) as stream:
+        rows = stream.read_all()
+    rows = rows.take(np.argsort(rows[PLACE].to_numpy())).drop_columns([PLACE])
+    return rows.combine_chunks().to_batches()[0]

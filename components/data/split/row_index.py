@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from components.core.errors import ConfigError
 from components.data.batches import batches_of, hashed
-from components.data.split.folding import joined, squeeze
-from components.data.split.given_splits import SPLIT, split_numbers
+from components.data.split.folding import joined, normalize_text
+from components.data.split.given_splits import SPLIT, split_number
 from components.data.split.quick_folding import fold_all
 
 BATCH = 1 << 14
@@ -21,6 +21,11 @@ BATCH = 1 << 14
 class RowIndex:
     """The rows of a table, by position."""
 
+    table: Path
+    columns: list[str]
+    """Those of the text."""
+    folds: str
+    """What texts differ in that are folded to the same, in words."""
     exact: np.ndarray
     """uint64 (rows): equal for equal texts."""
     folded: np.ndarray
@@ -29,13 +34,16 @@ class RowIndex:
     """int32 (rows): position of the label in `names`."""
     names: list[str]
     """The declared labels in their order, then those that turned up besides."""
-    folds: str
-    """What texts differ in that are folded to the same, in words."""
     given: np.ndarray | None = None
-    """int8 (rows): position in `SPLITS` of the split that the source puts the row into, if it does."""
+    """int32 (rows): position in `SPLITS` of the split that the source puts the row into, if it does."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def counts(self, part: np.ndarray) -> dict[str, int]:
+        """Return how many of the rows at some positions have each label; those without one are not counted."""
+        counts = np.bincount(self.labels[part], minlength=len(self.names)).tolist()
+        return {name: count for name, count in zip(self.names, counts, strict=False) if isinstance(name, str)}
 
 
 def index_rows(table: Path, labels: list[str]) -> RowIndex:
@@ -44,10 +52,8 @@ def index_rows(table: Path, labels: list[str]) -> RowIndex:
     Raises:
         ConfigError: if it lacks one of the two columns.
     """
-    with pq.ParquetFile(table, pre_buffer=False) as file:
-        _require(file, ["text", "label"])
-        folds = "texts that differ only in digits, case or white space"
-        return _index(file, ["text"], "label", labels, lambda texts: texts, fold_all, folds)
+    folds = "texts that differ only in digits, case or white space"
+    return _index(table, ["text"], "label", labels, lambda texts: texts, fold_all, folds)
 
 
 def index_instructions(table: Path) -> RowIndex:
@@ -58,53 +64,47 @@ def index_instructions(table: Path) -> RowIndex:
     Raises:
         ConfigError: if it lacks instructions or inputs.
     """
-    with pq.ParquetFile(table, pre_buffer=False) as file:
-        _require(file, ["instruction", "input"])
-        task = "task" if "task" in file.schema_arrow.names else None
-        folds = "entries that differ only in case or white space"
-        return _index(file, ["instruction", "input"], task, [], joined, _squeeze_all, folds)
-
-
-def _require(file: pq.ParquetFile, columns: Sequence[str]) -> None:
-    if missing := set(columns) - set(file.schema_arrow.names):
-        raise ConfigError(f"the table has no column {' and '.join(sorted(missing))}; check source.columns")
+    folds = "entries that differ only in case or white space"
+    return _index(table, ["instruction", "input"], "task", None, joined, _normalize_all, folds)
 
 
 def _index(
-    file: pq.ParquetFile,
-    columns: Sequence[str],
-    label: str | None,
-    labels: Sequence[str],
+    table: Path,
+    columns: list[str],
+    label: str,
+    declared: Sequence[str] | None,
     join: Callable[..., np.ndarray],
     folding: Callable[[pa.Array], np.ndarray],
     folds: str,
 ) -> RowIndex:
-    """Index rows whose text is what `join` makes of some columns."""
-    rows = file.metadata.num_rows
-    exact, folded = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
-    codes, numbers = np.zeros(rows, np.int32), {name: number for number, name in enumerate(labels)}
-    given = np.zeros(rows, np.int8) if SPLIT in file.schema_arrow.names else None
-    done = 0
-    read = [*columns, *([label] if label else []), *([] if given is None else [SPLIT])]
-    for batch in batches_of(file, read, BATCH):
-        part = slice(done, done := done + batch.num_rows)
-        cells = [batch[name].cast(pa.string()) for name in columns]
-        exact[part] = hashed(join(*(texts.to_numpy(zero_copy_only=False) for texts in cells)))
-        folded[part] = hashed(join(*map(folding, cells)))
-        if label:
-            codes[part] = _codes(batch[label], numbers)
-        if given is not None:
-            given[part] = split_numbers(batch[SPLIT])
-    return RowIndex(exact, folded, codes, list(numbers), folds, given)
+    """Index rows whose text is what `join` makes of some columns; where no label is declared, they may lack labels."""
+    with pq.ParquetFile(table, pre_buffer=False) as file:
+        rows, there = file.metadata.num_rows, file.schema_arrow.names
+        if missing := {*columns, *([label] if declared else [])} - set(there):
+            raise ConfigError(f"the table has no column {' and '.join(sorted(missing))}; check source.columns")
+        exact, folded = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
+        codes, numbers = np.zeros(rows, np.int32), {name: number for number, name in enumerate(declared or ())}
+        given = np.zeros(rows, np.int32) if SPLIT in there else None
+        done = 0
+        for batch in batches_of(file, [name for name in (*columns, label, SPLIT) if name in there], BATCH):
+            part = slice(done, done := done + batch.num_rows)
+            cells = [batch[name].cast(pa.string()) for name in columns]
+            exact[part] = hashed(join(*(texts.to_numpy(zero_copy_only=False) for texts in cells)))
+            folded[part] = hashed(join(*map(folding, cells)))
+            if label in there:
+                codes[part] = _numbered(batch[label], lambda name: numbers.setdefault(name, len(numbers)))
+            if given is not None:
+                given[part] = _numbered(batch[SPLIT], split_number)
+    return RowIndex(table, columns, folds, exact, folded, codes, list(numbers), given)
 
 
-def _squeeze_all(texts: pa.Array) -> np.ndarray:
-    return np.array([squeeze(text or "") for text in texts.to_pylist()], object)
+def _normalize_all(texts: pa.Array) -> np.ndarray:
+    return np.array([normalize_text(text or "") for text in texts.to_pylist()], object)
 
 
-def _codes(labels: pa.Array, numbers: dict[str, int]) -> np.ndarray:
-    """Return the labels' numbers, giving new labels the next ones."""
-    encoded = labels.cast(pa.string()).dictionary_encode(null_encoding="encode")
-    found = [numbers.setdefault(label, len(numbers)) for label in encoded.dictionary.to_pylist()]
-    codes: np.ndarray = np.array(found, np.int32)[encoded.indices.to_numpy()]
-    return codes
+def _numbered(names: pa.Array, number: Callable[..., int]) -> np.ndarray:
+    """Return the number of each name, given that of a single one or of None."""
+    encoded = names.cast(pa.string()).dictionary_encode(null_encoding="encode")
+    numbers = np.array([number(name) for name in encoded.dictionary.to_pylist()], np.int32)
+    found: np.ndarray = numbers[encoded.indices.to_numpy()]
+    return found

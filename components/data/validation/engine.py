@@ -54,11 +54,6 @@ def expect(name: str, kind: str, /, key: str = "", **arguments: Any) -> Any:
     return _class_of(f"expect_{kind}")(**arguments, meta={"name": name, "key": key})
 
 
-def conflicts_expectation() -> Any:
-    """Return what says that no text has several labels, for a table with the number of labels of each text."""
-    return expect("conflicts", "column_max_to_be_between", column="labels", max_value=1)
-
-
 def _class_of(kind: str) -> Any:
     _great_expectations()
     from great_expectations.expectations.registry import get_expectation_impl
@@ -180,8 +175,10 @@ class Engine:
 
     def _gather(self, result: dict[str, Any], outcomes: dict[str, Outcome]) -> None:
         name, kind = place = _place(result)
-        if trouble := _exception(result["exception_info"]):
-            raise _failed(result["expectation_config"]["meta"], trouble)
+        # Either the information itself, or one a metric that failed.
+        for entry in [result["exception_info"], *result["exception_info"].values()]:
+            if isinstance(entry, dict) and entry.get("raised_exception"):
+                raise _failed(result["expectation_config"]["meta"], str(entry["exception_message"]))
         outcome = outcomes.setdefault(name, Outcome())
         outcome.success &= result["success"]
         outcome.failing.update(result["result"].get("unexpected_index_list") or ())
@@ -207,14 +204,6 @@ def _failed(meta: Mapping[str, Any], trouble: str) -> GradusError:
 def _place(result: dict[str, Any]) -> tuple[str, str]:
     config = result["expectation_config"]
     return config["meta"]["name"], config["type"]
-
-
-def _exception(info: dict[str, Any]) -> str | None:
-    # Either the information itself, or one a metric that failed.
-    for entry in [info, *(value for value in info.values() if isinstance(value, dict))]:
-        if entry.get("raised_exception"):
-            return str(entry["exception_message"])
-    return None
 
 
 def _sum(before: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:

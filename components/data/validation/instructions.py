@@ -3,26 +3,23 @@
 How long an example is depends on how it will be written out and read: on a template, a vocabulary, a model's context.
 """
 
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
 from components.core.records import Facts
 from components.data.split.given_splits import SPLIT
 from components.data.validation.checks import NOT_BLANK, NOT_NULL, Checks
-from components.data.validation.engine import Outcome
-from components.data.validation.findings import Cell, Finding, Rule, counted
-from components.data.validation.instruction_rules import COLUMNS, TASK, InstructionValidationConfig
-from components.data.validation.report import Content
+from components.data.validation.report import Cell, Content, Rule, counted
+from components.data.validation.rules import INSTRUCTION_COLUMNS, TASK, InstructionValidationConfig
 from components.prompts import Template
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     import tiktoken
 
-ROWS_NAMED = 10
 TASKS_SHOWN = 30
 BARS = 12
 AT_A_TIME = 4096
@@ -64,7 +61,8 @@ def validate_instructions(
 class Instructions(Checks):
     """The checks of a table of instructions, of which every row is written out by `template`."""
 
-    required = COLUMNS
+    config: InstructionValidationConfig
+    required = INSTRUCTION_COLUMNS
     optional = (TASK, SPLIT)
     content = ("instruction", "input")
     shown = tuple(Cell(name, None, 40, 120) for name in TEXTS)
@@ -72,32 +70,22 @@ class Instructions(Checks):
     def __init__(
         self, table: Path, config: InstructionValidationConfig, template: Template, encoding: "tiktoken.Encoding"
     ) -> None:
-        import numpy as np
-
         super().__init__(table, config)
         self._template, self._encoding = template, encoding
         self._lengths = np.zeros(self.source.rows, np.int32)
         """Tokens of every example, 0 for one without instruction or response."""
-        self._wrong: list[int] = []
-        """Numbers of the first rows whose length fails."""
 
     def row_rules(self) -> list[Rule]:
         """Return the rules about instructions, responses and the examples that they make."""
-        length = self.config.length
+        length, fields = self.config.length, ("instruction", "output")
         fits = {"column": "tokens", "min_value": length.min, "max_value": length.max}
         tokens = f"{length.min:,}" + (" or more" if length.max is None else f" to {length.max:,}")
-        expected, checks = (
-            f"prompt, response and end of text have {tokens} tokens",
-            {"column_values_to_be_between": fits},
-        )
-        fields = ("instruction", "output")
+        expected = f"prompt, response and end of text have {tokens} tokens"
+        visible = "holds more than white space"
         return [
             *(self.column_rule(f"{field}_not_null", field, "is there", NOT_NULL) for field in fields),
-            *(
-                self.column_rule(f"{field}_not_blank", field, "holds more than white space", NOT_BLANK)
-                for field in fields
-            ),
-            self.rule("length", expected, checks, needs=TEXTS, by_row=True),
+            *(self.column_rule(f"{field}_not_blank", field, visible, NOT_BLANK) for field in fields),
+            self.rule("length", expected, {"column_values_to_be_between": fits}, needs=TEXTS, by_row=True),
         ]
 
     def table_rules(self) -> list[Rule]:
@@ -105,24 +93,18 @@ class Instructions(Checks):
         most = self.config.empty_inputs.max_share
         few = {"column_max_to_be_between": {"column": "share", "max_value": most}}
         expected = f"at most {100 * most:.4g} % of the rows have an empty input"
-        return [
-            self.duplicates_rule("instruction and input"),
-            self.rows_rule(),
-            self.rule("empty_inputs", expected, few),
-        ]
+        return [*super().table_rules(), self.rule("empty_inputs", expected, few, needs=["input"])]
 
-    def derive(self, part: "pd.DataFrame") -> "pd.DataFrame":
+    def derive(self, part: pd.DataFrame) -> pd.DataFrame:
         """Return a part of the table with the length of every example, in `tokens`."""
-        if "length" not in self.runs:
+        if self.rules["length"] not in self.in_parts:
             return part
         found = self._lengths[part.index] = self._tokens(part.fillna({"input": ""}))
         # A row without instruction or response fails for that, and has no length.
-        return part.assign(tokens=found.astype(float)).replace({"tokens": {0.0: float("nan")}})
+        return part.assign(tokens=np.where(found > 0, found, np.nan))
 
-    def _tokens(self, part: "pd.DataFrame") -> "np.ndarray":
+    def _tokens(self, part: pd.DataFrame) -> np.ndarray:
         """Return the tokens of every row's example (rows), 0 where there is no instruction or no response."""
-        import numpy as np
-
         from components.models.tokenizer import encode
 
         whole = (part["instruction"].notna() & part["output"].notna()).to_numpy()
@@ -137,40 +119,30 @@ class Instructions(Checks):
             found[places[start : start + AT_A_TIME]] = lengths
         return found
 
-    def look_at(self, part: "pd.DataFrame", outcomes: Mapping[str, Outcome]) -> None:
-        """Name the first rows whose length is wrong."""
-        if "length" in outcomes and len(self._wrong) <= ROWS_NAMED:
-            failing = sorted(outcomes["length"].failing)[: ROWS_NAMED + 1]
-            self._wrong += part["row"].loc[failing].tolist() if "row" in part else [place + 1 for place in failing]
-
-    def notes(self) -> Mapping[str, str]:
+    def note(self, name: str) -> str:
         """Return which rows have a wrong length, as far as there is room, and which lengths these are."""
-        rows, length, lengths = self._wrong, self.config.length, self._lengths
-        if not rows:
-            return {}
-        most = lengths.max() if length.max is None else length.max
-        wrong = lengths[(lengths > 0) & ((lengths < length.min) | (lengths > most))]
+        if name != "length":
+            return ""
+        places = self.marks.mask(name).nonzero()[0]
+        wrong, shown = self._lengths[places], self.source.row_numbers(places)
         last = counted(int(wrong.max()), "token")
-        shown = ", ".join(f"{row:,}" for row in rows[:ROWS_NAMED]) + (", ..." if len(rows) > ROWS_NAMED else "")
-        said = f"row {shown}: {last}" if len(rows) == 1 else f"rows {shown}: {wrong.min():,} to {last}"
-        return {"length": said}
+        return f"row {shown}: {last}" if len(places) == 1 else f"rows {shown}: {wrong.min():,} to {last}"
 
     @cached_property
     def _empty(self) -> int:
         counts = self.source.counts("input", self.marks.kept)
-        return counts[""] + counts[None]  # type: ignore[index]
+        return counts[""] + counts[None]
 
-    def tallies(self) -> list[Finding]:
-        """Return what became of the rule about empty inputs."""
-        import pandas as pd
-
-        left = int(self.marks.kept.sum())
-        if not left or "input" not in self.source.columns:
-            return [self.not_run("empty_inputs", ["input"])]
+    def count_rows(self) -> None:
+        """Evaluate the rules about numbers of rows, and of those without an input."""
+        super().count_rows()
+        rule, left = self.rules["empty_inputs"], int(self.marks.kept.sum())
+        if not self.can_run(rule, left):
+            return
         # Great Expectations has nothing that counts empty texts among others, so it is given a table with their share.
-        outcome = self.evaluate("empty_inputs", pd.DataFrame({"share": [round(self._empty / left, 12)]}))
-        detail = f"{self._empty:,} of {counted(left, 'row')}"
-        return [self.finding("empty_inputs", outcome, f"{100 * self._empty / left:.2f} %", detail=detail)]
+        self.evaluate(rule.name, pd.DataFrame({"share": [round(self._empty / left, 12)]}))
+        rule.observed = f"{100 * self._empty / left:.2f} %"
+        rule.detail = f"{self._empty:,} of {counted(left, 'row')}"
 
     def describe(self) -> Content:
         """Return the share of empty inputs (0 to 1), the rows of each task, and the tokens of an example."""
@@ -192,10 +164,8 @@ def _largest(tasks: dict[str, int]) -> dict[str, int]:
     return shown
 
 
-def _histogram(lengths: "np.ndarray") -> dict[str, int]:
+def _histogram(lengths: np.ndarray) -> dict[str, int]:
     """Return how many examples have how many tokens, in at most `BARS` steps of a round width, from the shortest."""
-    import numpy as np
-
     if not len(lengths):
         return {}
     longest = int(lengths.max())

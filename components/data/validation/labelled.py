@@ -1,23 +1,23 @@
 """Validation of texts and labels with Great Expectations: what fails is named, counted and kept beside."""
 
-from collections.abc import Mapping
+from collections import Counter
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.core.records import Facts
 from components.data.split.given_splits import SPLIT
-from components.data.validation.checks import CONFLICTS, NOT_BLANK, NOT_NULL, Checks
-from components.data.validation.conflicts import check_conflicts
-from components.data.validation.engine import Outcome
-from components.data.validation.findings import Cell, Finding, Rule, counted, quoted
-from components.data.validation.report import Content
+from components.data.validation.checks import NOT_BLANK, NOT_NULL, Checks
+from components.data.validation.report import Cell, Content, Rule, counted, quoted
 from components.data.validation.rules import COLUMNS, ValidationConfig
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 LABELS_SHOWN = 5
+TEXTS_SHOWN = 3
 
 
 def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
@@ -38,16 +38,10 @@ def validate(table: Path, rules: ValidationConfig, out: Path) -> Facts:
 class Texts(Checks):
     """The checks of a table of labelled texts."""
 
+    config: ValidationConfig
     required = COLUMNS
     content = ("text",)
     shown = (Cell(SPLIT, None, 30, 40), Cell("label", None, 30, 40), Cell("text", None, 60, 160, named=False))
-
-    def __init__(self, table: Path, config: ValidationConfig) -> None:
-        import numpy as np
-
-        super().__init__(table, config)
-        self._undeclared: dict[str, None] = {}
-        self._labels = np.zeros(self.source.rows, np.int32)
 
     def row_rules(self) -> list[Rule]:
         """Return the rules about labels and texts."""
@@ -64,59 +58,93 @@ class Texts(Checks):
         ]
 
     def table_rules(self) -> list[Rule]:
-        """Return the rules about conflicts, copies and numbers of rows; the last two are about `_classes`."""
+        """Return the rules about conflicts, copies and numbers of rows; the last two are about a table of classes."""
         fewest, most = self.config.rows_per_class.min, self.config.class_ratio.max
-        settle = "Correct the labels, or {relax} use what validation.conflicts.use says"
+        correct = "Correct the labels, or {relax} use what validation.conflicts.use says"
         collect = "Collect more rows, lower validation.rows_per_class.min, or take the class out of validation.labels"
+        one = {"column_max_to_be_between": {"column": "labels", "max_value": 1}}
         enough = {"column_values_to_be_between": {"column": "rows", "min_value": fewest}}
         even = {"column_max_to_be_between": {"column": "ratio", "max_value": most}}
+        about = {"needs": ["text", "label"], "by_row": self.config.conflicts.use != "keep", "remedy": correct}
+        size, ratio = f"at least {fewest:,} rows of each class", f"largest class at most {most:.4g} times the smallest"
         return [
-            self.rule(CONFLICTS, "no text has different labels", {}, by_row=True, remedy=settle),
-            self.duplicates_rule("text"),
-            self.rows_rule(),
-            self.rule("rows_per_class", f"at least {fewest:,} rows of each class", enough, remedy=collect),
-            self.rule("class_ratio", f"largest class at most {most:.4g} times the smallest", even),
+            self.rule("conflicts", "no text has different labels", one, **about),
+            *super().table_rules(),
+            self.rule("rows_per_class", size, enough, needs=["label"], remedy=collect),
+            self.rule("class_ratio", ratio, even, needs=["label"]),
         ]
 
-    def look_at(self, part: "pd.DataFrame", outcomes: Mapping[str, Outcome]) -> None:
-        """Keep the numbers of the labels, and some that are not declared."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
+    def note(self, name: str) -> str:
+        """Return labels that are not declared, of the rule about labels."""
+        if name != "label_in_set":
+            return ""
+        found = self.source.counts("label", self.marks.mask(name))
+        labels = [quoted(label, 30) for label in found if label is not None]
+        shown = ", ".join(labels[:LABELS_SHOWN] + ["..."] * (len(labels) > LABELS_SHOWN))
+        return f"not declared: {shown}" if labels else ""
 
-        if "label_in_set" in outcomes and len(self._undeclared) <= LABELS_SHOWN:
-            failing = sorted(outcomes["label_in_set"].failing)
-            self._undeclared |= dict.fromkeys(part["label"].loc[failing].dropna())
-        if "label" in part:
-            found = pc.index_in(pa.array(part["label"], pa.string()), pa.array(self.config.labels, pa.string()))
-            self._labels[part.index] = found.fill_null(-1).to_numpy()
+    def compare_rows(self) -> None:
+        """Evaluate the rules about texts with several labels, and about copies."""
+        self._check_conflicts()
+        super().compare_rows()
 
-    def notes(self) -> Mapping[str, str]:
-        """Return labels that are not declared."""
-        labels = [quoted(label, 30) for label in self._undeclared]
-        shown = ", ".join(labels[:LABELS_SHOWN]) + (", ..." if len(labels) > LABELS_SHOWN else "")
-        return {"label_in_set": f"not declared: {shown}"} if labels else {}
+    def _check_conflicts(self) -> None:
+        """Check that no text has several labels: which is right is not for the order of the rows to say.
 
-    def differences(self) -> list[Finding]:
-        """Return what became of texts with several labels."""
-        return [check_conflicts(self, self._labels, self.config)]
+        In memory are two copies of the hashes that are kept of the rows, and the rows of repeated texts.
+        """
+        rule, use = self.rules["conflicts"], self.config.conflicts.use
+        places, hashes = self.compared()
+        if not self.can_run(rule, len(places)):
+            return
+        labels, declared = np.zeros(self.source.rows, np.int32), pa.array(self.config.labels, pa.string())
+        for positions, batch in self.source.batches(["label"]):
+            labels[positions] = pc.index_in(batch["label"].cast(pa.string()), declared).fill_null(-1).to_numpy()
+        texts = np.sort(hashes)
+        again = pd.Series(hashes).isin(texts[1:][texts[1:] == texts[:-1]]).to_numpy()
+        rows = pd.DataFrame({"place": places[again], "text": hashes[again], "label": labels[places[again]]})
+        found = rows[rows.groupby("text")["label"].transform("nunique") > 1]
+        several = found.groupby("text")["label"].nunique() if len(found) else pd.Series([1])
+        self.evaluate(rule.name, pd.DataFrame({"labels": several}))
+        rule.observed = f"{counted(found['text'].nunique(), 'text')} in {counted(len(found), 'row')}"
+        note = self._describe_conflicts(found) if len(found) else ""
+        if use == "keep":
+            self.tell_apart(found["place"].to_numpy(), found["label"].to_numpy())
+            rule.detail = note
+            return
+        failing = _left_out(found, use)
+        self.marks.add(rule.name, failing)
+        rule.failing, rule.rows, rule.note = len(failing), len(places), note
 
-    def tallies(self) -> list[Finding]:
-        """Return what became of the rules about numbers of rows of the classes."""
+    def _describe_conflicts(self, rows: pd.DataFrame) -> str:
+        """Return the first texts, how often each has which label, and the first rows."""
+        said, labels = [], self.config.labels
+        for _, each in islice(rows.groupby("text", sort=False), TEXTS_SHOWN):
+            text = self.source.cells([int(each["place"].iloc[0])], ["text"])[0]["text"]
+            counts = Counter(each["label"].tolist())
+            times = ", ".join(f"{quoted(labels[label], 30)} {counts[label]:,} times" for label in sorted(counts))
+            said.append(f"{quoted(text, 40)} is {times}")
+        more = "; ..." if rows["text"].nunique() > TEXTS_SHOWN else ""
+        return f"{'; '.join(said)}{more}; rows {self.source.row_numbers(rows['place'].to_numpy())}"
+
+    def count_rows(self) -> None:
+        """Evaluate the rules about numbers of rows, and of those of each class."""
+        super().count_rows()
+        sizes, ratio = self.rules["rows_per_class"], self.rules["class_ratio"]
+        left = int(self.marks.kept.sum())
+        if not (self.can_run(sizes, left) & self.can_run(ratio, left)):
+            return
+        # Great Expectations has nothing that compares classes, so it is given a table with a class a line.
         counts = self._counts
-        if not self.marks.kept.any() or "label" not in self.source.columns:
-            return [self.not_run(name, ["label"]) for name in ("rows_per_class", "class_ratio")]
-        classes = _classes(counts)
-        outcomes = {name: self.evaluate(name, classes) for name in ("rows_per_class", "class_ratio")}
-        smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
-        # The "rows" that fail here are classes.
-        small = [quoted(label, 30) for label in counts if label in outcomes["rows_per_class"].failing]
-        fewest, most = (f"{counted(counts[label], 'row')} of {quoted(label, 30)}" for label in (smallest, largest))
-        ratio = f"{outcomes['class_ratio'].observed:.2f}" if counts[smallest] else "no ratio"
-        too_few = f"too few of {', '.join(small)}" if small else ""
-        return [
-            self.finding("rows_per_class", outcomes["rows_per_class"], fewest, detail=too_few),
-            self.finding("class_ratio", outcomes["class_ratio"], ratio, detail=f"{most}, {fewest}"),
-        ]
+        rows = pd.Series(counts)
+        classes = pd.DataFrame({"rows": rows, "ratio": rows.max() / rows})
+        small, found = self.evaluate(sizes.name, classes).failing, self.evaluate(ratio.name, classes).observed
+        too_few = [quoted(label, 30) for label in counts if label in small]
+        ends = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        fewest, most = (f"{counted(counts[label], 'row')} of {quoted(label, 30)}" for label in ends)
+        sizes.observed, sizes.detail = fewest, f"too few of {', '.join(too_few)}" if too_few else ""
+        ratio.observed = f"{found:.2f}" if min(counts.values()) else "no ratio"
+        ratio.detail = f"{most}, {fewest}"
 
     def describe(self) -> Content:
         """Return the labels, and how many rows each has."""
@@ -130,9 +158,11 @@ class Texts(Checks):
         return {label: found[label] for label in self.config.labels}
 
 
-def _classes(counts: dict[str, int]) -> "pd.DataFrame":
-    # Great Expectations has nothing that compares classes, so it is given a table with a class a line.
-    import pandas as pd
-
-    rows = pd.Series(counts)
-    return pd.DataFrame({"rows": rows, "ratio": rows.max() / rows})
+def _left_out(rows: pd.DataFrame, use: str) -> np.ndarray:
+    """Return the places of the rows, of texts with several labels, that are not used."""
+    if use == "drop":
+        return rows["place"].to_numpy()
+    counts = rows.groupby(["text", "label"])["place"].transform("size")
+    frequent = counts == counts.groupby(rows["text"]).transform("max")
+    clear = rows["label"].where(frequent).groupby(rows["text"]).transform("nunique") == 1
+    return rows["place"].to_numpy()[~(frequent & clear)]

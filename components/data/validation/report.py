@@ -1,4 +1,4 @@
-"""What validation found, as facts, as the message of an error, and as a page to read."""
+"""The rules of a table and what became of them: as facts, as the message of an error, and as a page to read."""
 
 import json
 from collections import Counter
@@ -6,14 +6,105 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from pydantic import JsonValue
 
 from components.core.errors import DataRejected
 from components.core.records import Facts
-from components.data.validation.findings import Cell, Finding, counted, quoted
+from components.data.validation.rules import Severity
 
 SHOWN = 20
 """How many failing rows a message or a page shows; all of them stand in `rejected.parquet`."""
+
+
+@dataclass(eq=False)
+class Rule:
+    """A row of a table's rules: what has to be, how it is counted, what to do where it is not, and what was found."""
+
+    name: str
+    severity: Severity
+    expected: str
+    """What has to be, in words."""
+    needs: Sequence[str] = ()
+    """The columns without which it is not evaluated."""
+    checks: Sequence[Any] = ()
+    """What counts: expectations of Great Expectations (`engine.expect`)."""
+    by_row: bool = False
+    """Whether it is about rows, which can be left out, and not about the table."""
+    remedy: str = ""
+    """What to do where it is not met, if not what goes for all; `{relax}` stands for going on all the same."""
+
+    success: bool | None = None
+    """Whether it is met; None where it could not be evaluated."""
+    observed: str = ""
+    detail: str = ""
+    failing: int = 0
+    """How many rows fail."""
+    rows: int = 0
+    """How many rows it was evaluated on, if it is about rows."""
+    note: str = ""
+    """What is to be said of the failing rows besides their number."""
+
+    @property
+    def advice(self) -> str:
+        """What to do where it is not met."""
+        relax = f"set validation.{self.name}.severity=warn to"
+        rest = "leave such rows out" if self.by_row else "go on all the same"
+        return self.remedy.format(relax=relax) if self.remedy else f"Correct the data, or {relax} {rest}"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was evaluated and not met."""
+        return self.success is False
+
+    @property
+    def status(self) -> Literal["passed", "warning", "failed", "not evaluated"]:
+        """One word for a reader."""
+        if self.success is None:
+            return "not evaluated"
+        if self.success:
+            return "passed"
+        return "failed" if self.severity == "error" else "warning"
+
+    @property
+    def found(self) -> str:
+        """What was found, in words."""
+        if self.by_row:
+            verb = "fails" if self.failing == 1 else "fail"
+            return f"{self.failing:,} of {counted(self.rows, 'row')} {verb}" + (f" ({self.note})" if self.note else "")
+        return f"{self.observed} ({self.detail})" if self.detail else self.observed
+
+    @property
+    def warning(self) -> str:
+        """A sentence about a rule that is not met or was not evaluated."""
+        if self.success is None:
+            return f"{self.name} was not evaluated: {self.detail}."
+        note = f" ({self.note})" if self.note else ""
+        found = f"{counted(self.failing, 'row')} left out{note}" if self.by_row else self.found
+        return f"{self.name}: {found}; expected: {self.expected}."
+
+    def facts(self) -> dict[str, JsonValue]:
+        """Return one line of the table of expectations."""
+        names = ("name", "severity", "success", "expected", "observed", "failing", "detail")
+        return {"failing_rows" if name == "failing" else name: getattr(self, name) for name in names}
+
+
+class Cell(NamedTuple):
+    """A text of a failing row, and how many of its characters are shown: in a message, and on a page."""
+
+    name: str
+    text: str | None
+    in_line: int
+    on_page: int
+    named: bool = True
+    """Whether a message has to say which text it is."""
+
+    @property
+    def said(self) -> str:
+        """The text on one line, as a message shows it."""
+        shown = quoted(self.text, self.in_line)
+        return f"{self.name} {shown}" if self.named else shown
 
 
 @dataclass(frozen=True)
@@ -48,16 +139,16 @@ class Report:
 
     rows_in: int
     rows_out: int
-    findings: list[Finding]
+    rules: list[Rule]
     failing_rows: Sequence[FailingRow]
     reasons: dict[str, int]
     versions: dict[str, str]
     content: Content
 
     @property
-    def errors(self) -> list[Finding]:
+    def errors(self) -> list[Rule]:
         """The expectations of severity `error` that are not met."""
-        return [finding for finding in self.findings if finding.failed and finding.severity == "error"]
+        return [rule for rule in self.rules if rule.failed and rule.severity == "error"]
 
     @property
     def rejected(self) -> int:
@@ -73,25 +164,28 @@ class Report:
 
     def warnings(self) -> list[str]:
         """Return a sentence for each expectation of severity `warn` that is not met or was not evaluated."""
-        unmet = [finding for finding in self.findings if not finding.success and finding not in self.errors]
-        return [_sentence(finding) for finding in unmet]
+        return [rule.warning for rule in self.rules if not rule.success and rule not in self.errors]
 
     def facts(self) -> Facts:
         """Return what the step reports; `rejected` counts failing rows by expectation, and a row may fail several."""
         return {
             "rows_in": self.rows_in,
             "rows_out": self.rows_out,
-            "rejected": {finding.name: finding.failing for finding in self.findings if finding.failing},
+            "rejected": {rule.name: rule.failing for rule in self.rules if rule.failing},
             **self.content.facts,
-            "expectations": [finding.facts() for finding in self.findings],
-            "warnings": list(self.warnings()),
+            "expectations": [rule.facts() for rule in self.rules],
+            "warnings": self.warnings(),
         }
 
     def message(self) -> str:
         """Return what an error says: one line with the failures and the remedy, then each of them, then rows."""
-        reasons = "; ".join(f"{finding.name}: {finding.found}" for finding in self.errors)
-        lines = [f"data rejected by {reasons}. {self._advice()}."]
-        lines += [f"  {f.name} ({f.severity}): {f.found}; expected: {f.expected}" for f in self._unmet()]
+        reasons = "; ".join(f"{rule.name}: {rule.found}" for rule in self.errors)
+        advice = self.errors[0].advice
+        if not self.rows_out and self.errors[0].name != "columns":
+            advice = "No row is left to use: correct the data or the rules"
+        lines = [f"data rejected by {reasons}. {advice}."]
+        unmet = self.errors + [rule for rule in self.rules if rule.failed and rule not in self.errors]
+        lines += [f"  {rule.name} ({rule.severity}): {rule.found}; expected: {rule.expected}" for rule in unmet]
         stopping = self._stopping_rows()
         shown = pick(stopping or self.failing_rows)
         count = sum(self.reasons[reason] for reason in {item.reason for item in stopping}) or self.rejected
@@ -103,31 +197,13 @@ class Report:
     def shown_rows(self) -> list[FailingRow]:
         """Return at most `SHOWN` failing rows, in order: those that stop the flow before those left out."""
         stopping = pick(self._stopping_rows())
-        stopped = {id(item) for item in self._stopping_rows()}
+        stopped = set(map(id, self._stopping_rows()))
         others = [item for item in self.failing_rows if id(item) not in stopped]
         return sorted(stopping + pick(others, SHOWN - len(stopping)), key=lambda item: item.row)
 
     def _stopping_rows(self) -> list[FailingRow]:
-        names = {finding.name for finding in self.errors}
+        names = {rule.name for rule in self.errors}
         return [item for item in self.failing_rows if not names.isdisjoint(item.reason.split(";"))]
-
-    def _unmet(self) -> list[Finding]:
-        return self.errors + [finding for finding in self.findings if finding.failed and finding not in self.errors]
-
-    def _advice(self) -> str:
-        first = self.errors[0]
-        if not self.rows_out and first.name != "columns":
-            return "No row is left to use: correct the data or the rules"
-        return first.advice
-
-
-def _sentence(finding: Finding) -> str:
-    if finding.success is None:
-        return f"{finding.name} was not evaluated: {finding.detail}."
-    if finding.by_row:
-        note = f" ({finding.note})" if finding.note else ""
-        return f"{finding.name}: {counted(finding.failing, 'row')} left out{note}; expected: {finding.expected}."
-    return f"{finding.name}: {finding.found}; expected: {finding.expected}."
 
 
 def pick(rows: Sequence[FailingRow], most: int = SHOWN) -> list[FailingRow]:
@@ -160,6 +236,18 @@ def render(report: Report) -> str:
 
     source = files("components.data.validation").joinpath("report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["quoted"] = quoted
-    environment.filters["counted"] = counted
+    environment.filters |= {"quoted": quoted, "counted": counted}
     return environment.from_string(source).render(report=report, shown=report.shown_rows())
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, as in `1 row` and `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def quoted(text: str | None, width: int) -> str:
+    """Return a text on one line, cut to `width` characters, with what cannot be seen written as escapes."""
+    if text is None:
+        return "null"
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:width])
+    return f'"{shown}"' if len(text) <= width else f'"{shown}…"'

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from components.data.sources import InstructionSourceConfig
 from components.data.split.config import InstructionSplitConfig
-from components.data.validation.instruction_rules import InstructionValidationConfig
+from components.data.validation.rules import InstructionValidationConfig
 from components.generation.config import GenerationConfig
 from components.judging.config import JudgeConfig
 from components.models.config import PUBLISHED, LoraConfig, ModelConfig
