@@ -16,7 +16,7 @@ def test_fitted_twice_on_the_same_rows_they_say_the_same() -> None:
         np.testing.assert_array_equal(baseline(texts), second[name](texts), err_msg=name)
 
 
-@pytest.mark.parametrize("rare", [0, 1, 2, 5])
+@pytest.mark.parametrize("rare", [0, 1, *(pytest.param(rare, marks=pytest.mark.slow) for rare in (2, 5))])
 def test_a_class_of_few_rows_among_many_is_no_error(rare: int) -> None:
     truth = np.zeros(30_000, np.int64)
     truth[[17, 4_711, 12_345, 20_001, 29_999][:rare]] = 1

@@ -24,7 +24,7 @@ def intervals(predictions: Predictions) -> dict[str, float]:
     return bootstrap_intervals(LABELS, predictions, predictions.classes)
 
 
-@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("classes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_intervals_are_those_of_a_plain_bootstrap(classes: int) -> None:
     predictions = draw(40, classes)
     average = "binary" if classes == 2 else "macro"
