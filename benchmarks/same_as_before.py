@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from functools import partial
+from math import isclose, isnan
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,17 @@ def differences(before: Facts, after: Facts) -> Iterator[str]:
             yield f"gone: {name} = {before[name]!r}"
         elif name not in before:
             yield f"new: {name} = {after[name]!r}"
-        elif before[name] != after[name]:
+        elif not _alike(before[name], after[name]):
             yield f"other: {name}: {before[name]!r} -> {after[name]!r}"
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Say whether two values are the same; of numbers an order of adding may change the last digits."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) or (isnan(one) and isnan(other))
+    return bool(one == other)
 
 
 def look_at(checkout: Path) -> Facts:
