@@ -18,7 +18,7 @@ from components.core.steps import identify, run_logger, step
 from components.data.sources import FileSource
 from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.models.config import ModelConfig
-from components.models.local_weights import TRACKED
+from components.models.starting_weights import TRACKED
 from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run, attached
 from components.training.config import NOT_LEARNT_FROM, Recipe
