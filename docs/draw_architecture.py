@@ -102,7 +102,7 @@ def find_flows() -> Iterator[Flow[..., Any]]:
 
 def find_tasks(*sources: Any) -> Iterator[Task[..., Any]]:
     """Yield the tasks that functions or classes of `pipelines` name, in the order of the text, then their helpers'."""
-    helpers = []
+    helpers: list[Any] = []
     for source in sources:
         tree = ast.walk(ast.parse(textwrap.dedent(inspect.getsource(source))))
         names = [(node.lineno, node.col_offset, node.id) for node in tree if isinstance(node, ast.Name)]

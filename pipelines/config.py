@@ -86,7 +86,7 @@ def shipped_presets() -> dict[str, PipelineConfig]:
 def _shipped() -> dict[str, Traversable]:
     folders = [folder for package in KINDS.values() if (folder := files(package) / "presets").is_dir()]
     there = [entry for folder in folders for entry in folder.iterdir() if entry.name.endswith(".yaml")]
-    return {entry.name.removesuffix(".yaml"): entry for entry in sorted(there, key=lambda entry: entry.name)}
+    return dict(sorted((entry.name.removesuffix(".yaml"), entry) for entry in there))
 
 
 def _find_preset(preset: str) -> Traversable:
