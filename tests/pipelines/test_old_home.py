@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 
 from components.core.errors import PromotionRefused
 from components.core.home import home
+from components.tracking.stores import open_client
 from pipelines.comparison import compare_runs
 from pipelines.config import load_config
 from pipelines.kinds.classification.flow import classification
@@ -37,7 +37,7 @@ def unpacked(isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def recorded(kind: str) -> list[str]:
     """Return the ids of the two runs of a kind, the first first."""
-    client = MlflowClient(f"sqlite:///{home()}/mlflow.db")
+    client = open_client(home())
     experiment = client.get_experiment_by_name(f"old-{kind}")
     assert experiment
     found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
@@ -46,12 +46,12 @@ def recorded(kind: str) -> list[str]:
 
 
 def table(run_id: str, name: str) -> pd.DataFrame:
-    client = MlflowClient(f"sqlite:///{home()}/mlflow.db")
+    client = open_client(home())
     return pd.read_parquet(client.download_artifacts(run_id, name))
 
 
 def aliases(kind: str) -> dict[str, str]:
-    found = MlflowClient(f"sqlite:///{home()}/mlflow.db").get_registered_model(f"old-{kind}").aliases
+    found = open_client(home()).get_registered_model(f"old-{kind}").aliases
     return {name: str(version) for name, version in found.items()}
 
 
@@ -103,7 +103,7 @@ def test_its_runs_are_continued_from(kind: str) -> None:
     first = recorded(kind)[0]
     summary = go_on(f"{kind}.yaml", f"model.weights=runs:/{first}", "train.max_steps=2", "split.seed=9")
     assert (summary.status, summary.model_uri) == ("FINISHED", f"models:/old-{kind}/3")
-    client = MlflowClient(f"sqlite:///{home()}/mlflow.db")
+    client = open_client(home())
     assert client.get_run(summary.run_id).data.tags["gradus.parent_run"] == first
     facts = json.loads(Path(client.download_artifacts(summary.run_id, "facts.json")).read_text())
     assert facts["evaluate"]["ancestors"]["learned"] > 0, "it is known what the old run has learned"
