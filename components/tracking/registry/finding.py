@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from components.core.errors import TrackingError
 from components.core.integrity import HASHES, find_damage, hash_of_hashes
+from components.models.saved.card import find_saved
 from components.tracking.names import CACHED_FROM, HASHES_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME
 from components.tracking.stores import every, open_client, tracking_errors, tracking_uri, without_password
 
@@ -26,8 +27,6 @@ RUN_MODEL = re.compile(r"runs:/+(?P<run>[0-9a-f]{32})(?:/(?P<name>[^/]+))?/?")
 LOGGED_MODEL = re.compile(r"models:/+(?P<id>m-[0-9a-f]{32})/?")
 ALIAS = re.compile(r"models:/+(?P<name>[^/@]+)@(?P<alias>[^/@]+)/?")
 VERSION = re.compile(r"models:/+(?P<name>[^/@]+)/(?P<version>\d+|latest)/?")
-CARD = "model.json"
-"""The file by which a saved model's folder is known."""
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE"}
 """How MLflow's stores say that something is not there; an alias that is not set counts as a wrong parameter."""
 HINT = "give a run id, models:/NAME@ALIAS, models:/NAME/VERSION or a folder"
@@ -258,8 +257,7 @@ def download_model_folder(model: str, home: Path, target: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=".model-", dir=target.parent) as scratch:
         folder = Path(location) if Path(location).is_dir() else _download(location, Path(scratch), home)
         check_files(str(folder.absolute()), model)
-        found = next((path for path in (folder, *folder.glob("artifacts/*")) if (path / CARD).is_file()), None)
-        if found is None:
+        if not (found := find_saved(folder)):
             raise TrackingError(f"{model} holds no model that Gradus saved; {HINT}")
         shutil.copytree(found, Path(scratch) / "copy")
         (Path(scratch) / "copy").rename(target)
