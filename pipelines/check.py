@@ -16,6 +16,7 @@ from components.core.errors import WeightsError
 from components.core.home import mirror
 from components.core.records import Facts, Manifest
 from components.models.devices import pick_device, pick_precision
+from components.models.fast import fast_paths
 from components.models.starting_weights import FOLDER
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.tasks import download, fetch_weights
@@ -98,9 +99,10 @@ class Check(ABC):
         check_vocabulary(self.weights, encoding)
         self.device = pick_device(self.config.train.device)
         self.precision = pick_precision(self.config.train.precision, self.device)
-        trial = self.prepare()
-        warmup_steps(self.config.train, trial.plan.steps)  # refuses what training would
-        self._estimate(trial, process + TRACKING)
+        with fast_paths(self.config.train.fast):
+            trial = self.prepare()
+            warmup_steps(self.config.train, trial.plan.steps)  # refuses what training would
+            self._estimate(trial, process + TRACKING)
         self.look_further()
         return self.found
 

@@ -26,7 +26,6 @@ Deployed = Flow[..., RunSummary | State[Any]]
 def deployed(kind: str) -> Deployed:
     """Return the flow of a kind that runs a preset: `gradus run PRESET --set ...` as a deployment."""
 
-    @flow(name=kind, flow_run_name="{preset}", persist_result=False, on_running=[record_process])
     def run(preset: str, overrides: list[str] = []) -> RunSummary | State[Any]:  # noqa: B006 - Prefect shows it
         """Run a preset; `gradus run PRESET --set ...` as a deployment.
 
@@ -50,7 +49,8 @@ def deployed(kind: str) -> Deployed:
             run_logger().error(message)
             return Failed(message=message, data=error)
 
-    return run
+    run.__name__ = run.__qualname__ = _entry(kind)  # by which Prefect finds it again
+    return flow(run, name=kind, flow_run_name="{preset}", persist_result=False, on_running=[record_process])
 
 
 def _entry(kind: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOTS = ("components", "pipelines")
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Libraries that are installed under another name than they are imported by."""
-NOT_DECIDING = {"mlflow", "prefect", "psutil", "requests", "rich", "tenacity", "urllib3"}
+NOT_DECIDING = {"_typeshed", "mlflow", "prefect", "psutil", "requests", "rich", "tenacity", "urllib3"}
 """Libraries that carry, schedule and show results, and decide none."""
 PARSING = threading.Lock()
 

@@ -63,7 +63,7 @@ def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:
     Returns:
         Its id, or None if there is no such run.
     """
-    if stopped := _stopped(client, experiment_id, tags):
+    if CONFIG_TAG in tags and (stopped := _stopped(client, experiment_id, tags)):
         _reopen(client, stopped, tags)
         return str(stopped.info.run_id)
     return None

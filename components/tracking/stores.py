@@ -28,8 +28,6 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Or it would copy the pyproject.toml and uv.lock of the working directory, whatever they are, into a model.
-    "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output belongs to `--json`
     # MLflow would stall for seven minutes and more on a server that is gone. Runs try again by themselves, beside what
     # they do (`components.tracking.outbox.delivery`).
@@ -108,14 +106,15 @@ def connect(home: Path, experiment: str) -> "tuple[MlflowClient, str]":
 
     client = open_client(home)
     with tracking_errors(f"cannot open the MLflow experiment {experiment!r}"):
-        if client.get_experiment_by_name(experiment) is None:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
             local = str(home.expanduser().absolute() / ARTIFACTS) if client.tracking_uri == local_uri(home) else None
             try:
                 return client, client.create_experiment(experiment, local, EXPERIMENT_TAGS)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":  # or another process was first
                     raise
-        found = client.get_experiment_by_name(experiment)
+            found = client.get_experiment_by_name(experiment)
     if found is None or found.lifecycle_stage != "active":
         raise TrackingError(
             f"the MLflow experiment {experiment!r} was deleted: restore it with `mlflow experiments restore`, "

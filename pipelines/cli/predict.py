@@ -51,11 +51,12 @@ def predict(
         if not texts and not file:
             raise ConfigError("there is no text to classify; give TEXT..., --file FILE, or - for standard input")
         from components.data.asked import TextSource
-        from components.models.saved.classifier import LoadedClassifier
         from pipelines.asking import STDIN, Asked
 
         asked = Asked(TextSource, STDIN if texts == ["-"] else file, {"text": texts or []}, overrides or [], output)
         classifier, learnt = load(model)
+        from components.models.saved.classifier import LoadedClassifier  # PyTorch, once all words are known to be right
+
         if not isinstance(classifier, LoadedClassifier):
             raise ConfigError(
                 f"{model} is a language model, which has no labels; ask it with `gradus respond {model} INSTRUCTION`"

@@ -194,11 +194,10 @@ class Outbox:
 
     def release(self) -> None:
         """Give the right to send back; nothing is appended any more."""
-        if self._journal:
-            self._journal.close()
-        if self._lock:
-            self._lock.close()
-        self._journal = self._lock = None
+        held, self._journal, self._lock = (self._journal, self._lock), None, None  # two threads may come here at once
+        for file in held:
+            if file:
+                file.close()
 
     def remove(self) -> None:
         """Delete the journal, and the folder of all journals if there is no other."""

@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +81,7 @@ class Package:
         require_room(target.parent, size_of(self.folder))
         entry = {} if logged is None else {"model_id": logged.model_id, "artifact_path": logged.artifact_location}
         quiet()
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory() as scratch, _no_uv_project():
             bundle = write_bundle(self.kind.module, Path(scratch))
             served = f"{bundle.name_of(self.kind.module)}:{self.kind.served}"
             mlflow.pyfunc.save_model(
@@ -159,3 +161,17 @@ def requirements() -> list[str]:
     A suffix names a build that the index of the machine that serves may not have.
     """
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS]
+
+
+@contextmanager
+def _no_uv_project() -> Iterator[None]:
+    # MLflow would copy the pyproject.toml and uv.lock of the working directory, whatever they are, into the model.
+    before = os.environ.get("MLFLOW_UV_AUTO_DETECT")
+    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MLFLOW_UV_AUTO_DETECT"]
+        else:
+            os.environ["MLFLOW_UV_AUTO_DETECT"] = before

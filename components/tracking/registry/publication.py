@@ -6,10 +6,12 @@ runs of one home take turns; of runs on several machines the one whose version h
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.locks import locked
+from components.core.records import fingerprint
 from components.tracking.names import CANDIDATE, DIGEST_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME, READING_TAG, TIME_TAG
 from components.tracking.outbox.journal import Operation
 from components.tracking.outbox.outages import is_outage
@@ -28,7 +30,8 @@ NOT_SCORES = {"system", "curve", "seconds"}
 def send_model(sender: Sender, operation: Operation) -> dict[str, Any]:
     """Upload a kept model and register it, unless a model of just this training is there; return what became of it."""
     identity = {tag: value for tag, value in operation["tags"].items() if tag in (DIGEST_TAG, READING_TAG)}
-    with locked(sender.home / ".publishing.lock"):
+    key = fingerprint([identity, operation["name"]])[:16]
+    with locked(sender.home / ".publishing" / key) if identity else nullcontext():
         if identity and (known := find_published(sender.client, sender.experiment_id, operation["name"], identity)):
             return send_link(sender, operation | known)
         model = _upload(sender, operation)

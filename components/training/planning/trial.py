@@ -19,11 +19,10 @@ from components.models.config import ModelConfig
 from components.training.batching import in_batches, steps_per_epoch
 from components.training.config import Recipe, rows_per_step
 from components.training.loop import total_steps
-from components.training.objectives import Objective, Split
+from components.training.objectives import SPLITS, Objective, Split
 
 LOOKED_AT = 20_000
 """Most steps that are looked at for the batch that takes most."""
-SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 @dataclass(frozen=True)
