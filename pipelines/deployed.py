@@ -50,7 +50,7 @@ def deployed(kind: str) -> Deployed:
             return Failed(message=message, data=error)
 
     run.__name__ = run.__qualname__ = _entry(kind)  # by which Prefect finds it again
-    return flow(run, name=kind, flow_run_name="{preset}", persist_result=False, on_running=[record_process])
+    return flow(name=kind, flow_run_name="{preset}", persist_result=False, on_running=[record_process])(run)
 
 
 def _entry(kind: str) -> str:

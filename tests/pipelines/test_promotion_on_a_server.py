@@ -40,4 +40,4 @@ def test_a_better_model_takes_the_place_and_a_worse_one_does_not(
     assert client.get_model_version("shared", "2").tags["gradus.promoted_over"] == "1"
     assert client.get_run(runs[1]).data.tags["gradus.promoted_as"] == "models:/shared/2"
     assert promote("models:/shared@previous_champion", home, force=True, reason="back").version == "1"
-    assert {path.name for path in home.iterdir()} == {".publishing", ".runs.lock"}, "nothing else is written at home"
+    assert {path.name for path in home.iterdir()} == {".runs.lock"}, "nothing else is written at home"

@@ -32,7 +32,7 @@ def test_a_run_and_its_model_live_on_the_server(
     with open_run(TrackingConfig(), home, "remote", {"train": {"epochs": 1}}) as run:
         run.metrics({"loss": 1.0}, 1)
         logged = log_package(run, classifier_package(saved_model, ["a"]), "remote", tags={"digest": "1"})
-    assert {path.name for path in home.iterdir()} == {".publishing", ".runs.lock"}, "no more is left at home"
+    assert {path.name for path in home.iterdir()} == {".runs.lock"}, "no more is left at home"
     assert run.client.get_run(run.run_id).info.status == "FINISHED"
     assert run.on_server
     assert run.url.startswith(f"{mlflow_server}/#/experiments/{run.experiment_id}/runs/{run.run_id}?")

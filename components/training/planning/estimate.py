@@ -11,9 +11,10 @@ from components.models.architecture import transformer_of
 from components.models.config import ModelConfig
 from components.models.lora import is_adapter
 from components.training.config import Recipe
+from components.training.objectives import SPLITS
 from components.training.planning.probe import rehearse
 from components.training.planning.timing import Timing
-from components.training.planning.trial import SPLITS, Plan, Trial
+from components.training.planning.trial import Plan, Trial
 
 FLOAT = 4
 """Bytes of a weight, a gradient, or a moment: all are kept in fp32, but for frozen weights of a network in bf16."""
