@@ -73,8 +73,7 @@ class Recipe(Config):
 
     fast: bool = True
     """Whether fast paths are taken; false computes as PyTorch's own layers do, to tell whether one is to blame for a
-    result. Results are equal within rounding, but
-    for dropout, which falls on other places."""
+    result. Results are equal within rounding, but for dropout, which falls on other places."""
 
     checkpoint_minutes: float | None = Field(default=5.0, ge=0)
     """Minutes between checkpoints, from which a training that was killed goes on; 0 or null writes none. They are
