@@ -88,6 +88,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault != "said":
             self.how.said = {}
         if fault.isdigit():
+            time.sleep(self.how.delay)
             self.answer(int(fault), {"error": f"this is a {fault}"}, **self.how.headers)
         elif fault:
             getattr(self, "answer_" + fault)()
