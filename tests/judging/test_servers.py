@@ -102,7 +102,7 @@ def test_a_key_that_may_not_do_it_is_no_prompts_fault(ollama: OllamaServer, benc
 
 def test_too_many_refused_prompts_end_the_judging_at_once(ollama: OllamaServer, bench: Bench) -> None:
     write_responses(bench.tables["model"], [f"Number {row}!" for row in range(1, 401)])
-    ollama.behave(fault="400", where='"response": "Number', delay=0.2)
+    ollama.behave(fault="400", where='"response": "Number', delay=0.05)
     told = r"\d+ of 400 verdicts on the model's responses .*mostly: the server refused the prompt\)"
     with pytest.raises(JudgeError, match=told) as failure:
         bench.judge(ollama)
