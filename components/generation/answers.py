@@ -9,7 +9,7 @@ from components.generation.batched import Continuation, Report, Stopped, continu
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.kv_cache import whole_steps
-from components.models.config import GPTSize
+from components.models.sizes import AnySize
 from components.models.devices import dtype_of, pick_precision
 from components.models.language_model import LanguageModel
 from components.models.tokenizer import encode
@@ -47,12 +47,12 @@ def make_batches(prompts: Sequence[Sequence[int]], most: int) -> Iterator[list[i
         yield order[batch * len(order) // batches : (batch + 1) * len(order) // batches]
 
 
-def rows_at_once(size: GPTSize, longest: int, config: GenerationConfig, precision: str) -> int:
+def rows_at_once(size: AnySize, longest: int, config: GenerationConfig, precision: str) -> int:
     """Return how many prompts are continued at once, the longest of so many tokens."""
     return max(min(config.batch_size, MEMORY // row_bytes(size, longest, config, precision)), 1)
 
 
-def row_bytes(size: GPTSize, longest: int, config: GenerationConfig, precision: str) -> int:
+def row_bytes(size: AnySize, longest: int, config: GenerationConfig, precision: str) -> int:
     """Return the bytes of the keys and values of a prompt of so many tokens, and of what follows it."""
     columns = whole_steps(min(longest + config.max_new_tokens, size.context))
     return 2 * columns * size.layers * size.heads * size.head_width * dtype_of(precision).itemsize

@@ -14,7 +14,7 @@ from components.generation.answers import make_batches, row_bytes, rows_at_once
 from components.generation.cache import CHUNK, Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
-from components.models.config import GPTSize
+from components.models.sizes import AnySize
 from components.models.devices import dtype_of, seconds_of
 from components.models.language_model import LanguageModel
 
@@ -79,7 +79,7 @@ def time_decoding(
 
 
 def answering_bytes(
-    size: GPTSize, weights: int, vocab_size: int, prompts: NDArray[np.int64], config: GenerationConfig, precision: str
+    size: AnySize, weights: int, vocab_size: int, prompts: NDArray[np.int64], config: GenerationConfig, precision: str
 ) -> int:
     """Return the bytes of `weights` and of what is held while the longest prompts (N tokens each) are answered.
 

@@ -25,7 +25,7 @@ UNNAMED = "gpt2"
 
 def load_language_model(
     model: str,
-    size: SizeName | GPTSize | None,
+    size: SizeName | AnySize | None,
     vocabulary: str,
     cache: Path,
     mirror: Path | None = None,

@@ -7,7 +7,7 @@ Shapes: B batch, T tokens, D width, H heads, K key-value heads, d width of a hea
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from components.core.errors import ConfigError
 from components.models.attention import attend
-from components.models.config import GPTSize
+from components.models.sizes import AnySize
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From queries (B, H, T, d), keys and values (B, K, T, d) of the tokens that a block reads to what these see, of
@@ -28,12 +28,14 @@ class Block(nn.Module, ABC):
     """Attention, then a feed-forward network, each on the normalised input and added to it (pre-norm residual).
 
     A module within it may have a linear layer that only a GELU in its tanh form reads: `fused` maps the layer's name to
-    that of the GELU, and the two are computed as one where that is faster.
+    that of the GELU, and the two are computed as one where that is faster. With a `window` a token sees so many, itself
+    and those right before it.
     """
 
-    def __init__(self, dropout: float) -> None:
+    def __init__(self, dropout: float, window: int | None = None) -> None:
         super().__init__()
         self.dropout = dropout
+        self.window = window
         self.drop = nn.Dropout(dropout)
 
     @abstractmethod
@@ -68,7 +70,8 @@ class Block(nn.Module, ABC):
         """(B, T, D) to (B, T, D): each sees itself and those before it, or, not causal, `visible`."""
 
         def look(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            return attend(query, key, value, causal, visible, self.dropout if self.training else 0.0)
+            dropout = self.dropout if self.training else 0.0
+            return attend(query, key, value, causal, visible, dropout, self.window)
 
         return self.run(x, look, positions)
 
@@ -86,6 +89,8 @@ class Block(nn.Module, ABC):
 class WeightNames:
     """What parts of a network are called, in memory and in files of `transformers`."""
 
+    prefix: str
+    """What the names of a network's parameters begin with in files of models that have a head."""
     embedding: str
     """The token embedding."""
     blocks: str
@@ -114,16 +119,16 @@ class Transformer(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    """What `transformers` calls the family: `model_type` in a model's `config.json`."""
-    shape: ClassVar[type[GPTSize]]
+    """What the family is called."""
+    model_types: ClassVar[tuple[str, ...]]
+    """What `transformers` calls its members: `model_type` in a model's `config.json`."""
+    shape: ClassVar[type[AnySize]]
     """The type of its sizes."""
-    settings: ClassVar[Mapping[str, str]]
-    """What the fields of a size are called in `config.json`."""
     names: ClassVar[WeightNames]
     targets: ClassVar[tuple[str, ...]]
     """The linear layers of a block that may get adapters, by their names in it."""
 
-    def __init__(self, size: GPTSize, vocab_size: int, dropout: float = 0.0) -> None:
+    def __init__(self, size: AnySize, vocab_size: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.size = size
         self.vocab_size = vocab_size
@@ -154,6 +159,11 @@ class Transformer(nn.Module, ABC):
         """The norm after the last block."""
         found: nn.Module = getattr(self, self.names.final_norm)
         return found
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens one sees at least; None: all before it."""
+        return min((block.window for block in self.blocks if block.window), default=None)
 
     def forward(
         self,
@@ -209,11 +219,12 @@ def _over_heads(visible: Tensor) -> Tensor:
 def architectures() -> dict[str, type[Transformer]]:
     """Return the families that there are by their names: a new one is a file and a place here."""
     from components.models.gpt2 import GPT2
+    from components.models.llama import Llama
 
-    return {family.name: family for family in (GPT2,)}
+    return {family.name: family for family in (GPT2, Llama)}
 
 
-def make_network(size: GPTSize, vocab_size: int, dropout: float = 0.0) -> Transformer:
+def make_network(size: AnySize, vocab_size: int, dropout: float = 0.0) -> Transformer:
     """Return a network of a size, of the family that has such sizes; its weights hold nothing yet."""
     (family,) = (each for each in architectures().values() if each.shape is type(size))
     return family(size, vocab_size, dropout)

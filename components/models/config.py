@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from components.core.config import Config
+from components.models.sizes import SIZES, GPTSize
 
 SizeName = Literal["124M", "355M", "774M", "1558M"]
 
@@ -22,43 +23,6 @@ adapters of every block, and the head."""
 LoraTarget = Literal["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
 """A linear layer of every block that may get an adapter."""
 
-
-class GPTSize(Config):
-    """The shape of a GPT-2 network."""
-
-    layers: int = Field(gt=0)
-    """Number of transformer blocks."""
-    heads: int = Field(gt=0)
-    """Attention heads in each block; must divide `width`."""
-    width: int = Field(gt=0)
-    """Length of the vector that stands for a token, D."""
-    context: int = Field(gt=0)
-    """Most tokens the network can see at once."""
-
-    @property
-    def kv_heads(self) -> int:
-        """Heads of keys and values, of which GPT-2 has as many as of queries."""
-        return self.heads
-
-    @property
-    def head_width(self) -> int:
-        """Length of the vector that a head makes of a token, d."""
-        return self.width // self.heads
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
-        return self
-
-
-SIZES: dict[str, GPTSize] = {
-    "124M": GPTSize(layers=12, heads=12, width=768, context=1024),
-    "355M": GPTSize(layers=24, heads=16, width=1024, context=1024),
-    "774M": GPTSize(layers=36, heads=20, width=1280, context=1024),
-    "1558M": GPTSize(layers=48, heads=25, width=1600, context=1024),
-}
-"""The four published sizes (Radford et al. 2019, table 2; head counts as in the released weights)."""
 
 PUBLISHED: dict[str, str] = {
     "124M": "openai-community/gpt2",

@@ -12,9 +12,10 @@ from typing import ClassVar, get_args
 from torch import Tensor, nn
 
 from components.models.architecture import Block, Transformer, WeightNames
-from components.models.config import GPTSize, LoraTarget
+from components.models.config import LoraTarget
 from components.models.fast.folded import fold_at
 from components.models.layers import INITIAL_STD, Embedding, Linear, init_normal_
+from components.models.sizes import GPTSize
 
 
 class Attention(nn.Module):
@@ -79,15 +80,11 @@ class GPT2(Transformer):
     """GPT-2 without a head."""
 
     name = "gpt2"
+    model_types = ("gpt2",)
     shape = GPTSize
-    settings: ClassVar[Mapping[str, str]] = {
-        "layers": "n_layer",
-        "heads": "n_head",
-        "width": "n_embd",
-        "context": "n_positions",
-    }
     targets: ClassVar[tuple[str, ...]] = get_args(LoraTarget)
     names = WeightNames(
+        prefix="transformer.",
         embedding="wte",
         blocks="h",
         final_norm="ln_f",

@@ -1,7 +1,8 @@
 """Weights in and out, in one layout: that of Hugging Face's `transformers`, as safetensors.
 
-There GPT-2's linear layers are stored transposed (`Conv1D`), names may or may not start with `transformer.`, mask
-buffers may lie among the parameters, and a tied head is left out. What Gradus saves is in the same layout.
+There GPT-2's linear layers are stored transposed (`Conv1D`), names may or may not start with the family's prefix
+(`transformer.`, `model.`), buffers may lie among the parameters, and a tied head is left out. What Gradus saves is in
+the same layout.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ WEIGHTS_FILE = "model.safetensors"
 SHARDS = "model-*.safetensors"
 
 PREFIX = "transformer."
+"""What the names of a network's parameters begin with in a language model or a classifier."""
 HEAD = "lm_head.weight"
 
 Network = TypeVar("Network", Transformer, LanguageModel)
@@ -93,7 +95,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     if missing := sorted(targets.keys() - found):
         raise WeightsError(
             f"the weights in {folder} lack {len(missing)} of {len(targets)} tensors, the first is {missing[0]}: "
-            "they are not GPT-2's or have fewer layers; check model.weights and model.size"
+            f"they are not those of a {transformer_of(model).name} or have fewer layers; check model.weights and model.size"
         )
     if isinstance(model, LanguageModel) and model.lm_head is None:
         _check_tied(targets[embedding], names, folder)
@@ -110,7 +112,8 @@ def save_weights(model: nn.Module, path: Path) -> None:
     for name, parameter in model.named_parameters():
         as_in_file = _transposed(name, parameter.data, names).contiguous()
         parameter.data = _transposed(name, as_in_file, names)
-        tensors[name] = as_in_file.cpu().float()
+        own = name.startswith(PREFIX)
+        tensors[f"{names.prefix}{name.removeprefix(PREFIX)}" if own else name] = as_in_file.cpu().float()
     require_room(path.parent, sum(tensor.nbytes for tensor in tensors.values()))
     save_file(tensors, path, metadata={"format": "pt"})
 
@@ -129,7 +132,7 @@ def _stored(folder: Path, names: WeightNames) -> Iterator[tuple[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (it is no dict)
                 if not name.endswith(names.buffers):
-                    yield name.removeprefix(PREFIX), file.get_tensor(name)
+                    yield name.removeprefix(names.prefix), file.get_tensor(name)
 
 
 def _files(folder: Path) -> list[Path]:

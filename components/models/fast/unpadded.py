@@ -45,7 +45,7 @@ def hidden_states(transformer: Transformer, tokens: Tensor, places: Tensor) -> T
         def look(*projected: Tensor) -> Tensor:
             spread = (_spread(each.transpose(1, 2)[0], places, rows, width).transpose(1, 2) for each in projected)
             query, key, value = spread
-            seen = attend(query, key, value, True, None, dropout)
+            seen = attend(query, key, value, True, None, dropout, block.window)
             return seen.transpose(1, 2).flatten(0, 1)[places][None].transpose(1, 2)
 
         return block.run(x, look, positions)

@@ -19,7 +19,8 @@ from pydantic import Field, model_validator
 from components.core.config import Config
 from components.models.architecture import make_network
 from components.models.classifier import Classifier, classify
-from components.models.config import GPTSize, Pooling
+from components.models.config import Pooling
+from components.models.sizes import AnySize
 from components.models.saved.card import CARD_FILE, CLASSIFIER, read_card, write_card
 from components.models.tokenizer import encode, end_of_text, read_tokenizer, write_tokenizer
 from components.models.weights import WEIGHTS_FILE, load_weights, save_weights
@@ -35,7 +36,7 @@ class ClassifierCard(Config):
 
     format: Literal["gradus-classifier-1"] = "gradus-classifier-1"
     """The folder's format and its version."""
-    size: GPTSize
+    size: AnySize
     """Shape of the network."""
     labels: list[str] = Field(min_length=2)
     """Names of the classes; the position is the class id."""

@@ -16,7 +16,7 @@ import tiktoken
 
 from components.core.config import Config
 from components.models.architecture import make_network
-from components.models.config import GPTSize
+from components.models.sizes import AnySize
 from components.models.language_model import LanguageModel
 from components.models.saved.card import LANGUAGE_MODEL, kind_of, read_card, write_card
 from components.models.tokenizer import read_tokenizer, write_tokenizer
@@ -29,7 +29,7 @@ class LanguageModelCard(Config):
 
     format: Literal["gradus-language-model-1"] = "gradus-language-model-1"
     """The folder's format and its version."""
-    size: GPTSize
+    size: AnySize
     """Shape of the network."""
     tie_embeddings: bool
     """Whether the head is the token embedding itself."""

@@ -1,0 +1,194 @@
+"""Models in llama.cpp's GGUF files, turned into a folder in the layout of `transformers`.
+
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from components.core.errors import WeightsError
+from components.core.room import require_room
+from components.models.gguf_tokenizer import write_tokenizer_files
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader, ReaderTensor
+
+ARCHITECTURES = ("llama", "qwen2", "qwen3")
+"""What files may hold; Llama's are also Mistral's and SmolLM2's."""
+QUANTISED = ("Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K")
+"""How weights may be rounded, besides whole numbers of `WHOLE`."""
+WHOLE = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+SHARD_BYTES = 2_000_000_000
+"""Bytes of weights in memory at once; each such part is a file."""
+ROPE_FACTORS = "rope_freqs.weight"
+"""The tensor of what Llama 3's files divide each frequency by."""
+
+PARTS = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+"""Parts of a block, as files name them and as `transformers` does."""
+OTHERS = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+
+
+def unpack_gguf(path: Path, folder: Path) -> None:
+    """Write what a GGUF file holds into `folder`: `config.json`, safetensors, and the tokenizer's files.
+
+    Rounded weights become fp32, others keep their type. llama.cpp stores the rows of a Llama's queries and keys in the
+    order of its own rotary form; here they are put back.
+
+    Raises:
+        WeightsError: if the file is damaged or cut off, or holds a model, a rounding or a tokenizer that is not known.
+    """
+    reader = _open(path)
+    settings = read_settings(reader, path)
+    (folder / "config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    write_tokenizer_files({name: value for name, value in _values(reader) if "tokenizer" in name}, folder, path)
+    require_room(folder, sum(_bytes(tensor) for tensor in reader.tensors))
+    shards = list(_shards(reader))
+    for number, shard in enumerate(shards, start=1):
+        tensors = {_name(each.name, path): _weights(each, settings, path) for each in shard}
+        name = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file(tensors, folder / name, metadata={"format": "pt"})
+
+
+def gguf_settings(path: Path) -> dict[str, Any]:
+    """Return the `config.json` that `unpack_gguf` would write.
+
+    Raises:
+        WeightsError: as `unpack_gguf`.
+    """
+    return read_settings(_open(path), path)
+
+
+def _open(path: Path) -> "GGUFReader":
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}; check model.weights") from error
+    except (ValueError, IndexError, KeyError, OverflowError, struct.error) as error:
+        raise WeightsError(f"{path} is no whole GGUF file ({error}); fetch it again") from error
+    end = max((tensor.data_offset + tensor.n_bytes for tensor in reader.tensors), default=0)
+    if end > path.stat().st_size:
+        raise WeightsError(f"{path} is cut off: {end:,} bytes are described, {path.stat().st_size:,} are there")
+    return reader
+
+
+def _values(reader: "GGUFReader") -> Iterator[tuple[str, Any]]:
+    return ((name, field.contents()) for name, field in reader.fields.items())
+
+
+def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
+    """Return what `config.json` of the same model in the layout of `transformers` says."""
+    given = {name: value for name, value in _values(reader) if not name.startswith("tokenizer.ggml.tok")}
+    kind = given.get("general.architecture")
+    if kind not in ARCHITECTURES:
+        raise WeightsError(f"{path} holds a model of the architecture {kind}; known are {', '.join(ARCHITECTURES)}")
+
+    def value(name: str, default: Any = None) -> Any:
+        found = given.get(f"{kind}.{name}", default)
+        if found is None:
+            raise WeightsError(f"{path} does not say {kind}.{name}: it is no whole model; fetch it again")
+        return found
+
+    if value("expert_count", 0):
+        raise WeightsError(f"{path} holds a mixture of experts, which is not known here; choose a dense model")
+    heads, width = value("attention.head_count"), value("embedding_length")
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    if "token_embd.weight" not in tensors:
+        raise WeightsError(f"{path} holds no token embedding: it is no whole model; fetch it again")
+    return {
+        "model_type": kind,
+        "hidden_size": width,
+        "num_hidden_layers": value("block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": value("attention.head_count_kv", heads),
+        "head_dim": value("attention.key_length", width // heads),
+        "intermediate_size": value("feed_forward_length"),
+        "max_position_embeddings": value("context_length"),
+        "rms_norm_eps": value("attention.layer_norm_rms_epsilon"),
+        "rope_parameters": _rope(given, str(kind), tensors),
+        "vocab_size": int(tensors["token_embd.weight"].shape[1]),
+        "tie_word_embeddings": "output.weight" not in tensors,
+        "attention_bias": kind == "llama" and "blk.0.attn_q.bias" in tensors,
+        "mlp_bias": "blk.0.ffn_up.bias" in tensors,
+    }
+
+
+def _rope(given: Mapping[str, Any], kind: str, tensors: "Mapping[str, ReaderTensor]") -> dict[str, Any]:
+    scaling = f"{kind}.rope.scaling"
+    found: dict[str, Any] = {
+        "rope_theta": given.get(f"{kind}.rope.freq_base", 10_000.0),
+        "rope_type": {"none": "default"}.get(kind_of := str(given.get(f"{scaling}.type", "none")), kind_of),
+    }
+    named = {"factor": "factor", "original_context_length": "original_max_position_embeddings"}
+    named |= {"yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}
+    found |= {name: given[f"{scaling}.{key}"] for key, name in named.items() if f"{scaling}.{key}" in given}
+    if ROPE_FACTORS in tensors:
+        found["factors"] = [float(each) for each in tensors[ROPE_FACTORS].data]
+    return found
+
+
+def _shards(reader: "GGUFReader") -> "Iterator[list[ReaderTensor]]":
+    """Yield the tensors, some at a time, so that few are in memory at once."""
+    shard: list[ReaderTensor] = []
+    for tensor in reader.tensors:
+        if shard and sum(map(_bytes, (*shard, tensor))) > SHARD_BYTES:
+            yield shard
+            shard = []
+        if tensor.name != ROPE_FACTORS:
+            shard.append(tensor)
+    yield shard
+
+
+def _bytes(tensor: "ReaderTensor") -> int:
+    return int(tensor.n_elements) * (2 if tensor.tensor_type.name in ("F16", "BF16") else 4)
+
+
+def _name(name: str, path: Path) -> str:
+    """Return what `transformers` calls a tensor."""
+    part, _, kind = name.rpartition(".")
+    if part in OTHERS:
+        return f"{OTHERS[part]}.{kind}"
+    if part.startswith("blk.") and (place := part.split(".", 2))[-1] in PARTS:
+        return f"model.layers.{place[1]}.{PARTS[place[2]]}.{kind}"
+    raise WeightsError(f"{path} holds a tensor {name}, which is not known here; choose another model")
+
+
+def _weights(tensor: "ReaderTensor", settings: Mapping[str, Any], path: Path) -> Tensor:
+    """Return a tensor as `transformers` has it."""
+    from gguf.quants import dequantize
+
+    kind, shape = tensor.tensor_type.name, [int(each) for each in reversed(tensor.shape)]
+    if kind in WHOLE:
+        raw = np.ascontiguousarray(tensor.data).view(np.uint8).reshape(-1)
+        weights = torch.from_numpy(raw.copy()).view(WHOLE[kind]).view(shape)
+    elif kind in QUANTISED:
+        weights = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type)).view(shape)
+    else:
+        known = ", ".join((*WHOLE, *QUANTISED))
+        raise WeightsError(f"{path} holds {tensor.name} rounded to {kind}; known are {known}; take such a file")
+    part = tensor.name.split(".")[-2]
+    if settings["model_type"] == "llama" and part in ("attn_q", "attn_k"):
+        heads = settings["num_attention_heads" if part == "attn_q" else "num_key_value_heads"]
+        weights = weights.view(heads, shape[0] // heads // 2, 2, -1).transpose(1, 2).reshape(shape)
+    return weights.contiguous()
