@@ -34,8 +34,9 @@ from components.generation.decoder import Decoder
 from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
+from components.models.pretrained import WEIGHTS_FILE
 from components.models.tokenizer import end_of_text, load_tokenizer
-from components.models.weights import WEIGHTS_FILE, make_gpt, save_weights
+from components.models.weights import make_gpt, save_weights
 from components.prompts import TEMPLATES
 
 Result = TypeVar("Result")

@@ -1,11 +1,17 @@
 """How an entry is written out for a language model: in one place, for training, generation, judging and serving."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from components.core.config import Config
+from components.core.errors import ConfigError
 from components.core.templates import Template as Slots
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 class Template(Config):
@@ -20,6 +26,9 @@ class Template(Config):
     response: str
     """What comes next; holds `{output}`. The prompt ends before it. Blanks right before it are the response's own, so
     that a word begins with the blank that byte-pair vocabularies give it; what stands after it ends every response."""
+
+    has_special_tokens: ClassVar[bool] = False
+    """Whether what is written out holds names of special tokens."""
 
     stop: list[str] = Field(default_factory=list)
     """Texts at which a response ends, besides the end-of-text token: what the model may write before it goes on to
@@ -71,7 +80,97 @@ class Template(Config):
         return Slots.of(self.response).literals
 
 
-TemplateName = Literal["alpaca", "phi3", "alpaca-ko", "completion"]
+class ChatTemplate(Config):
+    """The template of a model that was taught to talk: its own, in Jinja, which writes out messages of roles.
+
+    https://huggingface.co/docs/transformers/chat_templating
+    """
+
+    jinja: str
+    """The template."""
+
+    variables: dict[str, str] = Field(default_factory=dict)
+    """What it may use besides messages, such as `bos_token`."""
+
+    system: str | None = None
+    """What stands in a system message before each entry; null leaves that to the template."""
+
+    has_special_tokens: ClassVar[bool] = True
+    stops: ClassVar[tuple[str, ...]] = ()
+
+    def prompt(self, instruction: str, input: str = "") -> str:
+        """Return everything up to the response: a system message if there is one, the entry as a user's, and a turn.
+
+        Raises:
+            ConfigError: if the template cannot be rendered, or renders nothing.
+        """
+        system = [{"role": "system", "content": self.system}] if self.system is not None else []
+        return self.render([*system, {"role": "user", "content": as_message(instruction, input)}])
+
+    def completion(self, output: str) -> str:
+        """Return what follows the prompt; the token that ends a turn is added where tokens are."""
+        return output
+
+    def clean(self, text: str) -> str:
+        """Return a generated text without blanks around it."""
+        return text.strip()
+
+    def render(self, messages: Sequence[Mapping[str, str]], turn: bool = True) -> str:
+        """Return messages written out, and after them, if asked for, what an assistant's turn begins with.
+
+        Raises:
+            ConfigError: if that fails, or gives nothing.
+        """
+        import jinja2
+
+        try:
+            text = _compiled(self.jinja).render(messages=messages, add_generation_prompt=turn, **self.variables)
+        except (jinja2.TemplateError, ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"prompt.template: the model's chat template cannot be rendered: {error}") from error
+        if not text.strip():
+            raise ConfigError("prompt.template: the model's chat template writes nothing; write one of your own")
+        return text
+
+
+AnyTemplate = Template | ChatTemplate
+
+
+def as_message(instruction: str, input: str = "") -> str:
+    """Return an entry as one message."""
+    return f"{instruction}\n\n{input}" if input else instruction
+
+
+@lru_cache(maxsize=8)
+def _compiled(source: str) -> "jinja2.Template":
+    """Return a template that can do nothing but write, as `transformers` compiles it."""
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = _now
+    environment.filters["tojson"] = _json
+    return environment.from_string(source)
+
+
+def _now(form: str) -> str:
+    from datetime import datetime
+
+    return datetime.now().strftime(form)
+
+
+def _json(value: Any, **options: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, indent=options.get("indent"))
+
+
+TemplateName = Literal["alpaca", "phi3", "alpaca-ko", "completion", "chat"]
 
 TEMPLATES: dict[str, Template] = {
     # Taori et al., "Stanford Alpaca", 2023, with one preamble for entries with and without an input, as in chapter 7 of
@@ -122,14 +221,40 @@ class PromptConfig(Config):
     template: Annotated[
         Annotated[TemplateName, Tag("name")] | Annotated[Template, Tag("parts")], Discriminator(_kind)
     ] = "alpaca"
-    """A template's name, or `instruction`, `input`, `response` and `stop` of your own."""
+    """A template's name, `chat` for the model's own, or `instruction`, `input`, `response` and `stop` of your own."""
 
-    @property
-    def resolved(self) -> Template:
-        """The template, whether it was given by name or written out."""
-        return TEMPLATES[self.template] if isinstance(self.template, str) else self.template
+    system: str | None = None
+    """With `chat`: what stands in a system message before each entry; null leaves that to the template."""
+
+    def resolved(self, encoding: Any) -> AnyTemplate:
+        """Return the template, whether it was given by name or written out; of `chat`, the tokenizer's.
+
+        Raises:
+            ConfigError: if the tokenizer comes with none.
+        """
+        if isinstance(self.template, Template):
+            return self.template
+        if self.template != "chat":
+            return TEMPLATES[self.template]
+        if not (jinja := getattr(encoding, "chat_template", None)):
+            raise ConfigError(
+                "prompt.template=chat: the model was not taught to talk, its tokenizer has no chat template; choose an "
+                "instruct model, or prompt.template=alpaca"
+            )
+        return ChatTemplate(jinja=jinja, variables=encoding.variables, system=self.system)
+
+    def text(self, instruction: str, input: str = "") -> str:
+        """Return an entry as a judge reads it: by the template, or in `chat` as the message that it is."""
+        plain = TEMPLATES.get(self.template) if isinstance(self.template, str) else self.template
+        return plain.prompt(instruction, input) if plain else as_message(instruction, input)
 
     @property
     def name(self) -> str:
         """The template's name, or `own`."""
         return self.template if isinstance(self.template, str) else "own"
+
+    @model_validator(mode="after")
+    def _system_is_for_chat(self) -> Self:
+        if self.system is not None and self.template != "chat":
+            raise ValueError("system is for template=chat: leave it out, or write it into the template")
+        return self

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import tiktoken
 from pydantic import BaseModel, Field
 from torch import nn
 
@@ -18,7 +17,7 @@ from components.core.records import Facts, Manifest
 from components.models.devices import pick_device, pick_precision
 from components.models.fast import fast_paths
 from components.models.starting_weights import FOLDER
-from components.models.tokenizer import end_of_text, load_tokenizer
+from components.models.tokenizer import Tokenizer, end_of_text, load_tokenizer
 from components.tasks import download, fetch_weights
 from components.training.planning.estimate import Cost, count_parameters, estimate_memory, process_bytes
 from components.training.planning.timing import Besides, time_training
@@ -56,7 +55,7 @@ class Check(ABC):
     splits: Manifest
     counts: Mapping[str, Mapping[str, int]]
     """Rows of the data, by stage, split or task, and by class."""
-    encoding: tiktoken.Encoding
+    encoding: Tokenizer
     weights: Path | None
     """The folder of the starting weights, None if they are random or missing."""
     bytes_later: int = 0
@@ -90,7 +89,7 @@ class Check(ABC):
         """Find out all there is, and return it."""
         process = process_bytes()  # before the steps, which a run takes from the store
         self._bring_data()
-        encoding = self._or_missing(lambda: load_tokenizer(self.config.model.vocabulary, mirror()))
+        encoding = self._or_missing(lambda: load_tokenizer(self.config.model.tokenizer, mirror()))
         weights = self._or_missing(lambda: fetch_weights.without_prefect(self.config.model))
         if encoding is None:
             return self.found

@@ -122,7 +122,7 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
     with _folder(home, run) as folder:
         with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
             tables = _tables(responses, Path(scratch))
-            judged = judge(tables, config, prompt.resolved.prompt, verdicts_path(home), folder)
+            judged = judge(tables, config, prompt.text, verdicts_path(home), folder)
         if "learned_before" in responses and not responses["learned_before"].all():  # in no figure of the run's
             responses = responses[~responses["learned_before"]].reset_index(drop=True)
         verdicts = read_verdicts(folder / VERDICTS, responses["row"])

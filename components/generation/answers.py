@@ -3,17 +3,15 @@
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
-import tiktoken
-
 from components.generation.batched import Continuation, Report, Stopped, continue_prompts
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.kv_cache import whole_steps
-from components.models.sizes import AnySize
 from components.models.devices import dtype_of, pick_precision
 from components.models.language_model import LanguageModel
-from components.models.tokenizer import encode
-from components.prompts import Template
+from components.models.sizes import AnySize
+from components.models.tokenizer import Tokenizer, encode_prompts
+from components.prompts import AnyTemplate
 
 MEMORY = 2 << 30
 """Bytes that the keys and values of a batch may take."""
@@ -29,11 +27,10 @@ class Answer:
 
 
 def make_prompts(
-    template: Template, encoding: tiktoken.Encoding, instructions: Sequence[str], inputs: Sequence[str]
+    template: AnyTemplate, encoding: Tokenizer, instructions: Sequence[str], inputs: Sequence[str]
 ) -> list[list[int]]:
     """Return the tokens of each entry up to the response."""
-    entries = zip(instructions, inputs, strict=True)
-    return encode(encoding, [template.prompt(instruction, text) for instruction, text in entries])
+    return encode_prompts(encoding, template, zip(instructions, inputs, strict=True))
 
 
 def make_batches(prompts: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
@@ -60,8 +57,8 @@ def row_bytes(size: AnySize, longest: int, config: GenerationConfig, precision: 
 
 def answer_batches(
     model: LanguageModel,
-    encoding: tiktoken.Encoding,
-    template: Template,
+    encoding: Tokenizer,
+    template: AnyTemplate,
     prompts: Sequence[Sequence[int]],
     config: GenerationConfig,
     done: Container[int] = (),
@@ -90,8 +87,8 @@ def answer_batches(
 
 def answer(
     model: LanguageModel,
-    encoding: tiktoken.Encoding,
-    template: Template,
+    encoding: Tokenizer,
+    template: AnyTemplate,
     instructions: Sequence[str],
     inputs: Sequence[str],
     config: GenerationConfig,
@@ -105,6 +102,6 @@ def answer(
     return [answers[number] for number in range(len(prompts))]
 
 
-def _answer(encoding: tiktoken.Encoding, template: Template, continuation: Continuation) -> Answer:
+def _answer(encoding: Tokenizer, template: AnyTemplate, continuation: Continuation) -> Answer:
     text = encoding.decode(continuation.tokens)
     return Answer(template.clean(text), len(continuation.tokens), continuation.stopped)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import tiktoken
 import torch
 
 from components.generation.cache import Reader
@@ -18,7 +17,7 @@ from components.generation.plain import PlainReader
 from components.generation.sampling import next_tokens
 from components.models.fast import fast_paths, uses
 from components.models.memory import freed_memory_kept
-from components.models.tokenizer import end_of_text
+from components.models.tokenizer import Tokenizer, ends_of_text
 
 Stopped = Literal["end", "marker", "length", "no_room"]
 """Why a continuation ends: the end-of-text token; a text to stop at; as many tokens as were asked for, or the context
@@ -42,7 +41,7 @@ class Continuation:
 
 def continue_prompts(
     decoder: Decoder,
-    encoding: tiktoken.Encoding,
+    encoding: Tokenizer,
     prompts: Sequence[Sequence[int]],
     config: GenerationConfig,
     stops: Sequence[str] = (),
@@ -54,10 +53,10 @@ def continue_prompts(
     A prompt and its continuation fit the context. An empty prompt counts as one end-of-text token. Row i is drawn with
     a seed made of `config.seed` and `numbers[i]` (or i), so that it does not depend on its neighbours.
     """
-    ends = Ends(encoding, end_of_text(encoding), [stop.encode() for stop in stops])
+    ends = Ends(encoding, ends_of_text(encoding), [stop.encode() for stop in stops])
     rows = [
         Row(
-            list(prompt) or [ends.token],
+            list(prompt) or [ends.tokens[0]],
             decoder.size.context,
             config,
             row_generator(config.seed, number, decoder.device),
@@ -75,7 +74,9 @@ def _write(decoder: Decoder, rows: "list[Row]", config: GenerationConfig, ends: 
     report(len(rows) - len(read), 0)
     if not read:
         return
-    reader = (Reader if uses("key-value cache") else PlainReader)(decoder, [row.prompt for row in read])
+    longest = max(len(row.prompt) + row.most for row in read)
+    cached = uses("key-value cache") and decoder.sees_all(longest)
+    reader = (Reader if cached else PlainReader)(decoder, [row.prompt for row in read])
     going = list(range(len(read)))  # places of the rows that have not ended
     while True:
         logits = reader.logits if len(going) == len(read) else reader.logits[going]
@@ -96,10 +97,10 @@ def _write(decoder: Decoder, rows: "list[Row]", config: GenerationConfig, ends: 
 
 @dataclass(frozen=True)
 class Ends:
-    """What ends a row: the end-of-text token, and markers as bytes."""
+    """What ends a row: the tokens that end a text, and markers as bytes."""
 
-    encoding: tiktoken.Encoding
-    token: int
+    encoding: Tokenizer
+    tokens: tuple[int, ...]
     markers: list[bytes]
 
 
@@ -116,7 +117,7 @@ class Row:
 
     def take(self, token: int, ends: Ends) -> None:
         """Add a token, and see whether it is the last."""
-        if token == ends.token:
+        if token in ends.tokens:
             self.stopped = "end"
             return
         before = len(self._written)

@@ -31,6 +31,11 @@ class Decoder:
         self._network = prepared(model.transformer, self.type)
         self._head = PackedLinear(model.head, None, self.type)
 
+    def sees_all(self, length: int) -> bool:
+        """Tell whether every token of a text of such a length sees all before it: a cache has no sliding window."""
+        window = self.model.transformer.window
+        return window is None or length <= window
+
     def cache(self, rows: int, columns: int) -> KVCache:
         """Return the key-value cache of a block, with room for so many columns of each row."""
         like = torch.empty(0, dtype=self.type, device=self.device)

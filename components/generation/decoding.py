@@ -6,7 +6,6 @@ Shapes: B batch, T tokens, D width, V vocabulary.
 import codecs
 from collections.abc import Callable, Iterable, Iterator
 
-import tiktoken
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from components.generation.decoder import Decoder
 from components.generation.plain import read_anew
 from components.generation.sampling import next_tokens
 from components.models.language_model import LanguageModel
+from components.models.tokenizer import Tokenizer
 
 NextLogits = Callable[[Tensor], Tensor]
 """From all tokens so far (B, T) to the logits of the next one (B, V).
@@ -39,7 +39,7 @@ def cached(model: LanguageModel, precision: str = "fp32") -> NextLogits:
 
     def logits(tokens: Tensor) -> Tensor:
         nonlocal reader
-        if tokens.shape[1] > model.transformer.size.context:
+        if tokens.shape[1] > model.transformer.size.context or not decoder.sees_all(tokens.shape[1]):
             return read_anew(tokens)
         if reader is None:
             reader = Reader(decoder, tokens.tolist())
@@ -66,7 +66,7 @@ def generate(next_logits: NextLogits, tokens: Tensor, config: GenerationConfig, 
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
 
 
-def as_text(encoding: tiktoken.Encoding, tokens: Iterable[int]) -> Iterator[str]:
+def as_text(encoding: Tokenizer, tokens: Iterable[int]) -> Iterator[str]:
     """Yield the text that each token completes.
 
     A token of a byte-level vocabulary may end within a character: its bytes are held back until the character is

@@ -14,9 +14,9 @@ from components.generation.answers import make_batches, row_bytes, rows_at_once
 from components.generation.cache import CHUNK, Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
-from components.models.sizes import AnySize
 from components.models.devices import dtype_of, seconds_of
 from components.models.language_model import LanguageModel
+from components.models.sizes import AnySize
 
 TURNS = 3
 """Turns that are timed with all rows of a batch, and again with one row."""

@@ -1,26 +1,18 @@
 """Language models to generate with: from the hub, a folder, fine-tuned or not, or untrained."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import tiktoken
-from pydantic import ValidationError
-
 from components.core.errors import ConfigError, WeightsError
-from components.models.architecture import architectures
-from components.models.config import GPTSize, ModelConfig, SizeName
+from components.models.architecture import make_network
+from components.models.config import SizeName
 from components.models.language_model import LanguageModel
+from components.models.pretrained import SETTINGS, find_local_weights, find_weights, read_settings
 from components.models.saved.card import LANGUAGE_MODEL, find_saved, kind_of
 from components.models.saved.language_model import load_gpt
-from components.models.starting_weights import find_local_weights
-from components.models.tokenizer import load_tokenizer
-from components.models.weights import find_weights, make_gpt
-
-SETTINGS = "config.json"
-"""Where `transformers` keeps a model's family and shape."""
-UNNAMED = "gpt2"
-"""The family of weights that name none."""
+from components.models.sizes import MODEL_TYPES, SIZES, AnySize, size_from_settings
+from components.models.tokenizer import Tokenizer, load_tokenizer
+from components.models.weights import filled
 
 
 def load_language_model(
@@ -30,7 +22,7 @@ def load_language_model(
     cache: Path,
     mirror: Path | None = None,
     seed: int = 0,
-) -> tuple[LanguageModel, tiktoken.Encoding]:
+) -> tuple[LanguageModel, Tokenizer]:
     """Return a language model and its tokenizer, on the CPU in fp32.
 
     Args:
@@ -54,13 +46,16 @@ def load_language_model(
     if model == "random" and size is None:
         raise ConfigError("random weights have no size: give --size, such as 124M")
     folder = find_weights(model, cache, mirror)
-    settings = _settings(folder) if folder else {}
+    settings = read_settings(folder) if folder and (folder / SETTINGS).exists() else {}
     shape = size or _size(settings, model)
+    if vocabulary == "auto":
+        vocabulary = "gpt2" if settings.get("model_type", "gpt2") == "gpt2" else model
     encoding = load_tokenizer(vocabulary, mirror)
     _check_vocabulary(settings, encoding, model, vocabulary)
     # Untied fits all files: one without a head gets the embedding as its head.
-    config = ModelConfig(size=shape, weights=model, tie_embeddings=folder is None, vocabulary=vocabulary)
-    return make_gpt(config, encoding.n_vocab, folder, seed).eval(), encoding
+    tied = bool(settings.get("tie_word_embeddings", folder is None))
+    network = LanguageModel(make_network(SIZES[shape] if isinstance(shape, str) else shape, encoding.n_vocab), tied)
+    return filled(network, folder, seed).eval(), encoding
 
 
 def classifier_refused(model: str) -> ConfigError:
@@ -78,32 +73,16 @@ def _saved(model: str, mirror: Path | None) -> Path | None:
     return saved
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    """Return what `config.json` says, or nothing where there is none."""
-    path = folder / SETTINGS
-    if not path.exists():
-        return {}
+def _size(settings: dict[str, Any], model: str) -> AnySize:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        kind = settings.get("model_type", UNNAMED)
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}); fetch the model again") from error
-    if kind not in architectures():
-        known = ", ".join(architectures())
-        raise WeightsError(f"{folder} holds a model of type {kind}, and only {known} is known; choose another model")
-    return dict(settings)
+        return size_from_settings(settings, model)
+    except WeightsError as error:
+        if "model_type" in settings and settings["model_type"] not in MODEL_TYPES:
+            raise
+        raise ConfigError(f"{error}; give --size") from error
 
 
-def _size(settings: dict[str, Any], model: str) -> GPTSize:
-    family = architectures()[settings.get("model_type", UNNAMED)]
-    try:
-        return family.shape(**{field: settings[name] for field, name in family.settings.items()})
-    except (KeyError, ValidationError) as error:
-        needed = ", ".join(family.settings.values())
-        raise ConfigError(f"{model} has no {SETTINGS} that names its size ({needed}); give --size") from error
-
-
-def _check_vocabulary(settings: dict[str, Any], encoding: tiktoken.Encoding, model: str, vocabulary: str) -> None:
+def _check_vocabulary(settings: dict[str, Any], encoding: Tokenizer, model: str, vocabulary: str) -> None:
     tokens = settings.get("vocab_size", encoding.n_vocab)
     if tokens != encoding.n_vocab:
         raise WeightsError(

@@ -10,7 +10,6 @@ from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tiktoken
 import torch
 
 from components.core.interruptions import hold_until_published
@@ -23,7 +22,8 @@ from components.generation.journal import Journal
 from components.generation.progress import generation_bar
 from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
-from components.prompts import Template
+from components.models.tokenizer import Tokenizer
+from components.prompts import AnyTemplate
 
 JOURNAL = "responses.jsonl"
 TABLE, ENTRIES = "responses.parquet", "instruction-data-with-response.json"
@@ -35,8 +35,8 @@ COLUMNS = ("row", "instruction", "input", "output", "task")
 def respond(
     entries: Path,
     model: LanguageModel,
-    encoding: tiktoken.Encoding,
-    template: Template,
+    encoding: Tokenizer,
+    template: AnyTemplate,
     config: GenerationConfig,
     device: torch.device,
     out: Path,

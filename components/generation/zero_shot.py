@@ -8,7 +8,6 @@ Shapes: C labels, T tokens, D width, V vocabulary.
 from collections.abc import Sequence
 from operator import eq
 
-import tiktoken
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +17,7 @@ from components.generation.config import GenerationConfig
 from components.generation.decoding import as_text, cached, generate
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
-from components.models.tokenizer import encode, end_of_text
+from components.models.tokenizer import Tokenizer, encode, end_of_text
 
 BEFORE, AFTER = "Message: ", "\nIs this message {labels}? It is"
 
@@ -27,7 +26,7 @@ SHOWN_TOKENS = 12
 
 
 def try_zero_shot(
-    model: LanguageModel, encoding: tiktoken.Encoding, texts: list[str], truths: list[str], labels: Sequence[str]
+    model: LanguageModel, encoding: Tokenizer, texts: list[str], truths: list[str], labels: Sequence[str]
 ) -> Facts:
     """Ask the model for the label of each text; there must be one text at least, and `has_room` for the question.
 
@@ -46,26 +45,26 @@ def try_zero_shot(
     }
 
 
-def _continue(model: LanguageModel, encoding: tiktoken.Encoding, prompt: list[int]) -> str:
+def _continue(model: LanguageModel, encoding: Tokenizer, prompt: list[int]) -> str:
     ids, stop = torch.tensor([prompt], device=model.head.device), end_of_text(encoding)
     turns = map(int, generate(cached(model), ids, GenerationConfig(max_new_tokens=SHOWN_TOKENS), stop))
     return "".join(as_text(encoding, (token for token in turns if token != stop)))
 
 
-def prompt_tokens(encoding: tiktoken.Encoding, text: str, labels: Sequence[str], limit: int) -> list[int]:
+def prompt_tokens(encoding: Tokenizer, text: str, labels: Sequence[str], limit: int) -> list[int]:
     """Return a prompt that shows a text and names the labels; the text is cut so that there are at most `limit`."""
     named = " or ".join([", ".join(labels[:-1]), labels[-1]])
     before, message, after = encode(encoding, [BEFORE, text, AFTER.format(labels=named)])
     return before + message[: max(limit - len(before) - len(after), 0)] + after
 
 
-def has_room(encoding: tiktoken.Encoding, labels: Sequence[str], context: int) -> bool:
+def has_room(encoding: Tokenizer, labels: Sequence[str], context: int) -> bool:
     """Return whether a context holds the question, one token of a text, and the longest label."""
     question = len(prompt_tokens(encoding, "", labels, limit=0))
     return question + 1 + max(map(len, label_tokens(encoding, labels))) <= context
 
 
-def label_tokens(encoding: tiktoken.Encoding, labels: Sequence[str]) -> list[list[int]]:
+def label_tokens(encoding: Tokenizer, labels: Sequence[str]) -> list[list[int]]:
     """Return what would follow the prompt for each label."""
     return encode(encoding, [f" {label}" for label in labels])
 
@@ -89,7 +88,7 @@ def score_continuations(model: LanguageModel, prompt: list[int], continuations: 
 
 
 def classify_by_prompt(
-    model: LanguageModel, encoding: tiktoken.Encoding, texts: Sequence[str], labels: Sequence[str]
+    model: LanguageModel, encoding: Tokenizer, texts: Sequence[str], labels: Sequence[str]
 ) -> list[int]:
     """Return for each text the position of the label that the model finds likeliest after the prompt."""
     continuations = label_tokens(encoding, labels)

@@ -120,8 +120,6 @@ class Transformer(nn.Module, ABC):
 
     name: ClassVar[str]
     """What the family is called."""
-    model_types: ClassVar[tuple[str, ...]]
-    """What `transformers` calls its members: `model_type` in a model's `config.json`."""
     shape: ClassVar[type[AnySize]]
     """The type of its sizes."""
     names: ClassVar[WeightNames]

@@ -1,11 +1,12 @@
 """What a model is made of: its size, where its weights come from, its vocabulary."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from components.core.config import Config
-from components.models.sizes import SIZES, GPTSize
+from components.models.pretrained import is_pretrained, settings_of
+from components.models.sizes import SIZES, AnySize, GPTSize, LlamaSize, size_from_settings
 
 SizeName = Literal["124M", "355M", "774M", "1558M"]
 
@@ -34,7 +35,10 @@ PUBLISHED: dict[str, str] = {
 
 
 def _size_kind(value: object) -> str:
-    return "name" if isinstance(value, str) else "shape"
+    if isinstance(value, str):
+        return "name"
+    fields = value if isinstance(value, dict) else vars(value)
+    return "llama" if "kv_heads" in fields else "gpt2"
 
 
 class LoraConfig(Config):
@@ -54,30 +58,73 @@ class ModelConfig(Config):
     """Section `model` of a preset."""
 
     size: Annotated[
-        Annotated[SizeName, Tag("name")] | Annotated[GPTSize, Tag("shape")],
+        Annotated[SizeName | Literal["auto"], Tag("name")]
+        | Annotated[GPTSize, Tag("gpt2")]
+        | Annotated[LlamaSize, Tag("llama")],
         Discriminator(_size_kind),
     ] = "124M"
-    """A published size by name, or `layers`, `heads`, `width` and `context` of your own."""
+    """One of GPT-2's sizes by name; `auto` for what the weights' `config.json` or GGUF file says; or a shape of your
+    own: `layers`, `heads`, `width`, `context`, and for the Llama family `kv_heads`, `head_width`, `mlp_width` ..."""
     weights: str = Field(default="openai-community/gpt2", min_length=1)
-    """A Hugging Face hub id, a folder, `random`, or an earlier run's model (`runs:/...`, `models:/...`)."""
+    """A Hugging Face hub id, a folder, a `.gguf` file, `package:NAME/PATH` for one in an installed Python package,
+    `random`, or an earlier run's model (`runs:/...`, `models:/...`)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of values dropped from embeddings, attention and residual branches while training."""
     tie_embeddings: bool = True
-    """Whether the language-model head is the token embedding itself, as in GPT-2. A classifier has no such head."""
+    """Whether the language-model head is the token embedding itself, as in GPT-2; with `size: auto` the weights say. A
+    classifier has no such head."""
     vocabulary: str = "gpt2"
-    """`gpt2`, the path of a `.tiktoken` file, or `sample://NAME.tiktoken` for one that Gradus ships."""
+    """`gpt2`, the path of a `.tiktoken` file, `sample://NAME.tiktoken` for one that Gradus ships, or `auto` for the
+    tokenizer that comes with the weights."""
 
     @property
-    def shape(self) -> GPTSize:
-        """The size in numbers, whether it was given by name or not."""
+    def shape(self) -> AnySize:
+        """The size in numbers, whether it was given by name or not.
+
+        Raises:
+            WeightsError: if the weights have to say it and cannot be had, or are of a family that is not known.
+        """
+        if self.size == "auto":
+            return size_from_settings(settings_of(self.weights), self.weights)
         return SIZES[self.size] if isinstance(self.size, str) else self.size
+
+    @property
+    def tied(self) -> bool:
+        """Whether the head is the token embedding."""
+        if self.size != "auto":
+            return self.tie_embeddings
+        settings = settings_of(self.weights)
+        return bool(settings.get("tie_word_embeddings", settings.get("model_type") == "gpt2"))
+
+    @property
+    def tokenizer(self) -> str:
+        """What `components.models.tokenizer.load_tokenizer` loads."""
+        return self.weights if self.vocabulary == "auto" else self.vocabulary
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pretrained_files_bring_all(cls, values: Any) -> Any:
+        if isinstance(values, dict) and is_pretrained(str(values.get("weights", ""))):
+            return {"size": "auto", "vocabulary": "auto", **values}
+        return values
 
     @field_validator("vocabulary")
     @classmethod
     def _vocabulary_is_known(cls, value: str) -> str:
-        if value != "gpt2" and not value.endswith(".tiktoken"):
-            raise ValueError(f"{value!r} is neither gpt2 nor a .tiktoken file")
+        if value not in ("gpt2", "auto") and not value.endswith(".tiktoken"):
+            raise ValueError(f"{value!r} is neither gpt2, auto nor a .tiktoken file")
         return value
+
+    @model_validator(mode="after")
+    def _weights_can_say(self) -> Self:
+        asked = [key for key in ("size", "vocabulary") if getattr(self, key) == "auto"]
+        if self.weights == "random" and asked:
+            raise ValueError(f"random weights say nothing of their {asked[0]}: set model.{asked[0]}")
+        if is_pretrained(self.weights) and len(asked) < 2:
+            raise ValueError(
+                f"{self.weights} brings its size and vocabulary: set model.size and model.vocabulary to auto"
+            )
+        return self
 
     @model_validator(mode="after")
     def _published_weights_have_their_size(self) -> Self:

@@ -80,7 +80,6 @@ class GPT2(Transformer):
     """GPT-2 without a head."""
 
     name = "gpt2"
-    model_types = ("gpt2",)
     shape = GPTSize
     targets: ClassVar[tuple[str, ...]] = get_args(LoraTarget)
     names = WeightNames(

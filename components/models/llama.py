@@ -19,10 +19,10 @@ from components.models.sizes import LlamaSize, Rope
 
 
 class Rotary:
-    """Turns queries and keys by their positions, so that what they make of each other depends on how far apart they are.
+    """Turns queries and keys by their positions, so that they see how far apart they are.
 
-    Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021. All blocks share one: the angles of
-    the positions that were asked for last are kept.
+    Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021. All blocks share one: the
+    angles of the positions that were asked for last are kept.
     """
 
     def __init__(self, rope: Rope, head_width: int) -> None:
@@ -151,7 +151,6 @@ class Llama(Transformer):
     """A network of the Llama family without a head."""
 
     name = "llama"
-    model_types = ("llama", "mistral", "qwen2", "qwen3")
     shape = LlamaSize
     size: LlamaSize
     names = WeightNames(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from components.core.config import Config
 from components.core.errors import WeightsError
@@ -203,6 +203,35 @@ def _windowed(settings: Mapping[str, Any], kind: str, layers: int) -> tuple[int,
 
 AnySize = GPTSize | LlamaSize
 """A shape of any family; the fields tell which."""
+
+MODEL_TYPES: dict[str, type[GPTSize] | type[LlamaSize]] = {
+    "gpt2": GPTSize,
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), LlamaSize),
+}
+"""What `transformers` calls the families whose shapes are known here."""
+
+
+def size_from_settings(settings: Mapping[str, Any], model: str) -> AnySize:
+    """Return the shape that the `config.json` of a model describes.
+
+    Raises:
+        WeightsError: if it does not say it, or is of a family that is not known.
+    """
+    kind = settings.get("model_type", "gpt2")
+    if kind not in MODEL_TYPES:
+        known = ", ".join(MODEL_TYPES)
+        raise WeightsError(f"{model} is a model of the type {kind}; known are {known}; choose another model")
+    try:
+        return MODEL_TYPES[kind].from_settings(settings)
+    except KeyError as error:
+        raise WeightsError(
+            f"the config.json of {model} does not say {error.args[0]}: its shape is not known"
+        ) from error
+    except ValidationError as error:
+        reason = error.errors()[0]
+        where = ".".join(map(str, reason["loc"]))
+        raise WeightsError(f"the config.json of {model} describes no network ({where}: {reason['msg']})") from error
+
 
 SIZES: dict[str, GPTSize] = {
     "124M": GPTSize(layers=12, heads=12, width=768, context=1024),

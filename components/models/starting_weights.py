@@ -1,4 +1,4 @@
-"""Weights that fine-tuning starts from: where they lie, and how the step `fetch_weights` brings them into the store.
+"""Weights that fine-tuning starts from, as the step `fetch_weights` brings them into the store.
 
 Without the libraries that read them, since every run asks.
 """
@@ -7,22 +7,9 @@ import shutil
 from pathlib import Path
 
 from components.core.records import Facts, sha256_of
+from components.models.pretrained import find_local_weights, find_weights
 
 FOLDER = "weights"
-TRACKED = ("runs:/", "models:/")
-"""How the address of an earlier run's model begins."""
-
-
-def find_local_weights(weights: str, mirror: Path | None = None) -> Path | None:
-    """Return the folder that `weights` names, or that stands for it in the mirror; None if there is none.
-
-    A hub id is looked up as `<mirror>/<owner>/<name>`, then as `<mirror>/<name>`.
-    """
-    if weights == "random" or weights.startswith(TRACKED):
-        return None
-    path = Path(weights).expanduser()
-    candidates = [path, mirror / path, mirror / path.name] if mirror else [path]
-    return next((folder for folder in candidates if folder.is_dir()), None)
 
 
 def bring_weights(weights: str, cache: Path, mirror: Path | None, out: Path) -> Facts:
@@ -31,8 +18,6 @@ def bring_weights(weights: str, cache: Path, mirror: Path | None, out: Path) -> 
     Raises:
         WeightsError: if they cannot be found or fetched.
     """
-    from components.models.weights import find_weights
-
     found = find_weights(weights, cache, mirror)
     if found is not None:
         (out / FOLDER).mkdir()
@@ -43,11 +28,12 @@ def bring_weights(weights: str, cache: Path, mirror: Path | None, out: Path) -> 
 
 
 def weights_identity(weights: str, mirror: Path | None) -> dict[str, object]:
-    """Return what the step's result depends on: the name, and the content of a local folder that stands for it."""
-    folder = find_local_weights(weights, mirror)
-    content = {file.name: sha256_of(file) for file in _files(folder)} if folder else None
-    return {"weights": weights, "content": content}
+    """Return what the step's result depends on: the name, and the content of what is there and stands for it."""
+    found = find_local_weights(weights, mirror)
+    files = [found] if found and found.is_file() else _files(found) if found else []
+    return {"weights": weights, "content": {file.name: sha256_of(file) for file in files} if found else None}
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for pattern in ("*.safetensors", "*.json", "*.tiktoken") for file in folder.glob(pattern))
+    patterns = ("*.safetensors", "*.json", "*.tiktoken", "*.jinja")
+    return sorted(file for pattern in patterns for file in folder.glob(pattern))

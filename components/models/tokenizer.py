@@ -1,4 +1,4 @@
-"""Byte-pair vocabularies through tiktoken, and how a saved model carries its own.
+"""What encodes texts: byte-pair vocabularies through tiktoken, or a pretrained model's own tokenizer.
 
 Texts are encoded with `encode`, which never produces a special token: a message that contains the characters
 `<|endoftext|>` is text like any other.
@@ -8,33 +8,40 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
 import tiktoken
 
 from components.core.errors import WeightsError, WeightsUnreachable
+from components.core.home import home
+from components.core.home import mirror as home_mirror
 from components.core.records import sha256_of
+from components.models.byte_pairs import GPT2_PATTERN, printable_bytes
+from components.models.pretrained import find_local_weights, find_weights
+from components.models.pretrained_tokenizer import PretrainedTokenizer, read_pretrained_tokenizer
+from components.prompts import AnyTemplate
 
 END_OF_TEXT = "<|endoftext|>"
 SAMPLE = "sample://"
 VOCABULARY_FILE = "vocabulary.tiktoken"
 TOKENIZER_FILE = "tokenizer.json"
 
-GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-"""How GPT-2 cuts text before merging (openai/gpt-2, `encoder.py`)."""
-
 GPT2_MERGES = "vocab.bpe"
 GPT2_MERGES_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
 
 
-def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> tiktoken.Encoding:
+Tokenizer = tiktoken.Encoding | PretrainedTokenizer
+"""What turns texts into tokens and back."""
+
+
+def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> Tokenizer:
     """Return the encoding that `model.vocabulary` names.
 
     `gpt2` is read from `vocab.bpe` in the mirror if it stands there, else by tiktoken: from its cache
-    (`TIKTOKEN_CACHE_DIR`) or the network. Anything else is a `.tiktoken` file: GPT-2's pattern is used with it,
-    and `<|endoftext|>` gets the id after its last one.
+    (`TIKTOKEN_CACHE_DIR`) or the network. With a `.tiktoken` file GPT-2's pattern is used, and `<|endoftext|>` gets the
+    id after its last one. Anything else names a pretrained model that brings its own, as `model.weights` would.
 
     Raises:
         WeightsError: if the vocabulary cannot be found, fetched or read.
@@ -42,24 +49,49 @@ def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> tiktoken.Enco
     if vocabulary == "gpt2":
         merges = mirror / GPT2_MERGES if mirror else None
         return _gpt2_from_merges(merges) if merges and merges.is_file() else _gpt2_from_tiktoken()
+    if not vocabulary.endswith(".tiktoken"):
+        return read_tokenizer(find_weights(vocabulary, home() / "hub", mirror))
     path = _vocabulary_path(vocabulary)
     ranks = _read_ranks(path)
     return _encoding(path.stem, GPT2_PATTERN, ranks, {END_OF_TEXT: len(ranks)}, path)
 
 
-def encode(encoding: tiktoken.Encoding, texts: Sequence[str]) -> list[list[int]]:
+def encode(encoding: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Return the tokens of each text. Special tokens written out in a text are encoded as ordinary characters."""
     # Not tiktoken's own way for many texts: a task in a pool of threads for each takes longer than to encode it.
     return [encoding.encode_ordinary(text) for text in texts]
 
 
-def end_of_text(encoding: tiktoken.Encoding) -> int:
-    """Return the id of `<|endoftext|>`, which also pads."""
-    return encoding.encode_single_token(END_OF_TEXT)
+def encode_prompts(encoding: Tokenizer, template: AnyTemplate, entries: Iterable[tuple[str, str]]) -> list[list[int]]:
+    """Return the tokens of each entry, an instruction and its input, up to the response.
+
+    Special tokens are those that the template writes, and what the model expects before a text. One that stands in an
+    instruction is encoded as ordinary characters.
+    """
+    if isinstance(encoding, tiktoken.Encoding):
+        return encode(encoding, [template.prompt(*entry) for entry in entries])
+    if not template.has_special_tokens:
+        return [[*encoding.starts, *encoding.encode_ordinary(template.prompt(*entry))] for entry in entries]
+    return [encoding.encode_rendered(template.prompt(*map(encoding.hide_special, entry))) for entry in entries]
 
 
-def write_tokenizer(encoding: tiktoken.Encoding, folder: Path) -> None:
-    """Write `vocabulary.tiktoken` and `tokenizer.json` into `folder`, all that `read_tokenizer` needs."""
+def end_of_text(encoding: Tokenizer) -> int:
+    """Return the id of the token that ends a text, such as `<|endoftext|>`; it also pads."""
+    return ends_of_text(encoding)[0]
+
+
+def ends_of_text(encoding: Tokenizer) -> tuple[int, ...]:
+    """Return the ids of the tokens at which a text ends that the model writes."""
+    if isinstance(encoding, tiktoken.Encoding):
+        return (encoding.encode_single_token(END_OF_TEXT),)
+    return encoding.ends
+
+
+def write_tokenizer(encoding: Tokenizer, folder: Path) -> None:
+    """Write into `folder` all that `read_tokenizer` needs: `tokenizer.json`, and what belongs to it."""
+    if not isinstance(encoding, tiktoken.Encoding):
+        encoding.write(folder)
+        return
     ranks = sorted(encoding._mergeable_ranks.items(), key=lambda item: item[1])
     lines = [f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in ranks]
     (folder / VOCABULARY_FILE).write_text("".join(lines), encoding="ascii")
@@ -67,8 +99,8 @@ def write_tokenizer(encoding: tiktoken.Encoding, folder: Path) -> None:
     (folder / TOKENIZER_FILE).write_text(json.dumps(rest, indent=1) + "\n", encoding="utf-8")
 
 
-def read_tokenizer(folder: Path) -> tiktoken.Encoding:
-    """Return the encoding that `write_tokenizer` wrote into `folder`; nothing else is read, and no network.
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """Return what `write_tokenizer` wrote into `folder`, or a pretrained model's; nothing else is read, and no network.
 
     Raises:
         WeightsError: if a file is missing or broken.
@@ -76,6 +108,8 @@ def read_tokenizer(folder: Path) -> tiktoken.Encoding:
     path = folder / TOKENIZER_FILE
     try:
         rest = json.loads(path.read_text(encoding="utf-8"))
+        if "model" in rest:
+            return read_pretrained_tokenizer(folder)
         name, pattern, special_tokens = rest["name"], rest["pattern"], rest["special_tokens"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{path} cannot be read as a saved tokenizer ({error}); save the model again") from error
@@ -107,6 +141,10 @@ def vocabulary_identity(vocabulary: str) -> str | None:
     """Return what a vocabulary is by content: `gpt2`, which never changes, or its file's SHA-256 (None: not there)."""
     if vocabulary == "gpt2":
         return vocabulary
+    if not vocabulary.endswith(".tiktoken"):
+        found = find_local_weights(vocabulary, home_mirror())
+        path = found / TOKENIZER_FILE if found and found.is_dir() else found
+        return sha256_of(path) if path and path.is_file() else vocabulary
     path = _vocabulary_path(vocabulary)
     return sha256_of(path) if path.is_file() else None
 
@@ -132,16 +170,9 @@ def _gpt2_from_merges(path: Path) -> tiktoken.Encoding:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != GPT2_MERGES_SHA256:
         raise WeightsError(f"{path} is not GPT-2's {GPT2_MERGES}: its SHA-256 should be {GPT2_MERGES_SHA256}")
-    byte_of = _printable_bytes()
+    byte_of = printable_bytes()
     ranks = {bytes([byte]): rank for rank, byte in enumerate(byte_of.values())}
     for line in content.decode().splitlines()[1:]:
         merged = bytes(byte_of[character] for character in line.replace(" ", ""))
         ranks[merged] = len(ranks)
     return _encoding("gpt2", GPT2_PATTERN, ranks, {END_OF_TEXT: len(ranks)}, path)
-
-
-def _printable_bytes() -> dict[str, int]:
-    """Return GPT-2's spelling of bytes in order of rank: printable ones as themselves, the rest from U+0100 on."""
-    printable = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}

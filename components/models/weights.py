@@ -14,15 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from components.core.errors import WeightsError, WeightsUnreachable
+from components.core.errors import WeightsError
 from components.core.room import require_room
 from components.models.architecture import Transformer, WeightNames, make_network, transformer_of
 from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
-from components.models.starting_weights import TRACKED, find_local_weights
-
-WEIGHTS_FILE = "model.safetensors"
-SHARDS = "model-*.safetensors"
+from components.models.pretrained import weight_files
 
 PREFIX = "transformer."
 """What the names of a network's parameters begin with in a language model or a classifier."""
@@ -31,33 +28,13 @@ HEAD = "lm_head.weight"
 Network = TypeVar("Network", Transformer, LanguageModel)
 
 
-def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path | None:
-    """Return the folder that holds the weights a preset names, or None for `random`.
-
-    What `find_local_weights` does not find is taken for a hub id and downloaded from the Hugging Face hub into `cache`:
-    a dropped connection is resumed, and what is there is used next time, also without a network.
-
-    Raises:
-        WeightsError: if there is no such folder or repository, it may not be read, or it holds no safetensors.
-    """
-    if weights == "random":
-        return None
-    if weights.startswith(TRACKED):
-        raise WeightsError(f"{weights} is a tracked model: download it first and name its folder in model.weights")
-    if folder := find_local_weights(weights, mirror):
-        return _holding_safetensors(folder, weights)
-    if weights.startswith((".", "/", "~")) or weights.count("/") > 1:
-        raise WeightsError(f"there is no folder {weights}; check model.weights")
-    return _holding_safetensors(_download(weights, cache, mirror), weights)
-
-
 def make_transformer(config: ModelConfig, vocab_size: int, weights: Path | None, seed: int) -> Transformer:
     """Return the network without a head, on the CPU in fp32: its weights from a folder, or drawn from `seed`.
 
     Raises:
         WeightsError: as `load_weights`.
     """
-    return _filled(make_network(config.shape, vocab_size, config.dropout), weights, seed)
+    return filled(make_network(config.shape, vocab_size, config.dropout), weights, seed)
 
 
 def make_gpt(config: ModelConfig, vocab_size: int, weights: Path | None, seed: int) -> LanguageModel:
@@ -67,7 +44,7 @@ def make_gpt(config: ModelConfig, vocab_size: int, weights: Path | None, seed: i
         WeightsError: as `load_weights`.
     """
     network = make_network(config.shape, vocab_size, config.dropout)
-    return _filled(LanguageModel(network, config.tie_embeddings), weights, seed)
+    return filled(LanguageModel(network, config.tied), weights, seed)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
@@ -95,7 +72,8 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     if missing := sorted(targets.keys() - found):
         raise WeightsError(
             f"the weights in {folder} lack {len(missing)} of {len(targets)} tensors, the first is {missing[0]}: "
-            f"they are not those of a {transformer_of(model).name} or have fewer layers; check model.weights and model.size"
+            f"they are not of the family {transformer_of(model).name} or have fewer layers; check model.weights and "
+            "model.size"
         )
     if isinstance(model, LanguageModel) and model.lm_head is None:
         _check_tied(targets[embedding], names, folder)
@@ -118,7 +96,8 @@ def save_weights(model: nn.Module, path: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _filled(model: Network, weights: Path | None, seed: int) -> Network:
+def filled(model: Network, weights: Path | None, seed: int) -> Network:
+    """Return a network with weights from a folder, or drawn from `seed`."""
     if weights is None:
         model.initialise(seed)
     else:
@@ -128,16 +107,11 @@ def _filled(model: Network, weights: Path | None, seed: int) -> Network:
 
 def _stored(folder: Path, names: WeightNames) -> Iterator[tuple[str, Tensor]]:
     """Yield the parameters in a folder by short name, each read when it is asked for."""
-    for path in _files(folder):
+    for path in weight_files(folder):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (it is no dict)
                 if not name.endswith(names.buffers):
                     yield name.removeprefix(names.prefix), file.get_tensor(name)
-
-
-def _files(folder: Path) -> list[Path]:
-    single = folder / WEIGHTS_FILE
-    return [single] if single.is_file() else sorted(folder.glob(SHARDS))
 
 
 def _copy(name: str, tensor: Tensor, targets: Mapping[str, Tensor], names: WeightNames, folder: Path) -> None:
@@ -168,37 +142,3 @@ def _check_tied(embedding: Tensor, names: WeightNames, folder: Path) -> None:
     for name, tensor in _stored(folder, names):
         if name == HEAD and not torch.equal(tensor.float(), embedding):
             raise WeightsError(f"the weights in {folder} have a head of their own; set model.tie_embeddings to false")
-
-
-def _holding_safetensors(folder: Path, weights: str) -> Path:
-    if not _files(folder):
-        raise WeightsError(f"{weights}: {folder} holds no {WEIGHTS_FILE}; convert the weights to safetensors")
-    return folder
-
-
-def _download(hub_id: str, cache: Path, mirror: Path | None) -> Path:
-    from huggingface_hub import errors, snapshot_download
-
-    try:
-        return Path(snapshot_download(hub_id, cache_dir=cache, allow_patterns=["config.json", WEIGHTS_FILE, SHARDS]))
-    except errors.GatedRepoError as error:
-        raise WeightsError(f"{hub_id} is gated: accept its terms on huggingface.co and set HF_TOKEN") from error
-    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise WeightsError(
-            f"{hub_id} is neither a folder nor a repository on the Hugging Face hub that you may read; "
-            "check model.weights, and set HF_TOKEN if it is private"
-        ) from error
-    # The hub's base error is that of httpx or httpx2, whichever its version uses.
-    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
-        where = mirror or "$GRADUS_MIRROR"
-        raise WeightsUnreachable(
-            f"{hub_id} could not be downloaded ({_cause(error)}); connect to the network, "
-            f"or put its config.json and {WEIGHTS_FILE} in {where}/{hub_id}"
-        ) from error
-
-
-def _cause(error: BaseException) -> str:
-    """Return the first line of the error at the bottom, which says more than those raised around it."""
-    while error.__cause__:
-        error = error.__cause__
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

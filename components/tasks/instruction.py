@@ -15,7 +15,7 @@ from components.data.validation.rules import InstructionValidationConfig
 from components.generation.config import GenerationConfig
 from components.judging.config import SERVERS, JudgeConfig
 from components.models.config import LoraConfig, ModelConfig
-from components.prompts import PromptConfig, Template
+from components.prompts import AnyTemplate, PromptConfig
 from components.tasks.shared import (
     DAY,
     HOUR,
@@ -30,9 +30,8 @@ from components.tasks.shared import (
 from components.training.config import InstructionTrainConfig
 
 if TYPE_CHECKING:
-    import tiktoken
-
     from components.models.language_model import LanguageModel
+    from components.models.tokenizer import Tokenizer
 
 SAMPLE_TOKENS = 64
 """Most tokens of a sample response while training."""
@@ -43,7 +42,7 @@ def _validation_identity(arguments: Mapping[str, Any]) -> Any:
     from components.models.tokenizer import vocabulary_identity
 
     model: ModelConfig = arguments["model"]
-    read = {"context": model.shape.context, "vocabulary": vocabulary_identity(model.vocabulary)}
+    read = {"context": model.shape.context, "vocabulary": vocabulary_identity(model.tokenizer)}
     return identify({**arguments, "model": read})
 
 
@@ -57,9 +56,10 @@ def validate(
     severity `error` is not met.
     """
     from components.data.validation.instructions import validate_instructions
+    from components.models.tokenizer import load_tokenizer
 
-    table = source.path("table.parquet")
-    return validate_instructions(table, rules, prompt.resolved, model.vocabulary, mirror(), model.shape.context, out)
+    encoding, table = load_tokenizer(model.tokenizer, mirror()), source.path("table.parquet")
+    return validate_instructions(table, rules, prompt.resolved(encoding), encoding, model.shape.context, out)
 
 
 @step("components.data.split.instructions", timeout_seconds=HOUR)
@@ -97,7 +97,7 @@ def fine_tune(
 
 
 def _sample_response(
-    model: "LanguageModel", encoding: "tiktoken.Encoding", template: Template, instruction: str, input: str
+    model: "LanguageModel", encoding: "Tokenizer", template: AnyTemplate, instruction: str, input: str
 ) -> str:
     from components.generation.answers import answer
 
@@ -160,9 +160,11 @@ def respond_before(
     from components.models.tokenizer import load_tokenizer
     from components.models.weights import make_gpt
 
-    encoding = load_tokenizer(model.vocabulary, mirror())
+    encoding = load_tokenizer(model.tokenizer, mirror())
     start = make_gpt(model, encoding.n_vocab, weights_folder(weights), seed).eval()
-    return block(splits.path("test.parquet"), start, encoding, prompt.resolved, config, pick_device(device), out)
+    return block(
+        splits.path("test.parquet"), start, encoding, prompt.resolved(encoding), config, pick_device(device), out
+    )
 
 
 def _judging_identity(arguments: Mapping[str, Any]) -> Any:
@@ -190,7 +192,7 @@ def judge(
     from components.judging.judge import judge as block
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
-    return block(tables, config, prompt.resolved.prompt, verdicts_path(), out)
+    return block(tables, config, prompt.text, verdicts_path(), out)
 
 
 @step("components.evaluation.instruction", "components.data.split.row_index", timeout_seconds=HOUR)
@@ -226,7 +228,7 @@ def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig) -> N
 
     folder = weights_folder(weights)
     known = saved_template(folder) if folder else None
-    if known and known != prompt.resolved:
+    if known and known != _template(prompt, folder):
         run_logger().warning(
             "the model to start from was trained with another prompt.template: its own responses will suffer from it"
         )
@@ -234,6 +236,12 @@ def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig) -> N
         judge_identity(judge)
     except JudgeError as error:
         run_logger().warning(f"{error}: it will be asked after training")
+
+
+def _template(prompt: PromptConfig, folder: Path | None) -> AnyTemplate:
+    from components.models.tokenizer import read_tokenizer
+
+    return prompt.resolved(read_tokenizer(folder) if folder else None)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

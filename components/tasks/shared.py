@@ -18,7 +18,7 @@ from components.core.steps import identify, run_logger, step
 from components.data.sources import FileSource
 from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.models.config import ModelConfig
-from components.models.starting_weights import TRACKED
+from components.models.pretrained import TRACKED
 from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run, attached
 from components.training.config import NOT_LEARNT_FROM, Recipe
@@ -86,7 +86,7 @@ def fetch_weights(out: Path, model: ModelConfig) -> Facts:
     from components.tracking.registry.finding import download_model_folder
     from components.tracking.registry.lineage import learned_by, model_and_ancestors
 
-    load_tokenizer(model.vocabulary, mirror())
+    load_tokenizer(model.tokenizer, mirror())
     if model.weights.startswith(TRACKED):
         download_model_folder(model.weights, home(), out / FOLDER)
         before = learned_by(model_and_ancestors(model.weights, home()), learned_from_predictions, home())
@@ -195,7 +195,7 @@ def network_identity(model: ModelConfig, without: Collection[str] = ()) -> dict[
     from components.models.tokenizer import vocabulary_identity
 
     shape = model.model_dump(mode="json", exclude={"weights", *without})
-    return shape | {"vocabulary": vocabulary_identity(model.vocabulary)}
+    return shape | {"vocabulary": vocabulary_identity(model.tokenizer)}
 
 
 def computed_on(device: str, precision: str) -> dict[str, str]:

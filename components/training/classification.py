@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tiktoken
 import torch
 
 from components.core.records import Facts, Logger
@@ -14,7 +13,7 @@ from components.models.devices import pick_device, pick_precision
 from components.models.fast.states import States, open_states
 from components.models.lora import merge_adapters
 from components.models.saved.classifier import save_classifier
-from components.models.tokenizer import encode, end_of_text
+from components.models.tokenizer import Tokenizer, encode, end_of_text
 from components.models.weights import make_transformer
 from components.training.batching import CutSplits, Examples, read_chunks
 from components.training.config import TrainConfig
@@ -114,7 +113,7 @@ class Prepared(CutSplits[Examples]):
 
 
 def prepare(
-    train: Path, validation: Path, labels: list[str], encoding: tiktoken.Encoding, config: TrainConfig, context: int
+    train: Path, validation: Path, labels: list[str], encoding: Tokenizer, config: TrainConfig, context: int
 ) -> Prepared:
     """Tokenise both splits, and decide how long rows are.
 
@@ -129,7 +128,7 @@ def prepare(
     return Prepared(learnt.cut(cut), seen.cut(cut), cut, longest, length)
 
 
-def tokenise(path: Path, labels: list[str], encoding: tiktoken.Encoding) -> Examples:
+def tokenise(path: Path, labels: list[str], encoding: Tokenizer) -> Examples:
     """Read a split, some thousand rows at a time, and encode its texts."""
     ids = {label: position for position, label in enumerate(labels)}
     classes: list[int] = []

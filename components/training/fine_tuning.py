@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import tiktoken
-
 from components.core.records import Facts, Logger
 from components.models.config import LoraConfig, ModelConfig
 from components.models.fast.compiled import compile_blocks
-from components.models.tokenizer import load_tokenizer
+from components.models.tokenizer import Tokenizer, load_tokenizer
 from components.training.batching import TokenRows
 from components.training.checkpoint import BEST
 from components.training.config import Recipe, rows_per_step
@@ -36,14 +34,14 @@ class Start:
     mirror: Path | None = None
     """A folder to look for the vocabulary in, before the network."""
 
-    def tokenizer(self) -> tiktoken.Encoding:
+    def tokenizer(self) -> Tokenizer:
         """Return the vocabulary.
 
         Raises:
             ConfigError: if the weights were trained with another one.
             WeightsError: if it cannot be had.
         """
-        encoding = load_tokenizer(self.model.vocabulary, self.mirror)
+        encoding = load_tokenizer(self.model.tokenizer, self.mirror)
         check_vocabulary(self.weights, encoding)
         return encoding
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import tiktoken
 
 from components.core.errors import ConfigError
 from components.core.records import Facts, Logger
@@ -16,9 +15,9 @@ from components.models.language_model import LanguageModel
 from components.models.lora import merge_adapters
 from components.models.saved.card import CLASSIFIER, kind_of
 from components.models.saved.language_model import save_gpt
-from components.models.tokenizer import encode, end_of_text
+from components.models.tokenizer import Tokenizer, encode, encode_prompts, end_of_text
 from components.models.weights import make_gpt
-from components.prompts import PromptConfig, Template
+from components.prompts import AnyTemplate, PromptConfig
 from components.training.batching import CutSplits, read_chunks
 from components.training.config import InstructionTrainConfig
 from components.training.fine_tuning import Sampler, Start, learn, training
@@ -29,7 +28,7 @@ from components.training.objectives.instruction import Entries, Instruction
 from components.training.outline import language_model_to_train
 from components.training.preparing import count_parameters, longest_allowed
 
-Respond = Callable[[LanguageModel, tiktoken.Encoding, Template, str, str], str]
+Respond = Callable[[LanguageModel, Tokenizer, AnyTemplate, str, str], str]
 """How a language model answers an instruction and its input; generation is another component's."""
 
 
@@ -59,7 +58,7 @@ def fine_tune(
     precision = pick_precision(config.precision, device)
     encoding = start.tokenizer()
     _refuse_classifiers(start.weights)
-    template = prompt.resolved
+    template = prompt.resolved(encoding)
     data = prepare(*splits, template, encoding, config, start.model.shape.context)
     with training(config, data.train) as progress:
         gpt = build_gpt(start.model, start.lora, config, encoding.n_vocab, start.weights).to(device)
@@ -99,8 +98,8 @@ class Prepared(CutSplits[Entries]):
 def prepare(
     train: Path,
     validation: Path,
-    template: Template,
-    encoding: tiktoken.Encoding,
+    template: AnyTemplate,
+    encoding: Tokenizer,
     config: InstructionTrainConfig,
     context: int,
 ) -> Prepared:
@@ -125,7 +124,7 @@ def prepare(
     return Prepared(cut["train"], cut["validation"], limit, longest, share)
 
 
-def tokenise(path: Path, template: Template, encoding: tiktoken.Encoding) -> Entries:
+def tokenise(path: Path, template: AnyTemplate, encoding: Tokenizer) -> Entries:
     """Read a split, some thousand rows at a time, and encode its prompts and completions.
 
     They are encoded apart, as generation has to: it sees the prompt alone.
@@ -134,7 +133,7 @@ def tokenise(path: Path, template: Template, encoding: tiktoken.Encoding) -> Ent
     def pairs() -> Iterator[tuple[list[int], list[int]]]:
         for batch in read_chunks(path, ["instruction", "input", "output"]):
             rows = batch.to_pylist()
-            prompts = encode(encoding, [template.prompt(row["instruction"], row["input"]) for row in rows])
+            prompts = encode_prompts(encoding, template, ((row["instruction"], row["input"]) for row in rows))
             completions = encode(encoding, [template.completion(row["output"]) for row in rows])
             yield from zip(prompts, completions, strict=True)
 
@@ -161,7 +160,7 @@ def _refuse_classifiers(weights: Path | None) -> None:
 
 
 def _sampler(
-    objective: Instruction, encoding: tiktoken.Encoding, template: Template, respond: Respond, validation: Path
+    objective: Instruction, encoding: Tokenizer, template: AnyTemplate, respond: Respond, validation: Path
 ) -> Sampler:
     """Return what asks the model for its response to the first entry of the validation split."""
     entry = next(pq.ParquetFile(validation).iter_batches(1)).to_pylist()[0]

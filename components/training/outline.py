@@ -45,7 +45,7 @@ def outline_gpt(
 ) -> LanguageModel:
     """Return the language model that a run would train, likewise, in `fp32` or `bf16`."""
     network = make_network(model.shape, vocab_size, model.dropout)
-    gpt = language_model_to_train(LanguageModel(network, model.tie_embeddings), lora, config)
+    gpt = language_model_to_train(LanguageModel(network, model.tied), lora, config)
     if precision == "bf16":
         round_frozen(gpt)
     return gpt

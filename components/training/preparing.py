@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import tiktoken
 import torch
 from torch import Tensor, nn
 
@@ -12,15 +11,15 @@ from components.core.errors import ConfigError
 from components.core.records import Facts
 from components.models.fast import fast_paths
 from components.models.memory import freed_memory_kept
-from components.models.tokenizer import VOCABULARY_FILE, read_tokenizer
+from components.models.tokenizer import VOCABULARY_FILE, Tokenizer, read_tokenizer
 from components.training.config import Recipe
 
 
-def check_vocabulary(weights: Path | None, encoding: tiktoken.Encoding) -> None:
+def check_vocabulary(weights: Path | None, encoding: Tokenizer) -> None:
     """Refuse an earlier model whose token ids stand for other texts; its weights would load all the same."""
     if weights is None or not (weights / VOCABULARY_FILE).exists():
         return
-    if read_tokenizer(weights)._mergeable_ranks != encoding._mergeable_ranks:
+    if getattr(read_tokenizer(weights), "_mergeable_ranks", None) != getattr(encoding, "_mergeable_ranks", None):
         raise ConfigError(
             "model.weights was trained with another vocabulary than model.vocabulary; set the one of its run"
         )

@@ -12,11 +12,11 @@ from pipelines.cli import answering
 from pipelines.cli.console import Debug, errors_as_lines, say
 
 if TYPE_CHECKING:
-    import tiktoken
-
     from components.generation.config import GenerationConfig
-    from components.models.config import GPTSize, SizeName
+    from components.models.config import SizeName
     from components.models.language_model import LanguageModel
+    from components.models.sizes import AnySize
+    from components.models.tokenizer import Tokenizer
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -31,7 +31,8 @@ gradus generate random "Hello" --size "{layers: 2, heads: 2, width: 32, context:
 LOGGED = "MLmodel"
 """The file by which the folder of a model that MLflow logged is known."""
 SIZE_EXAMPLE = "{layers: 2, heads: 2, width: 32, context: 64}"
-MODEL_HELP = "A hub id, a folder with GPT-2 weights, a models:/ or runs:/ URI of a fine-tuned model, or random."
+MODEL_HELP = "A hub id, a folder, a .gguf file, a models:/ or runs:/ URI of a fine-tuned model, or random."
+VOCABULARY_HELP = "gpt2, a .tiktoken file, sample://NAME.tiktoken, or auto for the one that comes with the weights."
 SIZE_HELP = "124M, 355M, 774M, 1558M, or {layers: ..., heads: ..., width: ..., context: ...}; else as config.json says."
 
 
@@ -44,7 +45,7 @@ def generate(
     top_p: answering.TopP = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws, and of random weights.")] = 123,
     size: Annotated[str | None, typer.Option(help=SIZE_HELP)] = None,
-    vocabulary: Annotated[str, typer.Option(help="gpt2, a .tiktoken file, or sample://NAME.tiktoken.")] = "gpt2",
+    vocabulary: Annotated[str, typer.Option(help=VOCABULARY_HELP)] = "auto",
     precision: answering.Precision = "auto",
     device: answering.Device = "auto",
     debug: Debug = False,
@@ -69,12 +70,12 @@ def generate(
 
 
 def _load(
-    model: str, size: "SizeName | GPTSize | None", vocabulary: str, seed: int
-) -> tuple["LanguageModel", "tiktoken.Encoding"]:
+    model: str, size: "SizeName | AnySize | None", vocabulary: str, seed: int
+) -> tuple["LanguageModel", "Tokenizer"]:
     """Return a network and its tokenizer: from MLflow, if that is where the model is, or as `load_language_model`."""
     from components.core.home import home, mirror
     from components.generation.loading import classifier_refused, load_language_model
-    from components.models.starting_weights import TRACKED
+    from components.models.pretrained import TRACKED
 
     if not model.startswith(TRACKED) and not (Path(model).expanduser() / LOGGED).is_file():
         return load_language_model(model, size, vocabulary, home() / "hub", mirror(), seed)
@@ -87,7 +88,7 @@ def _load(
 
 
 def _continuation(
-    gpt: "LanguageModel", encoding: "tiktoken.Encoding", prompt: str, config: "GenerationConfig"
+    gpt: "LanguageModel", encoding: "Tokenizer", prompt: str, config: "GenerationConfig"
 ) -> Iterator[str]:
     """Yield the text after the prompt, piece by piece."""
     import torch
@@ -115,7 +116,7 @@ def _show(prompt: str, pieces: Iterator[str]) -> None:
     typer.echo()
 
 
-def _size(text: str | None) -> "SizeName | GPTSize | None":
+def _size(text: str | None) -> "SizeName | AnySize | None":
     if text is None:
         return None
     from pydantic import ValidationError

@@ -15,10 +15,10 @@ from components.data.split.given_splits import SPLIT
 from components.data.validation.checks import NOT_BLANK, NOT_NULL, Checks
 from components.data.validation.report import Cell, Content, Rule, counted
 from components.data.validation.rules import INSTRUCTION_COLUMNS, TASK, InstructionValidationConfig
-from components.prompts import Template
+from components.prompts import AnyTemplate
 
 if TYPE_CHECKING:
-    import tiktoken
+    from components.models.tokenizer import Tokenizer
 
 TASKS_SHOWN = 30
 BARS = 12
@@ -31,9 +31,8 @@ TEXTS = ["instruction", "input", "output"]
 def validate_instructions(
     table: Path,
     rules: InstructionValidationConfig,
-    template: Template,
-    vocabulary: str,
-    mirror: Path | None,
+    template: AnyTemplate,
+    encoding: "Tokenizer",
     context: int,
     out: Path,
 ) -> Facts:
@@ -48,14 +47,10 @@ def validate_instructions(
         DataRejected: if an expectation of severity `error` is not met, or no row is left. All files but
             `table.parquet` are written.
         TableError: if `table` is not a Parquet file, or a column has another type than text (`row`: integer).
-        WeightsError: if there is no such vocabulary.
         ConfigError: if the shortest example that the rules allow is longer than `context`, or `rules.expectations` do
             not fit the table.
     """
-    from components.models.tokenizer import load_tokenizer
-
-    rules = rules.within(context)
-    return Instructions(table, rules, template, load_tokenizer(vocabulary, mirror)).run(out)
+    return Instructions(table, rules.within(context), template, encoding).run(out)
 
 
 class Instructions(Checks):
@@ -68,7 +63,7 @@ class Instructions(Checks):
     shown = tuple(Cell(name, None, 40, 120) for name in TEXTS)
 
     def __init__(
-        self, table: Path, config: InstructionValidationConfig, template: Template, encoding: "tiktoken.Encoding"
+        self, table: Path, config: InstructionValidationConfig, template: AnyTemplate, encoding: "Tokenizer"
     ) -> None:
         super().__init__(table, config)
         self._template, self._encoding = template, encoding
@@ -105,7 +100,7 @@ class Instructions(Checks):
 
     def _tokens(self, part: pd.DataFrame) -> np.ndarray:
         """Return the tokens of every row's example (rows), 0 where there is no instruction or no response."""
-        from components.models.tokenizer import encode
+        from components.models.tokenizer import encode, encode_prompts
 
         whole = (part["instruction"].notna() & part["output"].notna()).to_numpy()
         found = np.zeros(len(part), np.int32)
@@ -113,7 +108,7 @@ class Instructions(Checks):
         places = np.flatnonzero(whole)
         for start in range(0, len(places), AT_A_TIME):
             some = [next(entries) for _ in places[start : start + AT_A_TIME]]
-            prompts = encode(self._encoding, [self._template.prompt(text, given) for text, given, _ in some])
+            prompts = encode_prompts(self._encoding, self._template, (entry[:2] for entry in some))
             responses = encode(self._encoding, [self._template.completion(output) for _, _, output in some])
             lengths = [len(prompt) + len(response) + 1 for prompt, response in zip(prompts, responses, strict=True)]
             found[places[start : start + AT_A_TIME]] = lengths

@@ -32,7 +32,8 @@ def short_and_causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     hidden = torch.full((length, length), -math.inf, dtype=query.dtype).triu(1).repeat(sharing, 1)
     shape = query.shape
     query, key, value = (
-        each.reshape(-1, rows, width) for each, rows in zip((query, key, value), (sharing * length, length, length))
+        each.reshape(-1, rows, width)
+        for each, rows in zip((query, key, value), (sharing * length, length, length), strict=True)
     )
     scores = torch.baddbmm(hidden, query, key.mT, alpha=1 / math.sqrt(width))
     return torch.bmm(scores.softmax(dim=-1), value).view(shape)

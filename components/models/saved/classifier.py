@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-import tiktoken
 import torch
 from pydantic import Field, model_validator
 
@@ -20,10 +19,11 @@ from components.core.config import Config
 from components.models.architecture import make_network
 from components.models.classifier import Classifier, classify
 from components.models.config import Pooling
-from components.models.sizes import AnySize
+from components.models.pretrained import WEIGHTS_FILE
 from components.models.saved.card import CARD_FILE, CLASSIFIER, read_card, write_card
-from components.models.tokenizer import encode, end_of_text, read_tokenizer, write_tokenizer
-from components.models.weights import WEIGHTS_FILE, load_weights, save_weights
+from components.models.sizes import AnySize
+from components.models.tokenizer import Tokenizer, encode, end_of_text, read_tokenizer, write_tokenizer
+from components.models.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ class ClassifierCard(Config):
 def save_classifier(
     folder: Path,
     model: Classifier,
-    encoding: tiktoken.Encoding,
+    encoding: Tokenizer,
     labels: list[str],
     max_length: int,
     padding: int | None = None,
@@ -103,7 +103,7 @@ class LoadedClassifier:
     """A saved classifier in memory."""
 
     model: Classifier
-    encoding: tiktoken.Encoding
+    encoding: Tokenizer
     card: ClassifierCard
 
     def predict(self, texts: list[str], batch_size: int = 32) -> "pd.DataFrame":

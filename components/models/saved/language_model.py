@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tiktoken
-
 from components.core.config import Config
 from components.models.architecture import make_network
-from components.models.sizes import AnySize
 from components.models.language_model import LanguageModel
+from components.models.pretrained import WEIGHTS_FILE
 from components.models.saved.card import LANGUAGE_MODEL, kind_of, read_card, write_card
-from components.models.tokenizer import read_tokenizer, write_tokenizer
-from components.models.weights import WEIGHTS_FILE, load_weights, save_weights
-from components.prompts import Template
+from components.models.sizes import AnySize
+from components.models.tokenizer import Tokenizer, read_tokenizer, write_tokenizer
+from components.models.weights import load_weights, save_weights
+from components.prompts import AnyTemplate
 
 
 class LanguageModelCard(Config):
@@ -33,7 +32,7 @@ class LanguageModelCard(Config):
     """Shape of the network."""
     tie_embeddings: bool
     """Whether the head is the token embedding itself."""
-    template: Template
+    template: AnyTemplate
     """How an entry is written out, as in training."""
 
 
@@ -42,11 +41,11 @@ class LoadedGPT:
     """A saved language model in memory."""
 
     model: LanguageModel
-    encoding: tiktoken.Encoding
+    encoding: Tokenizer
     card: LanguageModelCard
 
 
-def save_gpt(folder: Path, model: LanguageModel, encoding: tiktoken.Encoding, template: Template) -> None:
+def save_gpt(folder: Path, model: LanguageModel, encoding: Tokenizer, template: AnyTemplate) -> None:
     """Write a language model into `folder`, which must exist; adapters have been merged into it.
 
     Raises:
@@ -61,7 +60,7 @@ def save_gpt(folder: Path, model: LanguageModel, encoding: tiktoken.Encoding, te
     write_card(card, folder)
 
 
-def saved_template(folder: Path) -> Template | None:
+def saved_template(folder: Path) -> AnyTemplate | None:
     """Return the template of the language model in `folder`, None if it is of another kind or from elsewhere."""
     if kind_of(folder) != LANGUAGE_MODEL:
         return None

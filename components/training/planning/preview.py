@@ -10,14 +10,13 @@ from itertools import islice
 from typing import get_args
 
 import numpy as np
-import tiktoken
 import torch
 from numpy.typing import NDArray
 
 from components.core.records import Facts
 from components.models.config import Pooling
 from components.models.language_model import LanguageModel
-from components.models.tokenizer import end_of_text
+from components.models.tokenizer import Tokenizer, end_of_text
 from components.training.batching import Examples, TokenRows, in_batches
 from components.training.config import InstructionTrainConfig
 from components.training.objectives.instruction import IGNORED, Entries, Instruction
@@ -66,7 +65,7 @@ def sample_texts(
     split: str,
     examples: Examples,
     labels: list[str],
-    encoding: tiktoken.Encoding,
+    encoding: Tokenizer,
     pooling: Pooling,
     length: int | None,
     each: int = 2,
@@ -100,7 +99,7 @@ def _read(pooling: Pooling, pieces: list[str], length: int | None) -> str:
 
 
 def sample_entries(
-    split: str, entries: Entries, rows: Sequence[int], encoding: tiktoken.Encoding, mask_prompt: bool
+    split: str, entries: Entries, rows: Sequence[int], encoding: Tokenizer, mask_prompt: bool
 ) -> list[Facts]:
     """Return `rows` of the entries of a split as the network gets them, each with the token that ends it.
 
@@ -117,7 +116,7 @@ def sample_entries(
     return samples
 
 
-def _pieces(encoding: tiktoken.Encoding, ids: Sequence[int]) -> Iterator[str]:
+def _pieces(encoding: Tokenizer, ids: Sequence[int]) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for place, token in enumerate(ids):
         yield decoder.decode(encoding.decode_single_token_bytes(token), final=place == len(ids) - 1)

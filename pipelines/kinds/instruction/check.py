@@ -106,7 +106,7 @@ class Check(check.Check):
         """Tokenise the splits."""
         config, model, words = self.config, self.config.model, self.encoding.n_vocab
         train, validation, test = (self.splits.path(f"{name}.parquet") for name in ("train", "validation", "test"))
-        template, self.context = config.prompt.resolved, model.shape.context
+        template, self.context = config.prompt.resolved(self.encoding), model.shape.context
         self.data = prepare(train, validation, template, self.encoding, config.train, self.context)
         self.test = tokenise(test, template, self.encoding)
         self.recipe = (model, config.lora, config.train, words)

@@ -207,7 +207,7 @@ def _judged(model: Responder, rows: pd.DataFrame, tree: dict[str, Any], wanted: 
     answered = model.respond(rows["instruction"].tolist(), rows["input"].fillna("").tolist(), generation)
     entries = rows.rename(columns={"reference": "output"})[["row", "instruction", "input", "output"]]
     config = JudgeConfig.model_validate({**tree["judge"], "also": []})
-    prompt = PromptConfig.model_validate(tree.get("prompt", {})).resolved.prompt
+    prompt = PromptConfig.model_validate(tree.get("prompt", {})).text
     with tempfile.TemporaryDirectory(prefix="gradus-") as folder:
         path, out = Path(folder) / RESPONSES, Path(folder) / "judged"
         out.mkdir()

