@@ -123,10 +123,15 @@ class ChatTemplate(Config):
         """
         import jinja2
 
+        values: dict[str, Any] = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": turn}
         try:
-            text = _compiled(self.jinja).render(messages=messages, add_generation_prompt=turn, **self.variables)
-        except (jinja2.TemplateError, ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"prompt.template: the model's chat template cannot be rendered: {error}") from error
+            text = _compiled(self.jinja).render(**self.variables, **values)
+        except Exception as error:
+            where = f" (line {error.lineno})" if isinstance(error, jinja2.TemplateSyntaxError) else ""
+            why = (str(error).splitlines() or [type(error).__name__])[0] + where
+            raise ConfigError(
+                f"prompt.template: the model's chat template cannot be rendered: {why}; write a template of your own"
+            ) from error
         if not text.strip():
             raise ConfigError("prompt.template: the model's chat template writes nothing; write one of your own")
         return text
@@ -144,13 +149,23 @@ def as_message(instruction: str, input: str = "") -> str:
 def _compiled(source: str) -> "jinja2.Template":
     """Return a template that can do nothing but write, as `transformers` compiles it."""
     import jinja2
+    from jinja2.ext import Extension
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %}`, with which some templates mark what an assistant says."""
+
+        tags: ClassVar[set[str]] = {"generation"}
+
+        def parse(self, parser: Any) -> list[Any]:
+            next(parser.stream)
+            return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
 
     def refuse(message: str) -> None:
         raise jinja2.TemplateError(message)
 
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
     )
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = _now
@@ -167,7 +182,7 @@ def _now(form: str) -> str:
 def _json(value: Any, **options: Any) -> str:
     import json
 
-    return json.dumps(value, ensure_ascii=False, indent=options.get("indent"))
+    return json.dumps(value, **{"ensure_ascii": False, **options})
 
 
 TemplateName = Literal["alpaca", "phi3", "alpaca-ko", "completion", "chat"]

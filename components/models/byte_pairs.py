@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import tiktoken
+from tokenizers import models
 
 GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 """How GPT-2 cuts text before merging (openai/gpt-2, `encoder.py`)."""
@@ -25,22 +26,46 @@ BYTE_OF = printable_bytes()
 def as_encoding(spec: Mapping[str, Any], name: str) -> tiktoken.Encoding | None:
     """Return the encoding that does what a `tokenizer.json` says, or None where tiktoken cannot.
 
-    tiktoken merges the pair whose token has the lowest id; `tokenizers` the one whose merge stands first. So ids must
-    grow with merges. Whether both do the same is for the caller to probe.
+    tiktoken merges any pair that makes a token, lowest id first; `tokenizers` those that are listed, in their order. So
+    ids must grow with merges, and each token must come of a listed one. Tokens that are added besides are for the
+    caller, and so is it to probe whether both cut texts into the same pieces.
     """
     model, pattern = spec["model"], _pattern(spec.get("pre_tokenizer"))
     normal = (spec.get("normalizer") or {"type": None}).get("type")
     odd = (model.get(key) for key in ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "dropout"))
     if model.get("type") != "BPE" or pattern is None or normal not in (None, "NFC") or any(odd):
         return None
-    special = {each["content"]: each["id"] for each in spec.get("added_tokens", [])}
-    vocabulary = {token: number for token, number in model["vocab"].items() if token not in special}
-    pairs = (each.split(" ") if isinstance(each, str) else each for each in model["merges"])
-    merged = [model["vocab"].get("".join(pair)) for pair in pairs]
-    if None in merged or merged != sorted(merged) or any(not set(token) <= BYTE_OF.keys() for token in vocabulary):
+    added = {each["content"]: each["id"] for each in spec.get("added_tokens", [])}
+    vocabulary = {token: number for token, number in model["vocab"].items() if token not in added}
+    pairs = [tuple(each.split(" ") if isinstance(each, str) else each) for each in model["merges"]]
+    merged = [model["vocab"]["".join(pair)] for pair in pairs]
+    if merged != sorted(merged) or any(not set(token) <= BYTE_OF.keys() for token in vocabulary):
+        return None
+    if not _all_are_merged(vocabulary, pairs, bool(model.get("ignore_merges"))):
         return None
     ranks = {bytes(BYTE_OF[character] for character in token): number for token, number in vocabulary.items()}
-    return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
+    try:
+        return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=added)
+    except ValueError:  # a pattern in words that only `tokenizers` knows
+        return None
+
+
+def _all_are_merged(vocabulary: Mapping[str, int], pairs: list[tuple[str, ...]], whole_first: bool) -> bool:
+    """Tell whether merging by the list gives each token of several bytes.
+
+    Then tiktoken merges the same: the last merge that gives a token is the only one that either would do. Where pieces
+    that are tokens are not merged (`whole_first`) it is enough that the list has all pairs that make one.
+    """
+    listed, plain = set(pairs), models.BPE(dict(vocabulary), [pair for pair in pairs if "".join(pair) in vocabulary])
+    for token in vocabulary:
+        if len(token) == 1 or [each.value for each in plain.tokenize(token)] == [token]:
+            continue
+        if not whole_first:
+            return False
+        splits = ((token[:place], token[place:]) for place in range(1, len(token)))
+        if any(a in vocabulary and b in vocabulary and (a, b) not in listed for a, b in splits):
+            return False
+    return True
 
 
 def _pattern(cut: Mapping[str, Any] | None) -> str | None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from components.core.errors import WeightsError
 from components.core.room import require_room
 from components.models.gguf_tokenizer import write_tokenizer_files
+from components.models.pretrained import INDEX, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from gguf import GGUFReader, ReaderTensor
@@ -48,7 +49,7 @@ PARTS = {
 OTHERS = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 
 
-def unpack_gguf(path: Path, folder: Path) -> None:
+def unpack_gguf(path: Path, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write what a GGUF file holds into `folder`: `config.json`, safetensors, and the tokenizer's files.
 
     Rounded weights become fp32, others keep their type. llama.cpp stores the rows of a Llama's queries and keys in the
@@ -62,11 +63,15 @@ def unpack_gguf(path: Path, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
     write_tokenizer_files({name: value for name, value in _values(reader) if "tokenizer" in name}, folder, path)
     require_room(folder, sum(_bytes(tensor) for tensor in reader.tensors))
-    shards = list(_shards(reader))
+    shards = list(_shards(reader, shard_bytes))
+    places: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         tensors = {_name(each.name, path): _weights(each, settings, path) for each in shard}
-        name = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        name = WEIGHTS_FILE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         save_file(tensors, folder / name, metadata={"format": "pt"})
+        places |= dict.fromkeys(tensors, name)
+    if len(shards) > 1:
+        (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}, indent=1), encoding="utf-8")
 
 
 def gguf_settings(path: Path) -> dict[str, Any]:
@@ -108,11 +113,19 @@ def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
         found = given.get(f"{kind}.{name}", default)
         if found is None:
             raise WeightsError(f"{path} does not say {kind}.{name}: it is no whole model; fetch it again")
+        if isinstance(found, list):
+            raise WeightsError(f"{path} has layers of several shapes ({kind}.{name}); choose a model of like layers")
         return found
+
+    if given.get("split.count", 1) > 1:
+        raise WeightsError(f"{path} is one of {given['split.count']} parts; join them with `llama-gguf-split --merge`")
 
     if value("expert_count", 0):
         raise WeightsError(f"{path} holds a mixture of experts, which is not known here; choose a dense model")
     heads, width = value("attention.head_count"), value("embedding_length")
+    head_width = value("attention.key_length", width // heads)
+    if value("rope.dimension_count", head_width) != head_width:
+        raise WeightsError(f"{path} has rotary positions of a part of each head, which are not known here")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     if "token_embd.weight" not in tensors:
         raise WeightsError(f"{path} holds no token embedding: it is no whole model; fetch it again")
@@ -122,7 +135,7 @@ def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
         "num_hidden_layers": value("block_count"),
         "num_attention_heads": heads,
         "num_key_value_heads": value("attention.head_count_kv", heads),
-        "head_dim": value("attention.key_length", width // heads),
+        "head_dim": head_width,
         "intermediate_size": value("feed_forward_length"),
         "max_position_embeddings": value("context_length"),
         "rms_norm_eps": value("attention.layer_norm_rms_epsilon"),
@@ -143,16 +156,19 @@ def _rope(given: Mapping[str, Any], kind: str, tensors: "Mapping[str, ReaderTens
     named = {"factor": "factor", "original_context_length": "original_max_position_embeddings"}
     named |= {"yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}
     found |= {name: given[f"{scaling}.{key}"] for key, name in named.items() if f"{scaling}.{key}" in given}
-    if ROPE_FACTORS in tensors:
-        found["factors"] = [float(each) for each in tensors[ROPE_FACTORS].data]
+    if ROPE_FACTORS in tensors:  # the words of `transformers` for them; the same for short and for long texts
+        factors = [float(each) for each in tensors[ROPE_FACTORS].data]
+        found |= {"rope_type": "longrope", "short_factor": factors, "long_factor": factors}
+        found |= {"factor": 1.0, "attention_factor": 1.0}
+        found |= {"original_max_position_embeddings": given[f"{kind}.context_length"]}
     return found
 
 
-def _shards(reader: "GGUFReader") -> "Iterator[list[ReaderTensor]]":
+def _shards(reader: "GGUFReader", most: int) -> "Iterator[list[ReaderTensor]]":
     """Yield the tensors, some at a time, so that few are in memory at once."""
     shard: list[ReaderTensor] = []
     for tensor in reader.tensors:
-        if shard and sum(map(_bytes, (*shard, tensor))) > SHARD_BYTES:
+        if shard and sum(map(_bytes, (*shard, tensor))) > most:
             yield shard
             shard = []
         if tensor.name != ROPE_FACTORS:

@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from components.core.errors import WeightsError
 
-CONTROL, USER_DEFINED, BYTE = 3, 4, 6
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
 """Kinds of tokens, as llama.cpp numbers them."""
 
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -39,6 +39,8 @@ CUTS = {
     "qwen2": lambda: _by_pattern(QWEN2),
 }
 """How text is cut before bytes are merged, by what files call it."""
+WHOLE_FIRST = ("llama-bpe", "llama3")
+"""Those of Llama 3: a piece that is a token is not merged from its parts, and `<|begin_of_text|>` stands first."""
 
 
 def write_tokenizer_files(given: Mapping[str, Any], folder: Path, path: Path) -> None:
@@ -55,15 +57,16 @@ def write_tokenizer_files(given: Mapping[str, Any], folder: Path, path: Path) ->
     if "tokenizer.ggml.tokens" not in given:
         raise WeightsError(f"{path} holds no tokenizer: it is no whole model; fetch it again")
     tokens, kinds = given["tokenizer.ggml.tokens"], given.get("tokenizer.ggml.token_type", [])
+    cut = given.get("tokenizer.ggml.pre", "gpt-2")
     match kind := given.get("tokenizer.ggml.model"):
         case "gpt2":
-            tokenizer = _byte_level(given, tokens, path)
+            tokenizer = _byte_level(given, tokens, cut, path)
         case "llama":
-            tokenizer = _sentencepiece(given, tokens)
+            tokenizer = _sentencepiece(given, tokens, kinds or [NORMAL] * len(tokens))
         case _:
             raise WeightsError(f"{path} has a tokenizer of the kind {kind}; known are gpt2 and llama")
     for token, its_kind in zip(tokens, kinds, strict=False):
-        if its_kind == CONTROL:
+        if its_kind in (CONTROL, UNKNOWN):
             tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
         elif its_kind == USER_DEFINED:
             tokenizer.add_tokens([AddedToken(token, special=False, normalized=False)])
@@ -73,19 +76,17 @@ def write_tokenizer_files(given: Mapping[str, Any], folder: Path, path: Path) ->
     config = {
         **special,
         "chat_template": given.get("tokenizer.chat_template"),
-        "add_bos_token": bool(given.get("tokenizer.ggml.add_bos_token", kind == "llama")),
+        "add_bos_token": bool(given.get("tokenizer.ggml.add_bos_token", kind == "llama" or cut in WHOLE_FIRST)),
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
-def _byte_level(given: Mapping[str, Any], tokens: list[str], path: Path) -> Tokenizer:
-    cut = given.get("tokenizer.ggml.pre", "gpt-2")
+def _byte_level(given: Mapping[str, Any], tokens: list[str], cut: str, path: Path) -> Tokenizer:
     if cut not in CUTS:
         raise WeightsError(f"{path} cuts text as {cut} before it merges bytes; known are {', '.join(CUTS)}")
     vocabulary = {token: number for number, token in enumerate(tokens)}
     merges = [(pair[0], pair[1]) for each in given["tokenizer.ggml.merges"] if (pair := each.split(" ", 1))]
-    whole_first = cut in ("llama-bpe", "llama3")
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=whole_first))
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=cut in WHOLE_FIRST))
     if cut == "qwen2":
         tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = CUTS[cut]()
@@ -93,12 +94,17 @@ def _byte_level(given: Mapping[str, Any], tokens: list[str], path: Path) -> Toke
     return tokenizer
 
 
-def _sentencepiece(given: Mapping[str, Any], tokens: list[str]) -> Tokenizer:
-    """Return a byte-pair vocabulary of sentencepiece: what merges first is what has the higher score."""
+def _sentencepiece(given: Mapping[str, Any], tokens: list[str], kinds: list[int]) -> Tokenizer:
+    """Return a byte-pair vocabulary of sentencepiece: what merges first is what has the higher score.
+
+    Only normal tokens are merged from parts: a text that spells `</s>` does not end there.
+    """
     vocabulary = {token: number for number, token in enumerate(tokens)}
     scores = given["tokenizer.ggml.scores"]
     merges: list[tuple[float, str, str]] = []
-    for token, score in zip(tokens, scores, strict=True):
+    for token, score, kind in zip(tokens, scores, kinds, strict=True):
+        if kind != NORMAL:
+            continue
         pairs = ((token[:place], token[place:]) for place in range(1, len(token)))
         known = [pair for pair in pairs if pair[0] in vocabulary and pair[1] in vocabulary]
         merges += [

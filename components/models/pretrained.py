@@ -24,6 +24,8 @@ BESIDE = (SETTINGS, "generation_config.json", "tokenizer.json", "tokenizer_confi
 
 TRACKED = ("runs:/", "models:/")
 """How the address of an earlier run's model begins."""
+UNPACKING = 1
+"""Grows when GGUF files are unpacked in another way than before."""
 PACKAGED = "package:"
 """How the address of a file in an installed Python package begins."""
 
@@ -57,7 +59,10 @@ def find_local_weights(weights: str, mirror: Path | None = None) -> Path | None:
 def _packaged(address: str) -> Path:
     """Return a file or folder in an installed package: `NAME/PATH`."""
     package, _, inside = address.partition("/")
-    spec = find_spec(package) if package.isidentifier() else None
+    try:
+        spec = find_spec(package) if package.isidentifier() else None
+    except ValueError:  # the module that is run, `__main__`
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         name = package.replace("_", "-")
         raise WeightsError(
@@ -65,8 +70,10 @@ def _packaged(address: str) -> Path:
             "the presets name"
         )
     path = Path(next(iter(spec.submodule_search_locations))) / inside
-    if not inside or not path.exists():
-        raise WeightsError(f"the package {package} holds no {inside or 'file without a name'}; check model.weights")
+    if not inside:
+        raise WeightsError(f"{PACKAGED}{address} names no file; write {PACKAGED}{package}/FILE in model.weights")
+    if not path.exists():
+        raise WeightsError(f"the package {package} holds no {inside}; check model.weights")
     return path
 
 
@@ -151,7 +158,7 @@ def _unpacked(file: Path, cache: Path) -> Path:
     """Return the folder that a GGUF file is unpacked into, which is complete or absent."""
     if file.suffix != ".gguf":
         raise WeightsError(f"{file} is neither a folder nor a GGUF file; check model.weights")
-    folder = cache / "gguf" / sha256_of(file)[:32]
+    folder = cache / "gguf" / f"{UNPACKING}-{sha256_of(file)[:32]}"
     if folder.is_dir():
         return folder
     from components.models.gguf import unpack_gguf

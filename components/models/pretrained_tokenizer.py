@@ -6,7 +6,6 @@ everything else by the library `tokenizers`. Both stand behind `components.model
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +25,10 @@ MODEL_FILE, GENERATION_FILE = "config.json", "generation_config.json"
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 """How sentencepiece writes a byte that is no character."""
 
-PRIVATE = 0x100000
-"""What is added to a character to hide it: a plane of Unicode that is for private use."""
-HIDDEN = re.compile(f"[{chr(PRIVATE)}-{chr(PRIVATE + 0xFFFD)}]")
+MARK, PRIVATE = chr(0x10FFFF), 0x100000
+"""How the name of a special token is hidden: what Unicode promises never to be a character, then the token's number
+among them in a plane that is for private use."""
+HIDDEN = re.compile(f"{MARK}([{chr(PRIVATE)}-{chr(PRIVATE + 0xFFFD)}])")
 
 PROBE = (
     "Hello, world! It's 1,234.5 - they'll say; I'D'VE",
@@ -55,12 +55,8 @@ class PretrainedTokenizer:
     def __init__(self, files: Mapping[str, str], n_vocab: int, ends: tuple[int, ...], name: str) -> None:
         """`files` are the contents of `tokenizer.json` and its like by name; `n_vocab` what the network knows."""
         self.files, self.n_vocab, self.ends, self.name = dict(files), n_vocab, ends, name
-        self._library = tokenizers.Tokenizer.from_str(files[TOKENIZER_FILE])
-        self._library.encode_special_tokens = True  # a text that contains one is a text like any other
-        self._library.no_truncation()
-        self._library.no_padding()
+        self._library = _library(files[TOKENIZER_FILE])
         spec = json.loads(files[TOKENIZER_FILE])
-        self._normal_form = (spec.get("normalizer") or {}).get("type")
         self._encoding = as_encoding(spec, name)
         self._without_token = _bytes_without_token(self._encoding)
         if self._encoding and any(self._by_tiktoken(text) != self._by_library(text) for text in PROBE):
@@ -72,9 +68,14 @@ class PretrainedTokenizer:
         return self._encoding is not None
 
     @cached_property
+    def _added(self) -> dict[int, tokenizers.AddedToken]:
+        found: dict[int, tokenizers.AddedToken] = self._library.get_added_tokens_decoder()
+        return found
+
+    @cached_property
     def special_tokens(self) -> dict[str, int]:
         """The ids of tokens that no text is encoded to, by what they are called."""
-        return {each.content: number for number, each in self._library.get_added_tokens_decoder().items()}
+        return {each.content: number for number, each in self._added.items() if each.special}
 
     @property
     def chat_template(self) -> str | None:
@@ -113,27 +114,58 @@ class PretrainedTokenizer:
 
     def encode_ordinary(self, text: str) -> list[int]:
         """Return the tokens of a text, none of them special. What has no token is left out."""
-        return self._by_library(text) if self._encoding is None else self._by_tiktoken(text)
+        return self._by_library(_whole(text)) if self._encoding is None else self._by_tiktoken(_whole(text))
 
     def encode_rendered(self, text: str) -> list[int]:
         """Return the tokens of what a chat template wrote: special ones where it wrote their names."""
         tokens: list[int] = []
         for place, piece in enumerate(self._special.split(text)):
-            special = place % 2
-            tokens += [self.special_tokens[piece]] if special else self.encode_ordinary(self._shown(piece))
+            if place % 2:
+                name = piece if piece in self.special_tokens else piece.strip()
+                tokens.append(self.special_tokens[name])
+            elif piece:
+                tokens += self._encode_within(self._shown(piece)) if place else self.encode_ordinary(self._shown(piece))
         return tokens
+
+    def _encode_within(self, text: str) -> list[int]:
+        """Return the tokens of a text that is not the first of its row."""
+        if self._within is None:
+            return self.encode_ordinary(text)
+        ids: list[int] = self._within.encode(_whole(text), add_special_tokens=False).ids
+        return ids
+
+    @cached_property
+    def _within(self) -> tokenizers.Tokenizer | None:
+        """What puts no blank before a text, where the tokenizer does only at the beginning of a row."""
+        spec = json.loads(self.files[TOKENIZER_FILE])
+        cut = json.dumps(spec.get("pre_tokenizer"))
+        if (inner := cut.replace('"prepend_scheme": "first"', '"prepend_scheme": "never"')) == cut:
+            return None
+        return _library(json.dumps({**spec, "pre_tokenizer": json.loads(inner)}))
 
     def hide_special(self, text: str) -> str:
         """Return a text in which names of special tokens are written so that `encode_rendered` takes them for text."""
-        return self._special.sub(lambda name: "".join(chr(PRIVATE + ord(each)) for each in name[0]), text)
+        names = list(self.special_tokens)
+        without = text.replace(MARK, "\ufffd")
+        return self._names.sub(lambda found: f"{MARK}{chr(PRIVATE + names.index(found[0]))}", without)
 
     def _shown(self, text: str) -> str:
-        return HIDDEN.sub(lambda found: chr(ord(found[0]) - PRIVATE), text)
+        names = list(self.special_tokens)
+        return HIDDEN.sub(lambda found: names[ord(found[1]) - PRIVATE], text)
 
     @cached_property
     def _special(self) -> re.Pattern[str]:
-        names = sorted(self.special_tokens, key=len, reverse=True)
-        return re.compile("(" + "|".join(map(re.escape, names)) + ")") if names else re.compile("((?!))")
+        """What names of special tokens look like, with the blanks that some take in."""
+        forms = [
+            (r"\s*" if each.lstrip else "") + re.escape(each.content) + (r"\s*" if each.rstrip else "")
+            for each in sorted(self._added.values(), key=lambda each: -len(each.content))
+            if each.special
+        ]
+        return re.compile(f"({'|'.join(forms) or '(?!)'})")
+
+    @cached_property
+    def _names(self) -> re.Pattern[str]:
+        return any_of(self.special_tokens)
 
     def write(self, folder: Path) -> None:
         """Write the files that `read_pretrained_tokenizer` reads."""
@@ -142,33 +174,73 @@ class PretrainedTokenizer:
 
     def _by_tiktoken(self, text: str) -> list[int]:
         assert self._encoding is not None
-        raw = text.encode()
+        normal = self._library.normalizer.normalize_str(text) if self._library.normalizer else text
+        raw = normal.encode()
         if len(raw) != len(raw.translate(None, self._without_token)):  # tiktoken would panic
             return self._by_library(text)
-        return self._encoding.encode_ordinary(unicodedata.normalize("NFC", text) if self._normal_form else text)
+        if self._plain.search(text) or self._plain.search(normal):
+            return self._by_library(text)
+        return self._encoding.encode_ordinary(normal)
+
+    @cached_property
+    def _plain(self) -> re.Pattern[str]:
+        """What tokens look like that were added and are not special: texts are encoded to them."""
+        return any_of(each.content for each in self._added.values() if not each.special)
 
     def _by_library(self, text: str) -> list[int]:
         ids: list[int] = self._library.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode_single_token_bytes(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; none for one that the network knows and the vocabulary does not."""
+        """Return the bytes that a token stands for; none for one that the network knows and the vocabulary does not.
+
+        Where a vocabulary marks the beginnings of words, these begin with a blank.
+        """
         piece = self._library.id_to_token(token)
-        if piece is None or piece in self.special_tokens:
+        if piece is None or token in self._added:
             return (piece or "").encode()
-        if self._byte_level:
-            return bytes(BYTE_OF[character] for character in piece)
+        if "ByteLevel" in self._decoder:
+            known = all(character in BYTE_OF for character in piece)
+            return bytes(BYTE_OF[character] for character in piece) if known else str(piece).encode()
         if match := BYTE_TOKEN.fullmatch(piece):
             return bytes([int(match[1], 16)])
+        if "WordPiece" in self._decoder:
+            return (piece.removeprefix("##") if piece.startswith("##") else f" {piece}").encode()
         return str(piece).replace("▁", " ").encode()
 
     @cached_property
-    def _byte_level(self) -> bool:
-        return "ByteLevel" in json.dumps(json.loads(self.files[TOKENIZER_FILE]).get("decoder"))
+    def _decoder(self) -> str:
+        return json.dumps(json.loads(self.files[TOKENIZER_FILE]).get("decoder"))
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text that tokens stand for; bytes that are no text become U+FFFD."""
+        """Return the text that tokens stand for; bytes that are no text become U+FFFD.
+
+        A blank before the first word stays if the vocabulary marks the beginnings of words.
+        """
         return b"".join(map(self.decode_single_token_bytes, tokens)).decode("utf-8", "replace")
+
+
+def any_of(names: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern that finds any of some names, the longest that stands at a place; the name is its group."""
+    longest_first = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    return re.compile(f"({longest_first or '(?!)'})")
+
+
+def _library(spec: str) -> tokenizers.Tokenizer:
+    library = tokenizers.Tokenizer.from_str(spec)
+    library.encode_special_tokens = True  # a text that contains one is a text like any other
+    library.no_truncation()
+    library.no_padding()
+    return library
+
+
+def _whole(text: str) -> str:
+    """Return a text without halves of characters, which JSON may hold and UTF-8 may not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _bytes_without_token(encoding: tiktoken.Encoding | None) -> bytes:
@@ -187,31 +259,43 @@ def read_pretrained_tokenizer(folder: Path) -> PretrainedTokenizer:
     path = folder / TOKENIZER_FILE
     try:
         files = {name: (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).is_file()}
-        settings = {name: json.loads(files.get(name, "{}")) for name in (CONFIG_FILE, MODEL_FILE, GENERATION_FILE)}
+        settings = {
+            name: dict(json.loads(files.get(name, "{}"))) for name in (CONFIG_FILE, MODEL_FILE, GENERATION_FILE)
+        }
         library = tokenizers.Tokenizer.from_str(files[TOKENIZER_FILE])
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"the tokenizer in {folder} cannot be read ({error}); fetch the model again") from error
     except Exception as error:
         raise WeightsError(f"{path} is no tokenizer that is known here ({error}); fetch the model again") from error
-    known = library.get_vocab_size(with_added_tokens=True)
-    n_vocab = int(settings[MODEL_FILE].get("vocab_size") or known)
+    known = max(library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+    n_vocab = _number(settings[MODEL_FILE].get("vocab_size") or known, folder)
     if known > n_vocab:
         raise WeightsError(
             f"the tokenizer in {folder} has {known:,} tokens and the network knows {n_vocab:,}: they do not belong "
             "together; fetch both from one model"
         )
-    ends = _ends(settings, library)
+    ends = tuple(_number(each, folder) for each in _ends(settings, library))
+    if unknown := [each for each in ends if not 0 <= each < n_vocab]:
+        raise WeightsError(f"{folder} ends texts with the token {unknown[0]}, the network knows {n_vocab:,}")
     if not ends:
         raise WeightsError(f"{folder} does not say which token ends a text (eos_token in {CONFIG_FILE})")
     return PretrainedTokenizer(files, n_vocab, ends, folder.name)
 
 
-def _ends(settings: Mapping[str, Mapping[str, Any]], library: tokenizers.Tokenizer) -> tuple[int, ...]:
+def _number(value: object, folder: Path) -> int:
+    if not isinstance(value, int):
+        raise WeightsError(
+            f"{folder}: {str(value)[:40]!r} is no number of a token, or of tokens; fetch the model again"
+        )
+    return value
+
+
+def _ends(settings: Mapping[str, Mapping[str, Any]], library: tokenizers.Tokenizer) -> tuple[object, ...]:
     """Return the tokens that end a text or a turn; the first is what training puts there."""
     named = settings[CONFIG_FILE].get("eos_token")
-    named = named["content"] if isinstance(named, dict) else named
-    found = [library.token_to_id(named)] if named else []
+    named = named.get("content") if isinstance(named, dict) else named
+    found = [library.token_to_id(str(named))] if named else []
     for name in (GENERATION_FILE, MODEL_FILE):
         given = settings[name].get("eos_token_id")
         found += given if isinstance(given, list) else [given]
-    return tuple(dict.fromkeys(int(each) for each in found if each is not None))
+    return tuple(each for place, each in enumerate(found) if each is not None and each not in found[:place])

@@ -95,6 +95,9 @@ class Rope(Config):
         """
         given = dict(settings.get("rope_parameters") or settings.get("rope_scaling") or {})
         kind = str(given.get("rope_type", given.get("type", "default")))
+        factors = given.get("long_factor")
+        if kind == "longrope" and factors == given.get("short_factor") and given.get("attention_factor") == 1.0:
+            return cls(base=given.get("rope_theta", settings.get("rope_theta", cls().base)), factors=factors)
         if kind not in ("default", "linear", "llama3", "yarn"):
             raise WeightsError(
                 f"rotary positions of type {kind} are not known here, only default, linear, llama3, yarn"
@@ -103,7 +106,7 @@ class Rope(Config):
             raise WeightsError("rotary positions of a part of each head (partial_rotary_factor) are not known here")
         base = given.get("rope_theta", settings.get("rope_theta", cls().base))
         names = ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "truncate")
-        values = {name: given[name] for name in (*names, "factors") if given.get(name) is not None}
+        values = {name: given[name] for name in names if given.get(name) is not None}
         context = settings["max_position_embeddings"]
         trained = given.get("original_max_position_embeddings", context) if kind in ("llama3", "yarn") else None
         if kind == "yarn":
@@ -231,6 +234,8 @@ def size_from_settings(settings: Mapping[str, Any], model: str) -> AnySize:
         reason = error.errors()[0]
         where = ".".join(map(str, reason["loc"]))
         raise WeightsError(f"the config.json of {model} describes no network ({where}: {reason['msg']})") from error
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise WeightsError(f"the config.json of {model} describes no network ({error}); fetch it again") from error
 
 
 SIZES: dict[str, GPTSize] = {

@@ -112,7 +112,9 @@ def read_tokenizer(folder: Path) -> Tokenizer:
             return read_pretrained_tokenizer(folder)
         name, pattern, special_tokens = rest["name"], rest["pattern"], rest["special_tokens"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path} cannot be read as a saved tokenizer ({error}); save the model again") from error
+        raise WeightsError(
+            f"{path} cannot be read as a saved tokenizer ({error}); fetch or save the model again"
+        ) from error
     return _encoding(name, pattern, _read_ranks(folder / VOCABULARY_FILE), special_tokens, path)
 
 
