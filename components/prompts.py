@@ -155,7 +155,7 @@ def _compiled(source: str) -> "jinja2.Template":
     class Generation(Extension):
         """`{% generation %}`, with which some templates mark what an assistant says."""
 
-        tags: ClassVar[set[str]] = {"generation"}
+        tags = {"generation"}  # noqa: RUF012 - as its base has it
 
         def parse(self, parser: Any) -> list[Any]:
             next(parser.stream)

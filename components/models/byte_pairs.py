@@ -37,7 +37,8 @@ def as_encoding(spec: Mapping[str, Any], name: str) -> tiktoken.Encoding | None:
         return None
     added = {each["content"]: each["id"] for each in spec.get("added_tokens", [])}
     vocabulary = {token: number for token, number in model["vocab"].items() if token not in added}
-    pairs = [tuple(each.split(" ") if isinstance(each, str) else each) for each in model["merges"]]
+    split = (each.split(" ") if isinstance(each, str) else each for each in model["merges"])
+    pairs = [(first, second) for first, second in split]
     merged = [model["vocab"]["".join(pair)] for pair in pairs]
     if merged != sorted(merged) or any(not set(token) <= BYTE_OF.keys() for token in vocabulary):
         return None
@@ -50,7 +51,7 @@ def as_encoding(spec: Mapping[str, Any], name: str) -> tiktoken.Encoding | None:
         return None
 
 
-def _all_are_merged(vocabulary: Mapping[str, int], pairs: list[tuple[str, ...]], whole_first: bool) -> bool:
+def _all_are_merged(vocabulary: Mapping[str, int], pairs: list[tuple[str, str]], whole_first: bool) -> bool:
     """Tell whether merging by the list gives each token of several bytes.
 
     Then tiktoken merges the same: the last merge that gives a token is the only one that either would do. Where pieces

@@ -6,6 +6,7 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import json
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from components.core.errors import WeightsError
-from components.core.room import require_room
+from components.core.errors import GradusError, WeightsError
+from components.core.room import is_full, require_room
 from components.models.gguf_tokenizer import write_tokenizer_files
 from components.models.pretrained import INDEX, WEIGHTS_FILE
 
@@ -59,14 +60,16 @@ def unpack_gguf(path: Path, folder: Path, shard_bytes: int = SHARD_BYTES) -> Non
         WeightsError: if the file is damaged or cut off, or holds a model, a rounding or a tokenizer that is not known.
     """
     reader = _open(path)
-    settings = read_settings(reader, path)
-    (folder / "config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    write_tokenizer_files({name: value for name, value in _values(reader) if "tokenizer" in name}, folder, path)
+    with _damage_as_a_line(path):
+        settings = read_settings(reader, path)
+        (folder / "config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        write_tokenizer_files({name: value for name, value in _values(reader) if "tokenizer" in name}, folder, path)
     require_room(folder, sum(_bytes(tensor) for tensor in reader.tensors))
     shards = list(_shards(reader, shard_bytes))
     places: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
-        tensors = {_name(each.name, path): _weights(each, settings, path) for each in shard}
+        with _damage_as_a_line(path):
+            tensors = {_name(each.name, path): _weights(each, settings, path) for each in shard}
         name = WEIGHTS_FILE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         save_file(tensors, folder / name, metadata={"format": "pt"})
         places |= dict.fromkeys(tensors, name)
@@ -80,21 +83,35 @@ def gguf_settings(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: as `unpack_gguf`.
     """
-    return read_settings(_open(path), path)
+    with _damage_as_a_line(path):
+        return read_settings(_open(path), path)
+
+
+@contextmanager
+def _damage_as_a_line(path: Path) -> Iterator[None]:
+    """Turn what any library says of bytes that make no sense into one line."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, GradusError | OSError) or is_full(error):
+            raise
+        why = (str(error).splitlines() or [""])[0][:200]
+        raise WeightsError(f"{path} is damaged ({type(error).__name__}: {why}); fetch it again") from error
 
 
 def _open(path: Path) -> "GGUFReader":
     from gguf import GGUFReader
 
     try:
-        reader = GGUFReader(path)
+        with np.errstate(all="ignore"):  # sizes that a damaged file makes up
+            reader = GGUFReader(path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}; check model.weights") from error
-    except (ValueError, IndexError, KeyError, OverflowError, struct.error) as error:
-        raise WeightsError(f"{path} is no whole GGUF file ({error}); fetch it again") from error
+    except (ValueError, IndexError, KeyError, ArithmeticError, MemoryError, struct.error) as error:
+        raise WeightsError(f"{path} is no whole GGUF file ({error}); check model.weights, or fetch it again") from error
     end = max((tensor.data_offset + tensor.n_bytes for tensor in reader.tensors), default=0)
     if end > path.stat().st_size:
-        raise WeightsError(f"{path} is cut off: {end:,} bytes are described, {path.stat().st_size:,} are there")
+        raise WeightsError(f"{path} is cut off ({path.stat().st_size:,} of {end:,} bytes); fetch it again")
     return reader
 
 
@@ -127,7 +144,7 @@ def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
     if value("rope.dimension_count", head_width) != head_width:
         raise WeightsError(f"{path} has rotary positions of a part of each head, which are not known here")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
-    if "token_embd.weight" not in tensors:
+    if "token_embd.weight" not in tensors or len(tensors["token_embd.weight"].shape) != 2:
         raise WeightsError(f"{path} holds no token embedding: it is no whole model; fetch it again")
     return {
         "model_type": kind,

@@ -1,7 +1,7 @@
 """Tokenizers in GGUF files, written as `transformers` keeps them: `tokenizer.json` and `tokenizer_config.json`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def _smollm() -> Any:
     return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _gpt2()])
 
 
-CUTS = {
+CUTS: dict[str, Callable[[], Any]] = {
     "gpt-2": _gpt2,
     "smollm": _smollm,
     "llama-bpe": lambda: _by_pattern(LLAMA3),
@@ -72,7 +72,13 @@ def write_tokenizer_files(given: Mapping[str, Any], folder: Path, path: Path) ->
             tokenizer.add_tokens([AddedToken(token, special=False, normalized=False)])
     tokenizer.save(str(folder / "tokenizer.json"))
     names = {"bos_token": "bos_token_id", "eos_token": "eos_token_id", "pad_token": "padding_token_id"}
-    special = {name: tokens[given[key]] for name, each in names.items() if (key := f"tokenizer.ggml.{each}") in given}
+    special = {}
+    for name, each in names.items():
+        if (number := given.get(f"tokenizer.ggml.{each}")) is None:
+            continue
+        if number >= len(tokens):
+            raise WeightsError(f"{path}: tokenizer.ggml.{each} is {number}, of {len(tokens):,} tokens; fetch it again")
+        special[name] = tokens[number]
     config = {
         **special,
         "chat_template": given.get("tokenizer.chat_template"),
@@ -82,6 +88,8 @@ def write_tokenizer_files(given: Mapping[str, Any], folder: Path, path: Path) ->
 
 
 def _byte_level(given: Mapping[str, Any], tokens: list[str], cut: str, path: Path) -> Tokenizer:
+    if "tokenizer.ggml.merges" not in given:
+        raise WeightsError(f"{path} does not say tokenizer.ggml.merges: it is no whole model; fetch it again")
     if cut not in CUTS:
         raise WeightsError(f"{path} cuts text as {cut} before it merges bytes; known are {', '.join(CUTS)}")
     vocabulary = {token: number for number, token in enumerate(tokens)}
@@ -112,8 +120,8 @@ def _sentencepiece(given: Mapping[str, Any], tokens: list[str], kinds: list[int]
         ]
     merges.sort(key=lambda each: each[0])
     unknown = tokens[given.get("tokenizer.ggml.unknown_token_id", 0)]
-    pairs = [(first, second) for _, first, second in merges]
-    tokenizer = Tokenizer(models.BPE(vocabulary, pairs, unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    ordered = [(first, second) for _, first, second in merges]
+    tokenizer = Tokenizer(models.BPE(vocabulary, ordered, unk_token=unknown, fuse_unk=True, byte_fallback=True))
     prefix = [normalizers.Prepend("▁")] if given.get("tokenizer.ggml.add_space_prefix", True) else []
     tokenizer.normalizer = normalizers.Sequence([*prefix, normalizers.Replace(" ", "▁")])
     tail = [decoders.Strip(" ", 1, 0)] if prefix else []

@@ -20,7 +20,8 @@ from components.core.home import mirror as home_mirror
 from components.core.records import sha256_of
 from components.models.byte_pairs import GPT2_PATTERN, printable_bytes
 from components.models.pretrained import find_local_weights, find_weights
-from components.models.pretrained_tokenizer import PretrainedTokenizer, read_pretrained_tokenizer
+from components.models.pretrained_tokenizer import PretrainedTokenizer
+from components.models.tokenizer_files import read_pretrained_tokenizer
 from components.prompts import AnyTemplate
 
 END_OF_TEXT = "<|endoftext|>"
@@ -50,7 +51,9 @@ def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> Tokenizer:
         merges = mirror / GPT2_MERGES if mirror else None
         return _gpt2_from_merges(merges) if merges and merges.is_file() else _gpt2_from_tiktoken()
     if not vocabulary.endswith(".tiktoken"):
-        return read_tokenizer(find_weights(vocabulary, home() / "hub", mirror))
+        if (folder := find_weights(vocabulary, home() / "hub", mirror)) is None:
+            raise WeightsError(f"{vocabulary} weights bring no vocabulary; set model.vocabulary")
+        return read_tokenizer(folder)
     path = _vocabulary_path(vocabulary)
     ranks = _read_ranks(path)
     return _encoding(path.stem, GPT2_PATTERN, ranks, {END_OF_TEXT: len(ranks)}, path)

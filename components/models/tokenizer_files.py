@@ -1,0 +1,70 @@
+"""A pretrained model's tokenizer, read from a folder in the layout of `transformers`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from components.core.errors import WeightsError
+from components.models.pretrained_tokenizer import (
+    CONFIG_FILE,
+    GENERATION_FILE,
+    MODEL_FILE,
+    TEMPLATE_FILE,
+    TOKENIZER_FILE,
+    PretrainedTokenizer,
+)
+
+
+def read_pretrained_tokenizer(folder: Path) -> PretrainedTokenizer:
+    """Return the tokenizer whose files stand in a folder in the layout of `transformers`.
+
+    Raises:
+        WeightsError: if a file is damaged, or there are more tokens than the network knows.
+    """
+    names = (TOKENIZER_FILE, CONFIG_FILE, TEMPLATE_FILE, MODEL_FILE, GENERATION_FILE)
+    path = folder / TOKENIZER_FILE
+    try:
+        files = {name: (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).is_file()}
+        settings = {
+            name: dict(json.loads(files.get(name, "{}"))) for name in (CONFIG_FILE, MODEL_FILE, GENERATION_FILE)
+        }
+        library = tokenizers.Tokenizer.from_str(files[TOKENIZER_FILE])
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"the tokenizer in {folder} cannot be read ({error}); fetch the model again") from error
+    except Exception as error:
+        raise WeightsError(f"{path} is no tokenizer that is known here ({error}); fetch the model again") from error
+    known = max(library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+    n_vocab = _number(settings[MODEL_FILE].get("vocab_size") or known, folder)
+    if known > n_vocab:
+        raise WeightsError(
+            f"the tokenizer in {folder} has {known:,} tokens and the network knows {n_vocab:,}: they do not belong "
+            "together; fetch both from one model"
+        )
+    ends = tuple(_number(each, folder) for each in _ends(settings, library))
+    if unknown := [each for each in ends if not 0 <= each < n_vocab]:
+        raise WeightsError(f"{folder} ends texts with the token {unknown[0]}, the network knows {n_vocab:,}")
+    if not ends:
+        raise WeightsError(f"{folder} does not say which token ends a text (eos_token in {CONFIG_FILE})")
+    return PretrainedTokenizer(files, n_vocab, ends, folder.name)
+
+
+def _number(value: object, folder: Path) -> int:
+    if not isinstance(value, int):
+        raise WeightsError(
+            f"{folder}: {str(value)[:40]!r} is no number of a token, or of tokens; fetch the model again"
+        )
+    return value
+
+
+def _ends(settings: Mapping[str, Mapping[str, Any]], library: tokenizers.Tokenizer) -> tuple[object, ...]:
+    """Return the tokens that end a text or a turn; the first is what training puts there."""
+    named = settings[CONFIG_FILE].get("eos_token")
+    named = named.get("content") if isinstance(named, dict) else named
+    found = [library.token_to_id(str(named))] if named else []
+    for name in (GENERATION_FILE, MODEL_FILE):
+        given = settings[name].get("eos_token_id")
+        found += given if isinstance(given, list) else [given]
+    return tuple(each for place, each in enumerate(found) if each is not None and each not in found[:place])
