@@ -196,9 +196,12 @@ class PretrainedTokenizer:
         Where a vocabulary marks the beginnings of words, these begin with a blank.
         """
         piece = self._library.id_to_token(token)
-        if piece is None or token in self._added:
-            return (piece or "").encode()
-        if "ByteLevel" in self._decoder:
+        if piece is None:
+            return b""
+        byte_level = "ByteLevel" in self._decoder
+        if token in self._added and (byte_level or self._added[token].special):
+            return str(piece).encode()
+        if byte_level:
             known = all(character in BYTE_OF for character in piece)
             return bytes(BYTE_OF[character] for character in piece) if known else str(piece).encode()
         if match := BYTE_TOKEN.fullmatch(piece):
