@@ -128,7 +128,7 @@ class ChatTemplate(Config):
             text = _compiled(self.jinja).render(**self.variables, **values)
         except Exception as error:
             where = f" (line {error.lineno})" if isinstance(error, jinja2.TemplateSyntaxError) else ""
-            why = (str(error).splitlines() or [type(error).__name__])[0] + where
+            why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") + where
             raise ConfigError(
                 f"prompt.template: the model's chat template cannot be rendered: {why}; write a template of your own"
             ) from error
