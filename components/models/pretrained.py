@@ -72,7 +72,7 @@ def _packaged(address: str) -> Path:
     path = Path(next(iter(spec.submodule_search_locations))) / inside
     if not inside:
         raise WeightsError(f"{PACKAGED}{address} names no file; write {PACKAGED}{package}/FILE in model.weights")
-    if not path.exists():
+    if ".." in path.parts or Path(inside).is_absolute() or not path.exists():
         raise WeightsError(f"the package {package} holds no {inside}; check model.weights")
     return path
 
@@ -111,9 +111,10 @@ def weight_files(folder: Path) -> list[Path]:
         return sorted(folder.glob(SHARDS))
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        lacking = [name for name in names if "/" in name or not (folder / name).is_file()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{index} cannot be read ({error}); fetch the model again") from error
-    if lacking := [name for name in names if not (folder / name).is_file()]:
+    if lacking:
         raise WeightsError(f"{folder} lacks {lacking[0]}, which its {INDEX} names; fetch the model again")
     return [folder / name for name in names]
 

@@ -220,7 +220,7 @@ def size_from_settings(settings: Mapping[str, Any], model: str) -> AnySize:
     Raises:
         WeightsError: if it does not say it, or is of a family that is not known.
     """
-    kind = settings.get("model_type", "gpt2")
+    kind = str(settings.get("model_type", "gpt2"))
     if kind not in MODEL_TYPES:
         known = ", ".join(MODEL_TYPES)
         raise WeightsError(f"{model} is a model of the type {kind}; known are {known}; choose another model")

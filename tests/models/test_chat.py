@@ -55,9 +55,11 @@ def prompts(
 @pytest.mark.parametrize(("kind", "name"), FAMILIES)
 @pytest.mark.parametrize("system", [None, "Answer in one word: it's 5."])
 def test_prompts_are_the_tokens_of_transformers(tmp_path: Path, kind: str, name: str, system: str | None) -> None:
-    if name == "MISTRAL" and system:
-        pytest.skip("this template knows no system message")
     encoding = chat_model(tmp_path, kind, getattr(chat_templates, name))
+    if name == "MISTRAL" and system:
+        with pytest.raises(ConfigError, match=r"^prompt\.template: .*Conversation roles must alternate"):
+            prompts(encoding, ENTRIES, system)
+        return
     before = [{"role": "system", "content": system}] if system else []
     for entry, found in zip(ENTRIES, prompts(encoding, ENTRIES, system), strict=True):
         content = "\n\n".join(part for part in entry if part)
@@ -117,9 +119,9 @@ BAD = [
     ("{{ messages.__class__.__mro__ }}", "__class__.*unsafe"),
     ("{{ ''.__class__.__base__.__subclasses__() }}", "unsafe"),
     ("{{ cycler.__init__.__globals__.os.system('true') }}", "unsafe"),
-    ("{{ messages.append(1) }}x", "not safely callable"),
-    ("{{ raise_exception.__globals__ }}", "unsafe"),
-    ("{{ lipsum() }}", "cannot be rendered"),
+    ("{{ messages.append(1) }}x", "unsafe"),
+    ("{{ raise_exception.__globals__ }}", "writes nothing"),
+    ("{{ raise_exception.__globals__.os }}", "unsafe"),
 ]
 
 
