@@ -146,6 +146,7 @@ def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     if "token_embd.weight" not in tensors or len(tensors["token_embd.weight"].shape) != 2:
         raise WeightsError(f"{path} holds no token embedding: it is no whole model; fetch it again")
+    ends = [given[key] for name in ("eos", "eot") if (key := f"tokenizer.ggml.{name}_token_id") in given]
     return {
         "model_type": kind,
         "hidden_size": width,
@@ -161,6 +162,8 @@ def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
         "tie_word_embeddings": "output.weight" not in tensors,
         "attention_bias": kind == "llama" and "blk.0.attn_q.bias" in tensors,
         "mlp_bias": "blk.0.ffn_up.bias" in tensors,
+        "bos_token_id": given.get("tokenizer.ggml.bos_token_id"),
+        "eos_token_id": list(dict.fromkeys(ends)),
     }
 
 

@@ -16,7 +16,7 @@ from components.core.errors import WeightsError
 from components.models.config import ModelConfig
 from components.models.gguf import gguf_settings, unpack_gguf
 from components.models.pretrained import find_weights, weight_files
-from components.models.tokenizer import load_tokenizer
+from components.models.tokenizer import ends_of_text, load_tokenizer
 from components.models.weights import make_gpt
 from tests.models.gguf_files import VOCABULARY, Kind, peer, put_in, write
 
@@ -133,6 +133,11 @@ def test_a_file_is_unpacked_once_with_its_tokenizer(tmp_path: Path) -> None:
     theirs = AutoTokenizer.from_pretrained(folder)
     assert theirs.encode("fade a cab 12") == encoding.encode_ordinary("fade a cab 12")
     assert theirs.chat_template == "{{ messages[0].content }}"
+
+
+def test_both_the_end_of_a_text_and_that_of_a_turn_end_what_is_generated(tmp_path: Path) -> None:
+    write(tmp_path / "model.gguf", peer("llama"), **{"tokenizer.ggml.eot_token_id": VOCABULARY - 1})
+    assert ends_of_text(load_tokenizer(str(tmp_path / "model.gguf"))) == (0, VOCABULARY - 1)
 
 
 def test_the_shape_is_told_without_unpacking(tmp_path: Path) -> None:

