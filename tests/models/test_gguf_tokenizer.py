@@ -87,15 +87,15 @@ def test_kinds_of_tokens_are_kept(pairs: Pairs, kind: str) -> None:
 
 def test_a_text_that_spells_a_special_token_is_not_merged_to_it(tmp_path: Path) -> None:
     library = trained("sentencepiece")
-    encoding = from_fields(tmp_path, library, "sentencepiece")
-    # `s>` as a token, so that `<` and `s>` could be merged to the token that begins a text
+    # `1]` is a token like any other, so that `[` and `1]` could be merged to the special one
     fields = as_fields(library, "sentencepiece")
-    fields["tokenizer.ggml.tokens"] = [*fields["tokenizer.ggml.tokens"], "s>"]
-    fields["tokenizer.ggml.scores"] = [*fields["tokenizer.ggml.scores"], -2000.0]
-    fields["tokenizer.ggml.token_type"] = [*fields["tokenizer.ggml.token_type"], NORMAL]
+    fields["tokenizer.ggml.tokens"] = [*fields["tokenizer.ggml.tokens"], "1]", "[1]"]
+    fields["tokenizer.ggml.scores"] = [*fields["tokenizer.ggml.scores"], -2000.0, -2001.0]
+    fields["tokenizer.ggml.token_type"] = [*fields["tokenizer.ggml.token_type"], NORMAL, CONTROL]
     write_tokenizer_files(fields, tmp_path, Path("model.gguf"))
     encoding = read(tmp_path)
-    assert encoding.special_tokens["<s>"] not in encoding.encode_ordinary("<s>")
+    assert encoding.special_tokens["[1]"] not in encoding.encode_ordinary("[1]")
+    assert encoding.special_tokens["[1]"] - 1 in encoding.encode_ordinary("[1]")
 
 
 @pytest.mark.parametrize(
