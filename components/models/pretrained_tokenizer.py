@@ -8,7 +8,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 MODEL_FILE, GENERATION_FILE = "config.json", "generation_config.json"
+FILES = (TOKENIZER_FILE, CONFIG_FILE, TEMPLATE_FILE, MODEL_FILE, GENERATION_FILE)
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 """How sentencepiece writes a byte that is no character."""
@@ -178,15 +179,20 @@ def _bytes_without_token(encoding: tiktoken.Encoding | None) -> bytes:
 
 
 def read_pretrained_tokenizer(folder: Path) -> PretrainedTokenizer:
-    """Return the tokenizer whose files stand in a folder in the layout of `transformers`.
+    """Return the tokenizer whose files stand in a folder in the layout of `transformers`; one is kept in memory.
 
     Raises:
         WeightsError: if a file is damaged, or there are more tokens than the network knows.
     """
-    names = (TOKENIZER_FILE, CONFIG_FILE, TEMPLATE_FILE, MODEL_FILE, GENERATION_FILE)
+    changed = tuple((folder / name).stat().st_mtime_ns for name in FILES if (folder / name).is_file())
+    return _read(folder, changed)
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, _changed: tuple[int, ...]) -> PretrainedTokenizer:
     path = folder / TOKENIZER_FILE
     try:
-        files = {name: (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).is_file()}
+        files = {name: (folder / name).read_text(encoding="utf-8") for name in FILES if (folder / name).is_file()}
         settings = {name: json.loads(files.get(name, "{}")) for name in (CONFIG_FILE, MODEL_FILE, GENERATION_FILE)}
         library = tokenizers.Tokenizer.from_str(files[TOKENIZER_FILE])
     except (OSError, ValueError) as error:

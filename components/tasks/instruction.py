@@ -58,8 +58,9 @@ def validate(
     from components.data.validation.instructions import validate_instructions
     from components.models.tokenizer import load_tokenizer
 
-    encoding, table = load_tokenizer(model.tokenizer, mirror()), source.path("table.parquet")
-    return validate_instructions(table, rules, prompt.resolved(encoding), encoding, model.shape.context, out)
+    template = prompt.resolved(load_tokenizer(model.tokenizer, mirror()))
+    table = source.path("table.parquet")
+    return validate_instructions(table, rules, template, model.tokenizer, mirror(), model.shape.context, out)
 
 
 @step("components.data.split.instructions", timeout_seconds=HOUR)

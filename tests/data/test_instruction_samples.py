@@ -42,7 +42,7 @@ def preset() -> InstructionConfig:
 
 @pytest.fixture(scope="module")
 def template(preset: InstructionConfig) -> Template:
-    return preset.prompt.resolved
+    return preset.prompt.resolved(None)
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_every_verdict_is_one_of_great_expectations(case: Case) -> None:
 
 @pytest.mark.parametrize("name", list(TEMPLATES))
 def test_tokens_are_those_of_the_template(case: Case, name: str) -> None:
-    case.template = PromptConfig(template=name).resolved  # type: ignore[arg-type]
+    case.template = PromptConfig(template=name).resolved(None)  # type: ignore[arg-type]
     case.context = 1024
     facts = case.validate(good())
     assert facts["tokens"]["longest"] == max(tokens(case.template, entry) for entry in good())

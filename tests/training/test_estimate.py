@@ -87,7 +87,7 @@ LANGUAGE_MODEL = """
 train, prompt = InstructionTrainConfig(**options), PromptConfig(template="alpaca")
 """
 LANGUAGE_MODEL_ESTIMATED = """
-data = instruction.prepare(*paths, prompt.resolved, encoding, train, model.shape.context)
+data = instruction.prepare(*paths, prompt.resolved(encoding), encoding, train, model.shape.context)
 estimate(
     lambda: outline_gpt(model, LoraConfig(), train, words),
     lambda network: Instruction(network, data.train, data.validation, train, cpu, "fp32", end),
