@@ -158,7 +158,7 @@ def test_markers_are_found_however_characters_are_cut(marker: str, before: str) 
     marker = marker or "##"
     text = (before + marker + " and more").encode()
     row = Row([1], 200, GenerationConfig(max_new_tokens=150), row_generator(0, 0, torch.device("cpu")))
-    ends = Ends(ENCODING, END, [b"never", marker.encode()])
+    ends = Ends(ENCODING, (END,), [b"never", marker.encode()])
     for byte in text:
         row.take(ENCODING.encode_single_token(bytes([byte])), ends)
         if row.stopped:

@@ -104,7 +104,7 @@ def test_a_size_is_read_from_the_config_or_must_be_given(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [('{"model_type": "llama"}', "of type llama"), ("[1]", "cannot be read"), ("{", "cannot be read")],
+    [('{"model_type": "gemma3"}', "of the type gemma3"), ("[1]", "cannot be read"), ("{", "cannot be read")],
 )
 def test_a_config_of_something_else_is_refused(tmp_path: Path, content: str, message: str) -> None:
     peer().save_pretrained(tmp_path)
