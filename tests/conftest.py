@@ -20,6 +20,12 @@ settings.load_profile("patient")
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Have one process run a module's tests, and one all those that need Prefect: its server takes ten seconds."""
+    needs_prefect = "prefect_server" in getattr(item, "fixturenames", ())
+    item.add_marker(pytest.mark.xdist_group("prefect" if needs_prefect else item.path.stem))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test-unit` leaves out: tests with a server, and modules that start processes of their own."""
     servers = {"prefect_server", "mlflow_server", "ollama"}
@@ -148,3 +154,11 @@ def saved_gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.initialise(seed=0)
     save_gpt(folder, model, encoding, TEMPLATES["alpaca"])
     return folder
+
+
+@pytest.fixture(scope="session")
+def saved_language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a language model with the vocabulary of the sample data and random weights."""
+    from tests.serving.models import save_language_model
+
+    return save_language_model(tmp_path_factory.mktemp("tuned") / "model")

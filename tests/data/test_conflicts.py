@@ -83,6 +83,7 @@ def test_given_splits_are_left_as_they_are(tmp_path: Path) -> None:
     assert len(kept) == 63
 
 
+@pytest.mark.slow
 def test_many_texts_in_conflict_are_not_all_taken_apart_to_name_three(tmp_path: Path) -> None:
     many = [(f"text in conflict {number}", label) for number in range(20_000) for label in ("good", "bad")]
     frame = table(*many)

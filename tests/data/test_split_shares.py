@@ -113,6 +113,7 @@ def test_the_sms_collection_has_no_near_duplicates_on_two_sides(tmp_path: Path, 
     assert len(leaking(loose["train"]["text"].tolist(), spam)) > 10
 
 
+@pytest.mark.slow
 def test_the_near_overlap_is_what_the_check_counts(tmp_path: Path) -> None:
     frame = tickets(1500, 2)
     frame.loc[::7, "text"] += " please"
@@ -127,6 +128,8 @@ def test_the_near_overlap_is_what_the_check_counts(tmp_path: Path) -> None:
         assert facts["overlap"][pair]["near"] == len(found) > facts["overlap"][pair]["exact"]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_row_keeps_its_split_when_the_table_grows(tmp_path: Path, sms: pd.DataFrame) -> None:
     for frame in (sms, tickets(2000, 3)):
         before = int(len(frame) / 1.1)

@@ -470,6 +470,8 @@ def test_an_expectation_that_cannot_be_evaluated_is_an_error() -> None:
         Engine().run(pd.DataFrame({"here": [1]}), [unknown])
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_nothing_is_left_behind_or_printed(case: Case, tmp_path: Path) -> None:
     case.write(good_rows())
     places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "CWD")}

@@ -45,6 +45,8 @@ def test_whole_weights_do_what_writing_rows_down_so_often_does(classes: int, ord
             assert values[sample] == pytest.approx(expected[name]), name
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_interval_of_a_difference_is_that_of_a_plain_paired_bootstrap() -> None:
     first, second = draw(50, 3, seed=1), draw(50, 3, seed=2)
     drawn = np.random.default_rng(0).integers(50, size=(RESAMPLES, 50))

@@ -263,7 +263,8 @@ def start(home: Path, stay_in: int = -1) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.ci)])
 def test_a_process_that_is_stopped_loses_one_batch_at_most(tmp_path: Path, how: signal.Signals) -> None:
     from tests.generation.interrupted import CONFIG
 

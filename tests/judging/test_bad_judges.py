@@ -182,7 +182,9 @@ def test_a_server_may_say_how_long_to_wait(ollama: OllamaServer, bench: Bench) -
     [
         ("500", "the server answered 500 .*this is a 500", "see what the server's own log says, or lower judge.conc"),
         ("429", "the server answered 429", "wait a while, or lower judge.concurrency"),
-        ("stall", "no answer within 4 s", "raise judge.timeout, or lower judge.concurrency"),
+        pytest.param(
+            "stall", "no answer within 4 s", "raise judge.timeout, or lower judge.concurrency", marks=pytest.mark.slow
+        ),
         ("reset", "the connection broke|[Cc]onnection", "start it with `ollama serve`"),
         ("failed_stream", "the runner stopped", "see what the server's own log says"),
     ],

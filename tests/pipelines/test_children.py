@@ -57,6 +57,8 @@ def test_a_child_ends_with_a_parent_that_is_killed(child_code: str) -> None:
     child.wait(timeout=PATIENCE)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_database_that_is_being_made_is_not_left_half_made(tmp_path: Path) -> None:
     home = tmp_path / "new"
     with subprocess.Popen([sys.executable, "-c", MAKER], env=os.environ | {"GRADUS_HOME": str(home)}) as maker:

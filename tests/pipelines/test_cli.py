@@ -28,14 +28,6 @@ TINY = [
 ]
 
 
-@pytest.fixture
-def environment(prefect_server: None) -> dict[str, str]:
-    """The test's own home, and the session's Prefect server."""
-    from prefect.settings import PREFECT_API_URL
-
-    return {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-
-
 def gradus(*arguments: str, env: dict[str, str] | None = None, stdin: str | None = None):
     environment = env or {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
@@ -55,7 +47,7 @@ def test_a_run_and_predictions(environment: dict[str, str], tmp_path: Path) -> N
 
     messages = tmp_path / "messages.txt"
     messages.write_text("hello there\nYou won [bold]a prize[/bold]\n\n")
-    by_run = gradus("predict", result["run_id"], "--file", str(messages), "--json", env=environment)
+    by_run = commands.gradus("predict", result["run_id"], "--file", messages, "--json")
     assert by_run.returncode == 0, by_run.stderr
     rows = [json.loads(line) for line in by_run.stdout.splitlines()]
     assert [row["text"] for row in rows] == ["hello there", "You won [bold]a prize[/bold]", ""]

@@ -31,7 +31,6 @@ from components.tracking.runs import open_run
 from pipelines.asking import Asked
 from pipelines.cli.main import app
 from tests.patience import PATIENCE
-from tests.serving.models import save_language_model
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ["WINNER!! Claim your prize", "see you at ten", 'say "hi",\nthen go', "Zoë 오늘 😀"]
@@ -71,9 +70,9 @@ def model(packaged: Model, tmp_path: Path) -> Model:
     return lambda reading: shutil.copytree(packaged(reading), tmp_path / "logged", dirs_exist_ok=True)
 
 
-@pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_language_model(tmp_path_factory.mktemp("tuned") / "model")
+@pytest.fixture
+def tuned(saved_language_model: Path) -> Path:
+    return saved_language_model
 
 
 def gradus(*arguments: str | Path, stdin: str | None = None) -> Result:
@@ -614,6 +613,7 @@ def test_help_shows_how(command: str) -> None:
     assert "--file new.csv --output" in shown or "--file questions.csv --output" in shown
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_process(model: Model, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("question,kind\nhello,ham\n")
     command = [sys.executable, "-c", "from pipelines.cli.start import main; main()", "predict", str(model(MAPPED))]

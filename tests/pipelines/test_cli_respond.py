@@ -172,6 +172,7 @@ def test_a_registered_model_is_asked_by_its_address(model: Path, saved_model: Pa
     assert "no registered model" in gradus("generate", "models:/nothing@candidate", "a").stderr
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_process(model: Path, tmp_path: Path) -> None:
     (tmp_path / "entries.json").write_text(json.dumps(ENTRIES))
     command = [sys.executable, "-c", "from pipelines.cli.main import main; main()", "respond", str(model)]

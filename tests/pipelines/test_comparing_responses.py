@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,23 +14,11 @@ from components.tracking.runs import attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.judging import judge_run
 from pipelines.promotion import promote
-from tests.judging.serving import OllamaServer, serve
+from tests.judging.serving import OllamaServer
 from tests.pipelines.answered_runs import QUIET, ROWS, answered_run, gradus
 from tests.pipelines.labelled_runs import aliases
 
 Make = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one MLflow store for the whole module."""
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OllamaServer]:
-    with serve(tmp_path_factory.mktemp("ollama")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -160,6 +148,7 @@ def test_a_run_without_responses_is_shown_with_a_warning(home: Path, make: Make)
     ]
 
 
+@pytest.mark.slow
 def test_promotion_refuses_what_scores_lower_and_other_judges(
     home: Path, make: Make, saved_model: Path, ollama: OllamaServer
 ) -> None:

@@ -25,18 +25,6 @@ from tests.pipelines.labelled_runs import QUIET, ROWS, aliases, labelled_run
 Make = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one MLflow store for the whole module."""
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """A registered model of the test's own."""
-    return str(request.node.name).partition("[")[0][-60:]
-
-
 @pytest.fixture
 def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
     """A function that makes a finished run whose model, registered as `name`, errs on its first `wrong` test rows."""

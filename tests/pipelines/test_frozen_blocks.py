@@ -34,9 +34,6 @@ def config(*overrides: str) -> ClassificationConfig:
 def test_another_learning_rate_finds_what_the_frozen_blocks_made() -> None:
     first = classification(config())
     assert first.cached_steps == []
-    again = classification(config())
-    assert again.cached_steps == [*BEFORE, "read_frozen", "fine_tune", "evaluate"]
-    assert again.metrics == first.metrics
     other = classification(config("train.learning_rate=1.0e-2", "train.max_steps=5", "train.keep=last"))
     assert other.cached_steps == [*BEFORE, "read_frozen"]
     facts = MlflowClient(f"sqlite:///{home()}/mlflow.db").download_artifacts(other.run_id, "facts.json")

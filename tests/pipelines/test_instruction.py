@@ -90,6 +90,8 @@ def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(
     assert first.run_id in Path(_artifact(second.run_id, "report.html")).read_text()
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_test_rows_that_an_earlier_model_learned_are_in_no_figure(tmp_path: Path) -> None:
     many = entries(300)
     first = run(tmp_path, content=many)
@@ -127,7 +129,8 @@ def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:
     assert "rubric.yaml" in artifacts(summary.run_id)
 
 
-@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", [pytest.param(False, marks=pytest.mark.ci), True])
 def test_a_judge_killed_half_way_costs_nothing_that_was_done(tmp_path: Path, stream: bool) -> None:
     """Run, kill the judge, run: refused. Start it again, run: every verdict exactly once, nothing trained twice."""
     options = (f"judge.stream={str(stream).lower()}", "judge.concurrency=2")
@@ -168,6 +171,7 @@ def questions(run_id: str) -> int:
     return sum(len(set(each)) for each in said.to_numpy().tolist())
 
 
+@pytest.mark.slow
 def test_a_judge_that_is_down_is_named_after_all_else_is_done(tmp_path: Path) -> None:
     with serve(tmp_path / "ollama") as server:
         pass
@@ -183,6 +187,7 @@ def test_a_judge_without_the_model_says_how_to_get_it(tmp_path: Path) -> None:
         run(tmp_path, *judged_by(server, "judge.model=phi3"))
 
 
+@pytest.mark.slow
 def test_a_judge_that_cannot_be_understood_fails_the_run_and_keeps_what_it_said(tmp_path: Path) -> None:
     with serve(tmp_path / "ollama", fault="score_150") as server, pytest.raises(JudgeError) as caught:
         run(tmp_path, *judged_by(server))
@@ -204,7 +209,9 @@ BAD_DATA = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_DATA)
+@pytest.mark.parametrize(
+    "name", ["malformed", "empty", *(pytest.param(name, marks=pytest.mark.slow) for name in ("no object", "no field"))]
+)
 def test_bad_data_is_one_line_and_a_failed_run(tmp_path: Path, name: str) -> None:
     content, kind, said = BAD_DATA[name]
     with pytest.raises(kind, match=said) as caught:
@@ -213,6 +220,7 @@ def test_bad_data_is_one_line_and_a_failed_run(tmp_path: Path, name: str) -> Non
     assert str(caught.value).splitlines()[0] in tags["gradus.error"]
 
 
+@pytest.mark.slow
 def test_entries_longer_than_the_context_are_left_out_and_named(tmp_path: Path) -> None:
     long = entries()
     long[10]["output"] = "very " * 100 + "long"
@@ -231,6 +239,8 @@ def test_a_classifier_is_no_start_for_a_language_model(tmp_path: Path, saved_mod
         run(tmp_path, f"model.weights={saved_model}", f"model.size={shape}", f"model.vocabulary={vocabulary}")
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_another_template_than_the_weights_know_is_said_before_training(
     instructed: tuple[Path, RunSummary], caplog: pytest.LogCaptureFixture
 ) -> None:

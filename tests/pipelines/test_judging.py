@@ -26,12 +26,6 @@ Make = Callable[..., str]
 QUICK = {"backoff": 0.01, "timeout": 600.0, "attempts": 2}
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one MLflow store for the whole module."""
-    return tmp_path_factory.mktemp("store")
-
-
 @pytest.fixture
 def models(request: pytest.FixtureRequest) -> dict[str, str]:
     """A model of the test's own: the home, with what other tests have asked, is the module's."""

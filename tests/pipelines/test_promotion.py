@@ -28,18 +28,6 @@ Make = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one MLflow store for the whole module."""
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """A registered model of the test's own."""
-    return str(request.node.name).partition("[")[0][-60:]
-
-
-@pytest.fixture(scope="module")
 def told(saved_model: Path) -> pd.DataFrame:
     """Texts, and the labels that the model gives which all runs here have: it is right on every one of them."""
     texts = [f"text {letters}" for letters in LETTERS]
@@ -113,6 +101,7 @@ def test_small_losses_do_not_add_up(home: Path, make: Make, name: str) -> None:
     assert aliases(home, name)["champion"] == "2"
 
 
+@pytest.mark.slow
 def test_where_no_earlier_champion_can_be_measured_nothing_is_promoted(home: Path, make: Make, name: str) -> None:
     promote(make(0, first=3000, train=range(3000)), home)
     promote(make(0, first=3000), home)
@@ -128,6 +117,8 @@ def test_force_runs_no_champion(home: Path, make: Make, name: str) -> None:
     assert (done.changed, done.measured) == (True, [])
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_who_was_forced_or_rolled_back_is_no_measure_for_later_ones(home: Path, make: Make, name: str) -> None:
     best, good, less = make(0), make(40), make(70)  # a point apart, more or less, each time
     promote(best, home, force=True, reason="it was forced")

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +21,12 @@ from pipelines.comparison import compare_runs
 from pipelines.promotion import promote
 from tests.judging.serving import OllamaServer, serve
 from tests.pipelines.answered_runs import ROWS, answered_run, entries
-from tests.serving.models import save_language_model
 
 Make = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one MLflow store for the whole module."""
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_language_model(tmp_path_factory.mktemp("tuned") / "model")
-
-
-@pytest.fixture(scope="module")
-def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OllamaServer]:
-    with serve(tmp_path_factory.mktemp("ollama")) as server:
-        yield server
-
-
 @pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """A registered model of the test's own."""
-    return str(request.node.name)[-60:]
-
-
-@pytest.fixture
-def make(home: Path, language_model: Path, name: str, tmp_path: Path) -> Make:
+def make(home: Path, saved_language_model: Path, name: str, tmp_path: Path) -> Make:
     """A function that makes a run which errs on its first `wrong` of 120 test rows, and has learned from some rows."""
     numbers = itertools.count()
 
@@ -61,7 +37,7 @@ def make(home: Path, language_model: Path, name: str, tmp_path: Path) -> Make:
         with attached(run_id, home) as run:
             run.log_file(tmp_path / LEARNED)
             log_lineage(run, weights, home)
-            log_package(run, language_model_package(language_model, [{"instruction": "Say", "input": ""}]), name)
+            log_package(run, language_model_package(saved_language_model, [{"instruction": "Say", "input": ""}]), name)
         return run_id
 
     return made
@@ -80,6 +56,8 @@ def test_a_champion_that_answered_other_rows_is_run_on_the_candidates(home: Path
         promote(make(0, first=1), home)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_judge_that_is_away_leaves_the_champion_unmeasured(home: Path, make: Make, tmp_path: Path, name: str) -> None:
     with serve(tmp_path / "ollama") as server:
         asked = {"kind": "ollama", "url": server.url, "backoff": 0.01, "attempts": 1, "timeout": 600}

@@ -18,6 +18,7 @@ from tests.patience import PATIENCE
 
 PARENT = """
 import json, os, signal
+import psutil
 from pipelines.cli.console import set_defaults
 set_defaults()
 from pipelines.cli.server import TemporaryServer
@@ -26,10 +27,13 @@ server.wait()
 from prefect.client.orchestration import get_client
 with get_client(sync_client=True) as client:
     answer = client.hello().status_code
-print(json.dumps([os.environ["PREFECT_API_URL"], answer, server._process.pid, dict(os.environ)]), flush=True)
+(child,) = [each.pid for each in psutil.Process().children() if "pipelines.cli.serve" in each.cmdline()]
+print(json.dumps([os.environ["PREFECT_API_URL"], answer, child, dict(os.environ)]), flush=True)
 signal.pause()
 """
 EVIL = "http://evil.example"
+
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
 
 class Started:
@@ -112,8 +116,6 @@ def test_nor_open_a_web_socket(started: Started, options: dict[str, object], sta
     assert refused.value.response.status_code == status
 
 
-@pytest.mark.ci
-@pytest.mark.slow
 def test_the_password_is_new_every_time_and_nowhere_to_be_read(started: Started, tmp_path: Path) -> None:
     secret = started.auth[1]
     assert len(secret) > 30
@@ -131,8 +133,6 @@ def test_the_password_is_new_every_time_and_nowhere_to_be_read(started: Started,
         requests.get(f"{other.api}/health", timeout=PATIENCE)
 
 
-@pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [

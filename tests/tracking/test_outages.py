@@ -170,6 +170,8 @@ def synced(home: Path) -> list[str]:
     return [sent.error for sent in sync(home)]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_server_that_never_answers_costs_nothing_but_a_sync(
     expected: dict[str, Any], server: MlflowServer, saved_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -434,7 +436,7 @@ def test_a_locked_database_is_waited_for_beside_the_run(saved_model: Path, tmp_p
         run = work(tmp_path, saved_model, "locked")
         other.execute("ROLLBACK")
     assert run.waits
-    while run._delivery._thread.is_alive():
+    while "gradus-tracking" in {thread.name for thread in threading.enumerate()}:
         time.sleep(0.1)
     assert synced(tmp_path) == [""]
     found = left(f"sqlite:///{tmp_path}/mlflow.db", "locked")
