@@ -33,16 +33,16 @@ demo: $(SETUP) ## Run both pipelines on the sample data, offline
 	@echo "Compare the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///.gradus/mlflow.db"
 
 test: $(DEV) ## Run the tests (but for the slow ones)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
 test-unit: $(DEV) ## Run the tests of the blocks that start no process: what to run while writing
-	$(BIN)/python -m pytest -m "not slow and not process" --numprocesses 2 --dist loadgroup $(UNIT) $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not process" --numprocesses 2 --dist loadfile $(UNIT) $(ARGS)
 
 test-ci: $(DEV) ## Run the slow tests that .ci/run has time for
-	$(BIN)/python -m pytest -m ci --numprocesses 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -m ci --numprocesses 2 --dist loadfile $(ARGS)
 
 test-slow: $(DEV) ## Run the slow tests
-	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(ARGS)
 
 test-avx2: $(DEV) ## Run the tests of numbers as on a processor without AVX-512 and bf16
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 \

@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from components.core.records import Logger
 from components.training import checkpoints
 from components.training.checkpoints import SHARE, Checkpoints, complete
-from components.training.history import Step, log_step
 from components.training.loop import Trainer
 from tests.training.killed import RECIPES
 from tests.training.tuning import Recorder, tune, weights
@@ -57,16 +55,21 @@ class Clock:
 class Timed(Checkpoints):
     """Checkpoints of which each write takes some seconds of the clock."""
 
+    durations: tuple[float, ...]
+
     def __init__(self, trainer: Trainer, folder: Path) -> None:
         self.seconds = Clock()
         super().__init__(trainer, folder, self.seconds)
         self.at: list[float] = []
 
+    def _probe(self) -> float:
+        return self.durations[0]
+
 
 def costs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durations: tuple[float, ...], minutes: float | None
 ) -> Timed:
-    """Let two hours pass in steps of forty seconds, with checkpoints that take as long as is said."""
+    """Let two hours pass in steps of ten seconds, with checkpoints that take as long as is said."""
     made: list[Timed] = []
     whole = checkpoints.write_checkpoint
 
@@ -82,28 +85,24 @@ def costs(
         made.append(Timed(trainer, folder))
         return made[0]
 
-    def synced(path: Path) -> None:
-        if "probe" in path.name:
-            made[0].seconds.now += durations[0] / 1000
+    step = Trainer._step
 
-    def forty_seconds(logger: Logger, step: Step) -> None:
-        made[0].seconds.now += 40
-        log_step(logger, step)
+    def ten_seconds(trainer: Trainer, rows: list[int], rate: float) -> tuple[float, float]:
+        made[0].seconds.now += 10
+        return step(trainer, rows, rate)
 
+    Timed.durations = durations
     monkeypatch.setattr(checkpoints, "write_checkpoint", slow)
-    monkeypatch.setattr(checkpoints, "checkpoint_bytes", lambda _trainer: 1000 * checkpoints.PROBE)
-    monkeypatch.setattr(checkpoints, "PROBE", 1 << 10)
-    monkeypatch.setattr(checkpoints, "sync", synced)
     monkeypatch.setattr("components.training.keeping.Checkpoints", timed)
-    monkeypatch.setattr("components.training.loop.log_step", forty_seconds)
-    tune(tmp_path, max_steps=180, epochs=18, eval_every=180, checkpoint_minutes=minutes)
+    monkeypatch.setattr(Trainer, "_step", ten_seconds)
+    tune(tmp_path, max_steps=720, epochs=72, eval_every=720, checkpoint_minutes=minutes)
     return made[0]
 
 
 def test_checkpoints_come_every_few_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = costs(tmp_path, monkeypatch, (1.0,), minutes=5)
-    assert timed.at == [pytest.approx(321 * count, abs=10) for count in range(1, 23)]
-    assert [each.name for each in complete(tmp_path / "out/checkpoint")] == ["176"]
+    assert timed.at == [pytest.approx(301 * count, abs=10) for count in range(1, 25)]
+    assert [each.name for each in complete(tmp_path / "out/checkpoint")] == ["720"]
 
 
 def test_slow_checkpoints_come_so_rarely_that_they_take_three_per_cent(
@@ -111,7 +110,7 @@ def test_slow_checkpoints_come_so_rarely_that_they_take_three_per_cent(
 ) -> None:
     timed = costs(tmp_path, monkeypatch, (30.0,), minutes=5)
     assert len(timed.at) == 7
-    assert timed.at[0] == pytest.approx(1070, abs=10), "not even the first one is too early"
+    assert timed.at[0] == pytest.approx(1030, abs=10), "not even the first one is too early"
 
 
 @pytest.mark.slow
