@@ -12,7 +12,7 @@ from pipelines.comparison import compare_runs
 from pipelines.config import shipped_presets
 from pipelines.kinds import DEFAULT, KINDS, config_class, flow_of, kind_named, names_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OF_ANY_KIND = [
     str(path.relative_to(ROOT))
     for folder in ("components", "pipelines")

@@ -20,7 +20,7 @@ from tests.pipelines import classifying, commands
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY = [
     "--set=model.size={layers: 1, heads: 1, width: 16, context: 128}",
     "--set=train.eval_batches=2",

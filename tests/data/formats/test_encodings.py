@@ -17,7 +17,7 @@ from components.data.sources import InstructionSourceConfig, SourceConfig
 from components.data.tables import read_batches
 from components.data.validation.rules import ValidationConfig
 
-SHARED = Path(__file__).parents[2].parent / "shared/data"
+SHARED = Path(__file__).parents[3].parent / "shared/data"
 TEXTS = {
     "cp1252": "déjà vu – für £5 ça va",
     "latin-1": "déjà vu für £5",

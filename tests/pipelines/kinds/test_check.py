@@ -19,7 +19,7 @@ from pipelines.check import check
 from pipelines.config import load_config
 from tests.pipelines.commands import gradus
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TINY = ["model.size={layers: 2, heads: 2, width: 16, context: 64}", "train.eval_batches=2"]
 WORDS = load_tokenizer("sample://vocabulary.tiktoken").n_vocab
 

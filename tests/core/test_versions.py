@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.core.versions import closure, source_version
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_closure_follows_imports_inside_functions() -> None:

@@ -16,7 +16,7 @@ from components.training.keeping import Splits
 from pipelines.config import load_config
 from pipelines.kinds.classification.config import ClassificationConfig
 
-PAGE = Path(__file__).parents[2] / "docs/experiments.md"
+PAGE = Path(__file__).parents[3] / "docs/experiments.md"
 LINE = re.compile(r"^\| (\d+) \| (.+) \| ([\d.]+) \|$", re.MULTILINE)
 ROWS = {
     int(row): (re.findall(r"`([^`]+)`", keys), float(accuracy))

@@ -15,7 +15,7 @@ from components.data.samples import make_spam, make_vocabulary
 from components.data.samples.make_spam import LABELS, LONG_TEXT, Message, fold
 from components.models.tokenizer import GPT2_PATTERN
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SPAM = make_spam.HERE / "spam.tsv"
 VOCABULARY = make_spam.HERE / "vocabulary.tiktoken"
 END_OF_TEXT = "<|endoftext|>"

@@ -22,7 +22,7 @@ from components.data.split.given_splits import SPLITS
 from components.data.split.labelled import split
 from components.data.split.reordering import write_in_order
 
-ARCHIVE = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"
+ARCHIVE = Path(__file__).parents[3].parent / "shared/data/sms+spam+collection.zip"
 LABELS = ["ham", "spam"]
 
 

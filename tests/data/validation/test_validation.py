@@ -21,7 +21,7 @@ from components.data.validation.engine import Engine
 from components.data.validation.labelled import validate
 from components.data.validation.rules import ValidationConfig
 
-SMS = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"
+SMS = Path(__file__).parents[3].parent / "shared/data/sms+spam+collection.zip"
 SCHEMA = pa.schema([("row", pa.int64()), ("text", pa.string()), ("label", pa.string())])
 NAMES = [
     "columns",
@@ -483,7 +483,7 @@ def test_nothing_is_left_behind_or_printed(case: Case, tmp_path: Path) -> None:
         f"validation.validate(Path({str(case.table)!r}), rules.ValidationConfig(labels=['ham', 'spam']),"
         f" Path({str(case.out)!r}))"
     )
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     environment = {**os.environ, **{name: str(path) for name, path in places.items()}, "PYTHONPATH": root}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=places["CWD"], env=environment, capture_output=True, text=True

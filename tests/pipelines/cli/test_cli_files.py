@@ -32,7 +32,7 @@ from pipelines.asking import Asked
 from pipelines.cli.main import app
 from tests.patience import PATIENCE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEXTS = ["WINNER!! Claim your prize", "see you at ten", 'say "hi",\nthen go', "Zoë 오늘 😀"]
 READING: dict[str, Any] = {
     "format": "csv",

@@ -24,7 +24,7 @@ from components.core.room import describe_full, is_full, require_room
 from components.core.store import Store
 from components.tracking.stores import tracking_errors
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MEGABYTES = 8
 TOO_MUCH = 4_000_000
 """Numbers of 4 bytes, twice what has room."""

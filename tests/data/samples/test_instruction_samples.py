@@ -19,7 +19,7 @@ from components.prompts import Template
 from pipelines.config import load_config
 from pipelines.kinds.instruction.config import InstructionConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAMPLE = make_instructions.HERE / "instructions.json"
 VOCABULARY = make_instructions.HERE / "instructions.tiktoken"
 TASKS = {

@@ -20,7 +20,7 @@ from components.tracking.runs import open_run
 from pipelines.cli.main import app
 from tests.serving.models import save_language_model
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ENTRIES = [
     {"instruction": "Say hello", "input": "", "output": "hello"},
     {"instruction": "Name a [bold]bird[/bold]", "input": "in winter\nand summer"},

@@ -428,7 +428,7 @@ def test_importing_loads_nothing_heavy() -> None:
         "from components.data.validation import rules;"
         "print({'great_expectations', 'pandas', 'pyarrow', 'jinja2', 'tiktoken', 'numpy', 'torch'} & set(sys.modules))"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
