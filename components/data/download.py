@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -69,9 +67,11 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
                 yield pa.record_batch([*batch.columns, *split], schema=schema)
 
     rows = write_batches(batches(), schema, out / "table.parquet")
-    files = {name: _facts(sources[name], raw) | {"rows": counts[name]} for name, raw in raws.items()}
-    own = next(iter(files))
-    further = {"files": {name: each for name, each in files.items() if name != own}} if len(files) > 1 else {}
+    files: dict[str, Facts] = {
+        name: {"url": each.url, "member": each.member, "sha256": sha256_of(raw), "bytes": raw.stat().st_size}
+        for (name, each), raw in zip(sources.items(), raws.values(), strict=True)
+    }
+    own, *others = files
     unused = unused_columns(source, seen[own].columns)
     notes = [note for each in seen.values() for note in each.notes]
     return {
@@ -81,7 +81,7 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
         "unused": unused,
         "notes": [*notes, *unused_note(raws[own], unused)],
         "reading": source.model_dump(mode="json", include=set(READING)),
-        **further,
+        **({"files": {name: files[name] | {"rows": counts[name]} for name in others}} if others else {}),
     }
 
 
@@ -96,10 +96,6 @@ def _bring(source: FileSource, downloads: Path, mirror: Path | None, folder: Pat
     except OSError:  # Another file system, or one without links.
         shutil.copyfile(fetched, raw)
     return raw
-
-
-def _facts(source: FileSource, raw: Path) -> Facts:
-    return {"url": source.url, "member": source.member, "sha256": sha256_of(raw), "bytes": raw.stat().st_size}
 
 
 def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonValue]:
@@ -152,8 +148,5 @@ def _remember(kept: Path, revision: JsonValue) -> JsonValue:
     # A home that cannot be written is named by the store, which comes next.
     with suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(prefix=".", dir=kept.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(revision, file)
-        Path(draft).replace(kept)
+        kept.write_text(json.dumps(revision), encoding="utf-8")
     return revision

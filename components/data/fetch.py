@@ -36,7 +36,8 @@ def fetch(source: FileSource, downloads: Path, mirror: Path | None) -> Path:
         DownloadError: if the file cannot be fetched, is larger than `source.max_bytes`, or cannot be stored.
     """
     try:
-        if kept := _kept(source, downloads):
+        kept = downloads / (source.sha256 or "") / _raw_name(source)
+        if source.sha256 and kept.is_file() and sha256_of(kept) == source.sha256:
             return kept
         with _workplace(downloads) as work:
             raw = _obtain(source, mirror, work)
@@ -60,32 +61,25 @@ def locate(source: FileSource, mirror: Path | None) -> Path | None:
     return found if found and found.is_file() else None
 
 
-def _kept(source: FileSource, downloads: Path) -> Path | None:
-    path = downloads / (source.sha256 or "") / _raw_name(source)
-    return path if source.sha256 and path.is_file() and sha256_of(path) == source.sha256 else None
-
-
 def _raw_name(source: FileSource) -> str:
     return PurePosixPath(source.member).name if source.member else file_name(source.url) or UNNAMED
 
 
 @contextmanager
 def _workplace(downloads: Path) -> Iterator[Path]:
-    # Inside `downloads`, so that publishing is a rename on one file system.
+    """Give an empty folder inside `downloads`, so that publishing is a rename, and remove what killed processes left.
+
+    Theirs are the folders that nobody holds a lock on.
+    """
     downloads.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         with _locked(downloads):
-            _sweep(downloads)
+            for left in downloads.glob(f"{DRAFT}*"):
+                with suppress(OSError), _locked(left, wait=False):
+                    shutil.rmtree(left)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=DRAFT, dir=downloads)))
             stack.enter_context(_locked(folder))
         yield folder
-
-
-def _sweep(downloads: Path) -> None:
-    """Remove what processes left that were killed: the folders that nobody holds a lock on."""
-    for folder in downloads.glob(f"{DRAFT}*"):
-        with suppress(OSError), _locked(folder, wait=False):
-            shutil.rmtree(folder)
 
 
 @contextmanager
@@ -108,15 +102,17 @@ def _obtain(source: FileSource, mirror: Path | None, work: Path) -> Path:
     origin = locate(source, mirror)
     if origin is None:
         _get(source, fetched)
-    elif source.member:
-        _check_local(origin, source)
     else:
-        _copy(origin, fetched, source)
-    if source.member is None:
-        return fetched
-    raw = work / f"{fetched.name}.unpacked"
-    unpack(origin or fetched, source.member, raw, source.max_bytes)
-    return raw
+        _check_local(origin, source)
+    if source.member:
+        raw = work / f"{fetched.name}.unpacked"
+        unpack(origin or fetched, source.member, raw, source.max_bytes)
+        return raw
+    if origin:
+        too_large = _too_large(source, f"{source.url} is")
+        with origin.open("rb") as file, fetched.open("wb") as copy:
+            shutil.copyfileobj(Bounded(file, source.max_bytes, too_large), copy, CHUNK)
+    return fetched
 
 
 def _publish(source: FileSource, raw: Path, downloads: Path) -> Path:
@@ -133,9 +129,6 @@ def _publish(source: FileSource, raw: Path, downloads: Path) -> Path:
     return target
 
 
-# --- from the disk
-
-
 def _check_local(origin: Path, source: FileSource) -> None:
     """Raise DownloadError unless `origin` is a file that can be read and is not too large."""
     try:
@@ -145,15 +138,6 @@ def _check_local(origin: Path, source: FileSource) -> None:
         raise DownloadError(f"cannot read {origin}: {error.strerror}; check source.url") from error
     if size > source.max_bytes:
         raise _too_large(source, f"{origin} is")
-
-
-def _copy(origin: Path, target: Path, source: FileSource) -> None:
-    _check_local(origin, source)
-    with origin.open("rb") as file, target.open("wb") as copy:
-        shutil.copyfileobj(Bounded(file, source.max_bytes, _too_large(source, f"{source.url} is")), copy, CHUNK)
-
-
-# --- from the network
 
 
 def open_download(source: FileSource) -> "requests.Session":

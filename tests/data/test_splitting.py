@@ -15,11 +15,10 @@ from pydantic import ValidationError
 from sklearn.utils.class_weight import compute_class_weight
 
 from components.core.errors import ConfigError
-from components.data.split.balancing import undersample
 from components.data.split.config import BalanceConfig, Fractions, SplitConfig
 from components.data.split.folding import fold
 from components.data.split.given_splits import SPLITS
-from components.data.split.labelled import split
+from components.data.split.labelled import split, undersample
 from components.data.split.reordering import write_in_order
 
 ARCHIVE = Path(__file__).parents[2].parent / "shared/data/sms+spam+collection.zip"

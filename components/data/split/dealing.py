@@ -5,6 +5,7 @@ the last bit of evenness: shares are met as by drawing lots. In small tables eve
 """
 
 import numpy as np
+import pandas as pd
 
 SMALL = 1000
 """Rows below which every class is dealt in its exact shares, and rows may move when the table grows."""
@@ -92,3 +93,8 @@ def _fill_gaps(dealt: np.ndarray, places: np.ndarray, strata: np.ndarray, shares
         if len(spare):
             middle = np.cumsum(shares)[split] - shares[split] / 2
             dealt[spare[np.abs(places[spare] - middle).argmin()]] = split
+
+
+def shuffle(rows: np.ndarray, seed: int, count: int | None = None) -> np.ndarray:
+    """Return `count` of the rows in a random order (all of them by default), as `DataFrame.sample` draws them."""
+    return pd.Series(rows).sample(len(rows) if count is None else count, random_state=seed).to_numpy()

@@ -5,8 +5,8 @@ library `datasketch`) and banding (Leskovec, Rajaraman and Ullman, "Mining of Ma
 verified by counting words. What is found is right; of what there is, one pair in 16,000 is missed at a similarity of
 exactly 0.8, fewer above.
 
-Where thousands of texts fall into one bucket, only those are compared that share one of their rarest words, as sets so
-alike must (prefix filtering: Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
+Of the texts in a bucket only those are compared that share one of their rarest words, as sets so alike must (prefix
+filtering: Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
 """
 
 import re
@@ -30,8 +30,6 @@ _DIGITS = re.compile(r"\d+")
 BANDS, ROWS = 32, 6
 """Two sets of similarity s share a bucket with a probability of 1 - (1 - s^ROWS)^BANDS: 0.99994 at 0.8."""
 SEED = 1
-LARGE = 64
-"""Sets in a bucket from which on they are told apart by their rarest words."""
 AT_A_TIME = 200_000
 """Pairs that are verified at a time."""
 
@@ -69,43 +67,28 @@ def read_word_sets(table: Path, columns: Sequence[str], digits: bool) -> WordSet
     """
     vocabulary: dict[str, int] = {}
     known: dict[bytes, int] = {}
+
+    def number(text: str) -> int:
+        words = _WORD.findall(text)
+        if len(words) < FEWEST_WORDS:
+            return -1
+        numbers = sorted({vocabulary.setdefault(word, len(vocabulary)) for word in words})
+        return known.setdefault(np.array(numbers, np.int32).tobytes(), len(known))
+
     of_row: list[list[int]] = []
-    for text in _texts(table, columns):
-        found = [_WORD.findall(text)]
-        if not digits:
-            found.append(_WORD.findall(_DIGITS.sub("", text)))
-        of_row.append([_number(words, vocabulary, known) for words in found])
-    sets = [np.frombuffer(each, np.int32) for each in known]
-    starts = np.cumsum([0, *map(len, sets)])
-    words = np.concatenate(sets) if sets else np.empty(0, np.int32)
-    rank = _by_rarity(words, len(vocabulary))
-    owner = np.repeat(np.arange(len(sets)), np.diff(starts))
-    words = words[np.lexsort((rank[words], owner))]
-    names = np.array(list(vocabulary), object)
-    hashes = (hashed(names) >> np.uint64(32)).astype(np.uint32)
-    return WordSets(np.array(of_row, np.int32).reshape(-1, 1 if digits else 2), starts, words, hashes)
-
-
-def _texts(table: Path, columns: Sequence[str]) -> Iterator[str]:
     with pq.ParquetFile(table, pre_buffer=False) as file:
         for batch in batches_of(file, list(columns), BATCH):
             cells = [batch[name].cast(pa.string()).to_pylist() for name in columns]
             for row in zip(*cells, strict=True):
-                yield unify(" ".join(cell or "" for cell in row))
-
-
-def _number(words: list[str], vocabulary: dict[str, int], known: dict[bytes, int]) -> int:
-    if len(words) < FEWEST_WORDS:
-        return -1
-    numbers = sorted({vocabulary.setdefault(word, len(vocabulary)) for word in words})
-    return known.setdefault(np.array(numbers, np.int32).tobytes(), len(known))
-
-
-def _by_rarity(words: np.ndarray, vocabulary: int) -> np.ndarray:
-    """Return the place of each word when they are ordered from the rarest to the most frequent."""
-    rank = np.empty(vocabulary, np.int32)
-    rank[np.argsort(np.bincount(words, minlength=vocabulary), kind="stable")] = np.arange(vocabulary)
-    return rank
+                text = unify(" ".join(cell or "" for cell in row))
+                of_row.append([number(each) for each in ((text,) if digits else (text, _DIGITS.sub("", text)))])
+    sets = [np.frombuffer(each, np.int32) for each in known]
+    starts = np.cumsum([0, *map(len, sets)])
+    words = np.concatenate(sets) if sets else np.empty(0, np.int32)
+    owner = np.repeat(np.arange(len(sets)), np.diff(starts))
+    words = words[np.lexsort((np.bincount(words)[words], owner))]
+    hashes = (hashed(np.array(list(vocabulary), object)) >> np.uint64(32)).astype(np.uint32)
+    return WordSets(np.array(of_row, np.int32).reshape(-1, 1 if digits else 2), starts, words, hashes)
 
 
 class NearDuplicates:
@@ -151,11 +134,7 @@ class NearDuplicates:
     def _others(self, band: np.ndarray, colours: np.ndarray) -> Iterator[Pairs]:
         """Yield all near duplicates of another colour in the same bucket."""
         _, bucket, sizes = np.unique(band, return_inverse=True, return_counts=True)
-        small = np.flatnonzero((sizes[bucket] > 1) & (sizes[bucket] <= LARGE))
-        for a, b in _across(small, bucket[small], np.ones(len(small), bool), colours):
-            yield from self._verified(a, b, colours)
-        large = np.flatnonzero(sizes[bucket] > LARGE)
-        owners, words, indexed = self._rarest(large)
+        owners, words, indexed = self._rarest(np.flatnonzero(sizes[bucket] > 1))
         keys = np.unique(bucket[owners] * len(self.sets.hashes) + words, return_inverse=True)[1]
         for a, b in _across(owners, keys, indexed, colours):
             yield from self._verified(a, b, colours)
@@ -170,7 +149,7 @@ class NearDuplicates:
         counts = sizes - -(-4 * sizes // 5) + 1
         fewer = sizes - -(-8 * sizes // 9) + 1
         owners = np.repeat(sets, counts)
-        places = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = _ranges(np.zeros_like(counts), counts)
         return owners, self.sets.words[self.sets.starts[owners] + places], places < np.repeat(fewer, counts)
 
     def _verified(self, a: np.ndarray, b: np.ndarray, colours: np.ndarray) -> Iterator[Pairs]:
@@ -192,12 +171,10 @@ def _bands(sets: WordSets) -> np.ndarray:
     from datasketch import MinHash
 
     bands = np.zeros((BANDS, len(sets)), np.uint64)
-    blank = MinHash(BANDS * ROWS, seed=SEED, hashfunc=int)
-    hashes = sets.hashes[sets.words]
     factors = np.random.default_rng(SEED).integers(0, 1 << 63, ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    for number in range(len(sets)):
-        sketch = blank.copy()
-        sketch.update_batch(hashes[sets.starts[number] : sets.starts[number + 1]])
+    of_sets = np.split(sets.hashes[sets.words], sets.starts[1:-1]) if len(sets) else []
+    sketches = MinHash.generator(of_sets, num_perm=BANDS * ROWS, seed=SEED, hashfunc=int)
+    for number, sketch in enumerate(sketches):
         bands[:, number] = sketch.hashvalues.reshape(BANDS, ROWS) @ factors
     return bands
 
@@ -216,55 +193,23 @@ def _merged(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _across(nodes: np.ndarray, keys: np.ndarray, indexed: np.ndarray, colours: np.ndarray) -> Iterator[Pairs]:
     """Yield pairs of nodes with the same key, at least one of them indexed, such that none of two colours is missed.
 
-    Of each key the nodes of its most frequent colour are compared with the others only, and not with one another.
+    Keys are numbers from 0 on. Of each the nodes of one colour, that of most of them if there is one, are compared with
+    the others only, and not with one another.
     """
-    if not len(nodes):
-        return
-    order = np.lexsort((colours[nodes], keys))
-    common = _is_common(keys[order], colours[nodes[order]])
-    odd = order[~common]
-    order = np.lexsort((~indexed, keys))
-    starts, sizes = _runs(keys[order])
-    place = np.empty(int(keys.max()) + 1, np.int64)
-    place[keys[order[starts]]] = np.arange(len(starts))
-    run = place[keys[odd]]
-    few = np.add.reduceat(indexed[order].astype(np.int64), starts)
-    counts = np.where(indexed[odd], sizes[run], few[run])
-    for part in _parts(counts):
-        repeats = counts[part]
-        ends = np.cumsum(repeats)
-        offsets = np.arange(ends[-1]) - np.repeat(ends - repeats, repeats)
-        others = order[np.repeat(starts[run[part]], repeats) + offsets]
-        yield np.repeat(nodes[odd[part]], repeats), nodes[others]
+    colour = colours[nodes]
+    order = np.lexsort((colour, keys))
+    ends = np.cumsum(np.bincount(keys))
+    middle = order[(np.append(0, ends[:-1]) + ends) // 2]
+    odd = colour != colour[middle][keys]
+    for chosen, others in ((odd & indexed, order), (odd & ~indexed, order[indexed[order]])):
+        sizes = np.bincount(keys[others], minlength=len(ends))
+        first, some = np.cumsum(sizes) - sizes, np.flatnonzero(chosen)
+        pairs = np.cumsum(sizes[keys[some]])
+        for part in np.split(some, np.flatnonzero(np.diff(pairs // (4 * AT_A_TIME))) + 1):
+            counts = sizes[keys[part]]
+            yield np.repeat(nodes[part], counts), nodes[others[_ranges(first[keys[part]], counts)]]
 
 
-def _is_common(keys: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Return whether each has its key's most frequent colour, given keys in order and colours in order within them."""
-    changes = (keys[1:] != keys[:-1]) | (colours[1:] != colours[:-1])
-    run = np.append(0, np.cumsum(changes))
-    lengths = np.bincount(run)
-    run_key = keys[np.append(0, np.flatnonzero(changes) + 1)]
-    # The last of each key is its longest run.
-    order = np.lexsort((lengths, run_key))
-    last = np.append(run_key[order][1:] != run_key[order][:-1], True)
-    longest = np.zeros(len(lengths), bool)
-    longest[order[last]] = True
-    found: np.ndarray = longest[run]
-    return found
-
-
-def _runs(keys: np.ndarray) -> Pairs:
-    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-    return starts, np.diff(np.append(starts, len(keys)))
-
-
-def _parts(counts: np.ndarray, most: int = 4 * AT_A_TIME) -> Iterator[slice]:
-    """Yield slices whose counts add up to about `most`."""
-    ends = np.cumsum(counts)
-    start = 0
-    while start < len(counts):
-        done = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, done + most, "right")))
-        if ends[stop - 1] > done:
-            yield slice(start, stop)
-        start = stop
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return so many numbers from each start on, one range after the other."""
+    return np.arange(counts.sum()) + np.repeat(starts + counts - np.cumsum(counts), counts)

@@ -9,10 +9,9 @@ import pandas as pd
 
 from components.core.errors import ConfigError
 from components.core.records import Facts
-from components.data.batches import schema
-from components.data.split.balancing import shuffle
+from components.data.batches import mixed, schema
 from components.data.split.config import GroupConfig
-from components.data.split.dealing import deal_groups
+from components.data.split.dealing import deal_groups, shuffle
 from components.data.split.given_splits import SPLITS
 from components.data.split.grouping import Groups, group_rows, warn_of_groups
 from components.data.split.near_duplicates import NearDuplicates
@@ -59,7 +58,10 @@ def deal(
         first = groups.rows[groups.first]
         # A group with two labels counts for the label it first has.
         strata = rows.labels[first] if config.stratify else None
-        keys = rows.folded[first] if config.group_duplicates else _with_occurrence(rows.exact[first])
+        keys = rows.folded[first]
+        if not config.group_duplicates:  # copies differ by how many of them came before
+            texts = rows.exact[first]
+            keys = mixed(texts, pd.Series(texts).groupby(texts).cumcount().to_numpy())
         split_of = np.empty(len(rows), np.int8)
         split_of[groups.rows] = deal_groups(keys, groups.sizes, strata, shares, config.seed)[groups.of_row]
         split_of = split_of[shuffled]
@@ -123,46 +125,36 @@ def find_copies(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return for each pair of parts which rows of the second also stand in the first: `exact`, `folded`, `near`."""
     bits = {name: np.uint8(1 << place) for place, name in enumerate(parts)}
-    reached = _reached(parts, bits, near) if near else None
+    if near:  # which parts each set of words reaches; the last, none, is for rows without a set
+        sides = np.zeros(len(near.sets) + 1, np.uint8)
+        for name, part in parts.items():
+            sides[np.unique(near.sets.of_row[part])] |= bits[name]
+        reached = np.append(near.reached(sides[:-1]), np.uint8(0))
     found = {}
     for name, (where, which) in pairs.items():
         known, others = parts[where], parts[which]
         exact = pd.Series(rows.exact[others]).isin(rows.exact[known]).to_numpy()
         folded = exact | pd.Series(rows.folded[others]).isin(rows.folded[known]).to_numpy()
         found[name] = {"exact": exact, "folded": folded}
-        if near and reached is not None:
-            sides = reached[near.sets.of_row[others]] & bits[where]
-            found[name]["near"] = folded | sides.astype(bool).any(axis=1)
+        if near:
+            found[name]["near"] = folded | (reached[near.sets.of_row[others]] & bits[where]).astype(bool).any(axis=1)
     return found
 
 
-def _reached(parts: Mapping[str, np.ndarray], bits: Mapping[str, np.uint8], near: NearDuplicates) -> np.ndarray:
-    """Return the parts that each set of words reaches, as bits; the last, none, is for rows without a set."""
-    sides = np.zeros(len(near.sets) + 1, np.uint8)
-    for name, part in parts.items():
-        sides[np.unique(near.sets.of_row[part])] |= bits[name]
-    return np.append(near.reached(sides[:-1]), np.uint8(0))
-
-
 def _warn_of_given(given: Facts) -> list[str]:
-    names, said = given.get("splits", []), []
+    names, warnings = given.get("splits", []), []
     for name in names:
         counts = given["overlap"][name]
         if any(counts.values()):
             what = ", ".join(f"{count:,} {KINDS[kind]}" for kind, count in counts.items())
-            said.append(f"rows of the given {name} that also stand in train as it came: {what}")
+            warnings.append(f"rows of the given {name} that also stand in train as it came: {what}")
     if given.get("left_out"):
-        said.append(
+        warnings.append(
             f"{given['left_out']:,} of {given['train']:,} rows of train were left out, since they also stand in the "
             f"given {' and '.join(names)}"
         )
     if len(names) == 2 and (both := max(given["overlap"]["test_validation"].values())):
-        said.append(f"{both:,} rows of the given test also stand in the given validation; both are taken as they are")
-    return said
-
-
-def _with_occurrence(texts: np.ndarray) -> np.ndarray:
-    """Return the hashes such that those of copies differ, by how many of them came before."""
-    copies = pd.Series(texts).groupby(texts).cumcount().to_numpy().astype(np.uint64)
-    found: np.ndarray = texts + copies * np.uint64(0x9E3779B97F4A7C15)
-    return found
+        warnings.append(
+            f"{both:,} rows of the given test also stand in the given validation; both are taken as they are"
+        )
+    return warnings

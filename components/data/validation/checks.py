@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from components.core.records import Facts
-from components.data.batches import hashed
+from components.data.batches import hashed, mixed
 from components.data.split.given_splits import NAMES, SPLIT
 from components.data.validation.engine import VISIBLE, Engine, Outcome, expect, is_in_parts
 from components.data.validation.named import check_columns, in_short, named_rules, values_at_once
@@ -26,12 +26,6 @@ PACKAGES = ("great_expectations", "pandas", "pyarrow")
 NOT_NULL: Mapping[str, Mapping[str, Any]] = {"values_to_not_be_null": {}}
 NOT_BLANK = {"values_to_match_regex": {"regex": VISIBLE}}
 """Expectations about the values of a column, for `Checks.column_rule`."""
-
-
-def mixed(hashes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return a hash of each hash with its number, uint64; that of number 0 is the hash itself."""
-    found: np.ndarray = hashes + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return found
 
 
 class Checks:

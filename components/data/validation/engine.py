@@ -6,10 +6,9 @@ https://docs.greatexpectations.io/docs/core/define_expectations/
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from components.core.errors import ConfigError, GradusError, shortened
+from components.core.errors import ConfigError, GradusError, did_you_mean, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,12 +90,6 @@ def _first_fault(error: Exception) -> str:
         place = ".".join(str(part) for part in faults[0]["loc"] if part != "__root__")
         return f"{place}: {faults[0]['msg']}" if place else str(faults[0]["msg"])
     return " ".join(str(error).split())
-
-
-def did_you_mean(word: str, known: Sequence[str], otherwise: str) -> str:
-    """Return the end of a line about an unknown word: the known one that is close to it, or else another hint."""
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else f"; {otherwise}"
 
 
 def is_by_row(expectation: Any) -> bool:
