@@ -119,34 +119,28 @@ def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonVa
 def _revision(source: FileSource) -> JsonValue:
     kept = home() / REVISIONS / f"{fingerprint(source.url)}.json"
     timeout = min(source.timeout, HEAD_TIMEOUT)
+    revision: JsonValue = time.time_ns()
     try:
         with (
             open_download(source) as session,
             answer(session, "HEAD", source.url, timeout=timeout, allow_redirects=True) as response,
         ):
             headers = response.headers
+        if any(name in headers for name in VALIDATORS):
+            revision = {name: headers[name] for name in (*VALIDATORS, "Content-Length") if name in headers}
     except HTTPError as error:
         if isinstance(error, Transient) and not error.status and not isinstance(error, Stalled):
             logger.warning(
                 "%s cannot be reached: what was fetched last is used, if it is still in the store", source.url
             )
-            return _recall(kept)
-        # Otherwise something may be wrong, such as a refused redirect: the fetch says what.
-        return _remember(kept, time.time_ns()) if error.status in HEAD_REFUSED else time.time_ns()
-    said = {name: headers[name] for name in (*VALIDATORS, "Content-Length") if name in headers}
-    return _remember(kept, dict(said) if any(name in said for name in VALIDATORS) else time.time_ns())
-
-
-def _recall(kept: Path) -> JsonValue:
-    with suppress(OSError, ValueError):
-        found: JsonValue = json.loads(kept.read_text(encoding="utf-8"))
-        return found
-    return None
-
-
-def _remember(kept: Path, revision: JsonValue) -> JsonValue:
-    # A home that cannot be written is named by the store, which comes next.
-    with suppress(OSError):
+            try:
+                last: JsonValue = json.loads(kept.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                last = None
+            return last
+        if error.status not in HEAD_REFUSED:  # something may be wrong, such as a refused redirect: the fetch says what
+            return revision
+    with suppress(OSError):  # a home that cannot be written is named by the store, which comes next
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(revision), encoding="utf-8")
     return revision

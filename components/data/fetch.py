@@ -36,12 +36,22 @@ def fetch(source: FileSource, downloads: Path, mirror: Path | None) -> Path:
         DownloadError: if the file cannot be fetched, is larger than `source.max_bytes`, or cannot be stored.
     """
     try:
-        kept = downloads / (source.sha256 or "") / _raw_name(source)
+        name = PurePosixPath(source.member).name if source.member else file_name(source.url) or UNNAMED
+        kept = downloads / (source.sha256 or "") / name
         if source.sha256 and kept.is_file() and sha256_of(kept) == source.sha256:
             return kept
         with _workplace(downloads) as work:
             raw = _obtain(source, mirror, work)
-            return _publish(source, raw, downloads)
+            found = sha256_of(raw)
+            if source.sha256 not in (None, found):
+                what = f"{source.member!r} in {source.url}" if source.member else source.url
+                raise HashMismatch(
+                    f"{what} has SHA-256 {found}, expected {source.sha256}; if its owner published a new version, "
+                    "set source.sha256 to the new hash, otherwise check source.url"
+                )
+            target = downloads / found / name
+            target.parent.mkdir(exist_ok=True)
+            return raw.replace(target)
     except OSError as error:
         raise DownloadError(
             f"cannot store {source.url} in {downloads}: {error.strerror or error}; "
@@ -59,10 +69,6 @@ def locate(source: FileSource, mirror: Path | None) -> Path | None:
     name = file_name(source.url)
     found = mirror / name if mirror and name else None
     return found if found and found.is_file() else None
-
-
-def _raw_name(source: FileSource) -> str:
-    return PurePosixPath(source.member).name if source.member else file_name(source.url) or UNNAMED
 
 
 @contextmanager
@@ -103,7 +109,13 @@ def _obtain(source: FileSource, mirror: Path | None, work: Path) -> Path:
     if origin is None:
         _get(source, fetched)
     else:
-        _check_local(origin, source)
+        try:
+            with origin.open("rb"):
+                size = origin.stat().st_size
+        except OSError as error:
+            raise DownloadError(f"cannot read {origin}: {error.strerror}; check source.url") from error
+        if size > source.max_bytes:
+            raise _too_large(source, f"{origin} is")
     if source.member:
         raw = work / f"{fetched.name}.unpacked"
         unpack(origin or fetched, source.member, raw, source.max_bytes)
@@ -113,31 +125,6 @@ def _obtain(source: FileSource, mirror: Path | None, work: Path) -> Path:
         with origin.open("rb") as file, fetched.open("wb") as copy:
             shutil.copyfileobj(Bounded(file, source.max_bytes, too_large), copy, CHUNK)
     return fetched
-
-
-def _publish(source: FileSource, raw: Path, downloads: Path) -> Path:
-    found = sha256_of(raw)
-    if source.sha256 not in (None, found):
-        what = f"{source.member!r} in {source.url}" if source.member else source.url
-        raise HashMismatch(
-            f"{what} has SHA-256 {found}, expected {source.sha256}; if its owner published a new version, "
-            "set source.sha256 to the new hash, otherwise check source.url"
-        )
-    target = downloads / found / _raw_name(source)
-    target.parent.mkdir(exist_ok=True)
-    raw.replace(target)
-    return target
-
-
-def _check_local(origin: Path, source: FileSource) -> None:
-    """Raise DownloadError unless `origin` is a file that can be read and is not too large."""
-    try:
-        with origin.open("rb"):
-            size = origin.stat().st_size
-    except OSError as error:
-        raise DownloadError(f"cannot read {origin}: {error.strerror}; check source.url") from error
-    if size > source.max_bytes:
-        raise _too_large(source, f"{origin} is")
 
 
 def open_download(source: FileSource) -> "requests.Session":
@@ -177,7 +164,10 @@ def _get(source: FileSource, target: Path) -> None:
 
 def _receive(source: FileSource, response: "requests.Response", target: Path) -> None:
     """Write the body to `target`, never more than allowed, and raise `Transient` if it is cut short."""
-    announced, received = _announced(response), 0
+    length = response.headers.get("Content-Length", "")
+    plain = response.headers.get("Content-Encoding", "identity") == "identity"
+    announced = int(length) if plain and length.isascii() and length.isdigit() else None  # of the body as it is read
+    received = 0
     if announced is not None and announced > source.max_bytes:
         raise _too_large(source, f"{source.url} is announced with {announced:,} bytes,")
     with target.open("wb") as file, _progress(target.name, announced) as advance:
@@ -189,13 +179,6 @@ def _receive(source: FileSource, response: "requests.Response", target: Path) ->
             advance(len(piece))
     if announced is not None and received < announced:
         raise Transient(f"{source.url}: the answer was cut short: {received:,} of {announced:,} bytes")
-
-
-def _announced(response: "requests.Response") -> int | None:
-    """Return the length of the body as it will be read, where the server says it."""
-    length = response.headers.get("Content-Length", "")
-    plain = response.headers.get("Content-Encoding", "identity") == "identity"
-    return int(length) if plain and length.isascii() and length.isdigit() else None
 
 
 def _too_large(source: FileSource, what: str) -> DownloadError:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from components.core.errors import TableError
+from components.core.templates import Template
 from components.data.batches import schema
-from components.data.columns import Key, Template, as_text, is_template
+from components.data.columns import Key, as_text, is_template
 from components.data.formats.readers import read_records
 from components.data.formats.reading import Seen, chat_advice
 from components.data.sources import FileSource

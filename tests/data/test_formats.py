@@ -228,7 +228,7 @@ def test_a_parquet_column_that_is_named_like_a_field_of_a_struct(tmp_path: Path)
         ({"columns": {"text": "{title"}}, "brace that stands alone"),
         ({"columns": {"text": "{}"}}, "brace that stands alone"),
         ({"columns": {"text": "{{title}}"}}, "names no column"),
-        ({"columns": {"text": "text", "label": "{a}"}}, "only the text can be a template"),
+        ({"columns": {"text": "text", "label": "{a}"}}, "only text can be a template"),
         ({"header": False, "columns": {"text": "{title}", "label": 0}}, "'title' is a name, but without a header"),
         ({"header": False, "columns": {"text": "1", "label": 0}}, "'1' is a name, but without a header"),
     ],

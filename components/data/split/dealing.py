@@ -24,7 +24,8 @@ def deal_groups(
         shares: of the rows in each split; a split with a share of 0 gets none.
         seed: of the draw.
     """
-    places = draw_places(keys, seed)
+    # A number from 0 to 1 for each key: uniform over seeds, and for a seed over keys.
+    places = (_mixed(keys ^ _mixed(np.array([seed], np.uint64))) >> np.uint64(11)) / float(1 << 53)
     if sizes.sum() < SMALL:
         dealt = _exactly(places, sizes, np.zeros(len(keys), np.int64) if strata is None else strata, shares, seed)
     else:
@@ -32,13 +33,6 @@ def deal_groups(
     if strata is not None:
         _fill_gaps(dealt, places, strata, shares)
     return dealt
-
-
-def draw_places(keys: np.ndarray, seed: int) -> np.ndarray:
-    """Return a number from 0 to 1 for each key: uniform over seeds, and for a seed over keys."""
-    start = _mixed(np.array([seed], np.uint64))
-    places: np.ndarray = (_mixed(keys ^ start) >> np.uint64(11)) / float(1 << 53)
-    return places
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:

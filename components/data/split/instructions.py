@@ -32,7 +32,10 @@ def split_instructions(table: Path, config: InstructionSplitConfig, out: Path) -
     if config.order == "file":
         parted = _cut(rows, config)
     else:
-        parted = part(_with_small_tasks_as_one(rows, config), np.arange(len(rows)), near, config)
+        # All tasks as one that are too small to give a row to every split: together they may be large enough.
+        small = np.bincount(rows.labels, minlength=1) * min(config.fractions.model_dump().values()) < 1
+        dealt = replace(rows, labels=np.where(small[rows.labels], len(small), rows.labels))
+        parted = part(dealt, np.arange(len(rows)), near, config)
     for name, count in parted.sizes.items():
         if not count:
             advice = f"give it a larger split.fractions.{name}, or collect more rows"
@@ -57,10 +60,3 @@ def _cut(rows: RowIndex, config: InstructionSplitConfig) -> Parted:
     every = np.arange(len(rows))
     pieces = np.split(every, [train, train + test])
     return Parted(dict(zip(SPLITS, (pieces[0], pieces[2], pieces[1]), strict=True)), Groups(every, every))
-
-
-def _with_small_tasks_as_one(rows: RowIndex, config: InstructionSplitConfig) -> RowIndex:
-    """Return the rows with all tasks as one that are too small to give a row to every split: together they may be."""
-    smallest = min(config.fractions.model_dump().values())
-    small = np.bincount(rows.labels, minlength=1) * smallest < 1
-    return replace(rows, labels=np.where(small[rows.labels], len(small), rows.labels))

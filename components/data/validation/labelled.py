@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.core.records import Facts
+from components.data.batches import mixed
 from components.data.split.given_splits import SPLIT
 from components.data.validation.checks import NOT_BLANK, NOT_NULL, Checks
 from components.data.validation.report import Cell, Content, Rule, counted, quoted
@@ -109,7 +110,8 @@ class Texts(Checks):
         rule.observed = f"{counted(found['text'].nunique(), 'text')} in {counted(len(found), 'row')}"
         note = self._describe_conflicts(found) if len(found) else ""
         if use == "keep":
-            self.tell_apart(found["place"].to_numpy(), found["label"].to_numpy())
+            places = found["place"].to_numpy()  # no copies of one another where the labels differ
+            self.hashes[places] = mixed(self.hashes[places], found["label"].to_numpy())
             rule.detail = note
             return
         failing = _left_out(found, use)

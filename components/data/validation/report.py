@@ -54,18 +54,10 @@ class Rule:
         return self.remedy.format(relax=relax) if self.remedy else f"Correct the data, or {relax} {rest}"
 
     @property
-    def failed(self) -> bool:
-        """Whether it was evaluated and not met."""
-        return self.success is False
-
-    @property
     def status(self) -> Literal["passed", "warning", "failed", "not evaluated"]:
         """One word for a reader."""
-        if self.success is None:
-            return "not evaluated"
-        if self.success:
-            return "passed"
-        return "failed" if self.severity == "error" else "warning"
+        unmet: Literal["failed", "warning"] = "failed" if self.severity == "error" else "warning"
+        return "not evaluated" if self.success is None else "passed" if self.success else unmet
 
     @property
     def found(self) -> str:
@@ -148,7 +140,7 @@ class Report:
     @property
     def errors(self) -> list[Rule]:
         """The expectations of severity `error` that are not met."""
-        return [rule for rule in self.rules if rule.failed and rule.severity == "error"]
+        return [rule for rule in self.rules if rule.success is False and rule.severity == "error"]
 
     @property
     def rejected(self) -> int:
@@ -184,7 +176,7 @@ class Report:
         if not self.rows_out and self.errors[0].name != "columns":
             advice = "No row is left to use: correct the data or the rules"
         lines = [f"data rejected by {reasons}. {advice}."]
-        unmet = self.errors + [rule for rule in self.rules if rule.failed and rule not in self.errors]
+        unmet = self.errors + [rule for rule in self.rules if rule.success is False and rule not in self.errors]
         lines += [f"  {rule.name} ({rule.severity}): {rule.found}; expected: {rule.expected}" for rule in unmet]
         stopping = [item for item in self.failing_rows if self._stops(item)]
         shown = pick(stopping or self.failing_rows)
