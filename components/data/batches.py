@@ -14,7 +14,7 @@ BYTES = 1 << 26
 """How many rows, and roughly how many bytes of them, are in memory at a time."""
 
 
-def schema(columns: Iterable[str] = ("text", "label")) -> pa.Schema:
+def schema(columns: Iterable[str]) -> pa.Schema:
     """Return the declared Arrow schema of a table: `row` int64, and the other columns string."""
     return pa.schema([("row", pa.int64()), *((name, pa.string()) for name in columns)])
 

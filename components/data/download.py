@@ -16,13 +16,13 @@ from components.core.home import home
 from components.core.http_client import HTTPError, Stalled, Transient, answer
 from components.core.records import Facts, fingerprint, sha256_of
 from components.core.redaction import EXACT
-from components.data.batches import write_batches
+from components.data.batches import schema, write_batches
 from components.data.fetch import fetch, locate, open_download
 from components.data.formats.dialect import READING
 from components.data.formats.reading import Seen, unused_columns, unused_note
 from components.data.sources import FileSource
 from components.data.split.given_splits import SPLIT
-from components.data.tables import read_batches, schema_of
+from components.data.tables import read_batches
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff", "allow_private"}
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path) -> Facts:
-    """Fetch a source and write `out/raw/<name>` (as it came) and `out/table.parquet` (`tables.schema_of`).
+    """Fetch a source and write `out/raw/<name>` (as it came) and `out/table.parquet` (`source.table_columns`).
 
     Where splits have files of their own, these are in `out/raw/<split>/`, and the table has all rows, those of train
     first, and a column `split`; `row` counts in each file. The facts are of the source's own file, those of the others
@@ -53,9 +53,7 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
         name: _bring(each, downloads, mirror, out / "raw" / name.removeprefix("train"))
         for name, each in sources.items()
     }
-    schema = schema_of(source)
-    if any(raws):
-        schema = schema.append(pa.field(SPLIT, pa.string()))
+    columns = schema([*source.table_columns, *([SPLIT] if any(raws) else [])])
     counts: Counter[str] = Counter()
     seen = {name: Seen() for name in raws}
 
@@ -64,9 +62,9 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
             for batch in read_batches(raw, sources[name], seen[name]):
                 counts[name] += batch.num_rows
                 split = [pa.array([name] * batch.num_rows, pa.string())] if name else []
-                yield pa.record_batch([*batch.columns, *split], schema=schema)
+                yield pa.record_batch([*batch.columns, *split], schema=columns)
 
-    rows = write_batches(batches(), schema, out / "table.parquet")
+    rows = write_batches(batches(), columns, out / "table.parquet")
     files: dict[str, Facts] = {
         name: {"url": each.url, "member": each.member, "sha256": sha256_of(raw), "bytes": raw.stat().st_size}
         for (name, each), raw in zip(sources.items(), raws.values(), strict=True)
@@ -77,7 +75,7 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
     return {
         **files[own],
         "rows": rows,
-        "columns": schema.names,
+        "columns": columns.names,
         "unused": unused,
         "notes": [*notes, *unused_note(raws[own], unused)],
         "reading": source.model_dump(mode="json", include=set(READING)),

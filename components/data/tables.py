@@ -52,13 +52,8 @@ def batch_of(path: Path, source: FileSource, cells: Mapping[Key, Sequence[object
         if column is not None and is_template(column):
             found = Template.of(str(column)).fill([_listed(texts[key]) for key in keys])
         columns[field] = source.normalize(field, _listed(found)) if field in source.normalized else found
-    schema = schema_of(source)
-    return pa.record_batch([_array(path, columns[field.name], field.type, done) for field in schema], schema=schema)
-
-
-def schema_of(source: FileSource) -> pa.Schema:
-    """Return the schema of a source's table, without the columns that are not mapped."""
-    return schema(source.table_columns)
+    table = schema(source.table_columns)
+    return pa.record_batch([_array(path, columns[field.name], field.type, done) for field in table], schema=table)
 
 
 def _texts(path: Path, key: Key, cells: Sequence[object] | pa.StringArray, done: int) -> Texts:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
-from components.data.batches import batches_of
 from components.data.split.config import GroupConfig
 from components.data.split.near_duplicates import NearDuplicates, read_word_sets
 from components.data.split.row_index import RowIndex
@@ -84,13 +83,9 @@ def warn_of_groups(rows: RowIndex, groups: Groups, config: GroupConfig) -> list[
 def _first_text(rows: RowIndex, groups: Groups, group: int) -> str:
     """Return the beginning of the first text of a group, on one line and in quotes."""
     position = int(groups.rows[groups.first[group]])
-    with pq.ParquetFile(rows.table, pre_buffer=False) as file:
-        for batch in batches_of(file, rows.columns):
-            if position < batch.num_rows:
-                text = " ".join(" ".join(batch[name][position].as_py() or "" for name in rows.columns).split())
-                return f'"{text[:SHOWN]}{"…" if len(text) > SHOWN else ""}"'
-            position -= batch.num_rows
-    raise IndexError(position)
+    row = dataset(rows.table, format="parquet").take([position], columns=rows.columns).to_pylist()[0]
+    text = " ".join(" ".join(cell or "" for cell in row.values()).split())
+    return f'"{text[:SHOWN]}{"…" if len(text) > SHOWN else ""}"'
 
 
 def describe_largest(rows: RowIndex, groups: Groups, chosen: np.ndarray) -> str:

@@ -99,7 +99,7 @@ def write_splits(
 ) -> Facts:
     """Write each split with those of `columns` that the table has; return counts, overlap and warnings."""
     files = {out / f"{name}.parquet": part for name, part in parted.parts.items()}
-    write_in_order(rows.table, files, columns=schema(columns))
+    write_in_order(rows.table, files, schema(columns))
     sizes = parted.groups.sizes
     return {
         "rows": parted.sizes,

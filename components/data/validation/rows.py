@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from components.core.errors import TableError
 from components.data.batches import batches_of, schema, write_batches
@@ -72,15 +73,12 @@ class Source:
 
     def cells(self, positions: Iterable[int], columns: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Return `row` (the place from 1, where there is no such column) and further columns of some rows, in order."""
-        found: list[dict[str, Any]] = []
         wanted = sorted(positions)
         names = [name for name in dict.fromkeys(("row", *columns)) if name in self.columns]
-        for part, batch in self.batches(names) if wanted else ():
-            here = [place for place in wanted if part.start <= place < part.stop]
-            # With its type: of a part without a row an empty list would have none, which Arrow cannot take.
-            rows = batch.take(pa.array([place - part.start for place in here], pa.int64())).to_pylist()
-            found += [{"row": place + 1} | row for place, row in zip(here, rows, strict=True)]
-        return found
+        with self._reading():
+            table = dataset(self.path, format="parquet").take(pa.array(wanted, pa.int64()), columns=names)
+        rows = table.to_pylist() or [{}] * len(wanted)
+        return [{"row": place + 1} | row for place, row in zip(wanted, rows, strict=True)]
 
     def row_numbers(self, positions: np.ndarray) -> str:
         """Return the numbers of some rows, as many as a sentence has room for."""
