@@ -29,7 +29,11 @@ def deal_groups(
     if sizes.sum() < SMALL:
         dealt = _exactly(places, sizes, np.zeros(len(keys), np.int64) if strata is None else strata, shares, seed)
     else:
-        dealt = _by_place(places, sizes, shares)
+        ends = np.cumsum(shares)
+        ends[shares == 0] = np.append(0, ends[:-1])[shares == 0]
+        dealt = np.minimum(np.searchsorted(ends, places, "right"), np.flatnonzero(shares)[-1]).astype(np.int8)
+        # A group that is larger than a whole split would make another of it.
+        dealt[sizes > shares[dealt] * sizes.sum()] = shares.argmax()
     if strata is not None:
         _fill_gaps(dealt, places, strata, shares)
     return dealt
@@ -41,16 +45,6 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return mixed ^ (mixed >> np.uint64(31))
-
-
-def _by_place(places: np.ndarray, sizes: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    ends = np.cumsum(shares)
-    ends[shares == 0] = np.append(0, ends[:-1])[shares == 0]
-    dealt = np.minimum(np.searchsorted(ends, places, "right"), np.flatnonzero(shares)[-1]).astype(np.int8)
-    # A group that is larger than a whole split would make another of it.
-    too_large = sizes > shares[dealt] * sizes.sum()
-    dealt[too_large] = shares.argmax()
-    return np.asarray(dealt)
 
 
 def _exactly(places: np.ndarray, sizes: np.ndarray, strata: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:

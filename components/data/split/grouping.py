@@ -7,7 +7,7 @@ import pandas as pd
 from pyarrow.dataset import dataset
 
 from components.data.split.config import GroupConfig
-from components.data.split.near_duplicates import NearDuplicates, read_word_sets
+from components.data.split.near_duplicates import NearDuplicates
 from components.data.split.row_index import RowIndex
 
 MOST_ROWS = 200_000
@@ -45,7 +45,7 @@ def find_near_duplicates(rows: RowIndex, keep_digits: bool, config: GroupConfig)
     """Return the near duplicates of a table's texts, or None where there are too many rows for that."""
     if len(rows) > MOST_ROWS and config.group_near_duplicates is not True:
         return None
-    return NearDuplicates(read_word_sets(rows.table, rows.columns, keep_digits))
+    return NearDuplicates(rows.table, rows.columns, keep_digits)
 
 
 def group_rows(rows: RowIndex, used: np.ndarray, near: NearDuplicates | None, config: GroupConfig) -> Groups:
@@ -56,11 +56,11 @@ def group_rows(rows: RowIndex, used: np.ndarray, near: NearDuplicates | None, co
     folded = pd.factorize(rows.folded[used], size_hint=len(used))[0]
     if near is None or not config.groups_near_duplicates:
         return Groups(used, folded)
-    texts = folded + len(near.sets)
-    sets = near.sets.of_row[used]
+    texts = folded + near.count
+    sets = near.of_row[used]
     there = sets >= 0
     every = np.broadcast_to(texts[:, None], sets.shape)
-    labels = near.components(sets[there], every[there], len(near.sets) + int(folded.max(initial=-1)) + 1)
+    labels = near.components(sets[there], every[there], near.count + int(folded.max(initial=-1)) + 1)
     return Groups(used, pd.factorize(labels[texts])[0])
 
 

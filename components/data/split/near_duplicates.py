@@ -11,7 +11,6 @@ filtering: Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 20
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,72 +35,49 @@ AT_A_TIME = 200_000
 Pairs = tuple[np.ndarray, np.ndarray]
 
 
-@dataclass(frozen=True)
-class WordSets:
-    """Distinct sets of words, by number, and which of them each row has."""
-
-    of_row: np.ndarray
-    """int32 (rows, 1 or 2): the set of the row's words and, where asked for, of those without digits; -1 if none."""
-    starts: np.ndarray
-    """int64 (sets + 1): where each set begins in `words`."""
-    words: np.ndarray
-    """int32: numbers of the words of each set, the rarest first."""
-    hashes: np.ndarray
-    """uint32 (words): a hash of each word, the same in every process."""
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """int64 (sets): how many words each has."""
-        return np.diff(self.starts)
-
-
-def read_word_sets(table: Path, columns: Sequence[str], digits: bool) -> WordSets:
-    r"""Return the word sets of a Parquet table's texts: `columns` after one another.
+class NearDuplicates:
+    r"""The near duplicates among a Parquet table's texts, `columns` after one another, by the sets of their words.
 
     A word is a run of letters, digits and underscores (`\w+`) after NFKC and case folding. Without `digits` a row has a
-    second set, of its words without their digits: two texts may be alike in either. In memory are all sets, about four
-    bytes a word.
+    second set, of its words without their digits: two texts may be alike in either. In memory are all distinct sets,
+    about four bytes a word, and their signatures. `count` is the number of sets, and `of_row`, int32 (rows, 1 or 2),
+    which of them each row has, -1 if none.
     """
-    vocabulary: dict[str, int] = {}
-    known: dict[bytes, int] = {}
 
-    def number(text: str) -> int:
-        words = _WORD.findall(text)
-        if len(words) < FEWEST_WORDS:
-            return -1
-        numbers = sorted({vocabulary.setdefault(word, len(vocabulary)) for word in words})
-        return known.setdefault(np.array(numbers, np.int32).tobytes(), len(known))
-
-    of_row: list[list[int]] = []
-    with pq.ParquetFile(table, pre_buffer=False) as file:
-        for batch in batches_of(file, list(columns), BATCH):
-            cells = [batch[name].cast(pa.string()).to_pylist() for name in columns]
-            for row in zip(*cells, strict=True):
-                text = unify(" ".join(cell or "" for cell in row))
-                of_row.append([number(each) for each in ((text,) if digits else (text, _DIGITS.sub("", text)))])
-    sets = [np.frombuffer(each, np.int32) for each in known]
-    starts = np.cumsum([0, *map(len, sets)])
-    words = np.concatenate(sets) if sets else np.empty(0, np.int32)
-    owner = np.repeat(np.arange(len(sets)), np.diff(starts))
-    words = words[np.lexsort((np.bincount(words)[words], owner))]
-    hashes = (hashed(np.array(list(vocabulary), object)) >> np.uint64(32)).astype(np.uint32)
-    return WordSets(np.array(of_row, np.int32).reshape(-1, 1 if digits else 2), starts, words, hashes)
-
-
-class NearDuplicates:
-    """The near duplicates among sets of words."""
-
-    def __init__(self, sets: WordSets) -> None:
+    def __init__(self, table: Path, columns: Sequence[str], digits: bool) -> None:
         from scipy.sparse import csr_array
 
-        self.sets = sets
-        ones = np.ones(len(sets.words), np.int32)
-        shape = (len(sets), max(1, len(sets.hashes)))
-        self._matrix = csr_array((ones, sets.words, sets.starts), shape)
-        self._bands = _bands(sets)
+        vocabulary: dict[str, int] = {}
+        known: dict[bytes, int] = {}
+
+        def number(text: str) -> int:
+            words = _WORD.findall(text)
+            if len(words) < FEWEST_WORDS:
+                return -1
+            numbers = sorted({vocabulary.setdefault(word, len(vocabulary)) for word in words})
+            return known.setdefault(np.array(numbers, np.int32).tobytes(), len(known))
+
+        of_row: list[list[int]] = []
+        with pq.ParquetFile(table, pre_buffer=False) as file:
+            for batch in batches_of(file, list(columns), BATCH):
+                cells = [batch[name].cast(pa.string()).to_pylist() for name in columns]
+                for row in zip(*cells, strict=True):
+                    text = unify(" ".join(cell or "" for cell in row))
+                    of_row.append([number(each) for each in ((text,) if digits else (text, _DIGITS.sub("", text)))])
+        self.of_row = np.array(of_row, np.int32).reshape(-1, 1 if digits else 2)
+        self.count = len(known)
+        sets = [np.frombuffer(each, np.int32) for each in known]
+        self._sizes = np.array([len(each) for each in sets], np.int64)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        words = np.concatenate([np.empty(0, np.int32), *sets])
+        # Those of each set from the rarest on.
+        self._words = words[np.lexsort((np.bincount(words)[words], np.repeat(np.arange(self.count), self._sizes)))]
+        self._vocabulary = len(vocabulary)
+        indices = self._words, np.append(self._starts, len(words))
+        self._matrix = csr_array((np.ones(len(words), np.int32), *indices), (self.count, max(1, self._vocabulary)))
+        # A hash of each word, the same in every process.
+        hashes = (hashed(np.array(list(vocabulary), object)) >> np.uint64(32)).astype(np.uint32)
+        self._bands = _bands([hashes[each] for each in sets])
 
     def components(self, ones: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
         """Return the connected component of each of `count` nodes, int32, numbered from 0.
@@ -135,7 +111,7 @@ class NearDuplicates:
         """Yield all near duplicates of another colour in the same bucket."""
         _, bucket, sizes = np.unique(band, return_inverse=True, return_counts=True)
         owners, words, indexed = self._rarest(np.flatnonzero(sizes[bucket] > 1))
-        keys = np.unique(bucket[owners] * len(self.sets.hashes) + words, return_inverse=True)[1]
+        keys = np.unique(bucket[owners] * self._vocabulary + words, return_inverse=True)[1]
         for a, b in _across(owners, keys, indexed, colours):
             yield from self._verified(a, b, colours)
 
@@ -145,16 +121,16 @@ class NearDuplicates:
         Two sets of Jaccard 4/5 and more share a word that is one of the n - ceil(4n/5) + 1 rarest of both, and of the
         n - ceil(8n/9) + 1 rarest of the smaller.
         """
-        sizes = self.sets.sizes[sets]
+        sizes = self._sizes[sets]
         counts = sizes - -(-4 * sizes // 5) + 1
         fewer = sizes - -(-8 * sizes // 9) + 1
         owners = np.repeat(sets, counts)
         places = _ranges(np.zeros_like(counts), counts)
-        return owners, self.sets.words[self.sets.starts[owners] + places], places < np.repeat(fewer, counts)
+        return owners, self._words[self._starts[owners] + places], places < np.repeat(fewer, counts)
 
     def _verified(self, a: np.ndarray, b: np.ndarray, colours: np.ndarray) -> Iterator[Pairs]:
         """Yield those pairs that are near duplicates of another colour, a few at a time."""
-        sizes = self.sets.sizes
+        sizes = self._sizes
         for start in range(0, len(a), AT_A_TIME):
             one, other = a[start : start + AT_A_TIME], b[start : start + AT_A_TIME]
             small, large = np.minimum(sizes[one], sizes[other]), np.maximum(sizes[one], sizes[other])
@@ -166,14 +142,13 @@ class NearDuplicates:
                 yield one[alike], other[alike]
 
 
-def _bands(sets: WordSets) -> np.ndarray:
-    """Return a hash of each band of each set's signature, uint64 (bands, sets)."""
+def _bands(sets: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a hash of each band of each set's signature, uint64 (bands, sets), given the hashes of its words."""
     from datasketch import MinHash
 
     bands = np.zeros((BANDS, len(sets)), np.uint64)
     factors = np.random.default_rng(SEED).integers(0, 1 << 63, ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    of_sets = np.split(sets.hashes[sets.words], sets.starts[1:-1]) if len(sets) else []
-    sketches = MinHash.generator(of_sets, num_perm=BANDS * ROWS, seed=SEED, hashfunc=int)
+    sketches = MinHash.generator(sets, num_perm=BANDS * ROWS, seed=SEED, hashfunc=int)
     for number, sketch in enumerate(sketches):
         bands[:, number] = sketch.hashvalues.reshape(BANDS, ROWS) @ factors
     return bands

@@ -126,9 +126,9 @@ def find_copies(
     """Return for each pair of parts which rows of the second also stand in the first: `exact`, `folded`, `near`."""
     bits = {name: np.uint8(1 << place) for place, name in enumerate(parts)}
     if near:  # which parts each set of words reaches; the last, none, is for rows without a set
-        sides = np.zeros(len(near.sets) + 1, np.uint8)
+        sides = np.zeros(near.count + 1, np.uint8)
         for name, part in parts.items():
-            sides[np.unique(near.sets.of_row[part])] |= bits[name]
+            sides[np.unique(near.of_row[part])] |= bits[name]
         reached = np.append(near.reached(sides[:-1]), np.uint8(0))
     found = {}
     for name, (where, which) in pairs.items():
@@ -137,7 +137,7 @@ def find_copies(
         folded = exact | pd.Series(rows.folded[others]).isin(rows.folded[known]).to_numpy()
         found[name] = {"exact": exact, "folded": folded}
         if near:
-            found[name]["near"] = folded | (reached[near.sets.of_row[others]] & bits[where]).astype(bool).any(axis=1)
+            found[name]["near"] = folded | (reached[near.of_row[others]] & bits[where]).astype(bool).any(axis=1)
     return found
 
 
