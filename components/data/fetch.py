@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -163,36 +163,33 @@ def _get(source: FileSource, target: Path) -> None:
 
 
 def _receive(source: FileSource, response: "requests.Response", target: Path) -> None:
-    """Write the body to `target`, never more than allowed, and raise `Transient` if it is cut short."""
+    """Write the body to `target`, never more than allowed, and raise `Transient` if it is cut short.
+
+    Bytes, speed and time left are shown where stderr is a terminal.
+    """
+    from rich import progress
+    from rich.console import Console
+
     length = response.headers.get("Content-Length", "")
     plain = response.headers.get("Content-Encoding", "identity") == "identity"
     announced = int(length) if plain and length.isascii() and length.isdigit() else None  # of the body as it is read
     received = 0
     if announced is not None and announced > source.max_bytes:
         raise _too_large(source, f"{source.url} is announced with {announced:,} bytes,")
-    with target.open("wb") as file, _progress(target.name, announced) as advance:
+    figures = (progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
+    columns, console = ("{task.description}", progress.BarColumn(), *figures), Console(stderr=True)
+    bar = progress.Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+    with target.open("wb") as file, bar:
+        task = bar.add_task(target.name, total=announced)
         for piece in pieces(response):
             received += len(piece)
             if received > source.max_bytes:
                 raise _too_large(source, f"{source.url} is")
             file.write(piece)
-            advance(len(piece))
+            bar.advance(task, len(piece))
     if announced is not None and received < announced:
         raise Transient(f"{source.url}: the answer was cut short: {received:,} of {announced:,} bytes")
 
 
 def _too_large(source: FileSource, what: str) -> DownloadError:
     return DownloadError(f"{what} more than {source.max_bytes:,} bytes; raise source.max_bytes if that is expected")
-
-
-@contextmanager
-def _progress(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show bytes, speed and time left while the block runs; nothing where stderr is not a terminal."""
-    from rich import progress
-    from rich.console import Console
-
-    figures = (progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
-    columns, console = ("{task.description}", progress.BarColumn(), *figures), Console(stderr=True)
-    with progress.Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda size: bar.advance(task, size)

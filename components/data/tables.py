@@ -19,7 +19,7 @@ Texts = Sequence[str | None]
 
 
 def read_batches(path: Path, source: FileSource, seen: Seen | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the records of a raw file; `seen` is told of the file as it is read.
+    """Yield the records of a raw file; `seen` takes notes of the file.
 
     The columns are `row` (int64: the record's number in the file from 1, blank lines and header not counted), and those
     of the source, of strings. An empty field of a delimited file is null, and so is what a JSON object lacks; an input

@@ -126,7 +126,7 @@ class Job:
 def unpack(archive: Path, member: str, target: Path, max_bytes: int) -> None:
     """Write the file `member` of a zip or tar (plain, gz, bz2, xz) to `target`, whole or not at all.
 
-    What the archive is, is told by its content, not by its name. A plain `.gz`, `.bz2` or `.xz` holds one file
+    An archive is recognised by its content, not by its name. A plain `.gz`, `.bz2` or `.xz` holds one file
     without a name worth trusting: it is unpacked whatever `member` is. Sizes that an archive declares are looked at
     first, and bytes are counted as they come out, whatever it says; in a compressed tar, everything that has to be
     decompressed counts.

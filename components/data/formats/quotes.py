@@ -50,7 +50,8 @@ class Quotes:
         self._text += text
         if self._width is None:
             self._width = LINE_END.split(text, maxsplit=1)[0].count(self.delimiter) + 1
-        place, end = 1, 1
+        place = 1
+        end: int | None = place
         while end is not None:
             found = self._lines.match(self._text, end)
             place = found.end() if found else end
@@ -63,7 +64,7 @@ class Quotes:
         self._line, self._text = self._line_of(place), self._text[place - 1 :]
 
     def finish(self) -> list[str]:
-        """Check what is left at the end of the file, and return what else should be said of it, a sentence each.
+        """Check what is left at the end of the file, and return further notes on it, a sentence each.
 
         Raises:
             TableError: if a quote is never closed.

@@ -45,7 +45,7 @@ BLOCK = 1 << 20
 
 
 def read_records(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen | None = None) -> Iterator[Batch]:
-    """Yield the cells of the columns `keys`, column by column, in batches; `seen` is told of the file as it is read.
+    """Yield the cells of the columns `keys`, column by column, in batches; `seen` takes notes of the file.
 
     Raises:
         TableError: if the file is empty, is not in the declared encoding or format, or holds a record that is not
@@ -217,9 +217,9 @@ def read_parquet(
     except (pa.ArrowException, OSError) as error:
         if is_archive(path):
             raise TableError(f"{path.name} is an archive; set source.member to the file inside it") from error
-        said = " ".join(str(error).split())
+        fault = " ".join(str(error).split())
         raise TableError(
-            f"{path.name} cannot be read as Parquet: {said}; check source.format, or fetch it again"
+            f"{path.name} cannot be read as Parquet: {fault}; check source.format, or fetch it again"
         ) from error
 
 

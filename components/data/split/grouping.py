@@ -1,6 +1,6 @@
 """Which rows stay together: those that are folded to the same, and near duplicates, however many steps apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -41,19 +41,20 @@ class Groups:
         return np.bincount(self.of_row)
 
 
-def find_near_duplicates(rows: RowIndex, keep_digits: bool, config: GroupConfig) -> NearDuplicates | None:
-    """Return the near duplicates of a table's texts, or None where there are too many rows for that."""
+def with_near_duplicates(rows: RowIndex, keep_digits: bool, config: GroupConfig) -> RowIndex:
+    """Return the index of rows with their near duplicates, or without where there are too many rows for that."""
     if len(rows) > MOST_ROWS and config.group_near_duplicates is not True:
-        return None
-    return NearDuplicates(rows.table, rows.columns, keep_digits)
+        return rows
+    return replace(rows, near=NearDuplicates(rows.table, rows.columns, keep_digits))
 
 
-def group_rows(rows: RowIndex, used: np.ndarray, near: NearDuplicates | None, config: GroupConfig) -> Groups:
+def group_rows(rows: RowIndex, used: np.ndarray, config: GroupConfig) -> Groups:
     """Put the rows at the positions `used` into groups; each is one of its own if duplicates are not grouped."""
     used = np.sort(used)
     if not config.group_duplicates:
         return Groups(used, np.arange(len(used)))
     folded = pd.factorize(rows.folded[used], size_hint=len(used))[0]
+    near = rows.near
     if near is None or not config.groups_near_duplicates:
         return Groups(used, folded)
     texts = folded + near.count

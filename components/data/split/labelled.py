@@ -9,7 +9,7 @@ from components.core.records import Facts
 from components.data.split.config import BalanceConfig, SplitConfig
 from components.data.split.dealing import shuffle
 from components.data.split.given_splits import SPLITS
-from components.data.split.grouping import Groups, describe_largest, find_near_duplicates
+from components.data.split.grouping import Groups, describe_largest, with_near_duplicates
 from components.data.split.parting import part, write_splits
 from components.data.split.row_index import RowIndex, index_rows
 
@@ -42,8 +42,8 @@ def split(
         if rows.given is not None:
             raise ConfigError("balance.when=before_split would take rows out of a given split; set train_only")
         used = undersample(rows.labels, len(labels), balance.seed)
-    near = find_near_duplicates(rows, False, config)
-    parted = part(rows, used, near, config)
+    rows = with_near_duplicates(rows, False, config)
+    parted = part(rows, used, config)
     dealt, train = parted.sizes, parted.parts["train"]
     before = _class_counts(rows, train, labels)
     total = sum(before.values())
@@ -67,7 +67,7 @@ def split(
         "class_weights": weights if balance.method == "class_weight" else None,
         "majority": labels[shares.index(max(shares))],
         "shares": shares,
-        **write_splits(rows, parted, near, config, ("text", "label"), out),
+        **write_splits(rows, parted, config, ("text", "label"), out),
     }
 
 

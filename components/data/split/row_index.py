@@ -12,6 +12,7 @@ from components.core.errors import ConfigError
 from components.data.batches import batches_of, hashed
 from components.data.split.folding import fold_all, fold_tasks, joined
 from components.data.split.given_splits import SPLIT, split_number
+from components.data.split.near_duplicates import NearDuplicates
 
 BATCH = 1 << 14
 
@@ -35,6 +36,8 @@ class RowIndex:
     """The declared labels in their order, then those that turned up besides."""
     given: np.ndarray | None = None
     """int32 (rows): position in `SPLITS` of the split that the source puts the row into, if it does."""
+    near: NearDuplicates | None = None
+    """Near duplicates among the texts, if they were looked for."""
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -98,7 +98,7 @@ class Checks(ABC):
         return part
 
     def note(self, name: str) -> str:  # noqa: ARG002
-        """Return what is to be said of the rows that fail a rule about single rows besides their number."""
+        """Return a note on the rows that fail a rule about single rows, besides their number."""
         return ""
 
     @abstractmethod

@@ -22,7 +22,7 @@ OURS = {
     "batch_id", "catch_exceptions", "description", "id", "meta", "notes", "rendered_content", "result_format",
     "severity", "windows",
 }  # fmt: skip
-"""What expectations take besides their arguments: where they run, and what is said of them, which is for us to say."""
+"""What expectations take besides their arguments: where they run and how they are described, which we decide."""
 
 COMPARING = {
     "expect_column_value_z_scores_to_be_less_than",
@@ -189,9 +189,9 @@ class Engine:
 
 def _failed(meta: Mapping[str, Any], trouble: str) -> GradusError:
     """Return the error that says that a rule could not be evaluated: the config's fault, if that names it."""
-    said = f"Great Expectations could not evaluate {meta['name']}: {shortened(' '.join(trouble.split()), 400)}"
+    message = f"Great Expectations could not evaluate {meta['name']}: {shortened(' '.join(trouble.split()), 400)}"
     key = meta.get("key")
-    return ConfigError(f"{key}: {said}; correct it, or take it out") if key else GradusError(said)
+    return ConfigError(f"{key}: {message}; correct it, or take it out") if key else GradusError(message)
 
 
 def _place(result: dict[str, Any]) -> tuple[str, str]:

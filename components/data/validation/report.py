@@ -44,7 +44,7 @@ class Rule:
     rows: int = 0
     """How many rows it was evaluated on, if it is about rows."""
     note: str = ""
-    """What is to be said of the failing rows besides their number."""
+    """A note on the failing rows, besides their number."""
 
     @property
     def advice(self) -> str:

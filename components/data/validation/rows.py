@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ class Marks:
     @property
     def kept(self) -> np.ndarray:
         """Whether a row meets every expectation (rows)."""
-        kept: np.ndarray = ~np.logical_or.reduce([self._none, *self._failing.values()])
+        kept: np.ndarray = ~reduce(np.logical_or, self._failing.values(), self._none)
         return kept
 
     def reasons(self, places: np.ndarray) -> list[str]:
