@@ -187,4 +187,5 @@ def _across(nodes: np.ndarray, keys: np.ndarray, indexed: np.ndarray, colours: n
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return so many numbers from each start on, one range after the other."""
-    return np.arange(counts.sum()) + np.repeat(starts + counts - np.cumsum(counts), counts)
+    found: np.ndarray = np.arange(counts.sum()) + np.repeat(starts + counts - np.cumsum(counts), counts)
+    return found
