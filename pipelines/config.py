@@ -1,6 +1,5 @@
 """Presets and overrides, read here only: which config they make says their kind."""
 
-import difflib
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.core.config import Config
-from components.core.errors import ConfigError, shortened
+from components.core.errors import ConfigError, did_you_mean, shortened
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
 from pipelines.kinds import DEFAULT, KINDS, config_class
 
@@ -74,7 +73,7 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
 def _class(tree: dict[str, Any], preset: str) -> type[PipelineConfig]:
     name = tree.get("pipeline", DEFAULT)
     if not isinstance(name, str) or name not in KINDS:
-        raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{_did_you_mean(str(name), KINDS)}")
+        raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{did_you_mean(str(name), KINDS)}")
     return config_class(name)
 
 
@@ -97,7 +96,7 @@ def _find_preset(preset: str) -> Traversable:
         if not Path(preset).is_file():
             raise ConfigError(f"there is no file {preset}")
         return Path(preset)
-    raise ConfigError(f"there is no preset {preset!r}{_did_you_mean(preset, shipped)}; see `gradus presets`")
+    raise ConfigError(f"there is no preset {preset!r}{did_you_mean(preset, shipped)}; see `gradus presets`")
 
 
 def _read_yaml(source: Traversable, preset: str) -> dict[str, Any]:
@@ -150,7 +149,7 @@ def explain(error: ValidationError, preset: str, flow: type[BaseModel]) -> Itera
         unknown = detail["type"] == "extra_forbidden"
         keys, owner = _walk(detail["loc"], flow, unknown)
         if unknown:
-            message = f"unknown key{_did_you_mean(keys[-1], owner.model_fields)}"
+            message = f"unknown key{did_you_mean(keys[-1], owner.model_fields)}"
         elif detail["type"] == "missing":
             message = "this key is required"
         else:
@@ -185,9 +184,3 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((model for inner in get_args(annotation) if (model := _model_of(inner))), None)
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"

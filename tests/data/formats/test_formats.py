@@ -13,9 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from components.core.errors import DataRejected, TableError
+from components.data.batches import schema
 from components.data.download import download
 from components.data.sources import SourceConfig
-from components.data.tables import read_batches, schema_of
+from components.data.tables import read_batches
 from components.data.validation.rules import ValidationConfig
 
 RECORDS: list[dict[str, Any]] = [
@@ -34,7 +35,9 @@ def read(folder: Path, content: bytes, kind: str, **options: Any) -> dict[str, l
     path = folder / f"raw.{kind}"
     path.write_bytes(content)
     source = SourceConfig.model_validate({"url": "raw", "format": kind, **options})
-    found: dict[str, list[Any]] = pa.Table.from_batches(read_batches(path, source), schema_of(source)).to_pydict()
+    found: dict[str, list[Any]] = pa.Table.from_batches(
+        read_batches(path, source), schema(source.table_columns)
+    ).to_pydict()
     return found
 
 
@@ -228,7 +231,7 @@ def test_a_parquet_column_that_is_named_like_a_field_of_a_struct(tmp_path: Path)
         ({"columns": {"text": "{title"}}, "brace that stands alone"),
         ({"columns": {"text": "{}"}}, "brace that stands alone"),
         ({"columns": {"text": "{{title}}"}}, "names no column"),
-        ({"columns": {"text": "text", "label": "{a}"}}, "only the text can be a template"),
+        ({"columns": {"text": "text", "label": "{a}"}}, "only text can be a template"),
         ({"header": False, "columns": {"text": "{title}", "label": 0}}, "'title' is a name, but without a header"),
         ({"header": False, "columns": {"text": "1", "label": 0}}, "'1' is a name, but without a header"),
     ],

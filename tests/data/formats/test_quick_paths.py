@@ -9,11 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.core.errors import TableError
-from components.data.formats.quick_delimited import read_quickly
-from components.data.formats.readers import read_fields
+from components.data.formats.quotes import Quotes
+from components.data.formats.readers import read_fields, read_quickly
 from components.data.sources import SourceConfig
-from components.data.split.folding import fold
-from components.data.split.quick_folding import fold_all
+from components.data.split.folding import fold, fold_all
 
 PIECES = [
     "a",
@@ -52,6 +51,13 @@ def test_what_is_read_quickly_is_what_python_reads(content: str, quoting: str, b
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "table.csv")
         path.write_bytes(content.encode())
+        if quoting == "default":  # others are refused before
+            check = Quotes(path, ",")
+            try:
+                check.feed(content.removeprefix("\ufeff"))
+                check.finish()
+            except TableError:
+                return
         expected: list[list[str | None]] = []
         whole = True
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -65,7 +71,7 @@ def test_what_is_read_quickly_is_what_python_reads(content: str, quoting: str, b
         places = range(len(expected[0]))
         found: list[list[str | None]] = []
         try:
-            for columns in read_quickly(path, ",", quoting == "default", len(places), places, block):
+            for columns in read_quickly(path, ",", quoting == "default", places, block):
                 found += map(list, zip(*(column.to_pylist() for column in columns), strict=True))
         except pa.ArrowException:
             assert found == expected[: len(found)]
@@ -77,10 +83,11 @@ def test_what_is_read_quickly_is_what_python_reads(content: str, quoting: str, b
 def test_most_files_are_read_quickly_to_the_end(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text('text,label\n"a, ""b""\nc",x\n\nd,\n')
-    columns = [list(column.to_pylist()) for column in next(read_quickly(path, ",", True, 2, [1, 0]))]
+    columns = [list(column.to_pylist()) for column in next(read_quickly(path, ",", True, [1, 0]))]
     assert columns == [["label", "x", None], ["text", 'a, "b"\nc', "d"]]
+    path.write_text("text,label\n\na,b\nc\n")
     with pytest.raises(pa.ArrowInvalid):
-        list(read_quickly(path, ",", True, 3, [0]))
+        list(read_quickly(path, ",", True, [0]))
 
 
 TEXTS = st.one_of(
@@ -91,8 +98,7 @@ TEXTS = st.one_of(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.one_of(st.none(), TEXTS), max_size=30), st.integers(0, 5))
-@example(["".join(map(chr, range(128))), None, "", "ẞ", "A b 1"], 0)
-def test_folding_a_column_is_folding_each_text(texts: list[str | None], start: int) -> None:
-    column = pa.array(texts, pa.string())[start:]
-    assert fold_all(column).tolist() == [fold(text or "") for text in texts[start:]]
+@given(st.lists(st.one_of(st.none(), TEXTS), max_size=30))
+@example(["".join(map(chr, range(128))), None, "", "ẞ", "A b 1"])
+def test_folding_a_column_is_folding_each_text(texts: list[str | None]) -> None:
+    assert fold_all(texts).tolist() == [fold(text or "") for text in texts]

@@ -12,9 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.core.errors import TableError
-from components.data.formats.quick_delimited import read_quickly
 from components.data.formats.quotes import LONGEST_FIELD, Quotes
-from components.data.formats.readers import read_fields, read_records
+from components.data.formats.readers import read_fields, read_quickly, read_records
 from components.data.formats.reading import Seen
 from components.data.sources import SourceConfig
 from components.data.tables import read_batches
@@ -111,7 +110,7 @@ def test_fast_and_slow_read_what_a_strict_parser_reads(text: str, delimiter: str
             return
         found: list[list[str]] = []
         try:
-            for cells in read_quickly(path, delimiter, True, len(whole[0]), range(len(whole[0])), block):
+            for cells in read_quickly(path, delimiter, True, range(len(whole[0])), block):
                 found += (
                     [cell or "" for cell in row] for row in zip(*(each.to_pylist() for each in cells), strict=True)
                 )

@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.data.split.near_duplicates import NearDuplicates, read_word_sets
+from components.data.split.near_duplicates import NearDuplicates
 from tests.data import word_overlap
 
 
 def near_duplicates(texts: list[str], folder: Path, digits: bool = True) -> NearDuplicates:
     pd.DataFrame({"text": texts}).to_parquet(folder / "texts.parquet")
-    return NearDuplicates(read_word_sets(folder / "texts.parquet", ["text"], digits))
+    return NearDuplicates(folder / "texts.parquet", ["text"], digits)
 
 
 def components(near: NearDuplicates) -> np.ndarray:
     """The component of each text's words, -1 for a text without."""
     none = np.empty(0, np.int64)
-    labels = near.components(none, none, len(near.sets))
-    return np.append(labels, -1)[near.sets.of_row[:, 0]]
+    labels = near.components(none, none, near.count)
+    return np.append(labels, -1)[near.of_row[:, 0]]
 
 
 def varied(rows: int, seed: int, vocabulary: int = 3000) -> list[str]:
@@ -80,7 +80,7 @@ def test_at_least_999_of_1000_pairs_are_found(tmp_path: Path, texts: list[str]) 
     pairs = word_overlap.count_by_pairs(texts)
     assert len(pairs) > 5_000
     # Each band by itself, without what components add: a pair is found if its texts share a bucket.
-    sets = near.sets.of_row[:, 0]
+    sets = near.of_row[:, 0]
     one, other = np.array(sorted(pairs)).T
     shared = (near._bands[:, sets[one]] == near._bands[:, sets[other]]).any(axis=0)
     print(f"recall {shared.mean():.5f} of {len(pairs):,} pairs")  # noqa: T201
@@ -94,8 +94,8 @@ def test_at_least_999_of_1000_pairs_are_found(tmp_path: Path, texts: list[str]) 
 def test_sides_are_those_of_all_pairs(tmp_path_factory: pytest.TempPathFactory, rows: list[list[int]]) -> None:
     texts = [" ".join(f"word{number}" for number in row) for row in rows]
     near = near_duplicates(texts, tmp_path_factory.mktemp("texts"))
-    sets = near.sets.of_row[:, 0]
-    sides = np.zeros(len(near.sets) + 1, np.uint8)
+    sets = near.of_row[:, 0]
+    sides = np.zeros(near.count + 1, np.uint8)
     for place, number in enumerate(sets):
         sides[number] |= 1 << place % 2
     reached = np.append(near.reached(sides[:-1]), np.uint8(0))[sets]
@@ -108,14 +108,14 @@ def test_sides_are_those_of_all_pairs(tmp_path_factory: pytest.TempPathFactory, 
 def test_texts_may_be_alike_with_or_without_their_digits(tmp_path: Path) -> None:
     one = "call 0800 111 222 333 444 now to win a big prize today"
     other = "call 0800 555 666 777 888 now to win a big prize today"
-    with_digits = near_duplicates([one, other], tmp_path).sets.of_row
+    with_digits = near_duplicates([one, other], tmp_path).of_row
     assert with_digits.shape == (2, 1)
     assert with_digits[0, 0] != with_digits[1, 0]
-    without = near_duplicates([one, other], tmp_path, digits=False).sets.of_row
+    without = near_duplicates([one, other], tmp_path, digits=False).of_row
     assert without[0, 1] == without[1, 1] != without[0, 0]
 
 
 def test_texts_of_seven_words_have_none(tmp_path: Path) -> None:
     near = near_duplicates(["one two three four five six seven"] * 2, tmp_path)
-    assert near.sets.of_row.tolist() == [[-1], [-1]]
-    assert len(near.sets) == 0
+    assert near.of_row.tolist() == [[-1], [-1]]
+    assert near.count == 0

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from sklearn.utils.class_weight import compute_class_weight
 
 from components.core.errors import ConfigError
-from components.data.split.balancing import undersample
+from components.data.batches import schema
 from components.data.split.config import BalanceConfig, Fractions, SplitConfig
 from components.data.split.folding import fold
 from components.data.split.given_splits import SPLITS
-from components.data.split.labelled import split
+from components.data.split.labelled import split, undersample
 from components.data.split.reordering import write_in_order
 
 ARCHIVE = Path(__file__).parents[3].parent / "shared/data/sms+spam+collection.zip"
@@ -227,7 +227,7 @@ def test_rows_are_written_in_any_order_through_files(rows: int, run_length: int,
     with tempfile.TemporaryDirectory() as folder:
         frame.to_parquet(Path(folder, "table"))
         paths = [Path(folder, "one"), Path(folder, "two")]
-        write_in_order(Path(folder, "table"), dict(zip(paths, parts, strict=True)), run_length)
+        write_in_order(Path(folder, "table"), dict(zip(paths, parts, strict=True)), schema(["text"]), run_length)
         for path, part in zip(paths, parts, strict=True):
             assert pd.read_parquet(path)["row"].tolist() == part.tolist()
             assert pd.read_parquet(path)["text"].tolist() == [f"text {row}" for row in part]
