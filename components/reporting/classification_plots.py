@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.records import Facts
 from components.reporting import plots
-from components.reporting.classification_evidence import BASELINES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+BASELINES = {"svm": "n-grams + SVM", "tfidf": "TF-IDF + LR", "majority": "majority"}
+"""The baselines and what their columns are called."""
 STYLES = {
     "model": (plots.BLUE, "-", "o", "model"),
     "svm": (plots.VERMILION, "--", "s", BASELINES["svm"]),

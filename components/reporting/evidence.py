@@ -15,19 +15,13 @@ ROUNDED = 1 + 1e-9
 """How far a value may be above the end of its scale for being rounded."""
 
 
-@dataclass(frozen=True)
-class Unit:
-    """How the values of a metric are written."""
-
-    format: str
-    factor: float = 1.0
-
-    def shown(self, value: float | None) -> str:
-        """Return a value as text."""
-        return NONE if value is None else self.format.format(self.factor * value)
+DECIMAL, POINTS, PERCENT = ".4f", ".1f", ".1%"
+"""How the values of a metric are written."""
 
 
-DECIMAL, POINTS, PERCENT = Unit("{:.4f}"), Unit("{:.1f}"), Unit("{:.1f} %", 100.0)
+def written(value: float | None, unit: str) -> str:
+    """Return a value as text."""
+    return NONE if value is None else f"{value:{unit}}".replace("%", " %")
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class KeyFigure:
 
     name: str
     title: str
-    unit: Unit
+    unit: str
     model: float
     low: float | None
     high: float | None
@@ -60,7 +54,7 @@ class KeyFigure:
 
     def shown(self, value: float | None) -> str:
         """Return a value of this metric as text."""
-        return self.unit.shown(value)
+        return written(value, self.unit)
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ class Evidence:
 
 
 def key_figures(
-    metrics: Mapping[str, float], titles: Mapping[str, tuple[str, Unit]], beside: Iterable[str], split: str = "test"
+    metrics: Mapping[str, float], titles: Mapping[str, tuple[str, str]], beside: Iterable[str], split: str = "test"
 ) -> list[KeyFigure]:
     """Return the figures of a split that one looks for, in the order of `titles`; those that a run has.
 
@@ -177,3 +171,8 @@ def limits(
         yield f"{left_out:,} of {checked['rows_in']:,} {rows} failed validation and were left out of all splits."
     if folded := overlap["validation"]["folded"]:
         yield f"{folded:,} validation {rows} also stand in train: the step that was kept may not be the best."
+
+
+def score_title(judge: Mapping[str, Any]) -> str:
+    """Say what the scores are: a judge's, or a lexical measure, which no judge is."""
+    return "score" if judge["is_language_model"] else "chrF"

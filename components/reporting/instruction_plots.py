@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
 from components.reporting import plots
-from components.reporting.instruction_evidence import score_title
+from components.reporting.evidence import score_title
 
 if TYPE_CHECKING:
     import pandas as pd

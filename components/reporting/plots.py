@@ -1,4 +1,4 @@
-"""What all plots have in common, and the learning curves.
+"""What all plots have in common, the learning curves, and how two judges agree.
 
 Drawn with matplotlib's object interface, which shares no state between threads and needs no display. Colours are
 those of Okabe and Ito (2008), told apart with any kind of colour vision; the splits differ in marker and dash as well.
@@ -25,6 +25,8 @@ WIDTH = 11.5
 """Inches of a figure that takes the page's whole width."""
 FEW_POINTS = 40
 """Up to so many points each gets a marker."""
+LARGEST_DOT = 900.0
+"""Area of the largest dot of `agreement_figure`, in square points."""
 BINS = 40
 """Bars of a histogram at most."""
 DOTTED: "dict[str, Any]" = {"color": GREY, "linestyle": ":", "linewidth": 1.2}
@@ -157,3 +159,30 @@ def bins(longest: int, what: str) -> "tuple[int, NDArray[Any], str]":
 
     width = max(1, -(-(longest + 1) // BINS))
     return width, np.arange(0, longest + width + 1, width), f"{what}, in bins of {width}" if width > 1 else what
+
+
+def agreement_figure(first: Sequence[float], second: Sequence[float], names: tuple[str, str]) -> "Figure":
+    """Return two judges' scores of the same responses against each other, a dot a pair of scores.
+
+    The area of a dot is the number of responses that have these two scores: whole numbers often coincide.
+
+    Args:
+        first: the scores (N) of one judge; nan for none, which is not drawn.
+        second: those of the other.
+        names: of the two judges.
+    """
+    import pandas as pd
+
+    scores = pd.DataFrame({"first": first, "second": second}).dropna().round(1)
+    counted = scores.value_counts().reset_index(name="rows")
+    figure = new_figure(6.4, 6.2)
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], label="the same score", **DOTTED)
+    most = max(int(counted["rows"].max()), 1) if len(counted) else 1
+    area = (LARGEST_DOT * counted["rows"] / most).clip(lower=16) if most > 1 else 28
+    axes.scatter(counted["first"], counted["second"], area, color=BLUE, alpha=0.45, linewidths=0)
+    axes.set(xlim=(-4, 104), ylim=(-4, 104), aspect="equal")
+    axes_names(axes, *(f"score by {name}" for name in names))
+    axes.set_title(f"{len(scores):,} responses with a score of both", fontsize=FONT + 1)
+    axes.legend(frameon=False, fontsize=FONT - 1, loc="upper left")
+    return figure

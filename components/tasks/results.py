@@ -9,10 +9,8 @@ from prefect.cache_policies import NO_CACHE
 
 from components.core.home import home
 from components.core.records import Facts, Manifest
-from components.reporting.about import About
-from components.reporting.card import short_card
 from components.reporting.evidence import Evidence
-from components.reporting.findings import Findings
+from components.reporting.pages import About, Findings, short_card
 from components.tasks.artifacts import show_table
 from components.tasks.shared import HOUR, link_to_run
 from components.tracking.runs import Run, attached

@@ -7,12 +7,17 @@ import pandas as pd
 import pytest
 
 from components.core.store import describe
-from components.reporting.about import About
-from components.reporting.card import DESCRIPTION_LIMIT, model_card, short_card
 from components.reporting.counts import counted_of_instructions
-from components.reporting.findings import Findings
-from components.reporting.instruction import findings, sample_groups
-from components.reporting.instruction_evidence import evidence, judge_sentence, limits, response_figures, response_rows
+from components.reporting.instruction import (
+    evidence,
+    findings,
+    judge_sentence,
+    limits,
+    response_figures,
+    response_rows,
+    sample_groups,
+)
+from components.reporting.pages import DESCRIPTION_LIMIT, About, Findings, model_card, short_card
 from tests.reporting.classifications import changed
 from tests.reporting.instructions import LLAMA, SPLITS, Steps, samples
 from tests.reporting.reports import Page, cells, stands_alone

@@ -2,8 +2,7 @@
 
 from prefect import flow
 
-from components.reporting.classification import findings
-from components.reporting.classification_evidence import evidence, headline_rows
+from components.reporting.classification import evidence, findings, headline_rows
 from components.reporting.counts import counted
 from components.tasks import download, evaluate, fetch_weights, fine_tune, read_frozen, reads_ahead, split, validate
 from components.tasks.results import Results
