@@ -76,9 +76,9 @@ def process_tags(pid: int | None = None) -> Tags:
     return {HOST_TAG: socket.gethostname(), PROCESS_TAG: json.dumps(process)}
 
 
-def user_tags(source: str) -> Tags:
+def user_tags() -> Tags:
     """Return the tags that MLflow's pages show as the run's author and source."""
-    tags = {"mlflow.source.name": source, "mlflow.source.type": "LOCAL"}
+    tags = {"mlflow.source.name": "gradus", "mlflow.source.type": "LOCAL"}
     try:
         return {**tags, "mlflow.user": getpass.getuser()}
     except (KeyError, OSError):  # a container without an entry for the user

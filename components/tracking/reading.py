@@ -12,7 +12,6 @@ from components.core.errors import TrackingError
 from components.tracking.names import CACHED_FROM, MODEL_ID_TAG
 from components.tracking.registry.finding import (
     LOGGED_MODEL,
-    RUN_ID,
     RUN_MODEL,
     addressed_version,
     find_origin,
@@ -157,8 +156,6 @@ def _fetch(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path 
 def _run_id(client: "MlflowClient", address: str) -> str:
     if match := RUN_MODEL.fullmatch(address):
         return match["run"]
-    if RUN_ID.fullmatch(address):
-        return address
     if PREFIX.fullmatch(address):
         return _by_prefix(client, address)
     version = addressed_version(client, address, HINT)

@@ -40,8 +40,11 @@ def log_measured(run: Run, manifests: Mapping[str, Manifest], counted: Mapping[s
     Raises:
         TrackingError: if the store cannot be written.
     """
-    trained = manifests["fine_tune"]
-    log_splits(run, manifests)
+    trained, splits = manifests["fine_tune"], manifests["split"]
+    note_data(run, *(manifests[name].digest for name in ("split", "fetch_weights") if name in manifests))
+    files = {split: splits.path(f"{split}.parquet") for split in SPLITS}
+    digests = {split: splits.files[path.name].sha256 for split, path in files.items()}
+    log_inputs(run, files, digests, str(manifests["download"].facts["url"]), run.name)
     if trained.cached:
         log_curves(run, trained)
     run.metrics(manifests["evaluate"].facts["metrics"] | counted, trained.facts["steps"])
@@ -73,22 +76,17 @@ def log_findings(
     """
     for name, table in tables.items():
         run.log_table(table, name)
-    _log_pages(run, figures, pages)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "plots").mkdir()
+        for name, content in figures.items():
+            (Path(folder) / "plots" / f"{name}.png").write_bytes(content)
+        for name, text in pages.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        run.log_file(Path(folder))
     for file in files:
         run.log_file(file)
     run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
     run.set_tags({"gradus.verdict": manifests["evaluate"].facts["verdict"], NOTE_TAG: description})
-
-
-def _log_pages(run: Run, figures: Mapping[str, bytes], pages: Mapping[str, str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        plots = Path(folder) / "plots"
-        plots.mkdir()
-        for name, content in figures.items():
-            (plots / f"{name}.png").write_bytes(content)
-        for name, text in pages.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        run.log_file(Path(folder))
 
 
 def log_validation(run: Run, folder: Path) -> tuple[list[dict[str, Any]], str]:
@@ -99,24 +97,6 @@ def log_validation(run: Run, folder: Path) -> tuple[list[dict[str, Any]], str]:
     report = json.loads((folder / "report.json").read_text())
     summary = f"{report['verdict']}: {report['rows_out']:,} of {report['rows_in']:,} rows can be used"
     return report["expectations"], summary
-
-
-def log_splits(run: Run, manifests: Mapping[str, Manifest]) -> None:
-    """Record the three splits as the run's data, and what was trained on.
-
-    Raises:
-        TrackingError: if the store cannot be written.
-    """
-    splits = manifests["split"]
-    note_data(run, *(manifests[name].digest for name in ("split", "fetch_weights") if name in manifests))
-    files = {name: f"{name}.parquet" for name in SPLITS}
-    log_inputs(
-        run,
-        {split: splits.path(name) for split, name in files.items()},
-        {split: splits.files[name].sha256 for split, name in files.items()},
-        str(manifests["download"].facts["url"]),
-        run.name,
-    )
 
 
 def log_inputs(run: Run, splits: Mapping[str, Path], digests: Mapping[str, str], source_url: str, name: str) -> None:
@@ -167,7 +147,7 @@ def note_data(run: Run, *digests: str) -> None:
         TrackingError: if the store refuses.
     """
     data = fingerprint(list(digests))[:32]
-    before = run.tags.get(DATA_TAG) or run.of_killed.get("trained_on") or data
+    before = run.tags.get(DATA_TAG) or run.outbox.state.get("trained_on") or data
     run.set_tags({DATA_TAG: data} | ({CHANGED_TAG: "true"} if before != data else {}))
     if before != data:
         log.warning("the data has changed since run %s was killed: its curves are of two trainings", run.run_id)

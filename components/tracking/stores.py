@@ -29,6 +29,7 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # standard output belongs to `--json`
+    "MLFLOW_UV_AUTO_DETECT": "false",  # or it copies whatever uv.lock the working directory has into every model
     # MLflow would stall for seven minutes and more on a server that is gone. Runs try again by themselves, beside what
     # they do (`components.tracking.outbox.delivery`).
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",

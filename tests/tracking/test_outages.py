@@ -434,7 +434,7 @@ def test_a_locked_database_is_waited_for_beside_the_run(saved_model: Path, tmp_p
         run = work(tmp_path, saved_model, "locked")
         other.execute("ROLLBACK")
     assert run.waits
-    while run._delivery._thread.is_alive():
+    while run._thread.is_alive():
         time.sleep(0.1)
     assert synced(tmp_path) == [""]
     found = left(f"sqlite:///{tmp_path}/mlflow.db", "locked")

@@ -55,22 +55,19 @@ def send_kept(folder: Path, home: Path) -> Sent | None:
         return None
     try:
         outbox.read_state()
-        name, run_id = str(outbox.state.get("name")), outbox.state.get("run_id")
-        if refused := _other_store(outbox, home):
-            return Sent(name, run_id, refused)
-        _end_if_dead(outbox)
-        sender = Sender(outbox, home, again=True, late=True)
-        try:
+        if not (error := _other_store(outbox, home)):
+            _end_if_dead(outbox)
+            sender = Sender(outbox, home, again=True, late=True)
             while (portion := outbox.read(POINTS_A_CALL))[0]:
                 sender.send(*portion)
-        except StoreAway as error:
-            return Sent(name, outbox.state.get("run_id"), str(error))
-        except TrackingError as error:
-            return Sent(name, outbox.state.get("run_id"), f"{error}; to give it up, delete {folder}")
-        outbox.remove()
-        return Sent(name, sender.run_id)
+            outbox.remove()
+    except StoreAway as away:
+        error = str(away)
+    except TrackingError as refused:
+        error = f"{refused}; to give it up, delete {folder}"
     finally:
         outbox.release()
+    return Sent(str(outbox.state.get("name")), outbox.state.get("run_id"), error)
 
 
 def is_left_to_sync(tags: Mapping[str, str]) -> bool:
@@ -110,7 +107,6 @@ def _end_if_dead(outbox: Outbox) -> None:
     """Write down that a run whose process is gone was killed; who asks holds its lock, so no process has it open."""
     if outbox.state.get("attached") or outbox.ended:
         return
-    outbox.drop_half_a_line()
     times = [operation["time"] for operation in outbox.operations()]
     if not times:
         return

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-RUN_ID = re.compile(r"[0-9a-f]{32}")
-RUN_MODEL = re.compile(r"runs:/+(?P<run>[0-9a-f]{32})(?:/(?P<name>[^/]+))?/?")
+RUN_MODEL = re.compile(r"(?:runs:/+)?(?P<run>[0-9a-f]{32})(?:/(?P<name>[^/]+))?/?")
 LOGGED_MODEL = re.compile(r"models:/+(?P<id>m-[0-9a-f]{32})/?")
 ALIAS = re.compile(r"models:/+(?P<name>[^/@]+)@(?P<alias>[^/@]+)/?")
 VERSION = re.compile(r"models:/+(?P<name>[^/@]+)/(?P<version>\d+|latest)/?")
@@ -55,8 +54,6 @@ def resolve_model(model: str, home: Path) -> str:
 
 def _find(client: "MlflowClient", model: str) -> "LoggedModel | ModelVersion":
     """Return MLflow's own record of what an address names: a run's or a logged model, or a registered version."""
-    if match := RUN_ID.fullmatch(model):
-        return _model_of_run(client, match[0], None)
     if match := RUN_MODEL.fullmatch(model):
         return _model_of_run(client, match["run"], match["name"])
     if match := LOGGED_MODEL.fullmatch(model):
@@ -160,7 +157,7 @@ def get_run(client: "MlflowClient", run_id: str, hint: str = HINT) -> "RunEntity
         TrackingError: if it is not there; it ends with `hint`.
     """
     found = unless_absent(lambda: client.get_run(run_id))
-    if found is None and RUN_ID.fullmatch(run_id):
+    if found is None:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         found = next(iter(client.search_runs(experiments, f"tags.`{KEY_TAG}` = '{run_id}'", max_results=1)), None)
     if found is None:

@@ -156,7 +156,7 @@ def _tags(promotion: Promotion, before: Mapping[str, str]) -> dict[str, str]:
     """Return the tags; all of them every time, so that none is left of an earlier promotion of the same version."""
     return {
         AT_TAG: datetime.now(UTC).isoformat(timespec="microseconds"),
-        "gradus.promoted_by": user_tags("gradus").get("mlflow.user", "unknown"),
+        "gradus.promoted_by": user_tags().get("mlflow.user", "unknown"),
         OVER_TAG: promotion.over or "none",
         "gradus.promotion_evidence": one_line(promotion.evidence, TEXT_LIMIT),
         REASON_TAG: one_line(promotion.reason or "none given", TEXT_LIMIT),

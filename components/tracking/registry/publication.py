@@ -15,8 +15,8 @@ from components.core.records import fingerprint
 from components.tracking.names import CANDIDATE, DIGEST_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME, READING_TAG, TIME_TAG
 from components.tracking.outbox.journal import Operation
 from components.tracking.outbox.outages import is_outage
-from components.tracking.outbox.sending import Sender, log_points
-from components.tracking.registry.finding import find_logged_model, find_version, unless_absent, version_source
+from components.tracking.outbox.sending import Sender
+from components.tracking.registry.finding import find_logged_model, find_version, version_by_alias, version_source
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -158,7 +158,7 @@ def _link_metrics(sender: Sender, model_id: str) -> None:
         name, digest = (datasets[area].name, datasets[area].digest) if area in datasets else (None, None)
         at = (point.key, point.value, point.timestamp, point.step)
         metrics.append(Metric(*at, model_id, name, digest, sender.run_id))
-    log_points(sender.client, sender.run_id, metrics)
+    sender.log_points(metrics)
 
 
 def _register(sender: Sender, operation: Operation, model: "LoggedModel") -> str:
@@ -196,7 +196,7 @@ def _make_candidate(sender: Sender, operation: Operation, version: str) -> None:
     """Point `candidate` at a version, unless that comes late, and another run's has come meanwhile."""
     client, name = sender.client, operation["name"]
     if sender.late:
-        other = unless_absent(lambda: client.get_model_version_by_alias(name, CANDIDATE))
+        other = version_by_alias(client, name, CANDIDATE)
         since = int(other.tags.get(TIME_TAG, other.creation_timestamp)) if other else 0
         if other and str(other.version) != version and since > operation["time"]:
             return

@@ -55,14 +55,14 @@ def log_package(
     Raises:
         TrackingError: if the store cannot be written.
     """
-    kept = run.new_folder() / MODEL_NAME
+    kept = run.outbox.new_folder() / MODEL_NAME
     hashes = package.write(kept, run.run_id)
     found = run.record(
         "model",
-        kept=run.kept(kept),
+        kept=kept,
         name=registered_name,
         tags={"gradus.run_id": run.run_id, "gradus.version": version(), HASHES_TAG: hashes, **(tags or {})},
-        model_tags={**user_tags("gradus"), NOTE_TAG: description},
+        model_tags={**user_tags(), NOTE_TAG: description},
         description=description,
         kind=package.kind.name,
         about=package.kind.description,
