@@ -55,7 +55,7 @@ def redact(text: str) -> str:
     """Return a text without its secrets; what stands in their place is `***`."""
     text = redact_addresses(text)
     for secret in sorted({*_known, *_secrets_of_environment()}, key=len, reverse=True):
-        for form in _forms(secret):
+        for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):  # as it is, in an address, in JSON
             text = text.replace(form, MASK)
     return text
 
@@ -71,27 +71,19 @@ def has_user(address: str) -> bool:
     return bool(found and found["user"])
 
 
-def redact_tree(value: Any) -> Any:
-    """Return a JSON-able value, nested or not, with `redact` applied to every text in it."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {redact(key) if isinstance(key, str) else key: redact_tree(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(redact_tree, value))
-    return value
-
-
-def redact_told(value: Any) -> Any:
+def redact_told(value: Any, told: bool = False) -> Any:
     """Return a JSON-able value with `redact` applied to what stands under the keys `TOLD`, at any depth.
 
-    All else is as it was: labels, columns, names and paths are read again by what comes later.
+    All else is as it was: labels, columns, names and paths are read again by what comes later. `told` says that the
+    value itself stands under such a key.
     """
+    if isinstance(value, str):
+        return redact(value) if told else value
     if isinstance(value, Mapping):
-        told = {key: TOLD & set(str(key).split(".")) for key in value}
-        return {key: redact_tree(item) if told[key] else redact_told(item) for key, item in value.items()}
+        here = {key: told or bool(TOLD & set(str(key).split("."))) for key in value}
+        return {redact_told(key, told): redact_told(item, here[key]) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(redact_told, value))
+        return type(value)(redact_told(item, told) for item in value)
     return value
 
 
@@ -183,8 +175,3 @@ def _secrets_of_address(address: str) -> Iterator[str]:
         else:
             found += [user, unquote(user)]  # a token alone, as code hosts take it
     yield from (secret for secret in found if len(secret) >= SHORTEST)
-
-
-def _forms(secret: str) -> Iterator[str]:
-    """Yield how a secret may be written: as it is, in an address, in JSON."""
-    yield from dict.fromkeys((secret, quote(secret, safe=""), json.dumps(secret)[1:-1]))

@@ -166,22 +166,17 @@ def _sweep(folders: Iterable[Path]) -> None:
 
 def describe(folder: Path) -> dict[str, File]:
     """Return what stands in `folder`: hash and size of every file, and the rows of Parquet tables."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): File(
-            sha256=sha256_of(path), bytes=path.stat().st_size, rows=parquet_rows(path)
-        )
-        for path in paths
-    }
-
-
-def parquet_rows(path: Path) -> int | None:
-    """Return the number of rows of a Parquet file from its footer, or None for other files."""
-    if path.suffix != ".parquet":
-        return None
     import pyarrow.parquet as pq
 
-    return int(pq.read_metadata(path).num_rows)
+    return {
+        path.relative_to(folder).as_posix(): File(
+            sha256=sha256_of(path),
+            bytes=path.stat().st_size,
+            rows=pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None,
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def replace_folder(source: Path, target: Path) -> None:

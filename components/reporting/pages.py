@@ -6,6 +6,7 @@ is, what it was made from, how good it is, and what it must not be trusted with,
 
 import base64
 import json
+import math
 import platform
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
 from components.core.versions import installed
-from components.reporting.evidence import DECIMAL, NONE, PERCENT, SPLITS, Evidence, written
+from components.reporting.evidence import DECIMAL, NONE, PERCENT, POINTS, SPLITS, Evidence, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,10 @@ FILTERS: dict[str, Callable[[Any], str]] = {
     "count": lambda value: NONE if value is None else f"{value:,.0f}",
     "share": partial(written, unit=PERCENT),
     "value": partial(written, unit=DECIMAL),
+    "point": partial(written, unit=POINTS),
+    "perplexity": lambda loss: NONE if loss is None else f"{math.exp(loss):,.2f}",
     "cut": lambda text: text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…",
+    "line": lambda text: re.sub(r"\s+", " ", text),
     "cell": lambda text: re.sub(r"\s+", " ", text).replace("|", "\\|"),
     "base64": lambda data: base64.b64encode(data).decode(),
 }
@@ -102,7 +106,6 @@ class Findings:
 
 
 def gathered(
-    template: str,
     about: About,
     manifests: Manifests,
     evidence: Evidence,
@@ -114,28 +117,26 @@ def gathered(
 ) -> Findings:
     """Return what a run shows of itself, with its report and its card.
 
-    `template` makes the report of the run's kind, which shows the `figures` that are there and, besides what every
-    page is given (`render`), `values`. `names` are, by step, those of files to keep, where there.
+    The report shows the `figures` that are there and, besides what every page is given (`render`), `values`. `names`
+    are, by step, those of files to keep, where there.
     """
     validation = json.loads(manifests["validate"].path("report.json").read_text(encoding="utf-8"))
     values |= {"figures": figures, "validation": validation, "versions": environment_versions()}
     pages = {
-        "report.html": render(template, about, manifests, evidence, **values),
+        "report.html": render(f"{evidence.kind}.html", manifests, about=about, evidence=evidence, **values),
         "model_card.md": model_card(about, manifests, evidence),
     }
     there = [manifests[step].path(name) for step in names for name in names[step] if name in manifests[step].files]
     return Findings(tables, figures, pages, description(manifests, evidence), rows, there)
 
 
-def render(template: str, about: About, manifests: Manifests, evidence: Evidence, **values: Any) -> str:
+def render(template: str, manifests: Manifests, **values: Any) -> str:
     """Return a page: no script, nothing fetched from anywhere, and in HTML every value escaped.
 
     Args:
         template: the name of one of this folder's templates.
-        about: the run.
-        manifests: of its steps, `download` to `evaluate`.
-        evidence: what it shows.
-        **values: what else the template shows.
+        manifests: of the steps of a run, `download` to `evaluate`.
+        **values: what else the template shows: most often `about`, the run, and `evidence`, what it shows.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -150,8 +151,6 @@ def render(template: str, about: About, manifests: Manifests, evidence: Evidence
     )
     environment.filters.update(FILTERS)
     return environment.get_template(template).render(
-        about=about,
-        evidence=evidence,
         facts={name: manifest.facts for name, manifest in manifests.items()},
         files={name: manifest.files for name, manifest in manifests.items()},
         seconds={name: manifest.seconds for name, manifest in manifests.items() if not manifest.cached},
@@ -166,44 +165,22 @@ def environment_versions() -> dict[str, str]:
     return found | {package: number for package in PACKAGES if (number := installed(package))}
 
 
+def sentences(template: str, manifests: Manifests, **values: Any) -> list[str]:
+    """Return the lines of a text that are not blank."""
+    return [line.strip() for line in render(template, manifests, **values).splitlines() if line.strip()]
+
+
 def model_card(about: About, manifests: Manifests, evidence: Evidence) -> str:
     """Return the whole card in Markdown."""
-    return render("model_card.jinja", about, manifests, evidence)
+    return render("model_card.jinja", manifests, about=about, evidence=evidence)
 
 
 def short_card(about: About, manifests: Manifests, evidence: Evidence) -> str:
     """Return the card's gist in Markdown, for the page of a registered version; cut to what that has room for."""
-    facts = [
-        *evidence.first,
-        f"data: `{manifests['download'].facts['url']}`, {_sizes(manifests, evidence)}",
-        f"the run has `report.html` and `model_card.md`: `{about.run_id}`",
-    ]
-    parts = [about.lineage, evidence.judge, "Limits:\n\n" + _bullets(evidence.limits)]
-    text = _summary(manifests, facts, *parts)
+    text = render("short_card.jinja", manifests, about=about, evidence=evidence).rstrip()
     return text if len(text) <= DESCRIPTION_LIMIT else text[: DESCRIPTION_LIMIT - 1] + "…"
 
 
 def description(manifests: Manifests, evidence: Evidence) -> str:
     """Return a run's description in Markdown: the verdict, and the figures that one looks for first."""
-    overlap = manifests["split"].facts["overlap"]["test"]
-    facts = [
-        *evidence.first,
-        f"test {evidence.rows} that also stand in train: {overlap['exact']} word for word, "
-        f"{overlap['folded']} after folding",
-        _sizes(manifests, evidence),
-    ]
-    return _summary(manifests, facts, evidence.judge)
-
-
-def _summary(manifests: Manifests, facts: Iterable[str], *parts: str) -> str:
-    """Return paragraphs: the verdict, facts in a list, and those parts that are not empty."""
-    return "\n\n".join(filter(None, [str(manifests["evaluate"].facts["verdict"]), _bullets(facts), *parts]))
-
-
-def _bullets(sentences: Iterable[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences)
-
-
-def _sizes(manifests: Manifests, evidence: Evidence) -> str:
-    rows = manifests["split"].facts["rows"]
-    return ", ".join(f"{name} {rows[name]:,}" for name in SPLITS) + f" {evidence.rows}"
+    return render("description.jinja", manifests, evidence=evidence).rstrip()

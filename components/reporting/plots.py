@@ -131,16 +131,10 @@ def plain(legend: "Legend") -> None:
         text.set_parse_math(False)
 
 
-def finished(
-    figure: "Figure", title: str, columns: int = 0, handles: Sequence[Any] = (), labels: Sequence[str] = ()
-) -> "Figure":
-    """Put a line above a whole figure and, of so many columns, a legend below it; return the figure.
-
-    The legend has the labels given of these handles, or else all that was drawn with a label.
-    """
+def finished(figure: "Figure", title: str, columns: int = 0) -> "Figure":
+    """Put a line above a whole figure and, of so many columns, a legend below it; return the figure."""
     if columns:
-        shown = {"handles": handles, "labels": labels} if handles else {}
-        plain(figure.legend(**shown, loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT - 1))
+        plain(figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT - 1))
     if title:
         figure.suptitle(title, fontsize=FONT + 1, fontweight="bold", parse_math=False)
     return figure

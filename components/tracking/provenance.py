@@ -65,13 +65,13 @@ def process_tags(pid: int | None = None) -> Tags:
     """
     import psutil
 
-    pid = os.getpid() if pid is None else pid
+    pid, namespace = os.getpid() if pid is None else pid, Path("/proc/self/ns/pid")
     process = {
         "pid": pid,
         "started": round(psutil.Process(pid).create_time(), 2),
         "boot": _first_line("/proc/sys/kernel/random/boot_id") or f"{psutil.boot_time():.0f}",
         "machine": _first_line("/etc/machine-id", "/var/lib/dbus/machine-id") or platform.node(),
-        "namespace": _pid_namespace(),
+        "namespace": str(namespace.readlink()) if namespace.is_symlink() else "none",  # no Linux
     }
     return {HOST_TAG: socket.gethostname(), PROCESS_TAG: json.dumps(process)}
 
@@ -113,13 +113,6 @@ def _is_running(pid: int, started: float) -> bool:
         return False
     except psutil.AccessDenied:
         return True
-
-
-def _pid_namespace() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:  # not Linux
-        return "none"
 
 
 def _first_line(*paths: str) -> str | None:

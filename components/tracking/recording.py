@@ -2,18 +2,16 @@
 
 import json
 import logging
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest, fingerprint
-from components.tracking.names import NOTE_TAG
 from components.tracking.resuming import CHANGED_TAG, DATA_TAG
 from components.tracking.runs import Run
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -49,44 +47,6 @@ def log_measured(run: Run, manifests: Mapping[str, Manifest], counted: Mapping[s
         log_curves(run, trained)
     run.metrics(manifests["evaluate"].facts["metrics"] | counted, trained.facts["steps"])
     run.flush()
-
-
-def log_findings(
-    run: Run,
-    manifests: Mapping[str, Manifest],
-    tables: "Mapping[str, pd.DataFrame]",
-    figures: Mapping[str, bytes],
-    pages: Mapping[str, str],
-    description: str,
-    files: Iterable[Path],
-) -> None:
-    """Log what there is to be looked at of a run, and its steps' own files.
-
-    Args:
-        run: the open run.
-        manifests: of its steps; their facts become `facts.json`, and the verdict of `evaluate` a tag.
-        tables: by the names of their artifacts (.json).
-        figures: PNG files; each becomes `plots/<name>.png`.
-        pages: texts by the names of their artifacts, such as `report.html`.
-        description: the run's, in Markdown.
-        files: of its steps; they become artifacts as they are.
-
-    Raises:
-        TrackingError: if the store cannot be written.
-    """
-    for name, table in tables.items():
-        run.log_table(table, name)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "plots").mkdir()
-        for name, content in figures.items():
-            (Path(folder) / "plots" / f"{name}.png").write_bytes(content)
-        for name, text in pages.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        run.log_file(Path(folder))
-    for file in files:
-        run.log_file(file)
-    run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
-    run.set_tags({"gradus.verdict": manifests["evaluate"].facts["verdict"], NOTE_TAG: description})
 
 
 def log_validation(run: Run, folder: Path) -> tuple[list[dict[str, Any]], str]:

@@ -9,7 +9,6 @@ import logging
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,20 +40,15 @@ MANY = 50
 log = logging.getLogger(__name__)
 
 
-@cache
-def _code() -> str:
-    """Return a hash of the product's sources: another code may train otherwise, and its points be others."""
-    root = Path(components.__file__).parent
-    return fingerprint({str(path.relative_to(root)): sha256_of(path) for path in sorted(root.rglob("*.py"))})
-
-
 def config_hash(params: Mapping[str, JsonValue]) -> str:
     """Return the hash by which a run is known again (`CONFIG_TAG`).
 
     It is made of what a training's curves depend on: the resolved config, the code, the versions of libraries, and what
     device and precision `auto` stands for.
     """
-    return fingerprint([params, _code(), library_versions(*TRAINING), resolve("auto", "auto")])[:32]
+    root = Path(components.__file__).parent
+    code = {str(path.relative_to(root)): sha256_of(path) for path in sorted(root.rglob("*.py"))}
+    return fingerprint([params, fingerprint(code), library_versions(*TRAINING), resolve("auto", "auto")])[:32]
 
 
 def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:

@@ -41,22 +41,14 @@ class Run(Delivery):
     or when the disk cannot be written.
     """
 
-    def __init__(
-        self,
-        name: str,
-        outbox: Outbox,
-        home: Path,
-        params: Mapping[str, str],
-        tags: Mapping[str, str],
-        prepare: Prepare | None = None,
-    ) -> None:
+    def __init__(self, name: str, outbox: Outbox, home: Path, prepare: Prepare | None = None) -> None:
         super().__init__(outbox, home, prepare)
         self.name = name
         self.key = outbox.key
         """What the run is called while MLflow has given it no id."""
-        self.params = dict(params)
+        self.params: dict[str, str] = {}
         """Its parameters, as they are written."""
-        self.tags = dict(tags)
+        self.tags: dict[str, str] = {}
         """Its tags."""
         self.lineage: list[Any] = []
         """The models that it goes back to, once `components.tracking.registry.lineage` has looked them up."""

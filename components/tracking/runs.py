@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from components.core.durable import locked
 from components.core.errors import GradusError, TrackingError
-from components.core.locks import locked
 from components.tracking import resuming
 from components.tracking.config import TrackingConfig
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
@@ -88,7 +88,8 @@ def attached(run_id: str, home: Path) -> Iterator[Run]:
         found = open_client(home).get_run(run_id)
     known = {"run_id": run_id, "experiment_id": found.info.experiment_id, "attached": True}
     outbox = Outbox.create(home, uuid.uuid4().hex, name=found.info.run_name, store=shown_store(home), **known)
-    run = Run(found.info.run_name, outbox, home, found.data.params, found.data.tags)
+    run = Run(found.info.run_name, outbox, home)
+    run.params, run.tags = dict(found.data.params), dict(found.data.tags)
     try:
         yield run
     finally:
@@ -99,10 +100,10 @@ def _open(experiment: str, home: Path, name: str, tags: dict[str, str]) -> Run:
     """Create the run, or write down that it is to be created once the store answers."""
     outbox = Outbox.create(home, uuid.uuid4().hex, name=name, store=shown_store(home))
     place = {OUTBOX_TAG: str(outbox.folder)}
-    everything = {**user_tags(), **code_tags(), **process_tags(), **place, **tags}
-    run = Run(name, outbox, home, {}, everything, partial(_go_on, home))
+    run = Run(name, outbox, home, partial(_go_on, home))
+    run.tags = {**user_tags(), **code_tags(), **process_tags(), **place, **tags}
     try:
-        run.record("create", experiment=experiment, name=name, tags=everything)
+        run.record("create", experiment=experiment, name=name, tags=run.tags)
     except BaseException:
         run.stop()
         outbox.remove()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.reporting import classification, instruction
-from components.reporting.counts import counted, counted_of_instructions
+from components.reporting.evidence import counted, counted_of_instructions
 from components.reporting.instruction import evidence
 from components.reporting.pages import DESCRIPTION_LIMIT, short_card
 from components.tasks.results import about_run, write_results

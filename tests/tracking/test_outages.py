@@ -22,14 +22,13 @@ from components.core.errors import TrackingError
 from components.core.records import sha256_of
 from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
-from components.tracking.outbox.outages import root_of
 from components.tracking.outbox.syncing import Sent, sync
 from components.tracking.recording import log_inputs
 from components.tracking.registry.finding import resolve_model
 from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import Run, attached, open_run
-from components.tracking.stores import connect
+from components.tracking.stores import connect, root_of
 from pipelines.cli.console import noted
 from tests.tracking.mlflow_server import MlflowServer
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from components.core.errors import TrackingError
 from components.tracking.outbox.journal import Outbox
-from components.tracking.outbox.outages import StoreAway, why_away
 from components.tracking.outbox.sending import POINTS_A_CALL, Prepare, Sender
-from components.tracking.stores import without_password
+from components.tracking.stores import StoreAway, why_away, without_password
 
 COLLECT_SECONDS = 5.0
 """Seconds after which points are sent though fewer than a call takes came, so that curves grow while one looks."""

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from components.core.errors import TrackingError
-from components.tracking.outbox.outages import StoreAway
 from components.tracking.relocation import OUTBOX
-from components.tracking.stores import tracking_errors
+from components.tracking.stores import StoreAway, tracking_errors
 
 OPERATIONS = "ops.jsonl"
 STATE = "state.json"

@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING, Any
 from components.core.errors import TrackingError
 from components.tracking.names import CACHED_FROM, KEY_TAG
 from components.tracking.outbox.journal import Operation, Outbox
-from components.tracking.outbox.outages import StoreAway, is_lost_race, is_outage, root_of
 from components.tracking.resuming import CHANGED_TAG, known_of, logged_steps
-from components.tracking.stores import connect, open_client, shown_store, tracking_errors, tracking_uri
+from components.tracking.stores import (
+    StoreAway,
+    connect,
+    is_lost_race,
+    is_outage,
+    open_client,
+    root_of,
+    shown_store,
+    tracking_errors,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,9 +8,8 @@ from pathlib import Path
 from components.core.errors import TrackingError
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
 from components.tracking.outbox.journal import Outbox, outboxes
-from components.tracking.outbox.outages import StoreAway
 from components.tracking.outbox.sending import POINTS_A_CALL, Sender
-from components.tracking.stores import open_client, shown_store, without_password
+from components.tracking.stores import StoreAway, open_client, shown_store, without_password
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,9 @@ def is_left_to_sync(tags: Mapping[str, str]) -> bool:
     if not folder.is_dir():
         return False
     outbox = Outbox(folder)
-    if outbox.ended and not _ended_as_dead(outbox):
+    # Unless its end was written down by `_end_if_dead`, in a process that was killed before all was sent.
+    dead = any(each["op"] == "tags" and each["values"].get(ERROR_TAG) == ORPHANED for each in outbox.operations())
+    if outbox.ended and not dead:
         return True
     if outbox.position == outbox.size and outbox.hold():
         outbox.remove()
@@ -96,11 +97,6 @@ def _other_store(outbox: Outbox, home: Path) -> str:
     if not then:
         return "it is in the local store: run `gradus sync` without MLFLOW_TRACKING_URI"
     return f"it belongs to {then}: set MLFLOW_TRACKING_URI to that"
-
-
-def _ended_as_dead(outbox: Outbox) -> bool:
-    """Tell whether its end was written down by `_end_if_dead`, in a process that was killed before all was sent."""
-    return any(each["op"] == "tags" and each["values"].get(ERROR_TAG) == ORPHANED for each in outbox.operations())
 
 
 def _end_if_dead(outbox: Outbox) -> None:

@@ -252,18 +252,16 @@ def download_model_folder(model: str, home: Path, target: Path) -> Path:
     location = resolve_model(model, home)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".model-", dir=target.parent) as scratch:
-        folder = Path(location) if Path(location).is_dir() else _download(location, Path(scratch), home)
+        folder = Path(location)
+        if not folder.is_dir():
+            from mlflow.artifacts import download_artifacts
+
+            uri = tracking_uri(home)
+            with tracking_errors(f"cannot fetch the model {location}"):
+                folder = Path(download_artifacts(location, dst_path=scratch, tracking_uri=uri, registry_uri=uri))
         check_files(str(folder.absolute()), model)
         if not (found := find_saved(folder)):
             raise TrackingError(f"{model} holds no model that Gradus saved; {HINT}")
         shutil.copytree(found, Path(scratch) / "copy")
         (Path(scratch) / "copy").rename(target)
     return target
-
-
-def _download(location: str, scratch: Path, home: Path) -> Path:
-    from mlflow.artifacts import download_artifacts
-
-    uri = tracking_uri(home)
-    with tracking_errors(f"cannot fetch the model {location}"):
-        return Path(download_artifacts(location, dst_path=str(scratch), tracking_uri=uri, registry_uri=uri))

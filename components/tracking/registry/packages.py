@@ -116,26 +116,19 @@ def classifier_package(folder: Path, texts: Sequence[str], reading: Mapping[str,
 def language_model_package(
     folder: Path, rows: Sequence[Mapping[str, str]], reading: Mapping[str, Any] | None = None
 ) -> Package:
-    """Return a saved language model with entries (`instruction`, `input`) as the example of its input."""
-    import pandas as pd
+    """Return a saved language model with entries (`instruction`, `input`) as the example of its input.
 
-    example = pd.DataFrame([{"instruction": row["instruction"], "input": row.get("input", "")} for row in rows])
-    return Package(LANGUAGE_MODEL, folder, language_model_signature(), example, reading)
-
-
-def language_model_signature() -> "ModelSignature":
-    """Return a language model's signature: a table of `instruction` and, if wanted, `input` in; `response` out.
-
-    How it is generated are parameters of a call, with the defaults of `components.serving.language_model`. Without
-    `top_k` and `top_p` no token is left out.
+    By its signature it takes a table of `instruction` and, if wanted, `input`, and returns `response`. How it is
+    generated are parameters of a call, with the defaults of `components.serving.language_model`. Without `top_k` and
+    `top_p` no token is left out.
     """
     import pandas as pd
     from mlflow.models import infer_signature
     from mlflow.types import DataType, ParamSchema, ParamSpec
 
     # An input of any type: a column in which every one is missing has none. The model itself looks at what is there.
-    row = {"instruction": [""], "input": [None]}
-    signature = infer_signature(pd.DataFrame(row), pd.DataFrame({"response": [""]}))
+    given = {"instruction": [""], "input": [None]}
+    signature = infer_signature(pd.DataFrame(given), pd.DataFrame({"response": [""]}))
     whole, number = DataType.long, DataType.double
     signature.params = ParamSchema(
         [
@@ -148,7 +141,8 @@ def language_model_signature() -> "ModelSignature":
             ParamSpec("precision", DataType.string, "auto"),
         ]
     )
-    return signature
+    example = pd.DataFrame([{"instruction": row["instruction"], "input": row.get("input", "")} for row in rows])
+    return Package(LANGUAGE_MODEL, folder, signature, example, reading)
 
 
 def requirements() -> list[str]:

@@ -1,7 +1,6 @@
 """The trained model of a run in MLflow: logged once, registered once, however often the run is repeated."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from components.core.records import Manifest, fingerprint
@@ -18,32 +17,21 @@ EXAMPLES = 3
 Manifests = Mapping[str, Manifest]
 
 
-@dataclass(frozen=True)
-class PackagedModel:
-    """Where a logged model is."""
-
-    uri: str | None
-    """Names it for ever; None while it waits to be sent."""
-    version: str | None = None
-    """None unless it was registered."""
-    cached_from: str | None = None
-    """The run that made it, if that was another one."""
-
-
 def log_package(
     run: Run,
     package: Package,
     registered_name: str | None = None,
     description: str = "",
     tags: Mapping[str, str] | None = None,
-) -> PackagedModel:
+) -> dict[str, Any]:
     """Log a model of any kind as an MLflow pyfunc model of the run, and register it as a new version.
 
     The model is made from code (`components/serving`): nothing is pickled. Its folder holds the weights as safetensors,
     the vocabulary, the source files that serving needs, and their requirements with versions, so that it loads where
     Gradus is not installed. The version gets the alias `candidate`.
 
-    While the store is away, the model is kept; where it will be is not known then.
+    Returns `model_uri`, which names it for ever, `version`, None unless it was registered, and in `cached_from` the run
+    that made it if that was another one; nothing while it waits to be sent.
 
     Args:
         run: the open run.
@@ -57,7 +45,7 @@ def log_package(
     """
     kept = run.outbox.new_folder() / MODEL_NAME
     hashes = package.write(kept, run.run_id)
-    found = run.record(
+    return run.record(
         "model",
         kept=kept,
         name=registered_name,
@@ -67,7 +55,6 @@ def log_package(
         kind=package.kind.name,
         about=package.kind.description,
     )
-    return PackagedModel(found.get("model_uri"), found.get("version"), found.get("cached_from"))
 
 
 def publish(
@@ -94,7 +81,11 @@ def publish(
         TrackingError: if the store cannot be written.
     """
     identity = {DIGEST_TAG: manifests["fine_tune"].digest, READING_TAG: fingerprint(_reading(manifests))[:32]}
-    if known := _known(run, model_name, identity):
+    known = None
+    if run.flush():  # found now, it need not be packaged; whoever sends it looks again
+        with tracking_errors(f"cannot look up models of MLflow run {run.run_id}"):
+            known = find_published(run.client, run.experiment_id, model_name, identity)
+    if known:
         run.record("link", name=model_name, **known)
     else:
         tags = {**identity, "gradus.data_digest": manifests["split"].digest, **parent_tags(run)}
@@ -128,14 +119,6 @@ def publish_language_model(
     return publish(run, manifests, model_name, describe, package)
 
 
-def _known(run: Run, model_name: str | None, identity: dict[str, str]) -> dict[str, Any] | None:
-    """Look the model up, so that it need not be packaged; whoever sends it looks again."""
-    if not run.flush():
-        return None
-    with tracking_errors(f"cannot look up models of MLflow run {run.run_id}"):
-        return find_published(run.client, run.experiment_id, model_name, identity)
-
-
 def _reading(manifests: Manifests) -> dict[str, Any] | None:
     """Return how the file that a model learnt from was read, if that is known."""
     return manifests["download"].facts.get("reading") if "download" in manifests else None
@@ -146,5 +129,4 @@ def _examples(manifests: Manifests, *columns: str) -> list[dict[str, str]]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(manifests["split"].path("train.parquet"))
-    batch = next(file.iter_batches(EXAMPLES, columns=list(columns)), None)
-    return [] if batch is None else batch.to_pylist()
+    return next(file.iter_batches(EXAMPLES, columns=list(columns))).to_pylist()
