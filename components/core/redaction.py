@@ -87,9 +87,13 @@ def redact_told(value: Any, told: bool = False) -> Any:
     return value
 
 
-def remember_secrets(address: str) -> None:
-    """Take what is secret in an address out of all texts from now on, such as where a server repeats a token alone."""
+def remember_secrets(address: str) -> str:
+    """Take what is secret in an address out of all texts from now on, such as where a server repeats a token alone.
+
+    Returns the address.
+    """
     _known.update(dict.fromkeys(_secrets_of_address(address)))
+    return address
 
 
 def remember_secret(secret: str) -> None:
@@ -109,8 +113,10 @@ def protect_logs() -> None:
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 (the library's call is wrong: its arguments do not fit, and are left out)
-            message = record.msg = _text(record.msg)
-            record.args = None
+            said, message = record.msg, f"a {type(record.msg).__name__} that cannot be shown"
+            with suppress(Exception):
+                message = str(said)
+            record.msg, record.args = message, None
         if (clean := redact(message)) != message:
             record.msg, record.args = clean, None
         if record.exc_info:
@@ -119,12 +125,6 @@ def protect_logs() -> None:
 
     redacting.redacts = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(redacting)
-
-
-def _text(said: object) -> str:
-    with suppress(Exception):
-        return str(said)
-    return f"a {type(said).__name__} that cannot be shown"
 
 
 def _without_secrets(found: re.Match[str]) -> str:

@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from components.core.errors import GradusError, NoRoom
@@ -88,10 +88,8 @@ def size_of(folder: Path) -> int:
     """Return the bytes of the files in a folder, or of a file; what goes away meanwhile does not count."""
     total = 0
     for path in (folder, *folder.rglob("*")):
-        try:
+        with suppress(OSError):
             total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
     return total
 
 

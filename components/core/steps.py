@@ -152,8 +152,7 @@ def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
 
 
 def _summary(manifest: Manifest) -> str:
-    tables = {name: file.rows for name, file in manifest.files.items() if "/" not in name}
-    counts = {Path(name).stem: rows for name, rows in tables.items() if rows is not None}
-    rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    tables = {name: file.rows for name, file in manifest.files.items() if "/" not in name and file.rows is not None}
+    rows = ", ".join(f"{Path(name).stem} {count:,}" for name, count in tables.items())
     what = "unchanged, taken from the store" if manifest.cached else f"done in {manifest.seconds:.1f} s"
     return f"{manifest.step}: {what}" + (f" (rows: {rows})" if rows else "")

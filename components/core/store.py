@@ -70,7 +70,10 @@ class Store:
                 with disk_full_as_a_line(draft):
                     facts = redact_told(write(draft))
                 hold_until_published()
-                left += _set_checkpoint_aside(draft, key)
+                if (draft / CHECKPOINT).is_dir():  # kept in a draft of its own until the result is in its place
+                    aside = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))
+                    (draft / CHECKPOINT).rename(aside / CHECKPOINT)
+                    left.append(aside)
                 manifest = Manifest(
                     step=step,
                     key=key,
@@ -148,15 +151,6 @@ def _bring_checkpoint(left: Iterable[Path], draft: Path) -> None:
     if (draft / CHECKPOINT).is_dir():
         sync_names(draft / CHECKPOINT)
         sync_names(draft)
-
-
-def _set_checkpoint_aside(draft: Path, key: str) -> list[Path]:
-    """Move what a finished block would have gone on from into a draft of its own, until its result is in its place."""
-    if not (draft / CHECKPOINT).is_dir():
-        return []
-    aside = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))
-    (draft / CHECKPOINT).rename(aside / CHECKPOINT)
-    return [aside]
 
 
 def _sweep(folders: Iterable[Path]) -> None:

@@ -22,7 +22,6 @@ FILES = {
 """Artifacts that are files of a step as they are; a rubric is there only where a language model judged."""
 SHOWN_FIRST = ("score", "task", "instruction", "input", "response", "reference", "reason")
 """Columns of the table of responses that MLflow's page has room for."""
-SAMPLES = ["step", "epoch", "row", "instruction", "input", "reference", "response"]
 SHOWN_WORST = 10
 SHOWN_BEST = 5
 SHOWN_STEPS = 8
@@ -38,7 +37,7 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
 
     scored, trained = manifests["evaluate"], manifests["fine_tune"]
     responses = pd.read_parquet(scored.path("responses.parquet"))
-    samples = pd.DataFrame(columns=SAMPLES)
+    samples = pd.DataFrame(columns=["step", "row"])
     if "samples.parquet" in trained.files:  # what the model answered to fixed prompts while it was trained
         samples = pd.read_parquet(trained.path("samples.parquet"))
     first = [name for name in SHOWN_FIRST if name in responses]

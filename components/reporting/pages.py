@@ -9,7 +9,7 @@ import json
 import math
 import platform
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -81,12 +81,6 @@ class About:
             found.setdefault(section if dot else "general", {})[name if dot else key] = value
         return found
 
-    def recipe(self, sections: Iterable[str]) -> dict[str, str]:
-        """Return the values of the config's sections that made the model, and of adapters where there are any."""
-        lora = ["lora"] if self.params.get("train.trainable") == "lora" else []
-        begin = tuple(f"{section}." for section in [*sections, *lora])
-        return {key: value for key, value in self.params.items() if key.startswith(begin)}
-
 
 @dataclass(frozen=True)
 class Findings:
@@ -120,8 +114,10 @@ def gathered(
     The report shows the `figures` that are there and, besides what every page is given (`render`), `values`. `names`
     are, by step, those of files to keep, where there.
     """
+    versions = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    versions |= {package: number for package in PACKAGES if (number := installed(package))}
     validation = json.loads(manifests["validate"].path("report.json").read_text(encoding="utf-8"))
-    values |= {"figures": figures, "validation": validation, "versions": environment_versions()}
+    values |= {"figures": figures, "validation": validation, "versions": versions}
     pages = {
         "report.html": render(f"{evidence.kind}.html", manifests, about=about, evidence=evidence, **values),
         "model_card.md": model_card(about, manifests, evidence),
@@ -157,12 +153,6 @@ def render(template: str, manifests: Manifests, **values: Any) -> str:
         splits=SPLITS,
         **values,
     )
-
-
-def environment_versions() -> dict[str, str]:
-    """Return the versions of Python, the system, and the packages whose numbers the results depend on."""
-    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
-    return found | {package: number for package in PACKAGES if (number := installed(package))}
 
 
 def sentences(template: str, manifests: Manifests, **values: Any) -> list[str]:

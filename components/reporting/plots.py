@@ -47,20 +47,20 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-Panels = Mapping[str, tuple[str, "Callable[[Axes, NDArray[Any]], None]"]]
-"""By quantity, of which `train_<quantity>` and `validation_<quantity>` are drawn: the name of the axis, and what sets
-its limits by the finite values that are drawn on it."""
-
-
 def learning_curves(
-    history: "pd.DataFrame", panels: Panels, seen: str, title: str = "", kept_step: int | None = None
+    history: "pd.DataFrame",
+    panels: "Mapping[str, tuple[str, Callable[[Axes, NDArray[Any]], None]]]",
+    seen: str,
+    title: str = "",
+    kept_step: int | None = None,
 ) -> "Figure":
     """Return curves of both splits against epochs, side by side, with what was seen on a second axis on top.
 
     Args:
         history: a row an evaluation: `step`, `epoch` (fractional), a column `<seen>_seen` (for example
             `tokens_seen`), and those that the panels name. Values may be missing.
-        panels: what is drawn.
+        panels: by quantity, of which `train_<quantity>` and `validation_<quantity>` are drawn, the name of the axis,
+            and what sets its limits by the finite values that are drawn on it.
         seen: what a training sees: examples or tokens.
         title: the line above all panels.
         kept_step: the step whose weights were kept; a line marks it.

@@ -90,6 +90,8 @@ def is_orphan(tags: Mapping[str, Any]) -> bool:
 
     When in doubt (another machine, another container on this one, tags missing) the answer is no.
     """
+    import psutil
+
     here = process_tags()
     if tags.get(HOST_TAG) != here[HOST_TAG] or PROCESS_TAG not in tags:
         return False
@@ -98,21 +100,16 @@ def is_orphan(tags: Mapping[str, Any]) -> bool:
         return False
     if then["boot"] != now["boot"]:
         return True
-    # In another name space the number means another process.
-    return bool(then["namespace"] == now["namespace"]) and not _is_running(then["pid"], then["started"])
-
-
-def _is_running(pid: int, started: float) -> bool:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < SAME_START
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    if then["namespace"] != now["namespace"]:  # there the number means another process
         return False
-    except psutil.AccessDenied:
+    try:
+        process = psutil.Process(then["pid"])
+        same = abs(process.create_time() - then["started"]) < SAME_START
+        return bool(not same or process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return True
+    except psutil.AccessDenied:
+        return False
 
 
 def _first_line(*paths: str) -> str | None:

@@ -105,7 +105,7 @@ def find_run(address: str, home: Path) -> RecordedRun:
 
 
 def find_registered(address: str, name: str | None, home: Path) -> Registered:
-    """Return the registered version that an address names: a model's own, or that of the model that a run made.
+    """Return the registered version that an address names: a model's own, or the newest of the model that a run made.
 
     Args:
         address: as in `find_run`.
@@ -113,7 +113,7 @@ def find_registered(address: str, name: str | None, home: Path) -> Registered:
         home: the folder of the local store.
 
     Raises:
-        TrackingError: if there is none.
+        TrackingError: if there is none, or it is registered under several names.
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the model of {address}"):
@@ -122,10 +122,18 @@ def find_registered(address: str, name: str | None, home: Path) -> Registered:
                 raise TrackingError(f"{address} is no version of {name}; leave --model-name out")
             return Registered.of(version)
         if match := LOGGED_MODEL.fullmatch(address):
-            return _registered(client, address, [match["id"]], name)
-        outputs = get_run(client, run_id := _run_id(client, address), HINT).outputs
-        models = [output.model_id for output in outputs.model_outputs] if outputs else []
-        return _registered(client, f"run {run_id}", models, name)
+            what, models = address, [match["id"]]
+        else:
+            outputs = get_run(client, run_id := _run_id(client, address), HINT).outputs
+            what, models = f"run {run_id}", [output.model_id for output in outputs.model_outputs] if outputs else []
+        tags = [f"tags.`{MODEL_ID_TAG}` = '{model}'" for model in models]
+        found = [each for tag in tags for each in client.search_model_versions(tag) if name in {None, each.name}]
+    if len(names := sorted({version.name for version in found})) > 1:
+        raise TrackingError(f"the model of {what} is registered as {' and '.join(names)}; say which: --model-name NAME")
+    if not found:
+        where = f" as {name}" if name else ""
+        raise TrackingError(f"{what} has no registered model{where}; set tracking.model_name and run it again")
+    return Registered.of(max(found, key=lambda each: int(each.version)))
 
 
 @contextmanager
@@ -170,15 +178,3 @@ def _run_id(client: "MlflowClient", address: str) -> str:
     if not run_id:
         raise TrackingError(f"no run made {address}; {HINT}")
     return str(run_id)
-
-
-def _registered(client: "MlflowClient", what: str, models: list[str], name: str | None) -> Registered:
-    """Return the newest version that was made of logged models, of one registered model if it is named."""
-    found = [each for model in models for each in client.search_model_versions(f"tags.`{MODEL_ID_TAG}` = '{model}'")]
-    found = sorted((each for each in found if name in {None, each.name}), key=lambda each: int(each.version))
-    if len(names := sorted({version.name for version in found})) > 1:
-        raise TrackingError(f"the model of {what} is registered as {' and '.join(names)}; say which: --model-name NAME")
-    if not found:
-        where = f" as {name}" if name else ""
-        raise TrackingError(f"{what} has no registered model{where}; set tracking.model_name and run it again")
-    return Registered.of(found[-1])

@@ -127,20 +127,12 @@ def log_curves(run: Run, trained: Manifest) -> None:
     import numpy as np
     import pandas as pd
 
-    steps = pd.read_parquet(trained.path("steps.parquet"))
-    for row in steps.to_dict("records"):
-        values = {"batch_loss": row["loss"], **{name: row[name] for name in CURVES}}
-        run.metrics(_curves(values), int(row["step"]))
+    steps = pd.read_parquet(trained.path("steps.parquet"), columns=["step", "loss", *CURVES])
     history = pd.read_parquet(trained.path("history.parquet"))
     if "validation_perplexity" in trained.facts and len(history):
         exponentials = {f"{split}_perplexity": np.exp(history[f"{split}_loss"]) for split in ("train", "validation")}
         history = history.assign(**exponentials)
-    for row in history.to_dict("records"):
-        step = int(row.pop("step"))
-        run.metrics(_curves(row), step)
-
-
-def _curves(values: Mapping[Any, Any]) -> dict[str, float]:
-    import pandas as pd
-
-    return {f"curve/{name}": float(value) for name, value in values.items() if not pd.isna(value)}
+    for table in (steps.rename(columns={"loss": "batch_loss"}), history):
+        for row in table.to_dict("records"):
+            step = int(row.pop("step"))
+            run.metrics({f"curve/{name}": float(value) for name, value in row.items() if not pd.isna(value)}, step)

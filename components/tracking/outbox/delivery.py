@@ -64,7 +64,8 @@ class Delivery(Sender):
             self._points += len(operation["values"]) if operation["op"] == "metrics" else 0
             self._awaited |= {position} if wait else set()
             if self._points >= POINTS_A_CALL:
-                self._hurry()
+                self._urgent = True
+                self._changed.notify_all()
         if not wait:
             return {}
         arrived = self._wait(position)
@@ -97,14 +98,10 @@ class Delivery(Sender):
             self._finished = True
             self._changed.notify_all()
 
-    def _hurry(self) -> None:
-        self._urgent = True
-        self._changed.notify_all()
-
     def _wait(self, position: int, once_more: bool = False) -> bool:
         with self._changed:
-            self._hurry()
-            first = self._attempts
+            self._urgent, first = True, self._attempts
+            self._changed.notify_all()
         while True:
             with self._changed:
                 if self.outbox.position >= position:

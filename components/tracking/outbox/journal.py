@@ -157,11 +157,6 @@ class Outbox:
                 _link_or_copy(str(path), str(kept))
         return kept
 
-    def forget(self, operation: Operation) -> None:
-        """Delete the files of an operation that has arrived."""
-        if kept := operation.get("kept"):
-            shutil.rmtree((self.folder / kept).parent, ignore_errors=True)
-
     def hold(self) -> bool:
         """Take the right to send, until `release` or the end of the process; False if another has it."""
         try:
@@ -188,12 +183,6 @@ class Outbox:
         with suppress(OSError):  # there are others
             self.folder.parent.rmdir()
         self.release()
-
-
-def outboxes(home: Path) -> list[Outbox]:
-    """Return the journals that are there, the oldest first."""
-    folders = [path for path in (home / OUTBOX).glob("[!.]*") if path.is_dir()]
-    return [Outbox(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime)]
 
 
 def _link_or_copy(source: str, target: str) -> str:

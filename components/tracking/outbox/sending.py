@@ -6,6 +6,7 @@ carry a key of ours, by which they are found again when an answer was lost.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +94,10 @@ class Sender:
             StoreAway: if the store does not answer, or not now.
             TrackingError: if it says no.
         """
-        operations = [self._read(line) for line in lines]
+        # What was written before the run had an id names it by its key.
+        key, run_id = self.outbox.key.encode(), self.run_id.encode()
+        named = [each if each.startswith(b'{"op": "create"') else each.replace(key, run_id) for each in lines]
+        operations = [json.loads(line) for line in named]
         try:
             with tracking_errors(f"cannot {_about(operations[0])} MLflow run {self.run_id}"):
                 learnt = self._do(operations)
@@ -105,7 +109,8 @@ class Sender:
                 raise
             raise TrackingError(f"{type(error).__name__}: {error}") from error
         self.outbox.advance(position, **(learnt or {}))
-        self.outbox.forget(operations[0])
+        if kept := operations[0].get("kept"):
+            shutil.rmtree((self.outbox.folder / kept).parent, ignore_errors=True)
 
     def _do(self, operations: Sequence[Operation]) -> dict[str, Any] | None:
         """Do an operation, once more where another run has written the same row at the same moment."""
@@ -117,13 +122,6 @@ class Sender:
                 raise
             self.again = True
             return do(*operations)  # type: ignore[no-any-return]
-
-    def _read(self, line: bytes) -> Operation:
-        """Read an operation; what was written before the run had an id names it by its key."""
-        read: Operation = json.loads(line)
-        if self.run_id != self.outbox.key and read["op"] != "create":
-            read = json.loads(line.replace(self.outbox.key.encode(), self.run_id.encode()))
-        return read
 
     def _create(self, operation: Operation) -> dict[str, Any]:
         self.client, experiment_id = connect(self.home, operation["experiment"])

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from components.core.errors import TrackingError
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
-from components.tracking.outbox.journal import Outbox, outboxes
+from components.tracking.outbox.journal import Outbox
 from components.tracking.outbox.sending import POINTS_A_CALL, Sender
+from components.tracking.relocation import OUTBOX
 from components.tracking.stores import StoreAway, open_client, shown_store, without_password
 
 
@@ -37,7 +38,8 @@ def sync(home: Path) -> Iterator[Sent]:
     Raises:
         TrackingError: if the store does not answer.
     """
-    waiting = outboxes(home)
+    folders = [path for path in (home / OUTBOX).glob("[!.]*") if path.is_dir()]
+    waiting = [Outbox(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime)]
     if waiting:
         open_client(home)
     for outbox in waiting:

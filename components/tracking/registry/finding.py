@@ -48,8 +48,7 @@ def resolve_model(model: str, home: Path) -> str:
         raise TrackingError(f"{model!r} is neither a folder nor a model's address; {HINT}")
     client = open_client(home)
     with tracking_errors(f"cannot look up the model {model}"):
-        found = _find(client, model)
-        return _existing(_location(client, found), model, found.tags.get(HASHES_TAG))
+        return _place(client, _find(client, model), model)
 
 
 def _find(client: "MlflowClient", model: str) -> "LoggedModel | ModelVersion":
@@ -108,18 +107,14 @@ def find_origin(client: "MlflowClient", model: str) -> Origin:
     return Origin(f"models:/{found.name}/{found.version}", there.model_id if there else None, found.run_id or None)
 
 
-def _location(client: "MlflowClient", model: "LoggedModel | ModelVersion") -> str:
+def _place(client: "MlflowClient", found: "LoggedModel | ModelVersion", model: str) -> str:
+    """Return where files are, after a look whether they are there, and `hashes.json` is the one that was logged."""
     from mlflow.entities import LoggedModel
 
-    if isinstance(model, LoggedModel):
-        return str(model.artifact_location)
-    match = LOGGED_MODEL.fullmatch(source := version_source(model))
-    return str(_logged_model(client, match["id"]).artifact_location) if match else source
-
-
-def _existing(location: str, model: str, hashes: str | None = None) -> str:
-    """Return where files are, after a look whether they are there, and `hashes.json` is the one that was logged."""
-    path = Path(location.removeprefix("file://"))
+    location = str(found.artifact_location if isinstance(found, LoggedModel) else version_source(found))
+    if match := LOGGED_MODEL.fullmatch(location):
+        location = str(_logged_model(client, match["id"]).artifact_location)
+    path, hashes = Path(location.removeprefix("file://")), found.tags.get(HASHES_TAG)
     if not path.is_absolute():
         return location
     if not path.is_dir():
@@ -218,7 +213,7 @@ def model_exists(client: "MlflowClient", name: str, version: str) -> bool:
 def _is_whole(client: "MlflowClient", model: "LoggedModel | ModelVersion", address: str) -> bool:
     """Tell whether the files of a model are there, undamaged."""
     try:
-        check_files(_existing(_location(client, model), address, model.tags.get(HASHES_TAG)), address)
+        check_files(_place(client, model, address), address)
     except TrackingError:
         return False
     return True

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,32 +168,25 @@ def _chain(client: "MlflowClient", tags: Mapping[str, str], weights: str | None 
     """
     found: list[Ancestor] = []
     while (model := tags.get(PARENT_MODEL, weights or "")).startswith(TRACKED):
-        ancestor, tags = _ancestor(client, model, tags.get(PARENT_RUN))
+        run_id = tags.get(PARENT_RUN)
+        made_by = unless_absent(partial(client.get_run, run_id)) if run_id else None
+        tags, weights, ancestor = {}, None, Ancestor(model, run_id)
+        if made_by:
+            tags, weights = made_by.data.tags, made_by.data.params.get("model.weights")
+            pipeline = made_by.data.params.get("pipeline", "")
+            ancestor = Ancestor(model, run_id, made_by.info.run_name, weights, pipeline)
         if ancestor in found:  # tags can be edited, and then go round in a circle
             break
         found.append(ancestor)
-        weights = ancestor.weights
     return found
-
-
-def _ancestor(client: "MlflowClient", model: str, run_id: str | None) -> tuple[Ancestor, Mapping[str, str]]:
-    """Return a model with what is known of its run, and that run's tags."""
-    made_by = unless_absent(lambda: client.get_run(run_id)) if run_id else None
-    if made_by is None:
-        return Ancestor(model, run_id), {}
-    weights = made_by.data.params.get("model.weights")
-    pipeline = made_by.data.params.get("pipeline", "")
-    return Ancestor(model, run_id, made_by.info.run_name, weights, pipeline), made_by.data.tags
 
 
 def lineage_sentence(chain: Sequence[Ancestor]) -> str:
     """Say in a sentence what a model goes on from, back to the first; nothing if it goes on from none."""
     if not chain:
         return ""
-    between = len(chain) - 1 - SHOWN
-    named = [*chain[:SHOWN], chain[-1]] if between > 0 else chain
-    words = [ancestor.title for ancestor in named]
-    if between > 0:
-        words[-1] = f"{between:,} more, back to {words[-1]}"
-    first = chain[-1].weights
-    return f"Continues {', which continued '.join(words)}" + (f", which started from {first}." if first else ".")
+    named = [ancestor.title for ancestor in chain]
+    if (between := len(chain) - 1 - SHOWN) > 0:
+        named[SHOWN:] = [f"{between:,} more, back to {named[-1]}"]
+    started = f", which started from {chain[-1].weights}" if chain[-1].weights else ""
+    return f"Continues {', which continued '.join(named)}{started}."
