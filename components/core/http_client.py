@@ -157,19 +157,19 @@ def read_text(response: "requests.Response", largest: int, longest: float) -> st
 def _refusal(response: "requests.Response", name: str, timeout: float) -> HTTPError:
     import urllib3
 
-    said, status = "", response.status_code
+    body, status = "", response.status_code
     with suppress(Stalled, OSError, urllib3.exceptions.HTTPError):
-        said = " ".join(read_text(response, CHUNK, timeout).split())
-    told = f"{name}: the server answered {status} {response.reason or ''}".rstrip()
+        body = " ".join(read_text(response, CHUNK, timeout).split())
+    message = f"{name}: the server answered {status} {response.reason or ''}".rstrip()
     if status == 429 or status >= 500:
-        error = Transient(told, status, said)
+        error = Transient(message, status, body)
         error.pause = _retry_after(response.headers.get("Retry-After", ""))
         if error.pause >= LONGEST_PAUSE:
-            error.args = (f"{told} and asks to wait {error.pause:,.0f} s",)
+            error.args = (f"{message} and asks to wait {error.pause:,.0f} s",)
         return error
     if response.is_redirect:
-        told += f", a redirect to {response.headers['Location']}"
-    return HTTPError(told, status, said)
+        message += f", a redirect to {response.headers['Location']}"
+    return HTTPError(message, status, body)
 
 
 def _retry_after(value: str) -> float:

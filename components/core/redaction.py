@@ -30,7 +30,7 @@ SECRET_NAMES = frozenset(
     | {"PWD", "CREDENTIAL", "CREDENTIALS", "AUTH", "SIGNATURE", "SIG"}
 )
 """Parts of the names of environment variables, and of parameters in a query, that hold a secret."""
-TOLD = frozenset(
+PROSE_KEYS = frozenset(
     {"url", "note", "notes", "warnings", "error", "errors", "verdict", "observed", "detail", "unparsed", "extra"}
     | {"description"}
 )
@@ -71,19 +71,19 @@ def has_user(address: str) -> bool:
     return bool(found and found["user"])
 
 
-def redact_told(value: Any, told: bool = False) -> Any:
-    """Return a JSON-able value with `redact` applied to what stands under the keys `TOLD`, at any depth.
+def redact_prose(value: Any, prose: bool = False) -> Any:
+    """Return a JSON-able value with `redact` applied to what stands under the keys `PROSE_KEYS`, at any depth.
 
-    All else is as it was: labels, columns, names and paths are read again by what comes later. `told` says that the
+    All else is as it was: labels, columns, names and paths are read again by what comes later. `prose` says that the
     value itself stands under such a key.
     """
     if isinstance(value, str):
-        return redact(value) if told else value
+        return redact(value) if prose else value
     if isinstance(value, Mapping):
-        here = {key: told or bool(TOLD & set(str(key).split("."))) for key in value}
-        return {redact_told(key, told): redact_told(item, here[key]) for key, item in value.items()}
+        here = {key: prose or bool(PROSE_KEYS & set(str(key).split("."))) for key in value}
+        return {redact_prose(key, prose): redact_prose(item, here[key]) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(redact_told(item, told) for item in value)
+        return type(value)(redact_prose(item, prose) for item in value)
     return value
 
 
@@ -113,9 +113,9 @@ def protect_logs() -> None:
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 (the library's call is wrong: its arguments do not fit, and are left out)
-            said, message = record.msg, f"a {type(record.msg).__name__} that cannot be shown"
+            original, message = record.msg, f"a {type(record.msg).__name__} that cannot be shown"
             with suppress(Exception):
-                message = str(said)
+                message = str(original)
             record.msg, record.args = message, None
         if (clean := redact(message)) != message:
             record.msg, record.args = clean, None

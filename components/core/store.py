@@ -13,7 +13,7 @@ from components.core.durable import sync, sync_names
 from components.core.errors import DataRejected, GradusError, NoRoom
 from components.core.interruptions import hold_until_published, publication
 from components.core.records import Facts, File, Manifest, sha256_of
-from components.core.redaction import redact_told
+from components.core.redaction import redact_prose
 from components.core.room import disk_full_as_a_line, is_full, no_room_left
 
 MANIFEST = "manifest.json"
@@ -68,7 +68,7 @@ class Store:
                 _bring_checkpoint(left, draft)
                 _sweep(each for each in left if each.name.startswith("."))
                 with disk_full_as_a_line(draft):
-                    facts = redact_told(write(draft))
+                    facts = redact_prose(write(draft))
                 hold_until_published()
                 if (draft / CHECKPOINT).is_dir():  # kept in a draft of its own until the result is in its place
                     aside = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))

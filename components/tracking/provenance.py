@@ -59,7 +59,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def process_tags(pid: int | None = None) -> Tags:
-    """Return the tags `gradus.host` and `gradus.process`, which identify a process, this one unless told otherwise.
+    """Return the tags `gradus.host` and `gradus.process`, which identify a process, this one by default.
 
     The second is JSON: process number and its name space, when the process started, and the machine and its boot.
     """

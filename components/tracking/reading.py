@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PREFIX = re.compile(r"[0-9a-f]{8,31}")
 PREDICTIONS, RESPONSES = "predictions.parquet", "responses.parquet"
-"""Artifacts: what a run's model said of its test rows, as labels or in words."""
+"""Artifacts: what a run's model predicted or answered for its test rows."""
 FACTS, CONFIG = "facts.json", "config.yaml"
 """Artifacts: what the steps of a run found out, and its config."""
 HINT = "give a run's id or its first 8 characters or more, models:/NAME@ALIAS or models:/NAME/VERSION"

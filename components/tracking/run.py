@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import JsonValue
 
-from components.core.redaction import redact_told
+from components.core.redaction import redact_prose
 from components.tracking.outbox.delivery import Delivery
 from components.tracking.outbox.journal import Outbox
 from components.tracking.outbox.sending import Prepare
@@ -89,7 +89,7 @@ class Run(Delivery):
         """
         if "kept" in values:
             values["kept"] = values["kept"].relative_to(self.outbox.folder).as_posix()
-        values = values if op == "metrics" else redact_told(values)
+        values = values if op == "metrics" else redact_prose(values)
         # MLflow counts time in milliseconds.
         return self.append({"op": op, "time": time.time_ns() // 1_000_000, **values}, wait)
 
@@ -106,8 +106,8 @@ class Run(Delivery):
         self.params |= params
         self.record("params", values=params)
         # Not the whole text is redacted: `gradus judge` reads names and templates from it.
-        told = redact_told(dict(config))
-        self._log_text(yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120), "config.yaml")
+        redacted = redact_prose(dict(config))
+        self._log_text(yaml.safe_dump(redacted, sort_keys=False, allow_unicode=True, width=120), "config.yaml")
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
@@ -117,7 +117,7 @@ class Run(Delivery):
 
     def log_dict(self, value: dict[str, Any], name: str) -> None:
         """Store a dictionary as the artifact `name` (.json)."""
-        self._log_text(json.dumps(redact_told(value), indent=2, default=str), name)
+        self._log_text(json.dumps(redact_prose(value), indent=2, default=str), name)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Store a file, or all files of a folder, as artifacts in `folder`."""

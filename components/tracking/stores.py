@@ -108,7 +108,7 @@ def _make_database(path: Path) -> None:
 def connect(home: Path, experiment: str) -> "tuple[MlflowClient, str]":
     """Return a client and the id of `experiment`, which is created when it is not there.
 
-    The local store keeps artifacts in `<home>/artifacts`; a server keeps them where it was told to.
+    The local store keeps artifacts in `<home>/artifacts`; a server keeps them where it is configured to.
 
     Raises:
         TrackingError: if the store cannot be reached or written, or the experiment was deleted.

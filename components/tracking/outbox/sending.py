@@ -96,8 +96,7 @@ class Sender:
         """
         # What was written before the run had an id names it by its key.
         key, run_id = self.outbox.key.encode(), self.run_id.encode()
-        named = [each if each.startswith(b'{"op": "create"') else each.replace(key, run_id) for each in lines]
-        operations = [json.loads(line) for line in named]
+        operations = [json.loads(line.replace(key, run_id)) for line in lines]
         try:
             with tracking_errors(f"cannot {_about(operations[0])} MLflow run {self.run_id}"):
                 learnt = self._do(operations)

@@ -20,7 +20,7 @@ ENTRY = "components.serving.entry"
 ENTRY_FILE = "gradus_model.py"
 OF_INTEGRITY = re.compile(r"^from components\.core\.integrity import .*\n", re.MULTILINE)
 IMPORTERS = {"__import__", "files", "find_spec", "import_module"}
-"""Functions that are told the name of a module as a string."""
+"""Functions that take the name of a module as a string."""
 
 
 def write_bundle(module: str, target: Path) -> Path:

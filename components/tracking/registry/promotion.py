@@ -31,7 +31,7 @@ class Promotion:
     """What is written beside the alias, on the version's page and on its run's."""
 
     evidence: str
-    """What the comparison with the champion said, or why there was none."""
+    """The result of the comparison with the champion, or why there was none."""
     over: str | None
     """Number of the version that was champion."""
     reason: str | None = None
