@@ -89,11 +89,9 @@ def register(run_id: str, manifests: Manifests, results: Results, model_name: st
         TrackingError: if the store cannot be written.
     """
     with attached(run_id, home()) as run:
-
-        def describe() -> str:
-            return short_card(about_run(run), manifests, results.evidence(manifests))
-
-        return results.publish(run, manifests, model_name, describe)
+        return results.publish(
+            run, manifests, model_name, lambda: short_card(about_run(run), manifests, results.evidence(manifests))
+        )
 
 
 def about_run(run: Run) -> About:

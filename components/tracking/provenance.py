@@ -29,7 +29,7 @@ def code_tags() -> Tags:
 
     Without git or a repository there are no git tags.
     """
-    tags = {"gradus.version": version()}
+    tags = {"gradus.version": installed("gradus") or "unknown"}
     for folder in (Path.cwd(), Path(components.__file__).parent):
         if revision := _git(folder, "rev-parse", "HEAD"):
             changes = _git(folder, "status", "--porcelain")
@@ -37,11 +37,6 @@ def code_tags() -> Tags:
             tags["gradus.git.dirty"] = "unknown" if changes is None else str(bool(changes)).lower()
             break
     return tags
-
-
-def version() -> str:
-    """Return the installed version of Gradus, or `unknown` where it runs without being installed."""
-    return installed("gradus") or "unknown"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from components.core.records import Manifest, fingerprint
+from components.core.versions import installed
 from components.tracking.names import DIGEST_TAG, HASHES_TAG, MODEL_NAME, NOTE_TAG, READING_TAG
-from components.tracking.provenance import user_tags, version
+from components.tracking.provenance import user_tags
 from components.tracking.registry.lineage import parent_tags
 from components.tracking.registry.packages import Package, classifier_package, language_model_package
 from components.tracking.registry.publication import find_published
@@ -45,11 +46,12 @@ def log_package(
     """
     kept = run.outbox.new_folder() / MODEL_NAME
     hashes = package.write(kept, run.run_id)
+    made_by = {"gradus.run_id": run.run_id, "gradus.version": installed("gradus") or "unknown", HASHES_TAG: hashes}
     return run.record(
         "model",
         kept=kept,
         name=registered_name,
-        tags={"gradus.run_id": run.run_id, "gradus.version": version(), HASHES_TAG: hashes, **(tags or {})},
+        tags=made_by | dict(tags or {}),
         model_tags={**user_tags(), NOTE_TAG: description},
         description=description,
         kind=package.kind.name,
@@ -129,4 +131,5 @@ def _examples(manifests: Manifests, *columns: str) -> list[dict[str, str]]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(manifests["split"].path("train.parquet"))
-    return next(file.iter_batches(EXAMPLES, columns=list(columns))).to_pylist()
+    rows: list[dict[str, str]] = next(file.iter_batches(EXAMPLES, columns=list(columns))).to_pylist()
+    return rows
