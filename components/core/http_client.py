@@ -178,7 +178,7 @@ def _retry_after(value: str) -> float:
         return float(value)
     import urllib3
 
-    with suppress(urllib3.exceptions.InvalidHeader):
+    with suppress(urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
         return urllib3.Retry().parse_retry_after(value)
     return 0.0
 
