@@ -23,7 +23,7 @@ from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig
 from components.judging.judge import judge
 from components.prompts import PromptConfig
-from components.reporting.agreement import agreement_figure
+from components.reporting.plots import agreement_figure
 from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_judgement
 from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, artifacts_of, find_run
 from pipelines.config import explain, load_value

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from components.core.durable import locked
 from components.core.errors import JudgeError
 from components.core.home import home
-from components.core.locks import locked
 from components.judging.verdicts import Verdict
 
 PATIENCE = 60.0  # seconds to wait for another process to commit

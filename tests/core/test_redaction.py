@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.core.errors import DownloadError
-from components.core.redaction import protect_logs, redact, redact_told, redact_tree, remember_secret, remember_secrets
+from components.core.redaction import protect_logs, redact, redact_prose, remember_secret, remember_secrets
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_only_addresses_and_sentences_of_facts_are_redacted(monkeypatch: pytest.
         "unparsed": {"no password": 1},
         "source.url": "http://h/?key=k",
     }
-    assert redact_told(kept | told) == kept | {
+    assert redact_prose(kept | told) == kept | {
         "url": "https://***@host/a",
         "files": {"test": {"url": "https://host/?token=***"}},
         "warnings": ["the *** is refused"],
@@ -115,7 +115,7 @@ def test_only_addresses_and_sentences_of_facts_are_redacted(monkeypatch: pytest.
 
 def test_trees_and_errors_are_redacted() -> None:
     address = "https://me:hunter2hunter2@host/a"
-    assert redact_tree({"a": [address, 1, None], address: True}) == {
+    assert redact_prose({"a": [address, 1, None], address: True}, prose=True) == {
         "a": ["https://***@host/a", 1, None],
         "https://***@host/a": True,
     }

@@ -176,7 +176,7 @@ def test_models_of_the_layout_before_load_still(saved_model: Path, classifier: P
 @pytest.mark.parametrize("kind", [CLASSIFIER, LANGUAGE_MODEL])
 def test_no_code_in_a_bundle_says_components(kind: Any, tmp_path: Path) -> None:
     bundle = write_bundle(kind.module, tmp_path)
-    for path in [bundle.entry, *bundle.folder.rglob("*.py")]:
+    for path in [bundle.with_name(bundling.ENTRY_FILE), *bundle.rglob("*.py")]:
         text = path.read_text()
         compile(text, path, "exec")
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))

@@ -161,8 +161,8 @@ def test_a_registered_model_is_asked_by_its_address(model: Path, saved_model: Pa
         logged = log_package(run, language_model_package(model, ENTRIES[:1]), "follower")
     with open_run(TrackingConfig(system_metrics=False), home(), "spam", {}) as other:
         log_package(other, classifier_package(saved_model, ["a"]), "spam")
-    assert logged.version == "1"
-    for address in ("models:/follower@candidate", "models:/follower/1", logged.uri, run.run_id):
+    assert logged["version"] == "1"
+    for address in ("models:/follower@candidate", "models:/follower/1", logged["model_uri"], run.run_id):
         done = gradus("respond", address, "Say hello", *QUICK)
         assert (done.exit_code, done.stdout) == (0, expected(model)[0] + "\n"), done.stderr
     by_address = gradus("generate", "models:/follower@candidate", "see you", "--max-new-tokens", "10")
