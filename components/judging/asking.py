@@ -18,6 +18,12 @@ GRACE = 5.0
 AHEAD = 16
 """Questions that are looked up at once before they are asked: a few that another process asks too, at most."""
 
+A_WORKER = 2
+"""Questions a worker that are handed out and not reported, at most: the one it asks, and one to go on with."""
+
+Todo = queue.SimpleQueue[tuple[Question, Verdict | None] | None]
+"""Questions to ask, each with the verdict that another process has made of it, if any; None ends a worker."""
+
 Results = queue.SimpleQueue[tuple[str, Verdict] | BaseException]
 """Key and verdict of each question that was asked, or why none more are."""
 
@@ -33,7 +39,8 @@ def ask_all(
 ) -> None:
     """Ask every question, `concurrency` at a time, and `report` key and verdict of each, in any order.
 
-    Once `report` returns False no other question is begun, and those under way are the last.
+    Once `report` returns False no other question is begun, and those under way are the last: fewer than `A_WORKER` for
+    each of the `concurrency`, since a question is handed out only after a verdict was reported.
 
     This thread alone writes to the cache, all verdicts that have arrived at once: a commit for each would make the
     others wait, and the judge with them. After each verdict it takes a step of `meanwhile`, which is work of the
@@ -45,39 +52,50 @@ def ask_all(
     Raises:
         JudgeError: as the client does, or if verdicts cannot be kept.
     """
+    todo: Todo = queue.SimpleQueue()
     results: Results = queue.SimpleQueue()
-    shared = (_looked_up(_rotated(questions), cache), threading.Lock(), Exchange(client), stop, results)
+    shared = (todo, Exchange(client), stop, results)
     # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
     workers = [threading.Thread(target=_work, args=shared, daemon=True) for _ in questions[:concurrency]]
-    for worker in workers:
-        worker.start()
-    missing = len(questions)
+    unasked = _looked_up(_rotated(questions), cache)
+    missing, going = len(questions), True
 
-    def keep(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> bool:
-        going = True
+    def keep(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> None:
+        nonlocal missing, going
         for key, verdict in cache.keep(_made(arrived)).items():
+            missing -= 1
             going = report(key, verdict) and going
+            if going:
+                todo.put(next(unasked, None))
             next(meanwhile, None)
-        return going
+
+    def end() -> None:
+        stop.set()
+        for _ in workers:
+            todo.put(None)
+
+    def keep_the_last() -> None:
+        end()
+        deadline = time.monotonic() + GRACE
+        for worker in workers:
+            worker.join(max(deadline - time.monotonic(), 0))
+        keep(_waiting(results))
 
     try:
-        going = True
+        for _ in range(A_WORKER * len(workers)):
+            todo.put(next(unasked, None))
+        for worker in workers:
+            worker.start()
         while missing and going:
             arrived = [results.get(), *_waiting(results)]
-            failures = [each for each in arrived if isinstance(each, BaseException)]
-            if failures:
-                _await(workers)
-                arrived += _waiting(results)
-            going = keep(arrived)
-            if failures:
+            keep(arrived)
+            if failures := [each for each in arrived if isinstance(each, BaseException)]:
+                keep_the_last()
                 raise failures[0]
-            missing -= len(_made(arrived))
         if missing:
-            stop.set()
-            _await(workers)
-            keep(_waiting(results))
+            keep_the_last()
     finally:
-        stop.set()
+        end()
         if made := _made(_waiting(results)):  # an interruption costs no verdict that has arrived
             cache.keep(made)
 
@@ -87,28 +105,17 @@ def _made(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> dict[str, V
     return dict(each for each in arrived if not isinstance(each, BaseException))
 
 
-def _work(
-    todo: Iterator[tuple[Question, Verdict | None]],
-    lock: threading.Lock,
-    exchange: Exchange,
-    stop: threading.Event,
-    results: Results,
-) -> None:
+def _work(todo: Todo, exchange: Exchange, stop: threading.Event, results: Results) -> None:
     """Ask one question after the other of those that are to do, until there is none or one has failed."""
     try:
-        while not stop.is_set():
-            with lock:
-                question, verdict = next(todo, (None, None))
-            if question is None:
-                return
+        while (task := todo.get()) and not stop.is_set():
+            question, verdict = task
             results.put((question.key, verdict or exchange.verdict(question)))
-    except JudgeError as error:
-        stop.set()
-        results.put(error)
     except BaseException as error:
         stop.set()
         results.put(error)
-        raise
+        if not isinstance(error, JudgeError):
+            raise
 
 
 def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Question, Verdict | None]]:
@@ -123,12 +130,6 @@ def _rotated(questions: list[Question]) -> list[Question]:
     """Begin somewhere: two processes with the same questions then share them, and hardly ever ask one both."""
     start = random.Random().randrange(len(questions)) if questions else 0
     return questions[start:] + questions[:start]
-
-
-def _await(workers: list[threading.Thread]) -> None:
-    deadline = time.monotonic() + GRACE
-    for worker in workers:
-        worker.join(max(deadline - time.monotonic(), 0))
 
 
 def _waiting(results: Results) -> Iterator[tuple[str, Verdict] | BaseException]:
