@@ -37,13 +37,13 @@ logger = logging.getLogger(__name__)
 class HTTPError(Exception):
     """A request failed: what happened, on one line.
 
-    `status` is that of the answer, 0 where there was none; `said` is the start of its body; `todo` is what to do about
+    `status` is that of the answer, 0 where there was none; `body` is the start of its body; `todo` is what to do about
     it, where that does not depend on who asked.
     """
 
-    def __init__(self, message: str, status: int = 0, said: str = "", todo: str = "") -> None:
+    def __init__(self, message: str, status: int = 0, body: str = "", todo: str = "") -> None:
         super().__init__(message)
-        self.status, self.said, self.todo = status, said, todo
+        self.status, self.body, self.todo = status, body, todo
 
 
 class Transient(HTTPError):
@@ -164,19 +164,19 @@ def read_text(response: "requests.Response", largest: int, longest: float) -> st
 def _refusal(response: "requests.Response", name: str, timeout: float) -> HTTPError:
     import urllib3
 
-    said, status = "", response.status_code
+    body, status = "", response.status_code
     with suppress(Stalled, OSError, urllib3.exceptions.HTTPError):
-        said = " ".join(read_text(response, CHUNK, timeout).split())
-    told = f"{name}: the server answered {status} {response.reason or ''}".rstrip()
+        body = " ".join(read_text(response, CHUNK, timeout).split())
+    message = f"{name}: the server answered {status} {response.reason or ''}".rstrip()
     if status == 429 or status >= 500:
-        error = Transient(told, status, said)
+        error = Transient(message, status, body)
         error.pause = _retry_after(response.headers.get("Retry-After", ""))
         if error.pause >= LONGEST_PAUSE:
-            error.args = (f"{told} and asks to wait {error.pause:,.0f} s",)
+            error.args = (f"{message} and asks to wait {error.pause:,.0f} s",)
         return error
     if response.is_redirect:
-        told += f", a redirect to {response.headers['Location']}"
-    return HTTPError(told, status, said)
+        message += f", a redirect to {response.headers['Location']}"
+    return HTTPError(message, status, body)
 
 
 def _retry_after(value: str) -> float:
@@ -215,7 +215,7 @@ def _translated(error: Exception, name: str, timeout: float) -> HTTPError:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what the operating system said, which the layers above wrap into several lines."""
+    """Return what the operating system reported, which the layers above wrap into several lines."""
     reason, link = "the connection broke", error.__context__
     while link:
         reason = getattr(link, "strerror", None) or reason

@@ -4,16 +4,16 @@ import threading
 from dataclasses import dataclass
 
 from components.core.errors import JudgeError
+from components.core.http_client import HTTPError
 from components.judging.clients import Client
 from components.judging.replies import Reply, Unreadable
 from components.judging.rubric import shipped_rubric
-from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, Refused, explained
+from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, explained
 from components.judging.verdicts import REFUSED, Verdict, unparsed, verdict_of
 
 MORE_ROOM = 4
 """How many times as many tokens a reply gets that was cut."""
 MOST_ROOM = MORE_ROOM**2
-
 PLAIN = {"instruction": "Say yes.", "input": "", "reference": "yes", "response": "yes"}
 """What no server has a reason to refuse: neither long nor offensive."""
 
@@ -44,29 +44,26 @@ class Exchange:
         again, room, last = False, 1, None
         while True:
             try:
-                reply = self._ask(question, again, room)
-            except Refused as error:
+                last = verdict_of(reply := self._ask(question.text, question.seed, again, room))
+            except HTTPError as error:
                 self._check_server(error, question.seed)
-                return last or unparsed("", f"{REFUSED}: {error.told}")
-            last = verdict_of(reply)
-            if last.score is not None:
-                return last
+                return last or unparsed("", f"{REFUSED}: {error}")
             if reply.cut and room < MOST_ROOM:
                 room *= MORE_ROOM
-            elif reply.cut or again:
+            elif last.score is not None or reply.cut or again:
                 return last
             else:
                 again = True
 
-    def _ask(self, question: Question, again: bool, room: int) -> Reply:
+    def _ask(self, text: str, seed: int, again: bool = False, room: int = 1) -> Reply:
         try:
-            reply = self._client.ask(shipped_rubric().messages(question.text, again), question.seed, room)
+            reply = self._client.ask(shipped_rubric().messages(text, again), seed, room)
         except Unreadable as error:
             reply = Reply(error.reply, broken=True)
         self._answered = True
         return reply
 
-    def _check_server(self, refusal: Refused, seed: int) -> None:
+    def _check_server(self, refusal: HTTPError, seed: int) -> None:
         """Raise JudgeError unless it is one prompt that is refused: nothing is answered, a plain one is refused too."""
         if refusal.status not in (*NOT_THIS_PROMPT, FORBIDDEN):
             raise explained(refusal, self._client.missing) from refusal
@@ -74,15 +71,12 @@ class Exchange:
             if self._answered:
                 return
             try:
-                self._client.ask(shipped_rubric().messages(shipped_rubric().question(PLAIN)), seed)
-            except Unreadable:
-                pass
-            except Refused as error:
+                self._ask(shipped_rubric().question(PLAIN), seed)
+            except HTTPError as error:
                 if error.status not in NOT_THIS_PROMPT:
                     raise explained(error, self._client.missing) from error
                 raise JudgeError(
-                    f"{error.told}; it refuses every prompt, so it is the request that it does not like: check "
+                    f"{error}; it refuses every prompt, so it is the request that it does not like: check "
                     "judge.model and judge.think; judge.extra adds, renames or drops fields, as in "
                     "judge.extra='{max_completion_tokens: 300, max_tokens: null}'"
                 ) from refusal
-            self._answered = True

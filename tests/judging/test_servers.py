@@ -7,9 +7,9 @@ import pytest
 
 from components.core.errors import ConfigError, JudgeError
 from components.evaluation.instruction import warnings
+from components.judging.clients import full_name, may_be
 from components.judging.config import JudgeConfig
 from components.judging.identity import judge_identity
-from components.judging.names import full_name, may_be
 from components.judging.verdicts import BROKEN, CUT, DECLINED, EMPTY, NO_VERDICT, REFUSED, THOUGHTS
 from pipelines.judging import judge_config
 from tests.judging.bench import ROWS, Bench, write_responses
