@@ -57,7 +57,9 @@ def ask_all(
     shared = (todo, Exchange(client), stop, results)
     # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
     workers = [threading.Thread(target=_work, args=shared, daemon=True) for _ in questions[:concurrency]]
-    unasked = _looked_up(_rotated(questions), cache)
+    # Two processes with the same questions that begin somewhere share them, and hardly ever ask one both.
+    start = random.Random().randrange(len(questions)) if questions else 0
+    unasked = _looked_up(questions[start:] + questions[:start], cache)
     missing, going = len(questions), True
 
     def keep(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> None:
@@ -124,12 +126,6 @@ def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Questi
         batch = questions[start : start + AHEAD]
         found = cache.find([question.key for question in batch])
         yield from ((question, found.get(question.key)) for question in batch)
-
-
-def _rotated(questions: list[Question]) -> list[Question]:
-    """Begin somewhere: two processes with the same questions then share them, and hardly ever ask one both."""
-    start = random.Random().randrange(len(questions)) if questions else 0
-    return questions[start:] + questions[:start]
 
 
 def _waiting(results: Results) -> Iterator[tuple[str, Verdict] | BaseException]:

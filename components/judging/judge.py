@@ -5,6 +5,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import starmap
 from pathlib import Path
 
 from components.core.errors import JudgeError, JudgeUnreachable
@@ -14,7 +15,7 @@ from components.judging.asking import ask_all
 from components.judging.cache import Cache
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
-from components.judging.control import CONTROL, Found, control_facts, draw_control, write_control, write_rows
+from components.judging.control import CONTROL, control_facts, draw_control, write_control, write_rows
 from components.judging.exchange import Question
 from components.judging.identity import describe, find_digest, verdict_identity
 from components.judging.lexical import Measures, measure
@@ -74,19 +75,24 @@ def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | N
     if config.is_language_model:
         with Cache(cache) as kept:
             measures: list[Measures] = []
-            measuring = map(measures.append, measure(pairs, kept))
+            measuring = map(measures.append, starmap(measure, pairs))
             digest, verdicts, cut_prompts, failure = _ask(judged, config, prompt, kept, meanwhile=measuring)
             deque(measuring, maxlen=0)
         shutil.copyfile(RUBRIC, out / RUBRIC.name)
     else:
-        measures = list(measure(pairs))
+        measures = list(starmap(measure, pairs))
         verdicts = [[scored(found.chrf, found.described)] for found in measures]
     results = [each for each in zip(judged, measures, verdicts, strict=True) if each[0].of != OTHER]
     _write(results, out / VERDICTS)
     if failure:
         failure.evidence = out
         raise failure
-    found = _control(judged, verdicts)
+    own = {each.row: made for each, made in zip(judged, verdicts, strict=True) if each.of == REFERENCE}
+    found = [
+        ({"row": each.row, "other_row": each.other_row, "response": each.response}, own[each.row], made)
+        for each, made in zip(judged, verdicts, strict=True)
+        if each.of == OTHER
+    ]
     write_control(found, out / CONTROL)
     why_none = "judge.also lacks `reference`" if REFERENCE not in config.also else "all references are the same"
     counts = {of: {"scored": 0, "unparsed": 0} for of in dict.fromkeys(each.of for each, _, _ in results)}
@@ -223,13 +229,3 @@ def _write(results: Iterable[Result], path: Path) -> None:
         for repeat, verdict in enumerate(verdicts)
     )
     write_rows(rows, columns, path)
-
-
-def _control(judged: list[Judged], verdicts: list[list[Verdict]]) -> list[Found]:
-    """Return the rows on which another row's reference was judged, with the verdicts on both."""
-    own = {each.row: found for each, found in zip(judged, verdicts, strict=True) if each.of == REFERENCE}
-    return [
-        ({"row": each.row, "other_row": each.other_row, "response": each.response}, own[each.row], found)
-        for each, found in zip(judged, verdicts, strict=True)
-        if each.of == OTHER
-    ]

@@ -97,16 +97,13 @@ class Transport:
         session: requests.Session | None = getattr(self._sessions, "session", None)
         if session is None:
             session = self._sessions.session = open_session()
-            session.auth = self._authorized
+            # Without this requests would look for a password in ~/.netrc.
+            session.auth = lambda request: request
+            if self._key:
+                session.headers["Authorization"] = f"Bearer {self._key}"
             # A proxy of the environment cannot reach this machine's own ports.
             session.trust_env = urlsplit(self.server).hostname not in LOOPBACK
         return session
-
-    def _authorized(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
-        """Send the key, if there is one; without this requests would look for a password in ~/.netrc."""
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
 
     def _hidden(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text  # some servers repeat a key that they refuse

@@ -13,8 +13,7 @@ from components.reporting.about import About
 from components.reporting.card import short_card
 from components.reporting.evidence import Evidence
 from components.reporting.findings import Findings
-from components.tasks.artifacts import show_table
-from components.tasks.shared import HOUR, link_to_run
+from components.tasks.shared import HOUR, link_to_run, show_table
 from components.tracking.runs import Run, attached
 
 Manifests = Mapping[str, Manifest]

@@ -72,8 +72,3 @@ def pick(name: str) -> Any:
         return pick_device(name)
     except ConfigError:
         raise ConfigError(f"--device {name}: this machine has no such device; leave it out, or give auto") from None
-
-
-def harmless(text: str) -> str:
-    """Return a text without what a terminal would obey."""
-    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)

@@ -12,7 +12,6 @@ from pipelines.cli.answering import Model, answered, load
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines
 
 if TYPE_CHECKING:
-    from components.models.saved.classifier import LoadedClassifier
     from pipelines.asking import Answers
 
 EXAMPLES = """
@@ -50,6 +49,8 @@ def predict(
             raise ConfigError("give texts or --file, not both")
         if not texts and not file:
             raise ConfigError("there is no text to classify; give TEXT..., --file FILE, or - for standard input")
+        import pyarrow as pa
+
         from components.data.asked import TextSource
         from pipelines.asking import STDIN, Asked
 
@@ -66,16 +67,11 @@ def predict(
         def answer(asked: Mapping[str, list[str]]) -> "Answers":
             return classifier.predict(asked["text"]).to_dict("list")  # type: ignore[return-value]
 
-        for rows, answers in answered(asked, learnt, answer, _kinds(classifier), "no text, and no label"):
+        numbers = ("probability", *(f"p_{label}" for label in classifier.card.labels))
+        kinds = {"label": pa.string(), **dict.fromkeys(numbers, pa.float64())}
+        for rows, answers in answered(asked, learnt, answer, kinds, "no text, and no label"):
             if show:
                 show({"text": rows.texts["text"], **answers})
-
-
-def _kinds(classifier: "LoadedClassifier") -> dict[str, Any]:
-    import pyarrow as pa
-
-    numbers = ("probability", *(f"p_{label}" for label in classifier.card.labels))
-    return {"label": pa.string(), **dict.fromkeys(numbers, pa.float64())}
 
 
 def _shower(as_json: bool) -> Callable[[Mapping[str, list[Any]]], None]:

@@ -16,8 +16,7 @@ import time
 from typing import IO
 
 from components.core.errors import GradusError
-from pipelines.cli.children import start_child
-from pipelines.cli.serve import LOOPBACK, hosts
+from pipelines.cli.serve import LOOPBACK, hosts, start_child
 
 QUIET = {
     "PREFECT_UI_ENABLED": "0",
@@ -72,19 +71,20 @@ class TemporaryServer:
                     pass
                 time.sleep(POLL)
         code = self._process.poll()
-        what = f"did not answer within {patience:g} s" if code is None else f"ended with code {code}{self._said()}"
+        what = (
+            f"did not answer within {patience:g} s" if code is None else f"ended with code {code}{self._last_error()}"
+        )
         advice = " (PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS gives it more time)" if code is None else ""
         raise GradusError(
             f"the temporary Prefect server {what}; try again{advice}, or start one with `prefect server start` and "
             "name it in PREFECT_API_URL"
         )
 
-    def _said(self) -> str:
+    def _last_error(self) -> str:
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").split("\n")
-        said = [line for line in lines if line.strip()]
-        told = [line for line in said if ERROR.match(line)] or said
-        return f" ({' '.join(told[-1].split())[:REASON]})" if told else ""
+        lines = [line for line in self._errors.read().decode(errors="replace").split("\n") if line.strip()]
+        errors = [line for line in lines if ERROR.match(line)] or lines
+        return f" ({' '.join(errors[-1].split())[:REASON]})" if errors else ""
 
     def _stop(self) -> None:
         self._process.terminate()

@@ -237,6 +237,24 @@ def test_a_wrong_override_is_named(home: Path, make: Make, override: str, messag
         judge_config(JudgeConfig(kind="lexical").model_dump(mode="json"), [override])
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "judge.extra.api_key=[sk-1234567890",
+        "judge.api_key=[sk-1234567890",
+        "judge.api_key_env=sk-1234567890",
+        "judge.extra=sk-1234567890",
+        "api_key=sk-1234567890",
+        "judge..api_key=sk-1234567890",
+    ],
+)
+def test_an_error_does_not_show_a_key(override: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        judge_config(JudgeConfig(kind="openai").model_dump(mode="json"), [override])
+    assert "sk-1234567890" not in str(error.value)
+    assert override.partition("=")[0] in str(error.value)
+
+
 def test_another_kind_of_judge_has_a_model_and_an_address_of_its_own() -> None:
     base = JudgeConfig(model="llama3:70b", url="http://gpu:11434", concurrency=9).model_dump(mode="json")
     assert judge_config(base, ["judge.model=phi3"]).server == "http://gpu:11434"

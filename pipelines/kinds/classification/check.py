@@ -20,8 +20,7 @@ from components.training.planning.preview import describe_lengths, sample_texts,
 from components.training.planning.timing import Besides
 from components.training.planning.trial import Trial
 from pipelines import check
-from pipelines.check_tables import show_lengths, show_sample
-from pipelines.shown import TITLE, line, one_line, table_of
+from pipelines.shown import TITLE, line, show_lengths, show_sample, table_of, visible
 
 if TYPE_CHECKING:
     from pipelines.kinds.classification.config import ClassificationConfig
@@ -118,9 +117,7 @@ class Check(check.Check):
         asked = rows.sample(min(ASKED, len(rows)), random_state=seed)
         tried = try_zero_shot(model, self.encoding, asked["text"].tolist(), asked["label"].tolist(), self.labels)
         self.found.zero_shot = tried
-        shown = (
-            each | {"text": one_line(each["text"])[:SHOWN_CHARACTERS]} for each in tried["guesses"][:SHOWN_GUESSES]
-        )
+        shown = (each | {"text": visible(each["text"])[:SHOWN_CHARACTERS]} for each in tried["guesses"][:SHOWN_GUESSES])
         self.show(
             line("classification by prompt, before any training", TITLE),
             line(f"asked: {tried['prompt']!r}"),

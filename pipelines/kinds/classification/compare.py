@@ -19,10 +19,8 @@ from components.evaluation.paired.pairing import Scored, pair, read_scored
 from components.models.saved.classifier import LoadedClassifier
 from components.tracking.reading import PREDICTIONS, RecordedRun, Registered
 from pipelines.compared import Tested, decided, of_every_kind
-from pipelines.kind import Candidate, Kind, Runs, Sides
-from pipelines.learned import ancestry_of, common_rows
+from pipelines.kind import Candidate, Kind, Measured, Runs, Sides, ancestry_of, common_rows
 from pipelines.loading import load_version
-from pipelines.measured import Measured
 
 
 class Classification:

@@ -37,10 +37,8 @@ from components.serving.language_model import Responder
 from components.tracking.judgements import JUDGEMENTS, logged_judgements
 from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, Registered
 from pipelines.compared import Answered, decided, of_every_kind
-from pipelines.kind import Candidate, Kind, Runs, Sides, Unlike
-from pipelines.learned import ancestry_of, common_rows
+from pipelines.kind import Candidate, Kind, Measured, Runs, Sides, Unlike, ancestry_of, common_rows
 from pipelines.loading import load_version
-from pipelines.measured import Measured
 
 
 class Instruction:
