@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from components.core.errors import NotComparable
+from components.core.errors import ConfigError, NotComparable
 from components.tracking.reading import RecordedRun, find_run
 from components.tracking.runs import flatten, shorten
-from pipelines.compared import RunComparison, RunSide, known_metric
+from pipelines.compared import RunComparison, RunSide
 from pipelines.kind import NothingLeft, Runs, Unlike, kind_of_both, pair_runs, unknown_ancestors
 from pipelines.kinds import KINDS, config_class, kind_named
 
@@ -49,7 +49,10 @@ def compare_runs(first: str, second: str, home: Path, primary: str | None = None
 def _compare(found: RunComparison, runs: Runs, home: Path, primary: str | None) -> None:
     kind = kind_of_both(*runs)
     pairs = pair_runs(runs, kind, home)
-    paired = kind.compare(runs, pairs, known_metric(primary or kind.decides, kind.metrics))
+    deciding = primary or kind.decides
+    if deciding not in (names := [metric.name for metric in kind.metrics if metric.test]):
+        raise ConfigError(f"--primary {deciding}: there is no such metric; it is one of {', '.join(names)}")
+    paired = kind.compare(runs, pairs, deciding)
     setattr(found, kind.key, kind.shown(pairs, paired))
     first, second = (f"run {run.run_id[:8]}" for run in runs)
     found.sentence = kind.sentence(pairs, paired, (first, second))

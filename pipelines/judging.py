@@ -34,13 +34,8 @@ from pipelines.kinds import kind_named
 OF_ONE_KIND = ("model", "url", "api_key_env", "think", "extra")
 """Settings that mean nothing to a judge of another kind."""
 TITLES = {"model": "fine-tuned model", "start": "starting model", "reference": "references"}
-FIGURES = {
-    "score": "score",
-    "low": "score_low",
-    "high": "score_high",
-    "median": "score_median",
-    "spread": "score_spread",
-    "unparsed_share": "unparsed_share",
+FIGURES = {name: f"score_{name}" for name in ("low", "high", "median", "spread")} | {
+    name: name for name in ("score", "unparsed_share")
 }
 """What `Figures` are called among metrics."""
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import NotComparable
+from components.core.errors import NotComparable, TrackingError, WeightsError
 from components.data.split.folding import fold
 from components.evaluation.metrics import Metric
 from components.evaluation.paired.comparison import Paired
@@ -21,8 +21,14 @@ from components.evaluation.paired.matching import Pairs, RunRows
 from components.evaluation.paired.non_inferiority import Difference
 from components.evaluation.paired.pairing import read_scored
 from components.learned import NO_ANCESTRY, Ancestry
+from components.models.devices import pick_device
+from components.models.saved.classifier import LoadedClassifier
+from components.serving.language_model import Responder
+from components.serving.load import load_with_reading
 from components.tracking.reading import RecordedRun, Registered, artifacts_of
+from components.tracking.registry.finding import resolve_model
 from components.tracking.registry.lineage import ancestors_of, learned_by
+from components.tracking.stores import tracking_uri
 from pipelines.compared import Compared
 from pipelines.kinds import KINDS, kind_named, names_of, part_of
 
@@ -213,6 +219,19 @@ def pair_runs(runs: Runs, kind: Kind[Any, Both], home: Path) -> Both:
     if lacking:
         raise NothingLeft("; ".join(dict.fromkeys(lacking)))
     return kind.pair(runs, (rows[0], rows[1]))
+
+
+def load_version(version: Registered, home: Path) -> LoadedClassifier | Responder:
+    """Return the model of a registered version.
+
+    Raises:
+        NotComparable: if its files are gone or damaged.
+    """
+    try:
+        folder = resolve_model(f"models:/{version.name}/{version.number}", home)
+        return load_with_reading(folder, tracking_uri(home), str(pick_device("auto")))[0]
+    except (TrackingError, WeightsError) as error:
+        raise NotComparable(f"version {version.number} cannot be run on other test rows: {error}") from error
 
 
 def ancestry_of(run: RecordedRun, home: Path) -> Ancestry:

@@ -1,4 +1,4 @@
-"""What Prefect's server is told of a run, and what becomes of a run without it.
+"""What Prefect's server hears of a run, and what becomes of a run without it.
 
 Prefect's engine asks the server when a flow begins and when it ends; tasks tell it what they do in the background. So a
 server that is not there at the start is an error; one that is lost later is not, as files, MLflow and the exit code do
@@ -75,7 +75,9 @@ def run_with_prefect(flow: "Flow[[Config], RunSummary]", config: Config, name: s
         # Said when the run is created, so that there is no moment at which one cannot tell whose it is.
         whose = dict(process_tags())
         created = client.create_flow_run(flow, name=name, parameters=parameters, context=whose, state=Pending())
-    begun, summary, failure = False, None, None
+    begun = False
+    summary: RunSummary | None = None
+    failure: BaseException | None = None
 
     @wraps(flow.fn)  # it looks the same to Prefect, which reads its parameters
     def watched(config: Config) -> "RunSummary":

@@ -1,16 +1,25 @@
-"""Asking a judge many questions at once, and keeping each verdict as soon as it is there."""
+"""Asking a judge many questions at once, and keeping each verdict as soon as it is there.
+
+A question is asked again where the reply cannot be read, with more room where it was cut.
+"""
 
 import queue
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from components.core.errors import JudgeError
+from components.core.http_client import HTTPError
 from components.judging.cache import Cache
 from components.judging.clients import Client
-from components.judging.exchange import Exchange, Question
-from components.judging.verdicts import Verdict
+from components.judging.config import JudgeConfig
+from components.judging.replies import Reply, Unreadable
+from components.judging.rubric import shipped_rubric
+from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, explained
+from components.judging.verdicts import ADVICE, REFUSED, Verdict, unparsed, verdict_of
 
 GRACE = 5.0
 """Seconds that requests under way get to come to an end after one of them has failed."""
@@ -20,6 +29,23 @@ AHEAD = 16
 
 A_WORKER = 2
 """Questions a worker that are handed out and not reported, at most: the one it asks, and one to go on with."""
+
+MORE_ROOM = 4
+"""How many times as many tokens a reply gets that was cut."""
+MOST_ROOM = MORE_ROOM**2
+PLAIN = {"instruction": "Say yes.", "input": "", "reference": "yes", "response": "yes"}
+"""What no server has a reason to refuse: neither long nor offensive."""
+OWNERS = {"model": "the model's responses", "start": "the starting model's responses", "reference": "the references"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a judge is asked: the user's message, the seed, and the key under which the verdict is kept."""
+
+    key: str
+    text: str
+    seed: int
+
 
 Todo = queue.SimpleQueue[tuple[Question, Verdict | None] | None]
 """Questions to ask, each with the verdict that another process has made of it, if any; None ends a worker."""
@@ -107,7 +133,7 @@ def _made(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> dict[str, V
     return dict(each for each in arrived if not isinstance(each, BaseException))
 
 
-def _work(todo: Todo, exchange: Exchange, stop: threading.Event, results: Results) -> None:
+def _work(todo: Todo, exchange: "Exchange", stop: threading.Event, results: Results) -> None:
     """Ask one question after the other of those that are to do, until there is none or one has failed."""
     try:
         while (task := todo.get()) and not stop.is_set():
@@ -131,3 +157,102 @@ def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Questi
 def _waiting(results: Results) -> Iterator[tuple[str, Verdict] | BaseException]:
     while not results.empty():
         yield results.get()
+
+
+class Exchange:
+    """Asks questions, from any thread, and tells a prompt that is refused from a server that refuses every prompt."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._answered = False
+        self._lock = threading.Lock()
+
+    def verdict(self, question: Question) -> Verdict:
+        """Return the verdict on a question, after four requests at most.
+
+        Raises:
+            JudgeError: if the server refuses every prompt, or as the client does.
+        """
+        again, room, last = False, 1, None
+        while True:
+            try:
+                last = verdict_of(reply := self._ask(question.text, question.seed, again, room))
+            except HTTPError as error:
+                self._check_server(error, question.seed)
+                return last or unparsed("", f"{REFUSED}: {error}")
+            if reply.cut and room < MOST_ROOM:
+                room *= MORE_ROOM
+            elif last.score is not None or reply.cut or again:
+                return last
+            else:
+                again = True
+
+    def _ask(self, text: str, seed: int, again: bool = False, room: int = 1) -> Reply:
+        try:
+            reply = self._client.ask(shipped_rubric().messages(text, again), seed, room)
+        except Unreadable as error:
+            reply = Reply(error.reply, broken=True)
+        self._answered = True
+        return reply
+
+    def _check_server(self, refusal: HTTPError, seed: int) -> None:
+        """Raise JudgeError unless it is one prompt that is refused: nothing is answered, a plain one is refused too."""
+        if refusal.status not in (*NOT_THIS_PROMPT, FORBIDDEN):
+            raise explained(refusal, self._client.missing) from refusal
+        with self._lock:
+            if self._answered:
+                return
+            try:
+                self._ask(shipped_rubric().question(PLAIN), seed)
+            except HTTPError as error:
+                if error.status not in NOT_THIS_PROMPT:
+                    raise explained(error, self._client.missing) from error
+                raise JudgeError(
+                    f"{error}; it refuses every prompt, so it is the request that it does not like: check "
+                    "judge.model and judge.think; judge.extra adds, renames or drops fields, as in "
+                    "judge.extra='{max_completion_tokens: 300, max_tokens: null}'"
+                ) from refusal
+
+
+class Limits:
+    """Counts verdicts without a score, of the model's, the start's and the references' each, as they come."""
+
+    def __init__(self, config: JudgeConfig, asked: Iterable[tuple[str, list[Question]]]) -> None:
+        """Take what is asked about whose responses. One question may stand for several verdicts."""
+        self._config = config
+        self._unparsed: Counter[str] = Counter()
+        self._total: Counter[str] = Counter()
+        self._owners: dict[str, Counter[str]] = {}
+        for of, questions in asked:
+            self._total[of] += len(questions)
+            for question in questions:
+                self._owners.setdefault(question.key, Counter())[of] += 1
+
+    def add(self, key: str, verdict: Verdict) -> None:
+        """Count a verdict."""
+        if verdict.score is None:
+            self._unparsed += self._owners[key]
+
+    @property
+    def exceeded(self) -> str | None:
+        """Whose verdicts are missing too often by now, whatever else comes."""
+        allowed = self._config.max_unparsed
+        return next((of for of in OWNERS if self._unparsed[of] > allowed * self._total[of]), None)
+
+    def failure(self, verdicts: Iterable[Verdict], seen: str) -> JudgeError | None:
+        """Return what to tell the user if too many are missing; the replies stand in the file `seen`."""
+        if (of := self.exceeded) is None:
+            return None
+        [(why, _)] = why_unparsed(verdicts).most_common(1)
+        return JudgeError(
+            f"{self._config.model} as a judge: {self._unparsed[of]:,} of {self._total[of]:,} verdicts on {OWNERS[of]} "
+            f"could not be read, more than judge.max_unparsed={self._config.max_unparsed:g} allows (mostly: {why}); "
+            f"see the replies in {seen}, then run again, which asks for these anew, set another judge.model, or raise "
+            "judge.max_unparsed"
+        )
+
+
+def why_unparsed(verdicts: Iterable[Verdict]) -> Counter[str]:
+    """Count the verdicts without a score by why there is none, with what may be done about it."""
+    whys = (verdict.reason.partition(":")[0] for verdict in verdicts if verdict.score is None)
+    return Counter(f"{why}: {ADVICE[why]}" if why in ADVICE else why for why in whys)

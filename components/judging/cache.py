@@ -19,11 +19,14 @@ from components.core.locks import locked
 from components.judging.verdicts import Verdict
 
 PATIENCE = 60.0  # seconds to wait for another process to commit
+KEYS = "(SELECT value FROM json_each(?))"
+"""Those of a JSON list."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS verdicts (
     key TEXT PRIMARY KEY, score REAL, reason TEXT NOT NULL, reply TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS judges (judge TEXT PRIMARY KEY, digest TEXT) WITHOUT ROWID;
 """
 COLUMNS = {
@@ -68,8 +71,7 @@ class Cache:
 
     def find(self, keys: Iterable[str]) -> dict[str, Verdict]:
         """Return the verdicts that there are, by key."""
-        wanted = "SELECT value FROM json_each(?)"
-        rows = self._run(f"SELECT key, {', '.join(FIELDS)} FROM verdicts WHERE key IN ({wanted})", json.dumps([*keys]))
+        rows = self._run(f"SELECT key, {', '.join(FIELDS)} FROM verdicts WHERE key IN {KEYS}", json.dumps([*keys]))
         return {key: Verdict(*fields) for key, *fields in rows}
 
     def keep(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
@@ -84,6 +86,15 @@ class Cache:
         """Forget verdicts, so that they are asked for anew."""
         with self._used() as connection:
             connection.executemany("DELETE FROM verdicts WHERE key = ?", [(key,) for key in keys])
+
+    def find_scores(self, keys: Iterable[str]) -> dict[str, float]:
+        """Return the scores that there are of texts that were compared, by key."""
+        return dict(self._run(f"SELECT key, score FROM scores WHERE key IN {KEYS}", json.dumps([*keys])))
+
+    def keep_scores(self, scores: Mapping[str, float]) -> None:
+        """Commit the scores of texts that were compared."""
+        with self._used() as connection:
+            connection.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?)", scores.items())
 
     def remember(self, judge: str, digest: str | None) -> None:
         """Keep the digest that a judge has now, for when its server cannot be asked."""

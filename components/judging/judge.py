@@ -5,21 +5,18 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import starmap
 from pathlib import Path
 
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.core.progress import progress_bar
 from components.core.records import Facts, fingerprint
-from components.judging.asking import ask_all
+from components.judging.asking import Limits, Question, ask_all, why_unparsed
 from components.judging.cache import Cache
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
 from components.judging.control import CONTROL, control_facts, draw_control, write_control, write_rows
-from components.judging.exchange import Question
 from components.judging.identity import describe, find_digest, verdict_identity
 from components.judging.lexical import Measures, measure
-from components.judging.limits import Limits, why_unparsed
 from components.judging.prompt_cuts import count_cut, fewest_tokens
 from components.judging.rubric import RUBRIC, shipped_rubric
 from components.judging.verdicts import Verdict, scored
@@ -75,12 +72,12 @@ def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | N
     if config.is_language_model:
         with Cache(cache) as kept:
             measures: list[Measures] = []
-            measuring = map(measures.append, starmap(measure, pairs))
+            measuring = map(measures.append, measure(pairs, kept))
             digest, verdicts, cut_prompts, failure = _ask(judged, config, prompt, kept, meanwhile=measuring)
             deque(measuring, maxlen=0)
         shutil.copyfile(RUBRIC, out / RUBRIC.name)
     else:
-        measures = list(starmap(measure, pairs))
+        measures = list(measure(pairs))
         verdicts = [[scored(found.chrf, found.described)] for found in measures]
     results = [each for each in zip(judged, measures, verdicts, strict=True) if each[0].of != OTHER]
     _write(results, out / VERDICTS)

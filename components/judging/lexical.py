@@ -7,12 +7,18 @@ sentence. Token F1: Rajpurkar et al., "SQuAD: 100,000+ Questions for Machine Com
 import functools
 import unicodedata
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from sacrebleu.metrics.chrf import CHRF
+from components.core.records import fingerprint
+from components.judging.cache import Cache
 
 ARTICLES = ("a", "an", "the")
+
+
+Pair = tuple[str, str]
+"""A response and its reference."""
 
 
 class Measures(NamedTuple):
@@ -29,16 +35,28 @@ class Measures(NamedTuple):
         return f"chrF {self.chrf:.1f}, token F1 {self.token_f1:.2f}, {exact}"
 
 
-def measure(response: str, reference: str) -> Measures:
-    """Return how alike a response and its reference are; a chrF of long ones takes a millisecond or two."""
-    same = response.strip() == reference.strip()
-    # Of two empty texts chrF says 0, but nothing is more alike.
-    chrf = 100.0 if same else float(_metric().sentence_score(response, [reference]).score)
-    return Measures(float(same), token_f1(response, reference), chrf)
+def measure(pairs: Sequence[Pair], cache: Cache | None = None) -> Iterator[Measures]:
+    """Yield the measures of each response and reference.
+
+    A chrF that stands in the `cache` is not computed again: that of a long response takes a millisecond or two. What
+    is computed is kept at the end.
+    """
+    sacrebleu = version("sacrebleu")
+    keys = {pair: fingerprint([sacrebleu, *pair]) for pair in pairs if pair[0].strip() != pair[1].strip()}
+    known: dict[str, float] = cache.find_scores(keys.values()) if cache else {}
+    made: dict[str, float] = {}
+    for pair in pairs:
+        key = keys.get(pair)
+        if key and key not in known:
+            known[key] = made[key] = float(_metric().sentence_score(pair[0], [pair[1]]).score)
+        # Of two empty texts chrF says 0, but nothing is more alike.
+        yield Measures(float(key is None), token_f1(*pair), known[key] if key else 100.0)
+    if cache and made:
+        cache.keep_scores(made)
 
 
 @functools.cache
-def _metric() -> "CHRF":
+def _metric() -> Any:
     from sacrebleu.metrics.chrf import CHRF  # takes half a second to import
 
     return CHRF()

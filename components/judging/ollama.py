@@ -47,15 +47,26 @@ class Ollama(Client):
         todo = f"run `ollama pull {self._config.model}`, or set judge.model"
         raise self._lacks_model(f"Ollama at {self._transport.server}", names, todo)
 
-    def prepare(self, longest: int) -> None:
-        """Choose one context length that holds the longest messages, since another one loads the model anew."""
-        self._hold(longest, 1)
+    def prepare(self, longest: int, room: int = 1) -> None:
+        """Choose one context length that holds the longest messages and a reply: another one loads the model anew."""
+        needed = longest // BYTES_PER_TOKEN + self._config.max_tokens * room + FRAME
+        with self._lock:
+            if needed <= self.num_ctx:
+                return
+            rounded = -(-needed // STEP) * STEP
+            limit = self._context_length()
+            if limit and rounded > limit:
+                if room == 1:
+                    warning = "the longest prompt may take %d tokens, but %s holds %d: it may see less of it"
+                    logger.warning(warning, needed, self._config.model, limit)
+                rounded = max(limit, self.num_ctx)
+            self.num_ctx = rounded
 
     def ask(self, messages: Messages, seed: int, room: int = 1) -> Reply:
         """Return the model's message; where more room is asked for, the context grows with it for all that follow."""
         config = self._config
         if room > 1:
-            self._hold(sum(len(message["content"].encode()) for message in messages), room)
+            self.prepare(sum(len(message["content"].encode()) for message in messages), room)
         body = {
             "model": config.model,
             "messages": messages,
@@ -70,21 +81,6 @@ class Ollama(Client):
             },
         }
         return read_ollama(self._transport.post("/api/chat", completed(body, config.extra, room), _check_failure))
-
-    def _hold(self, prompt: int, room: int) -> None:
-        """Raise the context length so that it holds a prompt of so many bytes and its reply."""
-        needed = prompt // BYTES_PER_TOKEN + self._config.max_tokens * room + FRAME
-        with self._lock:
-            if needed <= self.num_ctx:
-                return
-            rounded = -(-needed // STEP) * STEP
-            limit = self._context_length()
-            if limit and rounded > limit:
-                if room == 1:
-                    warning = "the longest prompt may take %d tokens, but %s holds %d: it may see less of it"
-                    logger.warning(warning, needed, self._config.model, limit)
-                rounded = max(limit, self.num_ctx)
-            self.num_ctx = rounded
 
     def _models(self) -> list[dict[str, Any]]:
         stranger = JudgeError(

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from components.core.errors import JudgeError
@@ -21,14 +21,9 @@ CODES = {str(status): status for status in (*NOT_THIS_PROMPT, FORBIDDEN)} | dict
 """The status that the code of an error means which came with status 200."""
 
 
-class Form(NamedTuple):
-    """What a request carries that some servers refuse."""
-
-    schema: bool
-    system: bool
-
-
-FORMS = (Form(True, True), Form(False, True), Form(True, False), Form(False, False))
+Form = tuple[bool, bool]
+"""Whether a request carries a reply's schema, and a system message: some servers refuse either."""
+FORMS: tuple[Form, ...] = ((True, True), (False, True), (True, False), (False, False))
 """Forms of a request, the best one first."""
 
 
@@ -41,7 +36,7 @@ class OpenAI(Client):
     def __init__(self, config: JudgeConfig, stop: threading.Event | None = None) -> None:
         super().__init__(config, stop)
         self._base = "" if urlsplit(config.server).path else "/v1"
-        self._forms: tuple[Form, ...] = FORMS
+        self._forms = FORMS
         """Those that are tried: all of them until one has been taken, and then that one."""
 
     def look_up(self) -> str | None:
@@ -83,10 +78,10 @@ class OpenAI(Client):
         raise refusal
 
     def _body(self, messages: Messages, seed: int, room: int, form: Form) -> dict[str, Any]:
-        config = self._config
+        config, (schema, system) = self._config, form
         body: dict[str, Any] = {
             "model": config.model,
-            "messages": messages if form.system else folded(messages),
+            "messages": messages if system else folded(messages),
             "stream": config.stream,
             "seed": seed,
             "temperature": config.sampling_temperature,
@@ -94,9 +89,9 @@ class OpenAI(Client):
         }
         if config.think in EFFORTS:
             body["reasoning_effort"] = EFFORTS[config.think]
-        if form.schema:
-            schema = {"name": "verdict", "strict": True, "schema": shipped_rubric().json_schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if schema:
+            verdict = {"name": "verdict", "strict": True, "schema": shipped_rubric().json_schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": verdict}
         return completed(body, config.extra, room)
 
 

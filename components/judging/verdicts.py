@@ -30,7 +30,7 @@ HIGHEST = 100
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judge's score from 0 to 100 and its reason; or none, why there is none, and what it said instead."""
+    """A judge's score from 0 to 100 and its reason; or none, why there is none, and what the judge replied instead."""
 
     score: float | None
     reason: str = ""

@@ -55,8 +55,8 @@ def results() -> "Console":
     """Return standard output for tables: as wide as the terminal, or wide enough where it is none."""
     from rich.console import Console
 
-    told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, width=None if told else PIPED)
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if has_width else PIPED)
 
 
 @contextmanager

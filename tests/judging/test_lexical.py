@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import sacrebleu
 
+from components.judging.cache import Cache
 from components.judging.config import JudgeConfig
 from components.judging.identity import judge_identity
 from components.judging.lexical import measure, token_f1
@@ -40,9 +41,15 @@ def test_the_table_has_the_columns_that_were_agreed(bench: Bench) -> None:
     }  # fmt: skip
 
 
-def test_chrf_is_sacrebleus() -> None:
-    for pair in [("The cat sat.", "A cat is sitting."), ("", "word"), ("강아지", "고양이"), ("x" * 500, "y")]:
-        assert measure(*pair).chrf == sacrebleu.sentence_chrf(pair[0], [pair[1]]).score
+def test_chrf_is_sacrebleus(tmp_path: Path) -> None:
+    pairs = [("The cat sat.", "A cat is sitting."), ("", "word"), ("강아지", "고양이"), ("x" * 500, "y")]
+    with Cache(tmp_path / "verdicts.sqlite") as cache:
+        computed = list(measure(pairs, cache))
+        assert list(measure(pairs, cache)) == computed == list(measure(pairs))
+        assert list(measure([*pairs, ("new", "news")], cache))[:-1] == computed
+    assert [found.chrf for found in computed] == [
+        sacrebleu.sentence_chrf(response, [reference]).score for response, reference in pairs
+    ]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_chrf_is_sacrebleus() -> None:
     ],
 )
 def test_measures_of_words(response: str, reference: str, exact: float, f1: float) -> None:
-    found = measure(response, reference)
+    [found] = measure([(response, reference)])
     assert (found.exact_match, found.token_f1) == (exact, pytest.approx(f1))
     if exact:
         assert found.chrf == 100

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
@@ -32,10 +31,8 @@ from components.training.planning.preview import (
 from components.training.planning.timing import Besides
 from components.training.planning.trial import Trial
 from pipelines import check
+from pipelines.kinds.instruction.config import InstructionConfig
 from pipelines.shown import TITLE, WARNING, Shown, line, show_lengths, show_sample, table_of
-
-if TYPE_CHECKING:
-    from pipelines.kinds.instruction.config import InstructionConfig
 
 MARKS = ("⟦", "⟧")
 """What stands around learnt tokens where there are no colours."""
@@ -82,7 +79,7 @@ class Check(check.Check):
     """A check of a language model and its instructions."""
 
     Found, rows = Found, "instructions with their inputs"
-    config: "InstructionConfig"
+    config: InstructionConfig
 
     def bring(self, source: Manifest) -> tuple[Manifest, Facts]:
         """Validate the entries, for whose length the vocabulary has to be there, split them, and count them by task."""
