@@ -87,4 +87,4 @@ def _unset(config: type[BaseModel]) -> BaseModel:
     """Return a config in which nothing is set but what has a default, in the sections that have to be given too."""
     given = {name: field.annotation for name, field in config.model_fields.items() if field.is_required()}
     sections = {name: kind for name, kind in given.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
-    return config.model_construct(**{name: _unset(kind) for name, kind in sections.items()})
+    return config.model_construct(None, **{name: _unset(kind) for name, kind in sections.items()})

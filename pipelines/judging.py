@@ -242,8 +242,8 @@ def _compared(before: Any, verdicts: Verdicts) -> Compared:
 def _sentence(result: JudgementResult) -> str:
     """Say in plain words what the new judge gives, and how far it agrees."""
     given = []
-    for figures, facts in ((result.figures, result.judge), (result.figures_before, result.judge_before)):
-        score = figures["model"].score if "model" in figures else None
+    for by_whom, facts in ((result.figures, result.judge), (result.figures_before, result.judge_before)):
+        score = by_whom["model"].score if "model" in by_whom else None
         given.append(f"{'no score' if score is None else f'{score:.1f}'} by {facts['judge']['name']}")
     scores = f"Over {result.rows:,} test rows the fine-tuned model has {' and '.join(given)}"
     found = result.agreement.get("model")

@@ -27,9 +27,6 @@ GRACE = 5.0
 AHEAD = 16
 """Questions that are looked up at once before they are asked: a few that another process asks too, at most."""
 
-A_WORKER = 2
-"""Questions a worker that are handed out and not reported, at most: the one it asks, and one to go on with."""
-
 MORE_ROOM = 4
 """How many times as many tokens a reply gets that was cut."""
 MOST_ROOM = MORE_ROOM**2
@@ -47,13 +44,6 @@ class Question:
     seed: int
 
 
-Todo = queue.SimpleQueue[tuple[Question, Verdict | None] | None]
-"""Questions to ask, each with the verdict that another process has made of it, if any; None ends a worker."""
-
-Results = queue.SimpleQueue[tuple[str, Verdict] | BaseException]
-"""Key and verdict of each question that was asked, or why none more are."""
-
-
 def ask_all(
     questions: list[Question],
     client: Client,
@@ -62,11 +52,11 @@ def ask_all(
     stop: threading.Event,
     report: Callable[[str, Verdict], bool],
     meanwhile: Iterator[object],
-) -> None:
-    """Ask every question, `concurrency` at a time, and `report` key and verdict of each, in any order.
+) -> dict[str, Verdict]:
+    """Ask every question, `concurrency` at a time, in any order; return the verdicts that are kept, by key.
 
-    Once `report` returns False no other question is begun, and those under way are the last: fewer than `A_WORKER` for
-    each of the `concurrency`, since a question is handed out only after a verdict was reported.
+    Whoever has asked a question calls `report` with key and verdict, one at a time, and asks another one only then. So
+    once that returns False no other question is begun, and those under way, fewer than `concurrency`, are the last.
 
     This thread alone writes to the cache, all verdicts that have arrived at once: a commit for each would make the
     others wait, and the judge with them. After each verdict it takes a step of `meanwhile`, which is work of the
@@ -78,72 +68,59 @@ def ask_all(
     Raises:
         JudgeError: as the client does, or if verdicts cannot be kept.
     """
-    todo: Todo = queue.SimpleQueue()
-    results: Results = queue.SimpleQueue()
-    shared = (todo, Exchange(client), stop, results)
-    # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
-    workers = [threading.Thread(target=_work, args=shared, daemon=True) for _ in questions[:concurrency]]
     # Two processes with the same questions that begin somewhere share them, and hardly ever ask one both.
     start = random.Random().randrange(len(questions)) if questions else 0
-    unasked = _looked_up(questions[start:] + questions[:start], cache)
-    missing, going = len(questions), True
+    todo = _looked_up(questions[start:] + questions[:start], cache)
+    lock, exchange = threading.Lock(), Exchange(client)
+    arrived: queue.SimpleQueue[tuple[str, Verdict] | BaseException] = queue.SimpleQueue()
+    kept: dict[str, Verdict] = {}
+    failures: list[BaseException] = []
 
-    def keep(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> None:
-        nonlocal missing, going
-        for key, verdict in cache.keep(_made(arrived)).items():
-            missing -= 1
-            going = report(key, verdict) and going
-            if going:
-                todo.put(next(unasked, None))
-            next(meanwhile, None)
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                with lock:
+                    question, verdict = next(todo, (None, None))
+                if question is None:
+                    return
+                verdict = verdict or exchange.verdict(question)
+                with lock:
+                    if not report(question.key, verdict):
+                        stop.set()
+                arrived.put((question.key, verdict))
+        except BaseException as error:
+            stop.set()
+            arrived.put(error)
+            if not isinstance(error, JudgeError):
+                raise
 
-    def end() -> None:
-        stop.set()
-        for _ in workers:
-            todo.put(None)
+    def keep(*first: tuple[str, Verdict] | BaseException) -> int:
+        """Commit what has arrived, and return how many verdicts there were in it."""
+        found = [*first]
+        while not arrived.empty():
+            found.append(arrived.get())
+        failures.extend(each for each in found if isinstance(each, BaseException))
+        made = dict(each for each in found if not isinstance(each, BaseException))
+        kept.update(cache.keep(made) if made else {})
+        return len(made)
 
-    def keep_the_last() -> None:
-        end()
+    # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
+    workers = [threading.Thread(target=work, daemon=True) for _ in questions[:concurrency]]
+    try:
+        for worker in workers:
+            worker.start()
+        while len(kept) < len(questions) and not stop.is_set():
+            for _ in range(keep(arrived.get())):
+                next(meanwhile, None)
         deadline = time.monotonic() + GRACE
         for worker in workers:
             worker.join(max(deadline - time.monotonic(), 0))
-        keep(_waiting(results))
-
-    try:
-        for _ in range(A_WORKER * len(workers)):
-            todo.put(next(unasked, None))
-        for worker in workers:
-            worker.start()
-        while missing and going:
-            arrived = [results.get(), *_waiting(results)]
-            keep(arrived)
-            if failures := [each for each in arrived if isinstance(each, BaseException)]:
-                keep_the_last()
-                raise failures[0]
-        if missing:
-            keep_the_last()
     finally:
-        end()
-        if made := _made(_waiting(results)):  # an interruption costs no verdict that has arrived
-            cache.keep(made)
-
-
-def _made(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> dict[str, Verdict]:
-    """Return the verdicts among what has arrived, by key."""
-    return dict(each for each in arrived if not isinstance(each, BaseException))
-
-
-def _work(todo: Todo, exchange: "Exchange", stop: threading.Event, results: Results) -> None:
-    """Ask one question after the other of those that are to do, until there is none or one has failed."""
-    try:
-        while (task := todo.get()) and not stop.is_set():
-            question, verdict = task
-            results.put((question.key, verdict or exchange.verdict(question)))
-    except BaseException as error:
         stop.set()
-        results.put(error)
-        if not isinstance(error, JudgeError):
-            raise
+        keep()  # an interruption costs no verdict that has arrived
+    if failures:
+        raise failures[0]
+    return kept
 
 
 def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Question, Verdict | None]]:
@@ -152,11 +129,6 @@ def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Questi
         batch = questions[start : start + AHEAD]
         found = cache.find([question.key for question in batch])
         yield from ((question, found.get(question.key)) for question in batch)
-
-
-def _waiting(results: Results) -> Iterator[tuple[str, Verdict] | BaseException]:
-    while not results.empty():
-        yield results.get()
 
 
 class Exchange:

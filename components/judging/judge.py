@@ -166,7 +166,7 @@ def _ask(
             client.prepare(_frame(len, again=True) + max(len(question.text.encode()) for question in unique.values()))
             shown, fields = ("judge  {task.fields[name]}", "unreadable {task.fields[unread]}"), {"name": config.model}
             with progress_bar(shown[0], len(unique), shown[1], len(verdicts), **fields, unread=0) as update:
-                ask_all(todo, client, cache, config.concurrency, stop, report, meanwhile)
+                verdicts |= ask_all(todo, client, cache, config.concurrency, stop, report, meanwhile)
     except JudgeError as error:
         made = sum(question.key in verdicts for each in asked for question in each)
         reached = f"{made:,} of {sum(map(len, asked)):,} verdicts are made and kept"

@@ -189,7 +189,7 @@ def test_too_many_unreadable_verdicts_are_kept_to_look_at(
     assert error.value.evidence == home / "judgements" / f"{run_id}.failed"
     verdicts = pd.read_parquet(error.value.evidence / "verdicts.parquet")
     too_many = 1 + 6 + 6  # of the model's or of the start's: more than 5 % of 120
-    assert 7 <= (verdicts["status"] == "unparsed").sum() < too_many + 2 * 4, "at most two a worker are handed out"
+    assert 7 <= (verdicts["status"] == "unparsed").sum() < too_many + 4, "only those under way follow"
     assert verdicts.loc[verdicts["status"] == "unparsed", "reply"].str.contains("eighty").all()
     found = judge_run(run_id, settings(ollama, model="phi3", max_unparsed=1), home)
     assert found.agreement["model"].rows == ROWS - 20
