@@ -75,8 +75,10 @@ def ask_all(
     arrived: queue.SimpleQueue[tuple[str, Verdict] | BaseException] = queue.SimpleQueue()
     kept: dict[str, Verdict] = {}
     failures: list[BaseException] = []
+    going, over = True, False
 
     def work() -> None:
+        nonlocal going
         try:
             while not stop.is_set():
                 with lock:
@@ -85,9 +87,12 @@ def ask_all(
                     return
                 verdict = verdict or exchange.verdict(question)
                 with lock:
-                    if not report(question.key, verdict):
+                    if over:
+                        return
+                    going = report(question.key, verdict) and going
+                    if not going:
                         stop.set()
-                arrived.put((question.key, verdict))
+                    arrived.put((question.key, verdict))
         except BaseException as error:
             stop.set()
             arrived.put(error)
@@ -117,8 +122,10 @@ def ask_all(
             worker.join(max(deadline - time.monotonic(), 0))
     finally:
         stop.set()
+        with lock:
+            over = True
         keep()  # an interruption costs no verdict that has arrived
-    if failures:
+    if failures and going:  # `stop` makes some of those under way fail
         raise failures[0]
     return kept
 
