@@ -35,13 +35,13 @@ logger = logging.getLogger(__name__)
 class HTTPError(Exception):
     """A request failed: what happened, on one line.
 
-    `status` is that of the answer, 0 where there was none; `said` is the start of its body; `todo` is what to do about
+    `status` is that of the answer, 0 where there was none; `body` is the start of its body; `todo` is what to do about
     it, where that does not depend on who asked.
     """
 
-    def __init__(self, message: str, status: int = 0, said: str = "", todo: str = "") -> None:
+    def __init__(self, message: str, status: int = 0, body: str = "", todo: str = "") -> None:
         super().__init__(message)
-        self.status, self.said, self.todo = status, said, todo
+        self.status, self.body, self.todo = status, body, todo
 
 
 class Transient(HTTPError):
@@ -207,7 +207,7 @@ def _translated(error: Exception, name: str, timeout: float) -> HTTPError:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what the operating system said, which the layers above wrap into several lines."""
+    """Return what the operating system reported, which the layers above wrap into several lines."""
     reason, link = "the connection broke", error.__context__
     while link:
         reason = getattr(link, "strerror", None) or reason

@@ -13,8 +13,7 @@ from components.core.home import home
 from components.core.records import Facts, Manifest
 from components.reporting.evidence import Evidence
 from components.reporting.pages import About, Findings, short_card
-from components.tasks.artifacts import show_table
-from components.tasks.shared import HOUR, link_to_run
+from components.tasks.shared import HOUR, link_to_run, show_table
 from components.tracking.names import NOTE_TAG
 from components.tracking.runs import Run, attached
 

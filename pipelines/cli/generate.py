@@ -63,9 +63,15 @@ def generate(
         where = answering.pick(device)
         gpt, encoding = _load(model, shape, vocabulary, seed)
         from components.models.devices import autocast, pick_precision
+        from pipelines.shown import harmless
 
         with autocast(where, pick_precision(config.precision, where)):
-            _show(prompt, _continuation(gpt.to(where), encoding, prompt, config))
+            # A terminal would obey control characters.
+            shown = harmless if sys.stdout.isatty() else str
+            typer.echo(shown(prompt), nl=False)
+            for piece in _continuation(gpt.to(where), encoding, prompt, config):
+                typer.echo(shown(piece), nl=False)
+            typer.echo()
 
 
 def _load(
@@ -104,15 +110,6 @@ def _continuation(
     next_logits = cached(gpt, pick_precision(config.precision, ids.device))
     chosen = (int(token) for token in generate(next_logits, ids, config, stop))
     yield from as_text(encoding, (token for token in chosen if token != stop))
-
-
-def _show(prompt: str, pieces: Iterator[str]) -> None:
-    """Print prompt and pieces as they come; to a terminal without control characters, which it would obey."""
-    shown = answering.harmless if sys.stdout.isatty() else str
-    typer.echo(shown(prompt), nl=False)
-    for piece in pieces:
-        typer.echo(shown(piece), nl=False)
-    typer.echo()
 
 
 def _size(text: str | None) -> "SizeName | GPTSize | None":

@@ -153,7 +153,7 @@ def test_a_refusal_carries_what_was_said_and_no_more_than_that(server: Server) -
         answer(open_session(), "GET", server.url("circle"), timeout=5, name="judge", allow_redirects=False),
     ):
         pass
-    assert (caught.value.status, caught.value.said) == (302, "")
+    assert (caught.value.status, caught.value.body) == (302, "")
 
 
 def test_a_key_that_no_header_can_carry_is_not_shown(server: Server) -> None:

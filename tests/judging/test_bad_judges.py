@@ -113,13 +113,13 @@ def test_a_second_reply_that_can_be_read_counts(ollama: OllamaServer, bench: Ben
 
 def test_too_many_unreadable_replies_end_the_judging(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(fault="eighty", where='"response": "Number ')
-    too_many = r"\d+ of 12 verdicts on the model's responses could not be read, .*mostly: the reply is no verdict"
+    too_many = r"[1-4] of 12 verdicts on the model's responses could not be read, .*mostly: the reply is no verdict"
     with pytest.raises(JudgeError, match=too_many) as failure:
         bench.judge(ollama)
     assert failure.value.evidence == bench.out
     assert (bench.out / VERDICTS).exists()
     unread = [verdict for verdict in bench.verdicts() if verdict["status"] == "unparsed"]
-    assert unread, "the first is too many already; how many follow depends on how busy the machine is"
+    assert 1 <= len(unread) <= 4, "the first is too many already, and only those under way follow"
     assert {verdict["reply"] for verdict in unread} == {'{"reason": "Good.", "score": "eighty"}'}
     assert {verdict["of"] for verdict in unread} == {"model"}
 

@@ -213,7 +213,7 @@ from prefect import flow, task
 import pipelines.prefect_runs as runs
 from components.core.config import Config
 from components.core.errors import DataRejected
-from components.tasks.artifacts import show_link, show_table
+from components.tasks.shared import show_link, show_table
 from pipelines.run import RunSummary
 
 runs.PATIENCE = 1

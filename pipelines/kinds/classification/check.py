@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from components.core.records import Facts, Manifest
 from components.generation.zero_shot import has_room, try_zero_shot
@@ -20,11 +19,8 @@ from components.training.planning.preview import describe_lengths, sample_texts,
 from components.training.planning.timing import Besides
 from components.training.planning.trial import Trial
 from pipelines import check
-from pipelines.check_tables import show_lengths, show_sample
-from pipelines.shown import TITLE, line, one_line, table_of
-
-if TYPE_CHECKING:
-    from pipelines.kinds.classification.config import ClassificationConfig
+from pipelines.kinds.classification.config import ClassificationConfig
+from pipelines.shown import TITLE, line, show_lengths, show_sample, table_of, visible
 
 ASKED = 20
 """Validation rows that a language model is asked about."""
@@ -43,7 +39,7 @@ class Check(check.Check):
     """A check of a classifier."""
 
     Found, rows = Found, "texts"
-    config: "ClassificationConfig"
+    config: ClassificationConfig
 
     def bring(self, source: Manifest) -> tuple[Manifest, Facts]:
         """Validate and split the texts, and count those of each label at first, after splitting, after balancing."""
@@ -118,9 +114,7 @@ class Check(check.Check):
         asked = rows.sample(min(ASKED, len(rows)), random_state=seed)
         tried = try_zero_shot(model, self.encoding, asked["text"].tolist(), asked["label"].tolist(), self.labels)
         self.found.zero_shot = tried
-        shown = (
-            each | {"text": one_line(each["text"])[:SHOWN_CHARACTERS]} for each in tried["guesses"][:SHOWN_GUESSES]
-        )
+        shown = (each | {"text": visible(each["text"])[:SHOWN_CHARACTERS]} for each in tried["guesses"][:SHOWN_GUESSES])
         self.show(
             line("classification by prompt, before any training", TITLE),
             line(f"asked: {tried['prompt']!r}"),

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
@@ -32,11 +31,8 @@ from components.training.planning.preview import (
 from components.training.planning.timing import Besides
 from components.training.planning.trial import Trial
 from pipelines import check
-from pipelines.check_tables import show_lengths, show_sample
-from pipelines.shown import TITLE, WARNING, Shown, line, table_of
-
-if TYPE_CHECKING:
-    from pipelines.kinds.instruction.config import InstructionConfig
+from pipelines.kinds.instruction.config import InstructionConfig
+from pipelines.shown import TITLE, WARNING, Shown, line, show_lengths, show_sample, table_of
 
 MARKS = ("⟦", "⟧")
 """What stands around learnt tokens where there are no colours."""
@@ -55,22 +51,17 @@ def look_for_judge(config: JudgeConfig, entries: int) -> Facts:
 
     `name`, `is_language_model`, `server`, how many `verdicts`, and as `problem` why it cannot be asked now, if so.
     """
-    is_model = config.is_language_model
+    is_model, digest, problem = config.is_language_model, None, ""
     control = min(ROWS, entries) if "reference" in config.also else 0
     verdicts = (entries * (1 + len(config.also)) + control) * (config.repeats if is_model else 1)
-    digest, problem = None, ""
     try:
         if is_model:
             client = connect(config.model_copy(update={"attempts": 1}))
             digest = client.look_up()
-    except JudgeUnreachable as error:
-        problem = f"{error}; {error.todo or client.start}"
     except JudgeError as error:
-        problem = str(error)
-    name, server = describe(config, digest)["name"], config.server if is_model else None
-    return {
-        "name": name, "is_language_model": is_model, "server": server, "verdicts": verdicts, "problem": problem
-    }  # fmt: skip
+        problem = f"{error}; {error.todo or client.start}" if isinstance(error, JudgeUnreachable) else str(error)
+    facts = {"name": describe(config, digest)["name"], "is_language_model": is_model}
+    return facts | {"server": config.server if is_model else None, "verdicts": verdicts, "problem": problem}
 
 
 class Found(check.Found):
@@ -88,7 +79,7 @@ class Check(check.Check):
     """A check of a language model and its instructions."""
 
     Found, rows = Found, "instructions with their inputs"
-    config: "InstructionConfig"
+    config: InstructionConfig
 
     def bring(self, source: Manifest) -> tuple[Manifest, Facts]:
         """Validate the entries, for whose length the vocabulary has to be there, split them, and count them by task."""
@@ -163,9 +154,8 @@ class Check(check.Check):
         like = most_tokens(lengths, config, self.context, whole_lengths(self.test) - lengths)
         seconds = pace.seconds(lengths, like, size)
         most_seconds = pace.seconds(lengths, most_tokens(lengths, config, self.context), size)
-        self.found.answering = {
-            "entries": len(lengths), "memory": self.later, "seconds": seconds, "most_seconds": most_seconds
-        }  # fmt: skip
+        found = {"entries": len(lengths), "memory": self.later, "seconds": seconds, "most_seconds": most_seconds}
+        self.found.answering = found
         sampled = self.data.validation.prompts[:1]
         answers = f"{len(lengths):,} answers of the"
         # The starting model does not know when to end.
@@ -195,8 +185,8 @@ def _texts(texts: Facts, data: Facts) -> Iterator[Shown]:
     yield line(f"entries of train as the network gets them, in {template}: {learnt}", TITLE)
     for sample in texts["samples"]:
         cut = f", {sample['lost']:,} more cut off" if sample["lost"] else ""
-        said = f"{sum(sample['learnt']):,} of {len(sample['ids']):,} tokens are learnt{cut}\n"
-        yield from show_sample(sample, MARKS, said)
+        about = f"{sum(sample['learnt']):,} of {len(sample['ids']):,} tokens are learnt{cut}\n"
+        yield from show_sample(sample, MARKS, about)
     masked = "prompts are masked" if texts["mask_prompt"] else "prompts are learnt as well"
     yield line(f"{texts['trained_share']:.1%} of the training tokens are learnt from: {masked}.")
     yield line("tokens", TITLE)
@@ -208,11 +198,8 @@ def _texts(texts: Facts, data: Facts) -> Iterator[Shown]:
     yield table_of(cuts, CUTS | {"no_room": f"no room for {texts['max_new_tokens']:,} new tokens"})
     yield line(f"batches of {batchings[0]['entries']:,} entries", TITLE)
     chosen = {texts["batching"]: " (chosen)"}
-    yield table_of(
-        (
-            each
-            | {"padding": f"{each['padding']:.1%}", "batching": each["batching"] + chosen.get(each["batching"], "")}
-            for each in batchings
-        ),
-        BATCHINGS,
+    rows = (
+        each | {"padding": f"{each['padding']:.1%}", "batching": each["batching"] + chosen.get(each["batching"], "")}
+        for each in batchings
     )
+    yield table_of(rows, BATCHINGS)

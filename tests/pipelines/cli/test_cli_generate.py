@@ -5,7 +5,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from components.core.home import home
-from pipelines.cli.answering import harmless
+from pipelines.shown import harmless
 from tests.pipelines.commands import gradus
 
 SMALL = ["--size", "{layers: 1, heads: 2, width: 16, context: 32}", "--vocabulary", "sample://vocabulary.tiktoken"]

@@ -101,6 +101,23 @@ def test_a_run_of_each_kind_without_files_is_shown_with_a_warning(name: str, tmp
     tracking = TrackingConfig(experiment="kinds", system_metrics=False)
     with open_run(tracking, tmp_path, name, {"pipeline": name}) as run:
         pass
-    found = compare_runs(run.run_id, run.run_id, tmp_path)
+    with open_run(tracking, tmp_path, name, {"pipeline": name}) as other:
+        pass
+    found = compare_runs(run.run_id, other.run_id, tmp_path)
     assert found.refused is None
-    assert "there is nothing to test on" in found.warnings[0]
+    [warning] = found.warnings
+    assert warning.count("there is nothing to test on") == 2
+    assert all(f"run {each.run_id[:8]} left no " in warning for each in (run, other))
+
+
+def test_a_key_that_an_older_run_did_not_have_is_a_difference_unless_it_has_its_default(tmp_path: Path) -> None:
+    tracking = TrackingConfig(experiment="keys", system_metrics=False)
+    runs = []
+    for train in ({}, {"fast": True}, {"fast": False}):
+        config = {"pipeline": DEFAULT, "train": {"seed": 1, **train}, "source": {"url": "a.csv", "header": True}}
+        with open_run(tracking, tmp_path, "keys", config if train else {**config, "source": {"url": "a.csv"}}) as run:
+            runs.append(run.run_id)
+    old, default, other = runs
+    assert compare_runs(old, default, tmp_path).parameters == {}
+    assert compare_runs(default, old, tmp_path).parameters == {}
+    assert compare_runs(old, other, tmp_path).parameters == {"train.fast": (None, "false")}
