@@ -13,13 +13,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from components.core.durable import sync, sync_names
 from components.core.interruptions import interruptions_held_back
-from components.training.checkpoint import checkpoint_bytes, read_checkpoint, write_checkpoint
-from components.training.loop import Trainer
+from components.training.history import log_evaluation, log_step, read_history, write_history
+from components.training.loop import Trainer, random_state, trained_weights
 
+STATE, BEST = "state.safetensors", "best.safetensors"
+WEIGHTS, RANDOM = "weights.", "random."
+"""How the names of trained weights in the state begin, and those of the generators' states by device."""
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW remembers of each trained weight: `moments.<number>.<name>`."""
 PART = ".part"
 SHARE = 0.03
 """Most of the training's own time that writing checkpoints may take."""
@@ -116,8 +124,8 @@ class Checkpoints:
         return self.spent + self.expected <= SHARE * (now - self.begun - self.spent)
 
     def _probe(self) -> float:
-        """Return about how long writing a checkpoint takes, from writing a part of its bytes."""
-        begun, size = self.clock(), checkpoint_bytes(self.trainer)
+        """Return about how long writing a checkpoint takes (weights, two moments), from writing a part of its bytes."""
+        begun, size = self.clock(), 3 * sum(tensor.nbytes for tensor in self.trainer.weights)
         self.folder.mkdir(exist_ok=True)
         probe = self.folder / f"probe{PART}"
         probe.write_bytes(os.urandom(min(PROBE, size)))
@@ -143,3 +151,71 @@ def _discard(checkpoint: Path) -> None:
     with suppress(OSError):
         part = checkpoint.rename(checkpoint.with_name(checkpoint.name + PART))
         shutil.rmtree(part)
+
+
+def write_checkpoint(trainer: Trainer, folder: Path) -> None:
+    """Write all that `read_checkpoint` needs into `folder`: weights, moments, generators, history, the best weights."""
+    folder.mkdir()
+    state = {f"{WEIGHTS}{name}": tensor for name, tensor in trained_weights(trainer.model).items()}
+    for number, moments in trainer.optimiser.state_dict()["state"].items():
+        state |= {f"moments.{number}.{name}": moments[name].detach().cpu() for name in MOMENTS}
+    state |= {f"{RANDOM}{device}": generator for device, generator in trainer.random_state.items()}
+    save_file(state, folder / STATE)
+    write_history(trainer.history, folder)
+    if trainer.best:
+        _share(trainer.best, folder / BEST)
+
+
+def read_checkpoint(folder: Path, trainer: Trainer) -> bool:
+    """Bring a trainer to where another one was when `write_checkpoint` was called; its curves are logged again.
+
+    Returns False, and changes nothing, if a file is missing, damaged or of something else: training then starts anew.
+    """
+    try:
+        state = load_file(folder / STATE)
+        if trainer.best:
+            load_file(folder / BEST)
+        history = read_history(folder)
+    except (SafetensorError, OSError, ValueError, TypeError):
+        return False
+    steps = [step.step for step in history.steps]
+    whole = steps == list(range(1, len(steps) + 1)) and bool(history.evaluations)
+    if not whole or {name: tensor.shape for name, tensor in state.items()} != _shapes(trainer):
+        return False
+    if trainer.best:
+        _share(folder / BEST, trainer.best)
+    trainer.model.load_state_dict(_named(WEIGHTS, state), strict=False)
+    moments = [{name: state[f"moments.{number}.{name}"] for name in MOMENTS} for number in range(len(trainer.weights))]
+    groups = trainer.optimiser.state_dict()["param_groups"]
+    trainer.optimiser.load_state_dict({"state": dict(enumerate(moments)), "param_groups": groups})
+    for device, generator in _named(RANDOM, state).items():
+        (torch.cuda.set_rng_state if device == "cuda" else torch.set_rng_state)(generator)
+    trainer.history = history
+    for step in trainer.history.steps:
+        log_step(trainer.logger, step)
+    for evaluation in trainer.history.evaluations:
+        log_evaluation(trainer.logger, evaluation, trainer.objective.is_language_model)
+    return True
+
+
+def _share(source: Path, target: Path) -> None:
+    """Let `target` be the same file as `source`: neither is written to, another is renamed into its place."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _named(start: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
+
+
+def _shapes(trainer: Trainer) -> dict[str, torch.Size]:
+    """Return the shapes of the tensors in a checkpoint of this trainer, by name."""
+    shapes = {f"{RANDOM}{device}": state.shape for device, state in random_state(trainer.device).items()}
+    for number, (name, tensor) in enumerate(trained_weights(trainer.model).items()):
+        moments = zip(MOMENTS, (torch.Size(), tensor.shape, tensor.shape), strict=True)
+        shapes |= {f"{WEIGHTS}{name}": tensor.shape} | {f"moments.{number}.{each}": shape for each, shape in moments}
+    return shapes

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
 from pyarrow.dataset import dataset
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -44,7 +43,9 @@ def train_to_end(trainer: Trainer, splits: Splits, write: Write, out: Path) -> F
     try:
         trainer.fit(checkpoints.after_step)
     except NotFinite as error:
-        _write_rows(trainer, error, getattr(splits, error.split), out / "batch.parquet")
+        frame = dataset(getattr(splits, error.split)).take(error.rows).to_pandas()
+        frame["tokens"] = [trainer.objective.rows(error.split).tokens(row) for row in error.rows]
+        frame.to_parquet(out / "batch.parquet", index=False)
         error.evidence = out
         raise
     except BaseException as stopped:  # Ctrl-C, or the process is told to end, or something fails
@@ -77,11 +78,3 @@ def _save(trainer: Trainer, write: Write, out: Path) -> Facts:
     write_history(history, out)
     shown = history.best.step if history.best else None
     return {"steps": last, "kept_step": kept, "best_step": shown, "stopped_early": last < trainer.total}
-
-
-def _write_rows(trainer: Trainer, error: NotFinite, split: Path, path: Path) -> None:
-    """Write the rows of a split whose loss is not finite, with their token ids."""
-    rows = trainer.objective.rows(error.split)
-    frame = dataset(split).take(error.rows).to_pandas()
-    frame["tokens"] = pd.Series([rows.tokens(row) for row in error.rows], index=frame.index)
-    frame.to_parquet(path, index=False)

@@ -163,7 +163,7 @@ def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_taken(
     shutil.copytree(kept, out / "checkpoint/8")
     if harm == "junk":
         shutil.copytree(kept, out / "checkpoint/9")
-        (out / "checkpoint/9/moments.safetensors").write_bytes(b"junk")
+        (out / "checkpoint/9/state.safetensors").write_bytes(b"junk")
     else:
         (out / "checkpoint/9").mkdir()
     tune(tmp_path, out=out, max_steps=8)

@@ -52,7 +52,7 @@ def check(splits: tuple[Path, Path], out: Path, size: GPTSize | str, count: int 
     chosen = list(shuffled(len(data.train), config.batch_size, order))[:count]
     batches = [as_theirs(data.train, rows, data.length, encoding) for rows in chosen]
 
-    tutorial = tutorial_classifier(build_classifier(model, LoraConfig(), config, 2, encoding.n_vocab, None))
+    tutorial = tutorial_classifier(build_classifier(model, LoraConfig(), config, 2, encoding.n_vocab))
     optimiser = torch.optim.AdamW(tutorial.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     losses = []
     for inputs, targets in batches:

@@ -67,7 +67,7 @@ def check(entries: list[dict[str, str]], out: Path, size: GPTSize | str, count: 
     encoding = load_tokenizer("gpt2")
     assert end_of_text(encoding) == END
     data = {name: ch07.InstructionDataset(each, encoding) for name, each in (("train", train), ("val", validation))}
-    tutorial = tutorial_model(build_gpt(model, LoraConfig(), config, encoding.n_vocab, None))
+    tutorial = tutorial_model(build_gpt(model, LoraConfig(), config, encoding.n_vocab))
     optimiser = torch.optim.AdamW(tutorial.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     loaders = [[collated(ch07, data[name], range(start, start + 8)) for start in range(0, 40, 8)] for name in data]
     evaluations = [ch05.evaluate_model(tutorial, *loaders, "cpu", 5)]

@@ -1,25 +1,34 @@
-"""What a recipe will cost before it is run: parameters, steps, memory; `planning.timing` measures time."""
+"""What a recipe will cost before it is run: parameters, steps, memory; `planning.trial` measures time.
 
-from collections.abc import Iterable
+How much memory a step takes is found out by a rehearsal on tensors that have shapes and no content. Nothing is computed
+and no memory is taken, so it is the whole network and a whole batch that is rehearsed.
+"""
+
+import weakref
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from components.models.architecture import transformer_of
-from components.models.config import ModelConfig
 from components.models.lora import is_adapter
-from components.training.config import Recipe
-from components.training.objectives import SPLITS
-from components.training.planning.probe import rehearse
-from components.training.planning.timing import Timing
-from components.training.planning.trial import Plan, Trial
+from components.training.objectives import SPLITS, Split
+from components.training.planning.trial import Plan, Timing, Trial
 
 FLOAT = 4
 """Bytes of a weight, a gradient, or a moment: all are kept in fp32, but for frozen weights of a network in bf16."""
 MOMENTS = 2
 """What AdamW remembers of each trained weight."""
+ARENA = 32 << 20
+"""Bytes from which on the C library (glibc) takes a block from the system and gives it back; smaller ones come from its
+heap, which keeps what it once had, and leave gaps in it that larger ones cannot use."""
+GAPS = 0.5
+"""Share by which the heap is larger than what is in it at most, as measured (`tests/training/test_estimate.py`)."""
 
 Phase = Literal["training", "saving", "loading"]
 
@@ -71,7 +80,7 @@ class Cost:
 
 
 def count_parameters(network: nn.Module) -> list[Part]:
-    """Return the parts of a network (`components.training.outline`) in their order."""
+    """Return the parts of a network in their order."""
     names = transformer_of(network).names
     parts = {f"{names.blocks}.": "blocks", f"{names.final_norm}.": "final norm", "head.": "head", "lm_head.": "head"}
     counts = {name: [0, 0] for name in ("embeddings", "blocks", "adapters", "final norm", "head")}
@@ -89,34 +98,36 @@ def estimate_memory(trial: Trial, process: int) -> Memory:
 
     A step is rehearsed on the batch that takes most.
     """
-    on_cpu, network, (split, rows) = trial.device.type == "cpu", trial.network, trial.heaviest()
-    held = rehearse(trial, split, [rows] * min(trial.config.accumulate, 2))
-    trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
+    objective, (split, rows) = trial.objective, trial.heaviest()
+    step, on_cpu = rehearse(trial, split, [rows] * min(objective.config.accumulate, 2)), objective.device.type == "cpu"
+    every = list(objective.model.parameters())
+    weights, trained = _bytes(every), _bytes(each for each in every if each.requires_grad)
     state = {"gradients": trained, "optimiser": MOMENTS * trained}
+    saved, loaded = _copies(trial) if on_cpu else (0, 0)
     parts: dict[Phase, dict[str, int]] = {
-        "training": state | {"activations": held.activations, "logits": held.logits},
-        "saving": state | {"copies": _saved(network, trial.config) if on_cpu else 0},
-        "loading": {"copies": _loaded(network, trial.model) if on_cpu else 0},
+        "training": state | {"activations": step.activations, "logits": step.logits},
+        "saving": state | {"copies": saved},
+        "loading": {"copies": loaded},
     }
-    gaps = held.process - held.peak if on_cpu else 0  # stay in the heap once they are there
+    gaps = step.process - step.peak if on_cpu else 0  # stay in the heap once they are there
     totals: dict[Phase, int] = {
-        "training": MOMENTS * trained + held.peak + gaps,
+        "training": MOMENTS * trained + step.peak + gaps,
         "saving": sum(parts["saving"].values()) + gaps,
-        "loading": sum(parts["loading"].values()),
+        "loading": loaded,
     }
     peak = max(totals, key=lambda phase: totals[phase])
-    data = sum(trial.objective.rows(split).ids.nbytes for split in SPLITS)
-    host = {"process": process, "data": data} if on_cpu else {"process": 0, "data": 0}
-    weights = _bytes(network.parameters())
+    data = sum(objective.rows(split).ids.nbytes for split in SPLITS)
+    process, data = (process, data) if on_cpu else (0, 0)
     return Memory(
-        **host,
+        process=process,
+        data=data,
         weights=weights,
         **({"copies": 0} | parts["training"] | parts[peak]),
         rest=totals[peak] - sum(parts[peak].values()),
         held=list(parts[peak]),
         peak=peak,
-        total=sum(host.values()) + weights + totals[peak],
-        available=_available(trial.device) + (process if on_cpu else 0),
+        total=process + data + weights + totals[peak],
+        available=_available(objective.device) + process,
     )
 
 
@@ -134,24 +145,20 @@ def process_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _saved(network: nn.Module, config: Recipe) -> int:
-    """Return the bytes of the weights that are made anew while the model is saved, or read back if others were best."""
+def _copies(trial: Trial) -> tuple[int, int]:
+    """Return the bytes of weights that are made anew while the model is saved, and while the starting ones are read.
+
+    When it is saved each is written in fp32, those kept in bf16 (`components.training.frozen_weights`) are made once
+    more, and the trained ones are read back if others were best. When they are read they are in fp32 at first.
+    """
+    network = trial.objective.model
     every = list(network.parameters())
-    trained = _bytes(parameter for parameter in every if parameter.requires_grad)
-    written = FLOAT * max(parameter.numel() for parameter in every)
-    begun = FLOAT * sum(parameter.numel() for parameter in every) if _rounded(network) else 0  # made once more
-    return max(begun + written, trained if config.keep == "best" else 0)
-
-
-def _loaded(network: nn.Module, model: ModelConfig) -> int:
-    """Return the bytes of the weights as they are in files, and of what is rounded once they are there."""
+    whole, trained = FLOAT * sum(each.numel() for each in every), _bytes(each for each in every if each.requires_grad)
+    rounded = whole - _bytes(every)
+    written = FLOAT * max(each.numel() for each in every) + (whole if rounded else 0)
     stored = FLOAT * sum(each.numel() for name, each in network.named_parameters() if not is_adapter(name))
-    return _rounded(network) + (stored if model.weights != "random" else 0)
-
-
-def _rounded(network: nn.Module) -> int:
-    """Return how many bytes are saved by weights that are kept in bf16 (`components.training.frozen_weights`)."""
-    return sum((FLOAT - parameter.element_size()) * parameter.numel() for parameter in network.parameters())
+    loaded = rounded + (stored if trial.reads_weights else 0)
+    return max(written, trained if trial.objective.config.keep == "best" else 0), loaded
 
 
 def _bytes(parameters: Iterable[Tensor]) -> int:
@@ -165,3 +172,70 @@ def _available(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes that a step holds besides weights and optimiser.
+
+    `activations` are kept for the backward pass; `logits` are a language model's in all their forms. `peak` is the most
+    that lives at the same time, gradients included; `process` is by how much a process grows that computes it.
+    """
+
+    activations: int
+    logits: int
+    peak: int
+    process: int
+
+
+def rehearse(trial: Trial, split: Split, batches: Sequence[list[int]]) -> Held:
+    """Return what is held at the peak of a step whose gradients come from these batches of a split."""
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with fake, torch.device(trial.objective.device):
+        network = trial.outline().train()
+    objective, live = trial.learn(network), LiveTensors()
+    kept = logits = 0
+    for batch in [objective.batch(split, rows) for rows in batches]:
+        with fake, live:
+            loss = objective.measure(batch).loss / 2
+            kept = kept or live.now
+            loss.backward()  # type: ignore[no-untyped-call]
+        logits = FLOAT * len(getattr(batch, "learnt", ())) * network.transformer.vocab_size
+    # Kept for the backward pass are the logits' probabilities; then come the gradients of both.
+    return Held(kept - logits, 3 * logits, live.peak, live.peak + round(GAPS * live.heap_peak))
+
+
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors that are made while it is active, as long as each lives: `now`, and at most."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = self.heap = self.heap_peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and count what it made."""
+        given = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and leaf.untyped_storage()._cdata not in given | self._known:
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        address, count = storage._cdata, storage.nbytes()
+
+        def gone() -> None:
+            self._known.discard(address)
+            self._add(-count)
+
+        self._known.add(address)
+        self._add(count)
+        weakref.finalize(storage, gone)
+
+    def _add(self, count: int) -> None:
+        self.now += count
+        self.peak = max(self.peak, self.now)
+        if abs(count) < ARENA:
+            self.heap += count
+            self.heap_peak = max(self.heap_peak, self.heap)
