@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data.split.folding import fold
-from components.evaluation.paired.matching import Pairs
-from components.evaluation.paired.pairing import read_scored
+from components.evaluation.paired.matching import Pairs, read_scored
 from components.learned import NO_ANCESTRY, Ancestry
 from components.tracking.reading import RecordedRun
 from components.tracking.registry.lineage import ancestors_of, learned_by

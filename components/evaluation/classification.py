@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 
 from components.core.progress import progress_bar
 from components.core.records import Facts
@@ -17,7 +18,8 @@ from components.evaluation.metrics import LABELS, bootstrap_intervals, classific
 from components.evaluation.paired.p_values import SIGNIFICANT, mcnemar, shown
 from components.evaluation.scoring import Scored, read_evenly, score, write_predictions
 from components.learned import TestedRows
-from components.models.fast.prepared import prepack_linear
+from components.models.fast.onednn import onednn_multiplies
+from components.models.fast.prepared import prepared
 from components.models.fast.states import open_states
 from components.models.saved.classifier import load_classifier
 
@@ -49,8 +51,9 @@ def evaluate(
     (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model, device)
-    if frozen is None:  # or else the last block takes its weights as they are
-        prepack_linear(classifier.model.transformer)
+    # Where the last block is computed by itself it takes its weights as they are.
+    if frozen is None and onednn_multiplies(torch.device(device), torch.float32):
+        classifier.model.transformer = prepared(classifier.model.transformer, torch.float32, take=True, fuse=False)
     labels = classifier.card.labels
     texts, truth = read_evenly(splits["train"], labels, max(BASELINE_ROWS.values()))
     baselines = fit_baselines(texts, truth, shares)

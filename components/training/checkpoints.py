@@ -31,8 +31,6 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 PART = ".part"
 SHARE = 0.03
 """Most of the training's own time that writing checkpoints may take."""
-PROBE = 32 << 20
-"""Bytes that are written to know how long the first checkpoint takes."""
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ class Checkpoints:
         """When this training began, and when the last checkpoint was written."""
         self.spent = 0.0
         """Seconds that went into checkpoints."""
-        self.expected: float | None = None
+        self.expected = 0.0
         """Seconds that the next one will take: as long as the last one."""
 
     def go_on(self) -> bool:
@@ -119,21 +117,7 @@ class Checkpoints:
         minutes, now = self.trainer.config.checkpoint_minutes, self.clock()
         if not minutes or now - self.ended < 60 * minutes:
             return False
-        if self.expected is None:
-            self.expected = self._probe()
         return self.spent + self.expected <= SHARE * (now - self.begun - self.spent)
-
-    def _probe(self) -> float:
-        """Return about how long writing a checkpoint takes (weights, two moments), from writing a part of its bytes."""
-        begun, size = self.clock(), 3 * sum(tensor.nbytes for tensor in self.trainer.weights)
-        self.folder.mkdir(exist_ok=True)
-        probe = self.folder / f"probe{PART}"
-        probe.write_bytes(os.urandom(min(PROBE, size)))
-        sync(probe)
-        taken = self.clock() - begun
-        probe.unlink()
-        self.spent += taken
-        return taken * max(1.0, size / PROBE)
 
     def _remove_parts(self) -> None:
         for each in self.folder.glob(f"*{PART}"):

@@ -20,6 +20,7 @@ from components.models.weights import make_transformer
 from components.training.batching import CutSplits, Examples, read_chunks
 from components.training.config import TrainConfig
 from components.training.fine_tuning import (
+    Splits,
     Start,
     count_parameters,
     learn,
@@ -28,7 +29,6 @@ from components.training.fine_tuning import (
     unfrozen,
 )
 from components.training.history import Step
-from components.training.keeping import Splits
 from components.training.objectives import SPLITS, Split
 from components.training.objectives.classification import Classification, Features
 from components.training.used_rows import keep_used_rows, put_rows_back

@@ -63,11 +63,6 @@ class History:
     best: Evaluation | None = None
     samples: list[Sample] = field(default_factory=list)
 
-    @property
-    def evaluations_since_best(self) -> int:
-        """Return how many evaluations there were after the best one."""
-        return len(self.evaluations) - 1 - self.evaluations.index(self.best) if self.best else 0
-
 
 def log_step(logger: Logger, step: Step) -> None:
     """Log a step's numbers as `curve/...`."""

@@ -23,6 +23,7 @@ from components.training.batching import CutSplits, read_chunks
 from components.training.config import InstructionTrainConfig
 from components.training.fine_tuning import (
     Sampler,
+    Splits,
     Start,
     count_parameters,
     learn,
@@ -31,8 +32,7 @@ from components.training.fine_tuning import (
     unfrozen,
 )
 from components.training.frozen_weights import restore_frozen, round_frozen
-from components.training.history import Evaluation, History, Sample, Step
-from components.training.keeping import Splits
+from components.training.history import Evaluation, Sample, Step
 from components.training.objectives.instruction import Entries, Instruction
 
 Respond = Callable[[LanguageModel, tiktoken.Encoding, Template, str, str], str]
@@ -82,12 +82,16 @@ def fine_tune(
 
         parameters = count_parameters(gpt)
         sample = _sampler(objective, encoding, template, respond, splits.validation)
-        best = config.keep == "best"
-        facts, history = learn(objective, splits, write, out, logger, sample, best)
+        facts, history = learn(objective, splits, write, out, logger, sample)
+    losses = {each.step: each.validation_loss for each in history.evaluations}
+    loss = losses.get(facts["kept_step"])
     return {
         **parameters,
         **facts,
-        **_figures(history, facts["kept_step"]),
+        "tokens_seen": history.steps[-1].tokens_seen,
+        "initial_validation_loss": history.evaluations[0].validation_loss if losses else None,
+        "validation_loss": loss,
+        "validation_perplexity": math.exp(loss) if loss is not None else None,
         "template": prompt.name,
         "longest_train_tokens": data.longest,
         "max_length": data.limit,
@@ -180,15 +184,3 @@ def _sampler(
         return Sample(evaluation.step, evaluation.epoch, **asked, reference=entry["output"], response=response)
 
     return sample
-
-
-def _figures(history: History, kept: int) -> Facts:
-    """Return the losses at the start and of the weights that are kept, where there was an evaluation."""
-    losses = {each.step: each.validation_loss for each in history.evaluations}
-    loss = losses.get(kept)
-    return {
-        "tokens_seen": history.steps[-1].tokens_seen,
-        "initial_validation_loss": history.evaluations[0].validation_loss if losses else None,
-        "validation_loss": loss,
-        "validation_perplexity": math.exp(loss) if loss is not None else None,
-    }

@@ -92,8 +92,9 @@ class Trainer:
         if self.taken not in (evaluation.step for evaluation in self.history.evaluations) and self._is_due():
             self._evaluate()
         for epoch, rows in self._rows():
-            patience = self.config.early_stopping
-            if self.taken == self.total or (patience and self.history.evaluations_since_best >= patience):
+            evaluations, best, patience = self.history.evaluations, self.history.best, self.config.early_stopping
+            stale = patience and best and len(evaluations) - 1 - evaluations.index(best) >= patience
+            if self.taken == self.total or stale:
                 break
             rate = self.config.learning_rate * factor(self.taken)
             loss, accuracy = self._step(rows, rate)

@@ -39,7 +39,7 @@ from components.core.records import NoLogger
 from components.training import classification, instruction
 from components.training.config import InstructionTrainConfig, TrainConfig
 from components.training.fine_tuning import Start
-from components.training.keeping import Splits
+from components.training.fine_tuning import Splits
 from components.training.planning.estimate import estimate_memory, process_bytes
 from components.training.objectives.classification import Classification
 from components.training.objectives.instruction import Instruction

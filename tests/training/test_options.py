@@ -20,8 +20,7 @@ from components.models.tokenizer import load_tokenizer
 from components.training.batching import Examples
 from components.training.classification import Classes, build_classifier, fine_tune
 from components.training.config import TrainConfig
-from components.training.fine_tuning import Start
-from components.training.keeping import Splits
+from components.training.fine_tuning import Splits, Start
 from components.training.loop import Trainer, learning_rate_factor, total_steps
 from components.training.objectives.classification import Classification
 

@@ -11,8 +11,7 @@ from components.models.config import GPTSize, LoraConfig, ModelConfig
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.training.batching import in_batches, pad, shuffled
 from components.training.classification import Classes, build_classifier, fine_tune, prepare
-from components.training.fine_tuning import Start
-from components.training.keeping import Splits
+from components.training.fine_tuning import Splits, Start
 from pipelines.config import load_config
 from tests.tutorial import tutorial_classifier
 

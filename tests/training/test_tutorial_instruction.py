@@ -14,9 +14,8 @@ from components.models.tokenizer import end_of_text, load_tokenizer
 from components.prompts import TEMPLATES, PromptConfig
 from components.training.batching import shuffled
 from components.training.config import InstructionTrainConfig
-from components.training.fine_tuning import Start
+from components.training.fine_tuning import Splits, Start
 from components.training.instruction import build_gpt, fine_tune, tokenise
-from components.training.keeping import Splits
 from tests.tutorial import tutorial_model
 
 END = 50256

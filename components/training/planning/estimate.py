@@ -5,7 +5,7 @@ and no memory is taken, so it is the whole network and a whole batch that is reh
 """
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,8 +27,9 @@ MOMENTS = 2
 ARENA = 32 << 20
 """Bytes from which on the C library (glibc) takes a block from the system and gives it back; smaller ones come from its
 heap, which keeps what it once had, and leave gaps in it that larger ones cannot use."""
-GAPS = 0.5
-"""Share by which the heap is larger than what is in it at most, as measured (`tests/training/test_estimate.py`)."""
+GAPS, CHURN, UNRECORDED = 0.25, 0.35, 0.15
+"""Share by which the heap is larger than what is in it, and share of what comes and goes in a forward pass by which it
+grows besides, less where autograd records nothing; as measured (`tests/training/test_estimate.py`)."""
 
 Phase = Literal["training", "saving", "loading"]
 
@@ -98,10 +99,12 @@ def estimate_memory(trial: Trial, process: int) -> Memory:
 
     A step is rehearsed on the batch that takes most.
     """
+    import psutil
+
     objective, (split, rows) = trial.objective, trial.heaviest()
     step, on_cpu = rehearse(trial, split, [rows] * min(objective.config.accumulate, 2)), objective.device.type == "cpu"
     every = list(objective.model.parameters())
-    weights, trained = _bytes(every), _bytes(each for each in every if each.requires_grad)
+    weights, trained = sum(each.nbytes for each in every), sum(each.nbytes for each in every if each.requires_grad)
     state = {"gradients": trained, "optimiser": MOMENTS * trained}
     saved, loaded = _copies(trial) if on_cpu else (0, 0)
     parts: dict[Phase, dict[str, int]] = {
@@ -109,7 +112,7 @@ def estimate_memory(trial: Trial, process: int) -> Memory:
         "saving": state | {"copies": saved},
         "loading": {"copies": loaded},
     }
-    gaps = step.process - step.peak if on_cpu else 0  # stay in the heap once they are there
+    gaps = step.gaps if on_cpu else 0  # stay in the heap once they are there
     totals: dict[Phase, int] = {
         "training": MOMENTS * trained + step.peak + gaps,
         "saving": sum(parts["saving"].values()) + gaps,
@@ -118,6 +121,8 @@ def estimate_memory(trial: Trial, process: int) -> Memory:
     peak = max(totals, key=lambda phase: totals[phase])
     data = sum(objective.rows(split).ids.nbytes for split in SPLITS)
     process, data = (process, data) if on_cpu else (0, 0)
+    on_gpu = objective.device.type == "cuda"
+    free = torch.cuda.mem_get_info(objective.device)[0] if on_gpu else psutil.virtual_memory().available
     return Memory(
         process=process,
         data=data,
@@ -127,7 +132,7 @@ def estimate_memory(trial: Trial, process: int) -> Memory:
         held=list(parts[peak]),
         peak=peak,
         total=process + data + weights + totals[peak],
-        available=_available(objective.device) + process,
+        available=free + process,
     )
 
 
@@ -153,25 +158,13 @@ def _copies(trial: Trial) -> tuple[int, int]:
     """
     network = trial.objective.model
     every = list(network.parameters())
-    whole, trained = FLOAT * sum(each.numel() for each in every), _bytes(each for each in every if each.requires_grad)
-    rounded = whole - _bytes(every)
+    whole = FLOAT * sum(each.numel() for each in every)
+    trained = sum(each.nbytes for each in every if each.requires_grad)
+    rounded = whole - sum(each.nbytes for each in every)
     written = FLOAT * max(each.numel() for each in every) + (whole if rounded else 0)
     stored = FLOAT * sum(each.numel() for name, each in network.named_parameters() if not is_adapter(name))
     loaded = rounded + (stored if trial.reads_weights else 0)
     return max(written, trained if trial.objective.config.keep == "best" else 0), loaded
-
-
-def _bytes(parameters: Iterable[Tensor]) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-
-
-def _available(device: torch.device) -> int:
-    """Return the bytes that are free for a run."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 @dataclass(frozen=True)
@@ -179,13 +172,13 @@ class Held:
     """Bytes that a step holds besides weights and optimiser.
 
     `activations` are kept for the backward pass; `logits` are a language model's in all their forms. `peak` is the most
-    that lives at the same time, gradients included; `process` is by how much a process grows that computes it.
+    that lives at the same time, gradients included; the process grows by that and by `gaps` in its heap.
     """
 
     activations: int
     logits: int
     peak: int
-    process: int
+    gaps: int
 
 
 def rehearse(trial: Trial, split: Split, batches: Sequence[list[int]]) -> Held:
@@ -194,44 +187,50 @@ def rehearse(trial: Trial, split: Split, batches: Sequence[list[int]]) -> Held:
     with fake, torch.device(trial.objective.device):
         network = trial.outline().train()
     objective, live = trial.learn(network), LiveTensors()
-    kept = logits = 0
+    kept = logits = churn = 0
     for batch in [objective.batch(split, rows) for rows in batches]:
         with fake, live:
             loss = objective.measure(batch).loss / 2
-            kept = kept or live.now
+            # What is not kept for the backward pass has come and gone. What autograd notes of each operation stands
+            # between, so that the gaps do not become one.
+            kept, churn = kept or live.now, max(churn, round(live.worn - CHURN * live.heap))
+            live.worn = CHURN * live.heap
             loss.backward()  # type: ignore[no-untyped-call]
         logits = FLOAT * len(getattr(batch, "learnt", ())) * network.transformer.vocab_size
     # Kept for the backward pass are the logits' probabilities; then come the gradients of both.
-    return Held(kept - logits, 3 * logits, live.peak, live.peak + round(GAPS * live.heap_peak))
+    return Held(kept - logits, 3 * logits, live.peak, round(GAPS * live.heap_peak) + churn)
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the tensors that are made while it is active, as long as each lives: `now`, and at most."""
+    """Counts the bytes of the tensors that are made while it is active, as long as each lives: `now`, and at most.
+
+    Those of `heap` are of the smaller ones; `worn` is by how much what was ever taken may have worn it.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = self.heap = self.heap_peak = 0
+        self.worn = 0.0
         self._known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it made."""
-        given = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        before = {leaf.untyped_storage()._cdata for leaf in given}
+        wear = CHURN if any(leaf.requires_grad for leaf in given) else UNRECORDED
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor) and leaf.untyped_storage()._cdata not in given | self._known:
-                self._count(leaf.untyped_storage())
+        for storage in (leaf.untyped_storage() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)):
+            address, count = storage._cdata, storage.nbytes()
+            if address not in before | self._known:  # else a view, or written in place
+                self._known.add(address)
+                self._add(count)
+                self.worn += count * wear if count < ARENA else 0.0
+                weakref.finalize(storage, self._forget, address, count)
         return result
 
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        address, count = storage._cdata, storage.nbytes()
-
-        def gone() -> None:
-            self._known.discard(address)
-            self._add(-count)
-
-        self._known.add(address)
-        self._add(count)
-        weakref.finalize(storage, gone)
+    def _forget(self, address: int, count: int) -> None:
+        self._known.discard(address)
+        self._add(-count)
 
     def _add(self, count: int) -> None:
         self.now += count
