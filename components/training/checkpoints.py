@@ -64,26 +64,22 @@ class Checkpoints:
         return False
 
     def after_step(self) -> None:
-        """Write a checkpoint if it is time; if it cannot be written, training goes on all the same."""
+        """Write a checkpoint if it is time."""
+        minutes, now = self.trainer.config.checkpoint_minutes, self.clock()
+        cheap = self.spent + self.expected <= SHARE * (now - self.begun - self.spent)
+        if minutes and now - self.ended >= 60 * minutes and cheap:
+            self.write_safely()
+
+    def write_safely(self) -> None:
+        """Write a checkpoint; if it cannot be written, training goes on, or ends for its own reason, all the same."""
         try:
-            if self._is_due():
-                with interruptions_held_back():
-                    self.write()
+            with interruptions_held_back():
+                self.write()
         except (OSError, SafetensorError) as error:
             with suppress(OSError):
                 self._remove_parts()
             self.ended = self.clock()
-            self._note_failure(error)
-
-    def at_end(self) -> None:
-        """Write a checkpoint where training was stopped; what stopped it matters more than that this fails."""
-        try:
-            self.write()
-        except (OSError, SafetensorError) as error:
-            self._note_failure(error)
-
-    def _note_failure(self, error: Exception) -> None:
-        log.warning("fine_tune: no checkpoint was written after step %d: %s", self.trainer.taken, error)
+            log.warning("fine_tune: no checkpoint was written after step %d: %s", self.trainer.taken, error)
 
     def write(self) -> None:
         """Write a checkpoint; once it is on the disk, earlier ones are deleted.
@@ -112,12 +108,6 @@ class Checkpoints:
         self.ended = self.clock()
         self.expected = self.ended - begun
         self.spent += self.expected
-
-    def _is_due(self) -> bool:
-        minutes, now = self.trainer.config.checkpoint_minutes, self.clock()
-        if not minutes or now - self.ended < 60 * minutes:
-            return False
-        return self.spent + self.expected <= SHARE * (now - self.begun - self.spent)
 
     def _remove_parts(self) -> None:
         for each in self.folder.glob(f"*{PART}"):

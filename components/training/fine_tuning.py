@@ -193,7 +193,7 @@ def train_to_end(trainer: Trainer, splits: Splits, write: Write, out: Path) -> F
     except BaseException as stopped:  # Ctrl-C, or the process is told to end, or something fails
         if trainer.taken:
             hold_until_published()
-            checkpoints.at_end()
+            checkpoints.write_safely()
             if not isinstance(stopped, Exception):
                 try:
                     _save(trainer, write, out)

@@ -63,6 +63,16 @@ def test_without_fast_paths_the_same_is_written(gpt: LanguageModel) -> None:
         assert plain.stopped == fast.stopped
 
 
+def test_without_fast_paths_there_is_no_second_copy_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepared(*_: object) -> None:
+        raise AssertionError("weights are made ready that nobody uses")
+
+    monkeypatch.setattr("components.generation.decoder.prepared", prepared)
+    assert go_on(TIED, [[1, 2]], 3, fast=False)[0].stopped == "length"
+    with pytest.raises(AssertionError):
+        go_on(TIED, [[1, 2]], 3)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 50), min_size=1, max_size=6),

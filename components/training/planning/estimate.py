@@ -196,7 +196,7 @@ def rehearse(trial: Trial, split: Split, batches: Sequence[list[int]]) -> Held:
             kept, churn = kept or live.now, max(churn, round(live.worn - CHURN * live.heap))
             live.worn = CHURN * live.heap
             loss.backward()  # type: ignore[no-untyped-call]
-        logits = FLOAT * len(getattr(batch, "learnt", ())) * network.transformer.vocab_size
+        logits = FLOAT * len(getattr(batch, "learnt", ())) * transformer_of(network).vocab_size
     # Kept for the backward pass are the logits' probabilities; then come the gradients of both.
     return Held(kept - logits, 3 * logits, live.peak, round(GAPS * live.heap_peak) + churn)
 
