@@ -76,6 +76,16 @@ def tasks_table(tasks: "pd.Series[str]", verdicts: Mapping[str, Verdicts], basel
     return table.sort_values("rows", ascending=False, kind="stable").reset_index()
 
 
+def task_metrics(tasks: pd.DataFrame) -> dict[str, float]:
+    """Return the figures of tasks (`tasks_table`) by flat names: `test/exact_match/TASK`, ..."""
+    return {
+        f"{metric}/{name}": float(value)
+        for figure, metric in FIGURES.items()
+        for name, value in zip(metric_names(tasks["task"].tolist()), tasks[figure], strict=True)
+        if pd.notna(value)
+    }
+
+
 def metric_names(tasks: Sequence[str]) -> list[str]:
     """Return names for tasks that metrics can bear, all different: `yes/no (short)` becomes `yes_no _short`.
 

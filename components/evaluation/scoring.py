@@ -38,13 +38,13 @@ Predict = Callable[[list[str]], Probabilities]
 
 @dataclass(frozen=True)
 class Scored:
-    """A split: what each classifier said of it, by name, and how many tokens each text has before it is cut (N)."""
+    """A split: the predictions of each classifier, by name, and how many tokens each text has before it is cut (N)."""
 
     predictions: dict[str, Predictions]
     lengths: NDArray[np.int32]
 
     def take(self, rows: NDArray[np.bool_]) -> "Scored":
-        """Return what was said of some rows."""
+        """Return the same of some rows."""
         return Scored({name: found.take(rows) for name, found in self.predictions.items()}, self.lengths[rows])
 
 
@@ -127,7 +127,7 @@ def write_predictions(splits: Mapping[str, Path], scored: Mapping[str, Scored], 
 
 
 def _columns(scored: Scored, labels: list[str], rows: Ids) -> dict[str, pa.Array]:
-    """Return what was said of some rows, as columns."""
+    """Return the predictions of some rows as columns."""
     names = pa.array(labels, pa.string())
     model, svm, tfidf = (scored.predictions[name].take(rows) for name in ("model", "svm", "tfidf"))
     return {

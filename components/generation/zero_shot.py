@@ -34,13 +34,13 @@ def try_zero_shot(
     Returns `guesses` (of a `text`, what is the `truth` and what it `said`), the `accuracy`, the share that has `always`
     the commonest label, and of the first text the `prompt` and a `continuation`, likeliest token by likeliest token.
     """
-    said = [labels[position] for position in classify_by_prompt(model, encoding, texts, labels)]
-    guesses = zip(texts, truths, said, strict=True)
+    predicted = [labels[position] for position in classify_by_prompt(model, encoding, texts, labels)]
+    guesses = zip(texts, truths, predicted, strict=True)
     prompt = prompt_tokens(encoding, texts[0], labels, model.transformer.size.context)
     continuation = generate(model, prompt, GenerationConfig(max_new_tokens=SHOWN_TOKENS), end_of_text(encoding))
     return {
         "guesses": [{"text": text, "truth": truth, "said": guess} for text, truth, guess in guesses],
-        "accuracy": sum(map(eq, truths, said)) / len(texts),
+        "accuracy": sum(map(eq, truths, predicted)) / len(texts),
         "always": max(truths.count(label) for label in labels) / len(texts),
         "prompt": encoding.decode(prompt),
         "continuation": "".join(as_text(encoding, continuation)),

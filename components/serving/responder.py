@@ -64,5 +64,5 @@ def generation(params: dict[str, Any] | None) -> Any:
     except ValidationError as error:
         detail = error.errors()[0]
         name = ".".join(map(str, detail["loc"]))
-        said = detail["msg"].removeprefix("Value error, ")
-        raise MlflowException.invalid_parameter_value(f"{name}: {said}" if name else said) from error
+        problem = detail["msg"].removeprefix("Value error, ")
+        raise MlflowException.invalid_parameter_value(f"{name}: {problem}" if name else problem) from error

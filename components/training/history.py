@@ -1,4 +1,4 @@
-"""What happened in a training: every step, every evaluation, and what the model said meanwhile."""
+"""What happened in a training: every step, every evaluation, and sample responses."""
 
 import math
 from dataclasses import asdict, dataclass, field
