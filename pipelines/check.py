@@ -20,11 +20,10 @@ from components.models.fast import fast_paths
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.tasks import download, fetch_weights
 from components.tasks.shared import weights_folder
+from components.training.fine_tuning import check_vocabulary
+from components.training.loop import warmup_steps
 from components.training.planning.estimate import Cost, count_parameters, estimate_memory, process_bytes
-from components.training.planning.timing import Besides, time_training
-from components.training.planning.trial import Trial
-from components.training.preparing import check_vocabulary
-from components.training.schedule import warmup_steps
+from components.training.planning.trial import Besides, Trial, time_training
 from pipelines.config import PipelineConfig
 from pipelines.kinds import part_of
 from pipelines.shown import TITLE, Shown, show_cost, show_data
@@ -130,7 +129,7 @@ class Check(ABC):
     def _estimate(self, trial: Trial, process: int) -> None:
         """Estimate what a run would take, and time some of its steps if it fits into memory."""
         memory, besides = estimate_memory(trial, process), Besides()
-        cost = Cost(trial.device.type, self.precision, count_parameters(trial.network), trial.plan, memory)
+        cost = Cost(self.device.type, self.precision, count_parameters(trial.objective.model), trial.plan, memory)
         self.later = memory.process + memory.data + self.bytes_later
         if max(memory.total, self.later) < memory.available:
             network = self._or_missing(lambda: self.network(self.weights)) or self.network(None)

@@ -18,7 +18,7 @@ from components.core.records import Facts
 from components.core.store import replace_folder
 from components.core.yaml_loader import InvalidYAML, read_yaml
 from components.evaluation.instruction import PREFIXES, control_metrics, response_metrics, warnings
-from components.evaluation.paired.agreement import COEFFICIENTS, agreement
+from components.evaluation.paired.comparison import COEFFICIENTS, agreement
 from components.evaluation.verdicts import Verdicts, read_verdicts
 from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig

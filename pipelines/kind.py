@@ -17,9 +17,8 @@ from components.core.errors import NotComparable, TrackingError, WeightsError
 from components.data.split.folding import fold
 from components.evaluation.metrics import Metric
 from components.evaluation.paired.comparison import Paired
-from components.evaluation.paired.matching import Pairs, RunRows
+from components.evaluation.paired.matching import Pairs, RunRows, read_scored
 from components.evaluation.paired.non_inferiority import Difference
-from components.evaluation.paired.pairing import read_scored
 from components.learned import NO_ANCESTRY, Ancestry
 from components.models.devices import pick_device
 from components.models.saved.classifier import LoadedClassifier

@@ -57,7 +57,10 @@ def load_language_model(
     settings = _settings(folder) if folder else {}
     shape = size or _size(settings, model)
     encoding = load_tokenizer(vocabulary, mirror)
-    _check_vocabulary(settings, encoding, model, vocabulary)
+    if (tokens := settings.get("vocab_size", encoding.n_vocab)) != encoding.n_vocab:
+        raise WeightsError(
+            f"{model} knows {tokens} tokens, the vocabulary {vocabulary} has {encoding.n_vocab}; give --vocabulary"
+        )
     # Untied fits all files: one without a head gets the embedding as its head.
     config = ModelConfig(size=shape, weights=model, tie_embeddings=folder is None, vocabulary=vocabulary)
     return make_gpt(config, encoding.n_vocab, folder, seed).eval(), encoding
@@ -101,11 +104,3 @@ def _size(settings: dict[str, Any], model: str) -> GPTSize:
     except (KeyError, ValidationError) as error:
         needed = ", ".join(family.settings.values())
         raise ConfigError(f"{model} has no {SETTINGS} that names its size ({needed}); give --size") from error
-
-
-def _check_vocabulary(settings: dict[str, Any], encoding: tiktoken.Encoding, model: str, vocabulary: str) -> None:
-    tokens = settings.get("vocab_size", encoding.n_vocab)
-    if tokens != encoding.n_vocab:
-        raise WeightsError(
-            f"{model} knows {tokens} tokens, the vocabulary {vocabulary} has {encoding.n_vocab}; give --vocabulary"
-        )

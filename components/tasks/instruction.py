@@ -86,9 +86,8 @@ def fine_tune(
     Curves go to the MLflow run `run_id`. What an interruption leaves is kept beside, and so are the rows that made a
     loss infinite.
     """
-    from components.training.fine_tuning import Start
+    from components.training.fine_tuning import Splits, Start
     from components.training.instruction import fine_tune as block
-    from components.training.keeping import Splits
 
     tables = Splits(splits.path("train.parquet"), splits.path("validation.parquet"))
     start = Start(model, weights_folder(weights), lora, mirror())

@@ -198,7 +198,7 @@ def _passed_on(source: logging.Logger) -> Iterator[None]:
 def learned_from_predictions(path: Path) -> Hashes:
     """Return the hashes of the training rows in a `predictions.parquet`."""
     from components.data.split.folding import fold
-    from components.evaluation.paired.pairing import read_scored
+    from components.evaluation.paired.matching import read_scored
 
     return read_scored(path, fold).learned
 

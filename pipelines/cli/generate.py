@@ -96,9 +96,7 @@ def _continuation(
     gpt: "LanguageModel", encoding: "tiktoken.Encoding", prompt: str, config: "GenerationConfig"
 ) -> Iterator[str]:
     """Yield the text after the prompt, piece by piece."""
-    import torch
-
-    from components.generation.decoding import as_text, cached, generate
+    from components.generation.decoding import as_text, generate
     from components.models.devices import pick_precision
     from components.models.tokenizer import encode, end_of_text
 
@@ -106,10 +104,8 @@ def _continuation(
     [tokens] = encode(encoding, [prompt])
     if len(tokens) > context:
         say(f"gradus: the prompt has {len(tokens)} tokens, the model sees the last {context}", style="yellow")
-    ids = torch.tensor([tokens or [stop]], device=gpt.head.device)
-    next_logits = cached(gpt, pick_precision(config.precision, ids.device))
-    chosen = (int(token) for token in generate(next_logits, ids, config, stop))
-    yield from as_text(encoding, (token for token in chosen if token != stop))
+    precision = pick_precision(config.precision, gpt.head.device)
+    yield from as_text(encoding, generate(gpt, tokens or [stop], config, stop, precision))
 
 
 def _size(text: str | None) -> "SizeName | GPTSize | None":

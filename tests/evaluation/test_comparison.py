@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import matthews_corrcoef
 
-from components.evaluation.intervals import RESAMPLES
 from components.evaluation.labelled import Predictions
-from components.evaluation.metrics import classification_metrics, metrics_of_labels, weighted_metrics
+from components.evaluation.metrics import RESAMPLES, classification_metrics, metrics_of_labels, weighted_metrics
 from components.evaluation.paired.comparison import compare_predictions, smallest_difference
 from components.evaluation.paired.p_values import PRIMARY_LEVEL
 

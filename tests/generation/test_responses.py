@@ -22,8 +22,7 @@ from components.core.store import Store
 from components.generation import batched, cache
 from components.generation.answers import answer, make_batches
 from components.generation.config import GenerationConfig
-from components.generation.journal import Journal
-from components.generation.responses import respond
+from components.generation.responses import Journal, respond
 from components.models.saved.language_model import save_gpt
 from components.prompts import TEMPLATES, Template
 from tests.generation.models import ENCODING, network

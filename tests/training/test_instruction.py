@@ -38,7 +38,7 @@ def objective(
     encoding = load_tokenizer(model.vocabulary)
     paths = folder / "train.parquet", folder / "validation.parquet"
     data = prepare(*paths, PROMPT.resolved, encoding, config, model.shape.context)
-    gpt = build_gpt(model, lora or LoraConfig(), config, encoding.n_vocab, None)
+    gpt = build_gpt(model, lora or LoraConfig(), config, encoding.n_vocab)
     return Instruction(gpt, data.train, data.validation, config, CPU, "fp32", encoding.n_vocab - 1)
 
 

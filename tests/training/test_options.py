@@ -20,11 +20,9 @@ from components.models.tokenizer import load_tokenizer
 from components.training.batching import Examples
 from components.training.classification import Classes, build_classifier, fine_tune
 from components.training.config import TrainConfig
-from components.training.fine_tuning import Start
-from components.training.keeping import Splits
-from components.training.loop import Trainer, total_steps
+from components.training.fine_tuning import Splits, Start
+from components.training.loop import Trainer, learning_rate_factor, total_steps
 from components.training.objectives.classification import Classification
-from components.training.schedule import learning_rate_factor
 
 SIZE = GPTSize(layers=2, heads=2, width=32, context=32)
 MODEL = ModelConfig(size=SIZE, weights="random", vocabulary="sample://vocabulary.tiktoken")
@@ -141,7 +139,7 @@ def test_the_facts_say_that_training_stopped_early(tmp_path: Path) -> None:
 def test_adapters_train_alone_and_are_merged_into_the_saved_model(tmp_path: Path, targets: list[str]) -> None:
     lora = LoraConfig(rank=4, alpha=8, targets=targets)
     config = TrainConfig(trainable="lora", max_steps=6, learning_rate=1e-2, keep="last", eval_every=3)
-    start = build_classifier(MODEL, lora, config, 2, load_tokenizer(MODEL.vocabulary).n_vocab, None)
+    start = build_classifier(MODEL, lora, config, 2, load_tokenizer(MODEL.vocabulary).n_vocab)
     before = {name: tensor.clone() for name, tensor in start.named_parameters()}
     facts = fine_tune(
         Splits(*write_splits(tmp_path)), Classes(LABELS), Start(MODEL, lora=lora), config, NoLogger(), tmp_path

@@ -12,12 +12,9 @@ from components.models.weights import make_gpt
 from components.tasks import reads_ahead, split, validate
 from components.training.classification import build_classifier, prepare, tokenise
 from components.training.frozen import blank_states, state_lengths, time_reading
-from components.training.objectives.classification import Classification
-from components.training.objectives.features import Features
-from components.training.outline import outline_classifier
-from components.training.planning.preview import describe_lengths, sample_texts, whole_lengths
-from components.training.planning.timing import Besides
-from components.training.planning.trial import Trial
+from components.training.objectives.classification import Classification, Features
+from components.training.planning.preview import describe_lengths, sample_texts
+from components.training.planning.trial import Besides, Trial
 from pipelines import check
 from pipelines.kinds.classification.config import ClassificationConfig
 from pipelines.shown import TITLE, line, show_lengths, show_sample, table_of, visible
@@ -63,12 +60,11 @@ class Check(check.Check):
         self.states = blank_states(self.data, model, train, self.precision) if reads_ahead(model, train) else {}
         self.recipe = (model, self.config.lora, train, len(self.labels), self.encoding.n_vocab)
         self._describe_texts()
-        outline = partial(outline_classifier, *self.recipe)
-        return Trial(outline, self._learn, model, train, self.device, length=self.data.length)
+        return Trial(partial(build_classifier, *self.recipe, outline=True), self._learn, model.weights != "random")
 
     def _describe_texts(self) -> None:
         limit, length, pooling = self.data.limit, self.data.length, self.config.train.pooling
-        lengths = [describe_lengths(name, whole_lengths(rows), limit) for name, rows in self.examples.items()]
+        lengths = [describe_lengths(name, rows.whole_lengths, limit) for name, rows in self.examples.items()]
         samples = sample_texts("train", self.data.train, self.labels, self.encoding, pooling, length)
         self.found.texts = {"lengths": lengths, "samples": samples}
         titles = {"tokens": "tokens", "cut_texts": f"texts over {limit}", "cut_tokens": "tokens cut off"}

@@ -12,10 +12,9 @@ from components.data.split.folding import fold
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, METRICS
 from components.evaluation.paired.comparison import Paired, compare_predictions
-from components.evaluation.paired.matching import Pairs
+from components.evaluation.paired.matching import Pairs, Scored, pair, read_scored
 from components.evaluation.paired.non_inferiority import accuracy_difference
 from components.evaluation.paired.p_values import shown
-from components.evaluation.paired.pairing import Scored, pair, read_scored
 from components.models.saved.classifier import LoadedClassifier
 from components.tracking.reading import PREDICTIONS, RecordedRun, Registered
 from pipelines.compared import Tested, decided, of_every_kind

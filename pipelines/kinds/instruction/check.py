@@ -18,18 +18,14 @@ from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
 from components.training.instruction import build_gpt, prepare, tokenise
-from components.training.objectives import Split
-from components.training.objectives.instruction import Entries, Instruction
-from components.training.outline import outline_gpt
+from components.training.objectives.instruction import Instruction
 from components.training.planning.preview import (
     compare_batchings,
     describe_cuts,
     describe_entries,
     sample_entries,
-    whole_lengths,
 )
-from components.training.planning.timing import Besides
-from components.training.planning.trial import Trial
+from components.training.planning.trial import Besides, Trial
 from pipelines import check
 from pipelines.kinds.instruction.config import InstructionConfig
 from pipelines.shown import TITLE, WARNING, Shown, line, show_lengths, show_sample, table_of
@@ -100,17 +96,13 @@ class Check(check.Check):
         template, self.context = config.prompt.resolved, model.shape.context
         self.data = prepare(train, validation, template, self.encoding, config.train, self.context)
         self.test = tokenise(test, template, self.encoding)
-        self.recipe = (model, config.lora, config.train, words)
-        outline, packed = partial(outline_gpt, *self.recipe, self.precision), config.train.batching == "packed"
-        trial = Trial(outline, self._learn, model, config.train, self.device, words, packed=packed)
-        learning, mask = words * model.shape.width / trial.network.transformer.products(), config.train.mask_prompt
-        splits: dict[Split, Entries] = {"train": self.data.train, "validation": self.data.validation}
-        trial.extra = {name: learning * entries.trained(mask) for name, entries in splits.items()}
+        self.recipe = (model, config.lora, config.train, words, self.precision)
+        trial = Trial(partial(build_gpt, *self.recipe, outline=True), self._learn, model.weights != "random")
         self.generating = pick_precision(config.generation.precision, self.device)
-        weights = sum(parameter.nbytes for parameter in trial.network.parameters())
+        weights = sum(parameter.nbytes for parameter in trial.objective.model.parameters())
         generation = (self.test.prompts, config.generation, self.generating)
         self.bytes_later = answering_bytes(model.shape, weights, words, *generation)
-        self._describe_texts(trial.network)
+        self._describe_texts(trial.objective.model)
         return trial
 
     def _learn(self, network: LanguageModel) -> Instruction:
@@ -123,7 +115,7 @@ class Check(check.Check):
         self.found.texts = {
             "template": self.config.prompt.name,
             "mask_prompt": train.mask_prompt,
-            "trained_share": data.trained_share,
+            "trained_share": data.train.trained_share(train.mask_prompt),
             "samples": sample_entries("train", data.train, self._shown_rows(), self.encoding, train.mask_prompt),
             "lengths": {name: describe_entries(name, rows, data.limit) for name, rows in every.items()},
             "cuts": [describe_cuts(name, rows, data.limit, self.context, new_tokens) for name, rows in every.items()],
@@ -137,7 +129,7 @@ class Check(check.Check):
     def _shown_rows(self) -> list[int]:
         """Return the first entry with an input, the first without one, and the first that is cut."""
         inputs = pq.read_table(self.splits.path("train.parquet"), columns=["input"])["input"].to_pylist()
-        cut = whole_lengths(self.data.train) > self.data.train.lengths
+        cut = self.data.train.whole_lengths > self.data.train.lengths
         tests = ([bool(text) for text in inputs], [not text for text in inputs], cut.tolist())
         return list(dict.fromkeys(each.index(True) for each in tests if any(each)))
 
@@ -151,7 +143,7 @@ class Check(check.Check):
         prompts = [self.test.tokens(row)[:length] for row, length in enumerate(lengths.tolist())]
         pace = time_decoding(network, prompts, config, self.end, self.device, self.generating)
         size = rows_at_once(self.config.model.shape, int(lengths.max()), config, self.generating)
-        like = most_tokens(lengths, config, self.context, whole_lengths(self.test) - lengths)
+        like = most_tokens(lengths, config, self.context, self.test.whole_lengths - lengths)
         seconds = pace.seconds(lengths, like, size)
         most_seconds = pace.seconds(lengths, most_tokens(lengths, config, self.context), size)
         found = {"entries": len(lengths), "memory": self.later, "seconds": seconds, "most_seconds": most_seconds}

@@ -11,8 +11,7 @@ from components.core.records import NoLogger
 from components.models.config import GPTSize
 from components.models.saved.classifier import load_classifier
 from components.training.classification import Classes, fine_tune
-from components.training.fine_tuning import Start
-from components.training.keeping import Splits
+from components.training.fine_tuning import Splits, Start
 from pipelines.config import load_config
 from pipelines.kinds.classification.config import ClassificationConfig
 
