@@ -64,9 +64,15 @@ def generate(
         where = answering.pick(device)
         gpt, encoding = _load(model, shape, vocabulary, seed)
         from components.models.devices import autocast, pick_precision
+        from pipelines.shown import harmless
 
         with autocast(where, pick_precision(config.precision, where)):
-            _show(prompt, _continuation(gpt.to(where), encoding, prompt, config))
+            # A terminal would obey control characters.
+            shown = harmless if sys.stdout.isatty() else str
+            typer.echo(shown(prompt), nl=False)
+            for piece in _continuation(gpt.to(where), encoding, prompt, config):
+                typer.echo(shown(piece), nl=False)
+            typer.echo()
 
 
 def _load(
@@ -91,9 +97,7 @@ def _continuation(
     gpt: "LanguageModel", encoding: "Tokenizer", prompt: str, config: "GenerationConfig"
 ) -> Iterator[str]:
     """Yield the text after the prompt, piece by piece."""
-    import torch
-
-    from components.generation.decoding import as_text, cached, generate
+    from components.generation.decoding import as_text, generate
     from components.models.devices import pick_precision
     from components.models.tokenizer import encode, end_of_text
 
@@ -101,19 +105,8 @@ def _continuation(
     [tokens] = encode(encoding, [prompt])
     if len(tokens) > context:
         say(f"gradus: the prompt has {len(tokens)} tokens, the model sees the last {context}", style="yellow")
-    ids = torch.tensor([tokens or [stop]], device=gpt.head.device)
-    next_logits = cached(gpt, pick_precision(config.precision, ids.device))
-    chosen = (int(token) for token in generate(next_logits, ids, config, stop))
-    yield from as_text(encoding, (token for token in chosen if token != stop))
-
-
-def _show(prompt: str, pieces: Iterator[str]) -> None:
-    """Print prompt and pieces as they come; to a terminal without control characters, which it would obey."""
-    shown = answering.harmless if sys.stdout.isatty() else str
-    typer.echo(shown(prompt), nl=False)
-    for piece in pieces:
-        typer.echo(shown(piece), nl=False)
-    typer.echo()
+    precision = pick_precision(config.precision, gpt.head.device)
+    yield from as_text(encoding, generate(gpt, tokens or [stop], config, stop, precision))
 
 
 def _size(text: str | None) -> "SizeName | AnySize | None":

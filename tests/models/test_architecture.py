@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.core.errors import ConfigError
-from components.generation.cache import Reader
+from components.generation.cache import Reader, read_anew
 from components.generation.decoder import Decoder
-from components.generation.decoding import uncached
 from components.models.architecture import Block, Transformer, WeightNames, architectures, make_network
 from components.models.classifier import Classifier
 from components.models.config import SIZES, GPTSize, LoraConfig, Pooling
@@ -160,7 +159,7 @@ def test_with_a_key_value_cache_it_says_the_same(network: Other, shared: int) ->
     rows = [[*range(shared), *row] for row in ROWS]
     reader = Reader(Decoder(model, "fp32"), rows)
     for turn in range(3):
-        expected = torch.cat([uncached(model)(torch.tensor([row])) for row in rows])
+        expected = read_anew(model, rows)
         torch.testing.assert_close(reader.logits, expected, atol=1e-3, rtol=1e-3)
         rows = [[*row, turn] for row in rows]
         reader.read(torch.tensor([row[-1] for row in rows]))
