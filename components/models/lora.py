@@ -42,11 +42,13 @@ class LoraLinear(Linear):
         kept = F.linear(dropped, self.weight) + change
         # As in the paper's 4.3, no gradient flows through the length of the changed rows.
         scaled = kept * (self.lora_lengths / self._changed().detach().norm(dim=1)).to(kept.dtype)
-        return scaled if self.bias is None else scaled + self.bias.to(kept.dtype)
+        out: Tensor = scaled if self.bias is None else scaled + self.bias.to(kept.dtype)
+        return out
 
     def _changed(self) -> Tensor:
         """Return the weights with what A and B add to them."""
-        return self.weight + self.scale * self.lora_b @ self.lora_a
+        changed: Tensor = self.weight + self.scale * self.lora_b @ self.lora_a
+        return changed
 
     def merged(self) -> Linear:
         """Return one linear layer that does the same."""

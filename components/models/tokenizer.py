@@ -50,7 +50,9 @@ def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> Tokenizer:
         merges = mirror / GPT2_MERGES if mirror else None
         return _gpt2_from_merges(merges) if merges and merges.is_file() else _gpt2_from_tiktoken()
     if not vocabulary.endswith(".tiktoken"):
-        return read_tokenizer(find_weights(vocabulary, home() / "hub", mirror))
+        folder = find_weights(vocabulary, home() / "hub", mirror)
+        assert folder is not None, "random weights bring no vocabulary, which `ModelConfig` refuses"
+        return read_tokenizer(folder)
     path = _vocabulary_path(vocabulary)
     ranks = _read_ranks(path)
     return _encoding(path.stem, GPT2_PATTERN, ranks, {END_OF_TEXT: len(ranks)}, path)

@@ -13,7 +13,6 @@ from pipelines.cli.console import Debug, errors_as_lines, say
 
 if TYPE_CHECKING:
     from components.generation.config import GenerationConfig
-    from components.models.config import SizeName
     from components.models.language_model import LanguageModel
     from components.models.sizes import AnySize
     from components.models.tokenizer import Tokenizer
@@ -75,9 +74,7 @@ def generate(
             typer.echo()
 
 
-def _load(
-    model: str, size: "SizeName | AnySize | None", vocabulary: str, seed: int
-) -> tuple["LanguageModel", "Tokenizer"]:
+def _load(model: str, size: "AnySize | None", vocabulary: str, seed: int) -> tuple["LanguageModel", "Tokenizer"]:
     """Return a network and its tokenizer: from MLflow, if that is where the model is, or as `load_language_model`."""
     from components.core.home import home, mirror
     from components.generation.loading import classifier_refused, load_language_model
@@ -109,7 +106,7 @@ def _continuation(
     yield from as_text(encoding, generate(gpt, tokens or [stop], config, stop, precision))
 
 
-def _size(text: str | None) -> "SizeName | AnySize | None":
+def _size(text: str | None) -> "AnySize | None":
     if text is None:
         return None
     from pydantic import ValidationError
@@ -118,7 +115,7 @@ def _size(text: str | None) -> "SizeName | AnySize | None":
     from components.models.config import ModelConfig
 
     try:
-        return ModelConfig(size=load_yaml(text), weights="random").size
+        return ModelConfig(size=load_yaml(text), weights="random").shape
     except ValidationError as error:
         raise ConfigError(f"--size {text}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
     except InvalidYAML as error:
