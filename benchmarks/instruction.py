@@ -239,7 +239,7 @@ def _config(mask_prompt: bool) -> InstructionTrainConfig:
 def _network() -> LanguageModel:
     model = ModelConfig(size=size(), weights="random")
     vocabulary = load_tokenizer("gpt2").n_vocab
-    return build_gpt(model, LoraConfig(), _config(mask_prompt=False), vocabulary, None).to(device())
+    return build_gpt(model, LoraConfig(), _config(mask_prompt=False), vocabulary).to(device())
 
 
 def _objective(gpt: LanguageModel, entries: Entries, config: InstructionTrainConfig) -> Instruction:

@@ -52,7 +52,7 @@ def tokens_a_second(network: ModelConfig, wish: Wish, batch: int, warm: int, ste
     config = InstructionTrainConfig(
         batch_size=batch, mask_prompt=False, precision="bf16", device=where.type, eval_every=10**6, clip=None, seed=SEED
     )
-    gpt = build_gpt(network, LoraConfig(), config, VOCABULARY, None).to(where)
+    gpt = build_gpt(network, LoraConfig(), config, VOCABULARY).to(where)
     compile_blocks(gpt.transformer, wish, where, tokens=0)
     entries = random_entries(batch * (warm + rounds * steps), network.shape.context)
     objective = Instruction(gpt, entries, entries, config, where, "bf16", end=VOCABULARY - 1)

@@ -74,9 +74,8 @@ def train(splits: Path, recipe: dict[str, object], out: Path) -> None:
     from components.prompts import PromptConfig
     from components.tasks.instruction import _sample_response
     from components.training.config import InstructionTrainConfig
-    from components.training.fine_tuning import Start
+    from components.training.fine_tuning import Splits, Start
     from components.training.instruction import fine_tune
-    from components.training.keeping import Splits
 
     model = ModelConfig(size="355M", weights="random")
     config = InstructionTrainConfig.model_validate(

@@ -167,7 +167,7 @@ def _seconds(work: Callable[[], object]) -> float:
 def _tutorial_classifier(config: ClassificationConfig) -> torch.nn.Module:
     """Return the tutorial's classifier with our first weights: all trains, or last block, final norm and head."""
     encoding = load_tokenizer(config.model.vocabulary)
-    ours = build_classifier(config.model, LoraConfig(), config.train, 2, encoding.n_vocab, None)
+    ours = build_classifier(config.model, LoraConfig(), config.train, 2, encoding.n_vocab)
     model = tutorial_network(ours.transformer, ours.head).to(device())
     last = (model.trf_blocks[-1], model.final_norm, model.out_head)  # type: ignore[index]
     for part in (model,) if config.train.trainable == "all" else last:

@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,16 +125,12 @@ class Asked:
             return rows, _strings([])
         return rows, columns_of(self.file, source, there, typed=self.output.suffix.lower() == ".parquet")
 
-    @contextmanager
-    def _writing(self, there: "pa.Schema", kinds: "Mapping[str, pa.DataType]") -> Iterator[Write | None]:
+    def _writing(self, there: "pa.Schema", kinds: "Mapping[str, pa.DataType]") -> AbstractContextManager[Write | None]:
         import pyarrow as pa
 
         if self.output is None:
-            yield None
-            return
-        schema = pa.schema([*there, *_renamed(kinds, there.names).items()])
-        with open_output(self.output, schema) as write:
-            yield write
+            return nullcontext()
+        return open_output(self.output, pa.schema([*there, *_renamed(kinds, there.names).items()]))
 
 
 def _strings(names: Iterable[str]) -> "pa.Schema":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, Field
+from rich.text import Text
 from torch import nn
 
 from components.core.errors import WeightsError
@@ -16,18 +17,16 @@ from components.core.home import mirror
 from components.core.records import Facts, Manifest
 from components.models.devices import pick_device, pick_precision
 from components.models.fast import fast_paths
-from components.models.starting_weights import FOLDER
-from components.models.tokenizer import Tokenizer, end_of_text, load_tokenizer
+from components.models.tokenizer import end_of_text, load_tokenizer
 from components.tasks import download, fetch_weights
+from components.tasks.shared import weights_folder
+from components.training.fine_tuning import check_vocabulary
+from components.training.loop import warmup_steps
 from components.training.planning.estimate import Cost, count_parameters, estimate_memory, process_bytes
-from components.training.planning.timing import Besides, time_training
-from components.training.planning.trial import Trial
-from components.training.preparing import check_vocabulary
-from components.training.schedule import warmup_steps
-from pipelines.check_tables import show_cost, show_data
+from components.training.planning.trial import Besides, Trial, time_training
 from pipelines.config import PipelineConfig
 from pipelines.kinds import part_of
-from pipelines.shown import Shown
+from pipelines.shown import TITLE, Shown, show_cost, show_data
 
 Got = TypeVar("Got")
 
@@ -40,7 +39,7 @@ class Found(BaseModel):
 
     preset: str
     missing: list[str] = Field(default=[], description="What could not be had, and how to get it.")
-    data: Facts = Field(default={}, description="What the steps before training say, and which were done before.")
+    data: Facts = Field(default={}, description="What the steps before training report, and which were done before.")
     texts: Facts | None = Field(default=None, description="What the tokenizer makes of the data.")
     cost: Cost | None = None
     shown: list[Any] = Field(default=[], exclude=True, description="All that is shown of it, in order.")
@@ -55,9 +54,6 @@ class Check(ABC):
     splits: Manifest
     counts: Mapping[str, Mapping[str, int]]
     """Rows of the data, by stage, split or task, and by class."""
-    encoding: Tokenizer
-    weights: Path | None
-    """The folder of the starting weights, None if they are random or missing."""
     bytes_later: int = 0
     """What generation takes after training, besides what the process has before."""
 
@@ -88,26 +84,30 @@ class Check(ABC):
     def run(self) -> Any:
         """Find out all there is, and return it."""
         process = process_bytes()  # before the steps, which a run takes from the store
+        config = self.config
         self._bring_data()
-        encoding = self._or_missing(lambda: load_tokenizer(self.config.model.tokenizer, mirror()))
-        weights = self._or_missing(lambda: fetch_weights.without_prefect(self.config.model))
+        encoding = self._or_missing(lambda: load_tokenizer(config.model.tokenizer, mirror()))
+        weights = self._or_missing(lambda: fetch_weights.without_prefect(config.model))
         if encoding is None:
             return self.found
         self.encoding, self.end = encoding, end_of_text(encoding)
-        self.weights = weights.folder / FOLDER if weights and weights.files else None
+        self.weights = weights_folder(weights) if weights else None
         check_vocabulary(self.weights, encoding)
-        self.device = pick_device(self.config.train.device)
-        self.precision = pick_precision(self.config.train.precision, self.device)
-        with fast_paths(self.config.train.fast):
+        self.device = pick_device(config.train.device)
+        self.precision = pick_precision(config.train.precision, self.device)
+        with fast_paths(config.train.fast):
             trial = self.prepare()
-            warmup_steps(self.config.train, trial.plan.steps)  # refuses what training would
+            warmup_steps(config.train, trial.plan.steps)  # refuses what training would
             self._estimate(trial, process + TRACKING)
         self.look_further()
         return self.found
 
     def show(self, *items: Shown) -> None:
-        """Show lines, tables and tokens after what is shown already."""
-        self.found.shown.extend(items)
+        """Show lines, tables and tokens after what is shown already: a table below a title, or an empty line."""
+        for item in items:
+            if not isinstance(item, Text) and self.found.shown[-1].style != TITLE:
+                self.found.shown.append(Text())
+            self.found.shown.append(item)
 
     def _bring_data(self) -> None:
         source = download.without_prefect(self.config.source)
@@ -129,7 +129,7 @@ class Check(ABC):
     def _estimate(self, trial: Trial, process: int) -> None:
         """Estimate what a run would take, and time some of its steps if it fits into memory."""
         memory, besides = estimate_memory(trial, process), Besides()
-        cost = Cost(trial.device.type, self.precision, count_parameters(trial.network), trial.plan, memory)
+        cost = Cost(self.device.type, self.precision, count_parameters(trial.objective.model), trial.plan, memory)
         self.later = memory.process + memory.data + self.bytes_later
         if max(memory.total, self.later) < memory.available:
             network = self._or_missing(lambda: self.network(self.weights)) or self.network(None)

@@ -1,25 +1,11 @@
 """What a comparison of two runs finds out: what `gradus compare` shows, and what `--json` prints."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
 
-from components.core.errors import ConfigError
-from components.evaluation.metrics import Metric
 from components.evaluation.paired.comparison import MetricPair, Paired, Side
 from components.evaluation.paired.matching import Pairs
-
-
-def known_metric(name: str, metrics: Iterable[Metric]) -> str:
-    """Return the name of a metric that may decide.
-
-    Raises:
-        ConfigError: if there is no such metric.
-    """
-    if name not in (names := [metric.name for metric in metrics if metric.test]):
-        raise ConfigError(f"--primary {name}: there is no such metric; it is one of {', '.join(names)}")
-    return name
 
 
 def decided(pair: MetricPair, names: tuple[str, str], better: str, both: str, form: str, evidence: str) -> str:
@@ -29,7 +15,7 @@ def decided(pair: MetricPair, names: tuple[str, str], better: str, both: str, fo
         pair: the metric of both.
         names: what to call the two.
         better: what the better one does, as in `is right more often`.
-        both: how both values are said where neither is better, as in `{} and {} right`.
+        both: how both values are named where neither is better, as in `{} and {} right`.
         form: how a value is written.
         evidence: what follows the values.
     """

@@ -1,6 +1,6 @@
 """Presets and overrides, read here only: which config they make says their kind."""
 
-import difflib
+import re
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from components.core.config import Config
-from components.core.errors import ConfigError, shortened
+from components.core.errors import ConfigError, did_you_mean, shortened
+from components.core.redaction import MASK
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
 from pipelines.kinds import DEFAULT, KINDS, config_class
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from components.tracking.config import TrackingConfig
     from components.training.config import Recipe
 
-NAMES_A_SECRET = "_env"
-"""How a key ends that names a variable: what stands there by mistake is the secret itself, and is not shown."""
+HOLDS_A_SECRET = re.compile(r"^judge\.extra\b|(_env|key|token|secret|password)$")
+"""Keys whose value no error shows: it is a secret, or the name of a variable, where the secret may stand by mistake."""
 
 
 class PipelineConfig(Config):
@@ -64,18 +65,14 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
     tree.setdefault("name", Path(source.name).stem)
     for override in overrides:
         apply_override(tree, override)
-    flow = _class(tree, preset)
-    try:
-        return flow.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError("\n".join(explain(error, preset, flow))) from error
-
-
-def _class(tree: dict[str, Any], preset: str) -> type[PipelineConfig]:
     name = tree.get("pipeline", DEFAULT)
     if not isinstance(name, str) or name not in KINDS:
-        raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{_did_you_mean(str(name), KINDS)}")
-    return config_class(name)
+        raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{did_you_mean(str(name), KINDS)}")
+    kind = config_class(name)
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error, preset, kind))) from error
 
 
 def shipped_presets() -> dict[str, PipelineConfig]:
@@ -97,7 +94,7 @@ def _find_preset(preset: str) -> Traversable:
         if not Path(preset).is_file():
             raise ConfigError(f"there is no file {preset}")
         return Path(preset)
-    raise ConfigError(f"there is no preset {preset!r}{_did_you_mean(preset, shipped)}; see `gradus presets`")
+    raise ConfigError(f"there is no preset {preset!r}{did_you_mean(preset, shipped)}; see `gradus presets`")
 
 
 def _read_yaml(source: Traversable, preset: str) -> dict[str, Any]:
@@ -117,8 +114,13 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     """Set the dotted key of a `KEY=VALUE` override; the value is read as YAML, so `null`, `true`, `[a, b]` work."""
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
-        raise ConfigError(f"--set {override!r} is not KEY=VALUE, as in --set train.epochs=3")
-    value = load_value(f"--set {key}", text)
+        raise ConfigError(f"--set {quoted(override)} is not KEY=VALUE, as in --set train.epochs=3")
+    try:
+        value = load_yaml(text)
+    except InvalidYAML as error:
+        secret = HOLDS_A_SECRET.search(key)
+        what, why = (MASK, "") if secret else (repr(shortened(text, 80)), f": {error}")
+        raise ConfigError(f"--set {key}: {what} is not valid YAML{why}; put text in quotes") from error
     *parents, last = key.split(".")
     for parent in parents:
         below = tree.get(parent)
@@ -129,18 +131,10 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     tree[next((name for name in tree if str(name) == last), last)] = value
 
 
-def load_value(option: str, text: str) -> Any:
-    """Return the value of a command's option that is written in YAML.
-
-    Raises:
-        ConfigError: if it is not YAML, or none that is read.
-    """
-    try:
-        return load_yaml(text)
-    except InvalidYAML as error:
-        raise ConfigError(
-            f"{option}: {shortened(text, 80)!r} is not valid YAML: {error}; put text in quotes"
-        ) from error
+def quoted(override: str) -> str:
+    """Return an override as an error shows it: without the value of a secret."""
+    key, equals, _ = override.partition("=")
+    return repr(f"{key}={MASK}" if equals and HOLDS_A_SECRET.search(key) else override)
 
 
 def explain(error: ValidationError, preset: str, flow: type[BaseModel]) -> Iterator[str]:
@@ -150,13 +144,12 @@ def explain(error: ValidationError, preset: str, flow: type[BaseModel]) -> Itera
         unknown = detail["type"] == "extra_forbidden"
         keys, owner = _walk(detail["loc"], flow, unknown)
         if unknown:
-            message = f"unknown key{_did_you_mean(keys[-1], owner.model_fields)}"
+            message = f"unknown key{did_you_mean(keys[-1], owner.model_fields)}"
         elif detail["type"] == "missing":
             message = "this key is required"
         else:
             message = f"{detail['msg'].removeprefix('Value error, ')}"
-            secret = bool(keys) and keys[-1].endswith(NAMES_A_SECRET)  # a key that is no text is none of the fields
-            if not secret and not isinstance(detail["input"], dict | BaseModel):
+            if not HOLDS_A_SECRET.search(".".join(keys)) and not isinstance(detail["input"], dict | BaseModel):
                 message += f" (it is {detail['input']!r})"
         problems.setdefault(".".join(keys), []).append(message)
     for key, messages in problems.items():
@@ -185,9 +178,3 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((model for inner in get_args(annotation) if (model := _model_of(inner))), None)
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"

@@ -63,7 +63,11 @@ def _load(kind: str, preset: str, overrides: list[str]) -> PipelineConfig:
     Raises:
         ConfigError: if it is not, or nothing would be kept of its run.
     """
-    _require_lasting_home()
+    if not Path(os.environ.get("GRADUS_HOME", "")).expanduser().is_absolute():  # a worker deletes a run's own folder
+        raise ConfigError(
+            "GRADUS_HOME is not an absolute path where this run was started, and its working directory may be deleted: "
+            "start the worker with GRADUS_HOME set to the folder that keeps the store and the results"
+        )
     keep_files_private()
     protect_logs()
     config = load_config(preset, overrides)
@@ -71,15 +75,6 @@ def _load(kind: str, preset: str, overrides: list[str]) -> PipelineConfig:
         entry = f"pipelines.deployed.{_entry(config.pipeline)}"
         raise ConfigError(f"{preset} is a preset of the {config.pipeline} flow; deploy {entry}")
     return config
-
-
-def _require_lasting_home() -> None:
-    """Refuse to work in the folder that a worker makes for a run and deletes after it."""
-    if not Path(os.environ.get("GRADUS_HOME", "")).expanduser().is_absolute():
-        raise ConfigError(
-            "GRADUS_HOME is not an absolute path where this run was started, and its working directory may be deleted: "
-            "start the worker with GRADUS_HOME set to the folder that keeps the store and the results"
-        )
 
 
 run_preset = deployed(DEFAULT)

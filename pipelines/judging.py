@@ -1,5 +1,6 @@
 """Judging an existing run's responses with another judge, and how far the two agree."""
 
+import copy
 import json
 import shutil
 import tempfile
@@ -17,31 +18,24 @@ from components.core.records import Facts
 from components.core.store import replace_folder
 from components.core.yaml_loader import InvalidYAML, read_yaml
 from components.evaluation.instruction import PREFIXES, control_metrics, response_metrics, warnings
-from components.evaluation.paired.agreement import COEFFICIENTS, agreement
+from components.evaluation.paired.comparison import COEFFICIENTS, agreement
 from components.evaluation.verdicts import Verdicts, read_verdicts
 from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig
 from components.judging.judge import judge
 from components.prompts import PromptConfig
-from components.reporting.agreement import agreement_figure
+from components.reporting.plots import agreement_figure
 from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_judgement
 from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, artifacts_of, find_run
-from pipelines.config import explain, load_value
+from pipelines.config import apply_override, explain, quoted
 from pipelines.kind import kind_of
 from pipelines.kinds import kind_named
 
-SECTION = "judge."
-EXTRA = "extra."
 OF_ONE_KIND = ("model", "url", "api_key_env", "think", "extra")
 """Settings that mean nothing to a judge of another kind."""
 TITLES = {"model": "fine-tuned model", "start": "starting model", "reference": "references"}
-FIGURES = {
-    "score": "score",
-    "low": "score_low",
-    "high": "score_high",
-    "median": "score_median",
-    "spread": "score_spread",
-    "unparsed_share": "unparsed_share",
+FIGURES = {name: f"score_{name}" for name in ("low", "high", "median", "spread")} | {
+    name: name for name in ("score", "unparsed_share")
 }
 """What `Figures` are called among metrics."""
 
@@ -110,13 +104,19 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
         TrackingError: if there is no such run, or the store cannot be read or written.
     """
     run = find_run(address, home)
-    _refuse_without_responses(run)
+    if RESPONSES not in kind_of(run).needs:
+        raise JudgeError(
+            f"run {run.run_id[:8]} is of the pipeline {kind_named(run.pipeline)}, which makes no responses; "
+            "give an instruction run"
+        )
+    if not run.finished:
+        raise JudgeError(f"run {run.run_id[:8]} is {run.status.lower()}, not finished; judge one that came to its end")
     with artifacts_of(run, [RESPONSES, FACTS, CONFIG], home) as paths:
         if lacking := [name for name in (RESPONSES, FACTS, CONFIG) if name not in paths]:
             raise JudgeError(f"run {run.run_id[:8]} left no {' and no '.join(lacking)}: there is nothing to judge")
         responses = pd.read_parquet(paths[RESPONSES])
         facts: dict[str, Facts] = json.loads(paths[FACTS].read_text(encoding="utf-8"))
-        tree: dict[str, Any] = recorded_config(paths[CONFIG])
+        tree = recorded_config(paths[CONFIG])
     config = judge_config(tree["judge"], overrides)
     prompt = PromptConfig.model_validate(tree["prompt"])
     with _folder(home, run) as folder:
@@ -127,7 +127,7 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
             responses = responses[~responses["learned_before"]].reset_index(drop=True)
         verdicts = read_verdicts(folder / VERDICTS, responses["row"])
         result = _result(run, responses, facts, judged, verdicts)
-        _log(run, result, responses, verdicts["model"], folder, home)
+        _log(result, responses, verdicts["model"], folder, home)
     return result
 
 
@@ -137,18 +137,21 @@ def judge_config(base: dict[str, Any], overrides: Iterable[str]) -> JudgeConfig:
     Raises:
         ConfigError: naming every key that is wrong.
     """
-    changes = dict(_override(each) for each in overrides)
-    extra = {key.removeprefix(EXTRA): changes.pop(key) for key in [*changes] if key.startswith(EXTRA)}
-    if changes.get("kind", base.get("kind")) != base.get("kind"):
-        base = {key: value for key, value in base.items() if key not in OF_ONE_KIND}
-    changed = {**base, **changes}
-    if extra:
-        changed["extra"] = {**(changed.get("extra") or {}), **extra}
+    changes: dict[str, Any] = {"judge": {}}
+    tree = {"judge": copy.deepcopy(base)}
+    for override in (overrides := list(overrides)):
+        if not override.startswith("judge.") or "=" not in override:
+            raise ConfigError(f"--set {quoted(override)} is not judge.KEY=VALUE, as in --set judge.model=phi3")
+        apply_override(changes, override)
+    if changes["judge"].get("kind", base.get("kind")) != base.get("kind"):
+        tree = {"judge": {key: value for key, value in tree["judge"].items() if key not in OF_ONE_KIND}}
+    for override in overrides:
+        apply_override(tree, override)
     try:
-        config = _Section.model_validate({"judge": changed}).judge
+        config = _Section.model_validate(tree).judge
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, "--set", _Section))) from error
-    if not config.is_language_model and "model" in changes:
+    if not config.is_language_model and "model" in changes["judge"]:
         raise ConfigError(
             "judge.model says nothing to the lexical judge, which is what judge.kind is; add --set judge.kind=ollama"
         )
@@ -159,13 +162,6 @@ class _Section(Config):
     judge: JudgeConfig
 
 
-def _override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.startswith(SECTION):
-        raise ConfigError(f"--set {text!r} is not judge.KEY=VALUE, as in --set judge.model=phi3")
-    return key.removeprefix(SECTION), load_value(f"--set {key}", value)
-
-
 def recorded_config(path: Path) -> dict[str, Any]:
     """Return a run's own config; raises JudgeError if somebody changed it so that it cannot be read."""
     try:
@@ -174,16 +170,6 @@ def recorded_config(path: Path) -> dict[str, Any]:
     except InvalidYAML as error:
         raise JudgeError(f"the run's {CONFIG} cannot be read: {error}; somebody changed it") from error
     return tree
-
-
-def _refuse_without_responses(run: RecordedRun) -> None:
-    if RESPONSES not in kind_of(run).needs:
-        raise JudgeError(
-            f"run {run.run_id[:8]} is of the pipeline {kind_named(run.pipeline)}, which makes no responses; "
-            "give an instruction run"
-        )
-    if not run.finished:
-        raise JudgeError(f"run {run.run_id[:8]} is {run.status.lower()}, not finished; judge one that came to its end")
 
 
 @contextmanager
@@ -206,9 +192,8 @@ def _folder(home: Path, run: RecordedRun) -> Iterator[Path]:
 def _tables(responses: pd.DataFrame, folder: Path) -> dict[str, Path]:
     """Write responses as a judge reads them."""
     named = responses.rename(columns={"reference": "output"})[["row", "instruction", "input", "output"]]
-    columns = {"model": "response", "start": "start_response"}
     tables = {}
-    for of, column in columns.items():
+    for of, column in (("model", "response"), ("start", "start_response")):
         if responses[column].notna().all():
             tables[of] = folder / f"{of}.parquet"
             named.assign(model_response=responses[column]).to_parquet(tables[of], index=False)
@@ -256,11 +241,11 @@ def _compared(before: Any, verdicts: Verdicts) -> Compared:
 
 def _sentence(result: JudgementResult) -> str:
     """Say in plain words what the new judge gives, and how far it agrees."""
-    new, old = (
-        f"{_mean(figures.get('model'))} by {facts['judge']['name']}"
-        for figures, facts in ((result.figures, result.judge), (result.figures_before, result.judge_before))
-    )
-    scores = f"Over {result.rows:,} test rows the fine-tuned model has {new} and {old}"
+    given = []
+    for by_whom, facts in ((result.figures, result.judge), (result.figures_before, result.judge_before)):
+        score = by_whom["model"].score if "model" in by_whom else None
+        given.append(f"{'no score' if score is None else f'{score:.1f}'} by {facts['judge']['name']}")
+    scores = f"Over {result.rows:,} test rows the fine-tuned model has {' and '.join(given)}"
     found = result.agreement.get("model")
     if found is None:
         return f"{scores}."
@@ -270,20 +255,13 @@ def _sentence(result: JudgementResult) -> str:
     return f"{scores}; on the {found.rows:,} rows that both scored: {figures}."
 
 
-def _mean(figures: Figures | None) -> str:
-    return "no score" if figures is None or figures.score is None else f"{figures.score:.1f}"
-
-
-def _log(
-    run: RecordedRun, result: JudgementResult, responses: pd.DataFrame, of_model: Verdicts, folder: Path, home: Path
-) -> None:
-    (folder / AGREEMENT).write_text(
-        json.dumps({JUDGE: result.judge, **result.model_dump(mode="json", exclude={"judge"})}, indent=1)
-    )
+def _log(result: JudgementResult, responses: pd.DataFrame, of_model: Verdicts, folder: Path, home: Path) -> None:
+    found = {JUDGE: result.judge, **result.model_dump(mode="json", exclude={"judge"})}
+    (folder / AGREEMENT).write_text(json.dumps(found, indent=1))
     names = (str(result.judge_before["judge"]["name"]), str(result.judge["judge"]["name"]))
     figure = agreement_figure(responses["score"].tolist(), of_model.scores.tolist(), names)
     figure.savefig(folder / SCATTER, dpi=144)
-    log_judgement(run.run_id, judgement_name(result.judge["judge"]), folder, _metrics(result), home)
+    log_judgement(result.run_id, judgement_name(result.judge["judge"]), folder, _metrics(result), home)
 
 
 def _metrics(result: JudgementResult) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The contract of a kind: what those ask it that act on runs of any kind. Which there are says `pipelines.kinds`.
 
-Comparison (`pipelines.comparison`) and promotion (`pipelines.beside`) ask an object of the run's kind, and do not know
-which it is.
+Comparison (`pipelines.comparison`) and promotion (`pipelines.promotion_evidence`) ask an object of the run's kind, and
+do not know which it is.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,19 +13,28 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.errors import NotComparable
+from components.core.errors import NotComparable, TrackingError, WeightsError
+from components.data.split.folding import fold
 from components.evaluation.metrics import Metric
 from components.evaluation.paired.comparison import Paired
-from components.evaluation.paired.matching import Pairs, RunRows
+from components.evaluation.paired.matching import Pairs, RunRows, read_scored
+from components.evaluation.paired.non_inferiority import Difference
+from components.learned import NO_ANCESTRY, Ancestry
+from components.models.devices import pick_device
+from components.models.saved.classifier import LoadedClassifier
+from components.serving.language_model import Responder
+from components.serving.load import load_with_reading
 from components.tracking.reading import RecordedRun, Registered, artifacts_of
+from components.tracking.registry.finding import resolve_model
+from components.tracking.registry.lineage import ancestors_of, learned_by
+from components.tracking.stores import tracking_uri
 from pipelines.compared import Compared
-from pipelines.kinds import KINDS, kind_named, part_of
-from pipelines.measured import Measured
+from pipelines.kinds import KINDS, kind_named, names_of, part_of
 
 Rows = TypeVar("Rows", bound=RunRows)
 """What a run left of its test rows."""
 Both = TypeVar("Both", bound=Pairs[Any])
-"""What two models said of the same rows."""
+"""What two models predicted or answered on the same rows."""
 Runs = tuple[RecordedRun, RecordedRun]
 
 
@@ -60,6 +69,23 @@ class Candidate(Generic[Rows]):
     """Which rows (N) nobody that is measured on them has learned from."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A candidate and a reference on the same rows."""
+
+    difference: Difference
+    rows: str
+    """Which rows they are, in words."""
+    by: str = ""
+    """Whose scores they are, in words; nothing for shares of right ones."""
+    notes: tuple[str, ...] = ()
+    """What speaks against the figures, one clause each."""
+    anew: bool = False
+    """Whether the reference was run for it."""
+    detail: str = ""
+    """What else a comparison of the two says, in sentences."""
+
+
 class Kind(Protocol[Rows, Both]):
     """How runs of a kind are compared and promoted."""
 
@@ -80,7 +106,7 @@ class Kind(Protocol[Rows, Both]):
         """Return what a run left of its test rows, from its artifacts by name."""
 
     def pair(self, runs: Runs, rows: tuple[Rows, Rows]) -> Both:
-        """Return what two models said of the rows that both were tested on and neither has learned from.
+        """Return what two models predicted for the rows that both were tested on and neither has learned from.
 
         Raises:
             NotComparable: if there are none.
@@ -177,11 +203,61 @@ def rows_of(run: RecordedRun, kind: Kind[Rows, Any], home: Path) -> Rows:
 
 
 def pair_runs(runs: Runs, kind: Kind[Any, Both], home: Path) -> Both:
-    """Return what two runs' models said of the same rows.
+    """Return what two runs' models predicted for the same rows.
 
     Raises:
         NotComparable: if there are no rows to compare them on.
         TrackingError: if the store cannot be read.
     """
-    first, second = (rows_of(run, kind, home) for run in runs)
-    return kind.pair(runs, (first, second))
+    rows, lacking = [], []
+    for run in runs:
+        try:
+            rows.append(rows_of(run, kind, home))
+        except NothingLeft as error:
+            lacking.append(str(error))
+    if lacking:
+        raise NothingLeft("; ".join(dict.fromkeys(lacking)))
+    return kind.pair(runs, (rows[0], rows[1]))
+
+
+def load_version(version: Registered, home: Path) -> LoadedClassifier | Responder:
+    """Return the model of a registered version.
+
+    Raises:
+        NotComparable: if its files are gone or damaged.
+    """
+    try:
+        folder = resolve_model(f"models:/{version.name}/{version.number}", home)
+        return load_with_reading(folder, tracking_uri(home), str(pick_device("auto")))[0]
+    except (TrackingError, WeightsError) as error:
+        raise NotComparable(f"version {version.number} cannot be run on other test rows: {error}") from error
+
+
+def ancestry_of(run: RecordedRun, home: Path) -> Ancestry:
+    """Return what the models that a run's goes back to were trained on.
+
+    Raises:
+        TrackingError: if the store cannot be read.
+    """
+    chain = ancestors_of(run.run_id, home)
+    return learned_by(chain, lambda path: read_scored(path, fold).learned, home) if chain else NO_ANCESTRY
+
+
+def unknown_ancestors(runs: Iterable[RecordedRun], ancestries: Iterable[Ancestry]) -> list[str]:
+    """Return a line for each model that one of some runs continues and whose training rows are not known."""
+    found = [
+        f"run {run.run_id[:8]} went on from {model}, which may have been trained on some of these rows"
+        for run, ancestry in zip(runs, ancestries, strict=True)
+        for model in ancestry.unknown(names_of(kind_named(run.pipeline)))
+    ]
+    return list(dict.fromkeys(found))
+
+
+def common_rows(found: Pairs[Any]) -> str:
+    """Name the rows that two runs are compared on."""
+    if found.same_test_set and not found.left_out:
+        return f"the same {found.rows:,} test rows"
+    if not found.left_out and not all(found.learned_known):
+        return f"the {found.rows:,} test rows that both have"
+    neither = "neither, nor a model that one of them continues," if found.by_ancestors else "neither"
+    return f"the {found.rows:,} test rows that both have and {neither} was trained on"

@@ -1,4 +1,4 @@
-"""What Prefect's server is told of a run, and what becomes of a run without it.
+"""What Prefect's server hears of a run, and what becomes of a run without it.
 
 Prefect's engine asks the server when a flow begins and when it ends; tasks tell it what they do in the background. So a
 server that is not there at the start is an error; one that is lost later is not, as files, MLflow and the exit code do
@@ -8,9 +8,8 @@ not depend on it.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +25,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed, Pending
 
 from components.core.errors import GradusError
-from components.tasks.artifacts import ServerErrors, lost_server
+from components.tasks.shared import ServerErrors, lost_server
 from components.tracking.names import ORPHANED
 from components.tracking.provenance import PROCESS_TAG, is_orphan, process_tags
 from components.tracking.stores import one_line, without_password
@@ -76,48 +75,38 @@ def run_with_prefect(flow: "Flow[[Config], RunSummary]", config: Config, name: s
         # Said when the run is created, so that there is no moment at which one cannot tell whose it is.
         whose = dict(process_tags())
         created = client.create_flow_run(flow, name=name, parameters=parameters, context=whose, state=Pending())
-    outcome = _Outcome()
-    watched = flow.with_options()
-    watched.fn = _watched(flow.fn, outcome)
-    try:
-        run_flow(watched, flow_run=created, parameters={"config": config})
-    except BaseException as error:
-        if not outcome.begun and isinstance(error, ServerErrors):
-            raise _refused("was lost when the run began", error) from error
-        if not outcome.begun or not isinstance(error, Exception | Abort):
-            raise
-        log.debug("the end of the flow run could not be reported", exc_info=error)
-    if outcome.error:
-        raise outcome.error
-    assert outcome.summary is not None
-    return outcome.summary
+    begun = False
+    summary: RunSummary | None = None
+    failure: BaseException | None = None
 
-
-@dataclass
-class _Outcome:
-    """What came of the function of a flow, whatever Prefect makes of that."""
-
-    begun: bool = False
-    summary: "RunSummary | None" = None
-    error: BaseException | None = None
-
-
-def _watched(function: "Callable[[Any], RunSummary]", outcome: _Outcome) -> "Callable[[Any], RunSummary]":
-    """Return a flow's function that notes its outcome; it looks the same to Prefect, which reads its parameters."""
-
-    @wraps(function)
-    def run(config: Any) -> "RunSummary":
-        outcome.begun = True
+    @wraps(flow.fn)  # it looks the same to Prefect, which reads its parameters
+    def watched(config: Config) -> "RunSummary":
+        """Run the flow's function, and note what came of it, whatever Prefect makes of that."""
+        nonlocal begun, summary, failure
+        begun = True
         try:
-            outcome.summary = function(config)
+            summary = flow.fn(config)
         except BaseException as error:
-            outcome.error = error
+            failure = error
             _leave_if_lost(PATIENCE if isinstance(error, Exception) else 0)
             raise
         _leave_if_lost(PATIENCE)
-        return outcome.summary
+        return summary
 
-    return run
+    watching = flow.with_options()
+    watching.fn = watched
+    try:
+        run_flow(watching, flow_run=created, parameters={"config": config})
+    except BaseException as error:
+        if not begun and isinstance(error, ServerErrors):
+            raise _refused("was lost when the run began", error) from error
+        if not begun or not isinstance(error, Exception | Abort):
+            raise
+        log.debug("the end of the flow run could not be reported", exc_info=error)
+    if failure:
+        raise failure
+    assert summary is not None
+    return summary
 
 
 def _leave_if_lost(patience: float) -> None:

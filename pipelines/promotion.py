@@ -96,9 +96,9 @@ def promote(
         raise PromotionRefused(f"not promoted: {evidence.sentence.rstrip('.')}; {FORCE}")
     make_champion(version, Promotion(evidence.sentence, before, reason, force, allowed), home, run.run_id)
     instead = f" in place of version {before}" if before else ""
-    said = f"version {number} of {model} is now the champion{instead}: {reason if force else evidence.sentence}"
+    sentence = f"version {number} of {model} is now the champion{instead}: {reason if force else evidence.sentence}"
     done = {"changed": True, "forced": force, "margin": allowed, "measured": list(evidence.references)}
-    return result.model_copy(update={**done, "sentence": said})
+    return result.model_copy(update={**done, "sentence": sentence})
 
 
 def _margin(given: float | None, kind: Kind[Any, Any], name: str, home: Path) -> float:

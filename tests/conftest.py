@@ -1,13 +1,16 @@
 """What tests share: a home of their own, no network, one Prefect server, two tiny models, the real data."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 # Two processes run the tests on two cores, and every one of them starts others. Networks this small gain nothing from a
 # second thread, and lose much by waiting for one that has no core. Read when torch is imported.
@@ -17,7 +20,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
+PREFECT = re.compile(r"prefect_server|finished: RunSummary|instructed: tuple|environment: dict")
+"""What a module says whose tests have the fixture `prefect_server`, by itself or through another."""
 SHARED = Path(__file__).parents[1].parent / "shared/data"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Have one process run a module's tests, and one all modules that need Prefect: its server takes ten seconds."""
+    root = config.rootpath
+
+    class OneStartsPrefect(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return "with Prefect" if PREFECT.search((root / module).read_text(encoding="utf-8")) else module
+
+    return OneStartsPrefect(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -148,3 +166,11 @@ def saved_gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.initialise(seed=0)
     save_gpt(folder, model, encoding, TEMPLATES["alpaca"])
     return folder
+
+
+@pytest.fixture(scope="session")
+def saved_language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a language model with the vocabulary of the sample data and random weights."""
+    from tests.serving.models import save_language_model
+
+    return save_language_model(tmp_path_factory.mktemp("tuned") / "model")

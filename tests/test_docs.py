@@ -32,7 +32,7 @@ NOT_RUN = {
     r"pre-commit install": "writes into .git",
     r"gradus (run|check) (spam|instruct)(-book)?(?![\w-])": "needs the network, and hours; the demo is the same flow",
     r"^ollama ": "is a program of its own; tests/judging has a server that speaks its protocol",
-    r"gradus generate openai-community/": "needs the network; tests/pipelines/test_cli_generate.py has other weights",
+    r"gradus generate openai-community/": "needs the network; tests/pipelines/cli/test_cli_generate.py has others",
     r"models:/(spam-classifier|instruction-model)": "needs the model that `gradus run spam` or `instruct` leaves",
     r"\bRUN\b": "stands for the id of a run; docs/compare_and_promote.md has real ones",
     r"(mlflow ui|mlflow server|prefect server start)": "serves until it is stopped",

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from components.core.home import home
+from components.data.batches import schema
 from components.data.download import download
 from components.data.split.labelled import split
-from components.data.tables import read_batches, schema_of
+from components.data.tables import read_batches
 from components.data.validation.labelled import validate
 from pipelines.config import load_config
 from pipelines.kinds.classification.config import ClassificationConfig
@@ -72,7 +73,9 @@ def test_the_page_has_three_examples_and_their_first_rows() -> None:
 def test_the_rows_shown_can_be_read(folder: Path, name: str) -> None:
     config = preset(name)
     Path(config.source.url).write_text(blocks()[config.source.url])
-    table = pa.Table.from_batches(read_batches(Path(config.source.url), config.source), schema_of(config.source))
+    table = pa.Table.from_batches(
+        read_batches(Path(config.source.url), config.source), schema(config.source.table_columns)
+    )
     assert set(table["label"].to_pylist()) == set(config.validation.labels)
     assert all(text and "{" not in text for text in table["text"].to_pylist())
 

@@ -30,16 +30,11 @@ class Config(BaseModel):
         return values
 
 
-def _remembered(address: str) -> str:
-    remember_secrets(address)
-    return address
-
-
 def _dumped(address: str, info: SerializationInfo) -> str:
     return address if info.context == EXACT else redact(address)
 
 
-Address = Annotated[str, AfterValidator(_remembered), PlainSerializer(_dumped, when_used="json")]
+Address = Annotated[str, AfterValidator(remember_secrets), PlainSerializer(_dumped, when_used="json")]
 """Where something is: an address that may hold a password or a token, a path, a name.
 
 Dumped as JSON it has none, since what is dumped is kept by Prefect and MLflow, but for hashes (`redaction.EXACT`).

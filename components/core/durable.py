@@ -1,7 +1,9 @@
-"""Files and folders that outlast a power cut."""
+"""Files and folders that outlast a power cut, and locks that no process outlasts."""
 
+import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -31,3 +33,15 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that a file stands for, once whoever has it lets go; its folder is made if it is not there.
+
+    The system takes it from a process that dies, however it dies, which a file that is there or not would outlast.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -20,6 +20,8 @@ GradusError                 something failed; exit code 1
 A message is one line: what, where, and what to do about it. Secrets are taken out of it.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from components.core.redaction import redact
@@ -35,6 +37,14 @@ def shortened(text: str, limit: int = LONGEST_LINE) -> str:
     gap = f" ... [{len(text) - limit:,} more characters] ... "
     end = (limit - len(gap)) // 3
     return f"{text[: limit - len(gap) - end]}{gap}{text[len(text) - end :]}"
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the end of a line about an unknown word: the known one that is close to it, or else another hint."""
+    known = list(known)
+    if close := get_close_matches(word, known, n=1, cutoff=0.5):
+        return f", did you mean {close[0]!r}?"
+    return f"; {otherwise}" if otherwise else f"; known here: {', '.join(known)}"
 
 
 class GradusError(Exception):

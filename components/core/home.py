@@ -19,5 +19,4 @@ def keep_files_private() -> None:
 
 def mirror() -> Path | None:
     """Return the folder `GRADUS_MIRROR` in which file names are looked up before the network, if set."""
-    value = os.environ.get("GRADUS_MIRROR")
-    return Path(value).expanduser().absolute() if value else None
+    return Path(value).expanduser().absolute() if (value := os.environ.get("GRADUS_MIRROR")) else None

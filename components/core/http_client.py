@@ -12,8 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.core.versions import installed
@@ -37,13 +35,13 @@ logger = logging.getLogger(__name__)
 class HTTPError(Exception):
     """A request failed: what happened, on one line.
 
-    `status` is that of the answer, 0 where there was none; `said` is the start of its body; `todo` is what to do about
+    `status` is that of the answer, 0 where there was none; `body` is the start of its body; `todo` is what to do about
     it, where that does not depend on who asked.
     """
 
-    def __init__(self, message: str, status: int = 0, said: str = "", todo: str = "") -> None:
+    def __init__(self, message: str, status: int = 0, body: str = "", todo: str = "") -> None:
         super().__init__(message)
-        self.status, self.said, self.todo = status, said, todo
+        self.status, self.body, self.todo = status, body, todo
 
 
 class Transient(HTTPError):
@@ -77,22 +75,17 @@ def retried(
     back_off = tenacity.wait_exponential(backoff, LONGEST_WAIT) + tenacity.wait_random(0, backoff)
     minute = RATE_WINDOW * backoff / max(attempts - 1, 1)
 
-    def again(state: "tenacity.RetryCallState") -> float:
+    def rest(state: "tenacity.RetryCallState") -> None:
         error: Any = state.outcome and state.outcome.exception()
-        return back_off(state) + (error.pause or (minute if error.status == 429 else 0.0))
-
-    def sleep_unless_stopped(state: "tenacity.RetryCallState") -> None:
-        error: Any = state.outcome and state.outcome.exception()
-        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, error, state.upcoming_sleep)
-        if stop.wait(state.upcoming_sleep):
+        seconds = back_off(state) + (error.pause or (minute if error.status == 429 else 0.0))
+        logger.warning("attempt %d: %s; again in %.1f s", state.attempt_number, error, seconds)
+        if stop.wait(seconds):
             raise error
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, Transient) and error.pause < LONGEST_PAUSE),
         stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_when_event_set(stop),
-        wait=again,
-        before_sleep=sleep_unless_stopped,
-        sleep=lambda _: None,
+        before_sleep=rest,
         reraise=True,
     )
     try:
@@ -164,31 +157,30 @@ def read_text(response: "requests.Response", largest: int, longest: float) -> st
 def _refusal(response: "requests.Response", name: str, timeout: float) -> HTTPError:
     import urllib3
 
-    said, status = "", response.status_code
+    body, status = "", response.status_code
     with suppress(Stalled, OSError, urllib3.exceptions.HTTPError):
-        said = " ".join(read_text(response, CHUNK, timeout).split())
-    told = f"{name}: the server answered {status} {response.reason or ''}".rstrip()
+        body = " ".join(read_text(response, CHUNK, timeout).split())
+    message = f"{name}: the server answered {status} {response.reason or ''}".rstrip()
     if status == 429 or status >= 500:
-        error = Transient(told, status, said)
+        error = Transient(message, status, body)
         error.pause = _retry_after(response.headers.get("Retry-After", ""))
         if error.pause >= LONGEST_PAUSE:
-            error.args = (f"{told} and asks to wait {error.pause:,.0f} s",)
+            error.args = (f"{message} and asks to wait {error.pause:,.0f} s",)
         return error
     if response.is_redirect:
-        told += f", a redirect to {response.headers['Location']}"
-    return HTTPError(told, status, said)
+        message += f", a redirect to {response.headers['Location']}"
+    return HTTPError(message, status, body)
 
 
 def _retry_after(value: str) -> float:
     """Return the seconds that a Retry-After header asks for, as a number or a date; 0 if it says neither."""
     if re.fullmatch(r"\s*\d+(\.\d*)?\s*", value, re.ASCII):
         return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+    import urllib3
+
+    with suppress(urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+        return urllib3.Retry().parse_retry_after(value)
+    return 0.0
 
 
 def _translated(error: Exception, name: str, timeout: float) -> HTTPError:
@@ -215,7 +207,7 @@ def _translated(error: Exception, name: str, timeout: float) -> HTTPError:
 
 
 def _cause(error: BaseException) -> str:
-    """Return what the operating system said, which the layers above wrap into several lines."""
+    """Return what the operating system reported, which the layers above wrap into several lines."""
     reason, link = "the connection broke", error.__context__
     while link:
         reason = getattr(link, "strerror", None) or reason

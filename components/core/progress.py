@@ -16,15 +16,8 @@ def progress_bar(what: str, total: int, more: str, done: int = 0, **fields: Any)
     from rich import progress
     from rich.console import Console
 
-    columns = (
-        progress.TextColumn(what),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn(more),
-        progress.TimeElapsedColumn(),
-        progress.TextColumn("left"),
-        progress.TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
+    # A text is a column too.
+    figures = (progress.BarColumn(), progress.MofNCompleteColumn(), more, progress.TimeElapsedColumn())
+    columns, console = (what, *figures, "left", progress.TimeRemainingColumn()), Console(stderr=True)
     with progress.Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as bar:
         yield partial(bar.update, bar.add_task("", total=total, completed=done, **fields))

@@ -10,16 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 Facts = dict[str, Any]
 """What a step found out about its own output: JSON values. Deterministic: no clock, no path, no host."""
 
-CHUNK = 1 << 20
-
 
 def sha256_of(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file, read in chunks."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(value: Any) -> str:

@@ -30,7 +30,7 @@ SECRET_NAMES = frozenset(
     | {"PWD", "CREDENTIAL", "CREDENTIALS", "AUTH", "SIGNATURE", "SIG"}
 )
 """Parts of the names of environment variables, and of parameters in a query, that hold a secret."""
-TOLD = frozenset(
+PROSE_KEYS = frozenset(
     {"url", "note", "notes", "warnings", "error", "errors", "verdict", "observed", "detail", "unparsed", "extra"}
     | {"description"}
 )
@@ -55,7 +55,7 @@ def redact(text: str) -> str:
     """Return a text without its secrets; what stands in their place is `***`."""
     text = redact_addresses(text)
     for secret in sorted({*_known, *_secrets_of_environment()}, key=len, reverse=True):
-        for form in _forms(secret):
+        for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):  # as it is, in an address, in JSON
             text = text.replace(form, MASK)
     return text
 
@@ -71,33 +71,29 @@ def has_user(address: str) -> bool:
     return bool(found and found["user"])
 
 
-def redact_tree(value: Any) -> Any:
-    """Return a JSON-able value, nested or not, with `redact` applied to every text in it."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {redact(key) if isinstance(key, str) else key: redact_tree(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(redact_tree, value))
-    return value
+def redact_prose(value: Any, prose: bool = False) -> Any:
+    """Return a JSON-able value with `redact` applied to what stands under the keys `PROSE_KEYS`, at any depth.
 
-
-def redact_told(value: Any) -> Any:
-    """Return a JSON-able value with `redact` applied to what stands under the keys `TOLD`, at any depth.
-
-    All else is as it was: labels, columns, names and paths are read again by what comes later.
+    All else is as it was: labels, columns, names and paths are read again by what comes later. `prose` says that the
+    value itself stands under such a key.
     """
+    if isinstance(value, str):
+        return redact(value) if prose else value
     if isinstance(value, Mapping):
-        told = {key: TOLD & set(str(key).split(".")) for key in value}
-        return {key: redact_tree(item) if told[key] else redact_told(item) for key, item in value.items()}
+        here = {key: prose or bool(PROSE_KEYS & set(str(key).split("."))) for key in value}
+        return {redact_prose(key, prose): redact_prose(item, here[key]) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(redact_told, value))
+        return type(value)(redact_prose(item, prose) for item in value)
     return value
 
 
-def remember_secrets(address: str) -> None:
-    """Take what is secret in an address out of all texts from now on, such as where a server repeats a token alone."""
+def remember_secrets(address: str) -> str:
+    """Take what is secret in an address out of all texts from now on, such as where a server repeats a token alone.
+
+    Returns the address.
+    """
     _known.update(dict.fromkeys(_secrets_of_address(address)))
+    return address
 
 
 def remember_secret(secret: str) -> None:
@@ -117,8 +113,10 @@ def protect_logs() -> None:
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001 (the library's call is wrong: its arguments do not fit, and are left out)
-            message = record.msg = _text(record.msg)
-            record.args = None
+            original, message = record.msg, f"a {type(record.msg).__name__} that cannot be shown"
+            with suppress(Exception):
+                message = str(original)
+            record.msg, record.args = message, None
         if (clean := redact(message)) != message:
             record.msg, record.args = clean, None
         if record.exc_info:
@@ -127,12 +125,6 @@ def protect_logs() -> None:
 
     redacting.redacts = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(redacting)
-
-
-def _text(said: object) -> str:
-    with suppress(Exception):
-        return str(said)
-    return f"a {type(said).__name__} that cannot be shown"
 
 
 def _without_secrets(found: re.Match[str]) -> str:
@@ -183,8 +175,3 @@ def _secrets_of_address(address: str) -> Iterator[str]:
         else:
             found += [user, unquote(user)]  # a token alone, as code hosts take it
     yield from (secret for secret in found if len(secret) >= SHORTEST)
-
-
-def _forms(secret: str) -> Iterator[str]:
-    """Yield how a secret may be written: as it is, in an address, in JSON."""
-    yield from dict.fromkeys((secret, quote(secret, safe=""), json.dumps(secret)[1:-1]))

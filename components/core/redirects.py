@@ -6,6 +6,7 @@ A server may redirect to what only this machine can reach: its own ports, a clou
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -64,7 +65,10 @@ class PublicStaysPublic(HTTPAdapter):
         """
         self.poolmanager.clear()  # a connection that is used again would not be looked at
         host = urlsplit(request.url or "").hostname or ""
-        self._look(host, _resolved(host))
+        addresses: list[str] = []
+        with suppress(OSError, UnicodeError):  # what it means is then for the connection, or a proxy, to say
+            addresses = [str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+        self._look(host, addresses)
         response = super().send(request, *arguments, **options)
         if response.is_redirect:
             response.close()  # requests would read its body whole, however long
@@ -79,15 +83,6 @@ class PublicStaysPublic(HTTPAdapter):
                 f"{self._name}: refused to go from a public address to the private one {private} ({host})",
                 todo="if that is meant, set source.allow_private=true, otherwise check source.url",
             )
-
-
-def _resolved(host: str) -> list[str]:
-    """Return the addresses of a name; none where it is for the connection, or a proxy, to say."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    return [str(each[4][0]) for each in found]
 
 
 def _pool_of(pool: type, connection: Any, look: Look) -> type:

@@ -6,13 +6,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from components.core.errors import GradusError, NoRoom
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-SAID = re.compile(
+DISK_FULL = re.compile(
     r"no space left on device|not enough space on the disk|disk quota exceeded|\bos error (28|122)\b|disk is full",
     re.IGNORECASE,
 )
@@ -26,7 +26,7 @@ LITTLE = 10_000_000
 def is_full(error: BaseException | None) -> bool:
     """Tell whether an error, or one that it came from, says that a disk is full."""
     while error is not None:
-        if isinstance(error, NoRoom) or getattr(error, "errno", None) in FULL or SAID.search(str(error)):
+        if isinstance(error, NoRoom) or getattr(error, "errno", None) in FULL or DISK_FULL.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -60,8 +60,8 @@ def describe_full(error: BaseException, folder: Path, needed: int = LITTLE) -> s
     """Return the line for an error that says that a disk is full, most likely that of `folder`."""
     places = [path for path in (*_named(error), folder, Path(tempfile.gettempdir())) if _free(path) < needed]
     if not places:  # it is another disk, such as a server's
-        said = " ".join(str(error).split())
-        return f"no room left in another place than {folder}, needs about {_readable(needed)}: {said}; make room there"
+        text = " ".join(str(error).split())
+        return f"no room left in another place than {folder}, needs about {_readable(needed)}: {text}; make room there"
     place = folder if folder in places and places[0].is_relative_to(folder) else places[0]
     return no_room_left(place, needed)
 
@@ -88,10 +88,8 @@ def size_of(folder: Path) -> int:
     """Return the bytes of the files in a folder, or of a file; what goes away meanwhile does not count."""
     total = 0
     for path in (folder, *folder.rglob("*")):
-        try:
+        with suppress(OSError):
             total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
     return total
 
 

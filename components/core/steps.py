@@ -3,8 +3,7 @@
 import importlib
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, cast
 
@@ -63,9 +62,7 @@ class Step(Generic[P]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Manifest:
         """Run the step, or take its manifest from the cache; `cached` on the manifest says which."""
         protect_logs()
-        arguments = self._arguments(*args, **kwargs)
-        key = self.key(arguments)
-        found = Store(home() / "store").find(self.name, key)
+        arguments, key, found = self._look_up(*args, **kwargs)
         (home() / RESULTS).mkdir(parents=True, exist_ok=True)
         runnable = self.task.with_options(result_storage=home() / RESULTS, refresh_cache=found is None)
         state = cast(State[Manifest], runnable(key=key, arguments=arguments, return_state=True))
@@ -83,9 +80,7 @@ class Step(Generic[P]):
 
         What is found or written there is what a run with these arguments takes.
         """
-        arguments = self._arguments(*args, **kwargs)
-        key = self.key(arguments)
-        found = Store(home() / "store").find(self.name, key)
+        arguments, key, found = self._look_up(*args, **kwargs)
         return found.model_copy(update={"cached": True}) if found else self._produce(key, arguments)
 
     def key(self, arguments: Mapping[str, Any]) -> str:
@@ -94,11 +89,12 @@ class Step(Generic[P]):
         versions = [source_version(*self._sources), library_versions(*self._sources)]
         return fingerprint([self.name, versions, self._identity(keyed)])[:32]
 
-    def _arguments(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the arguments of a call by name, with defaults."""
+    def _look_up(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], str, Manifest | None]:
+        """Return the arguments of a call by name, with defaults, its key, and what the store has of it."""
         call = self.__signature__.bind(*args, **kwargs)
         call.apply_defaults()
-        return call.arguments
+        key = self.key(call.arguments)
+        return call.arguments, key, Store(home() / "store").find(self.name, key)
 
     def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
         wrote = False
@@ -109,8 +105,12 @@ class Step(Generic[P]):
             with interruptions_held_back():
                 for source in self._sources:
                     importlib.import_module(source)
-            with _errors_without_secrets():
+            try:
                 return self._write(out, **arguments)
+            except Exception as error:  # Prefect keeps the text of what ends a step
+                if not isinstance(error, GradusError) and redact(str(error)) != str(error):
+                    raise GradusError(f"{type(error).__name__}: {error}") from None
+                raise
 
         manifest = Store(home() / "store").produce(self.name, key, write)
         return manifest.model_copy(update={"cached": not wrote})
@@ -129,11 +129,7 @@ def step(
     the key depends on, where that is not simply the arguments; `unkeyed` names arguments that change nothing
     in the result, such as where to log. Other options go to Prefect's `task`.
     """
-
-    def wrap(write: Write[P]) -> Step[P]:
-        return Step(write, sources, identity or identify, unkeyed, timeout_seconds=timeout_seconds, **options)
-
-    return wrap
+    return lambda write: Step(write, sources, identity or identify, unkeyed, timeout_seconds=timeout_seconds, **options)
 
 
 def identify(value: Any) -> Any:
@@ -147,17 +143,6 @@ def identify(value: Any) -> Any:
     return value
 
 
-@contextmanager
-def _errors_without_secrets() -> Iterator[None]:
-    """Replace an error of a library that tells a secret: Prefect keeps the text of what ends a step."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, GradusError) and redact(str(error)) != str(error):
-            raise GradusError(f"{type(error).__name__}: {error}") from None
-        raise
-
-
 def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
     """Return the logger of the flow or task that runs, or a plain one outside of any."""
     try:
@@ -167,8 +152,7 @@ def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
 
 
 def _summary(manifest: Manifest) -> str:
-    tables = {name: file.rows for name, file in manifest.files.items() if "/" not in name}
-    counts = {Path(name).stem: rows for name, rows in tables.items() if rows is not None}
-    rows = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    tables = {name: file.rows for name, file in manifest.files.items() if "/" not in name and file.rows is not None}
+    rows = ", ".join(f"{Path(name).stem} {count:,}" for name, count in tables.items())
     what = "unchanged, taken from the store" if manifest.cached else f"done in {manifest.seconds:.1f} s"
     return f"{manifest.step}: {what}" + (f" (rows: {rows})" if rows else "")

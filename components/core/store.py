@@ -13,7 +13,7 @@ from components.core.durable import sync, sync_names
 from components.core.errors import DataRejected, GradusError, NoRoom
 from components.core.interruptions import hold_until_published, publication
 from components.core.records import Facts, File, Manifest, sha256_of
-from components.core.redaction import redact_told
+from components.core.redaction import redact_prose
 from components.core.room import disk_full_as_a_line, is_full, no_room_left
 
 MANIFEST = "manifest.json"
@@ -68,9 +68,12 @@ class Store:
                 _bring_checkpoint(left, draft)
                 _sweep(each for each in left if each.name.startswith("."))
                 with disk_full_as_a_line(draft):
-                    facts = redact_told(write(draft))
+                    facts = redact_prose(write(draft))
                 hold_until_published()
-                left += _set_checkpoint_aside(draft, key)
+                if (draft / CHECKPOINT).is_dir():  # kept in a draft of its own until the result is in its place
+                    aside = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))
+                    (draft / CHECKPOINT).rename(aside / CHECKPOINT)
+                    left.append(aside)
                 manifest = Manifest(
                     step=step,
                     key=key,
@@ -150,15 +153,6 @@ def _bring_checkpoint(left: Iterable[Path], draft: Path) -> None:
         sync_names(draft)
 
 
-def _set_checkpoint_aside(draft: Path, key: str) -> list[Path]:
-    """Move what a finished block would have gone on from into a draft of its own, until its result is in its place."""
-    if not (draft / CHECKPOINT).is_dir():
-        return []
-    aside = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))
-    (draft / CHECKPOINT).rename(aside / CHECKPOINT)
-    return [aside]
-
-
 def _sweep(folders: Iterable[Path]) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
@@ -166,22 +160,17 @@ def _sweep(folders: Iterable[Path]) -> None:
 
 def describe(folder: Path) -> dict[str, File]:
     """Return what stands in `folder`: hash and size of every file, and the rows of Parquet tables."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): File(
-            sha256=sha256_of(path), bytes=path.stat().st_size, rows=parquet_rows(path)
-        )
-        for path in paths
-    }
-
-
-def parquet_rows(path: Path) -> int | None:
-    """Return the number of rows of a Parquet file from its footer, or None for other files."""
-    if path.suffix != ".parquet":
-        return None
     import pyarrow.parquet as pq
 
-    return int(pq.read_metadata(path).num_rows)
+    return {
+        path.relative_to(folder).as_posix(): File(
+            sha256=sha256_of(path),
+            bytes=path.stat().st_size,
+            rows=pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None,
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def replace_folder(source: Path, target: Path) -> None:

@@ -29,10 +29,9 @@ def source_version(*modules: str) -> str:
     digest = hashlib.sha256()
     for name, path in sorted(closure(*modules).items()):
         digest.update(name.encode())
-        digest.update(path.read_bytes())
-        template = path.with_suffix(".html")
-        if template.is_file():
-            digest.update(template.read_bytes())
+        for file in (path, path.with_suffix(".html")):
+            if file.is_file():
+                digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -31,7 +31,10 @@ def load_yaml(text: str | bytes) -> Any:
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
-        raise InvalidYAML(_one_line(error)) from error
+        mark = error.problem_mark or error.context_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        parts = [" ".join(part.split()) for part in (error.context, error.problem) if part]
+        raise InvalidYAML(": ".join(parts) + where) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # also a date such as 2026-13-01
         raise InvalidYAML(" ".join(str(error).split())) from error
 
@@ -43,13 +46,6 @@ def read_yaml(file: IO[bytes]) -> Any:
         return load_yaml(content if len(content) > MOST_BYTES else content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InvalidYAML(f"it is not UTF-8: {error.reason} at byte {error.start}") from error
-
-
-def _one_line(error: yaml.MarkedYAMLError) -> str:
-    """Return the problem, where it was found, and what was being read."""
-    mark = error.problem_mark or error.context_mark
-    where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    return ": ".join(" ".join(part.split()) for part in (error.context, error.problem) if part) + where
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,10 +1,9 @@
 """Rows that a model is asked about, in a file of any format: found and read like those that it learnt from."""
 
 from codecs import BOM_UTF8 as BOM
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -78,59 +77,35 @@ def find_source(
         TableError: if the file cannot be read, as `readers.read_records`, or its format has to be given too.
     """
     learnt = learnt or {}
-    form = given.get("format") or _format(file, kind.may_be_json) or _untold_format(kind, file, learnt, given)
+    named = given.get("format") or _format(file, kind.may_be_json)
+    form: Format | None = named or (learnt["format"] if learnt.get("format") in DELIMITED else None)
+    looked_into = not named and not given.keys() - {"encoding"}
     if form is None:
-        return None
-    mapped, tree = _mapped(kind, learnt), _tree(file, form, learnt, given)
+        if looked_into:
+            return None
+        raise TableError(f"{file.name}: its name says no format; also set source.format")
+    own = dict(zip(kind.fields, kind.fields, strict=True))
+    mapped = {field: column for field, column in learnt.get("columns", own).items() if field in kind.fields}
+    alike = {key: learnt[key] for key in WRITTEN if learnt.get("format") == form and key in learnt}
+    tree = {**alike, **given, "url": str(file), "format": form}
     if "columns" in given or "header" in given:
-        columns = {**mapped, **given.get("columns", {})}
         names = any(isinstance(column, str) for column in given.get("columns", {}).values())
         header = given.get("header", names or tree.get("header", True))
-        return kind.model_validate({**tree, "header": header, "columns": columns})
-    own = _mapped(kind, {})
+        return kind.model_validate({**tree, "header": header, "columns": {**mapped, **given.get("columns", {})}})
+    header, by_position = learnt.get("header", True), any(isinstance(column, int) for column in mapped.values())
+    as_learnt = None
+    if not (not header and form not in DELIMITED) and not (by_position and form in ("json", "jsonl")):
+        as_learnt = kind.model_validate({**tree, "header": header, "columns": mapped})
+    # What can be read once only is not looked into.
+    if looked_into and not (as_learnt and file.is_file() and begins_like(file, as_learnt)):
+        return None
     by_name = kind.model_validate({**tree, "header": True, "columns": own})
-    as_learnt = _as_learnt(kind, tree, mapped, learnt.get("header", True))
     if as_learnt is None or mapped == own:
         return by_name
-    first, second = (as_learnt, by_name) if as_learnt.header else (by_name, as_learnt)
-    there = columns_there(file, first)
-    if not missing_columns(first, there):
-        return first
-    there = there if second.header == first.header else columns_there(file, second)
-    return as_learnt if missing_columns(second, there) else second
-
-
-def _mapped(kind: Kind, learnt: Mapping[str, Any]) -> dict[str, Key]:
-    """Return which columns the model learnt from, as far as it is asked for them; by default those of its own names."""
-    columns = learnt.get("columns", dict(zip(kind.fields, kind.fields, strict=True)))
-    return {field: column for field, column in columns.items() if field in kind.fields}
-
-
-def _tree(file: Path, form: Format, learnt: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of a source but for `columns`: as given, or as learnt if the format is the same."""
-    alike = {key: learnt[key] for key in WRITTEN if learnt.get("format") == form and key in learnt}
-    return {**alike, **given, "url": str(file), "format": form}
-
-
-def _untold_format(kind: Kind, file: Path, learnt: Mapping[str, Any], given: Mapping[str, Any]) -> Format | None:
-    """Return the format of a file whose name and beginning tell none, None if it is plain text."""
-    form: Format | None = learnt["format"] if learnt.get("format") in DELIMITED else None
-    if given.keys() - {"encoding"}:
-        if form is None:
-            raise TableError(f"{file.name}: its name says no format; also set source.format")
-        return form
-    if form is None or not file.is_file():  # what can be read once only is not looked into
-        return None
-    source = _as_learnt(kind, _tree(file, form, learnt, given), _mapped(kind, learnt), learnt.get("header", True))
-    return form if source and begins_like(file, source) else None
-
-
-def _as_learnt(kind: Kind, tree: Mapping[str, Any], columns: Mapping[str, Key], header: bool) -> FileSource | None:
-    """Return a source with the columns that a model learnt from, None if a file of this format cannot have them."""
-    positions = any(isinstance(column, int) for column in columns.values())
-    if (not header and tree["format"] not in DELIMITED) or (positions and tree["format"] in ("json", "jsonl")):
-        return None
-    return kind.model_validate({**tree, "header": header, "columns": columns})
+    for source in (as_learnt, by_name) if header else (by_name, as_learnt):
+        if not missing_columns(source, columns_there(file, source)):
+            return source
+    return as_learnt
 
 
 def read_rows(file: Path, source: FileSource, there: Sequence[Key], whole: bool, seen: Seen) -> Iterator[Rows]:
@@ -166,13 +141,11 @@ def read_rows(file: Path, source: FileSource, there: Sequence[Key], whole: bool,
 
 def distinct(names: Sequence[Key]) -> list[str]:
     """Return the names that columns have in an output, where each stands once: a second `x` becomes `x_2`."""
-    taken, counts = {str(name) for name in names}, Counter[str]()
+    taken = {str(name) for name in names}
     found: dict[str, None] = {}
     for name in map(str, names):
-        new = name
-        while new in found or (new != name and new in taken):
-            counts[name] += 1
-            new = f"{name}_{counts[name] + 1}"
+        others = (f"{name}_{number}" for number in count(2))
+        new = next(each for each in others if each not in taken and each not in found) if name in found else name
         found[new] = None
     return list(found)
 
@@ -189,7 +162,8 @@ def read_plain(kind: Kind, file: Path, given: Mapping[str, Any], seen: Seen) -> 
         pydantic.ValidationError: if there is no such encoding.
         TableError: if the file is not in it.
     """
-    field, columns = kind.fields[0], _mapped(kind, {})
+    field = kind.fields[0]
+    columns = dict(zip(kind.fields, kind.fields, strict=True))
     source = kind.model_validate({"format": "csv", "quoting": "none", **given, "url": str(file), "columns": columns})
     if is_utf8(source.encoding):
         with file.open("rb") as lines:
@@ -220,19 +194,18 @@ def read_lines(lines: Iterable[bytes], name: str, field: str) -> Iterator[Rows]:
 
 
 def _format(file: Path, may_be_json: bool) -> Format | None:
-    form = SUFFIXES.get(file.suffix.lower())
-    if file.suffix.lower() in SPREADSHEETS:
-        return "csv"  # which is refused when it is read
-    if form == "json" or (form is None and may_be_json and _starts_with(file, b"[", b"{")):
-        return "json" if _starts_with(file, b"[") else "jsonl"
+    suffix = file.suffix.lower()
+    form: Format | None = "csv" if suffix in SPREADSHEETS else SUFFIXES.get(suffix)  # the first is refused when read
+    if form == "json" or (form is None and may_be_json):
+        with file.open("rb") as raw:
+            start = raw.read(1 << 12)
+        # Whatever its encoding: without marks, and without the zeros of UTF-16.
+        start = start.removeprefix(BOM).lstrip(b"\xff\xfe").replace(b"\0", b"").lstrip()
+        if start.startswith(b"["):
+            return "json"
+        if form == "json" or start.startswith(b"{"):
+            return "jsonl"
     return form
-
-
-def _starts_with(file: Path, *signs: bytes) -> bool:
-    with file.open("rb") as raw:
-        start = raw.read(1 << 12)
-    # Whatever its encoding: without marks, and without the zeros of UTF-16.
-    return start.removeprefix(BOM).lstrip(b"\xff\xfe").replace(b"\0", b"").lstrip().startswith(signs)
 
 
 def missing_columns(source: FileSource, there: Sequence[Key]) -> list[Key]:

@@ -14,7 +14,7 @@ BYTES = 1 << 26
 """How many rows, and roughly how many bytes of them, are in memory at a time."""
 
 
-def schema(columns: Iterable[str] = ("text", "label")) -> pa.Schema:
+def schema(columns: Iterable[str]) -> pa.Schema:
     """Return the declared Arrow schema of a table: `row` int64, and the other columns string."""
     return pa.schema([("row", pa.int64()), *((name, pa.string()) for name in columns)])
 
@@ -56,3 +56,9 @@ def hashed(texts: np.ndarray) -> np.ndarray:
     370,000.
     """
     return pd.util.hash_array(texts, categorize=False)
+
+
+def mixed(hashes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return a hash of each hash with its number, uint64; that of number 0 is the hash itself."""
+    found: np.ndarray = hashes + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return found

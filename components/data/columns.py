@@ -1,16 +1,18 @@
-"""Which cells of a record make its text and its label: a column, or a template over several."""
+"""Which cells of a record make its text and its label, as a column or a template over several, and how they read."""
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from typing import Annotated
 
-from components.core import templates
+from pydantic import BeforeValidator
+
+from components.core.templates import Template
 
 Key = str | int
 """A column: its name, or its position from 0."""
-Template = templates.Template
-"""Of `{title}: {body}`: literal text with columns in between."""
 
 
 def as_text(value: object) -> str | None:
@@ -54,7 +56,41 @@ def keys_of(column: Key, *, positions: bool = False) -> tuple[Key, ...]:
     return tuple(int(name) if positions and name.isdecimal() else name for name in names)
 
 
-def listed(fields: Sequence[str]) -> str:
-    """Return the names of fields as a sentence has them."""
-    first = ", ".join(fields[:-1])
-    return f"{first} and {fields[-1]}" if first else f"the {fields[-1]}"
+def nfc(label: str) -> str:
+    """Return a label in Unicode's composed form: an `é` of one character or of two is one label.
+
+    https://unicode.org/reports/tr15/
+    """
+    return label if label.isascii() else unicodedata.normalize("NFC", label)
+
+
+def _as_label(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"put it into quotes: YAML reads yes, no, on, off, true and false as {str(value).lower()}")
+    text = as_text(value) if isinstance(value, int | float) else value
+    return nfc(text) if isinstance(text, str) else text
+
+
+Label = Annotated[str, BeforeValidator(_as_label)]
+"""A label in a config: YAML reads `1: ham` as a number, which is the same as the text "1"."""
+
+
+def rename(cells: Sequence[str | None], names: Mapping[str, str]) -> list[str | None]:
+    """Return labels as `names` calls them, in Unicode's composed form; None stays, and so do labels without a name."""
+    normalized = {cell: names.get(nfc(cell), nfc(cell)) for cell in set(cells) if cell is not None}
+    return [normalized[cell] if cell is not None else None for cell in cells]
+
+
+def check_names(names: object) -> object:
+    """Return a mapping of labels as it is.
+
+    Raises:
+        ValueError: if it holds a label twice: as a number and as a text, or in two forms that look the same.
+    """
+    keys = [key for key in names if isinstance(key, str | int | float)] if isinstance(names, dict) else []
+    labels = [nfc(label) for key in keys if (label := as_text(key)) is not None]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if not twice:
+        return names
+    how = "as a number and as a text" if twice[0].isascii() else "in two of Unicode's forms that look the same"
+    raise ValueError(f"{twice[0]!r} is there {how}, which is one label; write it once")

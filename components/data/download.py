@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,13 +16,13 @@ from components.core.home import home
 from components.core.http_client import HTTPError, Stalled, Transient, answer
 from components.core.records import Facts, fingerprint, sha256_of
 from components.core.redaction import EXACT
-from components.data.batches import write_batches
+from components.data.batches import schema, write_batches
 from components.data.fetch import fetch, locate, open_download
 from components.data.formats.dialect import READING
 from components.data.formats.reading import Seen, unused_columns, unused_note
 from components.data.sources import FileSource
 from components.data.split.given_splits import SPLIT
-from components.data.tables import read_batches, schema_of
+from components.data.tables import read_batches
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff", "allow_private"}
@@ -39,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path) -> Facts:
-    """Fetch a source and write `out/raw/<name>` (as it came) and `out/table.parquet` (`tables.schema_of`).
+    """Fetch a source and write `out/raw/<name>` (as it came) and `out/table.parquet` (`source.table_columns`).
 
     Where splits have files of their own, these are in `out/raw/<split>/`, and the table has all rows, those of train
     first, and a column `split`; `row` counts in each file. The facts are of the source's own file, those of the others
@@ -55,9 +53,7 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
         name: _bring(each, downloads, mirror, out / "raw" / name.removeprefix("train"))
         for name, each in sources.items()
     }
-    schema = schema_of(source)
-    if any(raws):
-        schema = schema.append(pa.field(SPLIT, pa.string()))
+    columns = schema([*source.table_columns, *([SPLIT] if any(raws) else [])])
     counts: Counter[str] = Counter()
     seen = {name: Seen() for name in raws}
 
@@ -66,22 +62,24 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
             for batch in read_batches(raw, sources[name], seen[name]):
                 counts[name] += batch.num_rows
                 split = [pa.array([name] * batch.num_rows, pa.string())] if name else []
-                yield pa.record_batch([*batch.columns, *split], schema=schema)
+                yield pa.record_batch([*batch.columns, *split], schema=columns)
 
-    rows = write_batches(batches(), schema, out / "table.parquet")
-    files = {name: _facts(sources[name], raw) | {"rows": counts[name]} for name, raw in raws.items()}
-    own = next(iter(files))
-    further = {"files": {name: each for name, each in files.items() if name != own}} if len(files) > 1 else {}
+    rows = write_batches(batches(), columns, out / "table.parquet")
+    files: dict[str, Facts] = {
+        name: {"url": each.url, "member": each.member, "sha256": sha256_of(raw), "bytes": raw.stat().st_size}
+        for (name, each), raw in zip(sources.items(), raws.values(), strict=True)
+    }
+    own, *others = files
     unused = unused_columns(source, seen[own].columns)
     notes = [note for each in seen.values() for note in each.notes]
     return {
         **files[own],
         "rows": rows,
-        "columns": schema.names,
+        "columns": columns.names,
         "unused": unused,
         "notes": [*notes, *unused_note(raws[own], unused)],
         "reading": source.model_dump(mode="json", include=set(READING)),
-        **further,
+        **({"files": {name: files[name] | {"rows": counts[name]} for name in others}} if others else {}),
     }
 
 
@@ -96,10 +94,6 @@ def _bring(source: FileSource, downloads: Path, mirror: Path | None, folder: Pat
     except OSError:  # Another file system, or one without links.
         shutil.copyfile(fetched, raw)
     return raw
-
-
-def _facts(source: FileSource, raw: Path) -> Facts:
-    return {"url": source.url, "member": source.member, "sha256": sha256_of(raw), "bytes": raw.stat().st_size}
 
 
 def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonValue]:
@@ -123,37 +117,28 @@ def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonVa
 def _revision(source: FileSource) -> JsonValue:
     kept = home() / REVISIONS / f"{fingerprint(source.url)}.json"
     timeout = min(source.timeout, HEAD_TIMEOUT)
+    revision: JsonValue = time.time_ns()
     try:
         with (
             open_download(source) as session,
             answer(session, "HEAD", source.url, timeout=timeout, allow_redirects=True) as response,
         ):
             headers = response.headers
+        if any(name in headers for name in VALIDATORS):
+            revision = {name: headers[name] for name in (*VALIDATORS, "Content-Length") if name in headers}
     except HTTPError as error:
         if isinstance(error, Transient) and not error.status and not isinstance(error, Stalled):
             logger.warning(
                 "%s cannot be reached: what was fetched last is used, if it is still in the store", source.url
             )
-            return _recall(kept)
-        # Otherwise something may be wrong, such as a refused redirect: the fetch says what.
-        return _remember(kept, time.time_ns()) if error.status in HEAD_REFUSED else time.time_ns()
-    said = {name: headers[name] for name in (*VALIDATORS, "Content-Length") if name in headers}
-    return _remember(kept, dict(said) if any(name in said for name in VALIDATORS) else time.time_ns())
-
-
-def _recall(kept: Path) -> JsonValue:
-    with suppress(OSError, ValueError):
-        found: JsonValue = json.loads(kept.read_text(encoding="utf-8"))
-        return found
-    return None
-
-
-def _remember(kept: Path, revision: JsonValue) -> JsonValue:
-    # A home that cannot be written is named by the store, which comes next.
-    with suppress(OSError):
+            try:
+                last: JsonValue = json.loads(kept.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                last = None
+            return last
+        if error.status not in HEAD_REFUSED:  # something may be wrong, such as a refused redirect: the fetch says what
+            return revision
+    with suppress(OSError):  # a home that cannot be written is named by the store, which comes next
         kept.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(prefix=".", dir=kept.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(revision, file)
-        Path(draft).replace(kept)
+        kept.write_text(json.dumps(revision), encoding="utf-8")
     return revision

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -36,11 +36,22 @@ def fetch(source: FileSource, downloads: Path, mirror: Path | None) -> Path:
         DownloadError: if the file cannot be fetched, is larger than `source.max_bytes`, or cannot be stored.
     """
     try:
-        if kept := _kept(source, downloads):
+        name = PurePosixPath(source.member).name if source.member else file_name(source.url) or UNNAMED
+        kept = downloads / (source.sha256 or "") / name
+        if source.sha256 and kept.is_file() and sha256_of(kept) == source.sha256:
             return kept
         with _workplace(downloads) as work:
             raw = _obtain(source, mirror, work)
-            return _publish(source, raw, downloads)
+            found = sha256_of(raw)
+            if source.sha256 not in (None, found):
+                what = f"{source.member!r} in {source.url}" if source.member else source.url
+                raise HashMismatch(
+                    f"{what} has SHA-256 {found}, expected {source.sha256}; if its owner published a new version, "
+                    "set source.sha256 to the new hash, otherwise check source.url"
+                )
+            target = downloads / found / name
+            target.parent.mkdir(exist_ok=True)
+            return raw.replace(target)
     except OSError as error:
         raise DownloadError(
             f"cannot store {source.url} in {downloads}: {error.strerror or error}; "
@@ -60,32 +71,21 @@ def locate(source: FileSource, mirror: Path | None) -> Path | None:
     return found if found and found.is_file() else None
 
 
-def _kept(source: FileSource, downloads: Path) -> Path | None:
-    path = downloads / (source.sha256 or "") / _raw_name(source)
-    return path if source.sha256 and path.is_file() and sha256_of(path) == source.sha256 else None
-
-
-def _raw_name(source: FileSource) -> str:
-    return PurePosixPath(source.member).name if source.member else file_name(source.url) or UNNAMED
-
-
 @contextmanager
 def _workplace(downloads: Path) -> Iterator[Path]:
-    # Inside `downloads`, so that publishing is a rename on one file system.
+    """Give an empty folder inside `downloads`, so that publishing is a rename, and remove what killed processes left.
+
+    Theirs are the folders that nobody holds a lock on.
+    """
     downloads.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         with _locked(downloads):
-            _sweep(downloads)
+            for left in downloads.glob(f"{DRAFT}*"):
+                with suppress(OSError), _locked(left, wait=False):
+                    shutil.rmtree(left)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=DRAFT, dir=downloads)))
             stack.enter_context(_locked(folder))
         yield folder
-
-
-def _sweep(downloads: Path) -> None:
-    """Remove what processes left that were killed: the folders that nobody holds a lock on."""
-    for folder in downloads.glob(f"{DRAFT}*"):
-        with suppress(OSError), _locked(folder, wait=False):
-            shutil.rmtree(folder)
 
 
 @contextmanager
@@ -108,52 +108,23 @@ def _obtain(source: FileSource, mirror: Path | None, work: Path) -> Path:
     origin = locate(source, mirror)
     if origin is None:
         _get(source, fetched)
-    elif source.member:
-        _check_local(origin, source)
     else:
-        _copy(origin, fetched, source)
-    if source.member is None:
-        return fetched
-    raw = work / f"{fetched.name}.unpacked"
-    unpack(origin or fetched, source.member, raw, source.max_bytes)
-    return raw
-
-
-def _publish(source: FileSource, raw: Path, downloads: Path) -> Path:
-    found = sha256_of(raw)
-    if source.sha256 not in (None, found):
-        what = f"{source.member!r} in {source.url}" if source.member else source.url
-        raise HashMismatch(
-            f"{what} has SHA-256 {found}, expected {source.sha256}; if its owner published a new version, "
-            "set source.sha256 to the new hash, otherwise check source.url"
-        )
-    target = downloads / found / _raw_name(source)
-    target.parent.mkdir(exist_ok=True)
-    raw.replace(target)
-    return target
-
-
-# --- from the disk
-
-
-def _check_local(origin: Path, source: FileSource) -> None:
-    """Raise DownloadError unless `origin` is a file that can be read and is not too large."""
-    try:
-        with origin.open("rb"):
-            size = origin.stat().st_size
-    except OSError as error:
-        raise DownloadError(f"cannot read {origin}: {error.strerror}; check source.url") from error
-    if size > source.max_bytes:
-        raise _too_large(source, f"{origin} is")
-
-
-def _copy(origin: Path, target: Path, source: FileSource) -> None:
-    _check_local(origin, source)
-    with origin.open("rb") as file, target.open("wb") as copy:
-        shutil.copyfileobj(Bounded(file, source.max_bytes, _too_large(source, f"{source.url} is")), copy, CHUNK)
-
-
-# --- from the network
+        try:
+            with origin.open("rb"):
+                size = origin.stat().st_size
+        except OSError as error:
+            raise DownloadError(f"cannot read {origin}: {error.strerror}; check source.url") from error
+        if size > source.max_bytes:
+            raise _too_large(source, f"{origin} is")
+    if source.member:
+        raw = work / f"{fetched.name}.unpacked"
+        unpack(origin or fetched, source.member, raw, source.max_bytes)
+        return raw
+    if origin:
+        too_large = _too_large(source, f"{source.url} is")
+        with origin.open("rb") as file, fetched.open("wb") as copy:
+            shutil.copyfileobj(Bounded(file, source.max_bytes, too_large), copy, CHUNK)
+    return fetched
 
 
 def open_download(source: FileSource) -> "requests.Session":
@@ -192,40 +163,33 @@ def _get(source: FileSource, target: Path) -> None:
 
 
 def _receive(source: FileSource, response: "requests.Response", target: Path) -> None:
-    """Write the body to `target`, never more than allowed, and raise `Transient` if it is cut short."""
-    announced, received = _announced(response), 0
+    """Write the body to `target`, never more than allowed, and raise `Transient` if it is cut short.
+
+    Bytes, speed and time left are shown where stderr is a terminal.
+    """
+    from rich import progress
+    from rich.console import Console
+
+    length = response.headers.get("Content-Length", "")
+    plain = response.headers.get("Content-Encoding", "identity") == "identity"
+    announced = int(length) if plain and length.isascii() and length.isdigit() else None  # of the body as it is read
+    received = 0
     if announced is not None and announced > source.max_bytes:
         raise _too_large(source, f"{source.url} is announced with {announced:,} bytes,")
-    with target.open("wb") as file, _progress(target.name, announced) as advance:
+    figures = (progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
+    columns, console = ("{task.description}", progress.BarColumn(), *figures), Console(stderr=True)
+    bar = progress.Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+    with target.open("wb") as file, bar:
+        task = bar.add_task(target.name, total=announced)
         for piece in pieces(response):
             received += len(piece)
             if received > source.max_bytes:
                 raise _too_large(source, f"{source.url} is")
             file.write(piece)
-            advance(len(piece))
+            bar.advance(task, len(piece))
     if announced is not None and received < announced:
         raise Transient(f"{source.url}: the answer was cut short: {received:,} of {announced:,} bytes")
 
 
-def _announced(response: "requests.Response") -> int | None:
-    """Return the length of the body as it will be read, where the server says it."""
-    length = response.headers.get("Content-Length", "")
-    plain = response.headers.get("Content-Encoding", "identity") == "identity"
-    return int(length) if plain and length.isascii() and length.isdigit() else None
-
-
 def _too_large(source: FileSource, what: str) -> DownloadError:
     return DownloadError(f"{what} more than {source.max_bytes:,} bytes; raise source.max_bytes if that is expected")
-
-
-@contextmanager
-def _progress(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show bytes, speed and time left while the block runs; nothing where stderr is not a terminal."""
-    from rich import progress
-    from rich.console import Console
-
-    figures = (progress.DownloadColumn(), progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
-    columns, console = ("{task.description}", progress.BarColumn(), *figures), Console(stderr=True)
-    with progress.Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda size: bar.advance(task, size)

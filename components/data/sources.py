@@ -8,9 +8,8 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from components.core.config import Address
 from components.data.addresses import is_safe_member, url_problem
-from components.data.columns import Key, is_template, keys_of, listed
+from components.data.columns import Key, Label, check_names, is_template, keys_of, rename
 from components.data.formats.dialect import DELIMITED, SEPARATORS, Delimiter, Encoding, Format, Quoting, is_utf8
-from components.data.labels import Label, check_names, rename
 from components.data.split.given_splits import GivenSplits
 
 Position = Annotated[int, Field(strict=True, ge=0)]
@@ -110,7 +109,7 @@ class FileSource(GivenSplits):
     def _check_columns(self) -> Self:
         for field, column in self.columns.items():
             if is_template(column) and field not in self.templated:
-                only = f"only {listed(self.templated)} can be a template"
+                only = f"only {', '.join(self.templated)} can be a template"
                 raise ValueError(f"columns.{field}: {column!r} has a brace, but {only}")
             for each in self.fields_of(field):
                 if not self.header and isinstance(each, str):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from components.core.errors import TableError
+from components.core.templates import Template
 from components.data.batches import schema
-from components.data.columns import Key, Template, as_text, is_template
+from components.data.columns import Key, as_text, is_template
 from components.data.formats.readers import read_records
 from components.data.formats.reading import Seen, chat_advice
 from components.data.sources import FileSource
@@ -18,7 +19,7 @@ Texts = Sequence[str | None]
 
 
 def read_batches(path: Path, source: FileSource, seen: Seen | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the records of a raw file; `seen` is told of the file as it is read.
+    """Yield the records of a raw file; `seen` takes notes of the file.
 
     The columns are `row` (int64: the record's number in the file from 1, blank lines and header not counted), and those
     of the source, of strings. An empty field of a delimited file is null, and so is what a JSON object lacks; an input
@@ -51,13 +52,8 @@ def batch_of(path: Path, source: FileSource, cells: Mapping[Key, Sequence[object
         if column is not None and is_template(column):
             found = Template.of(str(column)).fill([_listed(texts[key]) for key in keys])
         columns[field] = source.normalize(field, _listed(found)) if field in source.normalized else found
-    schema = schema_of(source)
-    return pa.record_batch([_array(path, columns[field.name], field.type, done) for field in schema], schema=schema)
-
-
-def schema_of(source: FileSource) -> pa.Schema:
-    """Return the schema of a source's table, without the columns that are not mapped."""
-    return schema(source.table_columns)
+    table = schema(source.table_columns)
+    return pa.record_batch([_array(path, columns[field.name], field.type, done) for field in table], schema=table)
 
 
 def _texts(path: Path, key: Key, cells: Sequence[object] | pa.StringArray, done: int) -> Texts:

@@ -1,7 +1,6 @@
 """One member out of an archive, without trusting the archive."""
 
 import bz2
-import contextlib
 import gzip
 import io
 import lzma
@@ -9,13 +8,13 @@ import shutil
 import stat
 import struct
 import tarfile
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from components.core.errors import GradusError, UnpackError
 from components.data.addresses import is_safe_member
@@ -29,9 +28,10 @@ HIGHEST_RATIO = 200
 HARMLESS = 1 << 20  # bytes that may come out whatever the ratio
 NAMES_SHOWN = 10
 ENCRYPTED = 0x1  # bit of a zip entry's flags
+NO_FILE = "it is a link, a folder or a device, not a file"
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second: an empty one
-COMPRESSED: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
-    b"\x1f\x8b": lambda file: cast(IO[bytes], gzip.GzipFile(fileobj=file)),
+COMPRESSED: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
 }
@@ -62,22 +62,27 @@ class Bounded(io.RawIOBase):
         return data
 
 
-@dataclass(frozen=True)
+@dataclass
 class Job:
     """What is to be unpacked: the archive's name and bytes, the member, where to, and at most how many bytes."""
 
     archive: str
     size: int
     member: str
-    draft: Path
+    target: Path
     max_bytes: int
+
+    def copy(self, stream: "SupportsRead[bytes]") -> int:
+        """Write a stream to `target`, never more than allowed, and return how many bytes there were."""
+        with self.target.open("wb") as file:
+            shutil.copyfileobj(self.bounded(stream), file, CHUNK)
+            return file.tell()
 
     def bounded(self, stream: "SupportsRead[bytes]") -> Bounded:
         """Return the stream, limited to the bytes allowed, and to those that so small an archive may hold."""
         most = max(HIGHEST_RATIO * self.size, HARMLESS)
         if most < self.max_bytes:
-            ratio = f"more than {most // max(self.size, 1):,}"
-            return Bounded(stream, most, self.bomb(self.size, f"more than {most:,}", ratio))
+            return Bounded(stream, most, self.bomb(self.size, most, "more than "))
         return Bounded(stream, self.max_bytes, self.too_large())
 
     def check_declared(self, unpacked: int, packed: int) -> None:
@@ -89,39 +94,39 @@ class Job:
         if unpacked > self.max_bytes:
             raise self.too_large()
         if unpacked > max(HIGHEST_RATIO * packed, HARMLESS):
-            raise self.bomb(packed, f"{unpacked:,}", f"{unpacked // max(packed, 1):,}")
+            raise self.bomb(packed, unpacked)
 
-    def bomb(self, packed: int, unpacked: str, ratio: str) -> UnpackError:
+    def refused(self, why: str) -> UnpackError:
+        """Return the error for a member that is not unpacked."""
+        return UnpackError(f"{self.archive}: refused to unpack {self.member!r}: {why}")
+
+    def bomb(self, packed: int, unpacked: int, more: str = "") -> UnpackError:
         """Return the error for something that unpacks to far more than it is."""
-        return UnpackError(
-            f"{self.archive}: refused to unpack {self.member!r}: {packed:,} bytes would become {unpacked}, a ratio of "
-            f"{ratio} where at most {HIGHEST_RATIO} is allowed; if it is no decompression bomb, unpack it yourself and "
-            "set source.url to the file"
+        return self.refused(
+            f"{packed:,} bytes would become {more}{unpacked:,}, a ratio of {more}{unpacked // max(packed, 1):,} where "
+            f"at most {HIGHEST_RATIO} is allowed; if it is no decompression bomb, unpack it yourself and set "
+            "source.url to the file"
         )
 
     def too_large(self) -> UnpackError:
         """Return the error for too many bytes."""
-        said = f"more than {self.max_bytes:,} bytes would come out; raise source.max_bytes if that is expected"
-        return UnpackError(f"{self.archive}: {said}")
-
-    def not_a_file(self) -> UnpackError:
-        """Return the error for a member that is something else."""
-        said = "it is a link, a folder or a device, not a file"
-        return UnpackError(f"{self.archive}: refused to unpack {self.member!r}: {said}")
+        most = f"more than {self.max_bytes:,} bytes would come out"
+        return UnpackError(f"{self.archive}: {most}; raise source.max_bytes if that is expected")
 
     def check_member(self, names: list[str]) -> None:
         """Raise UnpackError if the member is not among `names`."""
         if self.member not in names:
-            shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN]) or "nothing"
+            shown = ", ".join(map(repr, names[:NAMES_SHOWN])) or "nothing"
             more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-            said = f"holds no {self.member!r}; it holds {shown}{more}: set source.member to one of them"
-            raise UnpackError(f"{self.archive} {said}")
+            raise UnpackError(
+                f"{self.archive} holds no {self.member!r}; it holds {shown}{more}: set source.member to one of them"
+            )
 
 
 def unpack(archive: Path, member: str, target: Path, max_bytes: int) -> None:
-    """Write the file `member` of a zip or tar (plain, gz, bz2, xz) to `target`, atomically.
+    """Write the file `member` of a zip or tar (plain, gz, bz2, xz) to `target`, whole or not at all.
 
-    What the archive is, is told by its content, not by its name. A plain `.gz`, `.bz2` or `.xz` holds one file
+    An archive is recognised by its content, not by its name. A plain `.gz`, `.bz2` or `.xz` holds one file
     without a name worth trusting: it is unpacked whatever `member` is. Sizes that an archive declares are looked at
     first, and bytes are counted as they come out, whatever it says; in a compressed tar, everything that has to be
     decompressed counts.
@@ -131,20 +136,20 @@ def unpack(archive: Path, member: str, target: Path, max_bytes: int) -> None:
             encrypted, or would lie outside the archive; if more than `max_bytes` bytes come out, or over
             `HIGHEST_RATIO` times what went in; if the archive is damaged or is none.
     """
+    job = Job(archive.name, archive.stat().st_size, member, target, max_bytes)
     if not is_safe_member(member):
-        raise UnpackError(f"{archive.name}: refused to unpack {member!r}: it is not a path inside the archive")
-    draft = target.with_name(f".{uuid.uuid4().hex}.part")
+        raise job.refused("it is not a path inside the archive")
     try:
         with archive.open("rb") as file:
-            _write_member(file, Job(archive.name, archive.stat().st_size, member, draft, max_bytes))
-        draft.replace(target)
-    except BROKEN as error:
+            _write_member(file, job)
+    except BaseException as error:
+        target.unlink(missing_ok=True)
+        if not isinstance(error, BROKEN):
+            raise
         reason = str(error) or "it ends too early"
         raise UnpackError(
             f"{archive.name}: cannot unpack {member!r}: {reason}; if the archive is damaged, fetch it again"
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def is_archive(path: Path) -> bool:
@@ -157,67 +162,56 @@ def is_archive(path: Path) -> bool:
 def _write_member(file: IO[bytes], job: Job) -> None:
     start = file.read(tarfile.BLOCKSIZE)
     file.seek(0)
-    opener = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), None)
     if start.startswith(ZIP):
-        _write_from_zip(file, job)
-    elif opener:
-        with contextlib.closing(opener(file)) as stream:
-            holds_tar = _is_tar_header(stream.read(tarfile.BLOCKSIZE))
-            stream.seek(0)
-            _write_from_tar(job.bounded(stream), job) if holds_tar else _copy(job.bounded(stream), job.draft)
-    elif _is_tar_header(start):
-        _write_from_tar(job.bounded(file), job)
-    else:
+        return _write_from_zip(file, job)
+    opener = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), None)
+    if not opener and not _is_tar_header(start):
         raise UnpackError(
             f"{job.archive} is not a zip, tar, gz, bz2 or xz archive; if it is the file itself, drop source.member"
         )
+    with opener(file) if opener else nullcontext(file) as stream:
+        holds_tar = _is_tar_header(stream.read(tarfile.BLOCKSIZE))
+        stream.seek(0)
+        if holds_tar:
+            _write_from_tar(job.bounded(stream), job)
+        else:
+            job.copy(stream)
+    return None
 
 
 def _write_from_zip(file: IO[bytes], job: Job) -> None:
     with zipfile.ZipFile(file) as zipped:
         job.check_member(zipped.namelist())
         entry = zipped.getinfo(job.member)
-        kind = stat.S_IFMT(entry.external_attr >> 16)
-        if entry.is_dir() or kind not in (0, stat.S_IFREG):
-            raise job.not_a_file()
+        if entry.is_dir() or stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise job.refused(NO_FILE)
         if entry.flag_bits & ENCRYPTED:
-            raise UnpackError(f"{job.archive}: {job.member!r} is encrypted; Gradus reads no encrypted archives")
-        job.check_declared(entry.file_size, min(entry.compress_size, _room(zipped, entry)))
+            raise job.refused("it is encrypted, and Gradus reads no encrypted archives")
+        # Where the next entry begins: one that claims to be longer overlaps its neighbours.
+        starts = (other.header_offset for other in zipped.infolist() if other.header_offset > entry.header_offset)
+        room = min(starts, default=zipped.start_dir) - entry.header_offset
+        job.check_declared(entry.file_size, min(entry.compress_size, max(room, 0)))
         with zipped.open(entry) as stream:
-            _copy(job.bounded(stream), job.draft)
-
-
-def _room(zipped: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
-    """Return the bytes between an entry's start and what comes next: one that claims more overlaps its neighbours."""
-    rest = max(zipped.start_dir - entry.header_offset, 0)
-    starts = (other.header_offset for other in zipped.infolist())
-    return min((start - entry.header_offset for start in starts if start > entry.header_offset), default=rest)
+            job.copy(stream)
 
 
 def _write_from_tar(stream: Bounded, job: Job) -> None:
     names = []
-    job = replace(job, member=_plain(job.member))
+    job.member = job.member.removeprefix("./")
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         # To the end, though the member may come first: the last entry of a name is the one that counts.
         for entry in tar:
-            names.append(_plain(entry.name))
+            names.append(entry.name.removeprefix("./"))
             if names[-1] != job.member:
                 continue
             content = tar.extractfile(entry) if entry.isreg() else None
             if content is None:
-                raise job.not_a_file()
-            if _copy(job.bounded(content), job.draft) != entry.size:
+                raise job.refused(NO_FILE)
+            if job.copy(content) != entry.size:
                 raise EOFError
     while stream.read(CHUNK):  # ... and checksums of compressed data stand at its very end
         pass
     job.check_member(names)
-
-
-def _copy(stream: Bounded, draft: Path) -> int:
-    """Write a stream to `draft` and return how many bytes there were."""
-    with draft.open("wb") as file:
-        shutil.copyfileobj(stream, file, CHUNK)
-        return file.tell()
 
 
 def _is_tar_header(block: bytes) -> bool:
@@ -226,7 +220,3 @@ def _is_tar_header(block: bytes) -> bool:
     except tarfile.TarError:
         return False
     return True
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix("./")

@@ -1,7 +1,7 @@
 """Figures by kind of task, and the baseline that knows no more than what each task's answers mostly are."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from components.evaluation.verdicts import Verdicts
 
-BATCH = 1 << 14
 NO_TASK = "no task"
 """What the rows are called that have no task where others have one."""
 LONGEST = 200
@@ -47,19 +46,15 @@ class MostCommon:
 
 def most_common_responses(train: Path) -> MostCommon:
     """Return the most common responses of a training split; of those that are equally common the first in the file."""
-    with pq.ParquetFile(train) as file:
-        columns = [name for name in ("task", "output") if name in file.schema_arrow.names]
-        overall: Counter[str] = Counter()
-        by_task: dict[str | None, Counter[str]] = defaultdict(Counter)
-        for batch in file.iter_batches(BATCH, columns=columns):
-            responses = [text.strip() for text in batch.column("output").to_pylist()]
-            overall.update(responses)
-            tasks = batch.column("task").to_pylist() if "task" in columns else ()
-            for task, text in zip(tasks, responses, strict=False):
-                by_task[task][text] += 1
+    columns = [name for name in ("task", "output") if name in pq.read_schema(train).names]
+    frame = pd.read_parquet(train, columns=columns).reindex(columns=["task", "output"])
+    responses = frame["output"].map(str.strip)
     # `most_common(1)` takes the first of equals, and a Counter keeps the order in which it met them.
-    first = {task: counts.most_common(1)[0][0] for task, counts in by_task.items()}
-    return MostCommon(overall.most_common(1)[0][0] if overall else None, first)
+    by_task = {
+        None if pd.isna(task) else str(task): Counter(of_task).most_common(1)[0][0]
+        for task, of_task in responses.groupby(frame["task"], dropna=False)
+    }
+    return MostCommon(Counter(responses).most_common(1)[0][0] if len(responses) else None, by_task)
 
 
 def tasks_table(tasks: "pd.Series[str]", verdicts: Mapping[str, Verdicts], baseline: NDArray[np.bool_]) -> pd.DataFrame:
@@ -79,6 +74,16 @@ def tasks_table(tasks: "pd.Series[str]", verdicts: Mapping[str, Verdicts], basel
     table = grouped[list(FIGURES)].mean()
     table.insert(0, "rows", grouped.size().astype(np.int64))
     return table.sort_values("rows", ascending=False, kind="stable").reset_index()
+
+
+def task_metrics(tasks: pd.DataFrame) -> dict[str, float]:
+    """Return the figures of tasks (`tasks_table`) by flat names: `test/exact_match/TASK`, ..."""
+    return {
+        f"{metric}/{name}": float(value)
+        for figure, metric in FIGURES.items()
+        for name, value in zip(metric_names(tasks["task"].tolist()), tasks[figure], strict=True)
+        if pd.notna(value)
+    }
 
 
 def metric_names(tasks: Sequence[str]) -> list[str]:

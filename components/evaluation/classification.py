@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 
+from components.core.progress import progress_bar
 from components.core.records import Facts
 from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_baselines
 from components.evaluation.curves import calibration_table, curves_table, lengths_table
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics, confusion, per_class
 from components.evaluation.paired.p_values import SIGNIFICANT, mcnemar, shown
-from components.evaluation.predictions import write_predictions
-from components.evaluation.scoring import Scored, progress_bar, read_evenly, score
+from components.evaluation.scoring import Scored, read_evenly, score, write_predictions
 from components.learned import TestedRows
-from components.models.fast.prepared import prepack_linear
+from components.models.fast.onednn import onednn_multiplies
+from components.models.fast.prepared import prepared
 from components.models.fast.states import open_states
 from components.models.saved.classifier import load_classifier
 
@@ -49,22 +51,25 @@ def evaluate(
     (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model, device)
-    if frozen is None:  # or else the last block takes its weights as they are
-        prepack_linear(classifier.model.transformer)
+    # Where the last block is computed by itself it takes its weights as they are.
+    if frozen is None and onednn_multiplies(torch.device(device), torch.float32):
+        classifier.model.transformer = prepared(classifier.model.transformer, torch.float32, take=True, fuse=False)
     labels = classifier.card.labels
     texts, truth = read_evenly(splits["train"], labels, max(BASELINE_ROWS.values()))
     baselines = fit_baselines(texts, truth, shares)
-    with progress_bar(sum(pq.read_metadata(path).num_rows for path in splits.values())) as advance:
+    rows = sum(pq.read_metadata(path).num_rows for path in splits.values())
+    with progress_bar("evaluate", rows, "") as update:
         scored = {
             name: score(
-                path, classifier, baselines, advance, open_states(frozen / f"{name}.safetensors") if frozen else None
+                path, classifier, baselines, update, open_states(frozen / f"{name}.safetensors") if frozen else None
             )
             for name, path in splits.items()
         }
     whole = dict(scored)
     if unseen:
         scored["test"] = scored["test"].take(unseen.counted)
-    best = better_baseline(scored["validation"].predictions)
+    validation = scored["validation"].predictions
+    best = max(LEARNED, key=lambda name: float(validation[name].correct.mean()))
     facts: Facts = {
         "labels": list(labels),
         "ordered": ordered,
@@ -85,11 +90,6 @@ def evaluate(
     lengths_table(scored).to_parquet(out / "figures/lengths.parquet", index=False)
     write_predictions(splits, whole, labels, out / "predictions.parquet")
     return facts
-
-
-def better_baseline(validation: Mapping[str, Predictions]) -> str:
-    """Return which of the baselines that read texts is right more often on validation: the one worth beating."""
-    return max(LEARNED, key=lambda name: float(validation[name].correct.mean()))
 
 
 def verdict(test: Mapping[str, Predictions], best: str) -> str:

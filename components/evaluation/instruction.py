@@ -1,4 +1,4 @@
-"""Evaluating responses: what a judge said of them before and after training, beside a baseline, and by task."""
+"""Evaluating responses: verdicts on them before and after training, beside a baseline, and by task."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.core.records import Facts
-from components.evaluation.by_task import FIGURES, metric_names, most_common_responses, tasks_table
+from components.evaluation.by_task import most_common_responses, task_metrics, tasks_table
 from components.evaluation.paired.comparison import compare_scores
 from components.evaluation.paired.p_values import SIGNIFICANT, mcnemar, shown
 from components.evaluation.verdicts import LEXICAL, Verdicts, read_verdicts
@@ -46,7 +46,7 @@ def evaluate_responses(
         train: the training split (instruction table).
         responses: tables of responses to the test split, by whose they are: `model`, and `start` if the starting model
             was asked as well.
-        verdicts: what the judge said of them, and of the references.
+        verdicts: the judge's verdicts on them, and on the references.
         judge: the facts of the step `judge`.
         out: an empty folder.
         unseen: which test rows no earlier model was trained on that this one continues. The others are in no figure;
@@ -78,12 +78,7 @@ def evaluate_responses(
         "metrics": response_metrics(judged)
         | {"baseline/test/exact_match": float(baseline.mean())}
         | control_metrics(judge)
-        | {
-            f"{metric}/{name}": float(value)
-            for figure, metric in FIGURES.items()
-            for name, value in zip(metric_names(shown["task"].tolist()), shown[figure], strict=True)
-            if pd.notna(value)
-        },
+        | task_metrics(shown),
         "verdict": " ".join(sentences + (unseen.sentences() if unseen else [])),
         "warnings": found,
         "tasks": shown.astype(object).where(shown.notna(), None).to_dict("records"),
@@ -150,7 +145,7 @@ def warnings(verdicts: Mapping[str, Verdicts], judge: Facts) -> list[str]:
 
 
 def _responses_table(rows: pd.DataFrame, start: Path | None, verdicts: Mapping[str, Verdicts]) -> pd.DataFrame:
-    """Return the responses with what was said of them, worst score first, and those without a score at the end."""
+    """Return the responses with the verdicts on them, worst score first, and those without a score at the end."""
     judged, before = verdicts["model"].frame, verdicts.get("start")
     table = pd.DataFrame({"row": rows["row"]})
     if rows["task"].notna().any():
@@ -182,7 +177,7 @@ def sentence(
     Scores are compared on the rows on which both have one (permutation test), exact matches on all rows (McNemar's).
 
     Args:
-        verdicts: what the judge said of `model`, and of `start` if there is one.
+        verdicts: those on `model`, and on `start` if there is one.
         baseline: whether each task's most common training response is right, for every row (N).
         judge: `name` and `is_language_model` of the judge.
         by_task: whether there are tasks, so that the baseline has a response for each.

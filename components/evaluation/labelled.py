@@ -11,7 +11,7 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier said: true class ids (N) and probabilities (N, C)."""
+    """A classifier's predictions of N rows: true class ids (N) and probabilities (N, C)."""
 
     truth: Ids
     probabilities: Probabilities
@@ -46,5 +46,5 @@ class Predictions:
         return [label for label in present if label == 1] if self.classes == 2 else present
 
     def take(self, rows: Ids | NDArray[np.bool_]) -> "Predictions":
-        """Return what was said of some rows."""
+        """Return the predictions of some rows."""
         return Predictions(self.truth[rows], self.probabilities[rows])

@@ -1,11 +1,9 @@
-"""What classifiers say of a split, read and scored a batch at a time.
+"""What classifiers say of a split, read and scored a batch at a time, and written as a table.
 
 Of every row only its class id, its length in tokens and the probabilities stay in memory; its text does not.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,19 +26,25 @@ CHUNK = 128
 READ = 64 * CHUNK
 """Rows read at once."""
 
+FIRST = ("split", "label", "predicted", "probability", "text", "row", "correct")
+"""The columns one reads first; then come what else the split's table has, what `svm` and `tfidf` predict, and
+`p_<label>` for every label."""
+BLOCK = 8 * READ
+"""Rows written at once."""
+
 Predict = Callable[[list[str]], Probabilities]
 """Maps N texts to probabilities (N, C)."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A split: what each classifier said of it, by name, and how many tokens each text has before it is cut (N)."""
+    """A split: the predictions of each classifier, by name, and how many tokens each text has before it is cut (N)."""
 
     predictions: dict[str, Predictions]
     lengths: NDArray[np.int32]
 
     def take(self, rows: NDArray[np.bool_]) -> "Scored":
-        """Return what was said of some rows."""
+        """Return the same of some rows."""
         return Scored({name: found.take(rows) for name, found in self.predictions.items()}, self.lengths[rows])
 
 
@@ -69,7 +73,7 @@ def score(
     path: Path,
     classifier: LoadedClassifier,
     baselines: Mapping[str, Predict],
-    advance: "Advance",
+    update: Callable[..., None],
     states: States | None = None,
 ) -> Scored:
     """Return what the model (`model`) and the baselines say of a split; `states` are what frozen blocks make of it.
@@ -87,11 +91,11 @@ def score(
         if states is not None:
             logits = classify_states(classifier.model, states, range(done, done + len(texts)))
             parts["model"].append(torch.softmax(logits.double(), dim=1).numpy())
-            advance(len(texts))
+            update(advance=len(texts))
         for start in range(0, len(texts), CHUNK) if states is None else ():
             chunk = texts[start : start + CHUNK]
             parts["model"].append(classifier.predict(chunk)[columns].to_numpy())
-            advance(len(chunk))
+            update(advance=len(chunk))
         done += len(texts)
         for name, predict in baselines.items():
             parts[name].append(predict(texts))
@@ -100,16 +104,36 @@ def score(
     return Scored({name: Predictions(truth, probabilities) for name, probabilities in found.items()}, lengths)
 
 
-Advance = Callable[[int], None]
-"""Is told how many further rows are done."""
+def write_predictions(splits: Mapping[str, Path], scored: Mapping[str, Scored], labels: list[str], path: Path) -> None:
+    """Write one row a text to the Parquet file `path`: the splits one after another, the last of `splits` first.
+
+    Within a split the errors come first, the ones the model was surest of on top.
+    """
+    writer = None
+    for name in reversed(list(splits)):
+        source, model = scan(splits[name]), scored[name].predictions["model"]
+        order = np.lexsort((-model.confidence, model.correct))
+        for start in range(0, len(order), BLOCK):
+            chosen = order[start : start + BLOCK]
+            rows, predicted = source.take(pa.array(chosen)), _columns(scored[name], labels, chosen)
+            own = {column: rows[column] for column in rows.column_names if column not in {"split", *predicted}}
+            columns: dict[str, Any] = {"split": pa.array([name] * len(rows), pa.string()), **own, **predicted}
+            order_of = [*FIRST, *(column for column in columns if column not in FIRST)]
+            table = pa.table({column: columns[column] for column in order_of if column in columns})
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    if writer:
+        writer.close()
 
 
-@contextmanager
-def progress_bar(rows: int) -> Iterator[Advance]:
-    """Show how many of `rows` are scored, on standard error, if that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("evaluate", total=rows)
-        yield lambda done: bar.advance(task, done)
+def _columns(scored: Scored, labels: list[str], rows: Ids) -> dict[str, pa.Array]:
+    """Return the predictions of some rows as columns."""
+    names = pa.array(labels, pa.string())
+    model, svm, tfidf = (scored.predictions[name].take(rows) for name in ("model", "svm", "tfidf"))
+    return {
+        "predicted": names.take(pa.array(model.predicted)),
+        "probability": pa.array(model.confidence),
+        "correct": pa.array(model.correct),
+        "svm": names.take(pa.array(svm.predicted)),
+        "tfidf": names.take(pa.array(tfidf.predicted)),
+    } | {f"p_{label}": pa.array(model.probabilities[:, place]) for place, label in enumerate(labels)}

@@ -1,4 +1,4 @@
-"""What a judge said of one set of responses, a row a response: repeats become one score, nothing is left out."""
+"""A judge's verdicts on one set of responses, a row a response: repeats become one score, nothing is left out."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 SCORED, UNPARSED = "scored", "unparsed"
 LEXICAL = ("exact_match", "token_f1", "chrf")
-"""Measures of a response against its reference, which every row has, whatever the judge said."""
+"""Measures of a response against its reference, which every row has, whatever the verdict."""
 STEP = 10
 """Width of a bar of the histogram, in points of the score."""
 HIGHEST = 100
@@ -21,7 +21,7 @@ HIGHEST = 100
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a judge said of N responses, in the order that was asked for."""
+    """A judge's verdicts on N responses, in the order that was asked for."""
 
     frame: pd.DataFrame
     """A row a response: `row`; `score` (0 to 100, the mean over the repeats that could be read, nan if none could);
@@ -76,7 +76,7 @@ class Verdicts:
 
 
 def read_verdicts(path: Path, rows: "pd.Series[int]") -> dict[str, Verdicts]:
-    """Return what a judge said, by what it said it of (`model`, `start`, `reference`), in the order of `rows`.
+    """Return a judge's verdicts by whose responses they are on (`model`, `start`, `reference`), in the order of `rows`.
 
     Args:
         path: `verdicts.parquet` of the step `judge`: `of`, `row`, `repeat`, `score`, `reason`, `status` and the

@@ -43,7 +43,7 @@ class Weighted:
 
     @cached_property
     def by_class(self) -> tuple[Floats, Floats, Floats]:
-        """The weight (R, C) of the rows of a class that are right, that there are, and that were said to be of it."""
+        """The weight (R, C) of the rows of a class that are right, that there are, and that are predicted as it."""
         return np.diagonal(self.counts, axis1=1, axis2=2), self.counts.sum(axis=2), self.counts.sum(axis=1)
 
     @cached_property
@@ -194,7 +194,7 @@ def matthews_correlation(weighted: Weighted) -> Floats:
 def quadratic_weighted_kappa(weighted: Weighted) -> Floats:
     """Return the kappa with quadratic weights (R; Cohen, "Weighted kappa", 1968).
 
-    Undefined where all rows are and were said to be of one class.
+    Undefined where all rows are of one class, and were predicted to be.
     """
     classes = weighted.counts.shape[1]
     steps = np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2

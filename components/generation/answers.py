@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from components.generation.batched import Continuation, Report, Stopped, continue_prompts
+from components.generation.batched import Report, Stopped, continue_prompts
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.kv_cache import whole_steps
@@ -78,10 +78,10 @@ def answer_batches(
         if all(number in done for number in batch):
             continue
         asked, numbers = [prompts[number] for number in batch], [first + number for number in batch]
-        continued = continue_prompts(decoder, encoding, asked, config, template.stops, numbers, report)
+        rows = continue_prompts(decoder, encoding, asked, config, template.stops, numbers, report)
         yield {
-            number: _answer(encoding, template, continuation)
-            for number, continuation in zip(batch, continued, strict=True)
+            number: Answer(template.clean(encoding.decode(row.tokens)), len(row.tokens), row.stopped)  # type: ignore[arg-type]
+            for number, row in zip(batch, rows, strict=True)
         }
 
 
@@ -100,8 +100,3 @@ def answer(
     batches = answer_batches(model, encoding, template, prompts, config, report=report, first=first)
     answers = {number: each for batch in batches for number, each in batch.items()}
     return [answers[number] for number in range(len(prompts))]
-
-
-def _answer(encoding: Tokenizer, template: AnyTemplate, continuation: Continuation) -> Answer:
-    text = encoding.decode(continuation.tokens)
-    return Answer(template.clean(text), len(continuation.tokens), continuation.stopped)

@@ -4,16 +4,17 @@ Shapes: B rows, V vocabulary.
 """
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from components.generation.cache import Reader
+from components.core.progress import progress_bar
+from components.generation.cache import PlainReader, Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
-from components.generation.plain import PlainReader
 from components.generation.sampling import next_tokens
 from components.models.fast import fast_paths, uses
 from components.models.memory import freed_memory_kept
@@ -31,14 +32,6 @@ WORTH_KEEPING = 7 / 8
 remembered of the others is copied, which takes about as long as a turn."""
 
 
-@dataclass(frozen=True)
-class Continuation:
-    """What follows a prompt: its tokens without the end-of-text token, and why there are no more."""
-
-    tokens: list[int]
-    stopped: Stopped
-
-
 def continue_prompts(
     decoder: Decoder,
     encoding: Tokenizer,
@@ -47,8 +40,8 @@ def continue_prompts(
     stops: Sequence[str] = (),
     numbers: Sequence[int] | None = None,
     report: Report | None = None,
-) -> list[Continuation]:
-    """Return what the model writes after each prompt, all of them read as one batch.
+) -> "list[Row]":
+    """Return what the model writes after each prompt, all of them read as one batch; every row has `stopped`.
 
     A prompt and its continuation fit the context. An empty prompt counts as one end-of-text token. Row i is drawn with
     a seed made of `config.seed` and `numbers[i]` (or i), so that it does not depend on its neighbours.
@@ -65,7 +58,7 @@ def continue_prompts(
     ]
     with fast_paths(config.fast), freed_memory_kept():
         _write(decoder, rows, config, ends, report or (lambda _ended, _tokens: None))
-    return [row.result() for row in rows]
+    return rows
 
 
 def _write(decoder: Decoder, rows: "list[Row]", config: GenerationConfig, ends: "Ends", report: Report) -> None:
@@ -105,7 +98,7 @@ class Ends:
 
 
 class Row:
-    """A prompt and what has been written after it."""
+    """A prompt and what has been written after it: `tokens`, without that of the end, and why there are no more."""
 
     def __init__(self, prompt: list[int], context: int, config: GenerationConfig, generator: torch.Generator) -> None:
         self.prompt = prompt
@@ -134,12 +127,21 @@ class Row:
         """The token that was written last; once the row has ended, any."""
         return self.tokens[-1] if self.tokens else 0
 
-    def result(self) -> Continuation:
-        """Return what has been written, once the row has ended."""
-        assert self.stopped
-        return Continuation(self.tokens, self.stopped)
-
 
 def row_generator(seed: int, number: int, device: torch.device) -> torch.Generator:
     """Return the generator of a row's draws: it depends on the seed and the row's number, and on nothing else."""
     return torch.Generator(device).manual_seed(zlib.crc32(f"{seed}/{number}".encode()))
+
+
+@contextmanager
+def generation_bar(rows: int, done: int = 0) -> Iterator[Report]:
+    """Show rows, tokens and time left on standard error, if that is a terminal; `done` rows are there already."""
+    written = 0
+    with progress_bar("respond", rows, "{task.fields[tokens]:,} tokens", done, tokens=0) as update:
+
+        def report(ended: int, tokens: int) -> None:
+            nonlocal written
+            written += tokens
+            update(advance=ended, tokens=written)
+
+        yield report

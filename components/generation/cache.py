@@ -15,6 +15,7 @@ from torch import Tensor
 
 from components.generation.decoder import Decoder
 from components.generation.kv_cache import STEP, whole_steps
+from components.models.language_model import LanguageModel
 from components.models.padding import pad
 
 CHUNK = 32
@@ -48,7 +49,9 @@ class Reader:
         self._free = whole_steps(own) - own
         self._hiding = self._hide(shared, own, padding)
         if shared:
-            self._read_shared(rows[0][:shared])
+            begun, positions = torch.tensor([rows[0][:shared]]), torch.arange(shared)[None]
+            attends = [cache.add_shared for cache in self.caches]
+            decoder.hidden(begun.to(decoder.device), positions.to(decoder.device), attends)
         chunks = [slice(start, start + CHUNK) for start in range(0, len(rows), CHUNK)]
         last = [self._read_rows(chunk, tokens[chunk], padding[chunk], shared) for chunk in chunks]
         self.logits = decoder.logits(torch.cat(last))
@@ -79,12 +82,6 @@ class Reader:
         for cache in self.caches:
             cache.keep(chosen)
 
-    def _read_shared(self, row: Sequence[int]) -> None:
-        """Read what all rows begin with."""
-        tokens = torch.tensor([row], device=self.decoder.device)
-        positions = torch.arange(len(row), device=tokens.device)[None]
-        self.decoder.hidden(tokens, positions, [cache.add_shared for cache in self.caches])
-
     def _read_rows(self, rows: slice, tokens: Tensor, padding: Tensor, shared: int) -> Tensor:
         """Read the rest of some rows, and return what the last block says of the last token of each: (b, D)."""
         first = int(padding.min())  # all of these may be shorter than others
@@ -102,3 +99,38 @@ class Reader:
         seen = (columns < 0) | ((columns >= padding[:, None]) & (columns < own))
         hiding = torch.zeros(seen.shape, dtype=self.decoder.type, device=padding.device)
         return hiding.masked_fill(~seen, NEVER)[:, None]
+
+
+class PlainReader:
+    """Does what `Reader` does by the network as it is: every row is read anew for each token that follows."""
+
+    def __init__(self, decoder: Decoder, rows: Sequence[list[int]]) -> None:
+        """Read the rows, none of them empty or longer than the context. `logits` (B, V) are of what follows."""
+        self.model, self.type = decoder.model, decoder.type
+        self.rows = rows
+        self.logits = self._read()
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Read the next token (B,) of each row, and return the logits of what follows it: (B, V)."""
+        self.rows = [[*row, token] for row, token in zip(self.rows, tokens.tolist(), strict=True)]
+        self.logits = self._read()
+        return self.logits
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these."""
+        self.rows = [self.rows[row] for row in rows]
+
+    def _read(self) -> Tensor:
+        device = self.model.head.device
+        with torch.autocast(device.type, self.type, enabled=self.type != torch.float32):
+            return read_anew(self.model, self.rows)
+
+
+@torch.inference_mode()
+def read_anew(model: LanguageModel, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Return the logits (B, V) of what follows each row; of one beyond the context, the last tokens count."""
+    context, device = model.transformer.size.context, model.head.device
+    tokens, lengths = pad([row[-context:] for row in rows], 0)
+    hidden = model.hidden(tokens.to(device))
+    # Not the model's `forward`, whose logits of all positions take B x T x V numbers.
+    return F.linear(hidden[torch.arange(len(tokens)), lengths - 1], model.head)

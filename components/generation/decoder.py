@@ -6,12 +6,13 @@ Shapes: B rows, T tokens, D width, H heads, K key-value heads, d width of a head
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from components.generation.kv_cache import KVCache
-from components.models.architecture import Attend
+from components.models.architecture import Attend, Transformer
 from components.models.devices import dtype_of
 from components.models.fast.onednn import PackedLinear
 from components.models.fast.prepared import prepared
@@ -21,15 +22,21 @@ from components.models.language_model import LanguageModel
 class Decoder:
     """A language model that decodes, on the device of its weights; another `Decoder` is due when these change."""
 
-    @torch.inference_mode()
     def __init__(self, model: LanguageModel, precision: str) -> None:
         """`precision` is `fp32` or `bf16`, the numbers that are multiplied."""
         self.model, self.size = model, model.transformer.size
         self.device = model.head.device
         self.type = dtype_of(precision)
         self._sharing = self.size.heads // self.size.kv_heads
-        self._network = prepared(model.transformer, self.type)
-        self._head = PackedLinear(model.head, None, self.type)
+
+    @cached_property
+    def _network(self) -> Transformer:
+        """The network made ready when it is first used: what reads texts without a cache needs no second copy of it."""
+        return prepared(self.model.transformer, self.type)
+
+    @cached_property
+    def _head(self) -> PackedLinear:
+        return PackedLinear(self.model.head, None, self.type)
 
     def sees_all(self, length: int) -> bool:
         """Tell whether every token of a text of such a length sees all before it: a cache has no sliding window."""

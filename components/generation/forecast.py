@@ -65,6 +65,7 @@ def time_decoding(
     most = rows_at_once(model.transformer.size, max(map(len, fitting)), config, precision)
     batch = sorted((list(prompt) for prompt in fitting), key=len)[-most:]
     decoder, readers = Decoder(model.to(device), precision), list[Reader]()
+    Reader(decoder, batch[:1])  # converts the weights
     reading = seconds_of(lambda: readers.append(Reader(decoder, batch)), device)
 
     def turn(rows: int) -> float:

@@ -51,7 +51,10 @@ def load_language_model(
     if vocabulary == "auto":
         vocabulary = "gpt2" if settings.get("model_type", "gpt2") == "gpt2" else model
     encoding = load_tokenizer(vocabulary, mirror)
-    _check_vocabulary(settings, encoding, model, vocabulary)
+    if (tokens := settings.get("vocab_size", encoding.n_vocab)) != encoding.n_vocab:
+        raise WeightsError(
+            f"{model} knows {tokens} tokens, the vocabulary {vocabulary} has {encoding.n_vocab}; give --vocabulary"
+        )
     # Untied fits all files: one without a head gets the embedding as its head.
     tied = bool(settings.get("tie_word_embeddings", folder is None))
     network = LanguageModel(make_network(SIZES[shape] if isinstance(shape, str) else shape, encoding.n_vocab), tied)
@@ -80,11 +83,3 @@ def _size(settings: dict[str, Any], model: str) -> AnySize:
         if "model_type" in settings and settings["model_type"] not in MODEL_TYPES:
             raise
         raise ConfigError(f"{error}; give --size") from error
-
-
-def _check_vocabulary(settings: dict[str, Any], encoding: Tokenizer, model: str, vocabulary: str) -> None:
-    tokens = settings.get("vocab_size", encoding.n_vocab)
-    if tokens != encoding.n_vocab:
-        raise WeightsError(
-            f"{model} knows {tokens} tokens, the vocabulary {vocabulary} has {encoding.n_vocab}; give --vocabulary"
-        )

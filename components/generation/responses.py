@@ -1,25 +1,26 @@
 """The step `respond`: what a language model answers to the entries of a split."""
 
 import json
+import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from pydantic import TypeAdapter
 
-from components.core.interruptions import hold_until_published
+from components.core.interruptions import hold_until_published, interruptions_held_back
 from components.core.records import Facts, fingerprint
 from components.core.store import CHECKPOINT
 from components.generation.answers import Answer, answer_batches, make_prompts
-from components.generation.batched import Stopped
+from components.generation.batched import Stopped, generation_bar
 from components.generation.config import GenerationConfig
-from components.generation.journal import Journal
-from components.generation.progress import generation_bar
 from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
 from components.models.tokenizer import Tokenizer
@@ -30,6 +31,49 @@ TABLE, ENTRIES = "responses.parquet", "instruction-data-with-response.json"
 SHOWN = ("instruction", "input", "output", "model_response")
 """Fields of an entry in the JSON file, as in chapter 7 of Raschka, "Build a Large Language Model (From Scratch)"."""
 COLUMNS = ("row", "instruction", "input", "output", "task")
+
+
+class Journal:
+    """The answers made so far, by their row's place in the split: a line each, so that no more than a batch is lost.
+
+    The first line says what they are answers to: `identity`, a hash. A file of another identity is begun anew; so is
+    nothing of the same one, and of a line that is damaged or only half there no more than that line is lost.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path = path
+        head = json.dumps({"identity": identity})
+        first, *lines = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+        parsed = map(_parsed, lines if first == head.encode() else ())
+        self.answers = dict(each for each in parsed if each)
+        path.parent.mkdir(exist_ok=True)
+        draft = path.with_suffix(".part")
+        _append(draft, "w", f"{head}\n", self.answers)
+        draft.replace(path)
+
+    def add(self, answers: Mapping[int, Answer]) -> None:
+        """Write a batch of answers, and see it on the disk."""
+        with interruptions_held_back():
+            _append(self.path, "a", "", answers)
+            self.answers |= answers
+
+
+def _append(path: Path, mode: str, head: str, answers: Mapping[int, Answer]) -> None:
+    with path.open(mode, encoding="utf-8") as file:
+        file.write(head)
+        file.writelines(
+            json.dumps({"row": row, **asdict(each)}, ensure_ascii=False) + "\n" for row, each in answers.items()
+        )
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _parsed(line: bytes) -> tuple[int, Answer] | None:
+    try:
+        fields = json.loads(line)
+        return fields.pop("row"), TypeAdapter(Answer).validate_python(fields)
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return None
 
 
 def respond(
@@ -50,7 +94,7 @@ def respond(
     it there, and the exception's `evidence` says so; where it stands in `out` at the start, the rest is done, and the
     answers are those that would have come without the interruption.
     """
-    table = _read(entries)
+    table = pq.read_table(entries, columns=[name for name in COLUMNS if name in pq.read_schema(entries).names])
     precision = pick_precision(config.precision, device)
     prompts = make_prompts(template, encoding, table["instruction"].to_pylist(), table["input"].to_pylist())
     identity = fingerprint([prompts, template.model_dump(), config.model_dump(), device.type, precision])
@@ -62,9 +106,10 @@ def respond(
     answers = [journal.answers[number] for number in range(len(prompts))]
     _write(table, answers, out)
     shutil.rmtree(out / CHECKPOINT)
+    counts = Counter(each.stopped for each in answers)
     return {
         "rows": len(answers),
-        "stopped": _counts(answers),
+        "stopped": {why: counts[why] for why in get_args(Stopped)},
         "empty": sum(not each.response for each in answers),
         "new_tokens": sum(each.new_tokens for each in answers),
         "device": device.type,
@@ -72,24 +117,14 @@ def respond(
     }
 
 
-def _read(entries: Path) -> pa.Table:
-    columns = [name for name in COLUMNS if name in pq.read_schema(entries).names]
-    return pq.read_table(entries, columns=columns)
-
-
 def _write(table: pa.Table, answers: Sequence[Answer], out: Path) -> None:
-    responses = pa.array([each.response for each in answers], pa.string())
-    table = table.append_column("model_response", responses)
-    table = table.append_column("new_tokens", pa.array([each.new_tokens for each in answers], pa.int64()))
-    table = table.append_column("stopped", pa.array([each.stopped for each in answers], pa.string()))
+    types = {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
+    for name, kind in types.items():
+        column = pa.array([getattr(each, name) for each in answers], kind)
+        table = table.append_column("model_response" if name == "response" else name, column)
     pq.write_table(table, out / TABLE)
     shown = json.dumps(table.select(list(SHOWN)).to_pylist(), indent=4, ensure_ascii=False)
     (out / ENTRIES).write_text(shown + "\n", encoding="utf-8")
-
-
-def _counts(answers: Sequence[Answer]) -> dict[str, int]:
-    counts = Counter(each.stopped for each in answers)
-    return {why: counts[why] for why in get_args(Stopped)}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from components.core.records import Facts
 from components.generation.config import GenerationConfig
-from components.generation.decoding import as_text, cached, generate
+from components.generation.decoding import as_text, generate
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
 from components.models.tokenizer import Tokenizer, encode, end_of_text
@@ -33,22 +33,17 @@ def try_zero_shot(
     Returns `guesses` (of a `text`, what is the `truth` and what it `said`), the `accuracy`, the share that has `always`
     the commonest label, and of the first text the `prompt` and a `continuation`, likeliest token by likeliest token.
     """
-    said = [labels[position] for position in classify_by_prompt(model, encoding, texts, labels)]
-    guesses = zip(texts, truths, said, strict=True)
+    predicted = [labels[position] for position in classify_by_prompt(model, encoding, texts, labels)]
+    guesses = zip(texts, truths, predicted, strict=True)
     prompt = prompt_tokens(encoding, texts[0], labels, model.transformer.size.context)
+    continuation = generate(model, prompt, GenerationConfig(max_new_tokens=SHOWN_TOKENS), end_of_text(encoding))
     return {
         "guesses": [{"text": text, "truth": truth, "said": guess} for text, truth, guess in guesses],
-        "accuracy": sum(map(eq, truths, said)) / len(texts),
+        "accuracy": sum(map(eq, truths, predicted)) / len(texts),
         "always": max(truths.count(label) for label in labels) / len(texts),
         "prompt": encoding.decode(prompt),
-        "continuation": _continue(model, encoding, prompt),
+        "continuation": "".join(as_text(encoding, continuation)),
     }
-
-
-def _continue(model: LanguageModel, encoding: Tokenizer, prompt: list[int]) -> str:
-    ids, stop = torch.tensor([prompt], device=model.head.device), end_of_text(encoding)
-    turns = map(int, generate(cached(model), ids, GenerationConfig(max_new_tokens=SHOWN_TOKENS), stop))
-    return "".join(as_text(encoding, (token for token in turns if token != stop)))
 
 
 def prompt_tokens(encoding: Tokenizer, text: str, labels: Sequence[str], limit: int) -> list[int]:

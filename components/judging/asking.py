@@ -1,16 +1,25 @@
-"""Asking a judge many questions at once, and keeping each verdict as soon as it is there."""
+"""Asking a judge many questions at once, and keeping each verdict as soon as it is there.
+
+A question is asked again where the reply cannot be read, with more room where it was cut.
+"""
 
 import queue
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from components.core.errors import JudgeError
+from components.core.http_client import HTTPError
 from components.judging.cache import Cache
 from components.judging.clients import Client
-from components.judging.exchange import Exchange, Question
-from components.judging.verdicts import Verdict
+from components.judging.config import JudgeConfig
+from components.judging.replies import Reply, Unreadable
+from components.judging.rubric import shipped_rubric
+from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, explained
+from components.judging.verdicts import ADVICE, REFUSED, Verdict, unparsed, verdict_of
 
 GRACE = 5.0
 """Seconds that requests under way get to come to an end after one of them has failed."""
@@ -18,8 +27,21 @@ GRACE = 5.0
 AHEAD = 16
 """Questions that are looked up at once before they are asked: a few that another process asks too, at most."""
 
-Results = queue.SimpleQueue[tuple[str, Verdict] | BaseException]
-"""Key and verdict of each question that was asked, or why none more are."""
+MORE_ROOM = 4
+"""How many times as many tokens a reply gets that was cut."""
+MOST_ROOM = MORE_ROOM**2
+PLAIN = {"instruction": "Say yes.", "input": "", "reference": "yes", "response": "yes"}
+"""What no server has a reason to refuse: neither long nor offensive."""
+OWNERS = {"model": "the model's responses", "start": "the starting model's responses", "reference": "the references"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a judge is asked: the user's message, the seed, and the key under which the verdict is kept."""
+
+    key: str
+    text: str
+    seed: int
 
 
 def ask_all(
@@ -30,10 +52,11 @@ def ask_all(
     stop: threading.Event,
     report: Callable[[str, Verdict], bool],
     meanwhile: Iterator[object],
-) -> None:
-    """Ask every question, `concurrency` at a time, and `report` key and verdict of each, in any order.
+) -> dict[str, Verdict]:
+    """Ask every question, `concurrency` at a time, in any order; return the verdicts that are kept, by key.
 
-    Once `report` returns False no other question is begun, and those under way are the last.
+    Whoever has asked a question calls `report` with key and verdict, one at a time, and asks another one only then. So
+    once that returns False no other question is begun, and those under way, fewer than `concurrency`, are the last.
 
     This thread alone writes to the cache, all verdicts that have arrived at once: a commit for each would make the
     others wait, and the judge with them. After each verdict it takes a step of `meanwhile`, which is work of the
@@ -45,70 +68,66 @@ def ask_all(
     Raises:
         JudgeError: as the client does, or if verdicts cannot be kept.
     """
-    results: Results = queue.SimpleQueue()
-    shared = (_looked_up(_rotated(questions), cache), threading.Lock(), Exchange(client), stop, results)
-    # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
-    workers = [threading.Thread(target=_work, args=shared, daemon=True) for _ in questions[:concurrency]]
-    for worker in workers:
-        worker.start()
-    missing = len(questions)
+    # Two processes with the same questions that begin somewhere share them, and hardly ever ask one both.
+    start = random.Random().randrange(len(questions)) if questions else 0
+    todo = _looked_up(questions[start:] + questions[:start], cache)
+    lock, exchange = threading.Lock(), Exchange(client)
+    arrived: queue.SimpleQueue[tuple[str, Verdict] | BaseException] = queue.SimpleQueue()
+    kept: dict[str, Verdict] = {}
+    failures: list[BaseException] = []
+    going, over = True, False
 
-    def keep(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> bool:
-        going = True
-        for key, verdict in cache.keep(_made(arrived)).items():
-            going = report(key, verdict) and going
-            next(meanwhile, None)
-        return going
-
-    try:
-        going = True
-        while missing and going:
-            arrived = [results.get(), *_waiting(results)]
-            failures = [each for each in arrived if isinstance(each, BaseException)]
-            if failures:
-                _await(workers)
-                arrived += _waiting(results)
-            going = keep(arrived)
-            if failures:
-                raise failures[0]
-            missing -= len(_made(arrived))
-        if missing:
+    def work() -> None:
+        nonlocal going
+        try:
+            while not stop.is_set():
+                with lock:
+                    question, verdict = next(todo, (None, None))
+                if question is None:
+                    return
+                verdict = verdict or exchange.verdict(question)
+                with lock:
+                    if over:
+                        return
+                    going = report(question.key, verdict) and going
+                    if not going:
+                        stop.set()
+                    arrived.put((question.key, verdict))
+        except BaseException as error:
             stop.set()
-            _await(workers)
-            keep(_waiting(results))
+            arrived.put(error)
+            if not isinstance(error, JudgeError):
+                raise
+
+    def keep(*first: tuple[str, Verdict] | BaseException) -> int:
+        """Commit what has arrived, and return how many verdicts there were in it."""
+        found = [*first]
+        while not arrived.empty():
+            found.append(arrived.get())
+        failures.extend(each for each in found if isinstance(each, BaseException))
+        made = dict(each for each in found if not isinstance(each, BaseException))
+        kept.update(cache.keep(made) if made else {})
+        return len(made)
+
+    # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
+    workers = [threading.Thread(target=work, daemon=True) for _ in questions[:concurrency]]
+    try:
+        for worker in workers:
+            worker.start()
+        while len(kept) < len(questions) and not stop.is_set():
+            for _ in range(keep(arrived.get())):
+                next(meanwhile, None)
+        deadline = time.monotonic() + GRACE
+        for worker in workers:
+            worker.join(max(deadline - time.monotonic(), 0))
     finally:
         stop.set()
-        if made := _made(_waiting(results)):  # an interruption costs no verdict that has arrived
-            cache.keep(made)
-
-
-def _made(arrived: Iterable[tuple[str, Verdict] | BaseException]) -> dict[str, Verdict]:
-    """Return the verdicts among what has arrived, by key."""
-    return dict(each for each in arrived if not isinstance(each, BaseException))
-
-
-def _work(
-    todo: Iterator[tuple[Question, Verdict | None]],
-    lock: threading.Lock,
-    exchange: Exchange,
-    stop: threading.Event,
-    results: Results,
-) -> None:
-    """Ask one question after the other of those that are to do, until there is none or one has failed."""
-    try:
-        while not stop.is_set():
-            with lock:
-                question, verdict = next(todo, (None, None))
-            if question is None:
-                return
-            results.put((question.key, verdict or exchange.verdict(question)))
-    except JudgeError as error:
-        stop.set()
-        results.put(error)
-    except BaseException as error:
-        stop.set()
-        results.put(error)
-        raise
+        with lock:
+            over = True
+        keep()  # an interruption costs no verdict that has arrived
+    if failures and going:  # `stop` makes some of those under way fail
+        raise failures[0]
+    return kept
 
 
 def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Question, Verdict | None]]:
@@ -119,18 +138,100 @@ def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Questi
         yield from ((question, found.get(question.key)) for question in batch)
 
 
-def _rotated(questions: list[Question]) -> list[Question]:
-    """Begin somewhere: two processes with the same questions then share them, and hardly ever ask one both."""
-    start = random.Random().randrange(len(questions)) if questions else 0
-    return questions[start:] + questions[:start]
+class Exchange:
+    """Asks questions, from any thread, and tells a prompt that is refused from a server that refuses every prompt."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._answered = False
+        self._lock = threading.Lock()
+
+    def verdict(self, question: Question) -> Verdict:
+        """Return the verdict on a question, after four requests at most.
+
+        Raises:
+            JudgeError: if the server refuses every prompt, or as the client does.
+        """
+        again, room, last = False, 1, None
+        while True:
+            try:
+                last = verdict_of(reply := self._ask(question.text, question.seed, again, room))
+            except HTTPError as error:
+                self._check_server(error, question.seed)
+                return last or unparsed("", f"{REFUSED}: {error}")
+            if reply.cut and room < MOST_ROOM:
+                room *= MORE_ROOM
+            elif last.score is not None or reply.cut or again:
+                return last
+            else:
+                again = True
+
+    def _ask(self, text: str, seed: int, again: bool = False, room: int = 1) -> Reply:
+        try:
+            reply = self._client.ask(shipped_rubric().messages(text, again), seed, room)
+        except Unreadable as error:
+            reply = Reply(error.reply, broken=True)
+        self._answered = True
+        return reply
+
+    def _check_server(self, refusal: HTTPError, seed: int) -> None:
+        """Raise JudgeError unless it is one prompt that is refused: nothing is answered, a plain one is refused too."""
+        if refusal.status not in (*NOT_THIS_PROMPT, FORBIDDEN):
+            raise explained(refusal, self._client.missing) from refusal
+        with self._lock:
+            if self._answered:
+                return
+            try:
+                self._ask(shipped_rubric().question(PLAIN), seed)
+            except HTTPError as error:
+                if error.status not in NOT_THIS_PROMPT:
+                    raise explained(error, self._client.missing) from error
+                raise JudgeError(
+                    f"{error}; it refuses every prompt, so it is the request that it does not like: check "
+                    "judge.model and judge.think; judge.extra adds, renames or drops fields, as in "
+                    "judge.extra='{max_completion_tokens: 300, max_tokens: null}'"
+                ) from refusal
 
 
-def _await(workers: list[threading.Thread]) -> None:
-    deadline = time.monotonic() + GRACE
-    for worker in workers:
-        worker.join(max(deadline - time.monotonic(), 0))
+class Limits:
+    """Counts verdicts without a score, of the model's, the start's and the references' each, as they come."""
+
+    def __init__(self, config: JudgeConfig, asked: Iterable[tuple[str, list[Question]]]) -> None:
+        """Take what is asked about whose responses. One question may stand for several verdicts."""
+        self._config = config
+        self._unparsed: Counter[str] = Counter()
+        self._total: Counter[str] = Counter()
+        self._owners: dict[str, Counter[str]] = {}
+        for of, questions in asked:
+            self._total[of] += len(questions)
+            for question in questions:
+                self._owners.setdefault(question.key, Counter())[of] += 1
+
+    def add(self, key: str, verdict: Verdict) -> None:
+        """Count a verdict."""
+        if verdict.score is None:
+            self._unparsed += self._owners[key]
+
+    @property
+    def exceeded(self) -> str | None:
+        """Whose verdicts are missing too often by now, whatever else comes."""
+        allowed = self._config.max_unparsed
+        return next((of for of in OWNERS if self._unparsed[of] > allowed * self._total[of]), None)
+
+    def failure(self, verdicts: Iterable[Verdict], seen: str) -> JudgeError | None:
+        """Return what to tell the user if too many are missing; the replies stand in the file `seen`."""
+        if (of := self.exceeded) is None:
+            return None
+        [(why, _)] = why_unparsed(verdicts).most_common(1)
+        return JudgeError(
+            f"{self._config.model} as a judge: {self._unparsed[of]:,} of {self._total[of]:,} verdicts on {OWNERS[of]} "
+            f"could not be read, more than judge.max_unparsed={self._config.max_unparsed:g} allows (mostly: {why}); "
+            f"see the replies in {seen}, then run again, which asks for these anew, set another judge.model, or raise "
+            "judge.max_unparsed"
+        )
 
 
-def _waiting(results: Results) -> Iterator[tuple[str, Verdict] | BaseException]:
-    while not results.empty():
-        yield results.get()
+def why_unparsed(verdicts: Iterable[Verdict]) -> Counter[str]:
+    """Count the verdicts without a score by why there is none, with what may be done about it."""
+    whys = (verdict.reason.partition(":")[0] for verdict in verdicts if verdict.score is None)
+    return Counter(f"{why}: {ADVICE[why]}" if why in ADVICE else why for why in whys)

@@ -4,21 +4,23 @@ Write-ahead logging lets several processes read and write at once, and a process
 had committed. After a loss of power the last few may be missing; they are asked for again.
 """
 
+import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from components.core.durable import locked
 from components.core.errors import JudgeError
 from components.core.home import home
-from components.core.locks import locked
 from components.judging.verdicts import Verdict
 
 PATIENCE = 60.0  # seconds to wait for another process to commit
-BATCH = 500  # keys a query
+KEYS = "(SELECT value FROM json_each(?))"
+"""Those of a JSON list."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS verdicts (
@@ -69,7 +71,7 @@ class Cache:
 
     def find(self, keys: Iterable[str]) -> dict[str, Verdict]:
         """Return the verdicts that there are, by key."""
-        rows = self._look_up(f"SELECT key, {', '.join(FIELDS)} FROM verdicts WHERE key IN ({{}})", keys)
+        rows = self._run(f"SELECT key, {', '.join(FIELDS)} FROM verdicts WHERE key IN {KEYS}", json.dumps([*keys]))
         return {key: Verdict(*fields) for key, *fields in rows}
 
     def keep(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
@@ -87,7 +89,7 @@ class Cache:
 
     def find_scores(self, keys: Iterable[str]) -> dict[str, float]:
         """Return the scores that there are of texts that were compared, by key."""
-        return dict(self._look_up("SELECT key, score FROM scores WHERE key IN ({})", keys))
+        return dict(self._run(f"SELECT key, score FROM scores WHERE key IN {KEYS}", json.dumps([*keys])))
 
     def keep_scores(self, scores: Mapping[str, float]) -> None:
         """Commit the scores of texts that were compared."""
@@ -96,19 +98,13 @@ class Cache:
 
     def remember(self, judge: str, digest: str | None) -> None:
         """Keep the digest that a judge has now, for when its server cannot be asked."""
-        self._run("INSERT OR REPLACE INTO judges VALUES (?, ?)", (judge, digest))
+        self._run("INSERT OR REPLACE INTO judges VALUES (?, ?)", judge, digest)
 
     def remembered(self, judge: str) -> list[str | None]:
         """Return the digest that a judge had when it was last asked, in a list, or an empty list."""
-        return [digest for (digest,) in self._run("SELECT digest FROM judges WHERE judge = ?", (judge,))]
+        return [digest for (digest,) in self._run("SELECT digest FROM judges WHERE judge = ?", judge)]
 
-    def _look_up(self, statement: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        wanted = list(keys)
-        for start in range(0, len(wanted), BATCH):
-            batch = wanted[start : start + BATCH]
-            yield from self._run(statement.format(", ".join("?" * len(batch))), batch)
-
-    def _run(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _run(self, statement: str, *values: str | None) -> list[tuple[Any, ...]]:
         with self._used() as connection:
             return connection.execute(statement, values).fetchall()
 

@@ -1,6 +1,7 @@
-"""What every judge that is a language model can do, and which one a config means."""
+"""What every judge that is a language model can do, which one a config means, and how servers name their models."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pkgutil import resolve_name
 from typing import Any
@@ -14,9 +15,11 @@ from components.judging.transport import Transport
 ROOM = ("max_tokens", "max_completion_tokens", "num_predict")
 """Fields that bound a reply."""
 NAMED = 5  # models that an error names
+OLLAMA = ("registry.ollama.ai", "library")
+"""Host and namespace of a model of Ollama's that names none."""
 
 
-class Client:
+class Client(ABC):
     """A language model on a server, asked for verdicts from several threads at once."""
 
     start: str
@@ -28,6 +31,7 @@ class Client:
         self._config = config
         self._transport = Transport(config, stop)
 
+    @abstractmethod
     def look_up(self) -> str | None:
         """Return the digest of the model, or None where the protocol knows none.
 
@@ -35,20 +39,19 @@ class Client:
             JudgeError: if the server has not got the model, or is none that speaks the protocol.
             JudgeUnreachable: if it is down.
         """
-        raise NotImplementedError
 
-    def prepare(self, longest: int) -> None:
-        """Be told the bytes of the longest messages that will be asked about, before the first `ask`."""
+    def prepare(self, longest: int) -> None:  # noqa: B027 - most servers need no preparation
+        """Prepare for messages of at most `longest` bytes, before the first `ask`."""
 
+    @abstractmethod
     def ask(self, messages: Messages, seed: int, room: int = 1) -> Reply:
-        """Return what the model says, in `room` times as many tokens as usual.
+        """Return the model's reply, in `room` times as many tokens as usual.
 
         Raises:
             Unreadable: if the server's answer is not what its protocol promises.
-            Refused: if it refuses what it was sent, or whatever is sent: a key, an address or a model is wrong.
+            HTTPError: if it refuses what it was sent, or whatever is sent: a key, an address or a model is wrong.
             JudgeUnreachable: if it went away, stalls or keeps failing.
         """
-        raise NotImplementedError
 
     def _lacks_model(self, server: str, names: Sequence[str], todo: str) -> JudgeError:
         there = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "") or "none"
@@ -70,13 +73,28 @@ def completed(body: dict[str, Any], extra: dict[str, Any], room: int) -> dict[st
     if isinstance(extra.get("options"), dict):
         fields["options"] = body.get("options", {}) | extra["options"]
     if isinstance(fields.get("options"), dict):
-        fields["options"] = _roomy(fields["options"], room)
-    return _roomy(fields, room)
-
-
-def _roomy(fields: dict[str, Any], room: int) -> dict[str, Any]:
+        fields["options"] = completed(fields["options"], {}, room)
     return {
         name: value * room if name in ROOM and isinstance(value, int) and value > 0 else value
         for name, value in fields.items()
         if value is not None
     }
+
+
+def full_name(model: str) -> str:
+    """Return an Ollama model's name with all that it implies: host, namespace and tag, in lower case.
+
+    As in Ollama's types/model: `Llama3`, `llama3:latest` and `registry.ollama.ai/library/llama3` are one.
+    """
+    *place, name = model.strip().lower().rpartition("://")[2].split("/")
+    host_and_namespace = [*OLLAMA[: max(2 - len(place), 0)], *place]
+    return "/".join([*host_and_namespace, name if ":" in name else f"{name}:latest"])
+
+
+def may_be(wanted: str, listed: str) -> bool:
+    """Return whether a model in a server's list may be the one that is wanted.
+
+    Lists hold names with a prefix (`models/gemini-2.5-flash`, `Qwen/Qwen3-8B`) of models that go by the rest, too.
+    """
+    one, other = (f"/{name.strip().lower()}" for name in (wanted, listed))
+    return full_name(wanted) == full_name(listed) or one.endswith(other) or other.endswith(one)

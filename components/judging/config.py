@@ -18,7 +18,7 @@ class Server(NamedTuple):
     name: str
     """What people call it."""
     url: str
-    """Where it listens unless it was told otherwise."""
+    """Where it listens unless it is set up otherwise."""
 
 
 SERVERS = {
@@ -138,15 +138,11 @@ class JudgeConfig(Config):
         return name
 
     @model_validator(mode="after")
-    def _repeats_need_a_draw(self) -> Self:
+    def _fit_together(self) -> Self:
         if self.repeats > 1 and self.temperature == 0:
             raise ValueError(
                 "repeats at temperature 0 say the same again: set judge.temperature above 0, or judge.repeats=1"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_extra(self) -> Self:
         if fixed := [name for name in FIXED if name in self.extra]:
             raise ValueError(f"extra holds {fixed[0]}, which is set by {FIXED[fixed[0]]}; take it out")
         return self

@@ -53,21 +53,14 @@ def control_facts(found: Sequence[Found], why_none: str) -> dict[str, Any]:
     """
     means = [[_mean(verdicts) for verdicts in (own, other)] for _, own, other in found]
     both = np.array([pair for pair in means if None not in pair], np.float64)
-    if not len(both):
-        why = why_none or "none of its verdicts on them could be read"
-        return {"rows": 0, "own": None, "other": None, "apart": APART, "tells": False, "why": why}
-    own, other = (float(mean) for mean in both.mean(axis=0))
-    facts: dict[str, Any] = {
-        "rows": len(both),
-        "own": own,
-        "other": other,
-        "apart": APART,
-        "tells": own - other >= APART,
-    }
+    own, other = (float(mean) for mean in both.mean(axis=0)) if len(both) else (None, None)
+    facts = {"rows": len(both), "own": own, "other": other, "apart": APART}
+    if own is None or other is None:
+        return facts | {"tells": False, "why": why_none or "none of its verdicts on them could be read"}
     if 2 * len(both) < len(found):
         why = f"only {len(both)} of {len(found)} rows have scores of both references"
-        facts |= {"tells": False, "why": why}
-    return facts
+        return facts | {"tells": False, "why": why}
+    return facts | {"tells": own - other >= APART}
 
 
 def write_control(found: Sequence[Found], path: Path) -> None:

@@ -6,20 +6,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from components.core.errors import JudgeError, JudgeUnreachable
+from components.core.progress import progress_bar
 from components.core.records import Facts, fingerprint
-from components.judging.asking import ask_all
+from components.judging.asking import Limits, Question, ask_all, why_unparsed
 from components.judging.cache import Cache
-from components.judging.clients import Client, connect
+from components.judging.clients import connect
 from components.judging.config import JudgeConfig
-from components.judging.control import CONTROL, Found, control_facts, draw_control, write_control, write_rows
-from components.judging.exchange import Question
+from components.judging.control import CONTROL, control_facts, draw_control, write_control, write_rows
 from components.judging.identity import describe, find_digest, verdict_identity
 from components.judging.lexical import Measures, measure
-from components.judging.limits import Limits, why_unparsed
-from components.judging.progress import judging_bar
 from components.judging.prompt_cuts import count_cut, fewest_tokens
 from components.judging.rubric import RUBRIC, shipped_rubric
 from components.judging.verdicts import Verdict, scored
@@ -47,18 +44,6 @@ class Judged:
     """Whose reference the response is, where it is another row's."""
 
 
-@dataclass
-class _Asked:
-    """What came of asking a judge."""
-
-    digest: str | None
-    verdicts: list[list[Verdict]]
-    """On each response those that were made, one a repeat."""
-    cut_prompts: int
-    failure: JudgeError | None
-    """Why nothing more was asked."""
-
-
 Result = tuple[Judged, Measures, list[Verdict]]
 """A response, how alike it is to its reference, and the verdicts on it."""
 
@@ -83,34 +68,42 @@ def judge(responses: Mapping[str, Path], config: JudgeConfig, prompt: Prompt | N
     """
     judged = list(_read(responses, config.also))
     pairs = [(each.response, each.reference) for each in judged]
-    asked = _Asked(None, [], 0, None)
+    digest, cut_prompts, failure = None, 0, None
     if config.is_language_model:
         with Cache(cache) as kept:
             measures: list[Measures] = []
             measuring = map(measures.append, measure(pairs, kept))
-            asked = _ask(judged, config, prompt, kept, meanwhile=measuring)
+            digest, verdicts, cut_prompts, failure = _ask(judged, config, prompt, kept, meanwhile=measuring)
             deque(measuring, maxlen=0)
         shutil.copyfile(RUBRIC, out / RUBRIC.name)
     else:
         measures = list(measure(pairs))
-        asked.verdicts = [[scored(found.chrf, found.described)] for found in measures]
-    results = list(zip(judged, measures, asked.verdicts, strict=True))
-    kept_rows = [each for each in results if each[0].of != OTHER]
-    _write(kept_rows, out / VERDICTS)
-    if asked.failure:
-        asked.failure.evidence = out
-        raise asked.failure
-    found = _control(judged, asked.verdicts)
+        verdicts = [[scored(found.chrf, found.described)] for found in measures]
+    results = [each for each in zip(judged, measures, verdicts, strict=True) if each[0].of != OTHER]
+    _write(results, out / VERDICTS)
+    if failure:
+        failure.evidence = out
+        raise failure
+    own = {each.row: made for each, made in zip(judged, verdicts, strict=True) if each.of == REFERENCE}
+    found = [
+        ({"row": each.row, "other_row": each.other_row, "response": each.response}, own[each.row], made)
+        for each, made in zip(judged, verdicts, strict=True)
+        if each.of == OTHER
+    ]
     write_control(found, out / CONTROL)
     why_none = "judge.also lacks `reference`" if REFERENCE not in config.also else "all references are the same"
-    unread = why_unparsed(verdict for _, _, verdicts in kept_rows for verdict in verdicts)
+    counts = {of: {"scored": 0, "unparsed": 0} for of in dict.fromkeys(each.of for each, _, _ in results)}
+    for each, _, made in results:
+        for verdict in made:
+            counts[each.of][verdict.status] += 1
+    unread = why_unparsed(verdict for _, _, made in results for verdict in made)
     return {
-        "judge": describe(config, asked.digest),
+        "judge": describe(config, digest),
         "rubric": shipped_rubric().version if config.is_language_model else None,
         "repeats": config.repeats if config.is_language_model else 1,
-        "counts": _count(kept_rows),
+        "counts": counts,
         "unparsed": dict(sorted(unread.items())),
-        "cut_prompts": asked.cut_prompts,
+        "cut_prompts": cut_prompts,
         "control": control_facts(found, why_none if not found else ""),
     }
 
@@ -127,53 +120,66 @@ def _read(responses: Mapping[str, Path], also: tuple[str, ...]) -> Iterator[Judg
     model = tables["model"]
     if REFERENCE in also:
         tables[REFERENCE] = [row | {"model_response": row["output"]} for row in model]
+        tables[OTHER] = [
+            model[place] | {"model_response": model[other]["output"], "other_row": model[other]["row"]}
+            for place, other in draw_control([row["output"] for row in model])
+        ]
     for of, rows in tables.items():
-        yield from (_judged(of, row, row["model_response"] or "") for row in rows)
-    if REFERENCE in also:
-        for place, other in draw_control([row["output"] for row in model]):
-            yield _judged(OTHER, model[place], model[other]["output"], model[other]["row"])
-
-
-def _judged(of: str, row: Mapping[str, Any], response: str, other_row: int | None = None) -> Judged:
-    return Judged(of, row["row"], row["instruction"], row["input"] or "", row["output"], response, other_row)
+        for row in rows:
+            response, other_row = row["model_response"] or "", row.get("other_row")
+            yield Judged(of, row["row"], row["instruction"], row["input"] or "", row["output"], response, other_row)
 
 
 def _ask(
     judged: list[Judged], config: JudgeConfig, prompt: Prompt | None, cache: Cache, meanwhile: Iterator[object]
-) -> _Asked:
-    """Return the verdicts on each response, one a repeat; while the server works, take steps of `meanwhile`."""
+) -> tuple[str | None, list[list[Verdict]], int, JudgeError | None]:
+    """Ask a judge; while the server works, take steps of `meanwhile`.
+
+    Returns:
+        The judge's digest; on each response the verdicts that were made, one a repeat; how many prompts the server has
+        cut; and why nothing more was asked, if so.
+    """
     stop = threading.Event()
     client = connect(config, stop)
     digest, down = find_digest(config, client, cache)
     asked = _questions(judged, config, prompt, digest)
     unique = {question.key: question for each in asked for question in each}
     verdicts = cache.find(unique)
+    todo = [question for key, question in unique.items() if key not in verdicts]
     limits = Limits(config, zip([each.of for each in judged], asked, strict=True))
     for key, verdict in verdicts.items():
         limits.add(key, verdict)
+    unread = 0
 
     def report(key: str, verdict: Verdict) -> bool:
+        nonlocal unread
         verdicts[key] = verdict
-        shown(verdict)
+        unread += verdict.score is None
+        update(advance=1, unread=unread)
         limits.add(key, verdict)
         return limits.exceeded is None
 
-    todo = [question for key, question in unique.items() if key not in verdicts]
     try:
         if todo and down:
             raise down
         if todo and not limits.exceeded:
             client.prepare(_frame(len, again=True) + max(len(question.text.encode()) for question in unique.values()))
-            with judging_bar(config.model, len(unique), len(verdicts)) as shown:
-                ask_all(todo, client, cache, config.concurrency, stop, report, meanwhile)
+            shown, fields = ("judge  {task.fields[name]}", "unreadable {task.fields[unread]}"), {"name": config.model}
+            with progress_bar(shown[0], len(unique), shown[1], len(verdicts), **fields, unread=0) as update:
+                verdicts |= ask_all(todo, client, cache, config.concurrency, stop, report, meanwhile)
     except JudgeError as error:
-        raise _told(error, client, asked, verdicts) from error
+        made = sum(question.key in verdicts for each in asked for question in each)
+        reached = f"{made:,} of {sum(map(len, asked)):,} verdicts are made and kept"
+        if isinstance(error, JudgeUnreachable):
+            what = f"{error}; {error.todo or client.start}; {reached}, and the next run goes on from there"
+            raise JudgeUnreachable(what) from error
+        raise JudgeError(f"{error}; {reached}") from error
     failure = limits.failure(verdicts.values(), VERDICTS)
     if failure:
         # It may have been the server's fault: the next run asks anew.
         cache.forget([key for key, verdict in verdicts.items() if verdict.score is None])
-    made = [[verdicts[question.key] for question in each if question.key in verdicts] for each in asked]
-    return _Asked(digest, made, _cut_prompts(unique.values(), verdicts), failure)
+    found = [[verdicts[question.key] for question in each if question.key in verdicts] for each in asked]
+    return digest, found, _cut_prompts(unique.values(), verdicts), failure
 
 
 def _frame(measure: Callable[[bytes], int], again: bool = False) -> int:
@@ -206,20 +212,6 @@ def _questions(
     return asked
 
 
-def _told(
-    error: JudgeError, client: Client, asked: list[list[Question]], verdicts: Mapping[str, Verdict]
-) -> JudgeError:
-    """Return the error with what has been reached, and how it goes on."""
-    total = sum(map(len, asked))
-    made = sum(question.key in verdicts for each in asked for question in each)
-    reached = f"{made:,} of {total:,} verdicts are made and kept"
-    if isinstance(error, JudgeUnreachable):
-        return JudgeUnreachable(
-            f"{error}; {error.todo or client.start}; {reached}, and the next run goes on from there"
-        )
-    return JudgeError(f"{error}; {reached}")
-
-
 def _write(results: Iterable[Result], path: Path) -> None:
     columns = {
         "of": "string", "row": "int64", "repeat": "int64", "score": "double", "reason": "string", "status": "string",
@@ -234,20 +226,3 @@ def _write(results: Iterable[Result], path: Path) -> None:
         for repeat, verdict in enumerate(verdicts)
     )
     write_rows(rows, columns, path)
-
-
-def _count(results: Iterable[Result]) -> dict[str, dict[str, int]]:
-    counts: dict[str, Counter[str]] = {}
-    for each, _, verdicts in results:
-        counts.setdefault(each.of, Counter(scored=0, unparsed=0)).update(verdict.status for verdict in verdicts)
-    return {of: dict(count) for of, count in counts.items()}
-
-
-def _control(judged: list[Judged], verdicts: list[list[Verdict]]) -> list[Found]:
-    """Return the rows on which another row's reference was judged, with the verdicts on both."""
-    own = {each.row: found for each, found in zip(judged, verdicts, strict=True) if each.of == REFERENCE}
-    return [
-        ({"row": each.row, "other_row": each.other_row, "response": each.response}, own[each.row], found)
-        for each, found in zip(judged, verdicts, strict=True)
-        if each.of == OTHER
-    ]

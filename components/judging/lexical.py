@@ -9,15 +9,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from components.core.records import fingerprint
 from components.judging.cache import Cache
 
-if TYPE_CHECKING:
-    from sacrebleu.metrics.chrf import CHRF
-
 ARTICLES = ("a", "an", "the")
+
 
 Pair = tuple[str, str]
 """A response and its reference."""
@@ -44,7 +42,7 @@ def measure(pairs: Sequence[Pair], cache: Cache | None = None) -> Iterator[Measu
     is computed is kept at the end.
     """
     sacrebleu = version("sacrebleu")
-    keys = {pair: fingerprint([sacrebleu, *pair]) for pair in pairs if not _same(pair)}
+    keys = {pair: fingerprint([sacrebleu, *pair]) for pair in pairs if pair[0].strip() != pair[1].strip()}
     known: dict[str, float] = cache.find_scores(keys.values()) if cache else {}
     made: dict[str, float] = {}
     for pair in pairs:
@@ -58,14 +56,10 @@ def measure(pairs: Sequence[Pair], cache: Cache | None = None) -> Iterator[Measu
 
 
 @functools.cache
-def _metric() -> "CHRF":
+def _metric() -> Any:
     from sacrebleu.metrics.chrf import CHRF  # takes half a second to import
 
     return CHRF()
-
-
-def _same(pair: Pair) -> bool:
-    return pair[0].strip() == pair[1].strip()
 
 
 def token_f1(response: str, reference: str) -> float:

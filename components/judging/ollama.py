@@ -9,12 +9,12 @@ import threading
 from typing import Any
 
 from components.core.errors import JudgeError
-from components.judging.clients import Client, completed
+from components.core.http_client import HTTPError, Transient
+from components.judging.clients import Client, completed, full_name
 from components.judging.config import JudgeConfig
-from components.judging.names import full_name
-from components.judging.replies import Reply, read_ollama
+from components.judging.replies import MALFORMED, Reply, read_ollama
 from components.judging.rubric import Messages, shipped_rubric
-from components.judging.transport import SHOWN, Refused, TransientJudgeError, explained
+from components.judging.transport import SHOWN, explained
 
 BYTES_PER_TOKEN = 2
 """Fewer than vocabularies need: English takes 4 to 5 bytes a token, Korean 3 to 6, digits 1 to 3."""
@@ -47,15 +47,26 @@ class Ollama(Client):
         todo = f"run `ollama pull {self._config.model}`, or set judge.model"
         raise self._lacks_model(f"Ollama at {self._transport.server}", names, todo)
 
-    def prepare(self, longest: int) -> None:
-        """Choose one context length that holds the longest messages, since another one loads the model anew."""
-        self._hold(longest, 1)
+    def prepare(self, longest: int, room: int = 1) -> None:
+        """Choose one context length that holds the longest messages and a reply: another one loads the model anew."""
+        needed = longest // BYTES_PER_TOKEN + self._config.max_tokens * room + FRAME
+        with self._lock:
+            if needed <= self.num_ctx:
+                return
+            rounded = -(-needed // STEP) * STEP
+            limit = self._context_length()
+            if limit and rounded > limit:
+                if room == 1:
+                    warning = "the longest prompt may take %d tokens, but %s holds %d: it may see less of it"
+                    logger.warning(warning, needed, self._config.model, limit)
+                rounded = max(limit, self.num_ctx)
+            self.num_ctx = rounded
 
     def ask(self, messages: Messages, seed: int, room: int = 1) -> Reply:
         """Return the model's message; where more room is asked for, the context grows with it for all that follow."""
         config = self._config
         if room > 1:
-            self._hold(sum(len(message["content"].encode()) for message in messages), room)
+            self.prepare(sum(len(message["content"].encode()) for message in messages), room)
         body = {
             "model": config.model,
             "messages": messages,
@@ -71,53 +82,32 @@ class Ollama(Client):
         }
         return read_ollama(self._transport.post("/api/chat", completed(body, config.extra, room), _check_failure))
 
-    def _hold(self, prompt: int, room: int) -> None:
-        """Raise the context length so that it holds a prompt of so many bytes and its reply."""
-        needed = prompt // BYTES_PER_TOKEN + self._config.max_tokens * room + FRAME
-        with self._lock:
-            if needed <= self.num_ctx:
-                return
-            rounded = -(-needed // STEP) * STEP
-            limit = self._context_length()
-            if limit and rounded > limit:
-                if room == 1:
-                    told = "the longest prompt may take %d tokens, but %s holds %d: it may see less of it"
-                    logger.warning(told, needed, self._config.model, limit)
-                rounded = max(limit, self.num_ctx)
-            self.num_ctx = rounded
-
     def _models(self) -> list[dict[str, Any]]:
         stranger = JudgeError(
             f"{self._transport.server} answers, but not like Ollama; check judge.url, or set judge.kind"
         )
         try:
-            listed = json.loads(self._transport.get("/api/tags"))
-        except Refused as error:
+            models = json.loads(self._transport.get("/api/tags"))["models"]
+            return [model for model in models if isinstance(model, dict)]
+        except HTTPError as error:
             raise (stranger if error.status in (404, 405) else explained(error, self.missing)) from error
-        except (ValueError, RecursionError) as error:
+        except MALFORMED as error:
             raise stranger from error
-        models = listed.get("models") if isinstance(listed, dict) else None
-        if not isinstance(models, list):
-            raise stranger
-        return [model for model in models if isinstance(model, dict)]
 
     def _context_length(self) -> int | None:
         """Return the longest context of the model, or None where the server does not say."""
         try:
-            shown = json.loads(self._transport.post("/api/show", {"model": self._config.model}))
-            details = shown["model_info"]
-            lengths = [value for name, value in details.items() if name.endswith(".context_length")]
-            return int(lengths[0])
-        except (Refused, ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError):
+            details = json.loads(self._transport.post("/api/show", {"model": self._config.model}))["model_info"]
+            return int(next(value for name, value in details.items() if name.endswith(".context_length")))
+        except (HTTPError, StopIteration, *MALFORMED):
             return None
 
 
 def _check_failure(text: str) -> None:
-    """Raise `TransientJudgeError` where a reply of status 200 ends with an error, as failing streams do."""
-    lines = text.rstrip().split("\n")
+    """Raise `Transient` where a reply of status 200 ends with an error, as failing streams do."""
     try:
-        last = json.loads(lines[-1])
-    except (ValueError, RecursionError):
+        error = json.loads(text.rstrip().rpartition("\n")[2])["error"]
+    except MALFORMED:
         return
-    if isinstance(last, dict) and isinstance(last.get("error"), str):
-        raise TransientJudgeError(f"the judge failed while it answered ({' '.join(last['error'].split())[:SHOWN]})")
+    if isinstance(error, str):
+        raise Transient(f"the judge failed while it answered ({' '.join(error.split())[:SHOWN]})", 200)

@@ -2,16 +2,16 @@
 
 import json
 import threading
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from components.core.errors import JudgeError
-from components.judging.clients import Client, completed
+from components.core.http_client import HTTPError, Transient
+from components.judging.clients import Client, completed, may_be
 from components.judging.config import JudgeConfig
-from components.judging.names import may_be
-from components.judging.replies import Reply, read_openai
+from components.judging.replies import MALFORMED, Reply, read_openai
 from components.judging.rubric import Messages, folded, shipped_rubric
-from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, SHOWN, Refused, TransientJudgeError, explained
+from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, SHOWN, explained
 
 EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
 """What `judge.think` is called here. Nothing turns thoughts off everywhere, so that is left to `judge.extra`."""
@@ -21,14 +21,9 @@ CODES = {str(status): status for status in (*NOT_THIS_PROMPT, FORBIDDEN)} | dict
 """The status that the code of an error means which came with status 200."""
 
 
-class Form(NamedTuple):
-    """What a request carries that some servers refuse."""
-
-    schema: bool
-    system: bool
-
-
-FORMS = (Form(True, True), Form(False, True), Form(True, False), Form(False, False))
+Form = tuple[bool, bool]
+"""Whether a request carries a reply's schema, and a system message: some servers refuse either."""
+FORMS: tuple[Form, ...] = ((True, True), (False, True), (True, False), (False, False))
 """Forms of a request, the best one first."""
 
 
@@ -41,20 +36,18 @@ class OpenAI(Client):
     def __init__(self, config: JudgeConfig, stop: threading.Event | None = None) -> None:
         super().__init__(config, stop)
         self._base = "" if urlsplit(config.server).path else "/v1"
-        self._forms: tuple[Form, ...] = FORMS
+        self._forms = FORMS
         """Those that are tried: all of them until one has been taken, and then that one."""
 
     def look_up(self) -> str | None:
         """Check that the server lists the model, where it has a list; the protocol has no digest."""
         try:
-            text = self._transport.get(f"{self._base}/models")
-        except Refused as error:
+            names = _listed(json.loads(self._transport.get(f"{self._base}/models")))
+        except HTTPError as error:
             if error.status in (404, 405):
-                return None  # not every server has the list; the first request tells
+                return None  # not every server has the list; the first request shows
             raise explained(error, self.missing) from error
-        try:
-            names = _listed(json.loads(text))
-        except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        except MALFORMED as error:
             raise JudgeError(
                 f"{self._transport.server} answers, but not like a server with {self._base}/models; "
                 "check judge.url, or set judge.kind"
@@ -71,24 +64,24 @@ class OpenAI(Client):
         """
         for form in self._forms:
             try:
-                text = self._transport.post(
-                    f"{self._base}/chat/completions", self._body(messages, seed, room, form), _check_failure
-                )
-            except Refused as error:
+                body = self._body(messages, seed, room, form)
+                text = self._transport.post(f"{self._base}/chat/completions", body, _check_failure)
+            except HTTPError as error:
                 if error.status not in NOT_THIS_PROMPT:
                     raise
                 refusal = error
                 continue
             # Of two threads that settle at once, the better form stays.
-            self._forms = (form,) if len(self._forms) > 1 else min(self._forms, (form,), key=_place)
+            settled = self._forms if len(self._forms) == 1 else ()
+            self._forms = (min((*settled, form), key=FORMS.index),)
             return read_openai(text)
         raise refusal
 
     def _body(self, messages: Messages, seed: int, room: int, form: Form) -> dict[str, Any]:
-        config = self._config
+        config, (schema, system) = self._config, form
         body: dict[str, Any] = {
             "model": config.model,
-            "messages": messages if form.system else folded(messages),
+            "messages": messages if system else folded(messages),
             "stream": config.stream,
             "seed": seed,
             "temperature": config.sampling_temperature,
@@ -96,33 +89,29 @@ class OpenAI(Client):
         }
         if config.think in EFFORTS:
             body["reasoning_effort"] = EFFORTS[config.think]
-        if form.schema:
-            schema = {"name": "verdict", "strict": True, "schema": shipped_rubric().json_schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if schema:
+            verdict = {"name": "verdict", "strict": True, "schema": shipped_rubric().json_schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": verdict}
         return completed(body, config.extra, room)
 
 
-def _place(forms: tuple[Form, ...]) -> int:
-    return FORMS.index(forms[0])
-
-
-def _listed(told: Any) -> list[str] | None:
+def _listed(answer: Any) -> list[str] | None:
     """Return the names of a list of models, which may be bare; None if it says that there are more."""
-    models = told if isinstance(told, list) else told.get("data", told.get("models"))
+    models = answer if isinstance(answer, list) else answer.get("data", answer.get("models"))
     names = [model if isinstance(model, str) else str(model.get("id") or model["name"]) for model in models]
-    more = isinstance(told, dict) and (told.get("has_more") or told.get("nextPageToken"))
+    more = isinstance(answer, dict) and (answer.get("has_more") or answer.get("nextPageToken"))
     return None if more else names
 
 
 def _check_failure(text: str) -> None:
-    """Raise `TransientJudgeError` or `Refused` where a reply of status 200 is an error, as some proxies answer."""
+    """Raise HTTPError where a reply of status 200 is an error, as some proxies answer."""
     try:
         error = json.loads(text)["error"]
-    except (ValueError, RecursionError, TypeError, KeyError):
+    except MALFORMED:
         return
     if error:
-        told = error if isinstance(error, dict) else {"message": error}
-        said = " ".join(str(told.get("message", error)).split())[:SHOWN]
-        if status := CODES.get(str(told.get("code"))):
-            raise Refused(f"the server answered {told['code']}", status, said)
-        raise TransientJudgeError(f"the judge failed while it answered ({said})")
+        fields = error if isinstance(error, dict) else {"message": error}
+        reason = " ".join(str(fields.get("message", error)).split())[:SHOWN]
+        if status := CODES.get(str(fields.get("code"))):
+            raise HTTPError(f"the server answered {fields['code']} ({reason})", status)
+        raise Transient(f"the judge failed while it answered ({reason})", 200)

@@ -1,8 +1,8 @@
-"""What a model's server said, whichever protocol it speaks: content, thoughts, why it ended, a refusal."""
+"""What a model's server answers, whichever protocol it speaks: content, thoughts, why it ended, a refusal."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 CUT = ("length", "max_tokens", "model_length")
@@ -10,10 +10,12 @@ CUT = ("length", "max_tokens", "model_length")
 FILTERED = "content_filter"
 THOUGHTS = ("thinking", "reasoning_content", "reasoning")
 """Where a message may hold the model's thoughts: Ollama's name, and two that OpenAI-compatible servers use."""
+MALFORMED = (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError)
+"""What reading an answer raises that is no JSON, or not of its protocol's form."""
 
 
 class Unreadable(Exception):
-    """The server answered, but not as its protocol says. `reply`: what it said instead."""
+    """The server answered, but not as its protocol says. `reply`: what it answered instead."""
 
     def __init__(self, reply: str) -> None:
         super().__init__(reply)
@@ -47,41 +49,6 @@ class Reply:
         return bool(self.refusal) or (self.finish_reason or "").lower() == FILTERED
 
 
-@dataclass
-class _Gathered:
-    """A message, or the pieces of one."""
-
-    content: list[str] = field(default_factory=list)
-    thinking: list[str] = field(default_factory=list)
-    refusal: list[str] = field(default_factory=list)
-
-    def add(self, message: dict[str, Any]) -> None:
-        self._add_content(message.get("content"))
-        self.thinking.append(next((text for name in THOUGHTS if isinstance(text := message.get(name), str)), ""))
-        self.refusal.append(message.get("refusal") or "")
-
-    def _add_content(self, content: Any) -> None:
-        """Add a text, or a list of parts, of which some may be thoughts."""
-        if not isinstance(content, list):
-            self.content.append(content or "")
-            return
-        for part in [{"text": part} if isinstance(part, str) else part for part in content]:
-            thoughts = part.get("thinking") or part.get("reasoning") or ""
-            # Mistral's thoughts are a list of parts themselves.
-            self.thinking += [thoughts] if isinstance(thoughts, str) else [each["text"] for each in thoughts]
-            self.content.append(part.get("text") or "")
-            self.refusal.append(part.get("refusal") or "")
-
-    def reply(self, finish_reason: Any, prompt_tokens: Any) -> Reply:
-        return Reply(
-            "".join(self.content),
-            "".join(self.thinking),
-            str(finish_reason) if finish_reason else None,
-            "".join(self.refusal),
-            prompt_tokens if isinstance(prompt_tokens, int) else None,
-        )
-
-
 def read_ollama(text: str) -> Reply:
     """Return the reply to `/api/chat`, put together if it came in pieces.
 
@@ -90,18 +57,14 @@ def read_ollama(text: str) -> Reply:
     Raises:
         Unreadable: if the answer is not JSON of that form, or a stream ends before its last object.
     """
-    gathered = _Gathered()
     try:
         pieces = list(_objects(text))
-        for piece in pieces:
-            if "message" in piece or not piece["done"]:
-                gathered.add(piece["message"])
-        last = pieces[-1] if pieces else {"done": False}
-        if last["done"] is True:
-            return gathered.reply(last.get("done_reason"), last.get("prompt_eval_count"))
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        if pieces[-1]["done"] is not True:
+            raise ValueError("a stream without its end")
+        messages = [piece["message"] for piece in pieces if "message" in piece or not piece["done"]]
+        return _reply(messages, pieces[-1].get("done_reason"), pieces[-1].get("prompt_eval_count"))
+    except MALFORMED as error:
         raise Unreadable(text) from error
-    raise Unreadable(text)
 
 
 def read_openai(text: str) -> Reply:
@@ -111,33 +74,55 @@ def read_openai(text: str) -> Reply:
         Unreadable: if the answer has not that form, or a stream ends before `[DONE]` or a reason why it ended.
     """
     try:
-        streamed = text.lstrip().startswith(("data:", "event:", ":"))
-        reply = _streamed(text) if streamed else _whole(json.loads(text))
-    except (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError) as error:
+        if text.lstrip().startswith(("data:", "event:", ":")):
+            return _streamed(text)
+        answer = json.loads(text)
+        choice = answer["choices"][0]
+        # Some servers leave the message out where a filter has stopped it.
+        message = choice["message"] if not choice.get("finish_reason") else choice.get("message") or {}
+        return _reply([message], choice.get("finish_reason"), (answer.get("usage") or {}).get("prompt_tokens"))
+    except MALFORMED as error:
         raise Unreadable(text) from error
-    if reply is None:
-        raise Unreadable(text)
-    return reply
 
 
-def _whole(told: Any) -> Reply:
-    choice, gathered = told["choices"][0], _Gathered()
-    # Some servers leave the message out where a filter has stopped it.
-    gathered.add(choice["message"] if not choice.get("finish_reason") else choice.get("message") or {})
-    return gathered.reply(choice.get("finish_reason"), (told.get("usage") or {}).get("prompt_tokens"))
-
-
-def _streamed(text: str) -> Reply | None:
-    gathered, finish_reason, prompt_tokens = _Gathered(), None, None
+def _streamed(text: str) -> Reply:
+    messages, finish_reason, prompt_tokens = [], None, None
     events = [line.removeprefix("data:").strip() for line in text.split("\n") if line.startswith("data:")]
-    ended = bool(events) and events[-1] == "[DONE]"
+    ended = events[-1] == "[DONE]"
     for event in events[:-1] if ended else events:
-        told = json.loads(event)
-        prompt_tokens = (told.get("usage") or {}).get("prompt_tokens", prompt_tokens)
-        for choice in told["choices"][:1]:
-            gathered.add(choice.get("delta") or {})
+        chunk = json.loads(event)
+        prompt_tokens = (chunk.get("usage") or {}).get("prompt_tokens", prompt_tokens)
+        for choice in chunk["choices"][:1]:
+            messages.append(choice.get("delta") or {})
             finish_reason = choice.get("finish_reason") or finish_reason
-    return gathered.reply(finish_reason, prompt_tokens) if ended or finish_reason else None
+    if not (ended or finish_reason):
+        raise ValueError("a stream without its end")
+    return _reply(messages, finish_reason, prompt_tokens)
+
+
+def _reply(messages: Iterable[dict[str, Any]], finish_reason: Any, prompt_tokens: Any) -> Reply:
+    """Return the reply that a message is, or the pieces of one; content is text, or parts, some of them thoughts."""
+    content: list[str] = []
+    thinking: list[str] = []
+    refusal: list[str] = []
+    for message in messages:
+        parts = message.get("content")
+        for part in parts if isinstance(parts, list) else [{"text": parts}]:
+            fields = {"text": part} if isinstance(part, str) else part
+            thoughts = fields.get("thinking") or fields.get("reasoning") or ""
+            # Mistral's thoughts are a list of parts themselves.
+            thinking += [thoughts] if isinstance(thoughts, str) else [each["text"] for each in thoughts]
+            content.append(fields.get("text") or "")
+            refusal.append(fields.get("refusal") or "")
+        thinking.append(next((text for name in THOUGHTS if isinstance(text := message.get(name), str)), ""))
+        refusal.append(message.get("refusal") or "")
+    return Reply(
+        "".join(content),
+        "".join(thinking),
+        str(finish_reason) if finish_reason else None,
+        "".join(refusal),
+        prompt_tokens if isinstance(prompt_tokens, int) else None,
+    )
 
 
 def _objects(text: str) -> Iterator[Any]:

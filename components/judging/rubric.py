@@ -1,4 +1,4 @@
-"""The rubric: what a judge is told, and how what it grades is quoted."""
+"""The rubric: the instructions of a judge, and how what it grades is quoted."""
 
 import json
 import re

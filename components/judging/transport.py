@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PROBES = 2  # attempts at the first request
 LARGEST_REPLY = 4 << 20  # bytes; a verdict has some hundred
-SHOWN = 200  # characters of what a server said that an error repeats
+SHOWN = 200  # characters of a server's answer that an error repeats
 NOT_THIS_PROMPT = (400, 413, 422)
 """Statuses of refusals that may be due to one prompt: bad request, too large, cannot be processed."""
 FORBIDDEN = 403
@@ -26,34 +26,13 @@ PATIENCE = 10
 """A whole reply may take this many times the timeout, which each piece of it may take."""
 
 
-class Refused(JudgeError):
-    """The server answered with a status that asking again does not change; `said` is what else it said."""
-
-    def __init__(self, message: str, status: int = 0, said: str = "") -> None:
-        super().__init__(message)
-        self.status, self.said = status, said
-
-    @property
-    def told(self) -> str:
-        """All that is known of it."""
-        return f"{self} ({self.said})" if self.said else str(self)
-
-
-def explained(error: Refused, missing: str) -> JudgeError:
+def explained(refusal: HTTPError, missing: str) -> JudgeError:
     """Return what a refusal means for the user; `missing` says what to do about a 404."""
-    if not error.status:
-        return JudgeError(*error.args[:1])
+    if not refusal.status:
+        return JudgeError(f"{refusal}; {refusal.todo or 'check judge.url'}")
     key = "name a variable with the server's key in judge.api_key_env"
-    other = "set judge.url to the place itself" if 300 <= error.status < 400 else "check the settings under judge"
-    todo = {404: missing, 401: key, FORBIDDEN: key}.get(error.status, other)
-    return JudgeError(f"{error.told}; {todo}")
-
-
-class TransientJudgeError(Transient):
-    """An answer of status 200 that tells of a failure, which the next attempt may not meet."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, 200)
+    other = "set judge.url to the place itself" if 300 <= refusal.status < 400 else "check the settings under judge"
+    return JudgeError(f"{refusal}; {({404: missing, 401: key, FORBIDDEN: key}).get(refusal.status, other)}")
 
 
 class Transport:
@@ -73,7 +52,7 @@ class Transport:
         """Return the body of `path`, which a server has at hand: soon, or it is down.
 
         Raises:
-            Refused: if the server answers with another status than 200.
+            HTTPError: if the server answers with another status than 200.
             JudgeUnreachable: if it does not answer, fails (5xx) or has no time (429), after the last attempt.
         """
         timeout = min(self._config.timeout, SOON)
@@ -82,7 +61,7 @@ class Transport:
     def post(self, path: str, body: dict[str, Any], check: Callable[[str], None] | None = None) -> str:
         """Return what the server answers to a JSON body; raises as `get` does.
 
-        `check` may raise `TransientJudgeError` for a body of status 200 that tells of a failure.
+        `check` may raise `HTTPError` for a body of status 200 that reports a failure; a `Transient` one is asked again.
         """
 
         def attempt() -> str:
@@ -100,9 +79,6 @@ class Transport:
             unreachable = JudgeUnreachable(f"{error}; gave up after attempt {error.attempts}")
             unreachable.todo = self._todo(error)
             raise unreachable from error
-        except HTTPError as error:
-            todo = "" if error.status else f"; {error.todo or 'check judge.url'}"
-            raise Refused(f"{error}{todo}", error.status, error.said) from error
 
     def _ask(self, method: str, path: str, timeout: float, **request: Any) -> str:
         try:
@@ -113,25 +89,21 @@ class Transport:
             ) as response:  # fmt: skip
                 return self._hidden(read_text(response, LARGEST_REPLY, PATIENCE * timeout))
         except HTTPError as error:
-            error.said = self._hidden(error.said)[:SHOWN]
-            if isinstance(error, Transient) and error.said:
-                error.args = (f"{error} ({error.said})",)
+            if error.body:
+                error.args = (f"{error} ({self._hidden(error.body)[:SHOWN]})",)
             raise
 
     def _session(self) -> "requests.Session":
         session: requests.Session | None = getattr(self._sessions, "session", None)
         if session is None:
             session = self._sessions.session = open_session()
-            session.auth = self._authorized
+            # Without this requests would look for a password in ~/.netrc.
+            session.auth = lambda request: request
+            if self._key:
+                session.headers["Authorization"] = f"Bearer {self._key}"
             # A proxy of the environment cannot reach this machine's own ports.
             session.trust_env = urlsplit(self.server).hostname not in LOOPBACK
         return session
-
-    def _authorized(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
-        """Send the key, if there is one; without this requests would look for a password in ~/.netrc."""
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
 
     def _hidden(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text  # some servers repeat a key that they refuse

@@ -30,7 +30,7 @@ HIGHEST = 100
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judge's score from 0 to 100 and its reason; or none, why there is none, and what it said instead."""
+    """A judge's score from 0 to 100 and its reason; or none, why there is none, and what the judge replied instead."""
 
     score: float | None
     reason: str = ""
@@ -86,14 +86,12 @@ def read_verdict(reply: str) -> Verdict | None:
         return None
     fenced = FENCE.fullmatch(answer)
     try:
-        said = json.loads(
-            fenced[1] if fenced else answer, object_pairs_hook=_unambiguous, parse_constant=_refuse_constant
-        )
+        found = json.loads(fenced[1] if fenced else answer, object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(said, dict):
+    if not isinstance(found, dict):
         return None
-    score, reason = _whole_number(said.get("score")), said.get("reason")
+    score, reason = _whole_number(found.get("score")), found.get("reason")
     if score is None or not 0 <= score <= HIGHEST or not isinstance(reason, str | None):
         return None
     return scored(score, reason or "")
@@ -131,10 +129,6 @@ def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(names) < len(pairs):
         raise ValueError("a key stands twice")
     return dict(pairs)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _why(reply: Reply) -> str:

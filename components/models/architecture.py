@@ -123,8 +123,10 @@ class Transformer(nn.Module, ABC):
     shape: ClassVar[type[AnySize]]
     """The type of its sizes."""
     names: ClassVar[WeightNames]
-    targets: ClassVar[tuple[str, ...]]
-    """The linear layers of a block that may get adapters, by their names in it."""
+    attention: ClassVar[tuple[str, ...]]
+    """The linear layers of a block's attention, by their names in it: they may get adapters."""
+    feed_forward: ClassVar[tuple[str, ...]]
+    """Those of its feed-forward network."""
 
     def __init__(self, size: AnySize, vocab_size: int, dropout: float = 0.0) -> None:
         super().__init__()

@@ -21,8 +21,8 @@ Trainable = Literal["last_layer", "last_block", "last_two_blocks", "all", "lora"
 """Which parameters train: the head; the last block or two and the final norm as well; everything; or low-rank
 adapters of every block, and the head."""
 
-LoraTarget = Literal["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
-"""A linear layer of every block that may get an adapter."""
+Targets = Literal["all", "attention", "feed_forward"]
+"""Linear layers of every block that get an adapter."""
 
 
 PUBLISHED: dict[str, str] = {
@@ -48,17 +48,29 @@ class LoraConfig(Config):
     """Rank r of an adapter."""
     alpha: float = Field(default=16.0, gt=0)
     """An adapter's output is multiplied by alpha / rank. For a recipe that multiplies by alpha, set alpha * rank."""
+    rslora: bool = False
+    """Multiply by alpha / sqrt(rank) instead, so that high ranks learn as fast (Kalajdzievski 2023)."""
+    dora: bool = False
+    """Learn the length of each row of the weights apart from its direction (Liu et al. 2024): slower, and better at low
+    ranks."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of an adapter's inputs dropped while training."""
-    targets: list[LoraTarget] = Field(default=["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"], min_length=1)
-    """The layers of every block that get an adapter."""
+    targets: Targets | Annotated[list[str], Field(min_length=1)] = "all"
+    """The linear layers of every block that get an adapter: `all`, `attention`, `feed_forward`, or a list of names:
+    `attn.c_attn`, `attn.c_proj`, `mlp.c_fc`, `mlp.c_proj` in GPT-2 and `self_attn.q_proj`, `self_attn.k_proj`,
+    `self_attn.v_proj`, `self_attn.o_proj`, `mlp.gate_proj`, `mlp.up_proj`, `mlp.down_proj` in the Llama family."""
+
+    @property
+    def scale(self) -> float:
+        """What an adapter's output is multiplied by."""
+        return float(self.alpha / (self.rank**0.5 if self.rslora else self.rank))
 
 
 class ModelConfig(Config):
     """Section `model` of a preset."""
 
     size: Annotated[
-        Annotated[SizeName | Literal["auto"], Tag("name")]
+        Annotated[Literal[SizeName, "auto"], Tag("name")]
         | Annotated[GPTSize, Tag("gpt2")]
         | Annotated[LlamaSize, Tag("llama")],
         Discriminator(_size_kind),

@@ -7,12 +7,11 @@ Shapes: B batch, T tokens, D width, H heads, d width of a head.
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from components.models.architecture import Block, Transformer, WeightNames
-from components.models.config import LoraTarget
 from components.models.fast.folded import fold_at
 from components.models.layers import INITIAL_STD, Embedding, Linear, init_normal_
 from components.models.sizes import GPTSize
@@ -81,14 +80,15 @@ class GPT2(Transformer):
 
     name = "gpt2"
     shape = GPTSize
-    targets: ClassVar[tuple[str, ...]] = get_args(LoraTarget)
+    attention: ClassVar[tuple[str, ...]] = ("attn.c_attn", "attn.c_proj")
+    feed_forward: ClassVar[tuple[str, ...]] = ("mlp.c_fc", "mlp.c_proj")
     names = WeightNames(
         prefix="transformer.",
         embedding="wte",
         blocks="h",
         final_norm="ln_f",
         others=("wpe",),
-        transposed=tuple(f"{layer}.weight" for layer in get_args(LoraTarget)),
+        transposed=("c_attn.weight", "c_proj.weight", "c_fc.weight"),
         buffers=(".attn.bias", ".attn.masked_bias"),
     )
 

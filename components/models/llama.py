@@ -158,7 +158,6 @@ class Llama(Transformer):
     )
     attention: ClassVar[tuple[str, ...]] = tuple(f"self_attn.{each}_proj" for each in "qkvo")
     feed_forward: ClassVar[tuple[str, ...]] = tuple(f"mlp.{each}_proj" for each in ("gate", "up", "down"))
-    targets: ClassVar[tuple[str, ...]] = (*attention, *feed_forward)
 
     def __init__(self, size: LlamaSize, vocab_size: int, dropout: float = 0.0) -> None:
         super().__init__(size, vocab_size, dropout)

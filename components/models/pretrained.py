@@ -146,7 +146,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read ({error}); fetch the model again") from error
     if not isinstance(settings, dict):
-        raise WeightsError(f"{path} describes no model; fetch it again")
+        raise WeightsError(f"{path} cannot be read as the config of a model; fetch the model again")
     if "auto_map" in settings:
         raise WeightsError(
             f"the model in {folder} wants code of its own run (auto_map, trust_remote_code), which is not done here; "

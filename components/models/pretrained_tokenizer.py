@@ -20,6 +20,7 @@ TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 MODEL_FILE, GENERATION_FILE = "config.json", "generation_config.json"
+FILES = (TOKENIZER_FILE, CONFIG_FILE, TEMPLATE_FILE, MODEL_FILE, GENERATION_FILE)
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 """How sentencepiece writes a byte that is no character."""

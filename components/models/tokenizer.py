@@ -51,8 +51,8 @@ def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> Tokenizer:
         merges = mirror / GPT2_MERGES if mirror else None
         return _gpt2_from_merges(merges) if merges and merges.is_file() else _gpt2_from_tiktoken()
     if not vocabulary.endswith(".tiktoken"):
-        if (folder := find_weights(vocabulary, home() / "hub", mirror)) is None:
-            raise WeightsError(f"{vocabulary} weights bring no vocabulary; set model.vocabulary")
+        folder = find_weights(vocabulary, home() / "hub", mirror)
+        assert folder is not None, "random weights bring no vocabulary, which `ModelConfig` refuses"
         return read_tokenizer(folder)
     path = _vocabulary_path(vocabulary)
     ranks = _read_ranks(path)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,29 @@ import tokenizers
 from components.core.errors import WeightsError
 from components.models.pretrained_tokenizer import (
     CONFIG_FILE,
+    FILES,
     GENERATION_FILE,
     MODEL_FILE,
-    TEMPLATE_FILE,
     TOKENIZER_FILE,
     PretrainedTokenizer,
 )
 
 
 def read_pretrained_tokenizer(folder: Path) -> PretrainedTokenizer:
-    """Return the tokenizer whose files stand in a folder in the layout of `transformers`.
+    """Return the tokenizer whose files stand in a folder in the layout of `transformers`; one is kept in memory.
 
     Raises:
         WeightsError: if a file is damaged, or there are more tokens than the network knows.
     """
-    names = (TOKENIZER_FILE, CONFIG_FILE, TEMPLATE_FILE, MODEL_FILE, GENERATION_FILE)
+    changed = tuple((folder / name).stat().st_mtime_ns for name in FILES if (folder / name).is_file())
+    return _read(folder, changed)
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, _changed: tuple[int, ...]) -> PretrainedTokenizer:
     path = folder / TOKENIZER_FILE
     try:
-        files = {name: (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).is_file()}
+        files = {name: (folder / name).read_text(encoding="utf-8") for name in FILES if (folder / name).is_file()}
         settings = {
             name: dict(json.loads(files.get(name, "{}"))) for name in (CONFIG_FILE, MODEL_FILE, GENERATION_FILE)
         }

@@ -72,7 +72,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     if missing := sorted(targets.keys() - found):
         raise WeightsError(
             f"the weights in {folder} lack {len(missing)} of {len(targets)} tensors, the first is {missing[0]}: "
-            f"they are not of the family {transformer_of(model).name} or have fewer layers; check model.weights and "
+            f"they are no {transformer_of(model).name}'s or have fewer layers; check model.weights and "
             "model.size"
         )
     if isinstance(model, LanguageModel) and model.lm_head is None:

@@ -1,17 +1,15 @@
-"""What a classification run shows of itself."""
+"""What a classification run shows of itself, and what its figures say."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from components.core.records import Manifest
+from components.core.records import Facts, Manifest
+from components.evaluation.metrics import LABELS, METRICS
 from components.learned import LEARNED
-from components.reporting.about import About
-from components.reporting.classification_evidence import evidence, metrics_rows
-from components.reporting.findings import Findings, gathered
-
-if TYPE_CHECKING:
-    import pandas as pd
+from components.reporting.classification_plots import BASELINES
+from components.reporting.evidence import DECIMAL, SPLITS, Evidence, KeyFigure, figure_rows, key_figures, written
+from components.reporting.pages import About, Findings, gathered, sentences
 
 FILES = {"evaluate": ("predictions.parquet", "metrics.json", LEARNED)}
 """Artifacts that are files of a step as they are."""
@@ -26,12 +24,15 @@ ERROR_COLUMNS = ["label", "predicted", "probability", "svm", "tfidf", "row", "te
 
 def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
     """Return what there is to be looked at of a run; its figures were drawn by the step `evaluate`."""
+    import pyarrow.parquet as pq
+
     scored = manifests["evaluate"]
-    predictions = first_predictions(scored.path("predictions.parquet"), SHOWN_PREDICTIONS)
+    # The test split stands first in the file: its errors, then what is right.
+    first = next(pq.ParquetFile(scored.path("predictions.parquet")).iter_batches(SHOWN_PREDICTIONS)).to_pandas()
+    predictions = first[first["split"] == "test"].drop(columns="split").reset_index(drop=True)
     errors = predictions.loc[~predictions["correct"], ERROR_COLUMNS].head(SURE_ERRORS)
     confusion = scored.facts["confusion"]["test"]
     return gathered(
-        "classification.html",
         about,
         manifests,
         evidence(manifests),
@@ -44,11 +45,39 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
     )
 
 
-def first_predictions(path: Path, most: int) -> "pd.DataFrame":
-    """Return the first rows of the test split, which stand first in the file: its errors, then what is right."""
-    import pyarrow.parquet as pq
+def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
+    """Return what the figures of a run's steps say."""
+    figures = classifier_figures(manifests["evaluate"].facts["metrics"])
+    return Evidence("classification", figures, BASELINES, limits(manifests))
 
-    file = pq.ParquetFile(path)
-    batch = next(file.iter_batches(most), None)
-    frame: pd.DataFrame = file.schema_arrow.empty_table().to_pandas() if batch is None else batch.to_pandas()
-    return frame[frame["split"] == "test"].drop(columns="split").reset_index(drop=True)
+
+def classifier_figures(metrics: Mapping[str, float], split: str = "test") -> list[KeyFigure]:
+    """Return the figures of a split that one looks for, in order of interest, beside those of the baselines."""
+    return key_figures(metrics, {each.name: (each.title_with_unit, DECIMAL) for each in LABELS}, BASELINES, split)
+
+
+def headline_rows(facts: Facts) -> list[dict[str, Any]]:
+    """Return the first figures of the test set as rows to be read, with the model beside the baselines."""
+    figures = [figure for figure in classifier_figures(facts["metrics"]) if METRICS[figure.name].headline]
+    return figure_rows(figures, BASELINES, lambda _, value: "" if value is None else written(value, DECIMAL))
+
+
+def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
+    """Return the metrics as rows, one a metric and split, with the model beside the baselines."""
+    return [
+        {"split": split, **row}
+        for split in reversed(SPLITS)
+        for row in figure_rows(
+            classifier_figures(facts["metrics"], split),
+            BASELINES,
+            lambda _, value: None if value is None else round(value, 4),
+        )
+    ]
+
+
+def limits(manifests: Mapping[str, Manifest]) -> list[str]:
+    """Return what the evidence says against the model or against its figures, one sentence each."""
+    train, test = (manifests["split"].facts["classes"][split] for split in ("train", "test"))
+    total, tested = (max(1, sum(counts.values())) for counts in (train, test))
+    shift = max(abs(train[label] / total - count / tested) for label, count in test.items())
+    return sentences("classification_limits.jinja", manifests, shift=shift)

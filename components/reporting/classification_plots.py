@@ -4,12 +4,12 @@ The model is blue and solid, the baselines are dashed and dotted.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Facts
 from components.reporting import plots
-from components.reporting.classification_evidence import BASELINES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+BASELINES = {"svm": "n-grams + SVM", "tfidf": "TF-IDF + LR", "majority": "majority"}
+"""The baselines and what their columns are called."""
 STYLES = {
     "model": (plots.BLUE, "-", "o", "model"),
     "svm": (plots.VERMILION, "--", "s", BASELINES["svm"]),
@@ -55,8 +57,8 @@ def draw(history: Path, kept_step: int, scores: Facts, folder: Path) -> None:
     if len(curves):
         save("thresholds", thresholds_figure(curves, shares, title))
     bins = pd.read_parquet(folder / "calibration.parquet")
-    prefixes = {name: "" if name == "model" else f"{name}/" for name in STYLES}
-    errors = {name: scores["metrics"][f"{prefix}test/calibration_error"] for name, prefix in prefixes.items()}
+    metrics = scores["metrics"]
+    errors = {each: metrics[f"{'' if each == 'model' else each + '/'}test/calibration_error"] for each in STYLES}
     test = bins[bins["split"] == "test"]
     save("calibration", calibration_figure(test, errors, len(rows), "calibration on the test split"))
     lengths = pd.read_parquet(folder / "lengths.parquet")
@@ -134,8 +136,17 @@ def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title
     figure = plots.new_figure(plots.WIDTH, 5.4)
     roc, precision = figure.subplots(1, 2)
     labels = sorted(set(curves["label"]), key=lambda label: -shares[label])[: len(plots.PALETTE)]
-    for axes, curve, area in ((roc, "roc", "AUC"), (precision, "precision_recall", "AP")):
-        _draw_curves(axes, curves[curves["curve"] == curve], labels, area)
+    several = len(labels) > 1
+    panels = {"roc": (roc, "AUC", "default"), "precision_recall": (precision, "AP", "steps-post")}
+    for (place, label), (name, (colour, dash, _, words)) in product(enumerate(labels), STYLES.items()):
+        of = curves[(curves["label"] == label) & (curves["classifier"] == name)]
+        for curve, (axes, area, steps) in panels.items():
+            points = of[of["curve"] == curve]
+            if points.empty or (several and name != "model"):
+                continue
+            who = f"{label if several else words} ({area} {points['area'].iloc[0]:.3f})"
+            line: dict[str, Any] = {"linestyle": dash, "drawstyle": steps, "linewidth": 1.8, "label": who}
+            axes.plot(points["x"], points["y"], color=plots.PALETTE[place] if several else colour, **line)
     roc.plot([0, 1], [0, 1], label="chance", **plots.DOTTED)
     plots.axes_names(roc, "false positive rate", "true positive rate (recall)")
     if len(labels) == 1:
@@ -148,19 +159,6 @@ def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title
         below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "ncols": 2}
         plots.plain(axes.legend(**below, frameon=False, fontsize=plots.FONT - 1))
     return plots.finished(figure, title)
-
-
-def _draw_curves(axes: "Axes", curves: "pd.DataFrame", labels: Sequence[str], area: str) -> None:
-    steps = "default" if area == "AUC" else "steps-post"
-    for place, label in enumerate(labels):
-        for name, (colour, dash, _, words) in STYLES.items():
-            points = curves[(curves["label"] == label) & (curves["classifier"] == name)]
-            several = len(labels) > 1
-            if points.empty or (several and name != "model"):
-                continue
-            who = f"{label if several else words} ({area} {points['area'].iloc[0]:.3f})"
-            line: dict[str, Any] = {"linestyle": dash, "drawstyle": steps, "linewidth": 1.8, "label": who}
-            axes.plot(points["x"], points["y"], color=plots.PALETTE[place] if several else colour, **line)
 
 
 def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classes: int, title: str) -> "Figure":

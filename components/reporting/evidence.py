@@ -1,11 +1,11 @@
-"""What the figures of a run say, whatever its kind: those to read first, what they must beat, and their limits."""
+"""What the steps of a run counted, and what its figures say: those to read first, and what they must beat."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isinf
 from typing import Any
 
-from components.core.records import Facts
+from components.core.records import Manifest
 from components.evaluation.metrics import HUNDRED, METRICS
 
 SPLITS = ("train", "validation", "test")
@@ -15,19 +15,13 @@ ROUNDED = 1 + 1e-9
 """How far a value may be above the end of its scale for being rounded."""
 
 
-@dataclass(frozen=True)
-class Unit:
-    """How the values of a metric are written."""
-
-    format: str
-    factor: float = 1.0
-
-    def shown(self, value: float | None) -> str:
-        """Return a value as text."""
-        return NONE if value is None else self.format.format(self.factor * value)
+DECIMAL, POINTS, PERCENT = ".4f", ".1f", ".1%"
+"""How the values of a metric are written."""
 
 
-DECIMAL, POINTS, PERCENT = Unit("{:.4f}"), Unit("{:.1f}"), Unit("{:.1f} %", 100.0)
+def written(value: float | None, unit: str) -> str:
+    """Return a value as text."""
+    return NONE if value is None else f"{value:{unit}}".replace("%", " %")
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,7 @@ class KeyFigure:
 
     name: str
     title: str
-    unit: Unit
+    unit: str
     model: float
     low: float | None
     high: float | None
@@ -52,7 +46,7 @@ class KeyFigure:
     def highest(self) -> float | None:
         """The end of the scale from zero that the metric is drawn on; None if it is not: not if a value is outside."""
         metric = METRICS[self.name]
-        if metric.better is None or isinf(metric.high):
+        if metric.better is None or math.isinf(metric.high):
             return None
         end = HUNDRED if metric.high == HUNDRED else 1.0  # Brier's may be 2, but hardly ever is above 1
         values = [value for value in (self.model, *self.beside.values()) if value is not None]
@@ -60,50 +54,24 @@ class KeyFigure:
 
     def shown(self, value: float | None) -> str:
         """Return a value of this metric as text."""
-        return self.unit.shown(value)
+        return written(value, self.unit)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run of one kind shows, in the words of its report, its card and its description."""
+    """What the figures of a run say."""
 
+    kind: str
+    """Of which kind the run is: `<kind>.html` is its report, and `<kind>.jinja` has its words."""
     figures: Sequence[KeyFigure]
     beside: Mapping[str, str]
     """What the figures are measured against, by name, and what that is called."""
     limits: Sequence[str]
     """What speaks against the model or its figures, one sentence each."""
-    first: Sequence[str]
-    """The figures that one looks for first, in Markdown, a line each."""
-    rows: str
-    """What the rows of its data are called."""
-    what: str
-    """What the model is."""
-    takes: str
-    """A sentence on what it takes."""
-    command: tuple[str, str]
-    """The command that uses the model: what stands before the model's address, and after it."""
-    frame: str
-    """What `pandas.DataFrame` is given to use the model in Python."""
-    recipe: Sequence[str]
-    """Sections of the config that made the model or its figures."""
-    reading: str = ""
-    """How the figures are to be read."""
-    judge: str = ""
-    """Who gave the scores, if somebody did."""
-    seen: str = ""
-    """What it was trained on, if that can be told in a word."""
-    more_figures: Sequence[tuple[str, ...]] = ()
-    """Further rows of the table of figures."""
-    groups: Sequence[tuple[str, ...]] = ()
-    """A table of figures by label or by task, its header first."""
-
-    def use(self, model_uri: str) -> str:
-        """Return the command that uses the model at an address."""
-        return f"gradus {self.command[0]} {model_uri} {self.command[1]}"
 
 
 def key_figures(
-    metrics: Mapping[str, float], titles: Mapping[str, tuple[str, Unit]], beside: Iterable[str], split: str = "test"
+    metrics: Mapping[str, float], titles: Mapping[str, tuple[str, str]], beside: Iterable[str], split: str = "test"
 ) -> list[KeyFigure]:
     """Return the figures of a split that one looks for, in the order of `titles`; those that a run has.
 
@@ -144,36 +112,49 @@ def figure_rows(
     ]
 
 
-def limits(
-    facts: Mapping[str, Facts],
-    rows: str,
-    small: tuple[str, float, float],
-    groups: tuple[str, Iterable[tuple[str, int]], int],
-    own: Iterable[str],
-) -> Iterator[str]:
-    """Yield what speaks against a model or its figures, one sentence each.
+def score_title(judge: Mapping[str, Any]) -> str:
+    """Say what the scores are: a judge's, or a lexical measure, which no judge is."""
+    return "score" if judge["is_language_model"] else "chrF"
 
-    Args:
-        facts: of the steps.
-        rows: what the rows of the data are called.
-        small: the first figure, half its interval on the test set (in points), and above what that is wide.
-        groups: what groups of test rows are called (`Labels`, `Tasks`), each one's name with its rows, and how few
-            rows make its figures rough.
-        own: further sentences of the kind.
-    """
-    splits, checked = facts["split"], facts["validate"]
-    tested, overlap = splits["rows"]["test"], splits["overlap"]
-    if folded := overlap["test"]["folded"]:
-        of = f"{folded:,} of {tested:,}"
-        yield f"{of} test {rows} also stand in train, but for case, digits or blanks: figures flatter."
-    what, half, wide = small
-    if half > wide:
-        yield f"The test set is small: {tested:,} {rows} give the {what} to within {half:.1f} points (95 %)."
-    called, counts, fewest = groups
-    if few := [f"{name} ({count:,})" for name, count in counts if count < fewest]:
-        yield f"{called} with fewer than {fewest} test {rows}, whose own figures are rough: {', '.join(few)}."
-    yield from own
-    if left_out := checked["rows_in"] - checked["rows_out"]:
-        yield f"{left_out:,} of {checked['rows_in']:,} {rows} failed validation and were left out of all splits."
-    if folded := overlap["validation"]["folded"]:
-        yield f"{folded:,} validation {rows} also stand in train: the step that was kept may not be the best."
+
+def counted(manifests: Mapping[str, Manifest]) -> dict[str, float]:
+    """Return what the steps of every pipeline counted, as metrics: rows, overlap, batches, parameters, seconds."""
+    checked, splits, trained = (manifests[name].facts for name in ("validate", "split", "fine_tune"))
+    values = {
+        "data/rows_in": checked["rows_in"],
+        "data/rows_out": checked["rows_out"],
+        "data/longest_train_tokens": trained["longest_train_tokens"],
+        "model/parameters": trained["parameters"],
+        "model/trained_parameters": trained["trained_parameters"],
+    }
+    for split in SPLITS:
+        rows, size = splits["rows"][split], trained["batch_size"]
+        values[f"data/rows_{split}"] = rows
+        # Training takes whole batches only, unless there is less than one.
+        values[f"data/batches_{split}"] = max(rows // size, 1) if split == "train" else -(-rows // size)
+    for split, counts in splits["overlap"].items():
+        values |= {f"data/overlap_{split}_{kind}": count for kind, count in counts.items()}
+    values |= {f"seconds/{name}": manifest.seconds for name, manifest in manifests.items() if not manifest.cached}
+    return {name: float(value) for name, value in values.items()}
+
+
+def counted_of_instructions(manifests: Mapping[str, Manifest]) -> dict[str, float]:
+    """Return what the steps counted, as metrics: rows, tokens, perplexity, and how the responses ended."""
+    checked, trained, responded = (manifests[name].facts for name in ("validate", "fine_tune", "respond"))
+    values = {
+        "data/rows_rejected": checked["rows_in"] - checked["rows_out"],
+        "data/empty_inputs": checked["empty_inputs"],
+        "data/tokens_longest": checked["tokens"]["longest"],
+        "data/tokens_mean": checked["tokens"]["mean"],
+        "data/tokens_seen": trained["tokens_seen"],
+        "data/trained_token_share": trained["trained_token_share"],
+        "validation/loss": trained["validation_loss"],
+        "validation/perplexity": trained["validation_perplexity"],
+        "responses/empty": responded["empty"],
+        "responses/new_tokens": responded["new_tokens"],
+    }
+    if (before := trained.get("initial_validation_loss")) is not None:
+        values |= {"start/validation/loss": before, "start/validation/perplexity": math.exp(before)}
+    values |= {f"data/truncated_{split}": count for split, count in trained["truncated_rows"].items()}
+    values |= {f"responses/stopped_{why}": count for why, count in responded["stopped"].items()}
+    return counted(manifests) | {name: float(value) for name, value in values.items() if value is not None}

@@ -1,14 +1,14 @@
-"""What an instruction run shows of itself."""
+"""What an instruction run shows of itself, and what its figures say."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from components.core.records import Manifest
+from components.core.records import Facts, Manifest
+from components.evaluation.metrics import RESPONSES
 from components.learned import LEARNED
-from components.reporting.about import About
-from components.reporting.findings import Findings, gathered
-from components.reporting.instruction_evidence import evidence, perplexities, response_rows, score_title
+from components.reporting.evidence import PERCENT, POINTS, Evidence, KeyFigure, figure_rows, key_figures, score_title
 from components.reporting.instruction_plots import figures
+from components.reporting.pages import About, Findings, gathered, sentences
 from components.reporting.plots import png
 
 if TYPE_CHECKING:
@@ -22,11 +22,13 @@ FILES = {
 """Artifacts that are files of a step as they are; a rubric is there only where a language model judged."""
 SHOWN_FIRST = ("score", "task", "instruction", "input", "response", "reference", "reason")
 """Columns of the table of responses that MLflow's page has room for."""
-SAMPLES = ["step", "epoch", "row", "instruction", "input", "reference", "response"]
 SHOWN_WORST = 10
 SHOWN_BEST = 5
 SHOWN_STEPS = 8
 """Evaluations whose sample responses the report shows, the first and the last among them."""
+
+BESIDE = {"start": "starting model", "baseline": "baseline", "reference": "references"}
+"""What the model is measured against, and what that is called."""
 
 
 def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
@@ -35,7 +37,7 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
 
     scored, trained = manifests["evaluate"], manifests["fine_tune"]
     responses = pd.read_parquet(scored.path("responses.parquet"))
-    samples = pd.DataFrame(columns=SAMPLES)
+    samples = pd.DataFrame(columns=["step", "row"])
     if "samples.parquet" in trained.files:  # what the model answered to fixed prompts while it was trained
         samples = pd.read_parquet(trained.path("samples.parquet"))
     first = [name for name in SHOWN_FIRST if name in responses]
@@ -45,8 +47,9 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
     known = responses["score"].notna()
     worst, unread = responses[known].head(SHOWN_WORST), responses[~known].head(SHOWN_WORST)
     best = responses[known].iloc[len(worst) :].tail(SHOWN_BEST).iloc[::-1]
+    verdicts = pd.read_parquet(manifests["judge"].path("verdicts.parquet"), columns=["of", "row", "status", "reply"])
+    unparsed = verdicts[(verdicts["of"] == "model") & (verdicts["status"] == "unparsed")]
     return gathered(
-        "instruction.html",
         about,
         manifests,
         evidence(manifests),
@@ -55,20 +58,10 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
         rows=response_rows(scored.facts),
         names=FILES,
         score_title=score_title(scored.facts["judge"]),
-        perplexities=perplexities(trained.facts),
         shown={"worst": records(worst), "not read": records(unread), "best": records(best)},
-        replies=unread_replies(manifests["judge"]),
+        replies=dict(zip(unparsed["row"], unparsed["reply"], strict=True)),
         samples=sample_groups(samples),
     )
-
-
-def unread_replies(judged: Manifest) -> dict[int, str]:
-    """Return what the judge replied on the model's responses where it could not be read, by row."""
-    import pandas as pd
-
-    verdicts = pd.read_parquet(judged.path("verdicts.parquet"), columns=["of", "row", "status", "reply"])
-    unread = verdicts[(verdicts["of"] == "model") & (verdicts["status"] == "unparsed")]
-    return {int(row): str(reply) for row, reply in zip(unread["row"], unread["reply"], strict=True)}
 
 
 def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
@@ -84,5 +77,39 @@ def sample_groups(samples: "pd.DataFrame") -> list[dict[str, Any]]:
         rows = records(group)
         places = sorted({round(place * (len(rows) - 1) / (SHOWN_STEPS - 1)) for place in range(SHOWN_STEPS)})
         entry = {name: rows[0][name] for name in ("row", "instruction", "input", "reference")}
-        groups.append({**entry, "responses": [rows[place] for place in places], "all": len(rows)})
+        groups.append({**entry, "responses": [rows[place] for place in places]})
     return groups
+
+
+def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
+    """Return what the figures of a run's steps say."""
+    return Evidence("instruction", response_figures(manifests["evaluate"].facts), BESIDE, limits(manifests))
+
+
+def response_figures(facts: Facts) -> list[KeyFigure]:
+    """Return the figures of the step `evaluate` that one looks for, in order of interest.
+
+    Where no language model judges, the score is a lexical measure, goes by that one's name and stands there once.
+    """
+    judge = facts["judge"]
+    titles = {each.name: (each.title, PERCENT if each.high == 1 else POINTS) for each in RESPONSES}
+    titles["score"] = (f"{score_title(judge)}, mean", POINTS)
+    if not judge["is_language_model"]:
+        titles["score_median"] = (f"{score_title(judge)}, median", POINTS)
+        del titles["chrf"], titles["unparsed_share"], titles["score_spread"]
+    return key_figures(facts["metrics"], titles, BESIDE)
+
+
+def response_rows(facts: Facts) -> list[dict[str, Any]]:
+    """Return the figures as rows of a table, one a metric, with the model beside what it is measured against."""
+    return figure_rows(response_figures(facts), BESIDE, KeyFigure.shown)
+
+
+def limits(manifests: Mapping[str, Manifest]) -> list[str]:
+    """Return what the evidence says against the model or against its figures, one sentence each."""
+    import pandas as pd
+
+    trained = manifests["fine_tune"]
+    history = pd.read_parquet(trained.path("history.parquet"))
+    kept = history[history["step"] == trained.facts["kept_step"]].tail(1) if len(history) else history
+    return sentences("instruction_limits.jinja", manifests, kept=next(iter(kept.to_dict("records")), None))

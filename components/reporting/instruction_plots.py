@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest
 from components.reporting import plots
-from components.reporting.instruction_evidence import score_title
+from components.reporting.evidence import score_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,9 +149,10 @@ def tasks_figure(tasks: "pd.DataFrame", score: str, title: str) -> "Figure":
     figure = plots.new_figure(plots.WIDTH, 1.9 + 0.42 * len(tasks))
     exact, scores = figure.subplots(1, 2, sharey=True)
     _arrows(exact, 100 * tasks["exact_match_before"], 100 * tasks["exact_match"])
-    baseline = 100 * tasks["baseline_exact_match"]
-    exact.scatter(baseline, tasks.index, marker="|", s=170, color="black", linewidth=2, label="baseline", zorder=4)
-    _arrows(scores, tasks["score_before"], tasks["score"])
+    mark: dict[str, Any] = {"marker": "|", "s": 170, "color": "black", "linewidth": 2, "zorder": 4}
+    words = "baseline: the task's most common training response"
+    exact.scatter(100 * tasks["baseline_exact_match"], tasks.index, label=words, **mark)
+    _arrows(scores, tasks["score_before"], tasks["score"], hidden="_")
     short = (
         task if len(task) <= LONGEST_NAME else f"{task[: LONGEST_NAME - 1]}…" for task in tasks["task"].astype(str)
     )
@@ -162,20 +163,20 @@ def tasks_figure(tasks: "pd.DataFrame", score: str, title: str) -> "Figure":
         axes.set_xlim(-3, 103)
         plots.axes_names(axes, what, "")
         axes.tick_params(axis="y", length=0)
-    handles, labels = exact.get_legend_handles_labels()
-    words = {"baseline": "baseline: the task's most common training response"}
-    labels = [words.get(label, label) for label in labels]
-    return plots.finished(figure, title, 3, handles, labels)
+    return plots.finished(figure, title, columns=3)
 
 
-def _arrows(axes: "Axes", before: "pd.Series[float]", after: "pd.Series[float]") -> None:
-    """Draw a line from a hollow point, before, to a full one, after; where nothing was before only the latter."""
+def _arrows(axes: "Axes", before: "pd.Series[float]", after: "pd.Series[float]", hidden: str = "") -> None:
+    """Draw a line from a hollow point, before, to a full one, after; where nothing was before only the latter.
+
+    An underscore keeps the points out of the legend.
+    """
     both = before.notna() & after.notna()
     axes.hlines(before.index[both], before[both], after[both], color=plots.BLUE, alpha=0.35, linewidth=3)
     if before.notna().any():
         hollow: dict[str, Any] = {"facecolor": "white", "edgecolor": plots.VERMILION, "linewidth": 1.8}
-        axes.scatter(before, before.index, s=95, label="before", zorder=5, **hollow)
-    axes.scatter(after, after.index, s=38, color=plots.BLUE, label="after training", zorder=6)
+        axes.scatter(before, before.index, s=95, label=f"{hidden}before", zorder=5, **hollow)
+    axes.scatter(after, after.index, s=38, color=plots.BLUE, label=f"{hidden}after training", zorder=6)
 
 
 def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":

@@ -1,4 +1,4 @@
-"""What all plots have in common, and the learning curves.
+"""What all plots have in common, the learning curves, and how two judges agree.
 
 Drawn with matplotlib's object interface, which shares no state between threads and needs no display. Colours are
 those of Okabe and Ito (2008), told apart with any kind of colour vision; the splits differ in marker and dash as well.
@@ -25,6 +25,8 @@ WIDTH = 11.5
 """Inches of a figure that takes the page's whole width."""
 FEW_POINTS = 40
 """Up to so many points each gets a marker."""
+LARGEST_DOT = 900.0
+"""Area of the largest dot of `agreement_figure`, in square points."""
 BINS = 40
 """Bars of a histogram at most."""
 DOTTED: "dict[str, Any]" = {"color": GREY, "linestyle": ":", "linewidth": 1.2}
@@ -45,20 +47,20 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-Panels = Mapping[str, tuple[str, "Callable[[Axes, NDArray[Any]], None]"]]
-"""By quantity, of which `train_<quantity>` and `validation_<quantity>` are drawn: the name of the axis, and what sets
-its limits by the finite values that are drawn on it."""
-
-
 def learning_curves(
-    history: "pd.DataFrame", panels: Panels, seen: str, title: str = "", kept_step: int | None = None
+    history: "pd.DataFrame",
+    panels: "Mapping[str, tuple[str, Callable[[Axes, NDArray[Any]], None]]]",
+    seen: str,
+    title: str = "",
+    kept_step: int | None = None,
 ) -> "Figure":
     """Return curves of both splits against epochs, side by side, with what was seen on a second axis on top.
 
     Args:
         history: a row an evaluation: `step`, `epoch` (fractional), a column `<seen>_seen` (for example
             `tokens_seen`), and those that the panels name. Values may be missing.
-        panels: what is drawn.
+        panels: by quantity, of which `train_<quantity>` and `validation_<quantity>` are drawn, the name of the axis,
+            and what sets its limits by the finite values that are drawn on it.
         seen: what a training sees: examples or tokens.
         title: the line above all panels.
         kept_step: the step whose weights were kept; a line marks it.
@@ -129,16 +131,10 @@ def plain(legend: "Legend") -> None:
         text.set_parse_math(False)
 
 
-def finished(
-    figure: "Figure", title: str, columns: int = 0, handles: Sequence[Any] = (), labels: Sequence[str] = ()
-) -> "Figure":
-    """Put a line above a whole figure and, of so many columns, a legend below it; return the figure.
-
-    The legend has the labels given of these handles, or else all that was drawn with a label.
-    """
+def finished(figure: "Figure", title: str, columns: int = 0) -> "Figure":
+    """Put a line above a whole figure and, of so many columns, a legend below it; return the figure."""
     if columns:
-        shown = {"handles": handles, "labels": labels} if handles else {}
-        plain(figure.legend(**shown, loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT - 1))
+        plain(figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=FONT - 1))
     if title:
         figure.suptitle(title, fontsize=FONT + 1, fontweight="bold", parse_math=False)
     return figure
@@ -157,3 +153,30 @@ def bins(longest: int, what: str) -> "tuple[int, NDArray[Any], str]":
 
     width = max(1, -(-(longest + 1) // BINS))
     return width, np.arange(0, longest + width + 1, width), f"{what}, in bins of {width}" if width > 1 else what
+
+
+def agreement_figure(first: Sequence[float], second: Sequence[float], names: tuple[str, str]) -> "Figure":
+    """Return two judges' scores of the same responses against each other, a dot a pair of scores.
+
+    The area of a dot is the number of responses that have these two scores: whole numbers often coincide.
+
+    Args:
+        first: the scores (N) of one judge; nan for none, which is not drawn.
+        second: those of the other.
+        names: of the two judges.
+    """
+    import pandas as pd
+
+    scores = pd.DataFrame({"first": first, "second": second}).dropna().round(1)
+    counted = scores.value_counts().reset_index(name="rows")
+    figure = new_figure(6.4, 6.2)
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], label="the same score", **DOTTED)
+    most = max(int(counted["rows"].max()), 1) if len(counted) else 1
+    area = (LARGEST_DOT * counted["rows"] / most).clip(lower=16) if most > 1 else 28
+    axes.scatter(counted["first"], counted["second"], area, color=BLUE, alpha=0.45, linewidths=0)
+    axes.set(xlim=(-4, 104), ylim=(-4, 104), aspect="equal")
+    axes_names(axes, *(f"score by {name}" for name in names))
+    axes.set_title(f"{len(scores):,} responses with a score of both", fontsize=FONT + 1)
+    axes.legend(frameon=False, fontsize=FONT - 1, loc="upper left")
+    return figure

@@ -48,26 +48,15 @@ def load_with_reading(
 
     See `load_model`.
     """
-    if Path(model).is_dir():
-        folder = Path(model)
-        return _load(saved_folder(folder), device), stored_reading(folder)
-    with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
-        folder = _fetch(str(model), scratch, tracking_uri)
-        return _load(saved_folder(folder), device), stored_reading(folder)
-
-
-def _load(folder: Path, device: str) -> "LoadedClassifier | Responder":
     from components.models.saved.card import LANGUAGE_MODEL, kind_of
     from components.models.saved.classifier import load_classifier
     from components.serving.language_model import load_responder
 
-    return load_responder(folder, device) if kind_of(folder) == LANGUAGE_MODEL else load_classifier(folder, device)
-
-
-def stored_reading(folder: Path) -> dict[str, Any] | None:
-    """Return what a logged model holds of how its training file was read; None where it holds nothing of the kind."""
-    found = metadata_of(folder).get(READING)
-    return found if isinstance(found, dict) else None
+    with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
+        folder = Path(model) if Path(model).is_dir() else _fetch(str(model), scratch, tracking_uri)
+        saved, reading = saved_folder(folder), metadata_of(folder).get(READING)
+        load = load_responder if kind_of(saved) == LANGUAGE_MODEL else load_classifier
+        return load(saved, device), reading if isinstance(reading, dict) else None
 
 
 def saved_folder(folder: Path) -> Path:

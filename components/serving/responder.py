@@ -45,15 +45,11 @@ def entries(data: Any) -> tuple[list[str], list[str]]:
         raise MlflowException.invalid_parameter_value(
             f"{wrong} of {len(instructions)} instructions are missing or not strings"
         )
-    inputs = data[INPUT].tolist() if INPUT in data else [""] * len(instructions)
-    inputs = ["" if _is_missing(value) else value for value in inputs]
+    given = data[INPUT].astype(object) if INPUT in data else pd.Series("", data.index, dtype=object)
+    inputs = given.where(given.notna(), "").tolist()
     if wrong := sum(not isinstance(value, str) for value in inputs):
         raise MlflowException.invalid_parameter_value(f"{wrong} of {len(inputs)} inputs are not strings")
     return instructions, inputs
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value))
 
 
 def generation(params: dict[str, Any] | None) -> Any:
@@ -68,5 +64,5 @@ def generation(params: dict[str, Any] | None) -> Any:
     except ValidationError as error:
         detail = error.errors()[0]
         name = ".".join(map(str, detail["loc"]))
-        said = detail["msg"].removeprefix("Value error, ")
-        raise MlflowException.invalid_parameter_value(f"{name}: {said}" if name else said) from error
+        problem = detail["msg"].removeprefix("Value error, ")
+        raise MlflowException.invalid_parameter_value(f"{name}: {problem}" if name else problem) from error

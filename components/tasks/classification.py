@@ -93,8 +93,7 @@ def fine_tune(
     """
     from components.training.classification import Classes
     from components.training.classification import fine_tune as block
-    from components.training.fine_tuning import Start
-    from components.training.keeping import Splits
+    from components.training.fine_tuning import Splits, Start
 
     tables = Splits(splits.path("train.parquet"), splits.path("validation.parquet"))
     classes = Classes(splits.facts["labels"], splits.facts.get("class_weights"))

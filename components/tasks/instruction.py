@@ -58,8 +58,9 @@ def validate(
     from components.data.validation.instructions import validate_instructions
     from components.models.tokenizer import load_tokenizer
 
-    encoding, table = load_tokenizer(model.tokenizer, mirror()), source.path("table.parquet")
-    return validate_instructions(table, rules, prompt.resolved(encoding), encoding, model.shape.context, out)
+    template = prompt.resolved(load_tokenizer(model.tokenizer, mirror()))
+    table = source.path("table.parquet")
+    return validate_instructions(table, rules, template, model.tokenizer, mirror(), model.shape.context, out)
 
 
 @step("components.data.split.instructions", timeout_seconds=HOUR)
@@ -86,9 +87,8 @@ def fine_tune(
     Curves go to the MLflow run `run_id`. What an interruption leaves is kept beside, and so are the rows that made a
     loss infinite.
     """
-    from components.training.fine_tuning import Start
+    from components.training.fine_tuning import Splits, Start
     from components.training.instruction import fine_tune as block
-    from components.training.keeping import Splits
 
     tables = Splits(splits.path("train.parquet"), splits.path("validation.parquet"))
     start = Start(model, weights_folder(weights), lora, mirror())
@@ -205,7 +205,7 @@ def evaluate(
     weights: Manifest | None = None,
     flow: tuple[str, ...] = (),
 ) -> Facts:
-    """Sum up what the judge said, before and after, by task: `metrics.json`, `responses.parquet`, `tasks.parquet`.
+    """Sum up the verdicts, before and after, by task: `metrics.json`, `responses.parquet`, `tasks.parquet`.
 
     Test rows that an earlier model was trained on, where `weights` are one's, are in no figure; `flow` is what runs say
     they are of whose rows can be matched with these. `learned.parquet` are hashes of the training rows.
@@ -214,9 +214,9 @@ def evaluate(
     from components.evaluation.instruction import evaluate_responses
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
-    said = verdicts.path("verdicts.parquet")
+    table = verdicts.path("verdicts.parquet")
     unseen = unseen_rows(out, splits, index_instructions, weights, flow)
-    return evaluate_responses(splits.path("train.parquet"), tables, said, verdicts.facts, out, unseen)
+    return evaluate_responses(splits.path("train.parquet"), tables, table, verdicts.facts, out, unseen)
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -246,5 +246,5 @@ def _template(prompt: PromptConfig, folder: Path | None) -> AnyTemplate:
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def report_failed_judging(run_id: str, responses: Manifest, evidence: Path | None) -> None:
-    """Log the responses that were to be judged, and what the judge said so far, to MLflow, in `failed/`."""
+    """Log the responses that were to be judged, and the verdicts so far, to MLflow, in `failed/`."""
     log_failed(run_id, [responses.path(RESPONSES), *(evidence.glob("*") if evidence else ())])

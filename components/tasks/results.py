@@ -1,7 +1,9 @@
 """What a finished run shows of itself: drawn by `components.reporting`, written to MLflow, and to Prefect's page."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -9,12 +11,10 @@ from prefect.cache_policies import NO_CACHE
 
 from components.core.home import home
 from components.core.records import Facts, Manifest
-from components.reporting.about import About
-from components.reporting.card import short_card
 from components.reporting.evidence import Evidence
-from components.reporting.findings import Findings
-from components.tasks.artifacts import show_table
-from components.tasks.shared import HOUR, link_to_run
+from components.reporting.pages import About, Findings, short_card
+from components.tasks.shared import HOUR, link_to_run, show_table
+from components.tracking.names import NOTE_TAG
 from components.tracking.runs import Run, attached
 
 Manifests = Mapping[str, Manifest]
@@ -53,12 +53,27 @@ def log_results(run_id: str, manifests: Manifests, results: Results) -> None:
 
 
 def write_results(run: Run, manifests: Manifests, count: Count, draw: Draw) -> Findings:
-    """Write to an open run what its steps found out, its metrics before anything is drawn; return what was drawn."""
-    from components.tracking.recording import log_findings, log_measured
+    """Write to an open run what its steps found out, its metrics before anything is drawn; return what was drawn.
+
+    Facts become `facts.json`, the verdict of `evaluate` a tag, and figures `plots/<name>.png`.
+    """
+    from components.tracking.recording import log_measured
 
     log_measured(run, manifests, count(manifests))
     found = draw(about_run(run), manifests)
-    log_findings(run, manifests, found.tables, found.figures, found.pages, found.description, found.files)
+    for name, table in found.tables.items():
+        run.log_table(table, name)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "plots").mkdir()
+        for name, content in found.figures.items():
+            (Path(folder) / "plots" / f"{name}.png").write_bytes(content)
+        for name, text in found.pages.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        run.log_file(Path(folder))
+    for file in found.files:
+        run.log_file(file)
+    run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
+    run.set_tags({"gradus.verdict": manifests["evaluate"].facts["verdict"], NOTE_TAG: found.description})
     return found
 
 
@@ -73,11 +88,9 @@ def register(run_id: str, manifests: Manifests, results: Results, model_name: st
         TrackingError: if the store cannot be written.
     """
     with attached(run_id, home()) as run:
-
-        def describe() -> str:
-            return short_card(about_run(run), manifests, results.evidence(manifests))
-
-        return results.publish(run, manifests, model_name, describe)
+        return results.publish(
+            run, manifests, model_name, lambda: short_card(about_run(run), manifests, results.evidence(manifests))
+        )
 
 
 def about_run(run: Run) -> About:

@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from prefect import Task, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
 from components.core.errors import TransientError
@@ -19,7 +22,6 @@ from components.data.sources import FileSource
 from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.models.config import ModelConfig
 from components.models.pretrained import TRACKED
-from components.tasks.artifacts import show_link, show_table
 from components.tracking.runs import Run, attached
 from components.training.config import NOT_LEARNT_FROM, Recipe
 
@@ -29,6 +31,38 @@ if TYPE_CHECKING:
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+
+ServerErrors = (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError, ValueError, TypeError, LookupError)
+"""What Prefect's client raises where a server cannot be reached, refuses, or answers what no Prefect server would."""
+
+_lost: set[str | None] = set()
+"""Flow runs whose server was lost, by their ids."""
+
+
+def show_table(key: str, table: list[dict[str, Any]], description: str) -> None:
+    """Put a table on the flow run's page, if its server is there."""
+    _show(create_table_artifact, key=key, table=table, description=description)
+
+
+def show_link(key: str, link: str, text: str, description: str | None) -> None:
+    """Put a link on the flow run's page, if its server is there."""
+    _show(create_link_artifact, key=key, link=link, link_text=text, description=description)
+
+
+def lost_server() -> bool:
+    """Tell whether the server of the flow run under way was found lost."""
+    return flow_run.get_id() in _lost
+
+
+def _show(create: Callable[..., Any], **artifact: Any) -> None:
+    if lost_server():
+        return
+    try:
+        create(**artifact)
+    except ServerErrors as error:
+        _lost.add(flow_run.get_id())  # it was asked again and again, so the next artifact does not wait for it
+        run_logger().debug("Prefect's server is lost: %s", error)
 
 
 def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -164,7 +198,7 @@ def _passed_on(source: logging.Logger) -> Iterator[None]:
 def learned_from_predictions(path: Path) -> Hashes:
     """Return the hashes of the training rows in a `predictions.parquet`."""
     from components.data.split.folding import fold
-    from components.evaluation.paired.pairing import read_scored
+    from components.evaluation.paired.matching import read_scored
 
     return read_scored(path, fold).learned
 

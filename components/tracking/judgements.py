@@ -1,4 +1,4 @@
-"""What further judges said of a run's responses, logged to that run under `judgements/<judge>/`."""
+"""Verdicts of further judges on a run's responses, logged to that run under `judgements/<judge>/`."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def judgement_name(judge: Mapping[str, Any]) -> str:
 def log_judgement(run_id: str, name: str, folder: Path, metrics: Mapping[str, float], home: Path) -> None:
     """Log a judging to the run whose responses were judged.
 
-    What a judge of this name said before is written over.
+    Earlier verdicts of a judge of this name are written over.
 
     Args:
         run_id: the run.

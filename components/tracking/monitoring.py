@@ -22,19 +22,10 @@ def system_metrics(run: Run) -> Iterator[None]:
 
     MLflow's own monitor takes the samples, in a thread that has ended when the block is left; the run records them.
     """
-    monitor = _monitor(run)
-    monitor.start()
-    try:
-        yield
-    finally:
-        monitor.finish()
-
-
-def _monitor(run: Run) -> Any:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     base: Any = SystemMetricsMonitor
-    first = run.of_killed.get("system_steps", 0)
+    first = run.outbox.state.get("system_steps", 0)
 
     class Monitor(base):  # type: ignore[misc]
         """MLflow's monitor, but for where samples go, and that it asks no server whether the run goes on."""
@@ -54,4 +45,8 @@ def _monitor(run: Run) -> Any:
     monitor: Any = Monitor(run.run_id, INTERVAL, SAMPLES, tracking_uri=UNUSED)
     monitor.mlflow_logger = SimpleNamespace(data=[], record_metrics=run.metrics, flush=lambda: None)
     monitor._logging_step = first
-    return monitor
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()

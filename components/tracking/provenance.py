@@ -29,7 +29,7 @@ def code_tags() -> Tags:
 
     Without git or a repository there are no git tags.
     """
-    tags = {"gradus.version": version()}
+    tags = {"gradus.version": installed("gradus") or "unknown"}
     for folder in (Path.cwd(), Path(components.__file__).parent):
         if revision := _git(folder, "rev-parse", "HEAD"):
             changes = _git(folder, "status", "--porcelain")
@@ -37,11 +37,6 @@ def code_tags() -> Tags:
             tags["gradus.git.dirty"] = "unknown" if changes is None else str(bool(changes)).lower()
             break
     return tags
-
-
-def version() -> str:
-    """Return the installed version of Gradus, or `unknown` where it runs without being installed."""
-    return installed("gradus") or "unknown"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -59,26 +54,26 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def process_tags(pid: int | None = None) -> Tags:
-    """Return the tags `gradus.host` and `gradus.process`, which identify a process, this one unless told otherwise.
+    """Return the tags `gradus.host` and `gradus.process`, which identify a process, this one by default.
 
     The second is JSON: process number and its name space, when the process started, and the machine and its boot.
     """
     import psutil
 
-    pid = os.getpid() if pid is None else pid
+    pid, namespace = os.getpid() if pid is None else pid, Path("/proc/self/ns/pid")
     process = {
         "pid": pid,
         "started": round(psutil.Process(pid).create_time(), 2),
         "boot": _first_line("/proc/sys/kernel/random/boot_id") or f"{psutil.boot_time():.0f}",
         "machine": _first_line("/etc/machine-id", "/var/lib/dbus/machine-id") or platform.node(),
-        "namespace": _pid_namespace(),
+        "namespace": str(namespace.readlink()) if namespace.is_symlink() else "none",  # no Linux
     }
     return {HOST_TAG: socket.gethostname(), PROCESS_TAG: json.dumps(process)}
 
 
-def user_tags(source: str) -> Tags:
+def user_tags() -> Tags:
     """Return the tags that MLflow's pages show as the run's author and source."""
-    tags = {"mlflow.source.name": source, "mlflow.source.type": "LOCAL"}
+    tags = {"mlflow.source.name": "gradus", "mlflow.source.type": "LOCAL"}
     try:
         return {**tags, "mlflow.user": getpass.getuser()}
     except (KeyError, OSError):  # a container without an entry for the user
@@ -90,6 +85,8 @@ def is_orphan(tags: Mapping[str, Any]) -> bool:
 
     When in doubt (another machine, another container on this one, tags missing) the answer is no.
     """
+    import psutil
+
     here = process_tags()
     if tags.get(HOST_TAG) != here[HOST_TAG] or PROCESS_TAG not in tags:
         return False
@@ -98,28 +95,16 @@ def is_orphan(tags: Mapping[str, Any]) -> bool:
         return False
     if then["boot"] != now["boot"]:
         return True
-    # In another name space the number means another process.
-    return bool(then["namespace"] == now["namespace"]) and not _is_running(then["pid"], then["started"])
-
-
-def _is_running(pid: int, started: float) -> bool:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < SAME_START
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    if then["namespace"] != now["namespace"]:  # there the number means another process
         return False
-    except psutil.AccessDenied:
-        return True
-
-
-def _pid_namespace() -> str:
     try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:  # not Linux
-        return "none"
+        process = psutil.Process(then["pid"])
+        same = abs(process.create_time() - then["started"]) < SAME_START
+        return bool(not same or process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
 
 
 def _first_line(*paths: str) -> str | None:

@@ -12,7 +12,6 @@ from components.core.errors import TrackingError
 from components.tracking.names import CACHED_FROM, MODEL_ID_TAG
 from components.tracking.registry.finding import (
     LOGGED_MODEL,
-    RUN_ID,
     RUN_MODEL,
     addressed_version,
     find_origin,
@@ -23,12 +22,11 @@ from components.tracking.stores import open_client, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run as RunEntity
     from mlflow.entities.model_registry import ModelVersion
 
 PREFIX = re.compile(r"[0-9a-f]{8,31}")
 PREDICTIONS, RESPONSES = "predictions.parquet", "responses.parquet"
-"""Artifacts: what a run's model said of its test rows, as labels or in words."""
+"""Artifacts: what a run's model predicted or answered for its test rows."""
 FACTS, CONFIG = "facts.json", "config.yaml"
 """Artifacts: what the steps of a run found out, and its config."""
 HINT = "give a run's id or its first 8 characters or more, models:/NAME@ALIAS or models:/NAME/VERSION"
@@ -93,19 +91,21 @@ def find_run(address: str, home: Path) -> RecordedRun:
     client = open_client(home)
     with tracking_errors(f"cannot look up the run {address}"):
         run = get_run(client, _run_id(client, address), HINT)
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        tags = [{tag.key: tag.value for tag in each.tags} for each in inputs]
         return RecordedRun(
             run_id=run.info.run_id,
             name=run.info.run_name or "run",
             status=run.info.status,
             params=run.data.params,
             metrics=run.data.metrics,
-            data=_data(run),
+            data={each["split"]: each["sha256"] for each in tags if {"split", "sha256"} <= each.keys()},
             cached_from=run.data.tags.get(CACHED_FROM),
         )
 
 
 def find_registered(address: str, name: str | None, home: Path) -> Registered:
-    """Return the registered version that an address names: a model's own, or that of the model that a run made.
+    """Return the registered version that an address names: a model's own, or the newest of the model that a run made.
 
     Args:
         address: as in `find_run`.
@@ -113,7 +113,7 @@ def find_registered(address: str, name: str | None, home: Path) -> Registered:
         home: the folder of the local store.
 
     Raises:
-        TrackingError: if there is none.
+        TrackingError: if there is none, or it is registered under several names.
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the model of {address}"):
@@ -122,10 +122,18 @@ def find_registered(address: str, name: str | None, home: Path) -> Registered:
                 raise TrackingError(f"{address} is no version of {name}; leave --model-name out")
             return Registered.of(version)
         if match := LOGGED_MODEL.fullmatch(address):
-            return _registered(client, address, [match["id"]], name)
-        outputs = get_run(client, run_id := _run_id(client, address), HINT).outputs
-        models = [output.model_id for output in outputs.model_outputs] if outputs else []
-        return _registered(client, f"run {run_id}", models, name)
+            what, models = address, [match["id"]]
+        else:
+            outputs = get_run(client, run_id := _run_id(client, address), HINT).outputs
+            what, models = f"run {run_id}", [output.model_id for output in outputs.model_outputs] if outputs else []
+        tags = [f"tags.`{MODEL_ID_TAG}` = '{model}'" for model in models]
+        found = [each for tag in tags for each in client.search_model_versions(tag) if name in {None, each.name}]
+    if len(names := sorted({version.name for version in found})) > 1:
+        raise TrackingError(f"the model of {what} is registered as {' and '.join(names)}; say which: --model-name NAME")
+    if not found:
+        where = f" as {name}" if name else ""
+        raise TrackingError(f"{what} has no registered model{where}; set tracking.model_name and run it again")
+    return Registered.of(max(found, key=lambda each: int(each.version)))
 
 
 @contextmanager
@@ -142,14 +150,14 @@ def artifacts_of(run: RecordedRun, names: Iterable[str], home: Path) -> Iterator
         found = {}
         for name in names:
             with tracking_errors(f"cannot fetch {name} of run {run.run_id}"):
-                path = _fetch(client, run.run_id, name, folder)
-                path = path or (_fetch(client, run.cached_from, name, folder) if run.cached_from else None)
-            if path:
-                found[name] = path
+                paths = (fetch(client, run_id, name, folder) for run_id in (run.run_id, run.cached_from) if run_id)
+                if path := next(filter(None, paths), None):
+                    found[name] = path
         yield found
 
 
-def _fetch(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path | None:
+def fetch(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path | None:
+    """Fetch an artifact of a run into a folder; None if the run, or such an artifact, is not there."""
     there = unless_absent(lambda: [file.path for file in client.list_artifacts(run_id)])
     return Path(client.download_artifacts(run_id, name, folder)) if name in (there or []) else None
 
@@ -157,10 +165,12 @@ def _fetch(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path 
 def _run_id(client: "MlflowClient", address: str) -> str:
     if match := RUN_MODEL.fullmatch(address):
         return match["run"]
-    if RUN_ID.fullmatch(address):
-        return address
     if PREFIX.fullmatch(address):
-        return _by_prefix(client, address)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = client.search_runs(experiments, f"attributes.run_id LIKE '{address}%'", max_results=2)
+        if len(found) != 1:
+            raise TrackingError(f"{'several runs begin' if found else 'no run begins'} with {address}; {HINT}")
+        return str(found[0].info.run_id)
     version = addressed_version(client, address, HINT)
     if version is None and not LOGGED_MODEL.fullmatch(address):
         raise TrackingError(f"{address!r} names no run; {HINT}")
@@ -168,30 +178,3 @@ def _run_id(client: "MlflowClient", address: str) -> str:
     if not run_id:
         raise TrackingError(f"no run made {address}; {HINT}")
     return str(run_id)
-
-
-def _by_prefix(client: "MlflowClient", prefix: str) -> str:
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found = client.search_runs(experiments, f"attributes.run_id LIKE '{prefix}%'", max_results=2)
-    if len(found) != 1:
-        how_many = "no run begins" if not found else "several runs begin"
-        raise TrackingError(f"{how_many} with {prefix}; {HINT}")
-    return str(found[0].info.run_id)
-
-
-def _registered(client: "MlflowClient", what: str, models: list[str], name: str | None) -> Registered:
-    """Return the newest version that was made of logged models, of one registered model if it is named."""
-    found = [each for model in models for each in client.search_model_versions(f"tags.`{MODEL_ID_TAG}` = '{model}'")]
-    found = sorted((each for each in found if name in {None, each.name}), key=lambda each: int(each.version))
-    if len(names := sorted({version.name for version in found})) > 1:
-        raise TrackingError(f"the model of {what} is registered as {' and '.join(names)}; say which: --model-name NAME")
-    if not found:
-        where = f" as {name}" if name else ""
-        raise TrackingError(f"{what} has no registered model{where}; set tracking.model_name and run it again")
-    return Registered.of(found[-1])
-
-
-def _data(run: "RunEntity") -> dict[str, str]:
-    """Return the hashes of the data that a run used, by split."""
-    tags = [{tag.key: tag.value for tag in entry.tags} for entry in (run.inputs.dataset_inputs if run.inputs else [])]
-    return {each["split"]: each["sha256"] for each in tags if {"split", "sha256"} <= each.keys()}

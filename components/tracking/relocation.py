@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -43,36 +42,18 @@ def follow_home(home: Path, database: Path) -> None:
         sqlite3.Error: if the database cannot be written; then all of it is as before.
     """
     marker = home / MARKER
-    here = str(home)
-    marked = marker.read_text(encoding="utf-8") if marker.is_file() else None
-    if marked == here:
+    old = marker.read_text(encoding="utf-8") if marker.is_file() else None
+    if old == str(home):
         return
-    with closing(sqlite3.connect(database, timeout=60)) as connection:
-        earlier = [marked] if marked else list(_unmarked(connection, home))
-        # Two paths may lead to the same home, of which one is a link.
-        earlier = [old for old in earlier if not (Path(old).exists() and Path(old).samefile(home))]
-        moved = {old: _rewrite(connection, old, home) for old in earlier}
-        connection.commit()
-    marker.write_text(here, encoding="utf-8")
-    for old, paths in moved.items():
-        if paths:
-            log.warning("this home was copied or moved from %s to %s: MLflow's paths in it follow", old, home)
-
-
-def _unmarked(connection: sqlite3.Connection, home: Path) -> Iterator[str]:
-    """Return where a home without a marker was: where experiments keep artifacts of which this home has some."""
-    for (location,) in connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall():
-        path = Path(location or "")
-        if path.is_absolute() and path.name == ARTIFACTS and path != home / ARTIFACTS:
-            recorded = [each for table in ("runs", "logged_models") for each in _below(connection, table, path)]
-            if any((home / ARTIFACTS / each).exists() for each in recorded):
-                yield str(path.parent)
-
-
-def _below(connection: sqlite3.Connection, table: str, folder: Path) -> list[Path]:
-    column = dict(PATHS)[table]
-    found = connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
-    return [Path(path).relative_to(folder) for (path,) in found if Path(path).is_relative_to(folder)]
+    rewritten = 0
+    # Two paths may lead to the same home, of which one is a link.
+    if old and not (Path(old).exists() and Path(old).samefile(home)):
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            rewritten = _rewrite(connection, old, home)
+            connection.commit()
+    marker.write_text(str(home), encoding="utf-8")
+    if rewritten:
+        log.warning("this home was copied or moved from %s to %s: MLflow's paths in it follow", old, home)
 
 
 def _rewrite(connection: sqlite3.Connection, old: str, home: Path) -> int:

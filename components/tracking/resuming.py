@@ -9,7 +9,6 @@ import logging
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,20 +40,15 @@ MANY = 50
 log = logging.getLogger(__name__)
 
 
-@cache
-def _code() -> str:
-    """Return a hash of the product's sources: another code may train otherwise, and its points be others."""
-    root = Path(components.__file__).parent
-    return fingerprint({str(path.relative_to(root)): sha256_of(path) for path in sorted(root.rglob("*.py"))})
-
-
 def config_hash(params: Mapping[str, JsonValue]) -> str:
     """Return the hash by which a run is known again (`CONFIG_TAG`).
 
     It is made of what a training's curves depend on: the resolved config, the code, the versions of libraries, and what
     device and precision `auto` stands for.
     """
-    return fingerprint([params, _code(), library_versions(*TRAINING), resolve("auto", "auto")])[:32]
+    root = Path(components.__file__).parent
+    code = {str(path.relative_to(root)): sha256_of(path) for path in sorted(root.rglob("*.py"))}
+    return fingerprint([params, fingerprint(code), library_versions(*TRAINING), resolve("auto", "auto")])[:32]
 
 
 def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:
@@ -63,10 +57,24 @@ def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:
     Returns:
         Its id, or None if there is no such run.
     """
-    if CONFIG_TAG in tags and (stopped := _stopped(client, experiment_id, tags)):
-        _reopen(client, stopped, tags)
-        return str(stopped.info.run_id)
-    return None
+    from mlflow.entities import RunTag
+
+    stopped = _stopped(client, experiment_id, tags)
+    if stopped is None:
+        return None
+    run_id, before = str(stopped.info.run_id), stopped.data.tags
+    # Until it has the tags, it is that of a dead process, and closed as such by whoever comes next.
+    client.update_run(run_id, status="RUNNING")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    times = ", ".join([*filter(None, [before.get(RESUMED_TAG)]), now])
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**tags, RESUMED_TAG: times}.items()])
+    for tag in {ERROR_TAG, NOTE_TAG} & before.keys():
+        client.delete_tag(run_id, tag)
+    for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
+        if str(model.status) == "PENDING":  # half its files are there at most
+            client.finalize_logged_model(model.model_id, "FAILED")
+    log.warning("going on in run %s, whose process was killed", run_id)
+    return run_id
 
 
 def known_of(run: Any) -> dict[str, Any]:
@@ -103,27 +111,6 @@ def _stopped(client: "MlflowClient", experiment_id: str, mine: Tags) -> Any | No
 def _place(tags: Tags) -> tuple[str | None, Path]:
     """Return the machine and the folder that a run is sent from: those of another user are not ours to go on with."""
     return tags.get(HOST_TAG), Path(tags.get(OUTBOX_TAG, "")).parent
-
-
-def _reopen(client: "MlflowClient", run: Any, tags: Tags) -> None:
-    """Make a closed run that of this process, whose `tags` it gets.
-
-    Until it has them, it is that of a dead process, and closed as such by whoever comes next.
-    """
-    from mlflow.entities import RunTag
-
-    run_id = run.info.run_id
-    client.update_run(run_id, status="RUNNING")
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    times = ", ".join([*filter(None, [run.data.tags.get(RESUMED_TAG)]), now])
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in {**tags, RESUMED_TAG: times}.items()])
-    for tag in (ERROR_TAG, NOTE_TAG):
-        if tag in run.data.tags:
-            client.delete_tag(run_id, tag)
-    for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'"):
-        if str(model.status) == "PENDING":  # half its files are there at most
-            client.finalize_logged_model(model.model_id, "FAILED")
-    log.warning("going on in run %s, whose process was killed", run_id)
 
 
 def logged_steps(client: "MlflowClient", run_id: str) -> dict[str, set[int]]:

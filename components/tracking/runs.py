@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
+from components.core.durable import locked
 from components.core.errors import GradusError, TrackingError
-from components.core.locks import locked
 from components.tracking import resuming
 from components.tracking.config import TrackingConfig
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
-from components.tracking.outbox.delivery import Delivery
 from components.tracking.outbox.journal import Outbox
-from components.tracking.outbox.sending import Sender
 from components.tracking.outbox.syncing import is_left_to_sync
 from components.tracking.provenance import code_tags, is_orphan, process_tags, user_tags
 from components.tracking.run import TABLE_ROWS, Run, flatten, shorten
@@ -90,7 +88,8 @@ def attached(run_id: str, home: Path) -> Iterator[Run]:
         found = open_client(home).get_run(run_id)
     known = {"run_id": run_id, "experiment_id": found.info.experiment_id, "attached": True}
     outbox = Outbox.create(home, uuid.uuid4().hex, name=found.info.run_name, store=shown_store(home), **known)
-    run = Run(found.info.run_name, Delivery(outbox, Sender(outbox, home)), found.data.params, found.data.tags)
+    run = Run(found.info.run_name, outbox, home)
+    run.params, run.tags = dict(found.data.params), dict(found.data.tags)
     try:
         yield run
     finally:
@@ -101,13 +100,12 @@ def _open(experiment: str, home: Path, name: str, tags: dict[str, str]) -> Run:
     """Create the run, or write down that it is to be created once the store answers."""
     outbox = Outbox.create(home, uuid.uuid4().hex, name=name, store=shown_store(home))
     place = {OUTBOX_TAG: str(outbox.folder)}
-    everything = {**user_tags("gradus"), **code_tags(), **process_tags(), **place, **tags}
-    delivery = Delivery(outbox, Sender(outbox, home, prepare=partial(_go_on, home)))
-    run = Run(name, delivery, {}, everything)
+    run = Run(name, outbox, home, partial(_go_on, home))
+    run.tags = {**user_tags(), **code_tags(), **process_tags(), **place, **tags}
     try:
-        run.record("create", experiment=experiment, name=name, tags=everything)
+        run.record("create", experiment=experiment, name=name, tags=run.tags)
     except BaseException:
-        delivery.stop()
+        run.stop()
         outbox.remove()
         raise
     _OPEN[run.key] = run

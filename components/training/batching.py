@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
@@ -34,10 +35,15 @@ class TokenRows:
         return len(self.offsets) - 1
 
     @property
+    def whole_lengths(self) -> NDArray[np.int64]:
+        """Return the number of tokens of every row (N) before it is cut."""
+        lengths: NDArray[np.int64] = np.diff(self.offsets)
+        return lengths
+
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Return the number of tokens of every row (N)."""
-        lengths: NDArray[np.int64] = np.diff(self.offsets)
-        return lengths if self.limit is None else np.minimum(lengths, self.limit)
+        return self.whole_lengths if self.limit is None else np.minimum(self.whole_lengths, self.limit)
 
     def tokens(self, row: int) -> list[int]:
         """Return the token ids of a row."""
@@ -66,7 +72,7 @@ class CutSplits(Generic[Rows]):
     def truncated(self) -> dict[str, int]:
         """Return how many rows of each split lose tokens, or their end."""
         splits = {"train": self.train, "validation": self.validation}
-        return {name: int((np.diff(rows.offsets) > self.limit).sum()) for name, rows in splits.items()}
+        return {name: int((rows.whole_lengths > self.limit).sum()) for name, rows in splits.items()}
 
 
 def end_to_end(rows: Iterable[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

@@ -13,18 +13,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from components.core.durable import sync, sync_names
 from components.core.interruptions import interruptions_held_back
-from components.training.checkpoint import checkpoint_bytes, read_checkpoint, write_checkpoint
-from components.training.loop import Trainer
+from components.training.history import log_evaluation, log_step, read_history, write_history
+from components.training.loop import Trainer, random_state, trained_weights
 
+STATE, BEST = "state.safetensors", "best.safetensors"
+WEIGHTS, RANDOM = "weights.", "random."
+"""How the names of trained weights in the state begin, and those of the generators' states by device."""
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW remembers of each trained weight: `moments.<number>.<name>`."""
 PART = ".part"
 SHARE = 0.03
 """Most of the training's own time that writing checkpoints may take."""
-PROBE = 32 << 20
-"""Bytes that are written to know how long the first checkpoint takes."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +46,7 @@ class Checkpoints:
         """When this training began, and when the last checkpoint was written."""
         self.spent = 0.0
         """Seconds that went into checkpoints."""
-        self.expected: float | None = None
+        self.expected = 0.0
         """Seconds that the next one will take: as long as the last one."""
 
     def go_on(self) -> bool:
@@ -58,26 +64,22 @@ class Checkpoints:
         return False
 
     def after_step(self) -> None:
-        """Write a checkpoint if it is time; if it cannot be written, training goes on all the same."""
+        """Write a checkpoint if it is time."""
+        minutes, now = self.trainer.config.checkpoint_minutes, self.clock()
+        cheap = self.spent + self.expected <= SHARE * (now - self.begun - self.spent)
+        if minutes and now - self.ended >= 60 * minutes and cheap:
+            self.write_safely()
+
+    def write_safely(self) -> None:
+        """Write a checkpoint; if it cannot be written, training goes on, or ends for its own reason, all the same."""
         try:
-            if self._is_due():
-                with interruptions_held_back():
-                    self.write()
+            with interruptions_held_back():
+                self.write()
         except (OSError, SafetensorError) as error:
             with suppress(OSError):
                 self._remove_parts()
             self.ended = self.clock()
-            self._note_failure(error)
-
-    def at_end(self) -> None:
-        """Write a checkpoint where training was stopped; what stopped it matters more than that this fails."""
-        try:
-            self.write()
-        except (OSError, SafetensorError) as error:
-            self._note_failure(error)
-
-    def _note_failure(self, error: Exception) -> None:
-        log.warning("fine_tune: no checkpoint was written after step %d: %s", self.trainer.taken, error)
+            log.warning("fine_tune: no checkpoint was written after step %d: %s", self.trainer.taken, error)
 
     def write(self) -> None:
         """Write a checkpoint; once it is on the disk, earlier ones are deleted.
@@ -107,26 +109,6 @@ class Checkpoints:
         self.expected = self.ended - begun
         self.spent += self.expected
 
-    def _is_due(self) -> bool:
-        minutes, now = self.trainer.config.checkpoint_minutes, self.clock()
-        if not minutes or now - self.ended < 60 * minutes:
-            return False
-        if self.expected is None:
-            self.expected = self._probe()
-        return self.spent + self.expected <= SHARE * (now - self.begun - self.spent)
-
-    def _probe(self) -> float:
-        """Return about how long writing a checkpoint takes, from writing a part of its bytes."""
-        begun, size = self.clock(), checkpoint_bytes(self.trainer)
-        self.folder.mkdir(exist_ok=True)
-        probe = self.folder / f"probe{PART}"
-        probe.write_bytes(os.urandom(min(PROBE, size)))
-        sync(probe)
-        taken = self.clock() - begun
-        probe.unlink()
-        self.spent += taken
-        return taken * max(1.0, size / PROBE)
-
     def _remove_parts(self) -> None:
         for each in self.folder.glob(f"*{PART}"):
             shutil.rmtree(each) if each.is_dir() else each.unlink()
@@ -143,3 +125,71 @@ def _discard(checkpoint: Path) -> None:
     with suppress(OSError):
         part = checkpoint.rename(checkpoint.with_name(checkpoint.name + PART))
         shutil.rmtree(part)
+
+
+def write_checkpoint(trainer: Trainer, folder: Path) -> None:
+    """Write all that `read_checkpoint` needs into `folder`: weights, moments, generators, history, the best weights."""
+    folder.mkdir()
+    state = {f"{WEIGHTS}{name}": tensor for name, tensor in trained_weights(trainer.model).items()}
+    for number, moments in trainer.optimiser.state_dict()["state"].items():
+        state |= {f"moments.{number}.{name}": moments[name].detach().cpu() for name in MOMENTS}
+    state |= {f"{RANDOM}{device}": generator for device, generator in trainer.random_state.items()}
+    save_file(state, folder / STATE)
+    write_history(trainer.history, folder)
+    if trainer.best:
+        _share(trainer.best, folder / BEST)
+
+
+def read_checkpoint(folder: Path, trainer: Trainer) -> bool:
+    """Bring a trainer to where another one was when `write_checkpoint` was called; its curves are logged again.
+
+    Returns False, and changes nothing, if a file is missing, damaged or of something else: training then starts anew.
+    """
+    try:
+        state = load_file(folder / STATE)
+        if trainer.best:
+            load_file(folder / BEST)
+        history = read_history(folder)
+    except (SafetensorError, OSError, ValueError, TypeError):
+        return False
+    steps = [step.step for step in history.steps]
+    whole = steps == list(range(1, len(steps) + 1)) and bool(history.evaluations)
+    if not whole or {name: tensor.shape for name, tensor in state.items()} != _shapes(trainer):
+        return False
+    if trainer.best:
+        _share(folder / BEST, trainer.best)
+    trainer.model.load_state_dict(_named(WEIGHTS, state), strict=False)
+    moments = [{name: state[f"moments.{number}.{name}"] for name in MOMENTS} for number in range(len(trainer.weights))]
+    groups = trainer.optimiser.state_dict()["param_groups"]
+    trainer.optimiser.load_state_dict({"state": dict(enumerate(moments)), "param_groups": groups})
+    for device, generator in _named(RANDOM, state).items():
+        (torch.cuda.set_rng_state if device == "cuda" else torch.set_rng_state)(generator)
+    trainer.history = history
+    for step in trainer.history.steps:
+        log_step(trainer.logger, step)
+    for evaluation in trainer.history.evaluations:
+        log_evaluation(trainer.logger, evaluation, trainer.objective.is_language_model)
+    return True
+
+
+def _share(source: Path, target: Path) -> None:
+    """Let `target` be the same file as `source`: neither is written to, another is renamed into its place."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _named(start: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
+
+
+def _shapes(trainer: Trainer) -> dict[str, torch.Size]:
+    """Return the shapes of the tensors in a checkpoint of this trainer, by name."""
+    shapes = {f"{RANDOM}{device}": state.shape for device, state in random_state(trainer.device).items()}
+    for number, (name, tensor) in enumerate(trained_weights(trainer.model).items()):
+        moments = zip(MOMENTS, (torch.Size(), tensor.shape, tensor.shape), strict=True)
+        shapes |= {f"{WEIGHTS}{name}": tensor.shape} | {f"moments.{number}.{each}": shape for each, shape in moments}
+    return shapes

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from components.core.records import Facts, Logger
+from components.models.architecture import make_network
 from components.models.classifier import Classifier
 from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import pick_device, pick_precision
@@ -17,14 +18,18 @@ from components.models.tokenizer import Tokenizer, encode, end_of_text
 from components.models.weights import make_transformer
 from components.training.batching import CutSplits, Examples, read_chunks
 from components.training.config import TrainConfig
-from components.training.fine_tuning import Start, learn, training
+from components.training.fine_tuning import (
+    Splits,
+    Start,
+    count_parameters,
+    learn,
+    longest_allowed,
+    prepared,
+    unfrozen,
+)
 from components.training.history import Step
-from components.training.keeping import Splits
 from components.training.objectives import SPLITS, Split
-from components.training.objectives.classification import Classification
-from components.training.objectives.features import Features
-from components.training.outline import classifier_to_train
-from components.training.preparing import count_parameters, longest_allowed
+from components.training.objectives.classification import Classification, Features
 from components.training.used_rows import keep_used_rows, put_rows_back
 
 
@@ -67,7 +72,7 @@ def fine_tune(
     device = pick_device(config.device)
     encoding = start.tokenizer()
     data = prepare(*splits, list(classes.names), encoding, config, start.model.shape.context)
-    with training(config, data.train) as progress:
+    with prepared(config):
         count = len(classes.names)
         classifier = build_classifier(start.model, start.lora, config, count, encoding.n_vocab, start.weights)
         objective = Classification(
@@ -93,7 +98,7 @@ def fine_tune(
             merge_adapters(classifier.transformer)
             save_classifier(folder, classifier.cpu(), encoding, list(classes.names), data.limit, data.length)
 
-        facts, _ = learn(objective, splits, write, out, logger, progress)
+        facts, _ = learn(objective, splits, write, out, logger)
     return {
         "labels": list(classes.names),
         "longest_train_tokens": data.longest,
@@ -123,7 +128,9 @@ def prepare(
     limit = longest_allowed(config, context)
     learnt, seen = (tokenise(path, labels, encoding) for path in (train, validation))
     longest = min(int(learnt.lengths.max()), limit)
-    length = _padded_length(config, limit, longest)
+    length = None
+    if config.padding not in ("batch", "none"):
+        length = min(limit, longest if config.padding == "train" else int(config.padding))
     cut = length or limit
     return Prepared(learnt.cut(cut), seen.cut(cut), cut, longest, length)
 
@@ -142,19 +149,24 @@ def tokenise(path: Path, labels: list[str], encoding: Tokenizer) -> Examples:
 
 
 def build_classifier(
-    model: ModelConfig, lora: LoraConfig, config: TrainConfig, classes: int, vocab_size: int, weights: Path | None
+    model: ModelConfig,
+    lora: LoraConfig,
+    config: TrainConfig,
+    classes: int,
+    vocab_size: int,
+    weights: Path | None = None,
+    outline: bool = False,
 ) -> Classifier:
     """Return the classifier that training starts from, on the CPU, with the part that trains unfrozen.
+
+    An `outline` has weights that hold nothing: under `torch.device("meta")`, or while tensors are fake, it takes no
+    memory.
 
     Raises:
         WeightsError: if `weights` do not fit the model.
     """
-    transformer = make_transformer(model, vocab_size, weights, config.seed)
-    return classifier_to_train(transformer, lora, config, classes)
-
-
-def _padded_length(config: TrainConfig, limit: int, longest: int) -> int | None:
-    """Return the fixed length of every row, or None where a batch is only as long as its longest row."""
-    if config.padding in ("batch", "none"):
-        return None
-    return min(limit, longest if config.padding == "train" else int(config.padding))
+    if outline:
+        network = make_network(model.shape, vocab_size, model.dropout)
+    else:
+        network = make_transformer(model, vocab_size, weights, config.seed)
+    return unfrozen(Classifier(network, classes, config.pooling, config.seed, config.causal), lora, config)

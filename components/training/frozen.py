@@ -23,9 +23,8 @@ from components.models.weights import make_transformer
 from components.training.batching import Examples
 from components.training.classification import Prepared, prepare, tokenise
 from components.training.config import TrainConfig
-from components.training.fine_tuning import Start
+from components.training.fine_tuning import Start, prepared
 from components.training.objectives import Split
-from components.training.preparing import prepared
 
 LARGEST = 8 << 30
 """Bytes of states that are still kept; where there are more, training computes all blocks in every step."""

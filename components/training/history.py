@@ -1,4 +1,4 @@
-"""What happened in a training: every step, every evaluation, and what the model said meanwhile."""
+"""What happened in a training: every step, every evaluation, and sample responses."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -62,11 +62,6 @@ class History:
     evaluations: list[Evaluation] = field(default_factory=list)
     best: Evaluation | None = None
     samples: list[Sample] = field(default_factory=list)
-
-    @property
-    def evaluations_since_best(self) -> int:
-        """Return how many evaluations there were after the best one."""
-        return len(self.evaluations) - 1 - self.evaluations.index(self.best) if self.best else 0
 
 
 def log_step(logger: Logger, step: Step) -> None:

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from components.core.errors import ConfigError
 from components.core.records import Facts, Logger
+from components.models.architecture import make_network
 from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import autocast, pick_device, pick_precision
 from components.models.language_model import LanguageModel
@@ -20,13 +20,19 @@ from components.models.weights import make_gpt
 from components.prompts import AnyTemplate, PromptConfig
 from components.training.batching import CutSplits, read_chunks
 from components.training.config import InstructionTrainConfig
-from components.training.fine_tuning import Sampler, Start, learn, training
+from components.training.fine_tuning import (
+    Sampler,
+    Splits,
+    Start,
+    count_parameters,
+    learn,
+    longest_allowed,
+    prepared,
+    unfrozen,
+)
 from components.training.frozen_weights import restore_frozen, round_frozen
-from components.training.history import Evaluation, History, Sample, Step
-from components.training.keeping import Splits
+from components.training.history import Evaluation, Sample, Step
 from components.training.objectives.instruction import Entries, Instruction
-from components.training.outline import language_model_to_train
-from components.training.preparing import count_parameters, longest_allowed
 
 Respond = Callable[[LanguageModel, Tokenizer, AnyTemplate, str, str], str]
 """How a language model answers an instruction and its input; generation is another component's."""
@@ -57,13 +63,15 @@ def fine_tune(
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
     encoding = start.tokenizer()
-    _refuse_classifiers(start.weights)
+    if start.weights and kind_of(start.weights) == CLASSIFIER:
+        raise ConfigError(
+            "model.weights is a classifier, whose last blocks have learnt to feed its head and no longer write; "
+            "name a language model, such as the one that it was made from"
+        )
     template = prompt.resolved(encoding)
     data = prepare(*splits, template, encoding, config, start.model.shape.context)
-    with training(config, data.train) as progress:
-        gpt = build_gpt(start.model, start.lora, config, encoding.n_vocab, start.weights).to(device)
-        if precision == "bf16":
-            round_frozen(gpt)
+    with prepared(config):
+        gpt = build_gpt(start.model, start.lora, config, encoding.n_vocab, precision, start.weights).to(device)
         objective = Instruction(gpt, data.train, data.validation, config, device, precision, end=end_of_text(encoding))
 
         def write(folder: Path, _steps: Sequence[Step]) -> None:
@@ -73,26 +81,22 @@ def fine_tune(
 
         parameters = count_parameters(gpt)
         sample = _sampler(objective, encoding, template, respond, splits.validation)
-        best = config.keep == "best"
-        facts, history = learn(objective, splits, write, out, logger, progress, sample, best)
+        facts, history = learn(objective, splits, write, out, logger, sample)
+    losses = {each.step: each.validation_loss for each in history.evaluations}
+    loss = losses.get(facts["kept_step"])
     return {
         **parameters,
         **facts,
-        **_figures(history, facts["kept_step"]),
+        "tokens_seen": history.steps[-1].tokens_seen,
+        "initial_validation_loss": history.evaluations[0].validation_loss if losses else None,
+        "validation_loss": loss,
+        "validation_perplexity": math.exp(loss) if loss is not None else None,
         "template": prompt.name,
         "longest_train_tokens": data.longest,
         "max_length": data.limit,
         "truncated_rows": data.truncated,
-        "trained_token_share": data.trained_share,
+        "trained_token_share": data.train.trained_share(config.mask_prompt),
     }
-
-
-@dataclass(frozen=True)
-class Prepared(CutSplits[Entries]):
-    """Both splits, and how much of them is learnt."""
-
-    trained_share: float
-    """Share of the tokens of the training split from which something is learnt."""
 
 
 def prepare(
@@ -102,7 +106,7 @@ def prepare(
     encoding: Tokenizer,
     config: InstructionTrainConfig,
     context: int,
-) -> Prepared:
+) -> CutSplits[Entries]:
     """Tokenise both splits, and decide how long entries are.
 
     Raises:
@@ -119,9 +123,7 @@ def prepare(
                 f"prompt leaves room for a response within {limit:,} tokens; raise train.max_length, or set "
                 "train.mask_prompt=false"
             )
-    longest = int(entries["train"].lengths.max())
-    share = trained["train"] / int(cut["train"].lengths.sum())
-    return Prepared(cut["train"], cut["validation"], limit, longest, share)
+    return CutSplits(**cut, limit=limit, longest=int(entries["train"].lengths.max()))
 
 
 def tokenise(path: Path, template: AnyTemplate, encoding: Tokenizer) -> Entries:
@@ -141,22 +143,30 @@ def tokenise(path: Path, template: AnyTemplate, encoding: Tokenizer) -> Entries:
 
 
 def build_gpt(
-    model: ModelConfig, lora: LoraConfig, config: InstructionTrainConfig, vocab_size: int, weights: Path | None
+    model: ModelConfig,
+    lora: LoraConfig,
+    config: InstructionTrainConfig,
+    vocab_size: int,
+    precision: str = "fp32",
+    weights: Path | None = None,
+    outline: bool = False,
 ) -> LanguageModel:
-    """Return the language model that training starts from, on the CPU, with the part that trains unfrozen.
+    """Return the language model that training in a precision starts from, on the CPU, the part that trains unfrozen.
+
+    For an `outline` see `components.training.classification.build_classifier`.
 
     Raises:
         WeightsError: if `weights` do not fit the model.
     """
-    return language_model_to_train(make_gpt(model, vocab_size, weights, config.seed), lora, config)
-
-
-def _refuse_classifiers(weights: Path | None) -> None:
-    if weights and kind_of(weights) == CLASSIFIER:
-        raise ConfigError(
-            "model.weights is a classifier, whose last blocks have learnt to feed its head and no longer write; "
-            "name a language model, such as the one that it was made from"
-        )
+    if outline:
+        gpt = LanguageModel(make_network(model.shape, vocab_size, model.dropout), model.tied)
+    else:
+        gpt = make_gpt(model, vocab_size, weights, config.seed)
+    gpt.transformer.recompute = config.gradient_checkpointing
+    unfrozen(gpt, lora, config)
+    if precision == "bf16":
+        round_frozen(gpt)
+    return gpt
 
 
 def _sampler(
@@ -173,15 +183,3 @@ def _sampler(
         return Sample(evaluation.step, evaluation.epoch, **asked, reference=entry["output"], response=response)
 
     return sample
-
-
-def _figures(history: History, kept: int) -> Facts:
-    """Return the losses at the start and of the weights that are kept, where there was an evaluation."""
-    losses = {each.step: each.validation_loss for each in history.evaluations}
-    loss = losses.get(kept)
-    return {
-        "tokens_seen": history.steps[-1].tokens_seen,
-        "initial_validation_loss": history.evaluations[0].validation_loss if losses else None,
-        "validation_loss": loss,
-        "validation_perplexity": math.exp(loss) if loss is not None else None,
-    }

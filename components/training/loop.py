@@ -3,22 +3,23 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from components.core.errors import TrainingError
+from components.core.errors import ConfigError, TrainingError
 from components.core.interruptions import interruptions_held_back
 from components.core.records import Logger
 from components.training.batching import TokenRows, in_batches, steps_per_epoch
 from components.training.config import Recipe, rows_per_step
 from components.training.history import Evaluation, History, Sample, Step, log_evaluation, log_step
 from components.training.objectives import Objective, Split
-from components.training.progress import Progress
-from components.training.schedule import learning_rate_factor
+
+Progress = Callable[[int, int, float, float], None]
+"""Told after every step its number, the first being 1, its epoch, loss and accuracy."""
 
 REMEDY = "lower train.learning_rate, set train.clip=1.0, or use train.precision=fp32"
 
@@ -54,7 +55,7 @@ class Trainer:
     The tensors that train are written to `best` whenever the validation loss is the lowest so far; `sample` lets a
     language model say something at every evaluation.
     `history` can be read while `fit` runs, and one that is not empty is gone on from
-    (`components.training.checkpoint`): as if there had been no interruption, bit by bit.
+    (`components.training.checkpoints`): as if there had been no interruption, bit by bit.
     """
 
     objective: Objective
@@ -91,7 +92,9 @@ class Trainer:
         if self.taken not in (evaluation.step for evaluation in self.history.evaluations) and self._is_due():
             self._evaluate()
         for epoch, rows in self._rows():
-            if self._is_over():
+            evaluations, best, patience = self.history.evaluations, self.history.best, self.config.early_stopping
+            stale = patience and best and len(evaluations) - 1 - evaluations.index(best) >= patience
+            if self.taken == self.total or stale:
                 break
             rate = self.config.learning_rate * factor(self.taken)
             loss, accuracy = self._step(rows, rate)
@@ -114,10 +117,6 @@ class Trainer:
     def _is_due(self) -> bool:
         return self.taken % self.config.eval_every == 0 or self.taken == self.total
 
-    def _is_over(self) -> bool:
-        patience = self.config.early_stopping
-        return self.taken == self.total or bool(patience and self.history.evaluations_since_best >= patience)
-
     def _rows(self) -> Iterator[tuple[int, list[int]]]:
         """Yield the epoch, from 1, and the rows of every step that has not been taken, without an end."""
         order = torch.Generator().manual_seed(self.config.seed)
@@ -135,10 +134,13 @@ class Trainer:
         loss, accuracy = self._accumulate(rows)
         norm = nn.utils.clip_grad_norm_(self.weights, self.config.clip or math.inf).item()
         step = self.taken + 1
-        self._check_finite(step, rows, loss, norm)
+        for what, value in (("loss", loss), ("gradient's norm", norm)):
+            if not math.isfinite(value):
+                raise NotFinite(f"the {what} of step {step} is {value}; {REMEDY}", rows)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        seen = self._seen() + len(rows), self._tokens_seen() + self.objective.tokens(rows)
+        examples, tokens = self._seen
+        seen = examples + len(rows), tokens + self.objective.tokens(rows)
         with interruptions_held_back():  # weights, moments and history belong together
             self.optimiser.step()
             self.history.steps.append(Step(step, self._epoch(step), *seen, loss, norm, rate))
@@ -148,13 +150,13 @@ class Trainer:
 
     @property
     def _count(self) -> int:
-        return len(self.objective.rows("train"))
+        return len(self.objective.train)
 
-    def _seen(self) -> int:
-        return self.history.steps[-1].examples_seen if self.history.steps else 0
-
-    def _tokens_seen(self) -> int:
-        return self.history.steps[-1].tokens_seen if self.history.steps else 0
+    @property
+    def _seen(self) -> tuple[int, int]:
+        """How many examples and tokens have been learnt from."""
+        last = self.history.steps[-1] if self.history.steps else None
+        return (last.examples_seen, last.tokens_seen) if last else (0, 0)
 
     def _accumulate(self, rows: list[int]) -> tuple[float, float]:
         """Add up the gradients of a step's batches; return its loss and accuracy.
@@ -176,23 +178,17 @@ class Trainer:
     def _epoch(self, step: int) -> float:
         return step / steps_per_epoch(self._count, rows_per_step(self.config))
 
-    def _check_finite(self, step: int, rows: list[int], loss: float, norm: float) -> None:
-        for what, value in (("loss", loss), ("gradient's norm", norm)):
-            if not math.isfinite(value):
-                raise NotFinite(f"the {what} of step {step} is {value}; {REMEDY}", rows)
-
     @torch.inference_mode()
     def _measure(self, split: Split) -> tuple[float, float]:
         """Return mean loss and accuracy over the first `eval_batches` batches, rows counting as in training."""
         self.model.eval()
-        rows = range(len(self.objective.rows(split)))
         loss = weight = right = predictions = 0.0
-        for chosen in islice(in_batches(rows, self.config.batch_size), self.config.eval_batches):
-            measured = self.objective.measure(self.objective.batch(split, chosen))
+        for rows in self.objective.evaluated(split):
+            measured = self.objective.measure(self.objective.batch(split, rows))
             if not math.isfinite(measured.loss.item()):
                 remedy = REMEDY if self.taken else "look at model.weights, and at these rows"
-                where = f"the loss of {len(chosen)} {split} rows after step {self.taken}"
-                raise NotFinite(f"{where} is {measured.loss.item()}; {remedy}", chosen, split)
+                where = f"the loss of {len(rows)} {split} rows after step {self.taken}"
+                raise NotFinite(f"{where} is {measured.loss.item()}; {remedy}", rows, split)
             loss += measured.loss.item()
             weight += measured.weight.item()
             right += measured.right.item()
@@ -201,32 +197,62 @@ class Trainer:
 
     def _evaluate(self) -> None:
         step = self.taken
-        seen = self._seen(), self._tokens_seen()
-        evaluation = Evaluation(step, self._epoch(step), *seen, *self._measure("train"), *self._measure("validation"))
+        measured = *self._measure("train"), *self._measure("validation")
+        evaluation = Evaluation(step, self._epoch(step), *self._seen, *measured)
         samples = [self.sample(evaluation)] if self.sample else []
-        with interruptions_held_back():  # history and weights belong together
-            self._note(evaluation, samples)
-
-    def _note(self, evaluation: Evaluation, samples: list[Sample]) -> None:
         history = self.history
-        history.evaluations.append(evaluation)
-        history.samples += samples
-        if history.best is None or evaluation.validation_loss < history.best.validation_loss:
-            history.best = evaluation
-            if self.best:
-                write_trained(self.model, self.best)
-        self.random_state = random_state(self.device)
-        log_evaluation(self.logger, evaluation, self.objective.is_language_model)
+        with interruptions_held_back():  # history and weights belong together
+            history.evaluations.append(evaluation)
+            history.samples += samples
+            if history.best is None or evaluation.validation_loss < history.best.validation_loss:
+                history.best = evaluation
+                if self.best:
+                    draft = self.best.with_suffix(".part")
+                    save_file(trained_weights(self.model), draft)
+                    draft.replace(self.best)
+            self.random_state = random_state(self.device)
+            log_evaluation(self.logger, evaluation, self.objective.is_language_model)
 
 
-def write_trained(model: nn.Module, path: Path) -> None:
-    """Write the tensors that train, and only those, as safetensors; beside, then renamed."""
-    draft = path.with_suffix(".part")
-    save_file({name: tensor.detach().cpu() for name, tensor in model.named_parameters() if tensor.requires_grad}, draft)
-    draft.replace(path)
+def trained_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that train by name, on the CPU."""
+    return {name: tensor.detach().cpu() for name, tensor in model.named_parameters() if tensor.requires_grad}
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:
     """Return the state of torch's generators, by device."""
     state = {"cpu": torch.get_rng_state()}
     return state | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state
+
+
+def warmup_steps(config: Recipe, total: int) -> int:
+    """Return how many of `total` steps the learning rate rises.
+
+    Raises:
+        ConfigError: if that is all of them.
+    """
+    steps = round(config.warmup * total) if config.warmup < 1 else int(config.warmup)
+    if steps >= total > 1:
+        raise ConfigError(
+            f"train.warmup={config.warmup:g} is {steps} steps, but the run has {total}: set it below, or train longer"
+        )
+    return steps
+
+
+def learning_rate_factor(config: Recipe, total: int) -> Callable[[int], float]:
+    """Return the function from a step (0 is the first) to the share of `learning_rate` that it is taken with.
+
+    The rise goes in equal parts to 1; the cosine falls to 0 at the end of the run (Loshchilov and Hutter, "SGDR", 2017,
+    without restarts).
+    """
+    warmup = warmup_steps(config, total)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        if config.schedule == "constant":
+            return 1.0
+        done = (step - warmup) / max(total - warmup, 1)
+        return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    return factor

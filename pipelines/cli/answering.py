@@ -1,4 +1,4 @@
-"""What the commands that ask a model share: its options, how it is loaded, and what is said of the rows."""
+"""What the commands that ask a model share: its options, how it is loaded, and what is notable of the rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -25,9 +25,11 @@ def load(model: str, device: str = "cpu") -> tuple[Any, dict[str, Any] | None]:
     """Return a model of any kind by its address, and how the file that it learnt from was read, if that is known."""
     set_defaults()
     from components.core.home import home
-    from pipelines.loading import load_addressed
+    from components.serving.load import load_with_reading
+    from components.tracking.registry.finding import resolve_model
+    from components.tracking.stores import tracking_uri
 
-    return load_addressed(model, home(), device)
+    return load_with_reading(resolve_model(model, home()), tracking_uri(home()), device)
 
 
 def answered(
@@ -60,20 +62,15 @@ def generation_config(**options: Any) -> "GenerationConfig":
         return GenerationConfig(**options)
     except ValidationError as error:
         lines = [(each["loc"], each["msg"].removeprefix("Value error, ")) for each in error.errors()]
-        named = ("".join(f"--{str(part).replace('_', '-')}: " for part in loc) + said for loc, said in lines)
+        named = ("".join(f"--{str(part).replace('_', '-')}: " for part in loc) + message for loc, message in lines)
         raise ConfigError("\n".join(named)) from error
 
 
 def pick(name: str) -> Any:
-    """Return the device that a command is told to compute on."""
+    """Return the device that a command computes on."""
     from components.models.devices import pick_device
 
     try:
         return pick_device(name)
     except ConfigError:
         raise ConfigError(f"--device {name}: this machine has no such device; leave it out, or give auto") from None
-
-
-def harmless(text: str) -> str:
-    """Return a text without what a terminal would obey."""
-    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)

@@ -1,14 +1,10 @@
 """`gradus check`: look at a preset, its data and what a run would cost, and train nothing."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, Overrides, errors_as_lines, quieten, results, say
-
-if TYPE_CHECKING:
-    from pipelines.shown import Shown
+from pipelines.cli.console import AsJson, Debug, Overrides, errors_as_lines, quieten, results, say
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -22,7 +18,7 @@ gradus check my-data.yaml --json > check.json
 def check(
     preset: Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="A name from `gradus presets`, or a file.")],
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Check a preset and its data before anything is trained.
@@ -45,23 +41,10 @@ def check(
         if as_json:
             typer.echo(found.model_dump_json())
         else:
-            _show(found.shown)
+            console = results()
+            for item in found.shown:
+                console.print(item, soft_wrap=hasattr(item, "plain"))  # lines, not tables
         for line in found.missing:
             say(f"gradus: {line}", style="red")
         if found.missing:
             raise typer.Exit(1)
-
-
-def _show(items: "Iterable[Shown]") -> None:
-    """Print lines and tables, these with an empty line before them if they do not stand below a title."""
-    from rich.table import Table
-
-    from pipelines.shown import TITLE
-
-    console, below_title = results(), True
-    for item in items:
-        is_table = isinstance(item, Table)
-        if is_table and not below_title:
-            console.print()
-        console.print(item, soft_wrap=not is_table)
-        below_title = item.style == TITLE

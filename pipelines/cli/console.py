@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from components.core.redaction import protect_logs, redact
 from components.core.room import describe_full, is_full
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console
 
 INTERRUPTED = 130
@@ -39,6 +40,7 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write the rows with the answers: .csv, .tsv, .json, .jsonl or .parquet."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and everything that Prefect logs.")]
 
 
@@ -53,8 +55,8 @@ def results() -> "Console":
     """Return standard output for tables: as wide as the terminal, or wide enough where it is none."""
     from rich.console import Console
 
-    told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, width=None if told else PIPED)
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if has_width else PIPED)
 
 
 @contextmanager
@@ -80,7 +82,10 @@ def _describe(error: BaseException) -> tuple[str, int]:
     evidence = noted(error, "evidence")
     kept = f"\n{_about(evidence, error)}: {evidence}" if evidence else ""
     if isinstance(error, GradusError):
-        return f"gradus: {_within_bounds(str(error))}{kept}", error.exit_code
+        lines = str(error).split("\n")
+        if len(lines) > MOST_LINES:
+            lines = [*lines[: MOST_LINES - 2], f"... and {len(lines) - MOST_LINES + 1:,} more lines", lines[-1]]
+        return "gradus: " + "\n".join(map(shortened, lines)) + kept, error.exit_code
     if isinstance(error, Exception) and is_full(error):
         return f"gradus: {describe_full(error, home())}{kept}", NoRoom.exit_code
     if isinstance(error, Exception):
@@ -93,14 +98,6 @@ def _describe(error: BaseException) -> tuple[str, int]:
         kept = f"the model so far: {model}" if model.exists() else f"what was done so far: {evidence}"
         message = f"gradus: interrupted; the next run goes on from here\n{kept}"
     return message, INTERRUPTED
-
-
-def _within_bounds(text: str) -> str:
-    """Return a text with few enough lines, each short enough, to be read on a terminal."""
-    lines = text.split("\n")
-    if len(lines) > MOST_LINES:
-        lines = [*lines[: MOST_LINES - 2], f"... and {len(lines) - MOST_LINES + 1:,} more lines", lines[-1]]
-    return "\n".join(map(shortened, lines))
 
 
 def _about(evidence: Path, error: BaseException) -> str:
@@ -119,6 +116,14 @@ def noted(error: BaseException | None, name: str) -> Any:
         seen.append(error)
         error = error.__cause__ or error.__context__
     return None
+
+
+def print_result(found: "BaseModel", as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print what a command found to standard output: as one JSON object, or as `show` does."""
+    if as_json:
+        typer.echo(found.model_dump_json())
+    else:
+        show(found)
 
 
 def quieten() -> None:

@@ -13,7 +13,6 @@ from pipelines.cli.console import Debug, errors_as_lines, say
 
 if TYPE_CHECKING:
     from components.generation.config import GenerationConfig
-    from components.models.config import SizeName
     from components.models.language_model import LanguageModel
     from components.models.sizes import AnySize
     from components.models.tokenizer import Tokenizer
@@ -64,14 +63,18 @@ def generate(
         where = answering.pick(device)
         gpt, encoding = _load(model, shape, vocabulary, seed)
         from components.models.devices import autocast, pick_precision
+        from pipelines.shown import harmless
 
         with autocast(where, pick_precision(config.precision, where)):
-            _show(prompt, _continuation(gpt.to(where), encoding, prompt, config))
+            # A terminal would obey control characters.
+            shown = harmless if sys.stdout.isatty() else str
+            typer.echo(shown(prompt), nl=False)
+            for piece in _continuation(gpt.to(where), encoding, prompt, config):
+                typer.echo(shown(piece), nl=False)
+            typer.echo()
 
 
-def _load(
-    model: str, size: "SizeName | AnySize | None", vocabulary: str, seed: int
-) -> tuple["LanguageModel", "Tokenizer"]:
+def _load(model: str, size: "AnySize | None", vocabulary: str, seed: int) -> tuple["LanguageModel", "Tokenizer"]:
     """Return a network and its tokenizer: from MLflow, if that is where the model is, or as `load_language_model`."""
     from components.core.home import home, mirror
     from components.generation.loading import classifier_refused, load_language_model
@@ -91,9 +94,7 @@ def _continuation(
     gpt: "LanguageModel", encoding: "Tokenizer", prompt: str, config: "GenerationConfig"
 ) -> Iterator[str]:
     """Yield the text after the prompt, piece by piece."""
-    import torch
-
-    from components.generation.decoding import as_text, cached, generate
+    from components.generation.decoding import as_text, generate
     from components.models.devices import pick_precision
     from components.models.tokenizer import encode, end_of_text
 
@@ -101,22 +102,11 @@ def _continuation(
     [tokens] = encode(encoding, [prompt])
     if len(tokens) > context:
         say(f"gradus: the prompt has {len(tokens)} tokens, the model sees the last {context}", style="yellow")
-    ids = torch.tensor([tokens or [stop]], device=gpt.head.device)
-    next_logits = cached(gpt, pick_precision(config.precision, ids.device))
-    chosen = (int(token) for token in generate(next_logits, ids, config, stop))
-    yield from as_text(encoding, (token for token in chosen if token != stop))
+    precision = pick_precision(config.precision, gpt.head.device)
+    yield from as_text(encoding, generate(gpt, tokens or [stop], config, stop, precision))
 
 
-def _show(prompt: str, pieces: Iterator[str]) -> None:
-    """Print prompt and pieces as they come; to a terminal without control characters, which it would obey."""
-    shown = answering.harmless if sys.stdout.isatty() else str
-    typer.echo(shown(prompt), nl=False)
-    for piece in pieces:
-        typer.echo(shown(piece), nl=False)
-    typer.echo()
-
-
-def _size(text: str | None) -> "SizeName | AnySize | None":
+def _size(text: str | None) -> "AnySize | None":
     if text is None:
         return None
     from pydantic import ValidationError
@@ -125,7 +115,7 @@ def _size(text: str | None) -> "SizeName | AnySize | None":
     from components.models.config import ModelConfig
 
     try:
-        return ModelConfig(size=load_yaml(text), weights="random").size
+        return ModelConfig(size=load_yaml(text), weights="random").shape
     except ValidationError as error:
         raise ConfigError(f"--size {text}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
     except InvalidYAML as error:

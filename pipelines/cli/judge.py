@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, errors_as_lines, results, say, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, set_defaults
 
 if TYPE_CHECKING:
     from pipelines.judging import Compared, Figures, JudgementResult
@@ -28,7 +28,7 @@ def judge(
         str, typer.Argument(metavar="RUN", help="A run id, 8 or more of its first characters, or a models:/ address.")
     ],
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Judge a finished instruction run's responses with another judge, and see how far the two agree.
@@ -44,10 +44,7 @@ def judge(
         from pipelines.judging import judge_run
 
         found = judge_run(run, overrides or [], home())
-        if as_json:
-            typer.echo(found.model_dump_json())
-        else:
-            _show(found)
+        print_result(found, as_json, _show)
         for warning in found.warnings:
             say(f"gradus: {warning}", style="yellow")
 
@@ -70,8 +67,8 @@ def _show(found: "JudgementResult") -> None:
             scores.add_row(title, *map(_mean, figures), *_agreement(found.agreement.get(of)))
     console.print(scores)
     if (control := found.judge["control"])["rows"]:
-        told = f"another row's reference {control['other']:.1f}, the row's own {control['own']:.1f}"
-        console.print(Text(f"control on {control['rows']} rows: {told}"), soft_wrap=True)
+        scored = f"another row's reference {control['other']:.1f}, the row's own {control['own']:.1f}"
+        console.print(Text(f"control on {control['rows']} rows: {scored}"), soft_wrap=True)
     console.print(Text(found.sentence))
     console.print(Text(f"run {found.run_id}: {found.artifacts}"), soft_wrap=True)
 

@@ -1,7 +1,7 @@
 """`gradus predict`: ask a model."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,6 @@ from pipelines.cli.answering import Model, answered, load
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines
 
 if TYPE_CHECKING:
-    from components.models.saved.classifier import LoadedClassifier
     from pipelines.asking import Answers
 
 EXAMPLES = """
@@ -50,6 +49,8 @@ def predict(
             raise ConfigError("give texts or --file, not both")
         if not texts and not file:
             raise ConfigError("there is no text to classify; give TEXT..., --file FILE, or - for standard input")
+        import pyarrow as pa
+
         from components.data.asked import TextSource
         from pipelines.asking import STDIN, Asked
 
@@ -61,43 +62,32 @@ def predict(
             raise ConfigError(
                 f"{model} is a language model, which has no labels; ask it with `gradus respond {model} INSTRUCTION`"
             )
-        show = _shower(as_json) if as_json or output is None else None
 
         def answer(asked: Mapping[str, list[str]]) -> "Answers":
             return classifier.predict(asked["text"]).to_dict("list")  # type: ignore[return-value]
 
-        for rows, answers in answered(asked, learnt, answer, _kinds(classifier), "no text, and no label"):
-            if show:
-                show({"text": rows.texts["text"], **answers})
+        numbers = ("probability", *(f"p_{label}" for label in classifier.card.labels))
+        kinds = {"label": pa.string(), **dict.fromkeys(numbers, pa.float64())}
+        found = answered(asked, learnt, answer, kinds, "no text, and no label")
+        for place, (rows, answers) in enumerate(found):
+            if as_json or output is None:
+                _show({"text": rows.texts["text"], **answers}, as_json, header=place == 0)
 
 
-def _kinds(classifier: "LoadedClassifier") -> dict[str, Any]:
-    import pyarrow as pa
-
-    numbers = ("probability", *(f"p_{label}" for label in classifier.card.labels))
-    return {"label": pa.string(), **dict.fromkeys(numbers, pa.float64())}
-
-
-def _shower(as_json: bool) -> Callable[[Mapping[str, list[Any]]], None]:
-    """Return what prints some rows: as JSON Lines, or as a table whose head comes once."""
-    from components.data.answered import as_json as written
-    from components.data.answered import rows_of
-
+def _show(columns: Mapping[str, list[Any]], as_json: bool, header: bool) -> None:
+    """Print some rows: as JSON Lines, or as a table."""
     if as_json:
-        return lambda columns: sys.stdout.writelines(f"{written(row)}\n" for row in rows_of(columns))
+        from components.data.answered import as_json as written
+        from components.data.answered import rows_of
+
+        sys.stdout.writelines(f"{written(row)}\n" for row in rows_of(columns))
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console, first = Console(), True
-
-    def show(columns: Mapping[str, list[Any]]) -> None:
-        nonlocal first
-        table = Table("label", "probability", "text", box=None, pad_edge=False, show_header=first)
-        for label, probability, text in zip(columns["label"], columns["probability"], columns["text"], strict=True):
-            sure = NONE if probability is None else f"{probability:.3f}"
-            table.add_row(Text(label or NONE), sure, Text(text or ""))
-        console.print(table)
-        first = False
-
-    return show
+    table = Table("label", "probability", "text", box=None, pad_edge=False, show_header=header)
+    for label, probability, text in zip(columns["label"], columns["probability"], columns["text"], strict=True):
+        sure = NONE if probability is None else f"{probability:.3f}"
+        table.add_row(Text(label or NONE), sure, Text(text or ""))
+    Console().print(table)

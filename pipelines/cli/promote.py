@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.console import Debug, errors_as_lines, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, set_defaults
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -29,7 +29,7 @@ def promote(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Promote whatever the figures say; needs --reason.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why; kept as a tag of the version and of the run.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Set the alias `champion` on a model's version, if it is shown not to be worse than champions are.
@@ -47,4 +47,4 @@ def promote(
         from pipelines.promotion import promote as decide
 
         found = decide(model, home(), model_name, force, reason, margin)
-        typer.echo(found.model_dump_json() if as_json else found.sentence)
+        print_result(found, as_json, lambda found: typer.echo(found.sentence))

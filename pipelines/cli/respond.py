@@ -75,22 +75,26 @@ def respond(
         )  # fmt: skip
         responder, learnt = answering.load(model, str(answering.pick(device)))
         if not hasattr(responder, "respond"):
-            raise ConfigError(
-                f"{model} is a classifier, which writes no text; ask it with `gradus predict {model} TEXT`"
-            )
+            from components.generation.loading import classifier_refused
+
+            raise classifier_refused(model)
         ends: Counter[str | None] = Counter()
         kinds = {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
         answer = _answerer(responder, config)
-        for rows, answers in answering.answered(asked, learnt, answer, kinds, "no instruction, and no response"):
+        for found, answers in answering.answered(asked, learnt, answer, kinds, "no instruction, and no response"):
             ends.update(answers["stopped"])
             if as_json or output is None:
-                _show(rows.texts, answers, as_json, alone=file is None)
-        _say_what_is_short(ends, responder.card.size.context)
+                _show(found.texts, answers, as_json, alone=file is None)
+        rows, context = ends.total(), responder.card.size.context
+        if rooms := ends["no_room"]:
+            say(f"gradus: no response to {rooms} of {rows}: the prompt alone fills the context of {context} tokens")
+        if cut := ends["length"]:
+            say(f"gradus: {cut} of {rows} ended at --max-new-tokens or the end of the context of {context} tokens")
 
 
 def _answerer(responder: "Responder", config: "GenerationConfig") -> "Callable[[Mapping[str, list[str]]], Answers]":
     """Return what answers some rows after the other, as if they were asked at once."""
-    from components.generation.progress import generation_bar
+    from components.generation.batched import generation_bar
 
     done = 0
 
@@ -109,8 +113,9 @@ def _show(texts: Mapping[str, list[str | None]], answers: "Answers", as_json: bo
     """Print the responses: alone, under their entries, or as JSON Lines."""
     from components.data.answered import as_json as written
     from components.data.answered import rows_of
+    from pipelines.shown import harmless
 
-    shown = answering.harmless if sys.stdout.isatty() and not as_json else str
+    shown = harmless if sys.stdout.isatty() and not as_json else str
     for entry, answer in zip(rows_of(texts), rows_of(answers), strict=True):
         if as_json:
             typer.echo(written({**entry, **answer}))
@@ -119,11 +124,3 @@ def _show(texts: Mapping[str, list[str | None]], answers: "Answers", as_json: bo
         else:
             asked = "\n".join(f"> {line}" for text in entry.values() if text for line in str(text).split("\n"))
             typer.echo(shown(f"{asked}\n{answer['response'] or ''}\n"))
-
-
-def _say_what_is_short(ends: "Counter[str | None]", context: int) -> None:
-    rows = ends.total()
-    if rooms := ends["no_room"]:
-        say(f"gradus: no response to {rooms} of {rows}: the prompt alone fills the context of {context} tokens")
-    if cut := ends["length"]:
-        say(f"gradus: {cut} of {rows} ended at --max-new-tokens or the end of the context of {context} tokens")

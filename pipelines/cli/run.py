@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli.console import Debug, Overrides, errors_as_lines, noted, quieten, results, say, set_defaults
+from pipelines.cli.console import (
+    AsJson,
+    Debug,
+    Overrides,
+    errors_as_lines,
+    noted,
+    print_result,
+    quieten,
+    results,
+    say,
+    set_defaults,
+)
 
 if TYPE_CHECKING:
     from pipelines.config import PipelineConfig
@@ -28,7 +39,7 @@ gradus run my-data.yaml --json > result.json
 def run(
     preset: Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="A name from `gradus presets`, or a file.")],
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")] = False,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Run a pipeline, from download to registered model.
@@ -40,11 +51,7 @@ def run(
         from pipelines.config import load_config
 
         config = load_config(preset, overrides or [])
-        summary = _run(config, as_json, debug)
-        if as_json:
-            typer.echo(summary.model_dump_json())
-        else:
-            _print_summary(summary)
+        print_result(_run(config, as_json, debug), as_json, _print_summary)
 
 
 def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":

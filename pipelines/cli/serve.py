@@ -1,20 +1,66 @@
-"""The process of the temporary Prefect server: ends with its parent, and answers nobody but this machine's own client.
+"""The temporary Prefect server's process: ends with the one that started it, and answers nobody but its own client.
+
+A child's standard input is a pipe whose other end only its parent holds. When the parent is gone, `kill -9` and crashes
+included, the system closes that end, and the child reads the end of the file: on Linux and on macOS alike, whichever
+thread started it, and without a gap between its start and its watch.
 
 A web page that somebody looks at can have their browser ask a port of their machine. It cannot choose what the browser
 says of it: the header Origin is the page's, and Host is the name that it used, which is not the machine's even where
 the name leads to it (DNS rebinding).
 """
 
+import os
+import signal
 import socket
+import subprocess
 import sys
-from typing import TYPE_CHECKING
-
-from pipelines.cli.children import end_with_parent
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPBACK = "127.0.0.1"
+GRACE = 5.0
+"""Seconds that a process whose parent is gone has to stop by itself."""
+
+
+def start_child(
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
+    errors: IO[bytes] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start Python with `arguments`; it has to call `end_with_parent`, and lives while the returned object does.
+
+    It holds nothing of this process open: its output goes nowhere, and what it says of errors to `errors`. A terminal
+    sends Ctrl-C to all processes of a command; this one has a session of its own and is out of reach.
+    """
+    return subprocess.Popen(
+        # -P: the folder that one stands in may hold a package of the same name.
+        [sys.executable, "-P", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=errors or subprocess.DEVNULL,
+        env=environment,
+        pass_fds=descriptors,
+        start_new_session=True,
+    )
+
+
+def end_with_parent() -> None:
+    """Let this process, which `start_child` started, end as soon as its parent is gone."""
+    threading.Thread(target=_end_after_input, daemon=True).start()
+
+
+def _end_after_input() -> None:
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
 
 
 class OnlyFrom:

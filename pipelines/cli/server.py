@@ -16,8 +16,7 @@ import time
 from typing import IO
 
 from components.core.errors import GradusError
-from pipelines.cli.children import start_child
-from pipelines.cli.serve import LOOPBACK, hosts
+from pipelines.cli.serve import LOOPBACK, hosts, start_child
 
 QUIET = {
     "PREFECT_UI_ENABLED": "0",
@@ -25,12 +24,12 @@ QUIET = {
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",  # a server with pages does it when it starts
 }
-"""What Prefect's own temporary server is told as well: no pages, and only the services that record what happens."""
+"""What Prefect's own temporary server is set to as well: no pages, and only the services that record what happens."""
 POLL = 0.05  # seconds
 STOPPING = 5.0
 """Seconds that a server gets to stop before it is killed."""
 REASON = 300
-"""Characters of what a server that ended said last."""
+"""Characters of what the last error of a server that ended."""
 ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 """The line of a traceback that says what was wrong."""
 
@@ -40,17 +39,38 @@ class TemporaryServer:
 
     def __init__(self) -> None:
         """Start the process, and point Prefect to it from now on. It is stopped when this process ends."""
+        from prefect.context import refresh_global_settings_context
+        from prefect.settings import get_current_settings
+
         password = f"gradus:{secrets.token_urlsafe(32)}"
         # A file without a name: what the server says of errors is kept while one of the two processes has it open.
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the server
         with socket.socket() as free:
             free.bind((LOOPBACK, 0))
             port = int(free.getsockname()[1])
-            self._process = _start(free.fileno(), port, password, self._errors)
+            # The password is in the environment alone, which nobody but this user can read.
+            environment = {
+                **os.environ,
+                **QUIET,
+                **get_current_settings().to_environment_variables(exclude_unset=True, include_secrets=True),
+                "PREFECT_SERVER_API_AUTH_STRING": password,
+                "PREFECT_SERVER_API_BASE_PATH": "/api",
+                "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in sorted(hosts(port))),
+            }
+            arguments = ("-m", "pipelines.cli.serve", str(free.fileno()))
+            self._process = start_child(
+                *arguments, environment=environment, descriptors=[free.fileno()], errors=self._errors
+            )
         self._address = f"http://{LOOPBACK}:{port}/api"
         # Not at the flow's end: what Prefect has still to send, logs and events, it sends when Python ends.
         atexit.register(self._stop)
-        _use(self._address, password)
+        # Processes that this one starts hear of the address, not of the password.
+        before = os.environ.get("PREFECT_API_AUTH_STRING")
+        os.environ |= {"PREFECT_API_URL": self._address, "PREFECT_API_AUTH_STRING": password}
+        refresh_global_settings_context()
+        del os.environ["PREFECT_API_AUTH_STRING"]
+        if before is not None:
+            os.environ["PREFECT_API_AUTH_STRING"] = before
 
     def wait(self) -> None:
         """Wait until the server answers.
@@ -72,19 +92,20 @@ class TemporaryServer:
                     pass
                 time.sleep(POLL)
         code = self._process.poll()
-        what = f"did not answer within {patience:g} s" if code is None else f"ended with code {code}{self._said()}"
+        what = (
+            f"did not answer within {patience:g} s" if code is None else f"ended with code {code}{self._last_error()}"
+        )
         advice = " (PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS gives it more time)" if code is None else ""
         raise GradusError(
             f"the temporary Prefect server {what}; try again{advice}, or start one with `prefect server start` and "
             "name it in PREFECT_API_URL"
         )
 
-    def _said(self) -> str:
+    def _last_error(self) -> str:
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").split("\n")
-        said = [line for line in lines if line.strip()]
-        told = [line for line in said if ERROR.match(line)] or said
-        return f" ({' '.join(told[-1].split())[:REASON]})" if told else ""
+        lines = [line for line in self._errors.read().decode(errors="replace").split("\n") if line.strip()]
+        errors = [line for line in lines if ERROR.match(line)] or lines
+        return f" ({' '.join(errors[-1].split())[:REASON]})" if errors else ""
 
     def _stop(self) -> None:
         self._process.terminate()
@@ -102,32 +123,3 @@ def temporary_server() -> TemporaryServer | None:
     if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         return None
     return TemporaryServer()
-
-
-def _start(descriptor: int, port: int, password: str, errors: IO[bytes]) -> "subprocess.Popen[bytes]":
-    """Start the process. The password is in its environment alone, which nobody but this user can read."""
-    from prefect.settings import get_current_settings
-
-    environment = {
-        **os.environ,
-        **QUIET,
-        **get_current_settings().to_environment_variables(exclude_unset=True, include_secrets=True),
-        "PREFECT_SERVER_API_AUTH_STRING": password,
-        "PREFECT_SERVER_API_BASE_PATH": "/api",
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in sorted(hosts(port))),
-    }
-    return start_child(
-        "-m", "pipelines.cli.serve", str(descriptor), environment=environment, descriptors=[descriptor], errors=errors
-    )
-
-
-def _use(address: str, password: str) -> None:
-    """Point this process's Prefect to a server; processes that it starts hear of the address, not of the password."""
-    from prefect.context import refresh_global_settings_context
-
-    before = os.environ.get("PREFECT_API_AUTH_STRING")
-    os.environ |= {"PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": password}
-    refresh_global_settings_context()
-    del os.environ["PREFECT_API_AUTH_STRING"]
-    if before is not None:
-        os.environ["PREFECT_API_AUTH_STRING"] = before

@@ -9,7 +9,10 @@ USAGE_ERROR = 2
 
 def main() -> None:
     """Run the command line in a process whose memory suits training."""
-    if other := other_components():
+    # Where a package `components` that is not Gradus's stands in front of it; nothing is imported for that.
+    ours, found = Path(__file__).resolve().parents[2] / "components" / "__init__.py", find_spec("components")
+    other = found.origin if found else None
+    if other and Path(other).resolve() != ours:
         sys.stderr.write(
             f"gradus: {other} hides Gradus's own package `components`: start gradus where that folder does not come "
             "first (see PYTHONPATH and the working directory), or give that package another name\n"
@@ -23,10 +26,3 @@ def main() -> None:
     from pipelines.cli.main import main as run
 
     run()
-
-
-def other_components() -> str | None:
-    """Return where a package `components` that is not Gradus's stands in front of it, if one does; imports nothing."""
-    ours = Path(__file__).resolve().parents[2] / "components" / "__init__.py"
-    found = find_spec("components")
-    return found.origin if found and found.origin and Path(found.origin).resolve() != ours else None

@@ -27,9 +27,9 @@ DEFAULT = "classification"
 """The kind of presets and of old runs that name none."""
 
 
-def kind_named(said: str | None) -> str:
+def kind_named(name: str | None) -> str:
     """Return the kind that a preset or a run says it is of; that of old ones that say nothing."""
-    return said or DEFAULT
+    return name or DEFAULT
 
 
 def names_of(kind: str) -> tuple[str, ...]:

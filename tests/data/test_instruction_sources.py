@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from components.core.errors import DataRejected, TableError
 from components.core.records import fingerprint
+from components.data.batches import schema
 from components.data.download import download, source_identity
 from components.data.sources import InstructionSourceConfig
-from components.data.tables import read_batches, schema_of
+from components.data.tables import read_batches
 
 ENTRIES = [
     {"instruction": "Name a colour.", "input": "", "output": "Blue."},
@@ -47,7 +48,7 @@ def read(folder: Path, content: list[dict[str, Any]] | bytes, kind: str = "json"
     else:
         write(path, content, kind)
     source = InstructionSourceConfig.model_validate({"url": str(path), "format": kind, **options})
-    table: dict[str, Any] = pa.Table.from_batches(read_batches(path, source), schema_of(source)).to_pydict()
+    table: dict[str, Any] = pa.Table.from_batches(read_batches(path, source), schema(source.table_columns)).to_pydict()
     return table
 
 
@@ -121,7 +122,7 @@ def test_positions_without_a_header(tmp_path: Path) -> None:
         ({"columns": {}}, "instruction and output must be mapped too"),
         ({"columns": {"instruction": "a", "output": "a"}}, "instruction and output are the same column"),
         ({"columns": {"instruction": "a", "output": "b", "text": "c"}}, "text"),
-        ({"columns": {"instruction": "a", "output": "b", "task": "{c}"}}, "only instruction, input and output can be"),
+        ({"columns": {"instruction": "a", "output": "b", "task": "{c}"}}, "only instruction, input, output can be"),
         ({"columns": {"instruction": 0, "output": "b"}}, "0 is a position, but json has names only"),
         ({"columns": {"instruction": "{a", "output": "b"}}, "brace that stands alone"),
         ({"format": "csv", "header": False}, "'instruction' is a name, but without a header"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.evaluation.paired.agreement import agreement
+from components.evaluation.paired.comparison import agreement
 
 
 def test_a_milder_judge_agrees_on_the_order_and_not_on_the_scores() -> None:

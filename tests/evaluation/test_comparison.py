@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import matthews_corrcoef
 
-from components.evaluation.intervals import RESAMPLES
 from components.evaluation.labelled import Predictions
-from components.evaluation.metrics import classification_metrics, metrics_of_labels, weighted_metrics
+from components.evaluation.metrics import RESAMPLES, classification_metrics, metrics_of_labels, weighted_metrics
 from components.evaluation.paired.comparison import compare_predictions, smallest_difference
 from components.evaluation.paired.p_values import PRIMARY_LEVEL
 
@@ -45,6 +44,8 @@ def test_whole_weights_do_what_writing_rows_down_so_often_does(classes: int, ord
             assert values[sample] == pytest.approx(expected[name]), name
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_interval_of_a_difference_is_that_of_a_plain_paired_bootstrap() -> None:
     first, second = draw(50, 3, seed=1), draw(50, 3, seed=2)
     drawn = np.random.default_rng(0).integers(50, size=(RESAMPLES, 50))

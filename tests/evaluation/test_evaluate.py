@@ -10,8 +10,7 @@ import pytest
 
 from components.evaluation.classification import evaluate
 from components.evaluation.labelled import Predictions
-from components.evaluation.predictions import BLOCK, write_predictions
-from components.evaluation.scoring import READ, Scored, read_evenly, read_texts
+from components.evaluation.scoring import BLOCK, READ, Scored, read_evenly, read_texts, write_predictions
 
 STARS = ["1", "2", "3"]
 MakeModel = Callable[[list[str]], Path]

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score
 
 from components.evaluation.curves import POINTS, calibration_bins, thin
-from components.evaluation.intervals import RESAMPLES
 from components.evaluation.labelled import Predictions
-from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics
+from components.evaluation.metrics import LABELS, RESAMPLES, bootstrap_intervals, classification_metrics
 
 
 def draw(rows: int, classes: int, seed: int = 0, digits: int = 2) -> Predictions:

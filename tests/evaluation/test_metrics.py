@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from components.evaluation.intervals import wilson_interval
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import (
     LABELS,
@@ -15,6 +14,7 @@ from components.evaluation.metrics import (
     confusion,
     evaluated,
     per_class,
+    wilson_interval,
 )
 from components.evaluation.paired.comparison import compare
 from components.evaluation.paired.p_values import mcnemar

@@ -185,13 +185,19 @@ def judged(mean: float) -> dict[str, Drawn]:
     }
 
 
+COSTLY = {"even", "narrow"}
+"""Those with as many different values as rows."""
+
+
 def steps(mean: float) -> list[float]:
     worse = (-mean / 10 - 0.05) / 3
     return [worse, 0.15, 0.75 - worse, 0.1]
 
 
 @pytest.mark.parametrize("rows", [100, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (200, 600))])
-@pytest.mark.parametrize("name", judged(-2))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in COSTLY else ()) for name in judged(-2)]
+)
 def test_scores_that_are_just_the_margin_or_more_lower_seldom_pass(name: str, rows: int) -> None:
     rng = np.random.default_rng(3)
     for mean, most, trials in ((-2.0, LEVEL, 1000), (-5.0, 0.005, 500)):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import permutation_test
 
-from components.evaluation.intervals import RESAMPLES
+from components.evaluation.metrics import RESAMPLES
 from components.evaluation.paired.comparison import compare_scores
 from components.evaluation.paired.p_values import PERMUTATIONS, SIGNIFICANT, bootstrap_p, permutation_p
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from components.core.errors import NotComparable
-from components.evaluation.paired.pairing import pair, read_scored
+from components.evaluation.paired.matching import pair, read_scored
 
 Row = tuple[str, str, float]
 """Text, label, and probability of spam."""

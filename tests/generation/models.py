@@ -1,12 +1,11 @@
 """Small networks with random weights that say this and that, and the uncached loop as the oracle of what they say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from components.generation.config import GenerationConfig
-from components.generation.decoding import generate, uncached
+from components.generation.cache import read_anew
 from components.models.config import GPTSize
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
@@ -29,15 +28,26 @@ def network(context: int = 48, tied: bool = True, seed: int = 5) -> LanguageMode
     return gpt.eval()
 
 
+def uncached(gpt: LanguageModel) -> Callable[[torch.Tensor], torch.Tensor]:
+    """From all tokens so far (B, T), read anew, to the logits of the next one (B, V)."""
+    return lambda tokens: read_anew(gpt, tokens.tolist()).float()
+
+
+def greedy(gpt: LanguageModel, prompt: Sequence[int], most: int) -> list[int]:
+    """What the uncached loop writes after a prompt, up to the end-of-text token, also beyond the context."""
+    tokens = list(prompt)
+    for _ in range(most):
+        token = int(uncached(gpt)(torch.tensor([tokens])).argmax())
+        if token == END:
+            break
+        tokens.append(token)
+    return tokens[len(prompt) :]
+
+
 def alone(gpt: LanguageModel, prompt: Sequence[int], most: int) -> list[int]:
     """What the uncached loop writes after a prompt, up to the end-of-text token or the end of the context."""
     prompt = list(prompt) or [END]
-    room = min(most, gpt.transformer.size.context - len(prompt))
-    if room <= 0:
-        return []
-    turns = generate(uncached(gpt), torch.tensor([prompt]), GenerationConfig(max_new_tokens=room), END)
-    tokens = [int(turn) for turn in turns]
-    return tokens[: tokens.index(END)] if END in tokens else tokens
+    return greedy(gpt, prompt, min(most, gpt.transformer.size.context - len(prompt)))
 
 
 def assert_alike(gpt: LanguageModel, prompt: Sequence[int], found: list[int], expected: list[int]) -> None:

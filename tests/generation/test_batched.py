@@ -1,20 +1,21 @@
 """Prompts of different lengths in one batch: each gets what it gets alone, and ends for the right reason."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.generation.batched import Continuation, continue_prompts
+from components.generation.batched import continue_prompts
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.decoding import as_text
 from components.generation.loading import load_language_model
 from components.models.language_model import LanguageModel
 from components.models.tokenizer import encode
-from tests.generation.models import ENCODING, END, LIKE, WORDS, alone, assert_alike, network, peer
+from tests.generation.models import ENCODING, END, LIKE, WORDS, alone, assert_alike, network, peer, uncached
 
 TIED, UNTIED = network(), network(tied=False, seed=6)
 
@@ -24,14 +25,20 @@ def prompts_of(lengths: list[int], seed: int = 0) -> list[list[int]]:
     return [torch.randint(END, (length,), generator=generator).tolist() for length in lengths]
 
 
-def go_on(gpt: LanguageModel, prompts: list[list[int]], most: int = 64, **options: object) -> list[Continuation]:
+class Written(NamedTuple):
+    tokens: list[int]
+    stopped: str | None
+
+
+def go_on(gpt: LanguageModel, prompts: list[list[int]], most: int = 64, **options: object) -> list[Written]:
     stops = options.pop("stops", ())
     numbers = options.pop("numbers", None)
     config = GenerationConfig(max_new_tokens=most, **options)  # type: ignore[arg-type]
-    return continue_prompts(Decoder(gpt, "fp32"), ENCODING, prompts, config, stops, numbers)  # type: ignore[arg-type]
+    rows = continue_prompts(Decoder(gpt, "fp32"), ENCODING, prompts, config, stops, numbers)  # type: ignore[arg-type]
+    return [Written(row.tokens, row.stopped) for row in rows]
 
 
-def in_batches(gpt: LanguageModel, prompts: list[list[int]], size: int, most: int) -> list[Continuation]:
+def in_batches(gpt: LanguageModel, prompts: list[list[int]], size: int, most: int) -> list[Written]:
     starts = range(0, len(prompts), size)
     return [each for start in starts for each in go_on(gpt, prompts[start : start + size], most)]
 
@@ -54,6 +61,16 @@ def test_without_fast_paths_the_same_is_written(gpt: LanguageModel) -> None:
     for prompt, plain, fast in zip(prompts, go_on(gpt, prompts, fast=False), go_on(gpt, prompts), strict=True):
         assert_alike(gpt, prompt, plain.tokens, fast.tokens)
         assert plain.stopped == fast.stopped
+
+
+def test_without_fast_paths_there_is_no_second_copy_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepared(*_: object) -> None:
+        raise AssertionError("weights are made ready that nobody uses")
+
+    monkeypatch.setattr("components.generation.decoder.prepared", prepared)
+    assert go_on(TIED, [[1, 2]], 3, fast=False)[0].stopped == "length"
+    with pytest.raises(AssertionError):
+        go_on(TIED, [[1, 2]], 3)
 
 
 @settings(max_examples=25, deadline=None)
@@ -158,7 +175,7 @@ def test_markers_are_found_however_characters_are_cut(marker: str, before: str) 
     marker = marker or "##"
     text = (before + marker + " and more").encode()
     row = Row([1], 200, GenerationConfig(max_new_tokens=150), row_generator(0, 0, torch.device("cpu")))
-    ends = Ends(ENCODING, END, [b"never", marker.encode()])
+    ends = Ends(ENCODING, (END,), [b"never", marker.encode()])
     for byte in text:
         row.take(ENCODING.encode_single_token(bytes([byte])), ends)
         if row.stopped:
@@ -183,7 +200,6 @@ def test_a_row_is_drawn_alike_whatever_its_batch_and_its_neighbours() -> None:
 def test_draws_come_as_often_as_their_probability() -> None:
     prompt = prompts_of([5])[0]
     config = GenerationConfig(temperature=1.3, top_k=4, max_new_tokens=1)
-    from components.generation.decoding import uncached
     from components.generation.sampling import filtered
 
     shares = filtered(uncached(TIED)(torch.tensor([prompt])), config).softmax(dim=-1)[0]

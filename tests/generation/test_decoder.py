@@ -6,12 +6,11 @@ from torch import nn
 
 from components.generation.cache import Reader
 from components.generation.decoder import Decoder
-from components.generation.decoding import uncached
 from components.models.config import SIZES, LoraConfig
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
 from components.models.lora import add_adapters
-from tests.generation.models import END, network
+from tests.generation.models import END, network, uncached
 
 ROWS = [[5, 6, 7, 8, 9], [5, 6, 7, 1], [5, 6, 20, 21, 22, 23, 24]]
 

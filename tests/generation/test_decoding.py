@@ -8,7 +8,7 @@ from transformers import GPT2LMHeadModel
 
 from components.core.errors import ConfigError, WeightsError
 from components.generation.config import GenerationConfig
-from components.generation.decoding import as_text, generate, uncached
+from components.generation.decoding import as_text, generate
 from components.generation.loading import load_language_model
 from components.models.config import GPTSize
 from components.models.gpt2 import GPT2
@@ -16,7 +16,7 @@ from components.models.language_model import LanguageModel
 from components.models.saved.language_model import save_gpt
 from components.models.tokenizer import encode
 from components.prompts import TEMPLATES
-from tests.generation.models import ENCODING, END, LIKE, WORDS, peer
+from tests.generation.models import ENCODING, END, LIKE, WORDS, network, peer, uncached
 
 STOP = END
 
@@ -41,27 +41,25 @@ def test_greedy_output_is_that_of_transformers(tmp_path: Path, layout: str) -> N
     else:
         model.save_pretrained(tmp_path)
     gpt = load(tmp_path)
-    prompt = torch.tensor(encode(ENCODING, ["see you at five"]))
-    expected = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=24)
-    found = prompt
-    for token in generate(uncached(gpt), prompt, GenerationConfig(max_new_tokens=24), STOP):
-        best, second = uncached(gpt)(found)[0].topk(2).values
-        found = torch.cat([found, token[:, None]], dim=1)
+    [prompt] = encode(ENCODING, ["see you at five"])
+    ids = torch.tensor([prompt])
+    expected = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=24)
+    found = list(prompt)
+    for token in generate(gpt, prompt, GenerationConfig(max_new_tokens=24), STOP):
+        best, second = uncached(gpt)(torch.tensor([found]))[0].topk(2).values
+        found.append(token)
         if best - second < LIKE:
             break
-        assert int(token) == int(expected[0, found.shape[1] - 1])
-    assert found.shape[1] > prompt.shape[1] + 5
+        assert token == int(expected[0, len(found) - 1])
+    assert len(found) > len(prompt) + 5
 
 
-def test_rows_end_each_at_its_own_stop_and_the_loop_with_the_last() -> None:
-    says = {0: [5, STOP, 6, 6], 1: [7, 8, 9, STOP]}
-
-    def scripted(tokens: torch.Tensor) -> torch.Tensor:
-        turn = tokens.shape[1] - 2
-        return torch.stack([torch.eye(STOP + 1)[says[row][turn]] for row in says])
-
-    turns = list(generate(scripted, torch.tensor([[1, 2], [3, 4]]), GenerationConfig(max_new_tokens=10), STOP))
-    assert [turn.tolist() for turn in turns] == [[5, 7], [STOP, 8], [STOP, 9], [STOP, STOP]]
+def test_it_ends_before_the_token_to_stop_at() -> None:
+    gpt = network()
+    tokens = list(generate(gpt, [1, 2], GenerationConfig(max_new_tokens=10), STOP))
+    stop = next(token for token in tokens if token != tokens[0])
+    ended = generate(gpt, [1, 2], GenerationConfig(max_new_tokens=10), stop)
+    assert list(ended) == tokens[: tokens.index(stop)]
 
 
 def test_beyond_the_context_the_last_tokens_are_seen() -> None:
@@ -69,7 +67,7 @@ def test_beyond_the_context_the_last_tokens_are_seen() -> None:
     gpt.initialise(3)
     tokens = torch.arange(12)[None]
     assert torch.equal(uncached(gpt)(tokens), uncached(gpt)(tokens[:, -8:]))
-    assert len(list(generate(uncached(gpt), tokens, GenerationConfig(max_new_tokens=12), STOP))) == 12
+    assert len(list(generate(gpt, range(12), GenerationConfig(max_new_tokens=12), STOP))) == 12
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
@@ -78,7 +76,7 @@ def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
 
     def drawn(seed: int) -> list[int]:
         config = GenerationConfig(max_new_tokens=20, temperature=1.0, seed=seed)
-        return [int(token) for token in generate(uncached(gpt), torch.tensor([[1]]), config, STOP)]
+        return list(generate(gpt, [1], config, STOP))
 
     assert drawn(1) == drawn(1) != drawn(2)
 
@@ -104,7 +102,7 @@ def test_a_size_is_read_from_the_config_or_must_be_given(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [('{"model_type": "llama"}', "of type llama"), ("[1]", "cannot be read"), ("{", "cannot be read")],
+    [('{"model_type": "gemma3"}', "of the type gemma3"), ("[1]", "cannot be read"), ("{", "cannot be read")],
 )
 def test_a_config_of_something_else_is_refused(tmp_path: Path, content: str, message: str) -> None:
     peer().save_pretrained(tmp_path)

@@ -22,8 +22,7 @@ from components.core.store import Store
 from components.generation import batched, cache
 from components.generation.answers import answer, make_batches
 from components.generation.config import GenerationConfig
-from components.generation.journal import Journal
-from components.generation.responses import respond
+from components.generation.responses import Journal, respond
 from components.models.saved.language_model import save_gpt
 from components.prompts import TEMPLATES, Template
 from tests.generation.models import ENCODING, network
@@ -263,7 +262,8 @@ def start(home: Path, stay_in: int = -1) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.ci)])
 def test_a_process_that_is_stopped_loses_one_batch_at_most(tmp_path: Path, how: signal.Signals) -> None:
     from tests.generation.interrupted import CONFIG
 

@@ -87,8 +87,6 @@ class Handler(BaseHTTPRequestHandler):
         fault = self.how.fault if self.is_faulty() else ""
         if fault != "said":
             self.how.said = {}
-        if fault:
-            time.sleep(self.how.delay)
         if fault.isdigit():
             self.answer(int(fault), {"error": f"this is a {fault}"}, **self.how.headers)
         elif fault:

@@ -113,13 +113,13 @@ def test_a_second_reply_that_can_be_read_counts(ollama: OllamaServer, bench: Ben
 
 def test_too_many_unreadable_replies_end_the_judging(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(fault="eighty", where='"response": "Number ')
-    too_many = r"\d+ of 12 verdicts on the model's responses could not be read, .*mostly: the reply is no verdict"
+    too_many = r"[1-4] of 12 verdicts on the model's responses could not be read, .*mostly: the reply is no verdict"
     with pytest.raises(JudgeError, match=too_many) as failure:
         bench.judge(ollama)
     assert failure.value.evidence == bench.out
     assert (bench.out / VERDICTS).exists()
     unread = [verdict for verdict in bench.verdicts() if verdict["status"] == "unparsed"]
-    assert unread, "the first is too many already; how many follow depends on how busy the machine is"
+    assert 1 <= len(unread) <= 4, "the first is too many already, and only those under way follow"
     assert {verdict["reply"] for verdict in unread} == {'{"reason": "Good.", "score": "eighty"}'}
     assert {verdict["of"] for verdict in unread} == {"model"}
 
@@ -182,7 +182,9 @@ def test_a_server_may_say_how_long_to_wait(ollama: OllamaServer, bench: Bench) -
     [
         ("500", "the server answered 500 .*this is a 500", "see what the server's own log says, or lower judge.conc"),
         ("429", "the server answered 429", "wait a while, or lower judge.concurrency"),
-        ("stall", "no answer within 4 s", "raise judge.timeout, or lower judge.concurrency"),
+        pytest.param(
+            "stall", "no answer within 4 s", "raise judge.timeout, or lower judge.concurrency", marks=pytest.mark.slow
+        ),
         ("reset", "the connection broke|[Cc]onnection", "start it with `ollama serve`"),
         ("failed_stream", "the runner stopped", "see what the server's own log says"),
     ],

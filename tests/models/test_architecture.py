@@ -3,10 +3,8 @@
 Rotary positions, RMS norms, fewer key-value heads than heads, a gated feed-forward network, no biases.
 """
 
-from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.core.errors import ConfigError
-from components.generation.cache import Reader
+from components.generation.cache import Reader, read_anew
 from components.generation.decoder import Decoder
-from components.generation.decoding import uncached
 from components.models.architecture import Block, Transformer, WeightNames, architectures, make_network
 from components.models.classifier import Classifier
 from components.models.config import SIZES, GPTSize, LoraConfig, Pooling
@@ -82,9 +79,9 @@ def turned(heads: Tensor, positions: Tensor) -> Tensor:
 class Other(Transformer):
     name = "other"
     shape = OtherSize
-    settings: ClassVar[Mapping[str, str]] = {}
-    targets = ("q", "v")
-    names = WeightNames(embedding="embed_tokens", blocks="layers", final_norm="norm")
+    attention = ("q", "v")
+    feed_forward = ("up",)
+    names = WeightNames(prefix="model.", embedding="embed_tokens", blocks="layers", final_norm="norm")
 
     def __init__(self, size: OtherSize, vocab_size: int, dropout: float = 0.0) -> None:
         super().__init__(size, vocab_size, dropout)
@@ -162,7 +159,7 @@ def test_with_a_key_value_cache_it_says_the_same(network: Other, shared: int) ->
     rows = [[*range(shared), *row] for row in ROWS]
     reader = Reader(Decoder(model, "fp32"), rows)
     for turn in range(3):
-        expected = torch.cat([uncached(model)(torch.tensor([row])) for row in rows])
+        expected = read_anew(model, rows)
         torch.testing.assert_close(reader.logits, expected, atol=1e-3, rtol=1e-3)
         rows = [[*row, turn] for row in rows]
         reader.read(torch.tensor([row[-1] for row in rows]))
@@ -176,7 +173,7 @@ def test_its_weights_are_saved_and_loaded_by_their_names(network: Other, tmp_pat
 
 
 def test_a_size_says_which_family_it_is_of() -> None:
-    assert architectures().keys() == {"gpt2"}
+    assert architectures().keys() == {"gpt2", "llama"}
     assert make_network(SIZES["124M"].model_copy(update={"layers": 1, "width": 24}), 50).name == "gpt2"
 
 
@@ -186,9 +183,9 @@ def test_every_token_is_multiplied_with_the_weights_of_linear_layers(network: Ot
 
 def test_its_own_layers_get_adapters_and_no_others(network: Other) -> None:
     tokens, expected = torch.tensor([[1, 2, 3]]), network(torch.tensor([[1, 2, 3]]))
-    with pytest.raises(ConfigError, match=r"lora.targets can be q, v"):
-        add_adapters(network, LoraConfig(), seed=1)
-    add_adapters(network, LoraConfig.model_construct(rank=2, alpha=2.0, dropout=0.0, targets=["q", "v"]), seed=1)
+    with pytest.raises(ConfigError, match=r"no k; lora.targets can be .*q, v, up"):
+        add_adapters(network, LoraConfig(targets=["q", "k"]), seed=1)
+    add_adapters(network, LoraConfig(rank=2, alpha=2.0, targets="attention"), seed=1)
     for name, parameter in network.named_parameters():
         if name.endswith("lora_b"):
             nn.init.normal_(parameter)

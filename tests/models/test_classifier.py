@@ -6,7 +6,7 @@ import torch
 from components.core.errors import ConfigError
 from components.models.classifier import Classifier, classify
 from components.models.config import PADDING_IS_READ, GPTSize, Pooling, Trainable
-from components.models.fast.prepared import prepack_linear
+from components.models.fast.prepared import prepared
 from components.models.gpt2 import GPT2
 from components.models.padding import pad
 from components.models.trainable import set_trainable
@@ -97,7 +97,7 @@ def test_batches_give_what_single_texts_give_in_the_same_order(
 def test_prepacked_layers_give_the_same_logits(pooling: Pooling, causal: bool) -> None:
     model = tiny(pooling, causal=causal).eval()
     expected = classify(model, ROWS, PAD, length=22)
-    prepack_linear(model.transformer)
+    model.transformer = prepared(model.transformer, torch.float32, take=True, fuse=False)
     torch.testing.assert_close(classify(model, ROWS, PAD, length=22), expected, atol=1e-5, rtol=0)
     assert not [layer for layer in model.transformer.modules() if isinstance(layer, torch.nn.Linear)]
 

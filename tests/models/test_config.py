@@ -22,7 +22,7 @@ def test_a_size_is_given_by_name_or_in_numbers() -> None:
         ({"size": {"layers": 2, "heads": 2, "width": 8, "context": 16, "depth": 3}}, "depth"),
         ({"dropout": 1.0}, "less than 1"),
         ({"dropout": -0.1}, "greater than or equal to 0"),
-        ({"vocabulary": "gpt4"}, "neither gpt2 nor a .tiktoken file"),
+        ({"vocabulary": "gpt4"}, "neither gpt2, auto nor a .tiktoken file"),
         ({"weights": ""}, "at least 1 character"),
         ({"size": "355M"}, "set weights to openai-community/gpt2-medium"),
         ({"width": 8}, "Extra inputs"),

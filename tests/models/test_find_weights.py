@@ -176,6 +176,8 @@ def test_a_hub_id_is_downloaded_once_and_then_found_without_the_hub(tmp_path: Pa
     assert missing.endswith("put its config.json and model.safetensors in $GRADUS_MIRROR/org/flaky")
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_dropped_download_is_resumed(tmp_path: Path, hub: str) -> None:
     [found] = ask(hub, tmp_path / "cache", "org/flaky")
     sent = tmp_path / "hub/org/flaky/model.safetensors"

@@ -33,6 +33,8 @@ def use_and_free(size: int = LARGE) -> None:
     torch.ones(size // 4)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
 def test_memory_is_kept_until_the_outermost_context_ends() -> None:
     """In a process of its own: above what other tests left in the heap, a hole stays that is filled again."""

@@ -178,7 +178,7 @@ def test_shapes_are_named_as_the_file_has_them(tmp_path: Path) -> None:
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     folder = written(tmp_path, {"model.layers.0.self_attn.q_proj.weight": torch.zeros(2, 2)})
-    with pytest.raises(WeightsError, match=r"lack 40 of 40 tensors.*not GPT-2's"):
+    with pytest.raises(WeightsError, match=r"lack 40 of 40 tensors.*no gpt2's"):
         make_gpt(config(), VOCABULARY, folder, seed=0)
 
 

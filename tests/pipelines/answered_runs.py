@@ -54,7 +54,7 @@ def steps(folder: Path, wrong: int, settings: dict[str, Any], first: int = 1) ->
     for name in ("judge", "evaluate"):
         (folder / name).mkdir()
     cache = folder / "verdicts.sqlite"
-    judged = judge(tables, JudgeConfig.model_validate(settings), PROMPT.resolved.prompt, cache, folder / "judge")
+    judged = judge(tables, JudgeConfig.model_validate(settings), PROMPT.text, cache, folder / "judge")
     verdicts = folder / "judge/verdicts.parquet"
     scores = evaluate_responses(folder / "train.parquet", tables, verdicts, judged, folder / "evaluate")
     overlap = {"test": {"exact": 0, "folded": 0}}

@@ -1,16 +1,65 @@
-"""What the tests of pipelines share: databases that are made once, and a home in which a run has finished."""
+"""What the tests of pipelines share: databases that are made once, stores, servers, and a finished run's home."""
 
+import base64
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from pipelines.run import RunSummary
+from tests.judging.serving import OllamaServer, serve
+
+ROOT = Path(__file__).parents[2]
+BLANK = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII=")
+"""A PNG file of one pixel."""
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick_databases(copied_databases: None) -> None:
     """Every test here opens stores."""
+
+
+@pytest.fixture(autouse=True)
+def _blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are as empty as they can be: the tests of reporting draw them, and the runs that a session shares."""
+
+    def save(figure: object, file: BinaryIO | Path, **how: object) -> None:
+        if isinstance(file, Path):
+            file.write_bytes(BLANK)
+        else:
+            file.write(BLANK)
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one MLflow store for the whole module."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A registered model of the test's own."""
+    return str(request.node.name).partition("[")[0][-60:]
+
+
+@pytest.fixture
+def environment(prefect_server: None) -> dict[str, str]:
+    """What a process is started with: the test's own home, and the session's Prefect server."""
+    from prefect.settings import PREFECT_API_URL
+
+    return {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+
+
+@pytest.fixture(scope="module")
+def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OllamaServer]:
+    """A judge's server for the whole module."""
+    with serve(tmp_path_factory.mktemp("ollama")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,13 @@ CASES: dict[str, tuple[bytes, list[str], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = {"truncated archive", "undeclared label", "a class smaller than the splits"}
+"""One for each exit code; what reading says of the others is tested where it reads."""
+
+
+@pytest.mark.parametrize(
+    "case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_bad_files(case: str, tmp_path: Path) -> None:
     content, overrides, exit_code, message = CASES[case]
     path = tmp_path / ("data.zip" if "source.member" in str(overrides) else "data.tsv")
@@ -147,6 +153,7 @@ def test_a_server_that_recovers_is_no_failure(server: Server) -> None:
     assert only_status() == "FINISHED"
 
 
+@pytest.mark.slow
 def test_no_network_is_said_and_the_next_run_goes_on(server: Server) -> None:
     server.process.kill()
     server.process.wait()

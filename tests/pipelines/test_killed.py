@@ -1,7 +1,6 @@
 """`gradus run` and `kill -9`: whenever it comes, the next run goes on in the same MLflow run as if it had not come."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -50,7 +49,7 @@ from pipelines.cli.start import main
 main()
 """
 TRAINING = [
-    "components.training.loop:Trainer._step:1:after",
+    "components.training.loop:log_step:1:after",
     "components.training.checkpoints:write_checkpoint:3:after",
     "components.training.checkpoints:_discard:1:before",
     "components.training.checkpoints:read_checkpoint:1:after",
@@ -68,14 +67,6 @@ RECORDING = [
 """When there are metrics and a table; when the model's files are there; before it is registered, and after."""
 TABLES = ["predictions_test.json", "errors_test.json", "responses_test.json", "samples.json"]
 OPTIONS = ["--set=train.checkpoint_minutes=1e-9", "--set=train.max_steps=5", "--set=train.eval_every=2", "--json"]
-
-
-@pytest.fixture
-def environment(prefect_server: None) -> dict[str, str]:
-    """The session's Prefect server."""
-    from prefect.settings import PREFECT_API_URL
-
-    return {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT), "COLUMNS": "160"}
 
 
 def gradus(home: Path, kill: str, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -145,7 +136,7 @@ def check(tmp_path: Path, environment: dict[str, str], moments: list[str], *argu
 @pytest.mark.slow
 def test_a_killed_training_goes_on_in_its_run(tmp_path: Path, environment: dict[str, str]) -> None:
     preset = str(write_preset(tmp_path / "data"))
-    check(tmp_path, environment, ["components.training.loop:Trainer._step:4:before"], preset)
+    check(tmp_path, environment, ["components.training.loop:log_step:4:before"], preset)
 
 
 @pytest.mark.slow
@@ -175,7 +166,7 @@ def test_a_run_is_not_gone_on_in_with_other_data_as_if_nothing_had_happened(
 ) -> None:
     preset = str(write_preset(tmp_path / "data"))
     home = tmp_path / "home"
-    gradus(home, "components.training.loop:Trainer._step:4:before", environment, preset)
+    gradus(home, "components.training.loop:log_step:4:before", environment, preset)
     write_preset(tmp_path / "data", content=entries(90))
     done = gradus(home, "never", environment, preset)
     assert "the data has changed since run" in done.stderr

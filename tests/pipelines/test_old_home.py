@@ -98,6 +98,8 @@ def test_its_responses_are_judged_again() -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_runs_are_continued_from(kind: str) -> None:
     first = recorded(kind)[0]

@@ -5,11 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from components.reporting.about import About
-from components.reporting.card import DESCRIPTION_LIMIT, model_card, short_card
-from components.reporting.classification import findings
-from components.reporting.classification_evidence import classifier_figures, evidence, limits, metrics_rows
-from components.reporting.findings import Findings
+from components.reporting.classification import classifier_figures, evidence, findings, limits, metrics_rows
+from components.reporting.pages import DESCRIPTION_LIMIT, About, Findings, model_card, short_card
 from tests.reporting.classifications import URL, Steps, changed
 from tests.reporting.reports import Page, cells, stands_alone
 

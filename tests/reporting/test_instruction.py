@@ -7,12 +7,16 @@ import pandas as pd
 import pytest
 
 from components.core.store import describe
-from components.reporting.about import About
-from components.reporting.card import DESCRIPTION_LIMIT, model_card, short_card
-from components.reporting.counts import counted_of_instructions
-from components.reporting.findings import Findings
-from components.reporting.instruction import findings, sample_groups
-from components.reporting.instruction_evidence import evidence, judge_sentence, limits, response_figures, response_rows
+from components.reporting.evidence import counted_of_instructions
+from components.reporting.instruction import (
+    evidence,
+    findings,
+    limits,
+    response_figures,
+    response_rows,
+    sample_groups,
+)
+from components.reporting.pages import DESCRIPTION_LIMIT, About, Findings, model_card, short_card
 from tests.reporting.classifications import changed
 from tests.reporting.instructions import LLAMA, SPLITS, Steps, samples
 from tests.reporting.reports import Page, cells, stands_alone
@@ -83,7 +87,8 @@ def test_the_report_has_figures_judge_responses_and_recipe(html: str, instructed
         assert figure.title in text
         assert figure.interval in text
         assert {figure.shown(value) for value in (figure.model, *figure.beside.values())} <= set(text.split("\n"))
-    for sentence in (facts["verdict"], judge_sentence(instructed["judge"].facts), *limits(instructed)):
+    judge = "those of a language model as the judge, llama3 (Ollama, 365c0bd3c000) with the digest sha256:"
+    for sentence in (facts["verdict"], judge, *limits(instructed)):
         assert sentence in text
     for task in facts["tasks"]:
         assert task["task"] in text
@@ -102,10 +107,11 @@ def test_the_report_has_figures_judge_responses_and_recipe(html: str, instructed
 def test_the_control_of_the_judge_is_told(instructed: Steps, lexical: Steps) -> None:
     control = {"rows": 20, "own": 99.0, "other": 12.34, "tells": True}
     for manifests in (instructed, lexical):
-        facts = manifests["judge"].facts
         told = "As a control, on 20 rows another row's reference scores 12.3 on average, and the row's own 99.0."
-        assert judge_sentence({**facts, "control": control}) == f"{judge_sentence(facts)} {told}"
-        assert judge_sentence({**facts, "control": {"rows": 0}}) == judge_sentence(facts)
+        controlled = changed(manifests, "judge", control=control)
+        assert told in short_card(ABOUT, controlled, evidence(controlled))
+        without = changed(manifests, "judge", control={"rows": 0})
+        assert "As a control" not in short_card(ABOUT, without, evidence(without))
 
 
 def test_a_lexical_measure_is_nowhere_called_a_judge(lexical: Steps, lexical_found: Findings) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from components.core.versions import closure
 from components.models.saved.classifier import load_classifier
 from components.serving.language_model import load_responder
 from components.serving.load import load_model
@@ -98,9 +99,16 @@ def test_two_kinds_load_in_one_process_beside_a_users_own_components(
     found = ask(models, str(own), before=CHECK_OWN, after=CHECK_OWN)
     check(found, models, saved_model, saved_language_model)
     assert len(found["private"]) == 2
-    late = ask(models, str(own), after=CHECK_OWN)
-    check(late, models, saved_model, saved_language_model)
-    assert not late["ours"], "a model alone imports nothing that is called `components`"
+
+
+@pytest.mark.ci
+@pytest.mark.slow
+def test_a_model_alone_imports_nothing_that_is_called_components(
+    classifier: Path, responder: Path, own: Path, saved_model: Path, saved_language_model: Path
+) -> None:
+    late = ask([classifier, responder], str(own), after=CHECK_OWN)
+    check(late, [classifier, responder], saved_model, saved_language_model)
+    assert not late["ours"]
 
 
 @pytest.mark.ci
@@ -114,6 +122,8 @@ def test_they_load_beside_gradus(
         check(found, [classifier, responder], saved_model, saved_language_model)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_two_versions_each_run_their_own_code(
     classifier: Path, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,9 +133,12 @@ def test_two_versions_each_run_their_own_code(
     changed.write_text(
         changed.read_text().replace("return result.set_index(", "return result.assign(label='v2').set_index(")
     )
-    sources = bundling._sources("components.serving.classifier")
-    sources[Path("serving/classifier.py")] = changed.read_bytes()
-    monkeypatch.setattr(bundling, "_sources", lambda _module: sources)
+    monkeypatch.setattr(bundling, "ROOT", copy)
+    monkeypatch.setattr(
+        bundling,
+        "closure",
+        lambda module: {name: copy / path.relative_to(ROOT / "components") for name, path in closure(module).items()},
+    )
     other = tmp_path / "other_classifier"
     classifier_package(saved_model, TEXTS).write(other, run_id=None)
     found = ask([classifier, other, classifier])
@@ -163,7 +176,7 @@ def test_models_of_the_layout_before_load_still(saved_model: Path, classifier: P
 @pytest.mark.parametrize("kind", [CLASSIFIER, LANGUAGE_MODEL])
 def test_no_code_in_a_bundle_says_components(kind: Any, tmp_path: Path) -> None:
     bundle = write_bundle(kind.module, tmp_path)
-    for path in [bundle.entry, *bundle.folder.rglob("*.py")]:
+    for path in [bundle.with_name(bundling.ENTRY_FILE), *bundle.rglob("*.py")]:
         text = path.read_text()
         compile(text, path, "exec")
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from components.reporting import classification, instruction
-from components.reporting.card import DESCRIPTION_LIMIT, short_card
-from components.reporting.counts import counted, counted_of_instructions
-from components.reporting.instruction_evidence import evidence
+from components.reporting.evidence import counted, counted_of_instructions
+from components.reporting.instruction import evidence
+from components.reporting.pages import DESCRIPTION_LIMIT, short_card
 from components.tasks.results import about_run, write_results
 from components.tracking.config import TrackingConfig
 from components.tracking.registry.publishing import publish_classifier, publish_language_model

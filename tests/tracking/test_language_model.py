@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,8 +16,8 @@ from components.serving.language_model import DEFAULTS, load_responder
 from components.tracking.config import TrackingConfig
 from components.tracking.names import CANDIDATE
 from components.tracking.registry.finding import download_model_folder, resolve_model
-from components.tracking.registry.packages import language_model_package, language_model_signature, requirements
-from components.tracking.registry.publishing import PackagedModel, log_package
+from components.tracking.registry.packages import language_model_package, requirements
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import Run, open_run
 
 QUIET = TrackingConfig(system_metrics=False, experiment="language models")
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def logged(home: Path, saved_gpt: Path) -> tuple[Run, PackagedModel]:
+def logged(home: Path, saved_gpt: Path) -> tuple[Run, dict[str, Any]]:
     with open_run(QUIET, home, "instruct", {"train": {"epochs": 2}}) as run:
         run.metrics({"test/score": 55.0, "start/test/score": 3.0, "curve/train_loss": 0.1}, 10)
         return run, log_package(
@@ -35,16 +36,16 @@ def logged(home: Path, saved_gpt: Path) -> tuple[Run, PackagedModel]:
 
 
 @pytest.fixture(scope="module")
-def folder(logged: tuple[Run, PackagedModel], home: Path) -> Path:
-    return Path(resolve_model(logged[1].uri, home))
+def folder(logged: tuple[Run, dict[str, Any]], home: Path) -> Path:
+    return Path(resolve_model(logged[1]["model_uri"], home))
 
 
-def test_it_is_a_candidate_of_its_kind_with_its_scores(logged: tuple[Run, PackagedModel]) -> None:
+def test_it_is_a_candidate_of_its_kind_with_its_scores(logged: tuple[Run, dict[str, Any]]) -> None:
     run, model = logged
     version = run.client.get_model_version_by_alias(NAME, CANDIDATE)
-    assert (str(version.version), version.description) == (model.version, "**55** of 100")
+    assert (str(version.version), version.description) == (model["version"], "**55** of 100")
     assert version.tags["gradus.data_digest"] == "abc"
-    entry = run.client.get_logged_model(model.uri.removeprefix("models:/"))
+    entry = run.client.get_logged_model(model["model_uri"].removeprefix("models:/"))
     assert (entry.model_type, str(entry.status)) == ("instruction", "READY")
     assert {metric.key for metric in entry.metrics} == {"test/score", "start/test/score"}
     assert "follows instructions" in run.client.get_registered_model(NAME).description
@@ -82,7 +83,7 @@ def test_its_signature_names_columns_and_parameters_with_the_defaults_of_serving
     columns = {column.name: column.required for column in model.get_input_schema().inputs}
     assert columns == {"instruction": True, "input": False}
     assert model.get_output_schema().input_names() == ["response"]
-    defaults = {param.name: param.default for param in language_model_signature().params.params}
+    defaults = {param.name: param.default for param in model.signature.params.params}
     assert defaults == {name: getattr(DEFAULTS, name) for name in defaults}
     assert defaults.keys() >= {"max_new_tokens", "temperature", "top_k", "top_p", "batch_size"}
     example = json.loads((folder / "input_example.json").read_text())
@@ -130,7 +131,7 @@ def test_it_answers_where_gradus_is_not_installed(tmp_path: Path, saved_gpt: Pat
 
 
 def test_its_saved_folder_can_be_the_start_of_a_new_run(
-    logged: tuple[Run, PackagedModel], home: Path, saved_gpt: Path, tmp_path: Path
+    logged: tuple[Run, dict[str, Any]], home: Path, saved_gpt: Path, tmp_path: Path
 ) -> None:
     copy = download_model_folder(f"models:/{NAME}@{CANDIDATE}", home, tmp_path / "weights")
     assert {path.name for path in copy.iterdir()} == {path.name for path in saved_gpt.iterdir()}

@@ -2,6 +2,7 @@ import importlib.metadata
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from components.tracking.names import CANDIDATE, HASHES_TAG
 from components.tracking.recording import log_inputs
 from components.tracking.registry.finding import download_model_folder, find_version, resolve_model, version_source
 from components.tracking.registry.packages import classifier_package, requirements
-from components.tracking.registry.publishing import PackagedModel, log_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import Run, open_run
 
 TEXTS = ["WINNER!! Claim your prize now", "see you at 5", "", "grüße"]
@@ -25,7 +26,7 @@ NAME = "spam"
 
 
 @pytest.fixture(scope="module")
-def logged(home: Path, saved_model: Path) -> tuple[Run, PackagedModel]:
+def logged(home: Path, saved_model: Path) -> tuple[Run, dict[str, Any]]:
     table = home / "test.parquet"
     pd.DataFrame({"text": TEXTS}).to_parquet(table)
     with open_run(QUIET, home, "spam-demo", {"train": {"epochs": 2}}) as run:
@@ -37,24 +38,24 @@ def logged(home: Path, saved_model: Path) -> tuple[Run, PackagedModel]:
 
 
 @pytest.fixture(scope="module")
-def folder(logged: tuple[Run, PackagedModel], home: Path) -> Path:
-    return Path(resolve_model(logged[1].uri, home))
+def folder(logged: tuple[Run, dict[str, Any]], home: Path) -> Path:
+    return Path(resolve_model(logged[1]["model_uri"], home))
 
 
-def test_it_is_registered_as_candidate_with_its_origin(logged: tuple[Run, PackagedModel]) -> None:
+def test_it_is_registered_as_candidate_with_its_origin(logged: tuple[Run, dict[str, Any]]) -> None:
     run, model = logged
     version = run.client.get_model_version_by_alias(NAME, CANDIDATE)
-    assert str(version.version) == model.version
+    assert str(version.version) == model["version"]
     assert version.run_id == run.run_id
     assert version.description == "**90 %** right"
-    assert version_source(version) == model.uri
+    assert version_source(version) == model["model_uri"]
     assert version.tags.items() >= {"gradus.run_id": run.run_id, "gradus.data_digest": "abc"}.items()
     assert "gradus.version" in version.tags
 
 
-def test_its_page_shows_scores_with_their_data_but_no_curves(logged: tuple[Run, PackagedModel]) -> None:
+def test_its_page_shows_scores_with_their_data_but_no_curves(logged: tuple[Run, dict[str, Any]]) -> None:
     run, model = logged
-    entry = run.client.get_logged_model(model.uri.removeprefix("models:/"))
+    entry = run.client.get_logged_model(model["model_uri"].removeprefix("models:/"))
     assert str(entry.status) == "READY"
     assert entry.source_run_id == run.run_id
     assert entry.params["train.epochs"] == "2"
@@ -163,30 +164,30 @@ def test_the_index_of_the_table_is_kept(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_second_model_is_a_new_version_and_takes_the_alias(
-    logged: tuple[Run, PackagedModel], home: Path, saved_model: Path
+    logged: tuple[Run, dict[str, Any]], home: Path, saved_model: Path
 ) -> None:
     first_run, first = logged
     with open_run(QUIET, home, "again", {}) as run:
         second = log_package(run, classifier_package(saved_model, TEXTS[:1]), NAME, tags={"gradus.model_digest": "d2"})
-    assert int(str(second.version)) == int(str(first.version)) + 1
+    assert int(str(second["version"])) == int(str(first["version"])) + 1
     found = find_version(run.client, NAME, {"gradus.model_digest": "d2"})
     assert found is not None
-    assert str(found.version) == second.version
-    assert str(run.client.get_model_version_by_alias(NAME, CANDIDATE).version) == second.version
+    assert str(found.version) == second["version"]
+    assert str(run.client.get_model_version_by_alias(NAME, CANDIDATE).version) == second["version"]
     assert find_version(run.client, NAME, {"gradus.model_digest": "d3"}) is None
-    first_run.client.set_registered_model_alias(NAME, CANDIDATE, first.version)
+    first_run.client.set_registered_model_alias(NAME, CANDIDATE, first["version"])
 
 
 def test_without_a_name_it_is_logged_only(home: Path, saved_model: Path) -> None:
     with open_run(QUIET, home, "unnamed", {}) as run:
         model = log_package(run, classifier_package(saved_model, TEXTS[:1]))
-    assert model.version is None
-    assert Path(resolve_model(model.uri, home)).is_dir()
+    assert model["version"] is None
+    assert Path(resolve_model(model["model_uri"], home)).is_dir()
 
 
-def test_a_run_that_trained_nothing_shows_the_model_of_another(logged: tuple[Run, PackagedModel], home: Path) -> None:
+def test_a_run_that_trained_nothing_shows_the_model_of_another(logged: tuple[Run, dict[str, Any]], home: Path) -> None:
     with open_run(QUIET, home, "cached", {}) as run:
-        run.record("link", model_uri=logged[1].uri, name=None, version=None, cached_from=None)
+        run.record("link", model_uri=logged[1]["model_uri"], name=None, version=None, cached_from=None)
     assert resolve_model(run.run_id, home) == resolve_model(logged[0].run_id, home)
 
 
@@ -211,8 +212,8 @@ def test_the_users_own_project_files_stay_out_of_the_model(
     monkeypatch.chdir(tmp_path)
     with open_run(QUIET, home, "uv", {}) as run:
         model = log_package(run, classifier_package(saved_model, TEXTS[:1]))
-    assert not list(Path(resolve_model(model.uri, home)).glob("*.lock"))
-    assert not list(Path(resolve_model(model.uri, home)).glob("pyproject.toml"))
+    assert not list(Path(resolve_model(model["model_uri"], home)).glob("*.lock"))
+    assert not list(Path(resolve_model(model["model_uri"], home)).glob("pyproject.toml"))
 
 
 def test_a_registered_model_whose_files_are_damaged_is_not_used(home: Path, saved_model: Path, tmp_path: Path) -> None:
@@ -220,10 +221,13 @@ def test_a_registered_model_whose_files_are_damaged_is_not_used(home: Path, save
         model = log_package(
             run, classifier_package(saved_model, TEXTS[:1]), "damaged", tags={"gradus.model_digest": "d"}
         )
-    address = f"models:/damaged/{model.version}"
+    address = f"models:/damaged/{model['version']}"
     folder = Path(resolve_model(address, home))
-    version = run.client.get_model_version("damaged", str(model.version))
-    assert version.tags[HASHES_TAG] == run.client.get_logged_model(model.uri.removeprefix("models:/")).tags[HASHES_TAG]
+    version = run.client.get_model_version("damaged", str(model["version"]))
+    assert (
+        version.tags[HASHES_TAG]
+        == run.client.get_logged_model(model["model_uri"].removeprefix("models:/")).tags[HASHES_TAG]
+    )
     download_model_folder(address, home, tmp_path / "whole")
     assert find_version(run.client, "damaged", {"gradus.model_digest": "d"})
 

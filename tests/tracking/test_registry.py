@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from components.tracking.registry.finding import (
     version_by_alias,
 )
 from components.tracking.registry.packages import classifier_package
-from components.tracking.registry.publishing import PackagedModel, log_package
+from components.tracking.registry.publishing import log_package
 from components.tracking.runs import Run, open_run
 
 QUIET = TrackingConfig(system_metrics=False)
@@ -24,23 +25,23 @@ NAME = "to be found"
 
 
 @pytest.fixture(scope="module")
-def logged(home: Path, saved_model: Path) -> tuple[Run, PackagedModel]:
+def logged(home: Path, saved_model: Path) -> tuple[Run, dict[str, Any]]:
     with open_run(QUIET, home, "found", {}) as run:
         return run, log_package(run, classifier_package(saved_model, ["a"]), NAME, tags={"digest": "1"})
 
 
 def test_every_way_to_name_a_model_leads_to_the_same_folder(
-    logged: tuple[Run, PackagedModel], home: Path, monkeypatch: pytest.MonkeyPatch
+    logged: tuple[Run, dict[str, Any]], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, model = logged
-    expected = resolve_model(model.uri, home)
+    expected = resolve_model(model["model_uri"], home)
     assert (Path(expected) / "MLmodel").is_file()
     names = [
         run.run_id,
         f"runs:/{run.run_id}",
         f"runs:/{run.run_id}/model",
         f"models:/{NAME}@candidate",
-        f"models:/{NAME}/{model.version}",
+        f"models:/{NAME}/{model['version']}",
         f"models:/{NAME}/latest",
         expected,
     ]
@@ -65,7 +66,7 @@ def test_every_way_to_name_a_model_leads_to_the_same_folder(
     ],
 )
 def test_a_model_that_is_not_there_is_one_line_with_a_way_out(
-    logged: tuple[Run, PackagedModel], home: Path, name: str
+    logged: tuple[Run, dict[str, Any]], home: Path, name: str
 ) -> None:
     with pytest.raises(TrackingError) as caught:
         resolve_model(name, home)
@@ -83,15 +84,15 @@ def test_a_run_without_a_model_says_so(home: Path) -> None:
 
 
 def test_a_run_that_was_cached_leads_to_the_run_it_was_cached_from(
-    logged: tuple[Run, PackagedModel], home: Path
+    logged: tuple[Run, dict[str, Any]], home: Path
 ) -> None:
     with open_run(QUIET, home, "cached", {}, {"cached_from": logged[0].run_id}) as run:
         pass
     assert resolve_model(run.run_id, home) == resolve_model(logged[0].run_id, home)
 
 
-def test_versions_and_aliases(logged: tuple[Run, PackagedModel]) -> None:
-    client, version = logged[0].client, str(logged[1].version)
+def test_versions_and_aliases(logged: tuple[Run, dict[str, Any]]) -> None:
+    client, version = logged[0].client, str(logged[1]["version"])
     assert model_exists(client, NAME, version)
     assert model_exists(client, NAME, "latest")
     assert not model_exists(client, NAME, "99")
@@ -109,7 +110,7 @@ def test_a_model_of_which_the_files_are_gone_does_not_count(home: Path, saved_mo
     with open_run(QUIET, home, "lost", {}) as run:
         model = log_package(run, classifier_package(saved_model, ["a"]), "lost", tags={"digest": "2"})
     assert find_version(run.client, "lost", {"digest": "2"}) is not None
-    shutil.rmtree(resolve_model(model.uri, home))
+    shutil.rmtree(resolve_model(model["model_uri"], home))
     assert find_version(run.client, "lost", {"digest": "2"}) is None
     assert not model_exists(run.client, "lost", "1")
     with pytest.raises(TrackingError, match="gone"):
@@ -117,7 +118,7 @@ def test_a_model_of_which_the_files_are_gone_does_not_count(home: Path, saved_mo
 
 
 def test_the_saved_classifier_of_a_model_can_be_copied_for_a_new_run(
-    logged: tuple[Run, PackagedModel], home: Path, saved_model: Path, tmp_path: Path
+    logged: tuple[Run, dict[str, Any]], home: Path, saved_model: Path, tmp_path: Path
 ) -> None:
     copy = download_model_folder(f"models:/{NAME}@candidate", home, tmp_path / "new" / "weights")
     assert {path.name for path in copy.iterdir()} == {path.name for path in saved_model.iterdir()}

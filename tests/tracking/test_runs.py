@@ -291,6 +291,7 @@ def test_a_short_run_has_one_sample_of_system_metrics_and_leaves_no_thread(home:
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_a_longer_run_is_sampled_as_it_goes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
     with opened(home) as run, system_metrics(run):

@@ -10,9 +10,8 @@ from components.models.config import LoraConfig, ModelConfig
 from components.models.language_model import LanguageModel
 from components.prompts import PromptConfig, Template
 from components.training.config import InstructionTrainConfig
-from components.training.fine_tuning import Start
+from components.training.fine_tuning import Splits, Start
 from components.training.instruction import fine_tune
-from components.training.keeping import Splits
 from tests.training.tuning import Recorder
 
 MODEL = ModelConfig(

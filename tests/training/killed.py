@@ -13,15 +13,14 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from components.core import durable
-from components.core.records import Facts
+from components.core.records import Facts, Logger
 from components.core.store import Store
 from components.models.config import LoraConfig, ModelConfig
-from components.training import checkpoints
+from components.training import checkpoints, loop
 from components.training.config import TrainConfig
 from components.training.fine_tuning import Start
 from components.training.frozen import cache_features
-from components.training.loop import Trainer
+from components.training.history import Step, log_step
 from tests.training import instructing, tuning
 
 FILE_EVENTS = {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"}
@@ -80,13 +79,12 @@ def attempt(folder: Path, store: Path, recipe: str, kill: int | None) -> dict[st
             "points": {json.dumps(line, sort_keys=True) for line in lines if isinstance(line, list)},
         }
     logger = Written(log)
-    take = Trainer._step
 
-    def counted(trainer: Trainer, *arguments: Any) -> Any:
+    def counted(run: Logger, step: Step) -> None:
         logger.write("step")
-        return take(trainer, *arguments)
+        log_step(run, step)
 
-    Trainer._step = counted  # type: ignore[method-assign]
+    loop.log_step = counted
     status = 1
     try:
         _kill_before(kill, store / "fine_tune", logger)
@@ -170,7 +168,6 @@ def prepare(folder: Path, recipe: str) -> None:
 
 if __name__ == "__main__":
     checkpoints.SHARE = math.inf
-    durable._sync = lambda _path: (
-        None
-    )  # the disk itself does not matter to a process that is killed, but takes its time
+    # The disk itself does not matter to a process that is killed, but takes its time.
+    os.fsync = lambda _descriptor: None  # type: ignore[assignment]
     sys.stdout.write(str(check(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) or None)))

@@ -22,11 +22,8 @@ from components.training.instruction import build_gpt
 from components.training.objectives import Objective
 from components.training.objectives.classification import Classification
 from components.training.objectives.instruction import Entries, Instruction
-from components.training.outline import outline_classifier, outline_gpt
-from components.training.planning.estimate import Memory, count_parameters, estimate_memory
-from components.training.planning.probe import LiveTensors, rehearse
-from components.training.planning.timing import Besides, time_training
-from components.training.planning.trial import Trial, plan
+from components.training.planning.estimate import LiveTensors, Memory, count_parameters, estimate_memory, rehearse
+from components.training.planning.trial import Besides, Trial, plan, time_training
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -42,11 +39,10 @@ from components.core.records import NoLogger
 from components.training import classification, instruction
 from components.training.config import InstructionTrainConfig, TrainConfig
 from components.training.fine_tuning import Start
-from components.training.keeping import Splits
+from components.training.fine_tuning import Splits
 from components.training.planning.estimate import estimate_memory, process_bytes
 from components.training.objectives.classification import Classification
 from components.training.objectives.instruction import Instruction
-from components.training.outline import outline_classifier, outline_gpt
 from components.training.planning.trial import Trial
 
 folder, spec, cpu = Path(sys.argv[1]), json.loads(sys.argv[2]), torch.device("cpu")
@@ -58,10 +54,9 @@ model = ModelConfig(size=spec["size"], weights="random", vocabulary=vocabulary)
 options = {"device": "cpu", "precision": "fp32", "eval_batches": 1} | spec["train"]
 out = Path(tempfile.mkdtemp(dir=folder))
 
-def estimate(outline, objective, words=None):
+def estimate(outline, objective):
     process = process_bytes()
-    trial = Trial(outline, objective, model, train, cpu, words, packed=options.get("batching") == "packed")
-    print(estimate_memory(trial, process).total)
+    print(estimate_memory(Trial(outline, objective), process).total)
 
 def show_peak():
     # Not ru_maxrss, which a process takes over from the one that started it.
@@ -74,7 +69,7 @@ train, labels = TrainConfig(**options), ["ham", "spam"]
 CLASSIFIER_ESTIMATED = """
 rows = classification.prepare(*paths, labels, encoding, train, model.shape.context)
 estimate(
-    lambda: outline_classifier(model, LoraConfig(), train, 2, words),
+    lambda: classification.build_classifier(model, LoraConfig(), train, 2, words, outline=True),
     lambda network: Classification(network, rows.train, rows.validation, train, cpu, "fp32", end, rows.length),
 )
 """
@@ -87,11 +82,10 @@ LANGUAGE_MODEL = """
 train, prompt = InstructionTrainConfig(**options), PromptConfig(template="alpaca")
 """
 LANGUAGE_MODEL_ESTIMATED = """
-data = instruction.prepare(*paths, prompt.resolved, encoding, train, model.shape.context)
+data = instruction.prepare(*paths, prompt.resolved(encoding), encoding, train, model.shape.context)
 estimate(
-    lambda: outline_gpt(model, LoraConfig(), train, words),
+    lambda: instruction.build_gpt(model, LoraConfig(), train, words, outline=True),
     lambda network: Instruction(network, data.train, data.validation, train, cpu, "fp32", end),
-    words,
 )
 """
 LANGUAGE_MODEL_TRAINED = """
@@ -199,7 +193,7 @@ def held_by(network: nn.Module, objective: Objective, rows: list[int]) -> int:
     batch = objective.batch("train", rows)
     with LiveTensors() as live:
         (objective.measure(batch).loss / 2).backward()  # type: ignore[no-untyped-call]
-    return live.levels["all"].peak
+    return live.peak
 
 
 @pytest.mark.parametrize("trainable", ["all", "last_block", "last_two_blocks", "last_layer", "lora"])
@@ -208,8 +202,8 @@ def test_what_is_rehearsed_of_a_classifier_is_what_a_step_takes(trainable: str) 
     config = TrainConfig(trainable=trainable, batch_size=7)
     recipe = (model, LoraConfig(), config, 2, 90)
     learnt = texts(config)
-    network = build_classifier(*recipe, None)
-    trial = Trial(lambda: outline_classifier(*recipe), learnt, model, config, CPU)
+    network = build_classifier(*recipe)
+    trial = Trial(partial(build_classifier, *recipe, outline=True), learnt)
     rows = list(range(7))
     assert rehearse(trial, "train", [rows]).peak == pytest.approx(held_by(network, learnt(network), rows), rel=0.001)
 
@@ -232,8 +226,8 @@ def test_what_is_rehearsed_of_a_language_model_is_what_a_step_takes(options: dic
     config = InstructionTrainConfig(batch_size=7, **options)
     recipe = (model, LoraConfig(), config, 900)
     learnt = entries(config, precision=options.get("precision", "fp32"))
-    network = build_gpt(*recipe, None)
-    trial = Trial(lambda: outline_gpt(*recipe), learnt, model, config, CPU, 900)
+    network = build_gpt(*recipe)
+    trial = Trial(partial(build_gpt, *recipe, outline=True), learnt)
     rows = list(range(7))
     held = rehearse(trial, "train", [rows])
     assert held.peak == pytest.approx(held_by(network, learnt(network), rows), rel=0.001)
@@ -248,13 +242,13 @@ def test_only_what_lives_is_counted() -> None:
             gone += 1
         view = kept[:10]
         del gone
-    assert (live.levels["all"].now, live.levels["all"].peak, len(view)) == (4000, 8000, 10)
+    assert (live.now, live.peak, len(view)) == (4000, 8000, 10)
 
 
 def writer(model: ModelConfig, config: InstructionTrainConfig, words: int) -> Trial:
     """A training of a language model that is not run."""
-    outline = partial(outline_gpt, model, LoraConfig(), config, words)
-    return Trial(outline, entries(config), model, config, CPU, words)
+    outline = partial(build_gpt, model, LoraConfig(), config, words, outline=True)
+    return Trial(outline, entries(config), model.weights != "random")
 
 
 def learning(layers: int, tie: bool = False, **options: Any) -> int:
@@ -292,11 +286,11 @@ def test_parameters_by_part_are_those_of_gpt2_small() -> None:
 
     model, lora = ModelConfig(), LoraConfig(rank=8)
     with torch.device("meta"):
-        classifier = outline_classifier(model, lora, TrainConfig(), 2, 50_257)
-        adapted = outline_classifier(model, lora, TrainConfig(trainable="lora"), 2, 50_257)
+        classifier = build_classifier(model, lora, TrainConfig(), 2, 50_257, outline=True)
+        adapted = build_classifier(model, lora, TrainConfig(trainable="lora"), 2, 50_257, outline=True)
         untied = model.model_copy(update={"tie_embeddings": False})
-        gpt = outline_gpt(untied, lora, InstructionTrainConfig(), 50_257)
-        tied = outline_gpt(model, lora, InstructionTrainConfig(trainable="last_block"), 50_257)
+        gpt = build_gpt(untied, lora, InstructionTrainConfig(), 50_257, outline=True)
+        tied = build_gpt(model, lora, InstructionTrainConfig(trainable="last_block"), 50_257, outline=True)
     assert parts(classifier) == {
         "embeddings": (39_383_808, 0),
         "blocks": (85_054_464, 7_087_872),
@@ -344,12 +338,12 @@ def test_time_is_measured_without_touching_the_callers_random_state(kind: str) -
     network: nn.Module
     if kind == "classifier":
         config = TrainConfig(**common)
-        network, learnt = build_classifier(model, LoraConfig(), config, 2, 50, None), texts(config)
+        network, learnt = build_classifier(model, LoraConfig(), config, 2, 50), texts(config)
     else:
         config = InstructionTrainConfig(**common)
-        network, learnt = build_gpt(model, LoraConfig(), config, 50, None), entries(config)
+        network, learnt = build_gpt(model, LoraConfig(), config, 50), entries(config)
     state = torch.get_rng_state()
-    trial = Trial(lambda: network, learnt, model, config, CPU)
+    trial = Trial(lambda: network, learnt)
     besides = Besides(sample=1.0, frozen=3.0, later={"scoring": 2.0, "answering": 4.0})
     timing, _ = time_training(network, trial, lambda token: besides if token > 0 else Besides())
     assert torch.equal(torch.get_rng_state(), state)

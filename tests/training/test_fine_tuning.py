@@ -14,8 +14,7 @@ from components.models.tokenizer import load_tokenizer
 from components.models.weights import make_transformer, save_weights
 from components.training.classification import Classes, fine_tune
 from components.training.config import TrainConfig
-from components.training.fine_tuning import Start
-from components.training.keeping import Splits
+from components.training.fine_tuning import Splits, Start
 from components.training.loop import NotFinite
 from tests.training.tuning import LABELS, MODEL, QUICK, Recorder, tune, weights, write_splits
 

@@ -14,9 +14,8 @@ from components.models.saved.classifier import load_classifier
 from components.training import frozen
 from components.training.classification import Classes, fine_tune
 from components.training.config import TrainConfig, uses_cached_features
-from components.training.fine_tuning import Start
+from components.training.fine_tuning import Splits, Start
 from components.training.frozen import cache_features
-from components.training.keeping import Splits
 from tests.training.tuning import LABELS, MODEL, QUICK, tune, weights, write_splits
 
 DRY = MODEL.model_copy(update={"dropout": 0.0})

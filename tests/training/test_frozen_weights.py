@@ -52,7 +52,7 @@ def test_gradients_are_the_same_bit_by_bit(options: dict[str, object], tie: bool
 
 
 def test_what_trains_is_not_rounded() -> None:
-    model = build_gpt(STILL, LoraConfig(), InstructionTrainConfig(trainable="all"), WORDS, None)
+    model = build_gpt(STILL, LoraConfig(), InstructionTrainConfig(trainable="all"), WORDS)
     round_frozen(model)
     assert {each.dtype for each in model.parameters()} == {torch.float32}
 

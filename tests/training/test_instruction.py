@@ -37,8 +37,8 @@ def objective(
     config = InstructionTrainConfig(**(QUICK | options))
     encoding = load_tokenizer(model.vocabulary)
     paths = folder / "train.parquet", folder / "validation.parquet"
-    data = prepare(*paths, PROMPT.resolved, encoding, config, model.shape.context)
-    gpt = build_gpt(model, lora or LoraConfig(), config, encoding.n_vocab, None)
+    data = prepare(*paths, PROMPT.resolved(encoding), encoding, config, model.shape.context)
+    gpt = build_gpt(model, lora or LoraConfig(), config, encoding.n_vocab)
     return Instruction(gpt, data.train, data.validation, config, CPU, "fp32", encoding.n_vocab - 1)
 
 
@@ -56,7 +56,7 @@ def test_it_learns_and_says_what_it_did(tmp_path: Path, options: dict[str, objec
     assert facts["validation_perplexity"] == pytest.approx(np.exp(history["validation_loss"].min()))
     steps = pd.read_parquet(tmp_path / "out/steps.parquet")
     assert facts["steps"] == len(steps) == 60
-    read = tokenise(tmp_path / "train.parquet", PROMPT.resolved, load_tokenizer(MODEL.vocabulary)).lengths
+    read = tokenise(tmp_path / "train.parquet", PROMPT.resolved(None), load_tokenizer(MODEL.vocabulary)).lengths
     assert facts["tokens_seen"] == steps["tokens_seen"].iloc[-1] == 6 * read.sum()
     assert history["tokens_seen"].iloc[0] == 0
     logged = {name for _, values in logger.rows for name in values}
@@ -90,9 +90,15 @@ def test_an_accumulated_step_has_the_gradient_of_the_large_batch(
     gradients, losses = [], []
     for size, accumulate in ((8, 1), (2, 4), (1, 8)):
         learnt = objective(
-            tmp_path, still, batch_size=size, accumulate=accumulate, batching=batching, mask_prompt=mask_prompt
+            tmp_path,
+            still,
+            batch_size=size,
+            accumulate=accumulate,
+            batching=batching,
+            mask_prompt=mask_prompt,
+            max_steps=1,
         )
-        losses.append(trainer(learnt)._accumulate(list(range(8)))[0])
+        losses.append(trainer(learnt).fit().steps[0].loss)
         gradients.append(torch.cat([tensor.grad.flatten() for tensor in learnt.model.parameters()]))
     assert losses == pytest.approx([losses[0]] * 3, abs=1e-5)
     for other in gradients[1:]:

@@ -20,11 +20,9 @@ from components.models.tokenizer import load_tokenizer
 from components.training.batching import Examples
 from components.training.classification import Classes, build_classifier, fine_tune
 from components.training.config import TrainConfig
-from components.training.fine_tuning import Start
-from components.training.keeping import Splits
-from components.training.loop import Trainer, total_steps
+from components.training.fine_tuning import Splits, Start
+from components.training.loop import Trainer, learning_rate_factor, total_steps
 from components.training.objectives.classification import Classification
-from components.training.schedule import learning_rate_factor
 
 SIZE = GPTSize(layers=2, heads=2, width=32, context=32)
 MODEL = ModelConfig(size=SIZE, weights="random", vocabulary="sample://vocabulary.tiktoken")
@@ -58,12 +56,13 @@ def write_splits(folder: Path) -> tuple[Path, Path]:
 def test_an_accumulated_step_has_the_gradient_of_the_large_batch(
     batch_size: int, accumulate: int, class_weights: list[float] | None
 ) -> None:
-    rows = list(range(1, 1 + batch_size * accumulate))
-    large = trainer(TrainConfig(batch_size=len(rows)), class_weights=class_weights)
-    parts = trainer(TrainConfig(batch_size=batch_size, accumulate=accumulate), class_weights=class_weights)
-    (large_loss, large_right), (loss, right) = large._accumulate(rows), parts._accumulate(rows)
-    assert loss == pytest.approx(large_loss, abs=1e-6)
-    assert right == large_right
+    large = trainer(TrainConfig(batch_size=batch_size * accumulate, max_steps=1), class_weights=class_weights)
+    parts = trainer(TrainConfig(batch_size=batch_size, accumulate=accumulate, max_steps=1), class_weights=class_weights)
+    shown: list[tuple[float, float]] = []
+    for each in (large, parts):
+        each.progress = lambda _step, _epoch, loss, accuracy: shown.append((loss, accuracy))
+        each.fit()
+    assert shown[1] == pytest.approx(shown[0], abs=1e-6)
     for one, other in zip(large.model.parameters(), parts.model.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, atol=1e-6, rtol=1e-4)
 
@@ -71,20 +70,21 @@ def test_an_accumulated_step_has_the_gradient_of_the_large_batch(
 def test_accumulation_sees_the_same_rows_in_the_same_steps() -> None:
     large, parts = TrainConfig(batch_size=8), TrainConfig(batch_size=1, accumulate=8, padding="none")
     assert total_steps(large, 1045) == total_steps(parts, 1045) == 5 * 130
-    for (_, one), (_, other), _ in zip(trainer(large)._rows(), trainer(parts)._rows(), range(7), strict=False):
-        assert one == other
+    one, other = (
+        [rows for _ in range(3) for rows in trainer(config).objective.epoch(torch.Generator().manual_seed(1))]
+        for config in (large, parts)
+    )
+    assert one == other
 
 
 def test_the_weighted_loss_is_that_of_torch() -> None:
     weights = [0.5, 3.0, 1.0]
-    tuned = trainer(TrainConfig(batch_size=10), class_weights=weights, classes=3)
-    rows = list(range(10))
-    loss, _ = tuned._accumulate(rows)
-    batch = tuned.objective.batch("train", rows)
+    tuned = trainer(TrainConfig(batch_size=24, max_steps=1), class_weights=weights, classes=3)
+    batch = tuned.objective.batch("train", list(range(24)))
     expected = torch.nn.functional.cross_entropy(
         tuned.model(batch.tokens, batch.lengths), batch.labels, weight=torch.tensor(weights)
     )
-    assert loss == pytest.approx(expected.item(), abs=1e-6)
+    assert tuned.fit().steps[0].loss == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -139,7 +139,7 @@ def test_the_facts_say_that_training_stopped_early(tmp_path: Path) -> None:
 def test_adapters_train_alone_and_are_merged_into_the_saved_model(tmp_path: Path, targets: list[str]) -> None:
     lora = LoraConfig(rank=4, alpha=8, targets=targets)
     config = TrainConfig(trainable="lora", max_steps=6, learning_rate=1e-2, keep="last", eval_every=3)
-    start = build_classifier(MODEL, lora, config, 2, load_tokenizer(MODEL.vocabulary).n_vocab, None)
+    start = build_classifier(MODEL, lora, config, 2, load_tokenizer(MODEL.vocabulary).n_vocab)
     before = {name: tensor.clone() for name, tensor in start.named_parameters()}
     facts = fine_tune(
         Splits(*write_splits(tmp_path)), Classes(LABELS), Start(MODEL, lora=lora), config, NoLogger(), tmp_path

@@ -11,8 +11,8 @@ from components.models.tokenizer import encode, end_of_text, load_tokenizer
 from components.prompts import TEMPLATES
 from components.training.batching import Examples
 from components.training.config import InstructionTrainConfig
+from components.training.instruction import build_gpt
 from components.training.objectives.instruction import IGNORED, Entries
-from components.training.outline import outline_gpt
 from components.training.planning.preview import (
     compare_batchings,
     describe_cuts,
@@ -116,7 +116,7 @@ def test_batchings_are_compared_on_the_batches_that_training_makes() -> None:
     config = InstructionTrainConfig(batch_size=8, batching="length", seed=5)
     model = ModelConfig(size={"layers": 1, "heads": 1, "width": 4, "context": 96}, weights="random")
     with torch.device("meta"):
-        outline = outline_gpt(model, LoraConfig(), config, 9)
+        outline = build_gpt(model, LoraConfig(), config, 9, outline=True)
     found = {each["batching"]: each for each in compare_batchings(outline, entries, config, 0)}
     assert list(found) == ["padded", "length", "packed"]
     assert found["length"]["padding"] < 0.1

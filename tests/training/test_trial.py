@@ -17,18 +17,16 @@ CPU = torch.device("cpu")
 MODEL = ModelConfig(size={"layers": 1, "heads": 1, "width": 8, "context": 64}, weights="random")
 
 
-def of(work: float = 0.0, **options: Any) -> Trial:
+def of(vocab_size: int = 5, **options: Any) -> Trial:
     config = InstructionTrainConfig(**({"batch_size": 4, "epochs": 2, "eval_batches": 3} | options))
     train = Entries.of([([3] * (3 + 7 * row % 20), [4] * (1 + row % 6)) for row in range(37)])
     validation = Entries.of([([3] * 9, [4] * 30), ([3], [4])])
-    network = build_gpt(MODEL, LoraConfig(), config, 20, None)
+    network = build_gpt(MODEL, LoraConfig(), config, vocab_size)
 
     def learn(network: Any) -> Instruction:
         return Instruction(network, train, validation, config, CPU, "fp32", 0)
 
-    splits = {"train": train, "validation": validation}
-    extra = {name: work * rows.trained(config.mask_prompt) for name, rows in splits.items()}
-    return Trial(lambda: network, learn, MODEL, config, CPU, packed=config.batching == "packed", extra=extra)
+    return Trial(lambda: network, learn)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +42,7 @@ def test_steps_and_batches_are_those_that_training_takes(options: dict[str, Any]
         made = batch(split, rows)
         if torch.is_grad_enabled():
             taken.append(rows)
-            assert made.tokens.numel() == trial.tokens("train", rows) or trial.packed
+            assert made.tokens.numel() == objective.padded("train", rows) or options.get("batching") == "packed"
         return made
 
     objective.batch = noted
@@ -54,9 +52,10 @@ def test_steps_and_batches_are_those_that_training_takes(options: dict[str, Any]
 
 def test_the_heaviest_batch_is_found_by_what_it_weighs() -> None:
     trial = of(batching="padded")
-    most = max(trial.tokens("train", rows) for rows in trial.batches())
-    assert trial.tokens(*trial.heaviest()) == most
-    learnt = of(batching="padded", work=1000.0, eval_batches=1)
+    objective = trial.objective
+    most = max(objective.padded("train", rows) for rows in trial.batches())
+    assert objective.padded(*trial.heaviest()) == most
+    learnt = of(vocab_size=40_000, batching="padded", eval_batches=1)
     assert learnt.heaviest() == ("validation", [0, 1]), "which has the longest response"
 
 

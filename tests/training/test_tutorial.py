@@ -11,8 +11,7 @@ from components.models.config import GPTSize, LoraConfig, ModelConfig
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.training.batching import in_batches, pad, shuffled
 from components.training.classification import Classes, build_classifier, fine_tune, prepare
-from components.training.fine_tuning import Start
-from components.training.keeping import Splits
+from components.training.fine_tuning import Splits, Start
 from pipelines.config import load_config
 from tests.tutorial import tutorial_classifier
 
@@ -52,7 +51,7 @@ def check(splits: tuple[Path, Path], out: Path, size: GPTSize | str, count: int 
     chosen = list(shuffled(len(data.train), config.batch_size, order))[:count]
     batches = [as_theirs(data.train, rows, data.length, encoding) for rows in chosen]
 
-    tutorial = tutorial_classifier(build_classifier(model, LoraConfig(), config, 2, encoding.n_vocab, None))
+    tutorial = tutorial_classifier(build_classifier(model, LoraConfig(), config, 2, encoding.n_vocab))
     optimiser = torch.optim.AdamW(tutorial.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     losses = []
     for inputs, targets in batches:

@@ -14,9 +14,8 @@ from components.models.tokenizer import end_of_text, load_tokenizer
 from components.prompts import TEMPLATES, PromptConfig
 from components.training.batching import shuffled
 from components.training.config import InstructionTrainConfig
-from components.training.fine_tuning import Start
+from components.training.fine_tuning import Splits, Start
 from components.training.instruction import build_gpt, fine_tune, tokenise
-from components.training.keeping import Splits
 from tests.tutorial import tutorial_model
 
 END = 50256
@@ -67,7 +66,7 @@ def check(entries: list[dict[str, str]], out: Path, size: GPTSize | str, count: 
     encoding = load_tokenizer("gpt2")
     assert end_of_text(encoding) == END
     data = {name: ch07.InstructionDataset(each, encoding) for name, each in (("train", train), ("val", validation))}
-    tutorial = tutorial_model(build_gpt(model, LoraConfig(), config, encoding.n_vocab, None))
+    tutorial = tutorial_model(build_gpt(model, LoraConfig(), config, encoding.n_vocab))
     optimiser = torch.optim.AdamW(tutorial.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     loaders = [[collated(ch07, data[name], range(start, start + 8)) for start in range(0, 40, 8)] for name in data]
     evaluations = [ch05.evaluate_model(tutorial, *loaders, "cpu", 5)]

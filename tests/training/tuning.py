@@ -10,8 +10,7 @@ from components.core.records import Facts
 from components.models.config import LoraConfig, ModelConfig
 from components.training.classification import Classes, fine_tune
 from components.training.config import TrainConfig
-from components.training.fine_tuning import Start
-from components.training.keeping import Splits
+from components.training.fine_tuning import Splits, Start
 
 LABELS = ["ham", "spam"]
 MODEL = ModelConfig(

@@ -1,4 +1,4 @@
-"""Whether a file's bytes are text in the encoding that it is said to have, and its quotes are right."""
+"""Whether a file's bytes are text in the encoding that is declared, and its quotes are right."""
 
 import codecs
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ WESTERN, ITS_KIN = "cp1252", ("cp1250", "cp1254", "cp1257", "cp1258")
 
 
 def check_text(path: Path, source: FileSource) -> list[str]:
-    """Read a file once, and return what should be said of it, a sentence each.
+    """Read a file once, and return notes on it, a sentence each.
 
     Raises:
         TableError: with the place of the first byte that is not text in the declared encoding, or with the line of the
@@ -39,10 +39,10 @@ def check_text(path: Path, source: FileSource) -> list[str]:
     for text in _decoded(path, source):
         if check:
             check.feed(text)
-    said = check.finish() if check else []
+    notes = check.finish() if check else []
     if not is_utf8(source.encoding) and _is_utf8_too(path):
-        said.append(f"{path.name} is valid UTF-8, but is read as {source.encoding}; set source.encoding=utf-8")
-    return said
+        notes.append(f"{path.name} is valid UTF-8, but is read as {source.encoding}; set source.encoding=utf-8")
+    return notes
 
 
 def _is_utf8_too(path: Path) -> bool:

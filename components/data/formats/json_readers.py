@@ -56,9 +56,9 @@ def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, object]]:
         try:
             yield f"line {number}", json.loads(line.rstrip())
         except (ValueError, RecursionError) as error:
-            said = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            fault = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             hint = "; if the file is one list, set source.format=json" if number == 1 and line.startswith("[") else ""
-            raise TableError(f"{path.name}: line {number} is not JSON: {said}; correct or remove it{hint}") from error
+            raise TableError(f"{path.name}: line {number} is not JSON: {fault}; correct or remove it{hint}") from error
 
 
 def _cells(
@@ -71,8 +71,8 @@ def _cells(
         for place, record in batch:
             if not isinstance(record, dict):
                 hint = "; if the file is one list, set source.format=json" if isinstance(record, list) else ""
-                said = f"{_kind(record)}, not an object with the columns{hint}"
-                raise TableError(f"{path.name}: {place} holds {said}")
+                fault = f"{_kind(record)}, not an object with the columns{hint}"
+                raise TableError(f"{path.name}: {place} holds {fault}")
             if not record.keys() <= names.keys():
                 names.update(dict.fromkeys(record))
         columns = [[_value(record, str(key)) for _, record in batch] for key in keys]

@@ -7,7 +7,6 @@ https://www.rfc-editor.org/rfc/rfc4180
 """
 
 import re
-from itertools import islice
 from pathlib import Path
 
 from components.core.errors import TableError
@@ -52,19 +51,20 @@ class Quotes:
         if self._width is None:
             self._width = LINE_END.split(text, maxsplit=1)[0].count(self.delimiter) + 1
         place = 1
-        while True:
-            found = self._lines.match(self._text, place)
-            place = found.end() if found else place
+        end: int | None = place
+        while end is not None:
+            found = self._lines.match(self._text, end)
+            place = found.end() if found else end
             end = self._quoted(place)
-            if end is None:
-                break
-            place = end
         if len(self._text) - place > LONGEST_FIELD:
             raise self._unclosed(place, f" within the limit of {LONGEST_FIELD:,} characters")
-        self._drop(place)
+        # Forget what has been checked, but for one character.
+        if place == len(self._text) > 1 and self._text[-1] == "\r":
+            place -= 1  # with a line feed after it, it is one end of a line and not two
+        self._line, self._text = self._line_of(place), self._text[place - 1 :]
 
     def finish(self) -> list[str]:
-        """Check what is left at the end of the file, and return what else should be said of it, a sentence each.
+        """Check what is left at the end of the file, and return further notes on it, a sentence each.
 
         Raises:
             TableError: if a quote is never closed.
@@ -82,46 +82,34 @@ class Quotes:
         ]
 
     def _quoted(self, place: int) -> int | None:
-        """Return where the quoted field at `place` ends, or None where that cannot be known yet."""
+        """Return where the quoted field at `place` ends, or None where that cannot be known yet.
+
+        A field whose lines, but for the first and the last, all have as many delimiters as a record is noted.
+        """
         found = FIELD.match(self._text, place)
         if found is None or found.end() == len(self._text):
             return None
-        if not self._end.match(self._text, found.end()):
-            raise self._goes_on(place, found.end())
-        self._look_inside(found[0], place)
-        return found.end()
-
-    def _look_inside(self, field: str, place: int) -> None:
-        """Note a field whose lines, but for the first and the last, all have as many delimiters as a record."""
-        inner = LINE_END.split(field)[1:-1]
-        least = 1 if self.delimiter in RARE else RECORDS_INSIDE
-        if len(inner) < least or self._width in (None, 1):
-            return
-        if all(line.count(self.delimiter) + 1 == self._width for line in islice(inner, 1000)):
+        end = found.end()
+        if not self._end.match(self._text, end):
+            opened, closed = self._line_of(place), self._line_of(end)
+            where = f"line {opened:,}" if opened == closed else f"line {closed:,} (the field began in line {opened:,})"
+            after = LINE_END.split(self._text[end : end + 20])[0]
+            escaped = ' (CSV knows no \\")' if self._text[end - 2] == "\\" else ""
+            raise TableError(
+                f"{self.path.name}: {where}: after the closing quote of a field comes {after!r}, not a delimiter or "
+                f"the end of the line; double the quotes inside a field{escaped}, or {ADVICE}"
+            )
+        inner = LINE_END.split(found[0])[1:-1]
+        enough = len(inner) >= (1 if self.delimiter in RARE else RECORDS_INSIDE) and self._width not in (None, 1)
+        if enough and all(line.count(self.delimiter) + 1 == self._width for line in inner[:1000]):
             first = self._line_of(place)
             self._swallowed.append((first, first + len(inner) + 1))
+        return end
 
     def _line_of(self, place: int) -> int:
         ends = {end: self._text.count(end, 1, place) for end in ("\n", "\r", "\r\n")}
         return self._line + ends["\n"] + ends["\r"] - ends["\r\n"]
 
-    def _drop(self, place: int) -> None:
-        """Forget what has been checked, but for one character."""
-        if place == len(self._text) > 1 and self._text[-1] == "\r":
-            place -= 1  # with a line feed after it, it is one end of a line and not two
-        self._line = self._line_of(place)
-        self._text = self._text[place - 1 :]
-
     def _unclosed(self, place: int, how: str) -> TableError:
         where = f"the quote that opens a field in line {self._line_of(place):,}"
         return TableError(f"{self.path.name}: {where} is never closed{how}; close it, or {ADVICE}")
-
-    def _goes_on(self, place: int, end: int) -> TableError:
-        opened, closed = self._line_of(place), self._line_of(end)
-        where = f"line {opened:,}" if opened == closed else f"line {closed:,} (the field began in line {opened:,})"
-        after = LINE_END.split(self._text[end : end + 20])[0]
-        escaped = ' (CSV knows no \\")' if self._text[end - 2] == "\\" else ""
-        return TableError(
-            f"{self.path.name}: {where}: after the closing quote of a field comes {after!r}, not a delimiter or the "
-            f"end of the line; double the quotes inside a field{escaped}, or {ADVICE}"
-        )

@@ -1,4 +1,4 @@
-"""What the readers of all formats share: how much is read at a time, and what is said of a file that is not right."""
+"""What the readers of all formats share: how much is read at a time, and the errors of a file that is not right."""
 
 import csv
 import zipfile
@@ -44,7 +44,7 @@ class Seen:
     columns: dict[Key, None] = field(default_factory=dict)
     """All columns that it has, in its order: names, or positions where it has none."""
     notes: list[str] = field(default_factory=list)
-    """What should be said of it, a sentence each."""
+    """Notes on it, a sentence each."""
 
 
 def no_column(path: Path, source: FileSource, key: Key, there: Sequence[object]) -> DataRejected:
@@ -87,7 +87,7 @@ def empty(path: Path) -> TableError:
 
 
 def refuse_other_formats(path: Path, source: FileSource) -> None:
-    """Raise TableError if a file's content says that it is a spreadsheet, or Parquet where that was not said."""
+    """Raise TableError if a file is a spreadsheet by its content, or Parquet where another format is declared."""
     with path.open("rb") as file:
         start = file.read(LONGEST)
     if start.startswith(PARQUET) and source.format != "parquet":

@@ -59,14 +59,12 @@ class GroupConfig(Config):
     """Seed of the draw."""
 
     group_duplicates: bool = True
-    """Whether rows that are folded to the same stay in one split."""
 
     group_near_duplicates: Literal["auto"] | bool = "auto"
     """Keep texts of eight words and more in one split whose sets of words have a Jaccard similarity of 0.8 and more,
     however many steps apart; `auto` does so up to 200,000 rows, if duplicates are grouped."""
 
     stratify: bool = True
-    """Whether every split gets the same share of each class or task."""
 
     @property
     def groups_near_duplicates(self) -> bool:

@@ -5,6 +5,7 @@ the last bit of evenness: shares are met as by drawing lots. In small tables eve
 """
 
 import numpy as np
+import pandas as pd
 
 SMALL = 1000
 """Rows below which every class is dealt in its exact shares, and rows may move when the table grows."""
@@ -23,21 +24,19 @@ def deal_groups(
         shares: of the rows in each split; a split with a share of 0 gets none.
         seed: of the draw.
     """
-    places = draw_places(keys, seed)
+    # A number from 0 to 1 for each key: uniform over seeds, and for a seed over keys.
+    places = (_mixed(keys ^ _mixed(np.array([seed], np.uint64))) >> np.uint64(11)) / float(1 << 53)
     if sizes.sum() < SMALL:
         dealt = _exactly(places, sizes, np.zeros(len(keys), np.int64) if strata is None else strata, shares, seed)
     else:
-        dealt = _by_place(places, sizes, shares)
+        ends = np.cumsum(shares)
+        ends[shares == 0] = np.append(0, ends[:-1])[shares == 0]
+        dealt = np.minimum(np.searchsorted(ends, places, "right"), np.flatnonzero(shares)[-1]).astype(np.int8)
+        # A group that is larger than a whole split would make another of it.
+        dealt[sizes > shares[dealt] * sizes.sum()] = shares.argmax()
     if strata is not None:
         _fill_gaps(dealt, places, strata, shares)
     return dealt
-
-
-def draw_places(keys: np.ndarray, seed: int) -> np.ndarray:
-    """Return a number from 0 to 1 for each key: uniform over seeds, and for a seed over keys."""
-    start = _mixed(np.array([seed], np.uint64))
-    places: np.ndarray = (_mixed(keys ^ start) >> np.uint64(11)) / float(1 << 53)
-    return places
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:
@@ -46,16 +45,6 @@ def _mixed(numbers: np.ndarray) -> np.ndarray:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return mixed ^ (mixed >> np.uint64(31))
-
-
-def _by_place(places: np.ndarray, sizes: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    ends = np.cumsum(shares)
-    ends[shares == 0] = np.append(0, ends[:-1])[shares == 0]
-    dealt = np.minimum(np.searchsorted(ends, places, "right"), np.flatnonzero(shares)[-1]).astype(np.int8)
-    # A group that is larger than a whole split would make another of it.
-    too_large = sizes > shares[dealt] * sizes.sum()
-    dealt[too_large] = shares.argmax()
-    return np.asarray(dealt)
 
 
 def _exactly(places: np.ndarray, sizes: np.ndarray, strata: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
@@ -92,3 +81,8 @@ def _fill_gaps(dealt: np.ndarray, places: np.ndarray, strata: np.ndarray, shares
         if len(spare):
             middle = np.cumsum(shares)[split] - shares[split] / 2
             dealt[spare[np.abs(places[spare] - middle).argmin()]] = split
+
+
+def shuffle(rows: np.ndarray, seed: int, count: int | None = None) -> np.ndarray:
+    """Return `count` of the rows in a random order (all of them by default), as `DataFrame.sample` draws them."""
+    return pd.Series(rows).sample(len(rows) if count is None else count, random_state=seed).to_numpy()

@@ -1,14 +1,13 @@
 """Which rows stay together: those that are folded to the same, and near duplicates, however many steps apart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
-from components.data.batches import batches_of
 from components.data.split.config import GroupConfig
-from components.data.split.near_duplicates import NearDuplicates, read_word_sets
+from components.data.split.near_duplicates import NearDuplicates
 from components.data.split.row_index import RowIndex
 
 MOST_ROWS = 200_000
@@ -42,26 +41,27 @@ class Groups:
         return np.bincount(self.of_row)
 
 
-def find_near_duplicates(rows: RowIndex, keep_digits: bool, config: GroupConfig) -> NearDuplicates | None:
-    """Return the near duplicates of a table's texts, or None where there are too many rows for that."""
+def with_near_duplicates(rows: RowIndex, keep_digits: bool, config: GroupConfig) -> RowIndex:
+    """Return the index of rows with their near duplicates, or without where there are too many rows for that."""
     if len(rows) > MOST_ROWS and config.group_near_duplicates is not True:
-        return None
-    return NearDuplicates(read_word_sets(rows.table, rows.columns, keep_digits))
+        return rows
+    return replace(rows, near=NearDuplicates(rows.table, rows.columns, keep_digits))
 
 
-def group_rows(rows: RowIndex, used: np.ndarray, near: NearDuplicates | None, config: GroupConfig) -> Groups:
+def group_rows(rows: RowIndex, used: np.ndarray, config: GroupConfig) -> Groups:
     """Put the rows at the positions `used` into groups; each is one of its own if duplicates are not grouped."""
     used = np.sort(used)
     if not config.group_duplicates:
         return Groups(used, np.arange(len(used)))
     folded = pd.factorize(rows.folded[used], size_hint=len(used))[0]
+    near = rows.near
     if near is None or not config.groups_near_duplicates:
         return Groups(used, folded)
-    texts = folded + len(near.sets)
-    sets = near.sets.of_row[used]
+    texts = folded + near.count
+    sets = near.of_row[used]
     there = sets >= 0
     every = np.broadcast_to(texts[:, None], sets.shape)
-    labels = near.components(sets[there], every[there], len(near.sets) + int(folded.max(initial=-1)) + 1)
+    labels = near.components(sets[there], every[there], near.count + int(folded.max(initial=-1)) + 1)
     return Groups(used, pd.factorize(labels[texts])[0])
 
 
@@ -84,13 +84,9 @@ def warn_of_groups(rows: RowIndex, groups: Groups, config: GroupConfig) -> list[
 def _first_text(rows: RowIndex, groups: Groups, group: int) -> str:
     """Return the beginning of the first text of a group, on one line and in quotes."""
     position = int(groups.rows[groups.first[group]])
-    with pq.ParquetFile(rows.table, pre_buffer=False) as file:
-        for batch in batches_of(file, rows.columns):
-            if position < batch.num_rows:
-                text = " ".join(" ".join(batch[name][position].as_py() or "" for name in rows.columns).split())
-                return f'"{text[:SHOWN]}{"…" if len(text) > SHOWN else ""}"'
-            position -= batch.num_rows
-    raise IndexError(position)
+    row = dataset(rows.table, format="parquet").take([position], columns=rows.columns).to_pylist()[0]
+    text = " ".join(" ".join(cell or "" for cell in row.values()).split())
+    return f'"{text[:SHOWN]}{"…" if len(text) > SHOWN else ""}"'
 
 
 def describe_largest(rows: RowIndex, groups: Groups, chosen: np.ndarray) -> str:

@@ -10,7 +10,7 @@ from components.core.records import Facts
 from components.data.sources import InstructionSourceConfig
 from components.data.split.config import InstructionSplitConfig
 from components.data.split.given_splits import SPLIT, SPLITS
-from components.data.split.grouping import Groups, describe_largest, find_near_duplicates
+from components.data.split.grouping import Groups, describe_largest, with_near_duplicates
 from components.data.split.parting import Parted, part, write_splits
 from components.data.split.row_index import RowIndex, index_instructions
 
@@ -27,12 +27,14 @@ def split_instructions(table: Path, config: InstructionSplitConfig, out: Path) -
     Raises:
         ConfigError: if a split would get no row, or the table lacks a column.
     """
-    rows = index_instructions(table)
-    near = find_near_duplicates(rows, True, config)
+    rows = with_near_duplicates(index_instructions(table), True, config)
     if config.order == "file":
         parted = _cut(rows, config)
     else:
-        parted = part(_with_small_tasks_as_one(rows, config), np.arange(len(rows)), near, config)
+        # All tasks as one that are too small to give a row to every split: together they may be large enough.
+        small = np.bincount(rows.labels, minlength=1) * min(config.fractions.model_dump().values()) < 1
+        dealt = replace(rows, labels=np.where(small[rows.labels], len(small), rows.labels))
+        parted = part(dealt, np.arange(len(rows)), config)
     for name, count in parted.sizes.items():
         if not count:
             advice = f"give it a larger split.fractions.{name}, or collect more rows"
@@ -42,7 +44,7 @@ def split_instructions(table: Path, config: InstructionSplitConfig, out: Path) -
             raise ConfigError(f"the {name} split has no row: there are {total:,} in all; {advice}")
     columns = [name for name in InstructionSourceConfig.fields if name != SPLIT]
     tasks = {name: rows.counts(part) for name, part in parted.parts.items()}
-    return {"tasks": tasks, **write_splits(rows, parted, near, config, columns, out)}
+    return {"tasks": tasks, **write_splits(rows, parted, config, columns, out)}
 
 
 def _cut(rows: RowIndex, config: InstructionSplitConfig) -> Parted:
@@ -57,10 +59,3 @@ def _cut(rows: RowIndex, config: InstructionSplitConfig) -> Parted:
     every = np.arange(len(rows))
     pieces = np.split(every, [train, train + test])
     return Parted(dict(zip(SPLITS, (pieces[0], pieces[2], pieces[1]), strict=True)), Groups(every, every))
-
-
-def _with_small_tasks_as_one(rows: RowIndex, config: InstructionSplitConfig) -> RowIndex:
-    """Return the rows with all tasks as one that are too small to give a row to every split: together they may be."""
-    smallest = min(config.fractions.model_dump().values())
-    small = np.bincount(rows.labels, minlength=1) * smallest < 1
-    return replace(rows, labels=np.where(small[rows.labels], len(small), rows.labels))

@@ -1,21 +1,17 @@
 """Splitting a table of labelled texts into train, validation and test, and counting what stands on both sides."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from components.core.errors import ConfigError
 from components.core.records import Facts
-from components.data.split.balancing import class_weights, shuffle, undersample
 from components.data.split.config import BalanceConfig, SplitConfig
+from components.data.split.dealing import shuffle
 from components.data.split.given_splits import SPLITS
-from components.data.split.grouping import Groups, describe_largest, find_near_duplicates
+from components.data.split.grouping import Groups, describe_largest, with_near_duplicates
 from components.data.split.parting import part, write_splits
 from components.data.split.row_index import RowIndex, index_rows
-
-Counts = Mapping[str, Mapping[str, int]]
-"""The rows of each split, by label."""
 
 
 def split(
@@ -31,9 +27,10 @@ def split(
     A table with a column `split` is parted as that says (`parting.part_given`). The facts' `shares` are those
     of the labels in the training split before it was balanced, and `majority` is the most frequent of them. `overlap`
     counts the rows of validation and test that stand in train, and the rows of test that stand in validation.
-    `class_weights` are in the order of `labels`, or None unless `balance.method` asks for them; `ordered` is passed
-    on. In memory is an index of the rows (`split.row_index`), and up to 200,000 rows their words, not the
-    texts.
+    `class_weights` are in the order of `labels`, rows / (classes * rows of the class) as scikit-learn's `balanced`
+    (King and Zeng, "Logistic Regression in Rare Events Data", 2001), or None unless `balance.method` asks for them;
+    `ordered` is passed on. In memory is an index of the rows (`split.row_index`), and up to 200,000 rows their words,
+    not the texts.
 
     Raises:
         ConfigError: if a split would get no row, or no row of a class.
@@ -45,8 +42,8 @@ def split(
         if rows.given is not None:
             raise ConfigError("balance.when=before_split would take rows out of a given split; set train_only")
         used = undersample(rows.labels, len(labels), balance.seed)
-    near = find_near_duplicates(rows, False, config)
-    parted = part(rows, used, near, config)
+    rows = with_near_duplicates(rows, False, config)
+    parted = part(rows, used, config)
     dealt, train = parted.sizes, parted.parts["train"]
     before = _class_counts(rows, train, labels)
     total = sum(before.values())
@@ -60,16 +57,17 @@ def split(
         if missing := [label for label, count in counts.items() if count == 0]:
             advice = _advice(rows, parted.groups, classes, missing, config)
             raise ConfigError(f"the {name} split has no row labelled {', '.join(map(repr, missing))}; {advice}")
+    weights = [sum(classes["train"].values()) / (len(labels) * count) for count in classes["train"].values()]
     return {
         "labels": list(labels),
         "ordered": ordered,
         "rows_before_balancing": dealt,
         "classes": classes,
         "train_classes_before_balancing": before,
-        "class_weights": class_weights(classes["train"]) if balance.method == "class_weight" else None,
+        "class_weights": weights if balance.method == "class_weight" else None,
         "majority": labels[shares.index(max(shares))],
         "shares": shares,
-        **write_splits(rows, parted, near, config, ("text", "label"), out),
+        **write_splits(rows, parted, config, ("text", "label"), out),
     }
 
 
@@ -78,11 +76,11 @@ def _class_counts(rows: RowIndex, part: np.ndarray, labels: list[str]) -> dict[s
     return {label: counts[label] for label in labels}
 
 
-def _advice(rows: RowIndex, groups: Groups, classes: Counts, missing: list[str], config: SplitConfig) -> str:
+def _advice(
+    rows: RowIndex, groups: Groups, classes: dict[str, dict[str, int]], missing: list[str], config: SplitConfig
+) -> str:
     """Return what helps where a split lacks classes: more rows, or another way to split."""
-    totals = {label: sum(counts[label] for counts in classes.values()) for label in missing}
-    label = min(totals, key=totals.__getitem__)
-    total = totals[label]
+    total, label = min((sum(counts[label] for counts in classes.values()), label) for label in missing)
     if rows.given is not None:
         return "the source gives it that way: add such rows, or take the class out of validation.labels"
     if total < len(SPLITS):
@@ -95,3 +93,15 @@ def _advice(rows: RowIndex, groups: Groups, classes: Counts, missing: list[str],
     if config.group_duplicates:
         return f"{describe_largest(rows, groups, rows.labels == rows.names.index(label))}, or collect other rows"
     return "give it a larger split.fractions, or collect more rows of that class"
+
+
+def undersample(labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
+    """Return positions in `labels` (class ids) with equally many rows of each class, class after class.
+
+    Classes that are already as small as the smallest are kept whole and in order; the others are drawn by
+    `DataFrame.sample` with `random_state=seed`. With two classes this is row for row the recipe of
+    Raschka, "Build a Large Language Model (From Scratch)", chapter 6.
+    """
+    places = [np.flatnonzero(labels == label) for label in range(classes)]
+    smallest = min(len(each) for each in places)
+    return np.concatenate([each if len(each) == smallest else shuffle(each, seed, smallest) for each in places])

@@ -5,13 +5,12 @@ library `datasketch`) and banding (Leskovec, Rajaraman and Ullman, "Mining of Ma
 verified by counting words. What is found is right; of what there is, one pair in 16,000 is missed at a similarity of
 exactly 0.8, fewer above.
 
-Where thousands of texts fall into one bucket, only those are compared that share one of their rarest words, as sets so
-alike must (prefix filtering: Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
+Of the texts in a bucket only those are compared that share one of their rarest words, as sets so alike must (prefix
+filtering: Bayardo, Ma and Srikant, "Scaling up all pairs similarity search", 2007).
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,95 +29,55 @@ _DIGITS = re.compile(r"\d+")
 BANDS, ROWS = 32, 6
 """Two sets of similarity s share a bucket with a probability of 1 - (1 - s^ROWS)^BANDS: 0.99994 at 0.8."""
 SEED = 1
-LARGE = 64
-"""Sets in a bucket from which on they are told apart by their rarest words."""
 AT_A_TIME = 200_000
 """Pairs that are verified at a time."""
 
 Pairs = tuple[np.ndarray, np.ndarray]
 
 
-@dataclass(frozen=True)
-class WordSets:
-    """Distinct sets of words, by number, and which of them each row has."""
-
-    of_row: np.ndarray
-    """int32 (rows, 1 or 2): the set of the row's words and, where asked for, of those without digits; -1 if none."""
-    starts: np.ndarray
-    """int64 (sets + 1): where each set begins in `words`."""
-    words: np.ndarray
-    """int32: numbers of the words of each set, the rarest first."""
-    hashes: np.ndarray
-    """uint32 (words): a hash of each word, the same in every process."""
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """int64 (sets): how many words each has."""
-        return np.diff(self.starts)
-
-
-def read_word_sets(table: Path, columns: Sequence[str], digits: bool) -> WordSets:
-    r"""Return the word sets of a Parquet table's texts: `columns` after one another.
+class NearDuplicates:
+    r"""The near duplicates among a Parquet table's texts, `columns` after one another, by the sets of their words.
 
     A word is a run of letters, digits and underscores (`\w+`) after NFKC and case folding. Without `digits` a row has a
-    second set, of its words without their digits: two texts may be alike in either. In memory are all sets, about four
-    bytes a word.
+    second set, of its words without their digits: two texts may be alike in either. In memory are all distinct sets,
+    about four bytes a word, and their signatures. `count` is the number of sets, and `of_row`, int32 (rows, 1 or 2),
+    which of them each row has, -1 if none.
     """
-    vocabulary: dict[str, int] = {}
-    known: dict[bytes, int] = {}
-    of_row: list[list[int]] = []
-    for text in _texts(table, columns):
-        found = [_WORD.findall(text)]
-        if not digits:
-            found.append(_WORD.findall(_DIGITS.sub("", text)))
-        of_row.append([_number(words, vocabulary, known) for words in found])
-    sets = [np.frombuffer(each, np.int32) for each in known]
-    starts = np.cumsum([0, *map(len, sets)])
-    words = np.concatenate(sets) if sets else np.empty(0, np.int32)
-    rank = _by_rarity(words, len(vocabulary))
-    owner = np.repeat(np.arange(len(sets)), np.diff(starts))
-    words = words[np.lexsort((rank[words], owner))]
-    names = np.array(list(vocabulary), object)
-    hashes = (hashed(names) >> np.uint64(32)).astype(np.uint32)
-    return WordSets(np.array(of_row, np.int32).reshape(-1, 1 if digits else 2), starts, words, hashes)
 
-
-def _texts(table: Path, columns: Sequence[str]) -> Iterator[str]:
-    with pq.ParquetFile(table, pre_buffer=False) as file:
-        for batch in batches_of(file, list(columns), BATCH):
-            cells = [batch[name].cast(pa.string()).to_pylist() for name in columns]
-            for row in zip(*cells, strict=True):
-                yield unify(" ".join(cell or "" for cell in row))
-
-
-def _number(words: list[str], vocabulary: dict[str, int], known: dict[bytes, int]) -> int:
-    if len(words) < FEWEST_WORDS:
-        return -1
-    numbers = sorted({vocabulary.setdefault(word, len(vocabulary)) for word in words})
-    return known.setdefault(np.array(numbers, np.int32).tobytes(), len(known))
-
-
-def _by_rarity(words: np.ndarray, vocabulary: int) -> np.ndarray:
-    """Return the place of each word when they are ordered from the rarest to the most frequent."""
-    rank = np.empty(vocabulary, np.int32)
-    rank[np.argsort(np.bincount(words, minlength=vocabulary), kind="stable")] = np.arange(vocabulary)
-    return rank
-
-
-class NearDuplicates:
-    """The near duplicates among sets of words."""
-
-    def __init__(self, sets: WordSets) -> None:
+    def __init__(self, table: Path, columns: Sequence[str], digits: bool) -> None:
         from scipy.sparse import csr_array
 
-        self.sets = sets
-        ones = np.ones(len(sets.words), np.int32)
-        shape = (len(sets), max(1, len(sets.hashes)))
-        self._matrix = csr_array((ones, sets.words, sets.starts), shape)
-        self._bands = _bands(sets)
+        vocabulary: dict[str, int] = {}
+        known: dict[bytes, int] = {}
+
+        def number(text: str) -> int:
+            words = _WORD.findall(text)
+            if len(words) < FEWEST_WORDS:
+                return -1
+            numbers = sorted({vocabulary.setdefault(word, len(vocabulary)) for word in words})
+            return known.setdefault(np.array(numbers, np.int32).tobytes(), len(known))
+
+        of_row: list[list[int]] = []
+        with pq.ParquetFile(table, pre_buffer=False) as file:
+            for batch in batches_of(file, list(columns), BATCH):
+                cells = [batch[name].cast(pa.string()).to_pylist() for name in columns]
+                for row in zip(*cells, strict=True):
+                    text = unify(" ".join(cell or "" for cell in row))
+                    of_row.append([number(each) for each in ((text,) if digits else (text, _DIGITS.sub("", text)))])
+        self.of_row = np.array(of_row, np.int32).reshape(-1, 1 if digits else 2)
+        self.count = len(known)
+        sets = [np.frombuffer(each, np.int32) for each in known]
+        self._sizes = np.array([len(each) for each in sets], np.int64)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        words = np.concatenate([np.empty(0, np.int32), *sets])
+        # Those of each set from the rarest on.
+        self._words = words[np.lexsort((np.bincount(words)[words], np.repeat(np.arange(self.count), self._sizes)))]
+        self._vocabulary = len(vocabulary)
+        indices = self._words, np.append(self._starts, len(words))
+        self._matrix = csr_array((np.ones(len(words), np.int32), *indices), (self.count, max(1, self._vocabulary)))
+        # A hash of each word, the same in every process.
+        hashes = (hashed(np.array(list(vocabulary), object)) >> np.uint64(32)).astype(np.uint32)
+        self._bands = _bands([hashes[each] for each in sets])
 
     def components(self, ones: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
         """Return the connected component of each of `count` nodes, int32, numbered from 0.
@@ -151,12 +110,8 @@ class NearDuplicates:
     def _others(self, band: np.ndarray, colours: np.ndarray) -> Iterator[Pairs]:
         """Yield all near duplicates of another colour in the same bucket."""
         _, bucket, sizes = np.unique(band, return_inverse=True, return_counts=True)
-        small = np.flatnonzero((sizes[bucket] > 1) & (sizes[bucket] <= LARGE))
-        for a, b in _across(small, bucket[small], np.ones(len(small), bool), colours):
-            yield from self._verified(a, b, colours)
-        large = np.flatnonzero(sizes[bucket] > LARGE)
-        owners, words, indexed = self._rarest(large)
-        keys = np.unique(bucket[owners] * len(self.sets.hashes) + words, return_inverse=True)[1]
+        owners, words, indexed = self._rarest(np.flatnonzero(sizes[bucket] > 1))
+        keys = np.unique(bucket[owners] * self._vocabulary + words, return_inverse=True)[1]
         for a, b in _across(owners, keys, indexed, colours):
             yield from self._verified(a, b, colours)
 
@@ -166,16 +121,16 @@ class NearDuplicates:
         Two sets of Jaccard 4/5 and more share a word that is one of the n - ceil(4n/5) + 1 rarest of both, and of the
         n - ceil(8n/9) + 1 rarest of the smaller.
         """
-        sizes = self.sets.sizes[sets]
+        sizes = self._sizes[sets]
         counts = sizes - -(-4 * sizes // 5) + 1
         fewer = sizes - -(-8 * sizes // 9) + 1
         owners = np.repeat(sets, counts)
-        places = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return owners, self.sets.words[self.sets.starts[owners] + places], places < np.repeat(fewer, counts)
+        places = _ranges(np.zeros_like(counts), counts)
+        return owners, self._words[self._starts[owners] + places], places < np.repeat(fewer, counts)
 
     def _verified(self, a: np.ndarray, b: np.ndarray, colours: np.ndarray) -> Iterator[Pairs]:
         """Yield those pairs that are near duplicates of another colour, a few at a time."""
-        sizes = self.sets.sizes
+        sizes = self._sizes
         for start in range(0, len(a), AT_A_TIME):
             one, other = a[start : start + AT_A_TIME], b[start : start + AT_A_TIME]
             small, large = np.minimum(sizes[one], sizes[other]), np.maximum(sizes[one], sizes[other])
@@ -187,17 +142,14 @@ class NearDuplicates:
                 yield one[alike], other[alike]
 
 
-def _bands(sets: WordSets) -> np.ndarray:
-    """Return a hash of each band of each set's signature, uint64 (bands, sets)."""
+def _bands(sets: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a hash of each band of each set's signature, uint64 (bands, sets), given the hashes of its words."""
     from datasketch import MinHash
 
     bands = np.zeros((BANDS, len(sets)), np.uint64)
-    blank = MinHash(BANDS * ROWS, seed=SEED, hashfunc=int)
-    hashes = sets.hashes[sets.words]
     factors = np.random.default_rng(SEED).integers(0, 1 << 63, ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    for number in range(len(sets)):
-        sketch = blank.copy()
-        sketch.update_batch(hashes[sets.starts[number] : sets.starts[number + 1]])
+    sketches = MinHash.generator(sets, num_perm=BANDS * ROWS, seed=SEED, hashfunc=int)
+    for number, sketch in enumerate(sketches):
         bands[:, number] = sketch.hashvalues.reshape(BANDS, ROWS) @ factors
     return bands
 
@@ -216,55 +168,24 @@ def _merged(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _across(nodes: np.ndarray, keys: np.ndarray, indexed: np.ndarray, colours: np.ndarray) -> Iterator[Pairs]:
     """Yield pairs of nodes with the same key, at least one of them indexed, such that none of two colours is missed.
 
-    Of each key the nodes of its most frequent colour are compared with the others only, and not with one another.
+    Keys are numbers from 0 on. Of each the nodes of one colour, that of most of them if there is one, are compared with
+    the others only, and not with one another.
     """
-    if not len(nodes):
-        return
-    order = np.lexsort((colours[nodes], keys))
-    common = _is_common(keys[order], colours[nodes[order]])
-    odd = order[~common]
-    order = np.lexsort((~indexed, keys))
-    starts, sizes = _runs(keys[order])
-    place = np.empty(int(keys.max()) + 1, np.int64)
-    place[keys[order[starts]]] = np.arange(len(starts))
-    run = place[keys[odd]]
-    few = np.add.reduceat(indexed[order].astype(np.int64), starts)
-    counts = np.where(indexed[odd], sizes[run], few[run])
-    for part in _parts(counts):
-        repeats = counts[part]
-        ends = np.cumsum(repeats)
-        offsets = np.arange(ends[-1]) - np.repeat(ends - repeats, repeats)
-        others = order[np.repeat(starts[run[part]], repeats) + offsets]
-        yield np.repeat(nodes[odd[part]], repeats), nodes[others]
+    colour = colours[nodes]
+    order = np.lexsort((colour, keys))
+    ends = np.cumsum(np.bincount(keys))
+    middle = order[(np.append(0, ends[:-1]) + ends) // 2]
+    odd = colour != colour[middle][keys]
+    for chosen, others in ((odd & indexed, order), (odd & ~indexed, order[indexed[order]])):
+        sizes = np.bincount(keys[others], minlength=len(ends))
+        first, some = np.cumsum(sizes) - sizes, np.flatnonzero(chosen)
+        pairs = np.cumsum(sizes[keys[some]])
+        for part in np.split(some, np.flatnonzero(np.diff(pairs // (4 * AT_A_TIME))) + 1):
+            counts = sizes[keys[part]]
+            yield np.repeat(nodes[part], counts), nodes[others[_ranges(first[keys[part]], counts)]]
 
 
-def _is_common(keys: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Return whether each has its key's most frequent colour, given keys in order and colours in order within them."""
-    changes = (keys[1:] != keys[:-1]) | (colours[1:] != colours[:-1])
-    run = np.append(0, np.cumsum(changes))
-    lengths = np.bincount(run)
-    run_key = keys[np.append(0, np.flatnonzero(changes) + 1)]
-    # The last of each key is its longest run.
-    order = np.lexsort((lengths, run_key))
-    last = np.append(run_key[order][1:] != run_key[order][:-1], True)
-    longest = np.zeros(len(lengths), bool)
-    longest[order[last]] = True
-    found: np.ndarray = longest[run]
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return so many numbers from each start on, one range after the other."""
+    found: np.ndarray = np.arange(counts.sum()) + np.repeat(starts + counts - np.cumsum(counts), counts)
     return found
-
-
-def _runs(keys: np.ndarray) -> Pairs:
-    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-    return starts, np.diff(np.append(starts, len(keys)))
-
-
-def _parts(counts: np.ndarray, most: int = 4 * AT_A_TIME) -> Iterator[slice]:
-    """Yield slices whose counts add up to about `most`."""
-    ends = np.cumsum(counts)
-    start = 0
-    while start < len(counts):
-        done = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, done + most, "right")))
-        if ends[stop - 1] > done:
-            yield slice(start, stop)
-        start = stop

@@ -9,13 +9,11 @@ import pandas as pd
 
 from components.core.errors import ConfigError
 from components.core.records import Facts
-from components.data.batches import schema
-from components.data.split.balancing import shuffle
+from components.data.batches import mixed, schema
 from components.data.split.config import GroupConfig
-from components.data.split.dealing import deal_groups
+from components.data.split.dealing import deal_groups, shuffle
 from components.data.split.given_splits import SPLITS
 from components.data.split.grouping import Groups, group_rows, warn_of_groups
-from components.data.split.near_duplicates import NearDuplicates
 from components.data.split.reordering import write_in_order
 from components.data.split.row_index import RowIndex
 
@@ -43,23 +41,24 @@ class Parted:
         return {name: len(part) for name, part in self.parts.items()}
 
 
-def part(rows: RowIndex, used: np.ndarray, near: NearDuplicates | None, config: GroupConfig) -> Parted:
+def part(rows: RowIndex, used: np.ndarray, config: GroupConfig) -> Parted:
     """Part the rows at the positions `used`: as the source says, if it does, and otherwise by dealing them."""
     shares = np.array([getattr(config.fractions, name) for name in SPLITS])
-    return deal(rows, used, near, config, shares) if rows.given is None else part_given(rows, near, config, shares)
+    return deal(rows, used, config, shares) if rows.given is None else part_given(rows, config, shares)
 
 
-def deal(
-    rows: RowIndex, used: np.ndarray, near: NearDuplicates | None, config: GroupConfig, shares: np.ndarray
-) -> Parted:
+def deal(rows: RowIndex, used: np.ndarray, config: GroupConfig, shares: np.ndarray) -> Parted:
     """Shuffle the rows at the positions `used` and deal them to the splits; every one lands in exactly one."""
     shuffled = shuffle(used, config.seed)
-    groups = group_rows(rows, used, near, config)
+    groups = group_rows(rows, used, config)
     if config.group_duplicates or config.stratify:
         first = groups.rows[groups.first]
         # A group with two labels counts for the label it first has.
         strata = rows.labels[first] if config.stratify else None
-        keys = rows.folded[first] if config.group_duplicates else _with_occurrence(rows.exact[first])
+        keys = rows.folded[first]
+        if not config.group_duplicates:  # copies differ by how many of them came before
+            texts = rows.exact[first]
+            keys = mixed(texts, pd.Series(texts).groupby(texts).cumcount().to_numpy())
         split_of = np.empty(len(rows), np.int8)
         split_of[groups.rows] = deal_groups(keys, groups.sizes, strata, shares, config.seed)[groups.of_row]
         split_of = split_of[shuffled]
@@ -70,7 +69,7 @@ def deal(
     return Parted({name: shuffled[split_of == position] for position, name in enumerate(SPLITS)}, groups)
 
 
-def part_given(rows: RowIndex, near: NearDuplicates | None, config: GroupConfig, shares: np.ndarray) -> Parted:
+def part_given(rows: RowIndex, config: GroupConfig, shares: np.ndarray) -> Parted:
     """Take the splits that the source gives as they are, and from train what also stands in them.
 
     One of validation and test that is not given is dealt from what train has left.
@@ -83,86 +82,74 @@ def part_given(rows: RowIndex, near: NearDuplicates | None, config: GroupConfig,
     left = train
     if config.group_duplicates:
         sides = {"train": train, "held out": np.concatenate([parts[name] for name in names])}
-        copies = find_copies(rows, sides, {"train": ("held out", "train")}, near)["train"]
-        left = train[~copies["near" if near and config.groups_near_duplicates else "folded"]]
-    given: Facts = {"splits": names, "overlap": overlaps(rows, parts, near), "left_out": len(train) - len(left)}
+        copies = find_copies(rows, sides, {"train": ("held out", "train")})["train"]
+        left = train[~copies["near" if rows.near and config.groups_near_duplicates else "folded"]]
+    given: Facts = {"splits": names, "overlap": overlaps(rows, parts), "left_out": len(train) - len(left)}
     given["train"] = len(train)
     shares = np.where([name in names for name in SPLITS], 0, shares)
-    dealt = deal(rows, left, near, config, shares / shares.sum())
+    dealt = deal(rows, left, config, shares / shares.sum())
     return Parted(dealt.parts | {name: parts[name] for name in names}, dealt.groups, given)
 
 
-def write_splits(
-    rows: RowIndex, parted: Parted, near: NearDuplicates | None, config: GroupConfig, columns: Iterable[str], out: Path
-) -> Facts:
+def write_splits(rows: RowIndex, parted: Parted, config: GroupConfig, columns: Iterable[str], out: Path) -> Facts:
     """Write each split with those of `columns` that the table has; return counts, overlap and warnings."""
     files = {out / f"{name}.parquet": part for name, part in parted.parts.items()}
-    write_in_order(rows.table, files, columns=schema(columns))
+    write_in_order(rows.table, files, schema(columns))
     sizes = parted.groups.sizes
     return {
         "rows": parted.sizes,
-        "overlap": overlaps(rows, parted.parts, near),
+        "overlap": overlaps(rows, parted.parts),
         "groups": {"groups": len(sizes), "largest": int(sizes.max(initial=0))},
         "given": parted.given,
         "warnings": [*_warn_of_given(parted.given or {}), *warn_of_groups(rows, parted.groups, config)],
     }
 
 
-def overlaps(rows: RowIndex, parts: Mapping[str, np.ndarray], near: NearDuplicates | None) -> dict[str, dict[str, int]]:
+def overlaps(rows: RowIndex, parts: Mapping[str, np.ndarray]) -> dict[str, dict[str, int]]:
     """Count the rows of validation and test that stand in train, and the rows of test that stand in validation.
 
     `exact` are those word for word, `folded` also those that are equal once folded, `near` also near duplicates; the
     last is missing where these were not looked for.
     """
-    found = find_copies(rows, parts, PAIRS, near)
+    found = find_copies(rows, parts, PAIRS)
     return {name: {kind: int(rows.sum()) for kind, rows in kinds.items()} for name, kinds in found.items()}
 
 
 def find_copies(
-    rows: RowIndex, parts: Mapping[str, np.ndarray], pairs: Mapping[str, tuple[str, str]], near: NearDuplicates | None
+    rows: RowIndex, parts: Mapping[str, np.ndarray], pairs: Mapping[str, tuple[str, str]]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return for each pair of parts which rows of the second also stand in the first: `exact`, `folded`, `near`."""
-    bits = {name: np.uint8(1 << place) for place, name in enumerate(parts)}
-    reached = _reached(parts, bits, near) if near else None
+    near, bits = rows.near, {name: np.uint8(1 << place) for place, name in enumerate(parts)}
+    if near:  # which parts each set of words reaches; the last, none, is for rows without a set
+        sides = np.zeros(near.count + 1, np.uint8)
+        for name, part in parts.items():
+            sides[np.unique(near.of_row[part])] |= bits[name]
+        reached = np.append(near.reached(sides[:-1]), np.uint8(0))
     found = {}
     for name, (where, which) in pairs.items():
         known, others = parts[where], parts[which]
         exact = pd.Series(rows.exact[others]).isin(rows.exact[known]).to_numpy()
         folded = exact | pd.Series(rows.folded[others]).isin(rows.folded[known]).to_numpy()
         found[name] = {"exact": exact, "folded": folded}
-        if near and reached is not None:
-            sides = reached[near.sets.of_row[others]] & bits[where]
-            found[name]["near"] = folded | sides.astype(bool).any(axis=1)
+        if near:
+            found[name]["near"] = folded | (reached[near.of_row[others]] & bits[where]).astype(bool).any(axis=1)
     return found
 
 
-def _reached(parts: Mapping[str, np.ndarray], bits: Mapping[str, np.uint8], near: NearDuplicates) -> np.ndarray:
-    """Return the parts that each set of words reaches, as bits; the last, none, is for rows without a set."""
-    sides = np.zeros(len(near.sets) + 1, np.uint8)
-    for name, part in parts.items():
-        sides[np.unique(near.sets.of_row[part])] |= bits[name]
-    return np.append(near.reached(sides[:-1]), np.uint8(0))
-
-
 def _warn_of_given(given: Facts) -> list[str]:
-    names, said = given.get("splits", []), []
+    names, warnings = given.get("splits", []), []
     for name in names:
         counts = given["overlap"][name]
         if any(counts.values()):
             what = ", ".join(f"{count:,} {KINDS[kind]}" for kind, count in counts.items())
-            said.append(f"rows of the given {name} that also stand in train as it came: {what}")
+            warnings.append(f"rows of the given {name} that also stand in train as it came: {what}")
     if given.get("left_out"):
-        said.append(
+        warnings.append(
             f"{given['left_out']:,} of {given['train']:,} rows of train were left out, since they also stand in the "
             f"given {' and '.join(names)}"
         )
     if len(names) == 2 and (both := max(given["overlap"]["test_validation"].values())):
-        said.append(f"{both:,} rows of the given test also stand in the given validation; both are taken as they are")
-    return said
-
-
-def _with_occurrence(texts: np.ndarray) -> np.ndarray:
-    """Return the hashes such that those of copies differ, by how many of them came before."""
-    copies = pd.Series(texts).groupby(texts).cumcount().to_numpy().astype(np.uint64)
-    found: np.ndarray = texts + copies * np.uint64(0x9E3779B97F4A7C15)
-    return found
+        warnings.append(
+            f"{both:,} rows of the given test also stand in the given validation; both are taken as they are"
+        )
+    return warnings

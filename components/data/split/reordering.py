@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.data.batches import batches_of, rows_at_a_time, schema, write_batches
+from components.data.batches import batches_of, rows_at_a_time, write_batches
 
 PLACE = "place"
 
 
 def write_in_order(
-    table: Path, orders: Mapping[Path, np.ndarray], rows_per_run: int | None = None, columns: pa.Schema | None = None
+    table: Path, orders: Mapping[Path, np.ndarray], columns: pa.Schema, rows_per_run: int | None = None
 ) -> None:
     """Write to each path of `orders` the table's rows at these positions (from 0), in this order.
 
-    They have those of `columns` that the table has (by default those of a classification table).
+    They have those of `columns` that the table has.
 
     A position may occur once in all of them. Rows that end up near one another are dealt to one run, on disk beside the
     first path, and each run is put in order when it is read back: everything is read from front to back, and no more
@@ -33,7 +33,7 @@ def write_in_order(
         most = rows_per_run or rows_at_a_time(file)
         place = np.full(file.metadata.num_rows, -1, np.int64)
         place[np.concatenate(list(orders.values()))] = np.arange(sum(map(len, orders.values())))
-        kept = pa.schema([field for field in columns or schema() if field.name in file.schema_arrow.names])
+        kept = pa.schema([field for field in columns if field.name in file.schema_arrow.names])
         # Where each run begins: none is longer than `most`, or belongs to two files.
         ends = np.cumsum([0, *map(len, orders.values())])
         starts = np.concatenate([np.arange(start, end, most) for start, end in pairwise(ends)])

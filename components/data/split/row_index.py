@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from components.core.errors import ConfigError
 from components.data.batches import batches_of, hashed
-from components.data.split.folding import joined, normalize_text
+from components.data.split.folding import fold_all, fold_tasks, joined
 from components.data.split.given_splits import SPLIT, split_number
-from components.data.split.quick_folding import fold_all
+from components.data.split.near_duplicates import NearDuplicates
 
 BATCH = 1 << 14
 
@@ -36,6 +36,8 @@ class RowIndex:
     """The declared labels in their order, then those that turned up besides."""
     given: np.ndarray | None = None
     """int32 (rows): position in `SPLITS` of the split that the source puts the row into, if it does."""
+    near: NearDuplicates | None = None
+    """Near duplicates among the texts, if they were looked for."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,41 +67,36 @@ def index_instructions(table: Path) -> RowIndex:
         ConfigError: if it lacks instructions or inputs.
     """
     folds = "entries that differ only in case or white space"
-    return _index(table, ["instruction", "input"], "task", None, joined, _normalize_all, folds)
+    return _index(table, ["instruction", "input"], "task", [], joined, fold_tasks, folds)
 
 
 def _index(
     table: Path,
     columns: list[str],
     label: str,
-    declared: Sequence[str] | None,
-    join: Callable[..., np.ndarray],
-    folding: Callable[[pa.Array], np.ndarray],
+    declared: Sequence[str],
+    exact_of: Callable[..., np.ndarray],
+    folded_of: Callable[..., np.ndarray],
     folds: str,
 ) -> RowIndex:
-    """Index rows whose text is what `join` makes of some columns; where no label is declared, they may lack labels."""
+    """Index rows by a text that is made of some columns; where no label is declared, they may lack labels."""
     with pq.ParquetFile(table, pre_buffer=False) as file:
         rows, there = file.metadata.num_rows, file.schema_arrow.names
         if missing := {*columns, *([label] if declared else [])} - set(there):
             raise ConfigError(f"the table has no column {' and '.join(sorted(missing))}; check source.columns")
         exact, folded = np.empty(rows, np.uint64), np.empty(rows, np.uint64)
-        codes, numbers = np.zeros(rows, np.int32), {name: number for number, name in enumerate(declared or ())}
+        codes, numbers = np.zeros(rows, np.int32), {name: number for number, name in enumerate(declared)}
         given = np.zeros(rows, np.int32) if SPLIT in there else None
         done = 0
         for batch in batches_of(file, [name for name in (*columns, label, SPLIT) if name in there], BATCH):
             part = slice(done, done := done + batch.num_rows)
-            cells = [batch[name].cast(pa.string()) for name in columns]
-            exact[part] = hashed(join(*(texts.to_numpy(zero_copy_only=False) for texts in cells)))
-            folded[part] = hashed(join(*map(folding, cells)))
+            cells = [batch[name].cast(pa.string()).to_numpy(zero_copy_only=False) for name in columns]
+            exact[part], folded[part] = hashed(exact_of(*cells)), hashed(folded_of(*cells))
             if label in there:
                 codes[part] = _numbered(batch[label], lambda name: numbers.setdefault(name, len(numbers)))
             if given is not None:
                 given[part] = _numbered(batch[SPLIT], split_number)
     return RowIndex(table, columns, folds, exact, folded, codes, list(numbers), given)
-
-
-def _normalize_all(texts: pa.Array) -> np.ndarray:
-    return np.array([normalize_text(text or "") for text in texts.to_pylist()], object)
 
 
 def _numbered(names: pa.Array, number: Callable[..., int]) -> np.ndarray:

@@ -4,6 +4,7 @@ Every verdict is Great Expectations' own. A kind of table says which columns it 
 its report shows; what is counted, and how rules are run, stands here.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from importlib.metadata import version
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from components.core.records import Facts
-from components.data.batches import hashed
+from components.data.batches import hashed, mixed
 from components.data.split.given_splits import NAMES, SPLIT
 from components.data.validation.engine import VISIBLE, Engine, Outcome, expect, is_in_parts
 from components.data.validation.named import check_columns, in_short, named_rules, values_at_once
@@ -28,18 +29,12 @@ NOT_BLANK = {"values_to_match_regex": {"regex": VISIBLE}}
 """Expectations about the values of a column, for `Checks.column_rule`."""
 
 
-def mixed(hashes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Return a hash of each hash with its number, uint64; that of number 0 is the hash itself."""
-    found: np.ndarray = hashes + numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return found
-
-
-class Checks:
+class Checks(ABC):
     """The checks of one table, in passes, each on the rows that the one before left.
 
     Columns and values are checked on the whole table, a batch at a time; then what compares rows, among those whose
-    values are fine; and then what is about numbers of rows, on what will be used. In memory are a batch of rows, and 14
-    bytes a row (21, where a preset names more than a few of Great Expectations' own expectations).
+    values are fine; and then what is about numbers of rows, on what will be used. In memory are a batch of rows, 13
+    bytes a row, and one more for each rule about rows that some row fails.
 
     Raises:
         ConfigError: on construction, if an expectation that the rules name is about a column that is not there.
@@ -77,12 +72,12 @@ class Checks:
         in_parts = [*by_row, *(rule for rule in named if rule not in self.whole)]
         self.in_parts = [rule for rule in in_parts if self.can_run(rule, source.rows)]
         self.marks = Marks(source.rows, [rule.name for rule in rules if rule.by_row])
-        self._hashes = np.zeros(source.rows, np.uint64)
+        self.hashes = np.zeros(source.rows, np.uint64)
         self._is_held_out = np.zeros(source.rows, bool)
 
+    @abstractmethod
     def row_rules(self) -> list[Rule]:
         """Return the rules about single rows."""
-        raise NotImplementedError
 
     def table_rules(self) -> list[Rule]:
         """Return the rules that compare or count rows."""
@@ -103,12 +98,12 @@ class Checks:
         return part
 
     def note(self, name: str) -> str:  # noqa: ARG002
-        """Return what is to be said of the rows that fail a rule about single rows besides their number."""
+        """Return a note on the rows that fail a rule about single rows, besides their number."""
         return ""
 
+    @abstractmethod
     def describe(self) -> Content:
         """Return what the rows that are left hold."""
-        raise NotImplementedError
 
     def rule(self, name: str, expected: str, checks: Mapping[str, Mapping[str, Any]], **more: Any) -> Rule:
         """Return a rule with the severity of its section; `checks` are kinds of expectation with their arguments."""
@@ -140,7 +135,18 @@ class Checks:
         self.compare_rows()
         self.count_rows()
         self._check_whole(by_row=False)
-        report = self._report(out)
+        reasons, failing = write_rejected(
+            self.source, self.marks, self.required[1:], self.shown, out / "rejected.parquet"
+        )
+        report = Report(
+            rows_in=self.source.rows,
+            rows_out=int(self.marks.kept.sum()),
+            rules=list(self.rules.values()),
+            failing_rows=failing,
+            reasons=reasons,
+            versions={package: version(package) for package in PACKAGES},
+            content=self.describe(),
+        )
         finish(report, {"rules": self.config.model_dump(), "evaluations": self.engine.log}, out)
         self.source.write(self.marks.kept, out / "table.parquet")
         return report.facts()
@@ -159,7 +165,7 @@ class Checks:
         if not self._lacking(self.content):
             rows = part[list(self.content)].dropna(subset=[self.content[0]]).fillna("")
             hashes = [hashed(rows[name].to_numpy(object)) for name in self.content]
-            self._hashes[rows.index] = reduce(mixed, hashes)
+            self.hashes[rows.index] = reduce(mixed, hashes)
 
     def compared(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows whose content is compared, by position, and its hashes.
@@ -167,11 +173,7 @@ class Checks:
         These are the rows that are left so far, but for those of a validation or test split that is given.
         """
         left = self.marks.kept & ~self._is_held_out
-        return left.nonzero()[0], self._hashes[left]
-
-    def tell_apart(self, places: np.ndarray, numbers: np.ndarray) -> None:
-        """Let rows with the same content be no copies of one another where they have different numbers."""
-        self._hashes[places] = mixed(self._hashes[places], numbers)
+        return left.nonzero()[0], self.hashes[left]
 
     def can_run(self, rule: Rule, rows: int) -> bool:
         """Say whether a rule can be evaluated on a number of rows, and note at the rule why it cannot."""
@@ -202,7 +204,7 @@ class Checks:
             self.marks.add(rule.name, left[pd.Series(hashes).duplicated().to_numpy()])
         rule.observed = f"{100 * (1 - outcome.observed):.2f} %"
         rule.detail = f"{len(left) - 1 - int(numbers[-1]):,} of {counted(len(left), 'row')}"
-        rule.failing, rule.rows = self.marks.failing(rule.name), len(left)
+        rule.failing, rule.rows = int(self.marks.mask(rule.name).sum()), len(left)
 
     def count_rows(self) -> None:
         """Evaluate the rules about numbers of rows that are left."""
@@ -217,7 +219,7 @@ class Checks:
 
     def _count_failing(self, rule: Rule, success: bool, rows: int) -> None:
         """Note how many rows fail a rule that was evaluated on so many, and why."""
-        failing = self.marks.failing(rule.name)
+        failing = int(self.marks.mask(rule.name).sum())
         rule.success, rule.rows, rule.observed = success, rows, f"{rows - failing:,} of {counted(rows, 'row')}"
         if success:  # Which rows that fail may do, where it is enough that most pass.
             self.marks.clear(rule.name)
@@ -236,17 +238,3 @@ class Checks:
                 self._count_failing(rule, outcome.success, len(frame))
             else:
                 rule.observed = in_short(outcome.observed)
-
-    def _report(self, out: Path) -> Report:
-        reasons, failing = write_rejected(
-            self.source, self.marks, self.required[1:], self.shown, out / "rejected.parquet"
-        )
-        return Report(
-            rows_in=self.source.rows,
-            rows_out=int(self.marks.kept.sum()),
-            rules=list(self.rules.values()),
-            failing_rows=failing,
-            reasons=reasons,
-            versions={package: version(package) for package in PACKAGES},
-            content=self.describe(),
-        )

@@ -6,10 +6,9 @@ https://docs.greatexpectations.io/docs/core/define_expectations/
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from components.core.errors import ConfigError, GradusError, shortened
+from components.core.errors import ConfigError, GradusError, did_you_mean, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +22,7 @@ OURS = {
     "batch_id", "catch_exceptions", "description", "id", "meta", "notes", "rendered_content", "result_format",
     "severity", "windows",
 }  # fmt: skip
-"""What expectations take besides their arguments: where they run, and what is said of them, which is for us to say."""
+"""What expectations take besides their arguments: where they run and how they are described, which we decide."""
 
 COMPARING = {
     "expect_column_value_z_scores_to_be_less_than",
@@ -91,12 +90,6 @@ def _first_fault(error: Exception) -> str:
         place = ".".join(str(part) for part in faults[0]["loc"] if part != "__root__")
         return f"{place}: {faults[0]['msg']}" if place else str(faults[0]["msg"])
     return " ".join(str(error).split())
-
-
-def did_you_mean(word: str, known: Sequence[str], otherwise: str) -> str:
-    """Return the end of a line about an unknown word: the known one that is close to it, or else another hint."""
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else f"; {otherwise}"
 
 
 def is_by_row(expectation: Any) -> bool:
@@ -196,9 +189,9 @@ class Engine:
 
 def _failed(meta: Mapping[str, Any], trouble: str) -> GradusError:
     """Return the error that says that a rule could not be evaluated: the config's fault, if that names it."""
-    said = f"Great Expectations could not evaluate {meta['name']}: {shortened(' '.join(trouble.split()), 400)}"
+    message = f"Great Expectations could not evaluate {meta['name']}: {shortened(' '.join(trouble.split()), 400)}"
     key = meta.get("key")
-    return ConfigError(f"{key}: {said}; correct it, or take it out") if key else GradusError(said)
+    return ConfigError(f"{key}: {message}; correct it, or take it out") if key else GradusError(message)
 
 
 def _place(result: dict[str, Any]) -> tuple[str, str]:

@@ -32,7 +32,8 @@ def validate_instructions(
     table: Path,
     rules: InstructionValidationConfig,
     template: AnyTemplate,
-    encoding: "Tokenizer",
+    vocabulary: str,
+    mirror: Path | None,
     context: int,
     out: Path,
 ) -> Facts:
@@ -47,10 +48,14 @@ def validate_instructions(
         DataRejected: if an expectation of severity `error` is not met, or no row is left. All files but
             `table.parquet` are written.
         TableError: if `table` is not a Parquet file, or a column has another type than text (`row`: integer).
+        WeightsError: if there is no such vocabulary.
         ConfigError: if the shortest example that the rules allow is longer than `context`, or `rules.expectations` do
             not fit the table.
     """
-    return Instructions(table, rules.within(context), template, encoding).run(out)
+    from components.models.tokenizer import load_tokenizer
+
+    rules = rules.within(context)
+    return Instructions(table, rules, template, load_tokenizer(vocabulary, mirror)).run(out)
 
 
 class Instructions(Checks):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.core.records import Facts
+from components.data.batches import mixed
 from components.data.split.given_splits import SPLIT
 from components.data.validation.checks import NOT_BLANK, NOT_NULL, Checks
 from components.data.validation.report import Cell, Content, Rule, counted, quoted
@@ -109,7 +110,8 @@ class Texts(Checks):
         rule.observed = f"{counted(found['text'].nunique(), 'text')} in {counted(len(found), 'row')}"
         note = self._describe_conflicts(found) if len(found) else ""
         if use == "keep":
-            self.tell_apart(found["place"].to_numpy(), found["label"].to_numpy())
+            places = found["place"].to_numpy()  # no copies of one another where the labels differ
+            self.hashes[places] = mixed(self.hashes[places], found["label"].to_numpy())
             rule.detail = note
             return
         failing = _left_out(found, use)
@@ -118,14 +120,14 @@ class Texts(Checks):
 
     def _describe_conflicts(self, rows: pd.DataFrame) -> str:
         """Return the first texts, how often each has which label, and the first rows."""
-        said, labels = [], self.config.labels
+        texts, labels = [], self.config.labels
         for _, each in islice(rows.groupby("text", sort=False), TEXTS_SHOWN):
             text = self.source.cells([int(each["place"].iloc[0])], ["text"])[0]["text"]
             counts = Counter(each["label"].tolist())
             times = ", ".join(f"{quoted(labels[label], 30)} {counts[label]:,} times" for label in sorted(counts))
-            said.append(f"{quoted(text, 40)} is {times}")
+            texts.append(f"{quoted(text, 40)} is {times}")
         more = "; ..." if rows["text"].nunique() > TEXTS_SHOWN else ""
-        return f"{'; '.join(said)}{more}; rows {self.source.row_numbers(rows['place'].to_numpy())}"
+        return f"{'; '.join(texts)}{more}; rows {self.source.row_numbers(rows['place'].to_numpy())}"
 
     def count_rows(self) -> None:
         """Evaluate the rules about numbers of rows, and of those of each class."""

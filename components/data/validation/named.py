@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.core.errors import ConfigError, shortened
-from components.data.validation.engine import columns_of, did_you_mean, expect, is_by_row
+from components.core.errors import ConfigError, did_you_mean, shortened
+from components.data.validation.engine import columns_of, expect, is_by_row
 from components.data.validation.report import Rule
 from components.data.validation.rows import Source, frame_of
 from components.data.validation.rules import Expectation

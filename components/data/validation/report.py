@@ -1,13 +1,13 @@
 """The rules of a table and what became of them: as facts, as the message of an error, and as a page to read."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import pandas as pd
 from pydantic import JsonValue
 
 from components.core.errors import DataRejected
@@ -44,7 +44,7 @@ class Rule:
     rows: int = 0
     """How many rows it was evaluated on, if it is about rows."""
     note: str = ""
-    """What is to be said of the failing rows besides their number."""
+    """A note on the failing rows, besides their number."""
 
     @property
     def advice(self) -> str:
@@ -54,18 +54,10 @@ class Rule:
         return self.remedy.format(relax=relax) if self.remedy else f"Correct the data, or {relax} {rest}"
 
     @property
-    def failed(self) -> bool:
-        """Whether it was evaluated and not met."""
-        return self.success is False
-
-    @property
     def status(self) -> Literal["passed", "warning", "failed", "not evaluated"]:
         """One word for a reader."""
-        if self.success is None:
-            return "not evaluated"
-        if self.success:
-            return "passed"
-        return "failed" if self.severity == "error" else "warning"
+        unmet: Literal["failed", "warning"] = "failed" if self.severity == "error" else "warning"
+        return "not evaluated" if self.success is None else "passed" if self.success else unmet
 
     @property
     def found(self) -> str:
@@ -101,7 +93,7 @@ class Cell(NamedTuple):
     """Whether a message has to say which text it is."""
 
     @property
-    def said(self) -> str:
+    def line(self) -> str:
         """The text on one line, as a message shows it."""
         shown = quoted(self.text, self.in_line)
         return f"{self.name} {shown}" if self.named else shown
@@ -148,7 +140,7 @@ class Report:
     @property
     def errors(self) -> list[Rule]:
         """The expectations of severity `error` that are not met."""
-        return [rule for rule in self.rules if rule.failed and rule.severity == "error"]
+        return [rule for rule in self.rules if rule.success is False and rule.severity == "error"]
 
     @property
     def rejected(self) -> int:
@@ -184,36 +176,31 @@ class Report:
         if not self.rows_out and self.errors[0].name != "columns":
             advice = "No row is left to use: correct the data or the rules"
         lines = [f"data rejected by {reasons}. {advice}."]
-        unmet = self.errors + [rule for rule in self.rules if rule.failed and rule not in self.errors]
+        unmet = self.errors + [rule for rule in self.rules if rule.success is False and rule not in self.errors]
         lines += [f"  {rule.name} ({rule.severity}): {rule.found}; expected: {rule.expected}" for rule in unmet]
-        stopping = self._stopping_rows()
+        stopping = [item for item in self.failing_rows if self._stops(item)]
         shown = pick(stopping or self.failing_rows)
         count = sum(self.reasons[reason] for reason in {item.reason for item in stopping}) or self.rejected
-        lines += [f"  row {item.row}  {'  '.join(cell.said for cell in item.cells)}  {item.reason}" for item in shown]
+        lines += [f"  row {item.row}  {'  '.join(cell.line for cell in item.cells)}  {item.reason}" for item in shown]
         if hidden := count - len(shown):
             lines.append(f"  and {counted(hidden, 'further row')}; rejected.parquet has all of them")
         return "\n".join(lines)
 
     def shown_rows(self) -> list[FailingRow]:
         """Return at most `SHOWN` failing rows, in order: those that stop the flow before those left out."""
-        stopping = pick(self._stopping_rows())
-        stopped = set(map(id, self._stopping_rows()))
-        others = [item for item in self.failing_rows if id(item) not in stopped]
+        stopping = pick([item for item in self.failing_rows if self._stops(item)])
+        others = [item for item in self.failing_rows if not self._stops(item)]
         return sorted(stopping + pick(others, SHOWN - len(stopping)), key=lambda item: item.row)
 
-    def _stopping_rows(self) -> list[FailingRow]:
-        names = {rule.name for rule in self.errors}
-        return [item for item in self.failing_rows if not names.isdisjoint(item.reason.split(";"))]
+    def _stops(self, item: FailingRow) -> bool:
+        return not {rule.name for rule in self.errors}.isdisjoint(item.reason.split(";"))
 
 
 def pick(rows: Sequence[FailingRow], most: int = SHOWN) -> list[FailingRow]:
     """Return at most `most` rows in their order, such that every reason has its turn before one has its second."""
-    seen: Counter[str] = Counter()
-    turns = []
-    for position, item in enumerate(rows):
-        turns.append((seen[item.reason], position))
-        seen[item.reason] += 1
-    return [rows[position] for position in sorted(position for _, position in sorted(turns)[:most])]
+    reasons = pd.Series([item.reason for item in rows], dtype=object)
+    turns = reasons.groupby(reasons).cumcount().sort_values(kind="stable")
+    return [rows[place] for place in sorted(turns.index[:most])]
 
 
 def finish(report: Report, record: dict[str, Any], out: Path) -> None:

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from components.core.errors import TableError
 from components.data.batches import batches_of, schema, write_batches
@@ -71,15 +74,12 @@ class Source:
 
     def cells(self, positions: Iterable[int], columns: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Return `row` (the place from 1, where there is no such column) and further columns of some rows, in order."""
-        found: list[dict[str, Any]] = []
         wanted = sorted(positions)
         names = [name for name in dict.fromkeys(("row", *columns)) if name in self.columns]
-        for part, batch in self.batches(names) if wanted else ():
-            here = [place for place in wanted if part.start <= place < part.stop]
-            # With its type: of a part without a row an empty list would have none, which Arrow cannot take.
-            rows = batch.take(pa.array([place - part.start for place in here], pa.int64())).to_pylist()
-            found += [{"row": place + 1} | row for place, row in zip(here, rows, strict=True)]
-        return found
+        with self._reading():
+            table = dataset(self.path, format="parquet").take(pa.array(wanted, pa.int64()), columns=names)
+        rows = table.to_pylist() or [{}] * len(wanted)
+        return [{"row": place + 1} | row for place, row in zip(wanted, rows, strict=True)]
 
     def row_numbers(self, positions: np.ndarray) -> str:
         """Return the numbers of some rows, as many as a sentence has room for."""
@@ -120,40 +120,38 @@ def frame_of(batch: pa.RecordBatch | pa.Table, columns: Sequence[str], positions
 
 
 class Marks:
-    """Which rows of a table fail which expectations, a bit each: a byte a row for up to eight of them."""
+    """Which rows of a table fail which expectations: a byte a row for each of them that some row fails."""
 
     def __init__(self, rows: int, names: Sequence[str]) -> None:
-        self._bits = np.zeros(rows, np.min_scalar_type((1 << len(names)) - 1))
-        self._flags = {name: self._bits.dtype.type(1 << place) for place, name in enumerate(names)}
+        self._none, self._names = np.zeros(rows, bool), names
+        self._failing: dict[str, np.ndarray] = {}
 
     def add(self, name: str, positions: Iterable[Any]) -> None:
         """Mark the rows at these positions as failing an expectation."""
-        self._bits[list(positions)] |= self._flags[name]
+        if places := list(positions):
+            if name not in self._failing:
+                self._failing[name] = self._none.copy()
+            self._failing[name][places] = True
 
     def clear(self, name: str) -> None:
         """Mark no row as failing an expectation any more."""
-        self._bits &= ~self._flags[name]
+        self._failing.pop(name, None)
 
     def mask(self, name: str) -> np.ndarray:
         """Return whether a row fails an expectation (rows)."""
-        failing: np.ndarray = (self._bits & self._flags[name]).astype(bool)
-        return failing
-
-    def failing(self, name: str) -> int:
-        """Return how many rows fail an expectation."""
-        return int(self.mask(name).sum())
+        return self._failing.get(name, self._none)
 
     @property
     def kept(self) -> np.ndarray:
         """Whether a row meets every expectation (rows)."""
-        kept: np.ndarray = self._bits == 0
+        kept: np.ndarray = ~reduce(np.logical_or, self._failing.values(), self._none)
         return kept
 
-    def reasons(self, positions: slice) -> list[str]:
-        """Return for each row the names of the expectations that it fails, joined with `;`."""
-        bits = self._bits[positions].tolist()
-        words = {each: ";".join(name for name, flag in self._flags.items() if each & int(flag)) for each in set(bits)}
-        return [words[each] for each in bits]
+    def reasons(self, places: np.ndarray) -> list[str]:
+        """Return for each of these rows the names of the expectations that it fails, joined with `;`."""
+        names = [name for name in self._names if name in self._failing]
+        rows = zip(*(self._failing[name][places].tolist() for name in names), strict=True)
+        return [";".join(compress(names, row)) for row in rows]
 
 
 def write_rejected(
@@ -175,19 +173,22 @@ def write_rejected(
     def rejected() -> Iterator[pa.RecordBatch]:
         kept = marks.kept
         for positions, batch in source.batches(names) if not kept.all() else ():
-            cells = {name: batch[name] for name in names} | {"reason": pa.array(marks.reasons(positions), pa.string())}
-            cells.setdefault("row", pa.array(range(positions.start + 1, positions.stop + 1)))
-            empty = pa.nulls(batch.num_rows)
+            places = np.flatnonzero(~kept[positions])
+            found = batch.take(pa.array(places))
+            places += positions.start
+            cells = {name: found[name] for name in names} | {"reason": pa.array(marks.reasons(places), pa.string())}
+            cells.setdefault("row", pa.array(places + 1))
+            empty = pa.nulls(len(places))
             arrays = [cells.get(field.name, empty).cast(field.type) for field in columns]
-            rows = pa.record_batch(arrays, schema=columns).filter(pa.array(~kept[positions]))
+            rows = pa.record_batch(arrays, schema=columns)
             for place, reason in enumerate(rows["reason"].to_pylist()):
                 counts[reason] += 1
                 if counts[reason] <= SHOWN:
                     row = rows.slice(place, 1).to_pylist()[0]
                     # A row is of no split where the source gives none.
                     texts = [cell._replace(text=row.get(cell.name)) for cell in shown]
-                    told = [cell for cell in texts if cell.name != SPLIT or cell.text]
-                    failing.append(FailingRow(row["row"], told, reason))
+                    shown_cells = [cell for cell in texts if cell.name != SPLIT or cell.text]
+                    failing.append(FailingRow(row["row"], shown_cells, reason))
             yield rows
 
     write_batches(rejected(), columns, path)

@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from components.core.config import Config
 from components.core.errors import ConfigError
-from components.data.labels import Label
+from components.data.columns import Label
 
 Severity = Literal["error", "warn"]
 

@@ -1,4 +1,4 @@
-"""Two models on the same rows: which is better on what, and whether it is more than chance."""
+"""Two models, or judges, on the same rows: which is better on what, if it is more than chance, how far they agree."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,14 +8,27 @@ import numpy as np
 import pandas as pd
 import pydantic.dataclasses
 from pydantic import Field, computed_field
-from scipy.stats import binom
+from scipy.stats import binom, kendalltau, pearsonr, spearmanr
 
-from components.evaluation.intervals import Floats, Interval, percentile_interval
 from components.evaluation.labelled import Predictions
-from components.evaluation.metrics import METRICS, RESPONSES, Metric, evaluated, metrics_of_labels, resampled
+from components.evaluation.metrics import (
+    METRICS,
+    RESPONSES,
+    Interval,
+    Metric,
+    evaluated,
+    metrics_of_labels,
+    percentile_interval,
+    resampled,
+)
 from components.evaluation.paired.p_values import PRIMARY_LEVEL, Flags, bootstrap_p, different, mcnemar, permutation_p
+from components.evaluation.weighted import Floats
 
 Side = Literal["first", "second"]
+COEFFICIENTS = {"pearson": pearsonr, "spearman": spearmanr, "kendall": kendalltau}
+"""Linear correlation, correlation of ranks, and tau-b: concordant less discordant pairs, with ties allowed for."""
+SAME = "one of the two gives every response the same score"
+FEW = "fewer than two responses have a score of both"
 
 
 @pydantic.dataclasses.dataclass(frozen=True)
@@ -156,6 +169,33 @@ def compare(metrics: Sequence[Metric], first: Any, second: Any, width: int, seed
     metrics = [metric for metric in metrics if all(metric.name in each for each in values)]
     draws = [resampled(metrics, each, width, seed) for each in (first, second)]
     return [_pair(metric, (first, second), values, [each[metric.name] for each in draws]) for metric in metrics]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two judges on the rows that both have scored."""
+
+    rows: int
+    coefficients: dict[str, float]
+    """`pearson`, `spearman` and `kendall`, from -1 to 1; none where they are undefined."""
+    undefined: str | None
+    """Why they are undefined."""
+    scores: MetricPair | None
+    """The mean scores of both; None without a row."""
+
+
+def agreement(first: Floats, second: Floats) -> Agreement:
+    """Return how far two judges' scores of the same N responses agree; nan stands for a missing score.
+
+    Correlations say whether they put responses in the same order, not whether they give the same scores: a judge that
+    is ten points milder everywhere correlates perfectly. The means and their difference say the rest.
+    """
+    both = ~np.isnan(first) & ~np.isnan(second)
+    one, other = first[both], second[both]
+    scores = compare_scores(one, other) if both.any() else None
+    undefined = FEW if len(one) < 2 else SAME if np.ptp(one) == 0 or np.ptp(other) == 0 else None
+    found = {} if undefined else {name: float(measure(one, other)[0]) for name, measure in COEFFICIENTS.items()}
+    return Agreement(int(both.sum()), found, undefined, scores)
 
 
 def smallest_difference(rows: int, discordant: int) -> float:

@@ -47,11 +47,11 @@ class Judge:
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Judge":
         """Return the judge that the facts of the step `judge` tell of."""
-        told = facts["judge"]
-        fields = (told["name"], told["is_language_model"], told["kind"], told["model"], told["digest"])
-        control = facts.get("control")
-        settings = fingerprint(told["settings"]) if told.get("settings") else ""
-        return cls(*fields, facts.get("rubric"), settings, bool(control["tells"]) if control else None)
+        judge, control = facts["judge"], facts.get("control")
+        fields = {name: judge[name] for name in ("name", "is_language_model", "kind", "model", "digest")}
+        settings = fingerprint(judge["settings"]) if judge.get("settings") else ""
+        tells = bool(control["tells"]) if control else None
+        return cls(**fields, rubric=facts.get("rubric"), settings=settings, tells=tells)
 
     @property
     def measure(self) -> str | None:
@@ -66,7 +66,7 @@ class Judge:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers(RunRows):
-    """What a run answered to its N test rows, and what judges said of it."""
+    """What a run answered to its N test rows, and the scores that judges gave."""
 
     measures: pd.DataFrame
     """The lexical measures (N rows)."""
@@ -83,10 +83,6 @@ class Answers(RunRows):
     def own_judge(self) -> Judge:
         """The judge that the run itself has asked."""
         return next(iter(self.judges.values()))
-
-    def said(self, rows: Ids, judge: str) -> pd.DataFrame:
-        """Return `score` by a judge's identity, and the lexical measures, of some rows."""
-        return self.measures.assign(score=self.scores[judge]).iloc[rows].reset_index(drop=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +140,9 @@ def read_answers(
             other = Judge.of(facts)
             if other.identity in judges:
                 continue
-            said = read_verdicts(path, table["row"])
-            judges[other.identity], scores[other.identity] = other, said["model"].scores
-            start[other.identity] = said["start"].scores if "start" in said else np.full(len(table), np.nan)
+            verdicts = read_verdicts(path, table["row"])
+            judges[other.identity], scores[other.identity] = other, verdicts["model"].scores
+            start[other.identity] = verdicts["start"].scores if "start" in verdicts else np.full(len(table), np.nan)
     except (pa.ArrowInvalid, OSError, ValueError, KeyError, TypeError) as error:
         raise NotComparable(f"{responses.name} or its verdicts cannot be read: {error}") from error
     text = table[list(KEY)].astype(object).fillna("")
@@ -186,5 +182,9 @@ def pair_answers(first: Answers, second: Answers) -> AnswerPairs:
         )
     own = [each.own_judge.identity for each in (first, second)]
     chosen = min(judges, key=lambda identity: (judges[identity].tells is False, identity not in own))
-    pairs = match_rows(first, second, lambda run, rows: run.said(rows, chosen))
+
+    def take(run: Answers, rows: Ids) -> pd.DataFrame:
+        return run.measures.assign(score=run.scores[chosen]).iloc[rows].reset_index(drop=True)
+
+    pairs = match_rows(first, second, take)
     return AnswerPairs(**vars(pairs), judge=judges[chosen])

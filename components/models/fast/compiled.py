@@ -24,14 +24,10 @@ def compile_blocks(transformer: Transformer, wish: Wish, device: torch.device, t
 
     Names and weights stay what they are, and results but for rounding; dropout draws other numbers.
     """
-    if not uses("compiled") or wish == "never" or (wish == "auto" and not _pays(device, tokens)):
+    able = device.type == "cuda" and find_spec("triton") is not None and shutil.which("cc") is not None
+    pays = able and tokens >= ENOUGH_TOKENS
+    if not uses("compiled") or wish == "never" or (wish == "auto" and not pays):
         return False
     for block in transformer.blocks:
         block.compile(dynamic=True)
     return True
-
-
-def _pays(device: torch.device, tokens: int) -> bool:
-    """Tell whether there is a GPU, work enough for it, and all that compiling for it needs."""
-    able = find_spec("triton") is not None and shutil.which("cc") is not None
-    return device.type == "cuda" and tokens >= ENOUGH_TOKENS and able

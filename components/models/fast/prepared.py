@@ -10,51 +10,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.models.fast.onednn import PackedLinear, onednn_multiplies
+from components.models.fast.onednn import PackedLinear
 from components.models.lora import LoraLinear
 
 Part = TypeVar("Part", bound=nn.Module)
 
 
-def prepared(module: Part, dtype: torch.dtype, take: bool = False) -> Part:
+def prepared(module: Part, dtype: torch.dtype, take: bool = False, fuse: bool = True) -> Part:
     """Return a copy of a block, or of a network, without dropout and gradients. It sums in fp32, multiplies in `dtype`.
 
     Adapters are merged. The copy's parts are plain attributes, which are found sooner than modules: decoding a token
     looks some hundreds of them up. With `take` the original loses the weights of its linear layers, so that there are
-    never two of them; else it stays as it is.
+    never two of them; else it stays as it is. Without `fuse` a GELU is computed by
+    itself, as in the original.
     """
     copy = type(module).__new__(type(module))
     nn.Module.__init__(copy)
     own: dict[str, Any] = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
     own |= {name: tensor.detach() for name, tensor in tensors}
-    fused: Mapping[str, str] = getattr(module, "fused", {})
+    fused: Mapping[str, str] = getattr(module, "fused", {}) if fuse else {}
     for name, part in module.named_children():
-        own[name] = _unchanged if name in fused.values() else _part(part, dtype, take, gelu=name in fused)
+        own[name] = _unchanged if name in fused.values() else _part(part, dtype, take, fuse, gelu=name in fused)
     vars(copy).update(own, training=False)
     return copy
 
 
-def _part(part: nn.Module, dtype: torch.dtype, take: bool, gelu: bool) -> Any:
+def _part(part: nn.Module, dtype: torch.dtype, take: bool, fuse: bool, gelu: bool) -> Any:
     match part:
         case nn.Linear():
-            return _packed(part, dtype, take, gelu)
+            merged = part.merged() if isinstance(part, LoraLinear) else part
+            packed = PackedLinear(merged.weight, merged.bias, dtype, gelu)
+            if take:
+                part.weight = part.bias = None  # type: ignore[assignment]
+            return packed
         case nn.LayerNorm() | nn.RMSNorm():
             return _norm(part, dtype)
         case nn.Dropout():
             return _unchanged
         case nn.ModuleList():
-            return [prepared(each, dtype, take) for each in part]
+            return [prepared(each, dtype, take, fuse) for each in part]
         case _:
-            return prepared(part, dtype, take)
-
-
-def _packed(layer: nn.Linear, dtype: torch.dtype, take: bool, gelu: bool = False) -> PackedLinear:
-    merged = layer.merged() if isinstance(layer, LoraLinear) else layer
-    packed = PackedLinear(merged.weight, merged.bias, dtype, gelu)
-    if take:
-        layer.weight = layer.bias = None  # type: ignore[assignment]
-    return packed
+            return prepared(part, dtype, take, fuse)
 
 
 def _unchanged(x: Tensor) -> Tensor:
@@ -69,23 +66,3 @@ def _norm(norm: nn.LayerNorm | nn.RMSNorm, dtype: torch.dtype) -> Callable[[Tens
         return lambda x: F.rms_norm(x, shape, weight, rms_epsilon).to(dtype)
     bias, epsilon = norm.bias.detach().float(), norm.eps
     return lambda x: F.layer_norm(x, shape, weight, bias, epsilon).to(dtype)
-
-
-class PackedLayer(nn.Module):
-    """A `PackedLinear` in the place of a layer in a model."""
-
-    def __init__(self, layer: nn.Linear) -> None:
-        super().__init__()
-        self._linear = _packed(layer, layer.weight.dtype, take=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in) to (..., out)."""
-        return self._linear(x)
-
-
-def prepack_linear(model: nn.Module) -> None:
-    """Put a `PackedLayer` in the place of every linear layer, in a model that will not train any more, on the CPU."""
-    for module in list(model.modules()):
-        for name, layer in module.named_children():
-            if isinstance(layer, nn.Linear) and onednn_multiplies(layer.weight.device, layer.weight.dtype):
-                setattr(module, name, PackedLayer(layer))

@@ -56,7 +56,8 @@ def read_card(folder: Path, card: type[Card], kind: str) -> Card:
         return card.model_validate_json(text)
     except ValidationError as error:
         reason = error.errors()[0]
-        where = ".".join(map(str, reason["loc"])) or "content"
+        # A capital begins the name of a type that was tried, which is no key.
+        where = ".".join(str(part) for part in reason["loc"] if not str(part)[:1].isupper()) or "content"
         raise WeightsError(f"{path} is no {kind} of a format this Gradus knows ({where}: {reason['msg']})") from error
 
 

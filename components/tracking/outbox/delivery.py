@@ -3,13 +3,13 @@
 import logging
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from components.core.errors import TrackingError
 from components.tracking.outbox.journal import Outbox
-from components.tracking.outbox.outages import StoreAway, why_away
-from components.tracking.outbox.sending import POINTS_A_CALL, Sender
-from components.tracking.stores import without_password
+from components.tracking.outbox.sending import POINTS_A_CALL, Prepare, Sender
+from components.tracking.stores import StoreAway, why_away, without_password
 
 COLLECT_SECONDS = 5.0
 """Seconds after which points are sent though fewer than a call takes came, so that curves grow while one looks."""
@@ -21,20 +21,19 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 log = logging.getLogger(__name__)
 
 
-class Delivery:
+class Delivery(Sender):
     """Sends an outbox in a thread of its own, in order. Safe to use from several threads.
 
     Who appends an operation may wait for it. That ends when the operation has arrived, when the store says no, or as
     soon as it turns out that the store is away, and then nobody waits any more until it answers again.
     """
 
-    def __init__(self, outbox: Outbox, sender: Sender) -> None:
+    def __init__(self, outbox: Outbox, home: Path, prepare: Prepare | None = None) -> None:
         """Start the thread, which has the outbox's lock; it ends with `finish`, at the latest with the process."""
-        self.outbox = outbox
-        self.sender = sender
+        super().__init__(outbox, home, prepare)
         self.away = ""
         """Why the store is away, if it is."""
-        self._end = outbox.size
+        self._written = outbox.size
         self._points = 0
         self._urgent = False
         self._finished = False
@@ -61,11 +60,12 @@ class Delivery:
             TrackingError: if it is waited for and the store says no, or if it cannot be written down.
         """
         with self._changed:
-            self._end = position = self.outbox.append(operation)
+            self._written = position = self.outbox.append(operation)
             self._points += len(operation["values"]) if operation["op"] == "metrics" else 0
             self._awaited |= {position} if wait else set()
-            if wait or self._points >= POINTS_A_CALL:
-                self._hurry()
+            if self._points >= POINTS_A_CALL:
+                self._urgent = True
+                self._changed.notify_all()
         if not wait:
             return {}
         arrived = self._wait(position)
@@ -75,21 +75,17 @@ class Delivery:
         return self.outbox.state if arrived else {}
 
     @property
-    def arrived(self) -> bool:
-        """Whether the store has all that was appended."""
-        return self.outbox.position >= self._end
+    def waits(self) -> bool:
+        """Whether something is kept that the store has not got."""
+        return self.outbox.position < self._written
 
     def flush(self) -> bool:
-        """Wait until all has arrived; false if the store is away."""
-        with self._changed:
-            self._hurry()
-        return self._wait(self._end)
+        """Wait until the store has all that it was given; false if it is away."""
+        return self._wait(self._written)
 
     def finish(self) -> bool:
         """Try to send what is left, once more if the store was away, and end the thread; tell whether all arrived."""
-        with self._changed:
-            self._hurry()
-        arrived = self._wait(self._end, once_more=True)
+        arrived = self._wait(self._written, once_more=True)
         self.stop()
         if arrived:
             self._thread.join()
@@ -102,12 +98,10 @@ class Delivery:
             self._finished = True
             self._changed.notify_all()
 
-    def _hurry(self) -> None:
-        self._urgent = True
-        self._changed.notify_all()
-
     def _wait(self, position: int, once_more: bool = False) -> bool:
-        first = self._attempts
+        with self._changed:
+            self._urgent, first = True, self._attempts
+            self._changed.notify_all()
         while True:
             with self._changed:
                 if self.outbox.position >= position:
@@ -116,7 +110,7 @@ class Delivery:
                     return False
                 before = self._attempts
                 went_on = self._changed.wait_for(lambda: self._attempts != before, PATIENCE)  # noqa: B023
-            if not went_on and (reason := why_away(self.sender.uri)):
+            if not went_on and (reason := why_away(self.uri)):
                 self._note(reason)
                 return False
 
@@ -125,7 +119,7 @@ class Delivery:
             with self._changed:
                 self._changed.wait_for(lambda: self._urgent or self._finished, COLLECT_SECONDS)
                 self._urgent, self._points = False, 0
-                end = self._end
+                end = self._written
             self._send_until(end)
         self.outbox.release()
 
@@ -137,20 +131,23 @@ class Delivery:
                 self._send(lines, position)
             except StoreAway as error:
                 self._note(str(error))
-                self._pause(PAUSES[min(failures, len(PAUSES) - 1)])
+                with self._changed:  # until it is time for another attempt, or somebody asks for one
+                    self._urgent = False
+                    pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                    self._changed.wait_for(lambda: self._urgent or self._finished, pause)
                 failures += 1
             else:
                 failures = 0
                 self._note("")
 
-    def _send(self, lines: list[str], position: int) -> None:
+    def _send(self, lines: list[bytes], position: int) -> None:
         """Send; go on after what the store will never take, and leave the error to whoever waits for it."""
         try:
-            self.sender.send(lines, position)
+            self.send(lines, position)
         except StoreAway:
             raise
         except TrackingError as error:
-            if self._attempts and lines[0].startswith('{"op": "create"'):
+            if self._attempts and lines[0].startswith(b'{"op": "create"'):
                 raise StoreAway(str(error)) from error  # without a run nothing can be sent, and all of it is kept
             if len(lines) > 1:
                 self._singly = position
@@ -168,18 +165,12 @@ class Delivery:
             self._attempts += 1
             self._changed.notify_all()
         if before and not away:
-            log.warning("MLflow at %s answers again", without_password(self.sender.uri))
+            log.warning("MLflow at %s answers again", without_password(self.uri))
         if away and not before:
             log.warning(
                 "MLflow at %s does not answer (%s): the run goes on and keeps what it would send in %s; if MLflow is "
                 "not back before its end, `gradus sync` sends it later",
-                without_password(self.sender.uri),
+                without_password(self.uri),
                 away,
                 self.outbox.folder,
             )
-
-    def _pause(self, seconds: float) -> None:
-        """Wait until it is time for another attempt, or somebody asks for one."""
-        with self._changed:
-            self._urgent = False
-            self._changed.wait_for(lambda: self._urgent or self._finished, seconds)

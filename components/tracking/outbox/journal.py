@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from components.core.errors import TrackingError
-from components.core.room import describe_full, is_full
-from components.tracking.outbox.outages import StoreAway
 from components.tracking.relocation import OUTBOX
+from components.tracking.stores import StoreAway, tracking_errors
 
 OPERATIONS = "ops.jsonl"
 STATE = "state.json"
@@ -61,10 +60,8 @@ class Outbox:
 
     def read_state(self) -> None:
         """Read how far it was sent; another process may have sent more meanwhile."""
-        try:
+        with suppress(OSError, ValueError):  # nothing was sent yet
             self.state |= json.loads((self.folder / STATE).read_text())
-        except (OSError, ValueError):  # nothing was sent yet
-            return
 
     @property
     def key(self) -> str:
@@ -78,12 +75,14 @@ class Outbox:
 
     @property
     def size(self) -> int:
-        """How many bytes there are to be sent, in whole lines: a process may die while it writes one."""
-        try:
-            content = (self.folder / OPERATIONS).read_bytes()
-        except FileNotFoundError:
-            return 0
-        return content.rfind(b"\n") + 1
+        """How many bytes there are to be sent, in whole lines."""
+        return sum(map(len, self._lines(0)))
+
+    def _lines(self, start: int) -> Iterator[bytes]:
+        """Yield the whole lines from a position on: a process may die while it writes one."""
+        with suppress(FileNotFoundError), (self.folder / OPERATIONS).open("rb") as file:
+            file.seek(start)
+            yield from itertools.takewhile(lambda line: line.endswith(b"\n"), file)
 
     def append(self, operation: Mapping[str, Any]) -> int:
         """Write an operation down, and return the position at which it has been sent.
@@ -91,52 +90,31 @@ class Outbox:
         Raises:
             TrackingError: if the disk is full, or the folder is gone.
         """
-        line = json.dumps(operation, ensure_ascii=False) + "\n"
-        try:
+        data = json.dumps(operation, ensure_ascii=False).encode() + b"\n"
+        with tracking_errors(f"cannot keep what MLflow is to get in {self.folder}"):
             if self._journal is None:
                 self._journal = (self.folder / OPERATIONS).open("ab", buffering=0)
-            data = line.encode()
+                self._journal.truncate(self.size)  # half a line of a process that died
             written = self._journal.write(data)  # in one call, so that a process that dies leaves whole lines
             if written != len(data):
                 self._journal.truncate(self._journal.tell() - written)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return self._journal.tell()
-        except OSError as error:
-            if is_full(error):
-                raise TrackingError(
-                    f"cannot keep what MLflow is to get: {describe_full(error, self.folder)}"
-                ) from error
-            raise TrackingError(f"cannot write to {self.folder}: {error.strerror}") from error
 
-    def drop_half_a_line(self) -> None:
-        """Cut off what a process that died had written of a line."""
-        if (path := self.folder / OPERATIONS).exists():
-            os.truncate(path, self.size)
-
-    def read(self, most: int) -> tuple[list[str], int]:
+    def read(self, most: int) -> tuple[list[bytes], int]:
         """Return the lines to send next and the position after them: one, or up to `most` with points of metrics."""
-        lines: list[str] = []
-        position = self.position
-        try:
-            with (self.folder / OPERATIONS).open("rb") as file:
-                file.seek(position)
-                for line in file:
-                    points = line.startswith(b'{"op": "metrics"')
-                    if not line.endswith(b"\n") or (lines and not points) or len(lines) == most:
-                        break
-                    lines.append(line.decode())
-                    position += len(line)
-                    if not points:
-                        break
-        except FileNotFoundError:  # nothing was written yet
-            pass
-        return lines, position
+        lines: list[bytes] = []
+        for line in itertools.islice(self._lines(self.position), most):
+            points = line.startswith(b'{"op": "metrics"')
+            if points or not lines:
+                lines.append(line)
+            if not points:
+                break
+        return lines, self.position + sum(map(len, lines))
 
     def operations(self) -> Iterator[Operation]:
         """Yield all operations, those that were sent as well."""
-        if (path := self.folder / OPERATIONS).exists():
-            for line in path.read_bytes()[: self.size].splitlines():
-                yield json.loads(line)
+        return map(json.loads, self._lines(0))
 
     @property
     def ended(self) -> bool:
@@ -158,26 +136,26 @@ class Outbox:
             raise StoreAway(f"cannot write to {self.folder}: {error.strerror}") from error
         self.state = state
 
-    def new_folder(self) -> str:
-        """Make a folder for files that wait, and return its path inside the outbox."""
-        name = f"files/{next(self._numbers)}"
-        (self.folder / name).mkdir(parents=True, mode=0o700)
-        return name
+    def new_folder(self) -> Path:
+        """Make a folder for files that wait.
 
-    def keep(self, path: Path) -> str:
-        """Keep a file or a folder as it is now, and return its path inside the outbox."""
-        kept = f"{self.new_folder()}/{path.name}"
-        target = self.folder / kept
-        if path.is_dir():
-            shutil.copytree(path, target, copy_function=_link_or_copy)
-        else:
-            _link_or_copy(str(path), str(target))
+        Raises:
+            TrackingError: if the disk is full, or cannot be written.
+        """
+        folder = self.folder / "files" / str(next(self._numbers))
+        with tracking_errors("cannot keep files for MLflow"):
+            folder.mkdir(parents=True, mode=0o700)
+        return folder
+
+    def keep(self, path: Path) -> Path:
+        """Keep a file or a folder as it is now, and return where it waits; raises as `new_folder` does."""
+        kept = self.new_folder() / path.name
+        with tracking_errors(f"cannot keep {path.name} for MLflow"):
+            if path.is_dir():
+                shutil.copytree(path, kept, copy_function=_link_or_copy)
+            else:
+                _link_or_copy(str(path), str(kept))
         return kept
-
-    def forget(self, operation: Operation) -> None:
-        """Delete the files of an operation that has arrived."""
-        if kept := operation.get("kept"):
-            shutil.rmtree((self.folder / kept).parent, ignore_errors=True)
 
     def hold(self) -> bool:
         """Take the right to send, until `release` or the end of the process; False if another has it."""
@@ -205,12 +183,6 @@ class Outbox:
         with suppress(OSError):  # there are others
             self.folder.parent.rmdir()
         self.release()
-
-
-def outboxes(home: Path) -> list[Outbox]:
-    """Return the journals that are there, the oldest first."""
-    folders = [path for path in (home / OUTBOX).glob("[!.]*") if path.is_dir()]
-    return [Outbox(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime)]
 
 
 def _link_or_copy(source: str, target: str) -> str:

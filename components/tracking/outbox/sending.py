@@ -6,16 +6,27 @@ carry a key of ours, by which they are found again when an answer was lost.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.errors import TrackingError
 from components.tracking.names import CACHED_FROM, KEY_TAG
 from components.tracking.outbox.journal import Operation, Outbox
-from components.tracking.outbox.outages import StoreAway, is_lost_race, is_outage, root_of
 from components.tracking.resuming import CHANGED_TAG, known_of, logged_steps
-from components.tracking.stores import connect, open_client, shown_store, tracking_errors, tracking_uri
+from components.tracking.stores import (
+    StoreAway,
+    connect,
+    is_lost_race,
+    is_outage,
+    open_client,
+    root_of,
+    shown_store,
+    tracking_errors,
+    tracking_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,23 +63,19 @@ class Sender:
         self.late = late
         self.uri = tracking_uri(home)
         self._prepare = prepare
-        self._client: MlflowClient | None = None
-        self._logged: dict[str, set[int]] | None = None
 
-    @property
+    @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client of the store.
 
         Raises:
             TrackingError: if the store does not answer.
         """
-        if self._client is None:
-            self._client = open_client(self.home)
-        return self._client
+        return open_client(self.home)
 
     @property
     def run_id(self) -> str:
-        """MLflow's id of the run; the outbox's key until it has one."""
+        """MLflow's id of the run; the outbox's key while the store is away and has not given one."""
         return str(self.outbox.state.get("run_id", self.outbox.key))
 
     @property
@@ -76,7 +83,7 @@ class Sender:
         """MLflow's id of the run's experiment, empty until that is known."""
         return str(self.outbox.state.get("experiment_id", ""))
 
-    def send(self, lines: Sequence[str], position: int) -> None:
+    def send(self, lines: Sequence[bytes], position: int) -> None:
         """Send operations and note that everything up to `position` has arrived.
 
         Args:
@@ -87,7 +94,9 @@ class Sender:
             StoreAway: if the store does not answer, or not now.
             TrackingError: if it says no.
         """
-        operations = [self._read(line) for line in lines]
+        # What was written before the run had an id names it by its key.
+        key, run_id = self.outbox.key.encode(), self.run_id.encode()
+        operations = [json.loads(line.replace(key, run_id)) for line in lines]
         try:
             with tracking_errors(f"cannot {_about(operations[0])} MLflow run {self.run_id}"):
                 learnt = self._do(operations)
@@ -99,7 +108,8 @@ class Sender:
                 raise
             raise TrackingError(f"{type(error).__name__}: {error}") from error
         self.outbox.advance(position, **(learnt or {}))
-        self.outbox.forget(operations[0])
+        if kept := operations[0].get("kept"):
+            shutil.rmtree((self.outbox.folder / kept).parent, ignore_errors=True)
 
     def _do(self, operations: Sequence[Operation]) -> dict[str, Any] | None:
         """Do an operation, once more where another run has written the same row at the same moment."""
@@ -112,24 +122,21 @@ class Sender:
             self.again = True
             return do(*operations)  # type: ignore[no-any-return]
 
-    def _read(self, line: str) -> Operation:
-        """Read an operation; what was written before the run had an id names it by its key."""
-        read = json.loads(line)
-        if self.run_id != self.outbox.key and read["op"] != "create":
-            read = json.loads(line.replace(self.outbox.key, self.run_id))
-        return dict(read)
-
     def _create(self, operation: Operation) -> dict[str, Any]:
-        client, experiment_id = connect(self.home, operation["experiment"])
-        self._client = client
+        self.client, experiment_id = connect(self.home, operation["experiment"])
         tags = {KEY_TAG: self.outbox.key, **operation["tags"]}
-        known = _runs(client, experiment_id, self.outbox.key) if self.again else []
-        run_id = known[0] if known else self._prepare and self._prepare(client, experiment_id, tags)
+        known = self._runs(experiment_id) if self.again else []
+        run_id = known[0] if known else self._prepare and self._prepare(self.client, experiment_id, tags)
         place = {"experiment_id": experiment_id, "store": shown_store(self.home)}
         if run_id:
-            return {"run_id": run_id, **place, **known_of(client.get_run(run_id))}
-        created = client.create_run(experiment_id, operation["time"], tags, operation["name"])
+            return {"run_id": run_id, **place, **known_of(self.client.get_run(run_id))}
+        created = self.client.create_run(experiment_id, operation["time"], tags, operation["name"])
         return {"run_id": created.info.run_id, **place}
+
+    def _runs(self, experiment_id: str) -> list[str]:
+        """Return the ids of the runs with the outbox's key, in an order that stays."""
+        found = self.client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{self.outbox.key}'")
+        return sorted(run.info.run_id for run in found)
 
     def _params(self, operation: Operation) -> None:
         from mlflow.entities import Param
@@ -144,7 +151,7 @@ class Sender:
 
         self.client.log_batch(self.run_id, tags=[RunTag(*each) for each in operation["values"].items()])
         if CHANGED_TAG in operation["values"]:
-            self._logged = {}
+            self._logged_steps = {}
 
     def _metrics(self, *operations: Operation) -> None:
         from mlflow.entities import Metric
@@ -155,14 +162,19 @@ class Sender:
             for key, value in operation["values"].items()
             if operation["step"] not in self._logged_steps.get(key, ())
         ]
-        log_points(self.client, self.run_id, points)
+        self.log_points(points)
 
-    @property
+    def log_points(self, points: "Sequence[Metric]") -> None:
+        """Log points of metrics to the run, however many."""
+        from mlflow.utils import chunk_list
+
+        for some in chunk_list(points, POINTS_A_CALL):  # type: ignore[no-untyped-call]
+            self.client.log_batch(self.run_id, metrics=some)
+
+    @cached_property
     def _logged_steps(self) -> dict[str, set[int]]:
         """The steps at which metrics have points since before the run's process was killed."""
-        if self._logged is None:
-            self._logged = logged_steps(self.client, self.run_id) if self.outbox.state.get("resumed") else {}
-        return self._logged
+        return logged_steps(self.client, self.run_id) if self.outbox.state.get("resumed") else {}
 
     def _file(self, operation: Operation) -> None:
         path = self._with_id(operation["kept"])
@@ -198,40 +210,20 @@ class Sender:
         self.client.set_terminated(self.run_id, operation["status"], operation["time"])
         if self.again and self.experiment_id:
             # A server that hung may have created the run once more when it came to.
-            for twin in _runs(self.client, self.experiment_id, self.outbox.key):
+            for twin in self._runs(self.experiment_id):
                 if twin != self.run_id:
                     self.client.delete_run(twin)
 
     def _with_id(self, kept: str) -> Path:
         """Return where kept files are, after writing the run's id where its key stands in their texts."""
-        path = self.outbox.folder / kept
-        if self.outbox.key != self.run_id and not self.outbox.state.get("attached"):
+        path, key = self.outbox.folder / kept, self.outbox.key
+        if key != self.run_id and not self.outbox.state.get("attached"):
             for file in [path] if path.is_file() else sorted(path.rglob("*")):
-                if file.is_file() and file.suffix in TEXTS:
-                    _replace(file, self.outbox.key.encode(), self.run_id.encode())
+                if file.is_file() and file.suffix in TEXTS and key.encode() in (content := file.read_bytes()):
+                    draft = file.with_name(f".{file.name}.draft")  # never through the hard link
+                    draft.write_bytes(content.replace(key.encode(), self.run_id.encode()))
+                    draft.replace(file)
         return path
-
-
-def _replace(file: Path, old: bytes, new: bytes) -> None:
-    content = file.read_bytes()
-    if old in content:
-        draft = file.with_name(f".{file.name}.draft")  # never through the hard link
-        draft.write_bytes(content.replace(old, new))
-        draft.replace(file)
-
-
-def _runs(client: "MlflowClient", experiment_id: str, key: str) -> list[str]:
-    """Return the ids of the runs with a key, in an order that stays."""
-    found = client.search_runs([experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
-    return sorted(run.info.run_id for run in found)
-
-
-def log_points(client: "MlflowClient", run_id: str, points: "Sequence[Metric]") -> None:
-    """Log points of metrics to a run, however many."""
-    from mlflow.utils import chunk_list
-
-    for some in chunk_list(points, POINTS_A_CALL):  # type: ignore[no-untyped-call]
-        client.log_batch(run_id, metrics=some)
 
 
 def _about(operation: Operation) -> str:

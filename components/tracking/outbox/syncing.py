@@ -7,10 +7,10 @@ from pathlib import Path
 
 from components.core.errors import TrackingError
 from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
-from components.tracking.outbox.journal import Outbox, outboxes
-from components.tracking.outbox.outages import StoreAway
+from components.tracking.outbox.journal import Outbox
 from components.tracking.outbox.sending import POINTS_A_CALL, Sender
-from components.tracking.stores import open_client, shown_store, without_password
+from components.tracking.relocation import OUTBOX
+from components.tracking.stores import StoreAway, open_client, shown_store, without_password
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def sync(home: Path) -> Iterator[Sent]:
     Raises:
         TrackingError: if the store does not answer.
     """
-    waiting = outboxes(home)
+    folders = [path for path in (home / OUTBOX).glob("[!.]*") if path.is_dir()]
+    waiting = [Outbox(path) for path in sorted(folders, key=lambda path: path.stat().st_mtime)]
     if waiting:
         open_client(home)
     for outbox in waiting:
@@ -55,22 +56,19 @@ def send_kept(folder: Path, home: Path) -> Sent | None:
         return None
     try:
         outbox.read_state()
-        name, run_id = str(outbox.state.get("name")), outbox.state.get("run_id")
-        if refused := _other_store(outbox, home):
-            return Sent(name, run_id, refused)
-        _end_if_dead(outbox)
-        sender = Sender(outbox, home, again=True, late=True)
-        try:
+        if not (error := _other_store(outbox, home)):
+            _end_if_dead(outbox)
+            sender = Sender(outbox, home, again=True, late=True)
             while (portion := outbox.read(POINTS_A_CALL))[0]:
                 sender.send(*portion)
-        except StoreAway as error:
-            return Sent(name, outbox.state.get("run_id"), str(error))
-        except TrackingError as error:
-            return Sent(name, outbox.state.get("run_id"), f"{error}; to give it up, delete {folder}")
-        outbox.remove()
-        return Sent(name, sender.run_id)
+            outbox.remove()
+    except StoreAway as away:
+        error = str(away)
+    except TrackingError as refused:
+        error = f"{refused}; to give it up, delete {folder}"
     finally:
         outbox.release()
+    return Sent(str(outbox.state.get("name")), outbox.state.get("run_id"), error)
 
 
 def is_left_to_sync(tags: Mapping[str, str]) -> bool:
@@ -82,7 +80,9 @@ def is_left_to_sync(tags: Mapping[str, str]) -> bool:
     if not folder.is_dir():
         return False
     outbox = Outbox(folder)
-    if outbox.ended and not _ended_as_dead(outbox):
+    # Unless its end was written down by `_end_if_dead`, in a process that was killed before all was sent.
+    dead = any(each["op"] == "tags" and each["values"].get(ERROR_TAG) == ORPHANED for each in outbox.operations())
+    if outbox.ended and not dead:
         return True
     if outbox.position == outbox.size and outbox.hold():
         outbox.remove()
@@ -101,16 +101,10 @@ def _other_store(outbox: Outbox, home: Path) -> str:
     return f"it belongs to {then}: set MLFLOW_TRACKING_URI to that"
 
 
-def _ended_as_dead(outbox: Outbox) -> bool:
-    """Tell whether its end was written down by `_end_if_dead`, in a process that was killed before all was sent."""
-    return any(each["op"] == "tags" and each["values"].get(ERROR_TAG) == ORPHANED for each in outbox.operations())
-
-
 def _end_if_dead(outbox: Outbox) -> None:
     """Write down that a run whose process is gone was killed; who asks holds its lock, so no process has it open."""
     if outbox.state.get("attached") or outbox.ended:
         return
-    outbox.drop_half_a_line()
     times = [operation["time"] for operation in outbox.operations()]
     if not times:
         return

@@ -8,7 +8,6 @@ import ast
 import hashlib
 import inspect
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import components
@@ -21,25 +20,14 @@ ENTRY = "components.serving.entry"
 ENTRY_FILE = "gradus_model.py"
 OF_INTEGRITY = re.compile(r"^from components\.core\.integrity import .*\n", re.MULTILINE)
 IMPORTERS = {"__import__", "files", "find_spec", "import_module"}
-"""Functions that are told the name of a module as a string."""
+"""Functions that take the name of a module as a string."""
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """Sources as they were written for a model."""
+def write_bundle(module: str, target: Path) -> Path:
+    """Write a module and all that it imports from this repository into `target`, as a package with a private name.
 
-    folder: Path
-    """The package; its name is private."""
-    entry: Path
-    """The file that MLflow runs."""
-
-    def name_of(self, module: str) -> str:
-        """Return what a module of this repository is called in the package."""
-        return self.folder.name + module.removeprefix(ROOT.name)
-
-
-def write_bundle(module: str, target: Path) -> Bundle:
-    """Write a module and all that it imports from this repository into `target`, as a package with a private name."""
+    Returns the package; beside it stands `ENTRY_FILE`, which MLflow runs.
+    """
     sources = _sources(module)
     digest = hashlib.sha256()
     for path, source in sources.items():
@@ -48,8 +36,11 @@ def write_bundle(module: str, target: Path) -> Bundle:
     for path, source in sources.items():
         (target / name / path).parent.mkdir(parents=True, exist_ok=True)
         (target / name / path).write_bytes(renamed(source, name))
-    (target / ENTRY_FILE).write_text(_entry(), encoding="utf-8")
-    return Bundle(target / name, target / ENTRY_FILE)
+    # The check of the files stands in the file that MLflow runs: it must not be imported unchecked.
+    entry = closure(ENTRY)[ENTRY].read_text(encoding="utf-8")
+    checked = OF_INTEGRITY.sub(lambda _: inspect.getsource(integrity), entry)
+    (target / ENTRY_FILE).write_text(checked, encoding="utf-8")
+    return target / name
 
 
 def _sources(module: str) -> dict[Path, bytes]:
@@ -58,12 +49,6 @@ def _sources(module: str) -> dict[Path, bytes]:
     folders = {folder for file in files for folder in file.parents if folder.is_relative_to(ROOT)}
     files |= {folder / "__init__.py" for folder in folders}
     return {file.relative_to(ROOT): file.read_bytes() for file in sorted(files)}
-
-
-def _entry() -> str:
-    """Return the file that MLflow runs. The check of the files stands in it: it must not be imported unchecked."""
-    source = closure(ENTRY)[ENTRY].read_text(encoding="utf-8")
-    return OF_INTEGRITY.sub(lambda _: inspect.getsource(integrity), source)
 
 
 def renamed(source: bytes, name: str) -> bytes:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 
-RUN_ID = re.compile(r"[0-9a-f]{32}")
-RUN_MODEL = re.compile(r"runs:/+(?P<run>[0-9a-f]{32})(?:/(?P<name>[^/]+))?/?")
+RUN_MODEL = re.compile(r"(?:runs:/+)?(?P<run>[0-9a-f]{32})(?:/(?P<name>[^/]+))?/?")
 LOGGED_MODEL = re.compile(r"models:/+(?P<id>m-[0-9a-f]{32})/?")
 ALIAS = re.compile(r"models:/+(?P<name>[^/@]+)@(?P<alias>[^/@]+)/?")
 VERSION = re.compile(r"models:/+(?P<name>[^/@]+)/(?P<version>\d+|latest)/?")
@@ -49,14 +48,11 @@ def resolve_model(model: str, home: Path) -> str:
         raise TrackingError(f"{model!r} is neither a folder nor a model's address; {HINT}")
     client = open_client(home)
     with tracking_errors(f"cannot look up the model {model}"):
-        found = _find(client, model)
-        return _existing(_location(client, found), model, found.tags.get(HASHES_TAG))
+        return _place(client, _find(client, model), model)
 
 
 def _find(client: "MlflowClient", model: str) -> "LoggedModel | ModelVersion":
     """Return MLflow's own record of what an address names: a run's or a logged model, or a registered version."""
-    if match := RUN_ID.fullmatch(model):
-        return _model_of_run(client, match[0], None)
     if match := RUN_MODEL.fullmatch(model):
         return _model_of_run(client, match["run"], match["name"])
     if match := LOGGED_MODEL.fullmatch(model):
@@ -111,18 +107,14 @@ def find_origin(client: "MlflowClient", model: str) -> Origin:
     return Origin(f"models:/{found.name}/{found.version}", there.model_id if there else None, found.run_id or None)
 
 
-def _location(client: "MlflowClient", model: "LoggedModel | ModelVersion") -> str:
+def _place(client: "MlflowClient", found: "LoggedModel | ModelVersion", model: str) -> str:
+    """Return where files are, after a look whether they are there, and `hashes.json` is the one that was logged."""
     from mlflow.entities import LoggedModel
 
-    if isinstance(model, LoggedModel):
-        return str(model.artifact_location)
-    match = LOGGED_MODEL.fullmatch(source := version_source(model))
-    return str(_logged_model(client, match["id"]).artifact_location) if match else source
-
-
-def _existing(location: str, model: str, hashes: str | None = None) -> str:
-    """Return where files are, after a look whether they are there, and `hashes.json` is the one that was logged."""
-    path = Path(location.removeprefix("file://"))
+    location = str(found.artifact_location if isinstance(found, LoggedModel) else version_source(found))
+    if match := LOGGED_MODEL.fullmatch(location):
+        location = str(_logged_model(client, match["id"]).artifact_location)
+    path, hashes = Path(location.removeprefix("file://")), found.tags.get(HASHES_TAG)
     if not path.is_absolute():
         return location
     if not path.is_dir():
@@ -160,7 +152,7 @@ def get_run(client: "MlflowClient", run_id: str, hint: str = HINT) -> "RunEntity
         TrackingError: if it is not there; it ends with `hint`.
     """
     found = unless_absent(lambda: client.get_run(run_id))
-    if found is None and RUN_ID.fullmatch(run_id):
+    if found is None:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         found = next(iter(client.search_runs(experiments, f"tags.`{KEY_TAG}` = '{run_id}'", max_results=1)), None)
     if found is None:
@@ -221,7 +213,7 @@ def model_exists(client: "MlflowClient", name: str, version: str) -> bool:
 def _is_whole(client: "MlflowClient", model: "LoggedModel | ModelVersion", address: str) -> bool:
     """Tell whether the files of a model are there, undamaged."""
     try:
-        check_files(_existing(_location(client, model), address, model.tags.get(HASHES_TAG)), address)
+        check_files(_place(client, model, address), address)
     except TrackingError:
         return False
     return True
@@ -255,18 +247,16 @@ def download_model_folder(model: str, home: Path, target: Path) -> Path:
     location = resolve_model(model, home)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".model-", dir=target.parent) as scratch:
-        folder = Path(location) if Path(location).is_dir() else _download(location, Path(scratch), home)
+        folder = Path(location)
+        if not folder.is_dir():
+            from mlflow.artifacts import download_artifacts
+
+            uri = tracking_uri(home)
+            with tracking_errors(f"cannot fetch the model {location}"):
+                folder = Path(download_artifacts(location, dst_path=scratch, tracking_uri=uri, registry_uri=uri))
         check_files(str(folder.absolute()), model)
         if not (found := find_saved(folder)):
             raise TrackingError(f"{model} holds no model that Gradus saved; {HINT}")
         shutil.copytree(found, Path(scratch) / "copy")
         (Path(scratch) / "copy").rename(target)
     return target
-
-
-def _download(location: str, scratch: Path, home: Path) -> Path:
-    from mlflow.artifacts import download_artifacts
-
-    uri = tracking_uri(home)
-    with tracking_errors(f"cannot fetch the model {location}"):
-        return Path(download_artifacts(location, dst_path=str(scratch), tracking_uri=uri, registry_uri=uri))

@@ -13,6 +13,7 @@ from components.core.errors import TrackingError
 from components.learned import LEARNED, NONE, Ancestry, Hashes, read_learned
 from components.models.pretrained import TRACKED
 from components.tracking.names import CACHED_FROM
+from components.tracking.reading import fetch
 from components.tracking.registry.finding import Origin, find_origin, unless_absent
 from components.tracking.runs import Run
 from components.tracking.stores import open_client, tracking_errors
@@ -112,8 +113,7 @@ def ancestors_of(run_id: str, home: Path) -> list[Ancestor]:
     client = open_client(home)
     with tracking_errors(f"cannot read the lineage of MLflow run {run_id}"):
         found = client.get_run(run_id).data
-        chain = _chain(client, found.tags)
-        return chain or _untold(found.params.get("model.weights"))
+        return _chain(client, found.tags, found.params.get("model.weights"))
 
 
 def model_and_ancestors(model: str, home: Path) -> list[Ancestor]:
@@ -153,51 +153,40 @@ def _learned(client: "MlflowClient", ancestor: Ancestor, from_predictions: Calla
     """Return the rows that one model was trained on, or None where its run is gone or says nothing of it."""
     run_id = ancestor.run_id if ancestor.run_name else None
     while run_id:
-        there = [file.path for file in unless_absent(partial(client.list_artifacts, run_id)) or []]
-        for name, read in ((LEARNED, read_learned), ("predictions.parquet", from_predictions)):
-            if name in there:
-                with tempfile.TemporaryDirectory(prefix="gradus-") as folder:
-                    return read(Path(client.download_artifacts(run_id, name, folder)))
+        with tempfile.TemporaryDirectory(prefix="gradus-") as folder:
+            for name, read in ((LEARNED, read_learned), ("predictions.parquet", from_predictions)):
+                if path := fetch(client, run_id, name, folder):
+                    return read(path)
         run_id = client.get_run(run_id).data.tags.get(CACHED_FROM)
     return None
 
 
-def _chain(client: "MlflowClient", tags: Mapping[str, str]) -> list[Ancestor]:
-    """Return the ancestors that tags lead to, the nearest first; one that is gone ends the chain."""
+def _chain(client: "MlflowClient", tags: Mapping[str, str], weights: str | None = None) -> list[Ancestor]:
+    """Return the ancestors that a run's tags lead to, the nearest first; one that is gone ends the chain.
+
+    Older runs have no tags of their lineage: what they started from is said by `weights`, from their config.
+    """
     found: list[Ancestor] = []
-    while PARENT_MODEL in tags:
-        ancestor, tags = _ancestor(client, tags[PARENT_MODEL], tags.get(PARENT_RUN))
+    while (model := tags.get(PARENT_MODEL, weights or "")).startswith(TRACKED):
+        run_id = tags.get(PARENT_RUN)
+        made_by = unless_absent(partial(client.get_run, run_id)) if run_id else None
+        tags, weights, ancestor = {}, None, Ancestor(model, run_id)
+        if made_by:
+            tags, weights = made_by.data.tags, made_by.data.params.get("model.weights")
+            pipeline = made_by.data.params.get("pipeline", "")
+            ancestor = Ancestor(model, run_id, made_by.info.run_name, weights, pipeline)
         if ancestor in found:  # tags can be edited, and then go round in a circle
             break
         found.append(ancestor)
-        if PARENT_MODEL not in tags:
-            found += _untold(ancestor.weights)
     return found
-
-
-def _untold(weights: str | None) -> list[Ancestor]:
-    """Return the model that a run without tags of its lineage started from by its config: older runs have none."""
-    return [Ancestor(weights)] if weights and weights.startswith(TRACKED) else []
-
-
-def _ancestor(client: "MlflowClient", model: str, run_id: str | None) -> tuple[Ancestor, Mapping[str, str]]:
-    """Return a model with what is known of its run, and that run's tags."""
-    made_by = unless_absent(lambda: client.get_run(run_id)) if run_id else None
-    if made_by is None:
-        return Ancestor(model, run_id), {}
-    weights = made_by.data.params.get("model.weights")
-    pipeline = made_by.data.params.get("pipeline", "")
-    return Ancestor(model, run_id, made_by.info.run_name, weights, pipeline), made_by.data.tags
 
 
 def lineage_sentence(chain: Sequence[Ancestor]) -> str:
     """Say in a sentence what a model goes on from, back to the first; nothing if it goes on from none."""
     if not chain:
         return ""
-    between = len(chain) - 1 - SHOWN
-    named = [*chain[:SHOWN], chain[-1]] if between > 0 else chain
-    words = [ancestor.title for ancestor in named]
-    if between > 0:
-        words[-1] = f"{between:,} more, back to {words[-1]}"
-    first = chain[-1].weights
-    return f"Continues {', which continued '.join(words)}" + (f", which started from {first}." if first else ".")
+    named = [ancestor.title for ancestor in chain]
+    if (between := len(chain) - 1 - SHOWN) > 0:
+        named[SHOWN:] = [f"{between:,} more, back to {named[-1]}"]
+    started = f", which started from {chain[-1].weights}" if chain[-1].weights else ""
+    return f"Continues {', which continued '.join(named)}{started}."

@@ -2,11 +2,9 @@
 
 import importlib.metadata
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components.core.integrity import HASHED_KEY, HASHES, write_hashes
 from components.core.room import require_room, size_of
 from components.tracking.names import READING_TAG
-from components.tracking.registry.bundling import write_bundle
+from components.tracking.registry.bundling import ENTRY_FILE, write_bundle
 from components.tracking.stores import quiet
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ class Package:
     reading: Mapping[str, Any] | None = None
     """How the file that it learnt from was read: keys of `source`, its columns among them; `gradus predict` uses it."""
 
-    def write(self, target: Path, run_id: str | None, logged: Any = None) -> str:
+    def write(self, target: Path, run_id: str | None) -> str:
         """Write the MLflow model into `target`, an absent folder. Needs no store.
 
         Returns the hash of the hashes of its files.
@@ -73,23 +71,21 @@ class Package:
         Args:
             target: where to.
             run_id: the run that made it.
-            logged: MLflow's `LoggedModel`, if the model has an entry in a store.
         """
         import mlflow.pyfunc
         from mlflow.models import Model
 
         require_room(target.parent, size_of(self.folder))
-        entry = {} if logged is None else {"model_id": logged.model_id, "artifact_path": logged.artifact_location}
         quiet()
-        with tempfile.TemporaryDirectory() as scratch, _no_uv_project():
+        with tempfile.TemporaryDirectory() as scratch:
             bundle = write_bundle(self.kind.module, Path(scratch))
-            served = f"{bundle.name_of(self.kind.module)}:{self.kind.served}"
+            served = f"{bundle.name}{self.kind.module.removeprefix('components')}:{self.kind.served}"
             mlflow.pyfunc.save_model(
                 path=str(target),
-                mlflow_model=Model(run_id=run_id, **entry),
-                python_model=str(bundle.entry),
+                mlflow_model=Model(run_id=run_id),
+                python_model=str(bundle.with_name(ENTRY_FILE)),
                 model_config={"served": served},
-                code_paths=[str(bundle.folder)],
+                code_paths=[str(bundle)],
                 artifacts={"model": str(self.folder)},
                 pip_requirements=requirements(),
                 signature=self.signature,
@@ -120,26 +116,19 @@ def classifier_package(folder: Path, texts: Sequence[str], reading: Mapping[str,
 def language_model_package(
     folder: Path, rows: Sequence[Mapping[str, str]], reading: Mapping[str, Any] | None = None
 ) -> Package:
-    """Return a saved language model with entries (`instruction`, `input`) as the example of its input."""
-    import pandas as pd
+    """Return a saved language model with entries (`instruction`, `input`) as the example of its input.
 
-    example = pd.DataFrame([{"instruction": row["instruction"], "input": row.get("input", "")} for row in rows])
-    return Package(LANGUAGE_MODEL, folder, language_model_signature(), example, reading)
-
-
-def language_model_signature() -> "ModelSignature":
-    """Return a language model's signature: a table of `instruction` and, if wanted, `input` in; `response` out.
-
-    How it is generated are parameters of a call, with the defaults of `components.serving.language_model`. Without
-    `top_k` and `top_p` no token is left out.
+    By its signature it takes a table of `instruction` and, if wanted, `input`, and returns `response`. How it is
+    generated are parameters of a call, with the defaults of `components.serving.language_model`. Without `top_k` and
+    `top_p` no token is left out.
     """
     import pandas as pd
     from mlflow.models import infer_signature
     from mlflow.types import DataType, ParamSchema, ParamSpec
 
     # An input of any type: a column in which every one is missing has none. The model itself looks at what is there.
-    row = {"instruction": [""], "input": [None]}
-    signature = infer_signature(pd.DataFrame(row), pd.DataFrame({"response": [""]}))
+    given = {"instruction": [""], "input": [None]}
+    signature = infer_signature(pd.DataFrame(given), pd.DataFrame({"response": [""]}))
     whole, number = DataType.long, DataType.double
     signature.params = ParamSchema(
         [
@@ -152,7 +141,8 @@ def language_model_signature() -> "ModelSignature":
             ParamSpec("precision", DataType.string, "auto"),
         ]
     )
-    return signature
+    example = pd.DataFrame([{"instruction": row["instruction"], "input": row.get("input", "")} for row in rows])
+    return Package(LANGUAGE_MODEL, folder, signature, example, reading)
 
 
 def requirements() -> list[str]:
@@ -161,17 +151,3 @@ def requirements() -> list[str]:
     A suffix names a build that the index of the machine that serves may not have.
     """
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS]
-
-
-@contextmanager
-def _no_uv_project() -> Iterator[None]:
-    # MLflow would copy the pyproject.toml and uv.lock of the working directory, whatever they are, into the model.
-    before = os.environ.get("MLFLOW_UV_AUTO_DETECT")
-    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MLFLOW_UV_AUTO_DETECT"]
-        else:
-            os.environ["MLFLOW_UV_AUTO_DETECT"] = before

@@ -31,7 +31,7 @@ class Promotion:
     """What is written beside the alias, on the version's page and on its run's."""
 
     evidence: str
-    """What the comparison with the champion said, or why there was none."""
+    """The result of the comparison with the champion, or why there was none."""
     over: str | None
     """Number of the version that was champion."""
     reason: str | None = None
@@ -138,25 +138,22 @@ def make_champion(version: Registered, promotion: Promotion, home: Path, run_id:
             client.set_registered_model_alias(name, PREVIOUS, promotion.over)
         for key, value in tags.items():
             client.set_model_version_tag(name, number, key, value)
-        for other in _since(number, before) if promotion.forced else ():
-            client.set_model_version_tag(name, other, ROLLED_BACK_TAG, "true")
+        if promotion.forced:  # all that were promoted after this one was champion, if it ever was
+            followed = [found[AT_TAG] for found in before.values() if found.get(OVER_TAG) == number and AT_TAG in found]
+            then = before.get(number, {}).get(AT_TAG) or min(followed, default=None)
+            for other, found in before.items():
+                if other != number and then and found.get(AT_TAG, "") >= then:
+                    client.set_model_version_tag(name, other, ROLLED_BACK_TAG, "true")
         if run := run_id or version.run_id:
             for key, value in {**tags, "gradus.promoted_as": f"models:/{name}/{number}"}.items():
                 client.set_tag(run, key, value)
-
-
-def _since(number: str, tags: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return the versions that were promoted after a version was champion, none if it never was."""
-    followed = [found[AT_TAG] for found in tags.values() if found.get(OVER_TAG) == number and AT_TAG in found]
-    then = tags.get(number, {}).get(AT_TAG) or min(followed, default=None)
-    return [other for other, found in tags.items() if other != number and then and found.get(AT_TAG, "") >= then]
 
 
 def _tags(promotion: Promotion, before: Mapping[str, str]) -> dict[str, str]:
     """Return the tags; all of them every time, so that none is left of an earlier promotion of the same version."""
     return {
         AT_TAG: datetime.now(UTC).isoformat(timespec="microseconds"),
-        "gradus.promoted_by": user_tags("gradus").get("mlflow.user", "unknown"),
+        "gradus.promoted_by": user_tags().get("mlflow.user", "unknown"),
         OVER_TAG: promotion.over or "none",
         "gradus.promotion_evidence": one_line(promotion.evidence, TEXT_LIMIT),
         REASON_TAG: one_line(promotion.reason or "none given", TEXT_LIMIT),

@@ -10,13 +10,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.core.locks import locked
+from components.core.durable import locked
 from components.core.records import fingerprint
 from components.tracking.names import CANDIDATE, DIGEST_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME, READING_TAG, TIME_TAG
 from components.tracking.outbox.journal import Operation
-from components.tracking.outbox.outages import is_outage
-from components.tracking.outbox.sending import Sender, log_points
-from components.tracking.registry.finding import find_logged_model, find_version, unless_absent, version_source
+from components.tracking.outbox.sending import Sender
+from components.tracking.registry.finding import find_logged_model, find_version, version_by_alias, version_source
+from components.tracking.stores import is_outage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,12 +83,21 @@ def send_link(sender: Sender, operation: Operation) -> dict[str, Any]:
 
 def _upload(sender: Sender, operation: Operation) -> "LoggedModel":
     """Upload the model. Half a model is marked FAILED, never READY."""
+    from mlflow.models import Model
+
     client, folder = sender.client, sender.outbox.folder / operation["kept"]
     key = f"{sender.outbox.key}-{Path(operation['kept']).parent.name}"
-    model = _find_or_create(sender, operation, key)
+    model = next(iter(_with_key(sender, key)), None) if sender.again else None
+    if model is None:
+        params = client.get_run(sender.run_id).data.params
+        tags = {KEY_TAG: key, **operation["model_tags"], **operation["tags"]}
+        place = (sender.experiment_id, MODEL_NAME, sender.run_id)
+        model = client.create_logged_model(*place, tags, params, operation["kind"])
     try:
         if str(model.status) != "READY":
-            _name_model(folder, sender.run_id, model)
+            saved = Model.load(str(folder))  # which run and which entry of the store it belongs to stands in it
+            saved.run_id, saved.model_id, saved.artifact_path = sender.run_id, model.model_id, model.artifact_location
+            saved.save(str(folder / "MLmodel"))
             client.log_model_artifacts(model.model_id, str(folder))
         _add_output(sender, model.model_id)
         _link_metrics(sender, model.model_id)
@@ -105,28 +114,9 @@ def _upload(sender: Sender, operation: Operation) -> "LoggedModel":
     return model
 
 
-def _find_or_create(sender: Sender, operation: Operation, key: str) -> "LoggedModel":
-    if sender.again and (found := _with_key(sender, key)):
-        return found[0]
-    client = sender.client
-    params = client.get_run(sender.run_id).data.params
-    tags = {KEY_TAG: key, **operation["model_tags"], **operation["tags"]}
-    return client.create_logged_model(sender.experiment_id, MODEL_NAME, sender.run_id, tags, params, operation["kind"])
-
-
 def _with_key(sender: Sender, key: str) -> "Sequence[LoggedModel]":
     found = sender.client.search_logged_models([sender.experiment_id], f"tags.`{KEY_TAG}` = '{key}'")
     return sorted(found, key=lambda model: (str(model.status) != "READY", model.model_id))
-
-
-def _name_model(folder: Path, run_id: str, model: "LoggedModel") -> None:
-    """Write into a saved MLflow model which run and which entry of the store it belongs to."""
-    from mlflow.models import Model
-
-    saved = Model.load(str(folder))
-    saved.run_id, saved.artifact_path = run_id, model.artifact_location
-    saved.model_id = model.model_id
-    saved.save(str(folder / "MLmodel"))
 
 
 def _add_output(sender: Sender, model_id: str) -> None:
@@ -158,7 +148,7 @@ def _link_metrics(sender: Sender, model_id: str) -> None:
         name, digest = (datasets[area].name, datasets[area].digest) if area in datasets else (None, None)
         at = (point.key, point.value, point.timestamp, point.step)
         metrics.append(Metric(*at, model_id, name, digest, sender.run_id))
-    log_points(sender.client, sender.run_id, metrics)
+    sender.log_points(metrics)
 
 
 def _register(sender: Sender, operation: Operation, model: "LoggedModel") -> str:
@@ -196,7 +186,7 @@ def _make_candidate(sender: Sender, operation: Operation, version: str) -> None:
     """Point `candidate` at a version, unless that comes late, and another run's has come meanwhile."""
     client, name = sender.client, operation["name"]
     if sender.late:
-        other = unless_absent(lambda: client.get_model_version_by_alias(name, CANDIDATE))
+        other = version_by_alias(client, name, CANDIDATE)
         since = int(other.tags.get(TIME_TAG, other.creation_timestamp)) if other else 0
         if other and str(other.version) != version and since > operation["time"]:
             return

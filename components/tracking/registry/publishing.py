@@ -1,12 +1,12 @@
 """The trained model of a run in MLflow: logged once, registered once, however often the run is repeated."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from components.core.records import Manifest, fingerprint
+from components.core.versions import installed
 from components.tracking.names import DIGEST_TAG, HASHES_TAG, MODEL_NAME, NOTE_TAG, READING_TAG
-from components.tracking.provenance import user_tags, version
+from components.tracking.provenance import user_tags
 from components.tracking.registry.lineage import parent_tags
 from components.tracking.registry.packages import Package, classifier_package, language_model_package
 from components.tracking.registry.publication import find_published
@@ -18,32 +18,21 @@ EXAMPLES = 3
 Manifests = Mapping[str, Manifest]
 
 
-@dataclass(frozen=True)
-class PackagedModel:
-    """Where a logged model is."""
-
-    uri: str | None
-    """Names it for ever; None while it waits to be sent."""
-    version: str | None = None
-    """None unless it was registered."""
-    cached_from: str | None = None
-    """The run that made it, if that was another one."""
-
-
 def log_package(
     run: Run,
     package: Package,
     registered_name: str | None = None,
     description: str = "",
     tags: Mapping[str, str] | None = None,
-) -> PackagedModel:
+) -> dict[str, Any]:
     """Log a model of any kind as an MLflow pyfunc model of the run, and register it as a new version.
 
     The model is made from code (`components/serving`): nothing is pickled. Its folder holds the weights as safetensors,
     the vocabulary, the source files that serving needs, and their requirements with versions, so that it loads where
     Gradus is not installed. The version gets the alias `candidate`.
 
-    While the store is away, the model is kept; where it will be is not known then.
+    Returns `model_uri`, which names it for ever, `version`, None unless it was registered, and in `cached_from` the run
+    that made it if that was another one; nothing while it waits to be sent.
 
     Args:
         run: the open run.
@@ -55,19 +44,19 @@ def log_package(
     Raises:
         TrackingError: if the store cannot be written.
     """
-    kept = run.new_folder() / MODEL_NAME
+    kept = run.outbox.new_folder() / MODEL_NAME
     hashes = package.write(kept, run.run_id)
-    found = run.record(
+    made_by = {"gradus.run_id": run.run_id, "gradus.version": installed("gradus") or "unknown", HASHES_TAG: hashes}
+    return run.record(
         "model",
-        kept=run.kept(kept),
+        kept=kept,
         name=registered_name,
-        tags={"gradus.run_id": run.run_id, "gradus.version": version(), HASHES_TAG: hashes, **(tags or {})},
-        model_tags={**user_tags("gradus"), NOTE_TAG: description},
+        tags=made_by | dict(tags or {}),
+        model_tags={**user_tags(), NOTE_TAG: description},
         description=description,
         kind=package.kind.name,
         about=package.kind.description,
     )
-    return PackagedModel(found.get("model_uri"), found.get("version"), found.get("cached_from"))
 
 
 def publish(
@@ -94,7 +83,11 @@ def publish(
         TrackingError: if the store cannot be written.
     """
     identity = {DIGEST_TAG: manifests["fine_tune"].digest, READING_TAG: fingerprint(_reading(manifests))[:32]}
-    if known := _known(run, model_name, identity):
+    known = None
+    if run.flush():  # found now, it need not be packaged; whoever sends it looks again
+        with tracking_errors(f"cannot look up models of MLflow run {run.run_id}"):
+            known = find_published(run.client, run.experiment_id, model_name, identity)
+    if known:
         run.record("link", name=model_name, **known)
     else:
         tags = {**identity, "gradus.data_digest": manifests["split"].digest, **parent_tags(run)}
@@ -128,14 +121,6 @@ def publish_language_model(
     return publish(run, manifests, model_name, describe, package)
 
 
-def _known(run: Run, model_name: str | None, identity: dict[str, str]) -> dict[str, Any] | None:
-    """Look the model up, so that it need not be packaged; whoever sends it looks again."""
-    if not run.flush():
-        return None
-    with tracking_errors(f"cannot look up models of MLflow run {run.run_id}"):
-        return find_published(run.client, run.experiment_id, model_name, identity)
-
-
 def _reading(manifests: Manifests) -> dict[str, Any] | None:
     """Return how the file that a model learnt from was read, if that is known."""
     return manifests["download"].facts.get("reading") if "download" in manifests else None
@@ -146,5 +131,5 @@ def _examples(manifests: Manifests, *columns: str) -> list[dict[str, str]]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(manifests["split"].path("train.parquet"))
-    batch = next(file.iter_batches(EXAMPLES, columns=list(columns)), None)
-    return [] if batch is None else batch.to_pylist()
+    rows: list[dict[str, str]] = next(file.iter_batches(EXAMPLES, columns=list(columns))).to_pylist()
+    return rows

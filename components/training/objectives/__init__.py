@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from components.models.classifier import Classifier
 from components.models.language_model import LanguageModel
-from components.training.batching import Rows, shuffled
+from components.training.batching import Rows, in_batches, shuffled
 from components.training.config import Recipe, rows_per_step
 
 Split = Literal["train", "validation"]
@@ -52,9 +53,21 @@ class ObjectiveOf(ABC, Generic[Model, Rows, Options]):
         """Return how many tokens these training rows have."""
         return int(self.train.lengths[rows].sum())
 
+    def padded(self, split: Split, rows: list[int]) -> int:
+        """Return how many tokens these rows of a split have as one batch, with its padding."""
+        return len(rows) * int(self.rows(split).lengths[rows].max())
+
+    def work(self, split: Split, rows: list[int]) -> float:
+        """Return how much work these rows of a split are as one batch, in tokens that pass through the network."""
+        return self.padded(split, rows)
+
     def epoch(self, order: torch.Generator) -> Iterator[list[int]]:
         """Yield the training rows of each step of one epoch, in random order."""
         return shuffled(len(self.train), rows_per_step(self.config), order)
+
+    def evaluated(self, split: Split) -> Iterator[list[int]]:
+        """Yield the rows of the batches of a split that an evaluation measures, the first `eval_batches`."""
+        return islice(in_batches(range(len(self.rows(split))), self.config.batch_size), self.config.eval_batches)
 
     @abstractmethod
     def batch(self, split: Split, rows: list[int]) -> Any:

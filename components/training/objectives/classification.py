@@ -1,5 +1,6 @@
 """Learning to tell classes apart: the cross entropy of a text's label."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,6 +9,8 @@ from torch.nn import functional as F
 
 from components.models.classifier import Classifier
 from components.models.devices import autocast
+from components.models.fast.states import States
+from components.models.fast.tail import finish
 from components.training.batching import Batch, Examples, pad
 from components.training.config import TrainConfig
 from components.training.objectives import Measured, ObjectiveOf, Split
@@ -21,6 +24,10 @@ class Classification(ObjectiveOf[Classifier, Examples, TrainConfig]):
     length: int | None
     class_weights: Tensor | None = None
     is_language_model = False
+
+    def padded(self, split: Split, rows: list[int]) -> int:
+        """Return how many tokens these rows of a split have as one batch, with its padding."""
+        return len(rows) * self.length if self.length else super().padded(split, rows)
 
     def batch(self, split: Split, rows: list[int]) -> Batch:
         """Return these rows of a split, padded."""
@@ -48,3 +55,21 @@ class Classification(ObjectiveOf[Classifier, Examples, TrainConfig]):
         return (
             torch.ones_like(labels, dtype=torch.float32) if self.class_weights is None else self.class_weights[labels]
         )
+
+
+@dataclass(kw_only=True)
+class Features(Classification):
+    """The same rows, order and losses, where the blocks below do not train: the model is taken up at their `states`."""
+
+    states: Mapping[Split, States]
+
+    def batch(self, split: Split, rows: list[int]) -> Batch:
+        """Return the states (B, T, D) of these rows of a split, in the place of their tokens."""
+        labels = torch.from_numpy(self.rows(split).labels[rows])
+        return Batch(*self.states[split].batch(rows), labels).to(self.device)
+
+    def measure(self, batch: Batch) -> Measured:
+        """Classify a batch, and compare what comes out with its labels."""
+        with autocast(self.device, self.precision):
+            logits = finish(self.model, batch.tokens, batch.lengths, self.states["train"].blocks)
+        return self.compare(logits.float(), batch.labels)

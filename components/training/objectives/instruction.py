@@ -55,16 +55,20 @@ class Entries(TokenRows):
         hidden = max(int(self.prompts[row]) - 1, 0) if mask_prompt else 0
         return ([IGNORED] * hidden + following[hidden:])[: self.limit]
 
-    def trained(self, mask_prompt: bool) -> NDArray[np.int64]:
-        """Return how many targets of every entry are learnt from (N)."""
-        hidden = np.maximum(self.prompts - 1, 0) if mask_prompt else 0
-        trained: NDArray[np.int64] = np.maximum(self.lengths - hidden, 0)
+    def trained(self, mask_prompt: bool, rows: list[int] | slice = slice(None)) -> NDArray[np.int64]:
+        """Return how many targets of every entry, or of some, are learnt from (N)."""
+        hidden = np.maximum(self.prompts[rows] - 1, 0) if mask_prompt else 0
+        trained: NDArray[np.int64] = np.maximum(self.lengths[rows] - hidden, 0)
         return trained
+
+    def trained_share(self, mask_prompt: bool) -> float:
+        """Return the share of the tokens from which something is learnt."""
+        return int(self.trained(mask_prompt).sum()) / int(self.lengths.sum())
 
 
 @dataclass(frozen=True)
 class TokenBatch(Movable):
-    """Tokens (B, T) and what follows each (B, T), `IGNORED` where nothing is learnt.
+    """Tokens (B, T); what follows each (B, T), `IGNORED` where nothing is learnt; the places (N) of the others.
 
     Packed, a row holds several entries: `positions` (B, T) begin anew with each, and `visible` (B, T, T) says which
     tokens each one sees.
@@ -72,13 +76,15 @@ class TokenBatch(Movable):
 
     tokens: Tensor
     targets: Tensor
+    learnt: Tensor
     positions: Tensor | None = None
     visible: Tensor | None = None
 
 
 def collate(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
     """Pad rows to the longest of them: with `pad_id`, from which nothing is learnt."""
-    return TokenBatch(pad(tokens, pad_id)[0], pad(targets, IGNORED)[0])
+    padded, _ = pad(targets, IGNORED)
+    return TokenBatch(pad(tokens, pad_id)[0], padded, (padded.flatten() != IGNORED).nonzero()[:, 0])
 
 
 def pack(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int, room: int) -> TokenBatch:
@@ -131,6 +137,16 @@ class Instruction(ObjectiveOf[LanguageModel, Entries, InstructionTrainConfig]):
             return grouped_by_length(self.train.lengths, rows_per_step(self.config), order)
         return super().epoch(order)
 
+    def padded(self, split: Split, rows: list[int]) -> int:
+        """Return how many tokens these entries have as one batch; packed they are taken to have no padding."""
+        packed = self.config.batching == "packed"
+        return int(self.rows(split).lengths[rows].sum()) if packed else super().padded(split, rows)
+
+    def work(self, split: Split, rows: list[int]) -> float:
+        """Return how much work these entries are as one batch, in tokens: logits are made where there is a target."""
+        targets = int(self.rows(split).trained(self.config.mask_prompt, rows).sum())
+        return self.padded(split, rows) + targets * self.model.head.numel() / self.model.transformer.products()
+
     def batch(self, split: Split, rows: list[int]) -> TokenBatch:
         """Return these entries of a split, padded or packed."""
         entries = self.rows(split)
@@ -142,17 +158,16 @@ class Instruction(ObjectiveOf[LanguageModel, Entries, InstructionTrainConfig]):
 
     def weight(self, rows: list[int]) -> Tensor:
         """Return how many tokens of these training entries are learnt from, at least one."""
-        return torch.tensor(max(int(self.train.trained(self.config.mask_prompt)[rows].sum()), 1), device=self.device)
+        return torch.tensor(max(int(self.train.trained(self.config.mask_prompt, rows).sum()), 1), device=self.device)
 
     def measure(self, batch: TokenBatch) -> Measured:
         """Predict the targets of a batch; logits are made where there is one, and nowhere else."""
-        wanted = batch.targets != IGNORED
         with autocast(self.device, self.precision):
             hidden = self.model.transformer(
                 batch.tokens, causal=batch.visible is None, visible=batch.visible, positions=batch.positions
             )
-            logits = F.linear(hidden[wanted], self.model.head)  # (targets, V)
-        logits, targets = logits.float(), batch.targets[wanted]
+            logits = F.linear(hidden.flatten(0, 1)[batch.learnt], self.model.head)  # (targets, V)
+        logits, targets = logits.float(), batch.targets.flatten()[batch.learnt]
         loss = F.cross_entropy(logits, targets, reduction="sum")
         right = (logits.argmax(dim=-1) == targets).sum()
         count = len(targets)

@@ -1,25 +1,35 @@
-"""What a recipe will cost before it is run: parameters, steps, memory; `planning.timing` measures time."""
+"""What a recipe will cost before it is run: parameters, steps, memory; `planning.trial` measures time.
 
-from collections.abc import Iterable
+How much memory a step takes is found out by a rehearsal on tensors that have shapes and no content. Nothing is computed
+and no memory is taken, so it is the whole network and a whole batch that is rehearsed.
+"""
+
+import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from components.models.architecture import transformer_of
-from components.models.config import ModelConfig
 from components.models.lora import is_adapter
-from components.training.config import Recipe
-from components.training.objectives import SPLITS
-from components.training.planning.probe import rehearse
-from components.training.planning.timing import Timing
-from components.training.planning.trial import Plan, Trial
+from components.training.objectives import SPLITS, Split
+from components.training.planning.trial import Plan, Timing, Trial
 
 FLOAT = 4
 """Bytes of a weight, a gradient, or a moment: all are kept in fp32, but for frozen weights of a network in bf16."""
 MOMENTS = 2
 """What AdamW remembers of each trained weight."""
+ARENA = 32 << 20
+"""Bytes from which on the C library (glibc) takes a block from the system and gives it back; smaller ones come from its
+heap, which keeps what it once had, and leave gaps in it that larger ones cannot use."""
+GAPS, CHURN, UNRECORDED = 0.25, 0.35, 0.15
+"""Share by which the heap is larger than what is in it, and share of what comes and goes in a forward pass by which it
+grows besides, less where autograd records nothing; as measured (`tests/training/test_estimate.py`)."""
 
 Phase = Literal["training", "saving", "loading"]
 
@@ -71,7 +81,7 @@ class Cost:
 
 
 def count_parameters(network: nn.Module) -> list[Part]:
-    """Return the parts of a network (`components.training.outline`) in their order."""
+    """Return the parts of a network in their order."""
     names = transformer_of(network).names
     parts = {f"{names.blocks}.": "blocks", f"{names.final_norm}.": "final norm", "head.": "head", "lm_head.": "head"}
     counts = {name: [0, 0] for name in ("embeddings", "blocks", "adapters", "final norm", "head")}
@@ -89,34 +99,40 @@ def estimate_memory(trial: Trial, process: int) -> Memory:
 
     A step is rehearsed on the batch that takes most.
     """
-    on_cpu, network, (split, rows) = trial.device.type == "cpu", trial.network, trial.heaviest()
-    held = rehearse(trial, split, [rows] * min(trial.config.accumulate, 2))
-    trained = _bytes(parameter for parameter in network.parameters() if parameter.requires_grad)
+    import psutil
+
+    objective, (split, rows) = trial.objective, trial.heaviest()
+    step, on_cpu = rehearse(trial, split, [rows] * min(objective.config.accumulate, 2)), objective.device.type == "cpu"
+    every = list(objective.model.parameters())
+    weights, trained = sum(each.nbytes for each in every), sum(each.nbytes for each in every if each.requires_grad)
     state = {"gradients": trained, "optimiser": MOMENTS * trained}
+    saved, loaded = _copies(trial) if on_cpu else (0, 0)
     parts: dict[Phase, dict[str, int]] = {
-        "training": state | {"activations": held.activations, "logits": held.logits},
-        "saving": state | {"copies": _saved(network, trial.config) if on_cpu else 0},
-        "loading": {"copies": _loaded(network, trial.model) if on_cpu else 0},
+        "training": state | {"activations": step.activations, "logits": step.logits},
+        "saving": state | {"copies": saved},
+        "loading": {"copies": loaded},
     }
-    gaps = held.process - held.peak if on_cpu else 0  # stay in the heap once they are there
+    gaps = step.gaps if on_cpu else 0  # stay in the heap once they are there
     totals: dict[Phase, int] = {
-        "training": MOMENTS * trained + held.peak + gaps,
+        "training": MOMENTS * trained + step.peak + gaps,
         "saving": sum(parts["saving"].values()) + gaps,
-        "loading": sum(parts["loading"].values()),
+        "loading": loaded,
     }
     peak = max(totals, key=lambda phase: totals[phase])
-    data = sum(trial.objective.rows(split).ids.nbytes for split in SPLITS)
-    host = {"process": process, "data": data} if on_cpu else {"process": 0, "data": 0}
-    weights = _bytes(network.parameters())
+    data = sum(objective.rows(split).ids.nbytes for split in SPLITS)
+    process, data = (process, data) if on_cpu else (0, 0)
+    on_gpu = objective.device.type == "cuda"
+    free = torch.cuda.mem_get_info(objective.device)[0] if on_gpu else psutil.virtual_memory().available
     return Memory(
-        **host,
+        process=process,
+        data=data,
         weights=weights,
         **({"copies": 0} | parts["training"] | parts[peak]),
         rest=totals[peak] - sum(parts[peak].values()),
         held=list(parts[peak]),
         peak=peak,
-        total=sum(host.values()) + weights + totals[peak],
-        available=_available(trial.device) + (process if on_cpu else 0),
+        total=process + data + weights + totals[peak],
+        available=free + process,
     )
 
 
@@ -134,34 +150,91 @@ def process_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _saved(network: nn.Module, config: Recipe) -> int:
-    """Return the bytes of the weights that are made anew while the model is saved, or read back if others were best."""
+def _copies(trial: Trial) -> tuple[int, int]:
+    """Return the bytes of weights that are made anew while the model is saved, and while the starting ones are read.
+
+    When it is saved each is written in fp32, those kept in bf16 (`components.training.frozen_weights`) are made once
+    more, and the trained ones are read back if others were best. When they are read they are in fp32 at first.
+    """
+    network = trial.objective.model
     every = list(network.parameters())
-    trained = _bytes(parameter for parameter in every if parameter.requires_grad)
-    written = FLOAT * max(parameter.numel() for parameter in every)
-    begun = FLOAT * sum(parameter.numel() for parameter in every) if _rounded(network) else 0  # made once more
-    return max(begun + written, trained if config.keep == "best" else 0)
-
-
-def _loaded(network: nn.Module, model: ModelConfig) -> int:
-    """Return the bytes of the weights as they are in files, and of what is rounded once they are there."""
+    whole = FLOAT * sum(each.numel() for each in every)
+    trained = sum(each.nbytes for each in every if each.requires_grad)
+    rounded = whole - sum(each.nbytes for each in every)
+    written = FLOAT * max(each.numel() for each in every) + (whole if rounded else 0)
     stored = FLOAT * sum(each.numel() for name, each in network.named_parameters() if not is_adapter(name))
-    return _rounded(network) + (stored if model.weights != "random" else 0)
+    loaded = rounded + (stored if trial.reads_weights else 0)
+    return max(written, trained if trial.objective.config.keep == "best" else 0), loaded
 
 
-def _rounded(network: nn.Module) -> int:
-    """Return how many bytes are saved by weights that are kept in bf16 (`components.training.frozen_weights`)."""
-    return sum((FLOAT - parameter.element_size()) * parameter.numel() for parameter in network.parameters())
+@dataclass(frozen=True)
+class Held:
+    """Bytes that a step holds besides weights and optimiser.
+
+    `activations` are kept for the backward pass; `logits` are a language model's in all their forms. `peak` is the most
+    that lives at the same time, gradients included; the process grows by that and by `gaps` in its heap.
+    """
+
+    activations: int
+    logits: int
+    peak: int
+    gaps: int
 
 
-def _bytes(parameters: Iterable[Tensor]) -> int:
-    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+def rehearse(trial: Trial, split: Split, batches: Sequence[list[int]]) -> Held:
+    """Return what is held at the peak of a step whose gradients come from these batches of a split."""
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with fake, torch.device(trial.objective.device):
+        network = trial.outline().train()
+    objective, live = trial.learn(network), LiveTensors()
+    kept = logits = churn = 0
+    for batch in [objective.batch(split, rows) for rows in batches]:
+        with fake, live:
+            loss = objective.measure(batch).loss / 2
+            # What is not kept for the backward pass has come and gone. What autograd notes of each operation stands
+            # between, so that the gaps do not become one.
+            kept, churn = kept or live.now, max(churn, round(live.worn - CHURN * live.heap))
+            live.worn = CHURN * live.heap
+            loss.backward()  # type: ignore[no-untyped-call]
+        logits = FLOAT * len(getattr(batch, "learnt", ())) * transformer_of(network).vocab_size
+    # Kept for the backward pass are the logits' probabilities; then come the gradients of both.
+    return Held(kept - logits, 3 * logits, live.peak, round(GAPS * live.heap_peak) + churn)
 
 
-def _available(device: torch.device) -> int:
-    """Return the bytes that are free for a run."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    import psutil
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors that are made while it is active, as long as each lives: `now`, and at most.
 
-    return int(psutil.virtual_memory().available)
+    Those of `heap` are of the smaller ones; `worn` is by how much what was ever taken may have worn it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = self.heap = self.heap_peak = 0
+        self.worn = 0.0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and count what it made."""
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        before = {leaf.untyped_storage()._cdata for leaf in given}
+        wear = CHURN if any(leaf.requires_grad for leaf in given) else UNRECORDED
+        result = func(*args, **(kwargs or {}))
+        for storage in (leaf.untyped_storage() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)):
+            address, count = storage._cdata, storage.nbytes()
+            if address not in before | self._known:  # else a view, or written in place
+                self._known.add(address)
+                self._add(count)
+                self.worn += count * wear if count < ARENA else 0.0
+                weakref.finalize(storage, self._forget, address, count)
+        return result
+
+    def _forget(self, address: int, count: int) -> None:
+        self._known.discard(address)
+        self._add(-count)
+
+    def _add(self, count: int) -> None:
+        self.now += count
+        self.peak = max(self.peak, self.now)
+        if abs(count) < ARENA:
+            self.heap += count
+            self.heap_peak = max(self.heap_peak, self.heap)

@@ -5,7 +5,6 @@ What is returned is JSON, as `gradus check --json` prints it. Shapes: N rows.
 
 import codecs
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import get_args
 
@@ -17,7 +16,7 @@ from components.core.records import Facts
 from components.models.config import Pooling
 from components.models.language_model import LanguageModel
 from components.models.tokenizer import Tokenizer, end_of_text
-from components.training.batching import Examples, TokenRows, in_batches
+from components.training.batching import Examples, in_batches
 from components.training.config import InstructionTrainConfig
 from components.training.objectives.instruction import IGNORED, Entries, Instruction
 
@@ -29,18 +28,14 @@ STEPS = 100
 """Steps whose batches are looked at to compare ways of making batches."""
 
 
-def whole_lengths(rows: TokenRows) -> NDArray[np.int64]:
-    """Return the tokens of every row (N) before it is cut, without the one that ends it."""
-    return replace(rows, limit=None).lengths
-
-
 def describe_lengths(split: str, lengths: NDArray[np.int64], limit: int) -> Facts:
     """Return what the lengths (N) of a split's rows in tokens say, and what cutting them at `limit` takes away; N > 0.
 
     By its name each of the `percentiles` is a length that so many rows do not exceed. Of `bars` each counts the `texts`
     with from `first` to `last` tokens.
     """
-    over = np.maximum(lengths - limit, 0)
+    over, width = np.maximum(lengths - limit, 0), max(-(-int(lengths.max()) // BINS), 1)
+    bars = enumerate(np.bincount(np.maximum(lengths - 1, 0) // width).tolist())
     # `higher`, so that every percentile is the length of some row.
     points = np.percentile(lengths, PERCENTILES, method="higher").astype(int).tolist()
     return {
@@ -48,17 +43,11 @@ def describe_lengths(split: str, lengths: NDArray[np.int64], limit: int) -> Fact
         "texts": len(lengths),
         "tokens": int(lengths.sum()),
         "percentiles": dict(zip((f"p{at}" if at < 100 else "longest" for at in PERCENTILES), points, strict=True)),
-        "bars": _bars(lengths),
+        "bars": [{"first": at * width + 1, "last": (at + 1) * width, "texts": count} for at, count in bars],
         "limit": limit,
         "cut_texts": int((over > 0).sum()),
         "cut_tokens": int(over.sum()),
     }
-
-
-def _bars(lengths: NDArray[np.int64]) -> list[Facts]:
-    width = max(-(-int(lengths.max()) // BINS), 1)
-    counts = np.bincount(np.maximum(lengths - 1, 0) // width).tolist()
-    return [{"first": at * width + 1, "last": (at + 1) * width, "texts": count} for at, count in enumerate(counts)]
 
 
 def sample_texts(
@@ -77,7 +66,7 @@ def sample_texts(
     classifier.
     """
     rows = [row for label in range(len(labels)) for row in np.flatnonzero(examples.labels == label)[:each].tolist()]
-    whole, samples = whole_lengths(examples), []
+    whole, samples = examples.whole_lengths, []
     for row in rows:
         ids = examples.tokens(row)
         pieces = [encoding.decode_single_token_bytes(token).decode("utf-8", "replace") for token in ids]
@@ -106,7 +95,7 @@ def sample_entries(
     `pieces` are what each of the `ids` adds to the text, a character that takes several tokens at the last; of each
     `learnt` says whether the network learns to predict it; `lost` tokens are cut off at the end.
     """
-    end, whole, samples = end_of_text(encoding), whole_lengths(entries), []
+    end, whole, samples = end_of_text(encoding), entries.whole_lengths, []
     for row in rows:
         # The first token is read, and nothing predicts it.
         ids = [*entries.tokens(row)[:1], *entries.targets(row, end, mask_prompt=False)]
@@ -124,7 +113,7 @@ def _pieces(encoding: Tokenizer, ids: Sequence[int]) -> Iterator[str]:
 
 def describe_entries(split: str, entries: Entries, limit: int) -> dict[str, Facts]:
     """Return how long the entries of a split are, before they are cut, and their prompts and responses."""
-    whole = whole_lengths(entries)
+    whole = entries.whole_lengths
     parts = {"entry": whole, "prompt": entries.prompts, "response": whole - entries.prompts}
     return {name: describe_lengths(split, lengths, limit) for name, lengths in parts.items()}
 
@@ -135,7 +124,7 @@ def describe_cuts(split: str, entries: Entries, limit: int, context: int, new_to
     `without_response` entries have nothing left of it; `no_room` have a prompt after which there is less room than for
     `new_tokens` more.
     """
-    lengths = describe_lengths(split, whole_lengths(entries), limit)
+    lengths = describe_lengths(split, entries.whole_lengths, limit)
     return {
         "split": split,
         "entries": len(entries),
@@ -155,16 +144,15 @@ def compare_batchings(
     Of batches of so many `entries`: their `rows` (packed, one holds several entries) and tokens of a row (`width`), on
     average over some steps, and the share of the tokens that are `padding`.
     """
-    return [_batching(outline, entries, config.model_copy(update={"batching": name}), end) for name in BATCHINGS]
-
-
-def _batching(outline: LanguageModel, entries: Entries, config: InstructionTrainConfig, end: int) -> Facts:
-    objective = Instruction(outline, entries, entries, config, torch.device("cpu"), "fp32", end)
-    order = torch.Generator().manual_seed(config.seed)
-    batches = [rows for step in islice(objective.epoch(order), STEPS) for rows in in_batches(step, config.batch_size)]
-    shapes = np.array([objective.batch("train", rows).tokens.shape for rows in batches])
-    rows, width = shapes.mean(axis=0).tolist()
-    padding = 1 - sum(map(objective.tokens, batches)) / int(shapes.prod(axis=1).sum())
-    return {
-        "batching": config.batching, "entries": config.batch_size, "rows": rows, "width": width, "padding": padding
-    }  # fmt: skip
+    found = []
+    for name in BATCHINGS:
+        tried = config.model_copy(update={"batching": name})
+        objective = Instruction(outline, entries, entries, tried, torch.device("cpu"), "fp32", end)
+        steps = islice(objective.epoch(torch.Generator().manual_seed(config.seed)), STEPS)
+        batches = [rows for step in steps for rows in in_batches(step, config.batch_size)]
+        shapes = np.array([objective.batch("train", rows).tokens.shape for rows in batches])
+        rows, width = shapes.mean(axis=0).tolist()
+        padding = 1 - sum(map(objective.tokens, batches)) / int(shapes.prod(axis=1).sum())
+        shape = {"entries": config.batch_size, "rows": rows, "width": width, "padding": padding}
+        found.append({"batching": name, **shape})
+    return found

@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from components.core.records import Facts, Manifest
 from components.generation.zero_shot import has_room, try_zero_shot
@@ -13,18 +12,12 @@ from components.models.weights import make_gpt
 from components.tasks import reads_ahead, split, validate
 from components.training.classification import build_classifier, prepare, tokenise
 from components.training.frozen import blank_states, state_lengths, time_reading
-from components.training.objectives.classification import Classification
-from components.training.objectives.features import Features
-from components.training.outline import outline_classifier
-from components.training.planning.preview import describe_lengths, sample_texts, whole_lengths
-from components.training.planning.timing import Besides
-from components.training.planning.trial import Trial
+from components.training.objectives.classification import Classification, Features
+from components.training.planning.preview import describe_lengths, sample_texts
+from components.training.planning.trial import Besides, Trial
 from pipelines import check
-from pipelines.check_tables import show_lengths, show_sample
-from pipelines.shown import TITLE, line, one_line, table_of
-
-if TYPE_CHECKING:
-    from pipelines.kinds.classification.config import ClassificationConfig
+from pipelines.kinds.classification.config import ClassificationConfig
+from pipelines.shown import TITLE, line, show_lengths, show_sample, table_of, visible
 
 ASKED = 20
 """Validation rows that a language model is asked about."""
@@ -43,7 +36,7 @@ class Check(check.Check):
     """A check of a classifier."""
 
     Found, rows = Found, "texts"
-    config: "ClassificationConfig"
+    config: ClassificationConfig
 
     def bring(self, source: Manifest) -> tuple[Manifest, Facts]:
         """Validate and split the texts, and count those of each label at first, after splitting, after balancing."""
@@ -67,12 +60,11 @@ class Check(check.Check):
         self.states = blank_states(self.data, model, train, self.precision) if reads_ahead(model, train) else {}
         self.recipe = (model, self.config.lora, train, len(self.labels), self.encoding.n_vocab)
         self._describe_texts()
-        outline = partial(outline_classifier, *self.recipe)
-        return Trial(outline, self._learn, model, train, self.device, length=self.data.length)
+        return Trial(partial(build_classifier, *self.recipe, outline=True), self._learn, model.weights != "random")
 
     def _describe_texts(self) -> None:
         limit, length, pooling = self.data.limit, self.data.length, self.config.train.pooling
-        lengths = [describe_lengths(name, whole_lengths(rows), limit) for name, rows in self.examples.items()]
+        lengths = [describe_lengths(name, rows.whole_lengths, limit) for name, rows in self.examples.items()]
         samples = sample_texts("train", self.data.train, self.labels, self.encoding, pooling, length)
         self.found.texts = {"lengths": lengths, "samples": samples}
         titles = {"tokens": "tokens", "cut_texts": f"texts over {limit}", "cut_tokens": "tokens cut off"}
@@ -118,9 +110,7 @@ class Check(check.Check):
         asked = rows.sample(min(ASKED, len(rows)), random_state=seed)
         tried = try_zero_shot(model, self.encoding, asked["text"].tolist(), asked["label"].tolist(), self.labels)
         self.found.zero_shot = tried
-        shown = (
-            each | {"text": one_line(each["text"])[:SHOWN_CHARACTERS]} for each in tried["guesses"][:SHOWN_GUESSES]
-        )
+        shown = (each | {"text": visible(each["text"])[:SHOWN_CHARACTERS]} for each in tried["guesses"][:SHOWN_GUESSES])
         self.show(
             line("classification by prompt, before any training", TITLE),
             line(f"asked: {tried['prompt']!r}"),

@@ -12,17 +12,13 @@ from components.data.split.folding import fold
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, METRICS
 from components.evaluation.paired.comparison import Paired, compare_predictions
-from components.evaluation.paired.matching import Pairs
+from components.evaluation.paired.matching import Pairs, Scored, pair, read_scored
 from components.evaluation.paired.non_inferiority import accuracy_difference
 from components.evaluation.paired.p_values import shown
-from components.evaluation.paired.pairing import Scored, pair, read_scored
 from components.models.saved.classifier import LoadedClassifier
 from components.tracking.reading import PREDICTIONS, RecordedRun, Registered
 from pipelines.compared import Tested, decided, of_every_kind
-from pipelines.kind import Candidate, Kind, Runs, Sides
-from pipelines.learned import ancestry_of, common_rows
-from pipelines.loading import load_version
-from pipelines.measured import Measured
+from pipelines.kind import Candidate, Kind, Measured, Runs, Sides, ancestry_of, common_rows, load_version
 
 
 class Classification:
@@ -40,7 +36,7 @@ class Classification:
         return replace(read_scored(paths[PREDICTIONS], fold), ancestry=ancestry_of(run, home))
 
     def pair(self, runs: Runs, rows: tuple[Scored, Scored]) -> Pairs[Predictions]:  # noqa: ARG002 - other kinds ask it
-        """Return what two classifiers said of the same texts."""
+        """Return what two classifiers predicted for the same texts."""
         return pair(*rows)
 
     def compare(self, runs: Runs, pairs: Pairs[Predictions], primary: str) -> Paired:
@@ -63,14 +59,14 @@ class Classification:
         """Say who is better in the metric that decides, and in which others by more than chance."""
         deciding, title = paired.deciding, METRICS[paired.primary].title
         if deciding is None:
-            said = f"{METRICS[paired.primary].title_with_unit} is not defined for both"
+            outcome = f"{METRICS[paired.primary].title_with_unit} is not defined for both"
         elif deciding.name == "accuracy":
             evidence = f", McNemar p {shown(deciding.p_value)}"
-            said = decided(deciding, names, "is right significantly more often", "{} and {} right", ".1%", evidence)
+            outcome = decided(deciding, names, "is right significantly more often", "{} and {} right", ".1%", evidence)
         else:
             better, evidence = f"is significantly better in {title}", f", bootstrap p {shown(deciding.p_value)}"
-            said = decided(deciding, names, better, f"{{}} and {{}} {title}", ".4f", evidence)
-        parts = [f"On {common_rows(pairs)} {said}"]
+            outcome = decided(deciding, names, better, f"{{}} and {{}} {title}", ".4f", evidence)
+        parts = [f"On {common_rows(pairs)} {outcome}"]
         for side, name in zip(("first", "second"), names, strict=True):  # corrected for how many metrics they are
             others = (each.name for each in paired.metrics if each.better == side and each.name != paired.primary)
             if titles := ", ".join(METRICS[other].title for other in others):

@@ -2,9 +2,8 @@
 
 from prefect import flow
 
-from components.reporting.classification import findings
-from components.reporting.classification_evidence import evidence, headline_rows
-from components.reporting.counts import counted
+from components.reporting.classification import evidence, findings, headline_rows
+from components.reporting.evidence import counted
 from components.tasks import download, evaluate, fetch_weights, fine_tune, read_frozen, reads_ahead, split, validate
 from components.tasks.results import Results
 from components.tracking.registry.publishing import publish_classifier

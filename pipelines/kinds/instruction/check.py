@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
@@ -19,24 +18,17 @@ from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
 from components.training.instruction import build_gpt, prepare, tokenise
-from components.training.objectives import Split
-from components.training.objectives.instruction import Entries, Instruction
-from components.training.outline import outline_gpt
+from components.training.objectives.instruction import Instruction
 from components.training.planning.preview import (
     compare_batchings,
     describe_cuts,
     describe_entries,
     sample_entries,
-    whole_lengths,
 )
-from components.training.planning.timing import Besides
-from components.training.planning.trial import Trial
+from components.training.planning.trial import Besides, Trial
 from pipelines import check
-from pipelines.check_tables import show_lengths, show_sample
-from pipelines.shown import TITLE, WARNING, Shown, line, table_of
-
-if TYPE_CHECKING:
-    from pipelines.kinds.instruction.config import InstructionConfig
+from pipelines.kinds.instruction.config import InstructionConfig
+from pipelines.shown import TITLE, WARNING, Shown, line, show_lengths, show_sample, table_of
 
 MARKS = ("⟦", "⟧")
 """What stands around learnt tokens where there are no colours."""
@@ -55,22 +47,17 @@ def look_for_judge(config: JudgeConfig, entries: int) -> Facts:
 
     `name`, `is_language_model`, `server`, how many `verdicts`, and as `problem` why it cannot be asked now, if so.
     """
-    is_model = config.is_language_model
+    is_model, digest, problem = config.is_language_model, None, ""
     control = min(ROWS, entries) if "reference" in config.also else 0
     verdicts = (entries * (1 + len(config.also)) + control) * (config.repeats if is_model else 1)
-    digest, problem = None, ""
     try:
         if is_model:
             client = connect(config.model_copy(update={"attempts": 1}))
             digest = client.look_up()
-    except JudgeUnreachable as error:
-        problem = f"{error}; {error.todo or client.start}"
     except JudgeError as error:
-        problem = str(error)
-    name, server = describe(config, digest)["name"], config.server if is_model else None
-    return {
-        "name": name, "is_language_model": is_model, "server": server, "verdicts": verdicts, "problem": problem
-    }  # fmt: skip
+        problem = f"{error}; {error.todo or client.start}" if isinstance(error, JudgeUnreachable) else str(error)
+    facts = {"name": describe(config, digest)["name"], "is_language_model": is_model}
+    return facts | {"server": config.server if is_model else None, "verdicts": verdicts, "problem": problem}
 
 
 class Found(check.Found):
@@ -88,7 +75,7 @@ class Check(check.Check):
     """A check of a language model and its instructions."""
 
     Found, rows = Found, "instructions with their inputs"
-    config: "InstructionConfig"
+    config: InstructionConfig
 
     def bring(self, source: Manifest) -> tuple[Manifest, Facts]:
         """Validate the entries, for whose length the vocabulary has to be there, split them, and count them by task."""
@@ -109,17 +96,13 @@ class Check(check.Check):
         template, self.context = config.prompt.resolved(self.encoding), model.shape.context
         self.data = prepare(train, validation, template, self.encoding, config.train, self.context)
         self.test = tokenise(test, template, self.encoding)
-        self.recipe = (model, config.lora, config.train, words)
-        outline, packed = partial(outline_gpt, *self.recipe, self.precision), config.train.batching == "packed"
-        trial = Trial(outline, self._learn, model, config.train, self.device, words, packed=packed)
-        learning, mask = words * model.shape.width / trial.network.transformer.products(), config.train.mask_prompt
-        splits: dict[Split, Entries] = {"train": self.data.train, "validation": self.data.validation}
-        trial.extra = {name: learning * entries.trained(mask) for name, entries in splits.items()}
+        self.recipe = (model, config.lora, config.train, words, self.precision)
+        trial = Trial(partial(build_gpt, *self.recipe, outline=True), self._learn, model.weights != "random")
         self.generating = pick_precision(config.generation.precision, self.device)
-        weights = sum(parameter.nbytes for parameter in trial.network.parameters())
+        weights = sum(parameter.nbytes for parameter in trial.objective.model.parameters())
         generation = (self.test.prompts, config.generation, self.generating)
         self.bytes_later = answering_bytes(model.shape, weights, words, *generation)
-        self._describe_texts(trial.network)
+        self._describe_texts(trial.objective.model)
         return trial
 
     def _learn(self, network: LanguageModel) -> Instruction:
@@ -132,7 +115,7 @@ class Check(check.Check):
         self.found.texts = {
             "template": self.config.prompt.name,
             "mask_prompt": train.mask_prompt,
-            "trained_share": data.trained_share,
+            "trained_share": data.train.trained_share(train.mask_prompt),
             "samples": sample_entries("train", data.train, self._shown_rows(), self.encoding, train.mask_prompt),
             "lengths": {name: describe_entries(name, rows, data.limit) for name, rows in every.items()},
             "cuts": [describe_cuts(name, rows, data.limit, self.context, new_tokens) for name, rows in every.items()],
@@ -146,7 +129,7 @@ class Check(check.Check):
     def _shown_rows(self) -> list[int]:
         """Return the first entry with an input, the first without one, and the first that is cut."""
         inputs = pq.read_table(self.splits.path("train.parquet"), columns=["input"])["input"].to_pylist()
-        cut = whole_lengths(self.data.train) > self.data.train.lengths
+        cut = self.data.train.whole_lengths > self.data.train.lengths
         tests = ([bool(text) for text in inputs], [not text for text in inputs], cut.tolist())
         return list(dict.fromkeys(each.index(True) for each in tests if any(each)))
 
@@ -160,12 +143,11 @@ class Check(check.Check):
         prompts = [self.test.tokens(row)[:length] for row, length in enumerate(lengths.tolist())]
         pace = time_decoding(network, prompts, config, self.end, self.device, self.generating)
         size = rows_at_once(self.config.model.shape, int(lengths.max()), config, self.generating)
-        like = most_tokens(lengths, config, self.context, whole_lengths(self.test) - lengths)
+        like = most_tokens(lengths, config, self.context, self.test.whole_lengths - lengths)
         seconds = pace.seconds(lengths, like, size)
         most_seconds = pace.seconds(lengths, most_tokens(lengths, config, self.context), size)
-        self.found.answering = {
-            "entries": len(lengths), "memory": self.later, "seconds": seconds, "most_seconds": most_seconds
-        }  # fmt: skip
+        found = {"entries": len(lengths), "memory": self.later, "seconds": seconds, "most_seconds": most_seconds}
+        self.found.answering = found
         sampled = self.data.validation.prompts[:1]
         answers = f"{len(lengths):,} answers of the"
         # The starting model does not know when to end.
@@ -195,8 +177,8 @@ def _texts(texts: Facts, data: Facts) -> Iterator[Shown]:
     yield line(f"entries of train as the network gets them, in {template}: {learnt}", TITLE)
     for sample in texts["samples"]:
         cut = f", {sample['lost']:,} more cut off" if sample["lost"] else ""
-        said = f"{sum(sample['learnt']):,} of {len(sample['ids']):,} tokens are learnt{cut}\n"
-        yield from show_sample(sample, MARKS, said)
+        about = f"{sum(sample['learnt']):,} of {len(sample['ids']):,} tokens are learnt{cut}\n"
+        yield from show_sample(sample, MARKS, about)
     masked = "prompts are masked" if texts["mask_prompt"] else "prompts are learnt as well"
     yield line(f"{texts['trained_share']:.1%} of the training tokens are learnt from: {masked}.")
     yield line("tokens", TITLE)
@@ -208,11 +190,8 @@ def _texts(texts: Facts, data: Facts) -> Iterator[Shown]:
     yield table_of(cuts, CUTS | {"no_room": f"no room for {texts['max_new_tokens']:,} new tokens"})
     yield line(f"batches of {batchings[0]['entries']:,} entries", TITLE)
     chosen = {texts["batching"]: " (chosen)"}
-    yield table_of(
-        (
-            each
-            | {"padding": f"{each['padding']:.1%}", "batching": each["batching"] + chosen.get(each["batching"], "")}
-            for each in batchings
-        ),
-        BATCHINGS,
+    rows = (
+        each | {"padding": f"{each['padding']:.1%}", "batching": each["batching"] + chosen.get(each["batching"], "")}
+        for each in batchings
     )
+    yield table_of(rows, BATCHINGS)

@@ -37,10 +37,7 @@ from components.serving.language_model import Responder
 from components.tracking.judgements import JUDGEMENTS, logged_judgements
 from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, Registered
 from pipelines.compared import Answered, decided, of_every_kind
-from pipelines.kind import Candidate, Kind, Runs, Sides, Unlike
-from pipelines.learned import ancestry_of, common_rows
-from pipelines.loading import load_version
-from pipelines.measured import Measured
+from pipelines.kind import Candidate, Kind, Measured, Runs, Sides, Unlike, ancestry_of, common_rows, load_version
 
 
 class Instruction:
@@ -54,7 +51,7 @@ class Instruction:
     reads: tuple[str, ...] = (JUDGEMENTS, LEARNED, CONFIG)
 
     def read(self, run: RecordedRun, paths: Mapping[str, Path], home: Path) -> Answers:
-        """Return what a run answered, and what judges said of it."""
+        """Return what a run answered, and the scores that judges gave it."""
         facts: dict[str, Any] = json.loads(paths[FACTS].read_text(encoding="utf-8"))
         if "judge" not in facts:
             raise NotComparable(f"{FACTS} of run {run.run_id[:8]} says nothing of a judge")
@@ -97,15 +94,15 @@ class Instruction:
         if exact is None:
             raise ValueError("every response is the reference or is not")
         if score is None:
-            said = f"no row has a score of both by {pairs.judge.name}"
+            outcome = f"no row has a score of both by {pairs.judge.name}"
         else:
             low, high = score.difference_interval
             difference = f"difference {score.difference:+.1f}, 95 % {low:+.1f} to {high:+.1f}"
             evidence = f" by {pairs.judge.name}, {difference}, permutation p {shown(score.p_value)}"
-            said = decided(score, names, "scores significantly higher", "scores {} and {}", ".1f", evidence)
+            outcome = decided(score, names, "scores significantly higher", "scores {} and {}", ".1f", evidence)
         who = {"first": names[0], "second": names[1], None: "neither"}[exact.better]
         parts = [
-            f"On {common_rows(pairs)} {said}",
+            f"On {common_rows(pairs)} {outcome}",
             f"{who} gives the reference word for word significantly more often ({exact.first:.1%} and "
             f"{exact.second:.1%}, McNemar p {shown(paired.p_value)})",
         ]

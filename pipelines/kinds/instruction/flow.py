@@ -3,9 +3,8 @@
 from prefect import flow
 
 from components.core.errors import JudgeError
-from components.reporting.counts import counted_of_instructions
-from components.reporting.instruction import findings
-from components.reporting.instruction_evidence import evidence, response_rows
+from components.reporting.evidence import counted_of_instructions
+from components.reporting.instruction import evidence, findings, response_rows
 from components.tasks import download, fetch_weights
 from components.tasks.instruction import (
     evaluate,

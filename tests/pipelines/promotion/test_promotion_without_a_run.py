@@ -1,0 +1,47 @@
+"""Promoting where no run, or none that is left, made the present champion."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from components.core.errors import PromotionRefused
+from pipelines.promotion import promote
+from tests.pipelines.labelled_runs import aliases, labelled_run
+
+Make = Callable[..., str]
+
+
+@pytest.fixture
+def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
+    """A function that makes a finished run which errs on its first `wrong` test rows."""
+    return partial(labelled_run, home, tmp_path, saved_model, name)
+
+
+def yields_to_force_alone(home: Path, make: Make, name: str, why: str) -> None:
+    """Check that version 1 of a registered model, the champion, is replaced by force and not otherwise."""
+    better = make(0)
+    with pytest.raises(PromotionRefused, match=f"cannot be compared with the champion, version 1: {why}.*--force"):
+        promote(better, home)
+    assert aliases(home, name) == {"champion": "1"}
+    done = promote(better, home, force=True, reason="there is nothing to compare with")
+    assert (done.version, done.champion_before) == ("2", "1")
+    assert aliases(home, name) == {"champion": "2", "previous_champion": "1"}
+
+
+def test_a_champion_registered_by_hand_yields_to_force(home: Path, make: Make, saved_model: Path, name: str) -> None:
+    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client.create_registered_model(name)
+    client.create_model_version(name, str(saved_model))  # as MLflow's UI does
+    client.set_registered_model_alias(name, "champion", "1")
+    yields_to_force_alone(home, make, name, "no run made that version")
+
+
+def test_a_champion_whose_run_was_purged_yields_to_force(home: Path, make: Make, name: str) -> None:
+    promote(gone := make(10), home)
+    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    client.delete_run(gone)
+    client._tracking_client.store._hard_delete_run(gone)  # as `mlflow gc` does
+    yields_to_force_alone(home, make, name, f"the run that made it, {gone[:8]}, cannot be found")
