@@ -16,8 +16,10 @@ from components.core.errors import WeightsError
 from components.models.config import ModelConfig
 from components.models.gguf import gguf_settings, unpack_gguf
 from components.models.pretrained import find_weights, weight_files
-from components.models.tokenizer import ends_of_text, load_tokenizer
+from components.models.saved.language_model import load_gpt, save_gpt
+from components.models.tokenizer import encode_prompts, ends_of_text, load_tokenizer
 from components.models.weights import make_gpt
+from components.prompts import PromptConfig
 from tests.models.gguf_files import VOCABULARY, Kind, peer, put_in, write
 
 TOKENS = torch.randint(VOCABULARY, (2, 40), generator=torch.Generator().manual_seed(7))
@@ -138,6 +140,24 @@ def test_a_file_is_unpacked_once_with_its_tokenizer(tmp_path: Path) -> None:
 def test_both_the_end_of_a_text_and_that_of_a_turn_end_what_is_generated(tmp_path: Path) -> None:
     write(tmp_path / "model.gguf", peer("llama"), **{"tokenizer.ggml.eot_token_id": VOCABULARY - 1})
     assert ends_of_text(load_tokenizer(str(tmp_path / "model.gguf"))) == (0, VOCABULARY - 1)
+
+
+def test_what_is_saved_of_it_has_its_tokenizer_and_template_and_serves_transformers(tmp_path: Path) -> None:
+    template = "{% for message in messages %}{{ message.content }}<|endoftext|>{% endfor %}"
+    write(tmp_path / "model.gguf", peer("qwen3", tied=False), **{"tokenizer.chat_template": template})
+    config = ModelConfig(weights=str(tmp_path / "model.gguf"))
+    encoding = load_tokenizer(config.tokenizer)
+    model = make_gpt(config, encoding.n_vocab, find_weights(config.weights, tmp_path / "cache"), seed=0).eval()
+    chat = PromptConfig(template="chat").resolved(encoding)
+    (tmp_path / "saved").mkdir()
+    save_gpt(tmp_path / "saved", model, encoding, chat)
+    loaded = load_gpt(tmp_path / "saved")
+    assert torch.equal(loaded.model(TOKENS), model(TOKENS))
+    assert loaded.card.template == chat
+    asked = [("a <|endoftext|> cab", "")]
+    assert encode_prompts(loaded.encoding, chat, asked) == encode_prompts(encoding, chat, asked)
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32).eval()
+    assert (theirs(TOKENS).logits - model(TOKENS)).abs().max() < 1e-4
 
 
 def test_the_shape_is_told_without_unpacking(tmp_path: Path) -> None:
