@@ -56,8 +56,8 @@ class PretrainedTokenizer:
         """`files` are the contents of `tokenizer.json` and its like by name; `n_vocab` what the network knows."""
         self.files, self.n_vocab, self.ends, self.name = dict(files), n_vocab, ends, name
         self._library = _library(files[TOKENIZER_FILE])
-        spec = json.loads(files[TOKENIZER_FILE])
-        self._encoding = as_encoding(spec, name)
+        # As the library writes it: files of earlier years leave out what has since become a choice.
+        self._encoding = as_encoding(json.loads(self._library.to_str()), name)
         self._without_token = _bytes_without_token(self._encoding)
         if self._encoding and any(self._by_tiktoken(text) != self._by_library(text) for text in PROBE):
             self._encoding = None

@@ -125,6 +125,18 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], None], kind: str = 
     return encoding, library
 
 
+def test_a_file_of_earlier_years_is_encoded_by_tiktoken_as_well(tmp_path: Path) -> None:
+    """As GPT-2's own: no word of a pattern, merges as lines, no type of model."""
+    library = trained("gpt2")
+    spec = json.loads(library.to_str())
+    del spec["pre_tokenizer"]["use_regex"], spec["model"]["type"], spec["model"]["ignore_merges"]
+    spec["model"]["merges"] = [" ".join(pair) for pair in spec["model"]["merges"]]
+    (folder_of(tmp_path, library) / "tokenizer.json").write_text(json.dumps(spec))
+    encoding = read(tmp_path)
+    assert encoding.uses_tiktoken
+    assert encoding.encode_ordinary("they'll say 1,234 days") == ids(library, "they'll say 1,234 days")
+
+
 def merges_out_of_order(spec: dict[str, Any]) -> None:
     spec["model"]["merges"].reverse()
 
