@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-REQUIREMENTS = ("mlflow-skinny", "numpy", "pandas", "pydantic", "pyyaml", "safetensors", "tiktoken", "torch")
+REQUIREMENTS = (
+    "mlflow-skinny",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "pyyaml",
+    "safetensors",
+    "tiktoken",
+    "tokenizers",
+    "torch",
+)
 """What the files in a model's `code/` import, and nothing else; a test holds the two together, for every kind.
 
 The skinny MLflow loads and serves models; the whole one would bring databases, plots and scikit-learn."""

@@ -193,23 +193,26 @@ def rehearse(trial: Trial, split: Split, batches: Sequence[list[int]]) -> Held:
             loss = objective.measure(batch).loss / 2
             # What is not kept for the backward pass has come and gone. What autograd notes of each operation stands
             # between, so that the gaps do not become one.
-            kept, churn = kept or live.now, max(churn, round(live.worn - CHURN * live.heap))
-            live.worn = CHURN * live.heap
+            kept, churn = kept or live.now, max(churn, round(live.worn - CHURN * live.held["heap"]))
+            live.worn = CHURN * live.held["heap"]
             loss.backward()  # type: ignore[no-untyped-call]
         logits = FLOAT * len(getattr(batch, "learnt", ())) * transformer_of(network).vocab_size
     # Kept for the backward pass are the logits' probabilities; then come the gradients of both.
-    return Held(kept - logits, 3 * logits, live.peak, round(GAPS * live.heap_peak) + churn)
+    grown = round((1 + GAPS) * live.most["heap"]) + live.most["mapped"] + churn
+    return Held(kept - logits, 3 * logits, live.peak, grown - live.peak)
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that are made while it is active, as long as each lives: `now`, and at most.
 
-    Those of `heap` are of the smaller ones; `worn` is by how much what was ever taken may have worn it.
+    `held` and `most` are the same for smaller ones (`heap`) and larger ones (`mapped`); `worn` is by how much what was
+    ever taken may have worn the heap.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.peak = self.heap = self.heap_peak = 0
+        self.now = self.peak = 0
+        self.held, self.most = {"heap": 0, "mapped": 0}, {"heap": 0, "mapped": 0}
         self.worn = 0.0
         self._known: set[int] = set()
 
@@ -235,6 +238,6 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _add(self, count: int) -> None:
         self.now += count
         self.peak = max(self.peak, self.now)
-        if abs(count) < ARENA:
-            self.heap += count
-            self.heap_peak = max(self.heap_peak, self.heap)
+        kind = "heap" if abs(count) < ARENA else "mapped"
+        self.held[kind] += count
+        self.most[kind] = max(self.most[kind], self.held[kind])
