@@ -8,7 +8,7 @@ from tokenizers.processors import TemplateProcessing
 
 from components.core.errors import WeightsError
 from components.models.tokenizer import ends_of_text, write_tokenizer
-from tests.models.small_tokenizers import BYTE_LEVEL, folder_of, read, small, trained
+from tests.models.pretrained.small_tokenizers import BYTE_LEVEL, folder_of, read, small, trained
 
 KINDS = (*BYTE_LEVEL, "sentencepiece", "sentencepiece-first", "wordpiece")
 TEXTS = ("they'll say 1,234 days\n  안녕 e\u0301 🎉", "<|endoftext|> </s> [MASK]", "".join(map(chr, range(256))))

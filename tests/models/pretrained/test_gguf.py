@@ -20,7 +20,7 @@ from components.models.saved.language_model import load_gpt, save_gpt
 from components.models.tokenizer import encode_prompts, ends_of_text, load_tokenizer
 from components.models.weights import make_gpt
 from components.prompts import PromptConfig
-from tests.models.gguf_files import VOCABULARY, Kind, peer, put_in, write
+from tests.models.pretrained.gguf_files import VOCABULARY, Kind, peer, put_in, write
 
 TOKENS = torch.randint(VOCABULARY, (2, 40), generator=torch.Generator().manual_seed(7))
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from components.models.pretrained_tokenizer import PretrainedTokenizer
-from tests.models.small_tokenizers import BYTE_LEVEL, added, folder_of, read, small, trained
+from tests.models.pretrained.small_tokenizers import BYTE_LEVEL, added, folder_of, read, small, trained
 
 KINDS = (*BYTE_LEVEL, "sentencepiece", "sentencepiece-first", "wordpiece")
 BITS = (

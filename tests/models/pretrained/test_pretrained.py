@@ -16,7 +16,7 @@ from components.models.pretrained import find_local_weights, find_weights, read_
 from components.models.sizes import size_from_settings
 from components.models.starting_weights import bring_weights, weights_identity
 from components.models.weights import make_gpt
-from tests.models.gguf_files import VOCABULARY, peer, write
+from tests.models.pretrained.gguf_files import VOCABULARY, peer, write
 
 PACKAGE = "a_packaged_model"
 

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from components.core.errors import WeightsError
 from components.models.gguf_tokenizer import write_tokenizer_files
 from components.models.pretrained_tokenizer import PretrainedTokenizer
-from tests.models.small_tokenizers import added, read, trained
+from tests.models.pretrained.small_tokenizers import added, read, trained
 
 PRE = {"gpt2": "gpt-2", "smollm": "smollm", "llama3": "llama-bpe", "qwen2": "qwen2"}
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6

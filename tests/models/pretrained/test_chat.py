@@ -12,8 +12,8 @@ from components.core.errors import ConfigError
 from components.models.pretrained_tokenizer import PretrainedTokenizer
 from components.models.tokenizer import encode_prompts
 from components.prompts import ChatTemplate, PromptConfig
-from tests.models import chat_templates
-from tests.models.small_tokenizers import folder_of, read, trained
+from tests.models.pretrained import chat_templates
+from tests.models.pretrained.small_tokenizers import folder_of, read, trained
 
 NAMES = {
     "llama3": {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"},
