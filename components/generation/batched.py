@@ -4,14 +4,12 @@ Shapes: B rows, V vocabulary.
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from components.core.progress import progress_bar
 from components.generation.cache import PlainReader, Reader
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
@@ -131,17 +129,3 @@ class Row:
 def row_generator(seed: int, number: int, device: torch.device) -> torch.Generator:
     """Return the generator of a row's draws: it depends on the seed and the row's number, and on nothing else."""
     return torch.Generator(device).manual_seed(zlib.crc32(f"{seed}/{number}".encode()))
-
-
-@contextmanager
-def generation_bar(rows: int, done: int = 0) -> Iterator[Report]:
-    """Show rows, tokens and time left on standard error, if that is a terminal; `done` rows are there already."""
-    written = 0
-    with progress_bar("respond", rows, "{task.fields[tokens]:,} tokens", done, tokens=0) as update:
-
-        def report(ended: int, tokens: int) -> None:
-            nonlocal written
-            written += tokens
-            update(advance=ended, tokens=written)
-
-        yield report

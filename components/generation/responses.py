@@ -16,10 +16,11 @@ import torch
 from pydantic import TypeAdapter
 
 from components.core.interruptions import hold_until_published, interruptions_held_back
+from components.core.progress import progress_bar
 from components.core.records import Facts, fingerprint
 from components.core.store import CHECKPOINT
 from components.generation.answers import Answer, answer_batches, make_prompts
-from components.generation.batched import Stopped, generation_bar
+from components.generation.batched import Report, Stopped
 from components.generation.config import GenerationConfig
 from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
@@ -137,3 +138,17 @@ def _kept_if_stopped(journal: Journal, out: Path) -> Iterator[None]:
             hold_until_published()
             stopped.evidence = out  # type: ignore[attr-defined]
         raise
+
+
+@contextmanager
+def generation_bar(rows: int, done: int = 0) -> Iterator[Report]:
+    """Show rows, tokens and time left on standard error, if that is a terminal; `done` rows are there already."""
+    written = 0
+    with progress_bar("respond", rows, "{task.fields[tokens]:,} tokens", done, tokens=0) as update:
+
+        def report(ended: int, tokens: int) -> None:
+            nonlocal written
+            written += tokens
+            update(advance=ended, tokens=written)
+
+        yield report

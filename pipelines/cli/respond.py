@@ -94,7 +94,7 @@ def respond(
 
 def _answerer(responder: "Responder", config: "GenerationConfig") -> "Callable[[Mapping[str, list[str]]], Answers]":
     """Return what answers some rows after the other, as if they were asked at once."""
-    from components.generation.batched import generation_bar
+    from components.generation.responses import generation_bar
 
     done = 0
 

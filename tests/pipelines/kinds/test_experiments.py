@@ -56,7 +56,7 @@ def test_the_page_says_what_was_published(shared_data: Path) -> None:
             assert config.lora.alpha / config.lora.rank == factor
 
 
-@pytest.mark.parametrize("row", [row if row % 6 == 1 else pytest.param(row, marks=pytest.mark.slow) for row in ROWS])
+@pytest.mark.parametrize("row", [row if row % 18 == 1 else pytest.param(row, marks=pytest.mark.slow) for row in ROWS])
 def test_each_trains_two_steps(row: int, tmp_path: Path) -> None:
     config = experiment(row)
     paths = tmp_path / "train.parquet", tmp_path / "validation.parquet"
