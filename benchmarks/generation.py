@@ -34,7 +34,7 @@ from components.generation.decoder import Decoder
 from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
-from components.models.pretrained import WEIGHTS_FILE
+from components.models.pretrained.files import WEIGHTS_FILE
 from components.models.tokenizer import end_of_text, load_tokenizer
 from components.models.weights import make_gpt, save_weights
 from components.prompts import TEMPLATES

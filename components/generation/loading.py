@@ -7,7 +7,7 @@ from components.core.errors import ConfigError, WeightsError
 from components.models.architecture import make_network
 from components.models.config import SizeName
 from components.models.language_model import LanguageModel
-from components.models.pretrained import SETTINGS, find_local_weights, find_weights, read_settings
+from components.models.pretrained.files import SETTINGS, find_local_weights, find_weights, read_settings
 from components.models.saved.card import LANGUAGE_MODEL, find_saved, kind_of
 from components.models.saved.language_model import load_gpt
 from components.models.sizes import MODEL_TYPES, SIZES, AnySize, size_from_settings

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from components.core.config import Config
-from components.models.pretrained import is_pretrained, settings_of
+from components.models.pretrained.files import is_pretrained, settings_of
 from components.models.sizes import SIZES, AnySize, GPTSize, LlamaSize, size_from_settings
 
 SizeName = Literal["124M", "355M", "774M", "1558M"]

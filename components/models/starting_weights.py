@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from components.core.records import Facts, sha256_of
-from components.models.pretrained import find_local_weights, find_weights
+from components.models.pretrained.files import find_local_weights, find_weights
 
 FOLDER = "weights"
 

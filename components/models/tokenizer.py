@@ -18,10 +18,10 @@ from components.core.errors import WeightsError, WeightsUnreachable
 from components.core.home import home
 from components.core.home import mirror as home_mirror
 from components.core.records import sha256_of
-from components.models.byte_pairs import GPT2_PATTERN, printable_bytes
-from components.models.pretrained import find_local_weights, find_weights
-from components.models.pretrained_tokenizer import PretrainedTokenizer
-from components.models.tokenizer_files import read_pretrained_tokenizer
+from components.models.pretrained.byte_pairs import GPT2_PATTERN, printable_bytes
+from components.models.pretrained.files import find_local_weights, find_weights
+from components.models.pretrained.tokenizer import PretrainedTokenizer
+from components.models.pretrained.tokenizer_files import read_pretrained_tokenizer
 from components.prompts import AnyTemplate
 
 END_OF_TEXT = "<|endoftext|>"

@@ -19,7 +19,7 @@ from components.core.room import require_room
 from components.models.architecture import Transformer, WeightNames, make_network, transformer_of
 from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
-from components.models.pretrained import weight_files
+from components.models.pretrained.files import weight_files
 
 PREFIX = "transformer."
 """What the names of a network's parameters begin with in a language model or a classifier."""

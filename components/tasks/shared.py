@@ -21,7 +21,7 @@ from components.core.steps import identify, run_logger, step
 from components.data.sources import FileSource
 from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.models.config import ModelConfig
-from components.models.pretrained import TRACKED
+from components.models.pretrained.files import TRACKED
 from components.tracking.runs import Run, attached
 from components.training.config import NOT_LEARNT_FROM, Recipe
 

@@ -78,7 +78,7 @@ def _load(model: str, size: "AnySize | None", vocabulary: str, seed: int) -> tup
     """Return a network and its tokenizer: from MLflow, if that is where the model is, or as `load_language_model`."""
     from components.core.home import home, mirror
     from components.generation.loading import classifier_refused, load_language_model
-    from components.models.pretrained import TRACKED
+    from components.models.pretrained.files import TRACKED
 
     if not model.startswith(TRACKED) and not (Path(model).expanduser() / LOGGED).is_file():
         return load_language_model(model, size, vocabulary, home() / "hub", mirror(), seed)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from components.core.errors import WeightsError
-from components.models.pretrained import find_local_weights, find_weights
+from components.models.pretrained.files import find_local_weights, find_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,7 +74,7 @@ FIND = """
 import sys
 from pathlib import Path
 from components.core.errors import WeightsError
-from components.models.pretrained import find_weights
+from components.models.pretrained.files import find_weights
 for weights in sys.argv[2:]:
     try:
         print(find_weights(weights, Path(sys.argv[1])))

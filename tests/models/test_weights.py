@@ -13,7 +13,7 @@ from components.models.classifier import Classifier
 from components.models.config import GPTSize, ModelConfig, Pooling
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
-from components.models.pretrained import find_weights
+from components.models.pretrained.files import find_weights
 from components.models.weights import load_weights, make_gpt, make_transformer, save_weights
 from tests.tutorial import tutorial_classifier, tutorial_model
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from components.data.samples.make_spam import HERE, LABELS, LONG_TEXT
-from components.models.byte_pairs import GPT2_PATTERN
+from components.models.pretrained.byte_pairs import GPT2_PATTERN
 
 SIZE = 1535
 """Tokens in the file; with `<|endoftext|>` 1,536."""

@@ -19,7 +19,7 @@ from components.core.config import Config
 from components.models.architecture import make_network
 from components.models.classifier import Classifier, classify
 from components.models.config import Pooling
-from components.models.pretrained import WEIGHTS_FILE
+from components.models.pretrained.files import WEIGHTS_FILE
 from components.models.saved.card import CARD_FILE, CLASSIFIER, read_card, write_card
 from components.models.sizes import AnySize
 from components.models.tokenizer import Tokenizer, encode, end_of_text, read_tokenizer, write_tokenizer

@@ -15,7 +15,7 @@ from typing import Literal
 from components.core.config import Config
 from components.models.architecture import make_network
 from components.models.language_model import LanguageModel
-from components.models.pretrained import WEIGHTS_FILE
+from components.models.pretrained.files import WEIGHTS_FILE
 from components.models.saved.card import LANGUAGE_MODEL, kind_of, read_card, write_card
 from components.models.sizes import AnySize
 from components.models.tokenizer import Tokenizer, read_tokenizer, write_tokenizer

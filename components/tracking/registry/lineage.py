@@ -11,7 +11,7 @@ import numpy as np
 
 from components.core.errors import TrackingError
 from components.learned import LEARNED, NONE, Ancestry, Hashes, read_learned
-from components.models.pretrained import TRACKED
+from components.models.pretrained.files import TRACKED
 from components.tracking.names import CACHED_FROM
 from components.tracking.reading import fetch
 from components.tracking.registry.finding import Origin, find_origin, unless_absent

@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from components.models.pretrained_tokenizer import PretrainedTokenizer
+from components.models.pretrained.tokenizer import PretrainedTokenizer
 from components.models.tokenizer import read_tokenizer
 
 CORPUS = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from components.core.errors import ConfigError
-from components.models.pretrained_tokenizer import PretrainedTokenizer
+from components.models.pretrained.tokenizer import PretrainedTokenizer
 from components.models.tokenizer import encode_prompts
 from components.prompts import ChatTemplate, PromptConfig
 from tests.models.pretrained import chat_templates

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from components.core.errors import WeightsError
 from components.models.config import ModelConfig
-from components.models.gguf import gguf_settings, unpack_gguf
-from components.models.pretrained import find_weights, weight_files
+from components.models.pretrained.files import find_weights, weight_files
+from components.models.pretrained.gguf import gguf_settings, unpack_gguf
 from components.models.saved.language_model import load_gpt, save_gpt
 from components.models.tokenizer import encode_prompts, ends_of_text, load_tokenizer
 from components.models.weights import make_gpt

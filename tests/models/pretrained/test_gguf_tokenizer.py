@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from components.core.errors import WeightsError
-from components.models.gguf_tokenizer import write_tokenizer_files
-from components.models.pretrained_tokenizer import PretrainedTokenizer
+from components.models.pretrained.gguf_tokenizer import write_tokenizer_files
+from components.models.pretrained.tokenizer import PretrainedTokenizer
 from tests.models.pretrained.small_tokenizers import added, read, trained
 
 PRE = {"gpt2": "gpt-2", "smollm": "smollm", "llama3": "llama-bpe", "qwen2": "qwen2"}

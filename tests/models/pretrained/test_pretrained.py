@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from components.core.errors import WeightsError
 from components.models.config import ModelConfig
-from components.models.pretrained import find_local_weights, find_weights, read_settings
+from components.models.pretrained.files import find_local_weights, find_weights, read_settings
 from components.models.sizes import size_from_settings
 from components.models.starting_weights import bring_weights, weights_identity
 from components.models.weights import make_gpt

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from components.models.pretrained_tokenizer import PretrainedTokenizer
+from components.models.pretrained.tokenizer import PretrainedTokenizer
 from tests.models.pretrained.small_tokenizers import BYTE_LEVEL, added, folder_of, read, small, trained
 
 KINDS = (*BYTE_LEVEL, "sentencepiece", "sentencepiece-first", "wordpiece")

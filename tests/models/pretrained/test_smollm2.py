@@ -14,9 +14,9 @@ from components.generation.answers import answer
 from components.generation.config import GenerationConfig
 from components.generation.loading import load_language_model
 from components.models.config import ModelConfig
-from components.models.gguf_tokenizer import write_tokenizer_files
-from components.models.pretrained import find_local_weights, find_weights
-from components.models.pretrained_tokenizer import PretrainedTokenizer
+from components.models.pretrained.files import find_local_weights, find_weights
+from components.models.pretrained.gguf_tokenizer import write_tokenizer_files
+from components.models.pretrained.tokenizer import PretrainedTokenizer
 from components.models.tokenizer import encode_prompts, read_tokenizer
 from components.prompts import PromptConfig
 

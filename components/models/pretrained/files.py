@@ -162,7 +162,7 @@ def _unpacked(file: Path, cache: Path) -> Path:
     folder = cache / "gguf" / f"{UNPACKING}-{sha256_of(file)[:32]}"
     if folder.is_dir():
         return folder
-    from components.models.gguf import unpack_gguf
+    from components.models.pretrained.gguf import unpack_gguf
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".gguf-", dir=folder.parent) as scratch:

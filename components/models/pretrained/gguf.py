@@ -17,8 +17,8 @@ from torch import Tensor
 
 from components.core.errors import GradusError, WeightsError
 from components.core.room import is_full, require_room
-from components.models.gguf_tokenizer import write_tokenizer_files
-from components.models.pretrained import INDEX, WEIGHTS_FILE
+from components.models.pretrained.files import INDEX, WEIGHTS_FILE
+from components.models.pretrained.gguf_tokenizer import write_tokenizer_files
 
 if TYPE_CHECKING:
     from gguf import GGUFReader, ReaderTensor

@@ -9,7 +9,7 @@ from typing import Any
 import tokenizers
 
 from components.core.errors import WeightsError
-from components.models.pretrained_tokenizer import (
+from components.models.pretrained.tokenizer import (
     CONFIG_FILE,
     FILES,
     GENERATION_FILE,

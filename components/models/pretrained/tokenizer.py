@@ -14,7 +14,7 @@ from typing import Any
 import tiktoken
 import tokenizers
 
-from components.models.byte_pairs import BYTE_OF, as_encoding
+from components.models.pretrained.byte_pairs import BYTE_OF, as_encoding
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -168,7 +168,7 @@ class PretrainedTokenizer:
         return any_of(self.special_tokens)
 
     def write(self, folder: Path) -> None:
-        """Write the files that `components.models.tokenizer_files` reads."""
+        """Write the files that `components.models.pretrained.tokenizer_files` reads."""
         for name, text in self.files.items():
             (folder / name).write_text(text, encoding="utf-8")
 

@@ -1,0 +1,1 @@
+"""Models that others have trained: where their files lie, GGUF files, tokenizers."""
