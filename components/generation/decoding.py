@@ -14,9 +14,9 @@ from components.models.tokenizer import Tokenizer
 
 
 def generate(
-    model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, stop: int, precision: str = "fp32"
+    model: LanguageModel, prompt: Sequence[int], config: GenerationConfig, *ends: int, precision: str = "fp32"
 ) -> Iterator[int]:
-    """Yield the tokens that follow a prompt, which is not empty: up to the token `stop`, or `config.max_new_tokens`.
+    """Yield the tokens that follow a prompt, which is not empty: up to one of `ends`, or `config.max_new_tokens`.
 
     Each token is read once, in `precision`. Beyond the context the last tokens are seen: each has another position
     every turn, and what was computed of it no longer holds. Same prompt, seed and machine: same tokens.
@@ -35,7 +35,7 @@ def generate(
         else:
             logits = reader.read(torch.tensor(tokens[-1:], device=device))
         token = int(next_tokens(logits, config, generator))
-        if token == stop:
+        if token in ends:
             return
         yield token
         tokens.append(token)

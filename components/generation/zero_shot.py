@@ -17,7 +17,7 @@ from components.generation.config import GenerationConfig
 from components.generation.decoding import as_text, generate
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
-from components.models.tokenizer import Tokenizer, encode, end_of_text
+from components.models.tokenizer import Tokenizer, encode, end_of_text, ends_of_text
 
 BEFORE, AFTER = "Message: ", "\nIs this message {labels}? It is"
 
@@ -36,7 +36,7 @@ def try_zero_shot(
     predicted = [labels[position] for position in classify_by_prompt(model, encoding, texts, labels)]
     guesses = zip(texts, truths, predicted, strict=True)
     prompt = prompt_tokens(encoding, texts[0], labels, model.transformer.size.context)
-    continuation = generate(model, prompt, GenerationConfig(max_new_tokens=SHOWN_TOKENS), end_of_text(encoding))
+    continuation = generate(model, prompt, GenerationConfig(max_new_tokens=SHOWN_TOKENS), *ends_of_text(encoding))
     return {
         "guesses": [{"text": text, "truth": truth, "said": guess} for text, truth, guess in guesses],
         "accuracy": sum(map(eq, truths, predicted)) / len(texts),

@@ -65,16 +65,20 @@ def encode(encoding: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     return [encoding.encode_ordinary(text) for text in texts]
 
 
+def encode_whole(encoding: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Return the tokens of each text, after what the model expects before the first of a text, such as `<s>`."""
+    starts = () if isinstance(encoding, tiktoken.Encoding) else encoding.starts
+    return [[*starts, *tokens] for tokens in encode(encoding, texts)] if starts else encode(encoding, texts)
+
+
 def encode_prompts(encoding: Tokenizer, template: AnyTemplate, entries: Iterable[tuple[str, str]]) -> list[list[int]]:
     """Return the tokens of each entry, an instruction and its input, up to the response.
 
     Special tokens are those that the template writes, and what the model expects before a text. One that stands in an
     instruction is encoded as ordinary characters.
     """
-    if isinstance(encoding, tiktoken.Encoding):
-        return encode(encoding, [template.prompt(*entry) for entry in entries])
-    if not template.has_special_tokens:
-        return [[*encoding.starts, *encoding.encode_ordinary(template.prompt(*entry))] for entry in entries]
+    if isinstance(encoding, tiktoken.Encoding) or not template.has_special_tokens:
+        return encode_whole(encoding, [template.prompt(*entry) for entry in entries])
     return [encoding.encode_rendered(template.prompt(*map(encoding.hide_special, entry))) for entry in entries]
 
 

@@ -14,7 +14,7 @@ from components.models.devices import pick_device, pick_precision
 from components.models.fast.states import States, open_states
 from components.models.lora import merge_adapters
 from components.models.saved.classifier import save_classifier
-from components.models.tokenizer import Tokenizer, encode, end_of_text
+from components.models.tokenizer import Tokenizer, encode_whole, end_of_text
 from components.models.weights import make_transformer
 from components.training.batching import CutSplits, Examples, read_chunks
 from components.training.config import TrainConfig
@@ -143,7 +143,7 @@ def tokenise(path: Path, labels: list[str], encoding: Tokenizer) -> Examples:
     def rows() -> Iterator[list[int]]:
         for batch in read_chunks(path, ["text", "label"]):
             classes.extend(ids[label] for label in batch["label"].to_pylist())
-            yield from encode(encoding, batch["text"].to_pylist())
+            yield from encode_whole(encoding, batch["text"].to_pylist())
 
     return Examples.of(rows(), classes)
 

@@ -96,14 +96,14 @@ def _continuation(
     """Yield the text after the prompt, piece by piece."""
     from components.generation.decoding import as_text, generate
     from components.models.devices import pick_precision
-    from components.models.tokenizer import encode, end_of_text
+    from components.models.tokenizer import encode_whole, ends_of_text
 
-    stop, context = end_of_text(encoding), gpt.transformer.size.context
-    [tokens] = encode(encoding, [prompt])
+    ends, context = ends_of_text(encoding), gpt.transformer.size.context
+    [tokens] = encode_whole(encoding, [prompt])
     if len(tokens) > context:
         say(f"gradus: the prompt has {len(tokens)} tokens, the model sees the last {context}", style="yellow")
     precision = pick_precision(config.precision, gpt.head.device)
-    yield from as_text(encoding, generate(gpt, tokens or [stop], config, stop, precision))
+    yield from as_text(encoding, generate(gpt, tokens or ends[:1], config, *ends, precision=precision))
 
 
 def _size(text: str | None) -> "AnySize | None":

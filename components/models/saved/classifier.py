@@ -22,7 +22,7 @@ from components.models.config import Pooling
 from components.models.pretrained.files import WEIGHTS_FILE
 from components.models.saved.card import CARD_FILE, CLASSIFIER, read_card, write_card
 from components.models.sizes import AnySize
-from components.models.tokenizer import Tokenizer, encode, end_of_text, read_tokenizer, write_tokenizer
+from components.models.tokenizer import Tokenizer, encode_whole, end_of_text, read_tokenizer, write_tokenizer
 from components.models.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class LoadedClassifier:
         """
         import pandas as pd
 
-        rows = [tokens[: self.card.max_length] for tokens in encode(self.encoding, texts)]
+        rows = [tokens[: self.card.max_length] for tokens in encode_whole(self.encoding, texts)]
         logits = classify(self.model, rows, end_of_text(self.encoding), self.card.padding, batch_size)
         probabilities = torch.softmax(logits.double(), dim=1)
         labels = [self.card.labels[index] for index in probabilities.argmax(dim=1).tolist()]
