@@ -40,7 +40,7 @@ def test_a_run_and_its_model_live_on_the_server(
 
     version = find_version(open_client(home), "remote", {"digest": "1"})
     assert version is not None
-    assert version_source(version) == logged.uri
+    assert version_source(version) == logged["model_uri"]
     expected = load_model(saved_model).predict(["a"])
     for name in (run.run_id, "models:/remote@candidate"):
         assert load_model(resolve_model(name, home), mlflow_server).predict(["a"]).equals(expected)
