@@ -1,0 +1,94 @@
+"""A pretrained model of the Llama family through both flows: its own shape, tokenizer and chat template."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from components.core.errors import ConfigError
+from components.core.home import home
+from components.models.saved.language_model import load_gpt
+from components.serving.language_model import load_responder
+from components.tracking.registry.finding import resolve_model
+from pipelines.check import check
+from pipelines.cli.answering import load
+from tests.models.pretrained import chat_templates
+from tests.models.pretrained.small_tokenizers import folder_of, trained
+from tests.pipelines.instructing import config, entries, run
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the hub gives it: a Llama with random weights that was taught to talk in ChatML."""
+    folder = tmp_path_factory.mktemp("weights")
+    library = trained("smollm")
+    vocab_size = 512  # some more than the tokenizer has
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
+        vocab_size=vocab_size, max_position_embeddings=192, tie_word_embeddings=True, eos_token_id=2,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(shape).save_pretrained(folder)
+    talk = {"eos_token": "<|im_end|>", "chat_template": chat_templates.SMOLLM2}
+    return folder_of(folder, library, tokenizer_config=talk)
+
+
+def chat(weights: Path, *more: str) -> list[str]:
+    settings = ("model.size=auto", "model.vocabulary=auto", "prompt.template=chat", "train.learning_rate=0.005")
+    return [f"model.weights={weights}", *settings, *more]
+
+
+def test_a_run_leaves_a_model_that_talks_as_it_was_taught_and_is_gone_on_from(weights: Path, tmp_path: Path) -> None:
+    summary = run(tmp_path / "talked", *chat(weights, "prompt.system=Be brief."))
+    assert (summary.status, summary.model_uri) == ("FINISHED", "models:/tiny/1")
+    folder = next(Path(resolve_model("models:/tiny/1", home())).glob("artifacts/*"))
+    loaded = load_gpt(folder)
+    assert loaded.model.transformer.name == "llama"
+    prompt = loaded.card.template.prompt("Loud", "cat")
+    assert prompt.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nLoud\n\ncat<|im_end|>")
+    served, _ = load("models:/tiny/1")
+    here = load_responder(folder).respond(["Loud"], ["cat"])
+    assert served.respond(["Loud"], ["cat"])["response"].tolist() == here["response"].tolist()
+    again = AutoModelForCausalLM.from_pretrained(folder)  # what is saved, others read too
+    tokens = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        torch.testing.assert_close(again(tokens).logits, loaded.model(tokens), atol=1e-4, rtol=1e-4)
+
+    more = [{**entry, "instruction": f"More. {entry['instruction']}"} for entry in entries()]
+    assert run(tmp_path / "more", *chat(folder), content=more).status == "FINISHED"
+
+
+@pytest.mark.parametrize("option", ["train.fast=false", "lora.dora=true", "train.batching=packed"])
+def test_other_recipes(weights: Path, tmp_path: Path, option: str) -> None:
+    adapters = ("train.trainable=lora", "lora.targets=attention") if option.startswith("lora") else ()
+    summary = run(tmp_path / "other", *chat(weights, option, *adapters, "train.max_steps=2"))
+    assert summary.status == "FINISHED"
+
+
+def test_a_check_shows_the_conversation_and_what_is_learnt(weights: Path, tmp_path: Path) -> None:
+    found = check(config(tmp_path / "check", *chat(weights)))
+    sample = found.texts["samples"][0]
+    learnt = [piece for piece, each in zip(sample["pieces"], sample["learnt"], strict=True) if each]
+    assert "".join(sample["pieces"]).startswith("<|im_start|>system")
+    assert learnt[-1] == "<|im_end|>"
+    assert "<|im_start|>" not in learnt
+    assert found.cost.timing is not None
+
+
+def test_a_model_that_was_not_taught_to_talk_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"prompt\.template=chat.*alpaca"):
+        check(config(tmp_path / "silent", "prompt.template=chat"))
+
+
+def test_a_template_that_writes_nothing_is_refused(weights: Path, tmp_path: Path) -> None:
+    silent = tmp_path / "weights"
+    silent.mkdir()
+    for file in weights.iterdir():
+        (silent / file.name).write_bytes(file.read_bytes())
+    (silent / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", "chat_template": "{# #}"}))
+    with pytest.raises(ConfigError, match=r"prompt\.template"):
+        check(config(tmp_path / "check", *chat(silent)))
