@@ -64,10 +64,10 @@ def save_adapter(model: LanguageModel | Classifier, config: LoraConfig, base: st
     """
     network = transformer_of(model)
     begin = PREFIX + network.names.prefix
-    tensors = {begin + _peft_name(name): each for name, each in network.named_parameters() if is_adapter(name)}
+    learnt = {begin + _peft_name(name): each for name, each in network.named_parameters() if is_adapter(name)}
     if isinstance(model, Classifier):
-        tensors |= {f"{PREFIX}{HEAD}.{name}": each for name, each in model.head.named_parameters()}
-    tensors = {name: each.detach().cpu().float().contiguous() for name, each in tensors.items()}
+        learnt |= {f"{PREFIX}{HEAD}.{name}": each for name, each in model.head.named_parameters()}
+    tensors = {name: each.detach().cpu().float().contiguous() for name, each in learnt.items()}
     require_room(folder.parent, sum(each.nbytes for each in tensors.values()))
     folder.mkdir(exist_ok=True)
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})

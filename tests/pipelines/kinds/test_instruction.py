@@ -97,8 +97,8 @@ def test_a_run_leaves_its_adapter_and_another_starts_from_it(tmp_path: Path) -> 
     adapter = Path(_artifact(first.run_id, "adapter"))
     second = run(tmp_path, f"model.adapter={adapter}")
     assert not {"fine_tune", "respond_before"} & set(second.cached_steps)
-    said = {name: pd.read_parquet(_artifact(name, "responses.parquet")) for name in (first.run_id, second.run_id)}
-    assert said[second.run_id]["start_response"].tolist() == said[first.run_id]["response"].tolist()
+    said = [pd.read_parquet(_artifact(each.run_id, "responses.parquet")).set_index("row") for each in (first, second)]
+    assert said[1]["start_response"].to_dict() == said[0]["response"].to_dict()
     elsewhere = shutil.copytree(adapter, tmp_path / "elsewhere")
     moved = run(tmp_path, f"model.adapter={elsewhere}")
     assert {"fine_tune", "respond_before"} <= set(moved.cached_steps), "the same adapter in another folder"
