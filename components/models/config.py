@@ -80,6 +80,8 @@ class ModelConfig(Config):
     weights: str = Field(default="openai-community/gpt2", min_length=1)
     """A Hugging Face hub id, a folder, a `.gguf` file, `package:NAME/PATH` for one in an installed Python package,
     `random`, or an earlier run's model (`runs:/...`, `models:/...`)."""
+    adapter: str | None = Field(default=None, min_length=1)
+    """A folder with an adapter in the layout of `peft`, which is merged into the weights before training starts."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of values dropped from embeddings, attention and residual branches while training."""
     tie_embeddings: bool = True
@@ -99,6 +101,11 @@ class ModelConfig(Config):
         if self.size == "auto":
             return size_from_settings(settings_of(self.weights), self.weights)
         return SIZES[self.size] if isinstance(self.size, str) else self.size
+
+    @property
+    def base(self) -> str:
+        """What training starts from, in words: an adapter that is learnt fits this and nothing else."""
+        return f"{self.weights} with {self.adapter} merged" if self.adapter else self.weights
 
     @property
     def tied(self) -> bool:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from components.core.records import Facts, sha256_of
-from components.models.pretrained.files import find_local_weights, find_weights
+from components.models.pretrained.files import find_adapter, find_local_weights, find_weights
 
 FOLDER = "weights"
 
@@ -32,6 +32,15 @@ def weights_identity(weights: str, mirror: Path | None) -> dict[str, object]:
     found = find_local_weights(weights, mirror)
     files = [found] if found and found.is_file() else _files(found) if found else []
     return {"weights": weights, "content": {file.name: sha256_of(file) for file in files} if found else None}
+
+
+def adapter_identity(folder: str | None) -> dict[str, str]:
+    """Return what is in the files of an adapter, which is merged into the weights; nothing without one.
+
+    Raises:
+        WeightsError: if the folder holds none.
+    """
+    return {file.name: sha256_of(file) for file in find_adapter(folder)} if folder else {}
 
 
 def _files(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from components.models.architecture import Transformer, WeightNames, make_networ
 from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
 from components.models.pretrained.files import weight_files
+from components.models.saved.adapter import merge_adapter
 
 PREFIX = "transformer."
 """What the names of a network's parameters begin with in a language model or a classifier."""
@@ -31,20 +32,22 @@ Network = TypeVar("Network", Transformer, LanguageModel)
 def make_transformer(config: ModelConfig, vocab_size: int, weights: Path | None, seed: int) -> Transformer:
     """Return the network without a head, on the CPU in fp32: its weights from a folder, or drawn from `seed`.
 
+    An adapter that the config names is merged into them.
+
     Raises:
-        WeightsError: as `load_weights`.
+        WeightsError: as `load_weights` and `components.models.saved.adapter.load_adapter`.
     """
-    return filled(make_network(config.shape, vocab_size, config.dropout), weights, seed)
+    return _adapted(filled(make_network(config.shape, vocab_size, config.dropout), weights, seed), config)
 
 
 def make_gpt(config: ModelConfig, vocab_size: int, weights: Path | None, seed: int) -> LanguageModel:
-    """Return the language model, on the CPU in fp32: its weights from a folder, or drawn from `seed`.
+    """Return the language model, as `make_transformer` returns the network.
 
     Raises:
-        WeightsError: as `load_weights`.
+        WeightsError: as there.
     """
     network = make_network(config.shape, vocab_size, config.dropout)
-    return filled(LanguageModel(network, config.tied), weights, seed)
+    return _adapted(filled(LanguageModel(network, config.tied), weights, seed), config)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
@@ -102,6 +105,12 @@ def filled(model: Network, weights: Path | None, seed: int) -> Network:
         model.initialise(seed)
     else:
         load_weights(model, weights)
+    return model
+
+
+def _adapted(model: Network, config: ModelConfig) -> Network:
+    if config.adapter:
+        merge_adapter(model, Path(config.adapter).expanduser())
     return model
 
 

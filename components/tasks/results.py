@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from components.core.home import home
 from components.core.records import Facts, Manifest
+from components.models.pretrained.files import ADAPTER
 from components.reporting.evidence import Evidence
 from components.reporting.pages import About, Findings, short_card
 from components.tasks.shared import HOUR, link_to_run, show_table
@@ -55,7 +56,8 @@ def log_results(run_id: str, manifests: Manifests, results: Results) -> None:
 def write_results(run: Run, manifests: Manifests, count: Count, draw: Draw) -> Findings:
     """Write to an open run what its steps found out, its metrics before anything is drawn; return what was drawn.
 
-    Facts become `facts.json`, the verdict of `evaluate` a tag, and figures `plots/<name>.png`.
+    Facts become `facts.json`, the verdict of `evaluate` a tag, figures `plots/<name>.png`, and an adapter that was
+    trained `adapter/`.
     """
     from components.tracking.recording import log_measured
 
@@ -72,6 +74,8 @@ def write_results(run: Run, manifests: Manifests, count: Count, draw: Draw) -> F
         run.log_file(Path(folder))
     for file in found.files:
         run.log_file(file)
+    if (adapter := manifests["fine_tune"].folder / ADAPTER).is_dir():
+        run.log_file(adapter, ADAPTER)
     run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
     run.set_tags({"gradus.verdict": manifests["evaluate"].facts["verdict"], NOTE_TAG: found.description})
     return found

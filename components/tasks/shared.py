@@ -77,9 +77,10 @@ def _source_identity(arguments: Mapping[str, Any]) -> Any:
 
 
 def _weights_identity(arguments: Mapping[str, Any]) -> Any:
-    from components.models.starting_weights import weights_identity
+    from components.models.starting_weights import adapter_identity, weights_identity
     from components.tracking.registry.finding import resolve_model
 
+    adapter_identity(arguments["model"].adapter)  # a wrong one is refused before anything is fetched
     weights = arguments["model"].weights
     # An alias may point elsewhere tomorrow; the place it points to now does not change.
     return resolve_model(weights, home()) if weights.startswith(TRACKED) else weights_identity(weights, mirror())
@@ -226,10 +227,12 @@ def weights_folder(weights: Manifest) -> Path | None:
 
 def network_identity(model: ModelConfig, without: Collection[str] = ()) -> dict[str, Any]:
     """Return what a network is by content; where its weights come from is in the manifest of `fetch_weights`."""
+    from components.models.starting_weights import adapter_identity
     from components.models.tokenizer import vocabulary_identity
 
-    shape = model.model_dump(mode="json", exclude={"weights", *without})
-    return shape | {"vocabulary": vocabulary_identity(model.tokenizer)}
+    shape = model.model_dump(mode="json", exclude={"weights", "adapter", *without})
+    adapter = {"adapter": adapter_identity(model.adapter)} if model.adapter else {}
+    return shape | adapter | {"vocabulary": vocabulary_identity(model.tokenizer)}
 
 
 def computed_on(device: str, precision: str) -> dict[str, str]:

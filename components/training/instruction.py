@@ -13,6 +13,8 @@ from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import autocast, pick_device, pick_precision
 from components.models.language_model import LanguageModel
 from components.models.lora import merge_adapters
+from components.models.pretrained.files import ADAPTER
+from components.models.saved.adapter import save_adapter
 from components.models.saved.card import CLASSIFIER, kind_of
 from components.models.saved.language_model import save_gpt
 from components.models.tokenizer import Tokenizer, encode, encode_prompts, end_of_text
@@ -51,7 +53,7 @@ def fine_tune(
 
     Writes `steps.parquet` (loss, gradient norm and learning rate of a step), `history.parquet` (evaluations) and
     `samples.parquet` (what it answers to the first entry of the validation split at each of them). Adapters are merged
-    into the model. Same inputs, seed and machine: same weights, bit by bit.
+    into the model, and left as `adapter/` too. Same inputs, seed and machine: same weights, bit by bit.
 
     What an interruption or an error leaves is as with `components.training.classification.fine_tune`.
 
@@ -76,6 +78,8 @@ def fine_tune(
 
         def write(folder: Path, _steps: Sequence[Step]) -> None:
             restore_frozen(gpt, lambda: make_gpt(start.model, encoding.n_vocab, start.weights, config.seed))
+            if config.trainable == "lora":
+                save_adapter(gpt, start.lora, start.model.base, folder.parent / ADAPTER)
             merge_adapters(gpt.transformer)
             save_gpt(folder, gpt.cpu(), encoding, template)
 

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from components.core.errors import ConfigError, TrainingError
+from components.models.classifier import Classifier
 from components.models.devices import pick_device, pick_precision
+from components.models.lora import merge_adapters
+from components.models.saved.adapter import load_adapter
 from components.models.saved.classifier import load_classifier
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import make_transformer, save_weights
@@ -54,6 +57,19 @@ def test_what_is_frozen_stays_as_it_was(tmp_path: Path, trainable: str) -> None:
     assert "head.weight" in moved
     prefixes = ("head.",) if trainable == "last_layer" else ("head.", "transformer.h.1.", "transformer.ln_f.")
     assert all(name.startswith(prefixes) for name in moved)
+
+
+def test_a_classifiers_adapters_and_head_are_left_apart_as_well(tmp_path: Path) -> None:
+    tune(tmp_path, max_steps=8, trainable="lora")
+    tune(tmp_path, "plain", max_steps=1)
+    assert not (tmp_path / "plain/adapter").exists()
+    merged = load_classifier(tmp_path / "out/model").model
+    vocabulary = merged.transformer.vocab_size
+    again = Classifier(make_transformer(MODEL, vocabulary, None, TrainConfig().seed), len(LABELS))
+    load_adapter(again, tmp_path / "out/adapter")
+    merge_adapters(again.transformer)
+    for name, parameter in again.named_parameters():
+        torch.testing.assert_close(parameter, merged.get_parameter(name), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])

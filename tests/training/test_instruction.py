@@ -1,5 +1,6 @@
 """Fine-tuning on instructions: what it learns, what it leaves, and that it equals others' results."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from components.models.config import LoraConfig, ModelConfig
 from components.models.lora import LoraLinear, merge_adapters
 from components.models.saved.language_model import load_gpt
 from components.models.tokenizer import load_tokenizer
+from components.models.weights import make_gpt
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import build_gpt, prepare, tokenise
 from components.training.loop import Trainer
@@ -147,6 +149,25 @@ def test_merged_adapters_give_the_adapters_logits(tmp_path: Path) -> None:
     assert (adapted - merged).abs().max() < 1e-4
     start = objective(tmp_path).model.eval()
     assert (start(tokens) - merged).abs().max() > 1e-2, "the adapters have learnt nothing"
+
+
+@pytest.mark.parametrize(("precision", "keep"), [("fp32", "best"), ("bf16", "last")])
+def test_adapters_are_left_apart_as_well(tmp_path: Path, precision: str, keep: str) -> None:
+    lora = LoraConfig(rank=4, targets="attention", dora=True)
+    instruct(tmp_path, lora=lora, trainable="lora", max_steps=8, precision=precision, keep=keep)
+    told = json.loads((tmp_path / "out/adapter/adapter_config.json").read_text())
+    assert (told["base_model_name_or_path"], told["r"], told["use_dora"]) == ("random", 4, True)
+    first = load_gpt(tmp_path / "out/model").model
+    adapter = str(tmp_path / "out/adapter")
+    begun = MODEL.model_copy(update={"adapter": adapter})
+    again = make_gpt(begun, first.transformer.vocab_size, None, InstructionTrainConfig().seed)
+    for name, parameter in again.named_parameters():
+        assert torch.equal(parameter, first.get_parameter(name)), name
+    instruct(tmp_path, "second", model=begun, trainable="lora", max_steps=1)
+    told = json.loads((tmp_path / "second/adapter/adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == f"random with {adapter} merged"
+    instruct(tmp_path, "whole", max_steps=1)
+    assert not (tmp_path / "whole/adapter").exists()
 
 
 @pytest.mark.parametrize("trainable", ["all", "lora", "last_block"])

@@ -22,6 +22,11 @@ SETTINGS = "config.json"
 BESIDE = (SETTINGS, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 """What a model has besides its weights."""
 
+ADAPTER = "adapter"
+"""Where a training leaves an adapter, beside the model that it is merged into."""
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""What the library `peft` calls an adapter's files."""
+
 TRACKED = ("runs:/", "models:/")
 """How the address of an earlier run's model begins."""
 UNPACKING = 1
@@ -96,6 +101,19 @@ def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path 
     if weights.startswith((".", "/", "~")) or weights.count("/") > 1:
         raise WeightsError(f"there is no folder {weights}; check model.weights")
     return _holding_safetensors(_download(weights, cache, mirror), weights)
+
+
+def find_adapter(folder: Path | str) -> tuple[Path, Path]:
+    """Return the config and the weights of the adapter in a folder.
+
+    Raises:
+        WeightsError: if one of them is not there.
+    """
+    place = Path(folder).expanduser()
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        if not (place / name).is_file():
+            raise WeightsError(f"{folder} holds no adapter: there is no {name}; check model.adapter")
+    return place / ADAPTER_CONFIG, place / ADAPTER_WEIGHTS
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -1,13 +1,14 @@
 """The instruction flow with a real Prefect server, a real MLflow store and a real judge's server."""
 
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
 
-from components.core.errors import ConfigError, DataRejected, JudgeError, JudgeUnreachable, TableError
+from components.core.errors import ConfigError, DataRejected, JudgeError, JudgeUnreachable, TableError, WeightsError
 from components.core.home import home
 from components.models.saved.language_model import load_gpt
 from components.tracking.registry.finding import resolve_model
@@ -88,6 +89,22 @@ def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(
     assert found.data.tags["gradus.parent_model"].startswith("models:/")
     assert second.model_uri == "models:/tiny/2"
     assert first.run_id in Path(_artifact(second.run_id, "report.html")).read_text()
+
+
+def test_a_run_leaves_its_adapter_and_another_starts_from_it(tmp_path: Path) -> None:
+    first = run(tmp_path, "train.trainable=lora")
+    assert artifacts(first.run_id, "adapter") == {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+    adapter = Path(_artifact(first.run_id, "adapter"))
+    second = run(tmp_path, f"model.adapter={adapter}")
+    assert not {"fine_tune", "respond_before"} & set(second.cached_steps)
+    said = [pd.read_parquet(_artifact(each.run_id, "responses.parquet")).set_index("row") for each in (first, second)]
+    assert said[1]["start_response"].to_dict() == said[0]["response"].to_dict()
+    elsewhere = shutil.copytree(adapter, tmp_path / "elsewhere")
+    moved = run(tmp_path, f"model.adapter={elsewhere}")
+    assert {"fine_tune", "respond_before"} <= set(moved.cached_steps), "the same adapter in another folder"
+    (elsewhere / "adapter_model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"holds no adapter: there is no adapter_model\.safetensors"):
+        run(tmp_path, f"model.adapter={elsewhere}")
 
 
 @pytest.mark.ci
