@@ -64,8 +64,8 @@ def test_what_it_needs_is_inside_and_nothing_else(folder: Path) -> None:
     assert [f"{name}=={number}" for name, number in versions.items()] == requirements()
     assert versions["torch"] == importlib.metadata.version("torch").partition("+")[0]
     versions |= {"mlflow": versions.pop("mlflow-skinny"), "yaml": versions.pop("pyyaml")}
-    # The hub is asked for starting weights only, never by a model that has its own.
-    assert imported(folder / "code") <= versions.keys() | {package, "huggingface_hub"}
+    # The hub and GGUF files are where training starts from, never read by a model that has weights of its own.
+    assert imported(folder / "code") <= versions.keys() | {package, "huggingface_hub", "gguf"}
 
 
 def imported(code: Path) -> set[str]:

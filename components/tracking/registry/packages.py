@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 REQUIREMENTS = (
+    "jinja2",
     "mlflow-skinny",
     "numpy",
     "pandas",
