@@ -43,7 +43,8 @@ class PipelineConfig(Config):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if wrong := self.train.too_long(self.model.shape.context):
+        # What the weights have to say is asked when it is needed: a preset can be shown without them.
+        if self.model.size != "auto" and (wrong := self.train.too_long(self.model.shape.context)):
             raise ValueError(wrong)
         return self
 

@@ -7,7 +7,7 @@ from components.core.errors import ConfigError, WeightsError
 from components.models.architecture import make_network
 from components.models.config import SizeName
 from components.models.language_model import LanguageModel
-from components.models.pretrained.files import SETTINGS, find_local_weights, find_weights, read_settings
+from components.models.pretrained.files import SETTINGS, find_local_weights, find_weights, is_pretrained, read_settings
 from components.models.saved.card import LANGUAGE_MODEL, find_saved, kind_of
 from components.models.saved.language_model import load_gpt
 from components.models.sizes import MODEL_TYPES, SIZES, AnySize, size_from_settings
@@ -45,6 +45,8 @@ def load_language_model(
         return loaded.model, loaded.encoding
     if model == "random" and size is None:
         raise ConfigError("random weights have no size: give --size, such as 124M")
+    if is_pretrained(model) and (size is not None or vocabulary != "auto"):
+        raise ConfigError(f"{model} brings its size and vocabulary; leave --size and --vocabulary out")
     folder = find_weights(model, cache, mirror)
     settings = read_settings(folder) if folder and (folder / SETTINGS).exists() else {}
     shape = size or _size(settings, model)
@@ -77,6 +79,8 @@ def _saved(model: str, mirror: Path | None) -> Path | None:
 
 
 def _size(settings: dict[str, Any], model: str) -> AnySize:
+    if not settings:
+        raise ConfigError(f"{model} has no {SETTINGS}, so that its shape is not known; give --size")
     try:
         return size_from_settings(settings, model)
     except WeightsError as error:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from components.core.config import Config
-from components.models.pretrained.files import is_pretrained, settings_of
-from components.models.sizes import SIZES, AnySize, GPTSize, LlamaSize, size_from_settings
+from components.models.pretrained.files import brings_all, is_pretrained, settings_of
+from components.models.sizes import SIZES, AnySize, GPTSize, LlamaSize, saved_size, size_from_settings
 
 SizeName = Literal["124M", "355M", "774M", "1558M"]
 
@@ -99,7 +99,9 @@ class ModelConfig(Config):
             WeightsError: if the weights have to say it and cannot be had, or are of a family that is not known.
         """
         if self.size == "auto":
-            return size_from_settings(settings_of(self.weights), self.weights)
+            settings = settings_of(self.weights)
+            own = settings.get("size")
+            return saved_size(own) if own else size_from_settings(settings, self.weights)
         return SIZES[self.size] if isinstance(self.size, str) else self.size
 
     @property
@@ -113,7 +115,8 @@ class ModelConfig(Config):
         if self.size != "auto":
             return self.tie_embeddings
         settings = settings_of(self.weights)
-        return bool(settings.get("tie_word_embeddings", settings.get("model_type") == "gpt2"))
+        saved = settings.get("tie_embeddings", settings.get("model_type") == "gpt2")
+        return bool(settings.get("tie_word_embeddings", saved))
 
     @property
     def tokenizer(self) -> str:
@@ -122,8 +125,8 @@ class ModelConfig(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _pretrained_files_bring_all(cls, values: Any) -> Any:
-        if isinstance(values, dict) and is_pretrained(str(values.get("weights", ""))):
+    def _weights_bring_all(cls, values: Any) -> Any:
+        if isinstance(values, dict) and brings_all(str(values.get("weights", ""))):
             return {"size": "auto", "vocabulary": "auto", **values}
         return values
 

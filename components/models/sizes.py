@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from components.core.config import Config
 from components.core.errors import WeightsError
@@ -206,6 +206,12 @@ def _windowed(settings: Mapping[str, Any], kind: str, layers: int) -> tuple[int,
 
 AnySize = GPTSize | LlamaSize
 """A shape of any family; the fields tell which."""
+
+
+def saved_size(values: Any) -> AnySize:
+    """Return a shape from the fields of it that a saved model keeps."""
+    return TypeAdapter(AnySize).validate_python(values)
+
 
 MODEL_TYPES: dict[str, type[GPTSize] | type[LlamaSize]] = {
     "gpt2": GPTSize,

@@ -19,7 +19,7 @@ from components.core.home import home
 from components.core.home import mirror as home_mirror
 from components.core.records import sha256_of
 from components.models.pretrained.byte_pairs import GPT2_PATTERN, printable_bytes
-from components.models.pretrained.files import find_local_weights, find_weights
+from components.models.pretrained.files import TRACKED, find_local_weights, folder_of, read_settings
 from components.models.pretrained.tokenizer import PretrainedTokenizer
 from components.models.pretrained.tokenizer_files import read_pretrained_tokenizer
 from components.prompts import AnyTemplate
@@ -51,8 +51,9 @@ def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> Tokenizer:
         merges = mirror / GPT2_MERGES if mirror else None
         return _gpt2_from_merges(merges) if merges and merges.is_file() else _gpt2_from_tiktoken()
     if not vocabulary.endswith(".tiktoken"):
-        folder = find_weights(vocabulary, home() / "hub", mirror)
-        assert folder is not None, "random weights bring no vocabulary, which `ModelConfig` refuses"
+        folder = folder_of(vocabulary, home() / "hub", mirror)
+        if not (folder / TOKENIZER_FILE).is_file() and read_settings(folder).get("model_type", "gpt2") == "gpt2":
+            return load_tokenizer("gpt2", mirror)
         return read_tokenizer(folder)
     path = _vocabulary_path(vocabulary)
     ranks = _read_ranks(path)
@@ -151,7 +152,10 @@ def vocabulary_identity(vocabulary: str) -> str | None:
     if vocabulary == "gpt2":
         return vocabulary
     if not vocabulary.endswith(".tiktoken"):
-        found = find_local_weights(vocabulary, home_mirror())
+        tracked = vocabulary.startswith(TRACKED)
+        found = (
+            folder_of(vocabulary, home() / "hub", None) if tracked else find_local_weights(vocabulary, home_mirror())
+        )
         path = found / TOKENIZER_FILE if found and found.is_dir() else found
         return sha256_of(path) if path and path.is_file() else vocabulary
     path = _vocabulary_path(vocabulary)

@@ -15,7 +15,7 @@ from components.data.validation.rules import InstructionValidationConfig
 from components.generation.config import GenerationConfig
 from components.judging.config import SERVERS, JudgeConfig
 from components.models.config import LoraConfig, ModelConfig
-from components.prompts import AnyTemplate, PromptConfig
+from components.prompts import AnyTemplate, ChatTemplate, PromptConfig
 from components.tasks.shared import (
     DAY,
     HOUR,
@@ -228,9 +228,12 @@ def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig) -> N
 
     folder = weights_folder(weights)
     known = saved_template(folder) if folder else None
-    if known and known != _template(prompt, folder):
+    asked = _template(prompt, folder) if known else None
+    if known != asked:
+        talk = isinstance(known, ChatTemplate) and isinstance(asked, ChatTemplate) and known.jinja == asked.jinja
+        key = "system" if talk else "template"
         run_logger().warning(
-            "the model to start from was trained with another prompt.template: its own responses will suffer from it"
+            f"the model to start from was trained with another prompt.{key}: its own responses will suffer from it"
         )
     try:
         judge_identity(judge)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from components.core.steps import identify, run_logger, step
 from components.data.sources import FileSource
 from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.models.config import ModelConfig
-from components.models.pretrained.files import TRACKED
+from components.models.pretrained.files import SAVED, TRACKED, find_tracked_with
 from components.tracking.runs import Run, attached
 from components.training.config import NOT_LEARNT_FROM, Recipe
 
@@ -68,6 +69,21 @@ def _show(create: Callable[..., Any], **artifact: Any) -> None:
 def may_pass(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
     """Say whether a failure is of a kind that may be gone a little later."""
     return isinstance(state.result(raise_on_failure=False), TransientError)
+
+
+def _tracked_folder(weights: str) -> Path:
+    """Return the folder of an earlier run's model; one that lies elsewhere is fetched once."""
+    from components.models.saved.card import find_saved
+    from components.tracking.registry.finding import download_model_folder, resolve_model
+
+    location = resolve_model(weights, home())
+    if Path(location).is_dir() and (found := find_saved(Path(location))):
+        return found
+    target = home() / "hub" / "tracked" / sha256(location.encode()).hexdigest()[:32]
+    return target if target.is_dir() else download_model_folder(weights, home(), target)
+
+
+find_tracked_with(_tracked_folder)
 
 
 def _source_identity(arguments: Mapping[str, Any]) -> Any:
@@ -127,7 +143,13 @@ def fetch_weights(out: Path, model: ModelConfig) -> Facts:
         before = learned_by(model_and_ancestors(model.weights, home()), learned_from_predictions, home())
         write_learned(before.rows, out / LEARNED)
         return {"weights": model.weights, **before.facts()}
-    return bring_weights(model.weights, home() / "hub", mirror(), out)
+    facts = bring_weights(model.weights, home() / "hub", mirror(), out)
+    if (out / FOLDER / SAVED).is_file():
+        run_logger().warning(
+            f"what {model.weights} was trained on is not known from its folder, and rows of it may be tested on: name "
+            "the model as runs:/RUN or models:/NAME/VERSION to have them left out"
+        )
+    return facts
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)

@@ -5,6 +5,7 @@ Without the libraries that compute, since configurations ask for a model's shape
 
 import json
 import tempfile
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,8 @@ SHARDS = "model-*.safetensors"
 INDEX = "model.safetensors.index.json"
 SETTINGS = "config.json"
 """Where `transformers` keeps a model's family and shape."""
+SAVED = "model.json"
+"""Where a model that Gradus saved keeps them."""
 BESIDE = (SETTINGS, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 """What a model has besides its weights."""
 
@@ -33,6 +36,13 @@ UNPACKING = 1
 """Grows when GGUF files are unpacked in another way than before."""
 PACKAGED = "package:"
 """How the address of a file in an installed Python package begins."""
+
+
+def brings_all(weights: str) -> bool:
+    """Tell whether `weights` names what says its shape and vocabulary by itself, as far as that shows at once."""
+    folder = Path(weights).expanduser()
+    described = any((folder / name).is_file() for name in (SETTINGS, SAVED))
+    return is_pretrained(weights) or weights.startswith(TRACKED) or described
 
 
 def is_pretrained(weights: str) -> bool:
@@ -98,6 +108,11 @@ def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path 
         raise WeightsError(f"{weights} is a tracked model: download it first and name its folder in model.weights")
     if found := find_local_weights(weights, mirror):
         return _unpacked(found, cache) if found.is_file() else _holding_safetensors(found, weights)
+    if Path(weights).expanduser().is_file():
+        raise WeightsError(
+            f"{weights} is a file: name the folder that it lies in, with config.json and {WEIGHTS_FILE}; pickles "
+            "(.bin, .pt) are never read"
+        )
     if weights.startswith((".", "/", "~")) or weights.count("/") > 1:
         raise WeightsError(f"there is no folder {weights}; check model.weights")
     return _holding_safetensors(_download(weights, cache, mirror), weights)
@@ -137,19 +152,56 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-@lru_cache(maxsize=8)
 def settings_of(weights: str) -> dict[str, Any]:
-    """Return the `config.json` of the model that `weights` names.
+    """Return the `config.json` of the model that `weights` names, or the `model.json` of one that Gradus saved.
 
     Raises:
         WeightsError: if it cannot be had, or is damaged.
+        TrackingError: if it is the address of an earlier run's model, and there is none.
     """
-    local = find_local_weights(weights, mirror())
-    if local is None and not weights.startswith(TRACKED):
-        return read_settings(_download(weights, home() / "hub", mirror(), [SETTINGS]))
-    if local is None:
-        raise WeightsError(f"the shape of {weights} is not known before it is fetched; set model.size")
-    return read_settings(_unpacked(local, home() / "hub") if local.is_file() else local)
+    folder = folder_of(weights, home() / "hub", mirror(), only_settings=True)
+    saved = folder / SAVED
+    if not saved.is_file():
+        return read_settings(folder)
+    try:
+        return dict(json.loads(saved.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{saved} cannot be read ({error}); save the model again") from error
+
+
+def folder_of(weights: str, cache: Path, mirror: Path | None, only_settings: bool = False) -> Path:
+    """Return the folder of a model, also of an earlier run's; of a hub's, if asked for, without its weights.
+
+    Raises:
+        WeightsError: if it cannot be had.
+        TrackingError: likewise, of an earlier run's model.
+    """
+    if weights.startswith(TRACKED):
+        return _finders[-1](weights)
+    local = find_local_weights(weights, mirror)
+    if local is None and only_settings:
+        return _settings_alone(weights, cache, mirror)
+    folder = find_weights(weights, cache, mirror)
+    if folder is None:
+        raise WeightsError("random weights have no folder: set model.size and model.vocabulary")
+    return folder
+
+
+@lru_cache(maxsize=8)
+def _settings_alone(weights: str, cache: Path, mirror: Path | None) -> Path:
+    return _download(weights, cache, mirror, [SETTINGS])
+
+
+def _no_finder(weights: str) -> Path:
+    raise WeightsError(f"{weights} is an earlier run's model, which is looked up by tasks only; name its folder")
+
+
+_finders = [_no_finder]
+
+
+def find_tracked_with(finder: Callable[[str], Path]) -> None:
+    """Let earlier runs' models be found by a function from their address to the folder; this room knows no MLflow."""
+    _finders.append(finder)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -173,11 +225,17 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
+@lru_cache(maxsize=8)
+def _hash(file: Path, _changed: int, _size: int) -> str:
+    return sha256_of(file)
+
+
 def _unpacked(file: Path, cache: Path) -> Path:
     """Return the folder that a GGUF file is unpacked into, which is complete or absent."""
     if file.suffix != ".gguf":
         raise WeightsError(f"{file} is neither a folder nor a GGUF file; check model.weights")
-    folder = cache / "gguf" / f"{UNPACKING}-{sha256_of(file)[:32]}"
+    known = file.stat()
+    folder = cache / "gguf" / f"{UNPACKING}-{_hash(file, known.st_mtime_ns, known.st_size)[:32]}"
     if folder.is_dir():
         return folder
     from components.models.pretrained.gguf import unpack_gguf

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from components.core.errors import ConfigError
 from components.core.home import home
+from components.models.config import ModelConfig
 from components.models.saved.language_model import load_gpt
 from components.serving.language_model import load_responder
 from components.tracking.registry.finding import resolve_model
@@ -16,7 +17,7 @@ from pipelines.check import check
 from pipelines.cli.answering import load
 from tests.models.pretrained import chat_templates
 from tests.models.pretrained.small_tokenizers import folder_of, trained
-from tests.pipelines.instructing import config, entries, run
+from tests.pipelines.instructing import client, config, entries, run
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -59,7 +60,9 @@ def test_a_run_leaves_a_model_that_talks_as_it_was_taught_and_is_gone_on_from(we
         torch.testing.assert_close(again(tokens).logits, loaded.model(tokens), atol=1e-4, rtol=1e-4)
 
     more = [{**entry, "instruction": f"More. {entry['instruction']}"} for entry in entries()]
-    assert run(tmp_path / "more", *chat(folder), content=more).status == "FINISHED"
+    later = run(tmp_path / "more", *chat(Path("x"), "model.weights=models:/tiny/1"), content=more)
+    assert later.status == "FINISHED"
+    assert client().get_run(later.run_id).data.params["model.weights"] == "models:/tiny/1"
 
 
 @pytest.mark.parametrize("option", ["train.fast=false", "lora.dora=true", "train.batching=packed"])
@@ -92,3 +95,9 @@ def test_a_template_that_writes_nothing_is_refused(weights: Path, tmp_path: Path
     (silent / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", "chat_template": "{# #}"}))
     with pytest.raises(ConfigError, match=r"prompt\.template"):
         check(config(tmp_path / "check", *chat(silent)))
+
+
+def test_what_names_its_shape_needs_no_other_key(weights: Path) -> None:
+    model = ModelConfig(weights=str(weights))
+    assert (model.size, model.vocabulary, model.tied) == ("auto", "auto", True)
+    assert model.shape.kv_heads == 2
