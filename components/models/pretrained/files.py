@@ -196,7 +196,7 @@ def _no_finder(weights: str) -> Path:
     raise WeightsError(f"{weights} is an earlier run's model, which is looked up by tasks only; name its folder")
 
 
-_finders = [_no_finder]
+_finders: list[Callable[[str], Path]] = [_no_finder]
 
 
 def find_tracked_with(finder: Callable[[str], Path]) -> None:
