@@ -22,16 +22,6 @@ class Size(Config):
     context: int = Field(gt=0)
     """Most tokens the network can see at once."""
 
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the shape that a model's `config.json` describes.
-
-        Raises:
-            KeyError: if it does not name it.
-            WeightsError: if it asks for something that the family here has not.
-        """
-        raise NotImplementedError
-
 
 class GPTSize(Size):
     """The shape of a GPT-2 network; `heads` must divide `width`."""

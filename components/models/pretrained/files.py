@@ -165,7 +165,7 @@ def settings_of(weights: str) -> dict[str, Any]:
         return read_settings(folder)
     try:
         return dict(json.loads(saved.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{saved} cannot be read ({error}); save the model again") from error
 
 
