@@ -6,6 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -174,6 +177,22 @@ def test_two_processes_do_the_work_once(tmp_path: Path) -> None:
         first, second = pool.map(_produce, [tmp_path, tmp_path])
     assert first == second
     assert len(first) == 1
+
+
+def test_who_comes_second_says_that_it_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begun = threading.Event()
+
+    def write_when_another_waits(out: Path) -> Facts:
+        begun.set()
+        while "demo: waiting for another run" not in caplog.text:
+            time.sleep(0.01)
+        return write_two(out)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(Store(tmp_path).produce, "demo", "k", write_when_another_waits)
+        begun.wait()
+        second = pool.submit(Store(tmp_path).produce, "demo", "k", write_two)
+        assert first.result() == second.result()
 
 
 def test_the_digest_depends_on_contents_and_facts_only(tmp_path: Path) -> None:
