@@ -125,6 +125,7 @@ MEASURED = {
     "kept memory": ("all_layers", "instruction"),
     "short attention": ("all_layers", "instruction"),
     "no padding": ("all_layers",),
+    "shared prefixes": ("instruction",),
     "used rows": ("all_layers",),
     "key-value cache": ("generation",),
     "embedding bags": ("generation",),

@@ -102,11 +102,11 @@ class Examples(TokenRows):
 
 
 class Movable:
-    """A dataclass of tensors, of which some may be None."""
+    """A dataclass of tensors and the like, some of which may be None, and of numbers."""
 
     def to(self, device: torch.device) -> Self:
         """Return the same on `device`."""
-        return replace(self, **{name: each.to(device) for name, each in vars(self).items() if each is not None})  # type: ignore[type-var]
+        return replace(self, **{name: each.to(device) for name, each in vars(self).items() if hasattr(each, "to")})  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)

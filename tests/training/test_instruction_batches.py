@@ -1,10 +1,13 @@
 """Entries to batches: what is read, what is learnt, and that neighbours in a row do not see each other."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 
 from components.models.config import GPTSize
+from components.models.fast import without
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
 from components.training.batching import grouped_by_length
@@ -109,6 +112,34 @@ def test_packed_and_padded_losses_and_gradients_are_equal(mask_prompt: bool) -> 
     # And both are what each entry says by itself.
     alone = sum(learnt.measure(learnt.batch("train", [row])).loss.item() for row in range(12))
     assert alone == pytest.approx(padded.loss.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("mask_prompt", [True, False])
+def test_entries_that_begin_alike_are_learnt_from_as_if_each_were_alone(mask_prompt: bool) -> None:
+    random = np.random.default_rng(4)
+    preamble = list(range(9))
+    pairs = [([*preamble, row % 3], random.integers(0, 58, size=row).tolist()) for row in range(8)]
+    rows = entries(*pairs, pairs[-1])
+    assert rows.prefix == len(preamble)
+    shared = objective(rows, mask_prompt=mask_prompt)
+    with without("shared prefixes"):
+        plain = objective(rows, model=deepcopy(shared.model), mask_prompt=mask_prompt)
+        whole = plain.batch("train", list(range(9)))
+    batch = shared.batch("train", list(range(9)))
+    assert batch.distinct is not None
+    assert whole.distinct is None
+    assert len(batch.learnt) < len(whole.learnt)
+    ways = []
+    for learnt, each in ((shared, batch), (plain, whole)):
+        measured = learnt.measure(each)
+        measured.loss.backward()
+        ways.append((measured, [tensor.grad for tensor in learnt.model.parameters()]))
+    (ours, gradients), (theirs, expected) = ways
+    assert ours.loss.item() == pytest.approx(theirs.loss.item(), abs=1e-4)
+    assert (ours.right, ours.weight, ours.predictions) == (theirs.right, theirs.weight, theirs.predictions)
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    assert shared.work("train", [0, 1]) < plain.work("train", [0, 1])
 
 
 def test_a_packed_entry_does_not_see_its_neighbours() -> None:

@@ -14,6 +14,7 @@ PATHS = (
     "packed weights",
     "short attention",
     "no padding",
+    "shared prefixes",
     "used rows",
     "rounded weights",
     "kept memory",

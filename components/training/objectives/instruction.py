@@ -5,6 +5,8 @@ Shapes: B batch, T tokens, D width, V vocabulary, N entries.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import takewhile
 from typing import Self
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from components.models.devices import autocast
+from components.models.fast.prefixes import Distinct, distinct, distinct_states, shares_prefixes
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
 from components.training.batching import Movable, TokenRows, end_to_end, grouped_by_length
@@ -47,6 +50,13 @@ class Entries(TokenRows):
         ids, offsets = end_to_end(rows())
         return cls(ids, offsets, np.asarray(lengths, dtype=np.int64))
 
+    @cached_property
+    def prefix(self) -> int:
+        """How many tokens all entries begin with."""
+        starts, least = self.offsets[:-1], int(self.lengths.min(initial=self.limit or len(self.ids)))
+        alike = (bool((self.ids[starts + place] == self.ids[starts[:1] + place]).all()) for place in range(least))
+        return sum(takewhile(bool, alike)) if len(self) else 0
+
     def targets(self, row: int, end: int, mask_prompt: bool) -> list[int]:
         """Return what follows each token that is read: the next one, and `end` after the last; or no prompt's."""
         start, stop = self.offsets[row : row + 2]
@@ -68,8 +78,10 @@ class Entries(TokenRows):
 
 @dataclass(frozen=True)
 class TokenBatch(Movable):
-    """Tokens (B, T); what follows each (B, T), `IGNORED` where nothing is learnt; the places (N) of the others.
+    """Tokens (B, T), what follows each (B, T), `IGNORED` where nothing is learnt, and what is learnt from.
 
+    Of its states, flattened, those at `learnt` (N,) predict what is `following` (N,), which stands `times` (N,) in the
+    batch: more than once where rows share a state (`distinct`). There are `targets_in_all` to learn.
     Packed, a row holds several entries: `positions` (B, T) begin anew with each, and `visible` (B, T, T) says which
     tokens each one sees.
     """
@@ -77,14 +89,28 @@ class TokenBatch(Movable):
     tokens: Tensor
     targets: Tensor
     learnt: Tensor
+    following: Tensor
+    times: Tensor
+    targets_in_all: int
     positions: Tensor | None = None
     visible: Tensor | None = None
+    distinct: Distinct | None = None
+
+    def sharing(self, distinct: Distinct | None) -> "TokenBatch":
+        """Return the batch with the states that rows share computed once, and what follows them alike learnt once."""
+        if distinct is None:
+            return self
+        pairs = torch.stack([distinct.source.flatten()[self.learnt], self.following])
+        (learnt, following), times = pairs.unique(dim=1, return_counts=True)
+        return replace(self, learnt=learnt, following=following, times=times, distinct=distinct)
 
 
 def collate(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
     """Pad rows to the longest of them: with `pad_id`, from which nothing is learnt."""
     padded, _ = pad(targets, IGNORED)
-    return TokenBatch(pad(tokens, pad_id)[0], padded, (padded.flatten() != IGNORED).nonzero()[:, 0])
+    learnt = (padded.flatten() != IGNORED).nonzero()[:, 0]
+    following, once = padded.flatten()[learnt], torch.ones_like(learnt)
+    return TokenBatch(pad(tokens, pad_id)[0], padded, learnt, following, once, len(learnt))
 
 
 def pack(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int, room: int) -> TokenBatch:
@@ -145,7 +171,9 @@ class Instruction(ObjectiveOf[LanguageModel, Entries, InstructionTrainConfig]):
     def work(self, split: Split, rows: list[int]) -> float:
         """Return how much work these entries are as one batch, in tokens: logits are made where there is a target."""
         targets = int(self.rows(split).trained(self.config.mask_prompt, rows).sum())
-        return self.padded(split, rows) + targets * self.model.head.numel() / self.model.transformer.products()
+        shared = (len(rows) - 1) * self.rows(split).prefix if self._shares_prefixes else 0
+        tokens = self.padded(split, rows) - shared
+        return tokens + targets * self.model.head.numel() / self.model.transformer.products()
 
     def batch(self, split: Split, rows: list[int]) -> TokenBatch:
         """Return these entries of a split, padded or packed."""
@@ -154,7 +182,15 @@ class Instruction(ObjectiveOf[LanguageModel, Entries, InstructionTrainConfig]):
         targets = [entries.targets(row, self.end, self.config.mask_prompt) for row in rows]
         if self.config.batching == "packed":
             return pack(tokens, targets, self.end, self.model.transformer.size.context).to(self.device)
-        return collate(tokens, targets, self.end).to(self.device)
+        batch = collate(tokens, targets, self.end)
+        if self._shares_prefixes:
+            batch = batch.sharing(distinct(batch.tokens, torch.from_numpy(entries.lengths[rows])))
+        return batch.to(self.device)
+
+    @cached_property
+    def _shares_prefixes(self) -> bool:
+        """Whether what entries begin with is computed once a batch: on a GPU, and with dropout, it is not."""
+        return self.device.type == "cpu" and self.config.batching != "packed" and shares_prefixes(self.model)
 
     def weight(self, rows: list[int]) -> Tensor:
         """Return how many tokens of these training entries are learnt from, at least one."""
@@ -163,12 +199,17 @@ class Instruction(ObjectiveOf[LanguageModel, Entries, InstructionTrainConfig]):
     def measure(self, batch: TokenBatch) -> Measured:
         """Predict the targets of a batch; logits are made where there is one, and nowhere else."""
         with autocast(self.device, self.precision):
-            hidden = self.model.transformer(
-                batch.tokens, causal=batch.visible is None, visible=batch.visible, positions=batch.positions
-            )
-            logits = F.linear(hidden.flatten(0, 1)[batch.learnt], self.model.head)  # (targets, V)
-        logits, targets = logits.float(), batch.targets.flatten()[batch.learnt]
-        loss = F.cross_entropy(logits, targets, reduction="sum")
-        right = (logits.argmax(dim=-1) == targets).sum()
-        count = len(targets)
+            logits = F.linear(self._hidden(batch)[batch.learnt], self.model.head).float()  # (N, V)
+        loss = (F.cross_entropy(logits, batch.following, reduction="none") * batch.times).sum()
+        right = ((logits.argmax(dim=-1) == batch.following) * batch.times).sum()
+        count = batch.targets_in_all
         return Measured(loss, torch.tensor(float(count)), right, count)
+
+    def _hidden(self, batch: TokenBatch) -> Tensor:
+        """Return the hidden states of a batch, (B * T, D), or of what is distinct in it."""
+        network = self.model.transformer
+        if batch.distinct is not None:
+            return distinct_states(network, batch.tokens, batch.distinct)
+        causal = batch.visible is None
+        hidden: Tensor = network(batch.tokens, causal=causal, visible=batch.visible, positions=batch.positions)
+        return hidden.flatten(0, 1)
