@@ -26,10 +26,14 @@ BENCHMARKS = {
     8: "overhead",
     9: "memory",
     10: "long_rows",
+    11: "smollm2",
+    12: "smollm2_generation",
 }
 """The modules of this package that measure something: `measure()` returns a `Benchmark`."""
-WITH_NETWORKS = ("spam", "spam_book", "all_layers", "instruction", "generation", "long_rows")
-"""Those that compute on the GPU if there is one, and have a size."""
+SIZED = ("spam", "spam_book", "all_layers", "instruction", "generation", "long_rows")
+"""Those whose network has a size."""
+WITH_NETWORKS = (*SIZED, "smollm2", "smollm2_generation")
+"""Those that compute on the GPU if there is one."""
 ON_GPU = ("long_rows",)
 """Those that would take too long without one."""
 RESULTS = Path(__file__).with_name("results")
@@ -46,8 +50,9 @@ def main(
 ) -> None:
     """Run the benchmarks one after the other, print one table, and write one file for each.
 
-    1 spam, 2 spam_book, 3 all_layers, 4 instruction, 5 generation, 6 judging, 7 data, 8 overhead, 9 memory; and 10
-    long_rows where there is a GPU, on which 1 to 5 compute too. Targets are for 124M on two CPU cores.
+    1 spam, 2 spam_book, 3 all_layers, 4 instruction, 5 generation, 6 judging, 7 data, 8 overhead, 9 memory, 11 smollm2,
+    12 smollm2_generation; and 10 long_rows where there is a GPU, on which 1 to 5, 11 and 12 compute too. Targets
+    are for two CPU cores, of 1 to 5 for 124M.
     """
     os.environ[SIZE] = size
     notes = Console(stderr=True)
@@ -75,9 +80,9 @@ def _measured(name: str, size: str, machine: Machine) -> Benchmark:
     benchmark: Benchmark = import_module(f"benchmarks.{name}").measure()
     if name not in WITH_NETWORKS:
         return benchmark
-    if size != SMALL:
+    if size != SMALL and name in SIZED:
         benchmark = benchmark.of_size(size)
-    return benchmark.without_targets() if machine.gpu or size != SMALL else benchmark
+    return benchmark.without_targets() if machine.gpu or (size != SMALL and name in SIZED) else benchmark
 
 
 def chosen(only: str, with_gpu: bool) -> list[str]:

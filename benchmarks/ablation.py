@@ -100,9 +100,10 @@ def all_layers() -> float:
 
 def instruction() -> float:
     """Benchmark 4, one round of ours."""
-    from benchmarks.instruction import BATCH, STEPS, _data, ours, tokenised
+    from benchmarks.instruction import BATCH, STEPS, ours, tokenised
+    from benchmarks.subject import gpt2
 
-    contestant = ours(tokenised(_data()), mask_prompt=False)
+    contestant = ours(gpt2(), tokenised(gpt2()), mask_prompt=False)
     contestant.compete()
     return STEPS * BATCH / contestant.rates[0]
 
@@ -110,9 +111,9 @@ def instruction() -> float:
 def generation() -> float:
     """Benchmark 5, the 256 tokens of ours."""
     from benchmarks.generation import LONG, Task, timed
-    from benchmarks.subject import precision
+    from benchmarks.subject import gpt2, precision
 
-    task = Task()
+    task = Task(gpt2())
     task.answer(2, precision())
     return timed(lambda: task.answer(LONG, precision()))[0]
 

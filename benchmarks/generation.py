@@ -16,28 +16,27 @@ Programs run in turn in one process, warmed up. The tokens of the fp32 runs are 
 import json
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import tiktoken
 import torch
 from torch import nn
 
 from benchmarks.report import Benchmark, Figure, times_faster
-from benchmarks.subject import Precision, device, precision, settle, shape_of, size, targets
+from benchmarks.subject import Precision, Subject, device, gpt2, precision, settle, targets
 from benchmarks.tutorial_network import tutorial_network
 from components.core.home import mirror
 from components.generation.answers import answer, make_prompts
 from components.generation.batched import continue_prompts
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
-from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
-from components.models.pretrained.files import WEIGHTS_FILE
-from components.models.tokenizer import end_of_text, load_tokenizer
-from components.models.weights import make_gpt, save_weights
-from components.prompts import TEMPLATES
+from components.prompts import Template
 
 Result = TypeVar("Result")
 Rows = list[list[int]]
@@ -48,30 +47,20 @@ SHORT, LONG = 64, 256
 SIZES = (28, 55, 110)
 """Batch sizes that `transformers` is tried with, for `TRIED` tokens."""
 TRIED = 8
+NO_TOKEN = -1
 TUTORIAL = (10, 99)
 """Which prompts, in order of length, the tutorial continues."""
 
 
 def measure() -> Benchmark:
     """Measure row 5 of the performance targets: generation, against `transformers` and against the tutorial."""
-    task = Task()
+    task = Task(gpt2())
     quick = precision()
-    peers = {each: transformers_model(task.gpt, each) for each in {quick, "fp32"}}
+    peers = {each: task.subject.peer(each).eval() for each in {quick, "fp32"}}
     size, tried = best_size(task, peers[quick])
     for each in peers:
         task.answer(2, each)  # warm up
-
-    def both(new: int, numbers: Precision, ours: int, theirs: int) -> tuple[list[float], list[float], Rows]:
-        """Time both programs in turn, the one or the other more often; return what the other wrote, too."""
-        times: tuple[list[float], list[float]] = ([], [])
-        for turn in range(max(ours, theirs)):
-            if turn < ours:
-                times[0].append(timed(lambda: task.answer(new, numbers))[0])
-            if turn < theirs:
-                taken, written = timed(lambda: peer_tokens(task, peers[numbers], new, size))
-                times[1].append(taken)
-        return *times, written
-
+    both = partial(in_turn, task, peers, size)
     short, short_peer, _ = both(SHORT, quick, ours=3, theirs=3)
     long, long_peer, _ = both(LONG, quick, ours=2, theirs=1)
     exact, exact_peer, written = both(SHORT, "fp32", ours=2, theirs=1)
@@ -107,8 +96,8 @@ def measure() -> Benchmark:
 class Task:
     """What is to be continued, and ours to do it."""
 
-    def __init__(self) -> None:
-        """Read the prompts, and draw a network.
+    def __init__(self, subject: Subject) -> None:
+        """Read the prompts.
 
         Raises:
             SystemExit: if the data are not there.
@@ -117,13 +106,15 @@ class Task:
         if not path.is_file():
             raise SystemExit(f"generation: there is no {path}: set GRADUS_MIRROR to a folder that holds {DATA}")
         entries = json.loads(path.read_text(encoding="utf-8"))[SPLIT]
-        self.encoding = load_tokenizer("gpt2", mirror())
-        self.template = TEMPLATES["alpaca"].model_copy(update={"stop": []})
+        self.end, self.subject = subject.end, endless(subject)
+        self.encoding, self.template = self.subject.encoding, self.subject.template
         self.texts = [entry["instruction"] for entry in entries], [entry["input"] for entry in entries]
         self.prompts = sorted(make_prompts(self.template, self.encoding, *self.texts), key=len, reverse=True)
-        self.end = end_of_text(self.encoding)
-        config = ModelConfig(size=size(), weights="random", tie_embeddings=True)
-        self.gpt = make_gpt(config, self.encoding.n_vocab, None, seed=123).to(device()).eval()
+
+    @cached_property
+    def gpt(self) -> LanguageModel:
+        """The network, made when it is first asked for."""
+        return self.subject.ours().eval()
 
     def answer(self, new: int, numbers: Precision) -> None:
         """Continue all prompts as the product does."""
@@ -138,24 +129,34 @@ class Task:
         return [each.tokens for each in found]
 
 
+def endless(subject: Subject) -> Subject:
+    """Return a subject in which no text and no token ends a response."""
+    encoding, template = copy(subject.encoding), subject.template
+    if not isinstance(encoding, tiktoken.Encoding):
+        encoding.ends = (NO_TOKEN,)
+    if isinstance(template, Template):
+        template = template.model_copy(update={"stop": []})
+    return replace(subject, encoding=encoding, template=template)
+
+
+def in_turn(
+    task: Task, peers: dict[Precision, Any], size: int, new: int, numbers: Precision, ours: int, theirs: int
+) -> tuple[list[float], list[float], Rows]:
+    """Time both programs in turn, the one or the other more often; return what the other wrote, too."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(max(ours, theirs)):
+        if turn < ours:
+            times[0].append(timed(lambda: task.answer(new, numbers))[0])
+        if turn < theirs:
+            taken, written = timed(lambda: peer_tokens(task, peers[numbers], new, size))
+            times[1].append(taken)
+    return *times, written
+
+
 def check(written: Sequence[int], new: int) -> None:
     """Refuse a run in which rows ended before their time, which would be too fast."""
     if set(written) != {new}:
         raise RuntimeError(f"a row wrote {min(written)} tokens instead of {new}")
-
-
-def transformers_model(gpt: LanguageModel, numbers: Precision) -> Any:
-    """Return the model of `transformers` with the weights of ours."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    with TemporaryDirectory() as folder:
-        vocabulary = gpt.transformer.vocab_size
-        config = GPT2Config(vocab_size=vocabulary, bos_token_id=None, eos_token_id=None, **shape_of(gpt))
-        config.save_pretrained(folder)
-        save_weights(gpt, Path(folder) / WEIGHTS_FILE)
-        dtype = torch.bfloat16 if numbers == "bf16" else torch.float32
-        model: Any = GPT2LMHeadModel.from_pretrained(folder, dtype=dtype)
-        return model.to(device()).eval()
 
 
 def peer_tokens(task: Task, model: Any, new: int, size: int) -> Rows:

@@ -26,19 +26,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import Benchmark, Figure
-from benchmarks.subject import device, precision, settle, shape_of, size, targets
+from benchmarks.subject import Subject, device, gpt2, precision, settle, targets
 from benchmarks.tutorial_network import tutorial_network
 from components.core.records import NoLogger
-from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import autocast
 from components.models.fast.compiled import ENOUGH_TOKENS, compile_blocks
-from components.models.language_model import LanguageModel
 from components.models.memory import freed_memory_kept
-from components.models.tokenizer import end_of_text, load_tokenizer
-from components.prompts import TEMPLATES
 from components.training.batching import shuffled
 from components.training.config import InstructionTrainConfig
-from components.training.instruction import build_gpt, tokenise
+from components.training.instruction import tokenise
 from components.training.loop import Trainer
 from components.training.objectives.instruction import Entries, Instruction
 
@@ -87,12 +83,13 @@ class Contestant:
 def measure() -> Benchmark:
     """Measure row 4 of the performance targets."""
     torch.set_num_threads(os.cpu_count() or 1)
-    entries = tokenised(_data())
+    subject = gpt2()
+    entries = tokenised(subject)
     found = {
-        "ours": ours(entries, mask_prompt=False),
-        "transformers": transformers(entries),
+        "ours": ours(subject, entries, mask_prompt=False),
+        "transformers": transformers(subject, entries),
         "tutorial": tutorial(entries),
-        "masked": ours(entries, mask_prompt=True, steps=FEWER),
+        "masked": ours(subject, entries, mask_prompt=True, steps=FEWER),
     }
     for _ in range(ROUNDS):
         for each in found.values():
@@ -133,20 +130,20 @@ def notes(found: dict[str, Contestant]) -> list[str]:
     ]
 
 
-def tokenised(data: Path) -> Entries:
+def tokenised(subject: Subject) -> Entries:
     """Return the entries as tokens."""
-    frame = pd.DataFrame(json.loads(data.read_text(encoding="utf-8")))
+    frame = pd.DataFrame(json.loads(_data().read_text(encoding="utf-8")))
     frame.insert(0, "row", range(1, len(frame) + 1))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "entries.parquet"
         frame.to_parquet(path, index=False)
-        return tokenise(path, TEMPLATES["alpaca"], load_tokenizer("gpt2"))
+        return tokenise(path, subject.template, subject.encoding)
 
 
-def ours(entries: Entries, mask_prompt: bool, steps: int = STEPS) -> Contestant:
+def ours(subject: Subject, entries: Entries, mask_prompt: bool, steps: int = STEPS) -> Contestant:
     """Return our trainer, to be asked for single steps."""
     config = _config(mask_prompt)
-    objective = _objective(_network(), entries, config)
+    objective = _objective(subject, entries, config)
     compile_blocks(objective.model.transformer, "auto", device(), ENOUGH_TOKENS)
     trainer = Trainer(objective, NoLogger(), lambda *_: None, best=None)
 
@@ -157,18 +154,13 @@ def ours(entries: Entries, mask_prompt: bool, steps: int = STEPS) -> Contestant:
     return Contestant(step, objective.epoch(_order()), steps, freed_memory_kept)
 
 
-def transformers(entries: Entries) -> Contestant:
+def transformers(subject: Subject, entries: Entries, mask_prompt: bool = False) -> Contestant:
     """Return `transformers`' network with our weights, on our batches."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    gpt = _network()
-    objective = _objective(gpt, entries, _config(mask_prompt=False))
-    config = GPT2Config(embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, use_cache=False, **shape_of(gpt))
-    model: Any = GPT2LMHeadModel(config)
-    model.to(device()).train()
-    _load(model, gpt)
+    objective = _objective(subject, entries, _config(mask_prompt))
+    model = subject.peer("fp32").train()
+    model.config.use_cache = False
     if device().type == "cuda":
-        for block in model.transformer.h:
+        for block in next(each for each in model.modules() if isinstance(each, nn.ModuleList)):
             block.compile(dynamic=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1, fused=True)
 
@@ -196,7 +188,7 @@ def tutorial(entries: Entries) -> Contestant:
     """Return the tutorial's network with our weights, on its own batches."""
     from llms_from_scratch import ch05, ch07  # type: ignore[import-untyped]
 
-    gpt = _network()
+    gpt = gpt2().ours()
     head = nn.Linear(gpt.head.shape[1], gpt.head.shape[0], bias=False)
     head.weight.data.copy_(gpt.head.data)
     model = tutorial_network(gpt.transformer, head).requires_grad_(True).to(device()).train()
@@ -236,23 +228,9 @@ def _config(mask_prompt: bool) -> InstructionTrainConfig:
     )
 
 
-def _network() -> LanguageModel:
-    model = ModelConfig(size=size(), weights="random")
-    vocabulary = load_tokenizer("gpt2").n_vocab
-    return build_gpt(model, LoraConfig(), _config(mask_prompt=False), vocabulary).to(device())
-
-
-def _objective(gpt: LanguageModel, entries: Entries, config: InstructionTrainConfig) -> Instruction:
-    return Instruction(gpt, entries, entries, config, device(), precision(), end=end_of_text(load_tokenizer("gpt2")))
+def _objective(subject: Subject, entries: Entries, config: InstructionTrainConfig) -> Instruction:
+    return Instruction(subject.ours(), entries, entries, config, device(), precision(), end=subject.end)
 
 
 def _order() -> torch.Generator:
     return torch.Generator().manual_seed(SEED)
-
-
-def _load(model: nn.Module, gpt: LanguageModel) -> None:
-    """Copy our weights; `transformers` keeps those of most layers transposed."""
-    theirs = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, weight in gpt.named_parameters():
-            theirs[name].copy_(weight.T if name.endswith(gpt.transformer.names.transposed) else weight)

@@ -52,7 +52,7 @@ def rows_at_once(size: AnySize, longest: int, config: GenerationConfig, precisio
 def row_bytes(size: AnySize, longest: int, config: GenerationConfig, precision: str) -> int:
     """Return the bytes of the keys and values of a prompt of so many tokens, and of what follows it."""
     columns = whole_steps(min(longest + config.max_new_tokens, size.context))
-    return 2 * columns * size.layers * size.heads * size.head_width * dtype_of(precision).itemsize
+    return 2 * columns * size.layers * size.kv_heads * size.head_width * dtype_of(precision).itemsize
 
 
 def answer_batches(

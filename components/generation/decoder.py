@@ -2,7 +2,7 @@
 
 What it computes is what the model does, which stays as it is: adapters are merged, and sums between layers stay in
 fp32. What the tokens see of each other is left to whoever calls, who may keep it (`components.generation.kv_cache`).
-Shapes: B rows, T tokens, D width, H heads, K key-value heads, d width of a head, V vocabulary.
+Shapes: B rows, T tokens, D width, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,6 @@ class Decoder:
         self.model, self.size = model, model.transformer.size
         self.device = model.head.device
         self.type = dtype_of(precision)
-        self._sharing = self.size.heads // self.size.kv_heads
 
     @cached_property
     def _network(self) -> Transformer:
@@ -46,16 +45,13 @@ class Decoder:
     def cache(self, rows: int, columns: int) -> KVCache:
         """Return the key-value cache of a block, with room for so many columns of each row."""
         like = torch.empty(0, dtype=self.type, device=self.device)
-        return KVCache(rows, self.size.heads, self.size.head_width, columns, like)
+        return KVCache(rows, self.size.kv_heads, self.size.head_width, columns, like)
 
     def hidden(self, tokens: Tensor, positions: Tensor, attends: Sequence[Attend]) -> Tensor:
         """Return what the last block says of tokens (B, T), not normalised: (B, T, D), fp32.
 
-        `positions` (B, T) are their places in their texts. `attends` is what each block does to look around: it gets
-        keys and values of all H heads, repeated where heads share them.
+        `positions` (B, T) are their places in their texts. `attends` is what each block does to look around.
         """
-        if self._sharing > 1:
-            attends = [_with_all_heads(attend, self._sharing) for attend in attends]
         x = self._network.embed(tokens, positions)
         with torch.autocast(self.device.type, enabled=False):
             for block, attend in zip(self._network.blocks, attends, strict=True):
@@ -66,8 +62,3 @@ class Decoder:
         """Return the logits of what follows: (B, D) to (B, V), in the type that is multiplied in."""
         with torch.autocast(self.device.type, enabled=False):
             return self._head(self._network.final_norm(hidden))
-
-
-def _with_all_heads(attend: Attend, times: int) -> Attend:
-    """Return what gives `attend` keys and values of all heads, where so many heads share one."""
-    return lambda query, key, value: attend(query, *(each.repeat_interleave(times, dim=1) for each in (key, value)))

@@ -8,7 +8,10 @@ High-Throughput LLM Inference with Shared Prefixes", 2024). Prompts written by o
 With one query a row, attention is as fast as memory is read. On a CPU products of a row and a matrix read it at half of
 the speed of an embedding bag, which is the same sum: of the rows of a table, each with its weight. So a block of keys
 that is full is turned round, and from then on its scores are a bag as well.
-Shapes: B rows, H heads, P tokens that all rows share, T columns read at once, S columns of the rows' own, D width.
+Where several heads share keys and values, these stand here once, and stay in the processor's cache from one head to the
+next.
+Shapes: B rows, H heads, K key-value heads, G = H / K heads that share one, P tokens that all rows share, T columns read
+at once, S columns of the rows' own, d width of a head.
 """
 
 from functools import lru_cache
@@ -27,11 +30,11 @@ is not in use: a slice would not be contiguous, and multiplying it takes eight t
 class KVCache:
     """Keys and values of one layer.
 
-    Values are (H, P, D/H) of what rows share, and (B, H, S, D/H) in blocks of what is their own. Keys are (H, D/H, P)
-    and (B, H, D/H, S), turned round; those of the last block, `newest`, are (B, H, S, D/H) as they come.
+    Values are (K, P, d) of what rows share, and (B, K, S, d) in blocks of what is their own. Keys are (K, d, P) and
+    (B, K, d, S), turned round; those of the last block, `newest`, are (B, K, S, d) as they come.
 
-    Its methods add those of tokens that are read, and return what these tokens see; queries, keys and values are
-    (B, H, T, D/H) each, and so is what they return.
+    Its methods add keys and values (B, K, T, d) of tokens that are read, and return what the queries (B, H, T, d) of
+    these tokens see: (B, H, T, d).
     """
 
     def __init__(self, rows: int, heads: int, width: int, columns: int, like: Tensor) -> None:
@@ -43,7 +46,7 @@ class KVCache:
     def add_shared(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Read what all rows begin with, as a batch of one."""
         self.keys[0], self.values[0] = keys[0].mT.contiguous(), values[0].contiguous()
-        return F.scaled_dot_product_attention(query, keys, values, is_causal=True)
+        return _attend(query, keys, values, None)
 
     def add_rows(
         self, rows: slice, columns: slice, visible: Tensor, query: Tensor, keys: Tensor, values: Tensor
@@ -54,7 +57,8 @@ class KVCache:
         self.values[1][rows, :, columns] = values
         keys = torch.cat([self.keys[0].mT.expand(len(keys), -1, -1, -1), keys], dim=2)
         values = torch.cat([self.values[0].expand(len(values), -1, -1, -1), values], dim=2)
-        return F.scaled_dot_product_attention(query, keys, values, F.pad(visible, (shared, 0), value=True)[:, None])
+        visible = F.pad(visible, (shared, 0), value=True)[:, None]
+        return _attend(query, keys, values, visible)
 
     def add_turn(self, column: int, hiding: Tensor, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Read one more token of every row into a column of the last block, counted from its end: one of `STEP`.
@@ -93,18 +97,27 @@ def whole_steps(columns: int) -> int:
     return -(-columns // STEP) * STEP
 
 
+def _attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
+    """Return what queries (B, H, T, d) see of keys (B, K, S, d): what is `visible`, or all up to their own."""
+    shared = query.shape[1] != keys.shape[1]
+    return F.scaled_dot_product_attention(query, keys, values, visible, is_causal=visible is None, enable_gqa=shared)
+
+
 def _times(rows: Tensor, block: Tensor) -> Tensor:
-    """Multiply (B, H, n) by (H, n, m), which is the same for all rows, or by (B, H, n, m): (B, H, m)."""
+    """Multiply (B, H, n) by (K, n, m), which is the same for all rows, or by (B, K, n, m): (B, H, m)."""
+    grouped = rows.unflatten(1, (block.shape[-3], -1))  # (B, K, G, n)
     if block.dim() == 3:
-        return (rows.transpose(0, 1) @ block).transpose(0, 1)
-    flat = rows.flatten(0, 1)
+        product = grouped.transpose(0, 1).flatten(1, 2) @ block  # (K, B * G, m)
+        return product.unflatten(1, (len(rows), -1)).transpose(0, 1).flatten(1, 2)
     if block.is_cpu and block.is_contiguous() and uses("embedding bags"):
-        bags = F.embedding_bag(_numbers(flat.shape), block.flatten(0, 2), mode="sum", per_sample_weights=flat)
+        weights, table = grouped.flatten(0, 2), block.flatten(0, 2)
+        bags = F.embedding_bag(_numbers(grouped.shape), table, mode="sum", per_sample_weights=weights)
         return bags.view(*rows.shape[:2], -1)
-    return torch.bmm(flat[:, None], block.flatten(0, 1)).view(*rows.shape[:2], -1)
+    return (grouped.flatten(0, 1) @ block.flatten(0, 1)).view(*rows.shape[:2], -1)
 
 
 @lru_cache(maxsize=8)
 def _numbers(shape: torch.Size) -> Tensor:
-    """Return the numbers from 0 up in such a shape: which rows of a table are in which bag."""
-    return torch.arange(shape.numel()).view(shape)
+    """Return which rows of a table of B * K * n are in which bag: (B * K * G, n) for a shape (B, K, G, n)."""
+    rows, heads, _, count = shape
+    return torch.arange(rows * heads * count).view(rows, heads, 1, count).expand(shape).flatten(0, 2)

@@ -28,7 +28,8 @@ class Block(nn.Module, ABC):
     """Attention, then a feed-forward network, each on the normalised input and added to it (pre-norm residual).
 
     A module within it may have a linear layer that only a GELU in its tanh form reads: `fused` maps the layer's name to
-    that of the GELU, and the two are computed as one where that is faster. With a `window` a token sees so many, itself
+    that of the GELU, and the two are computed as one where that is faster. So are linear layers that read the same:
+    `together` holds their names, in the order in which they are asked. With a `window` a token sees so many, itself
     and those right before it.
     """
 

@@ -28,16 +28,16 @@ class Rotary:
     def __init__(self, rope: Rope, head_width: int) -> None:
         self.frequencies, self.scale = frequencies(rope, head_width), rope.attention_factor
         self._positions: Tensor | None = None
-        self._turns: tuple[Tensor, Tensor] | None = None
+        self._turns: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
 
     def turns(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return cosines and sines of positions (T,) or (B, T): (T, d / 2), or (B, 1, T, d / 2), which heads share."""
-        if torch.compiler.is_compiling() or self._positions is not positions or self._turns is None:
+        if torch.compiler.is_compiling() or self._positions is not positions or dtype not in self._turns:
             angles = positions[..., None].float() * self.frequencies.to(positions.device)
             angles = angles if positions.dim() == 1 else angles[:, None]
-            self._positions, self._turns = positions, (angles.cos() * self.scale, angles.sin() * self.scale)
-        cos, sin = self._turns
-        return cos.to(dtype), sin.to(dtype)
+            turns = (angles.cos() * self.scale).to(dtype), (angles.sin() * self.scale).to(dtype)
+            self._positions, self._turns = positions, {dtype: turns}
+        return self._turns[dtype]
 
 
 def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -84,6 +84,8 @@ def _pair_that_turns(times: float, rope: Rope, head_width: int) -> float:
 class Attention(nn.Module):
     """The layers before and after self-attention."""
 
+    together = (("q_proj", "k_proj", "v_proj"),)
+
     def __init__(self, size: LlamaSize) -> None:
         super().__init__()
         queries, keys = size.heads * size.head_width, size.kv_heads * size.head_width
@@ -98,6 +100,8 @@ class Attention(nn.Module):
 
 class MLP(nn.Module):
     """The layers of the feed-forward half: SwiGLU (Shazeer, "GLU Variants Improve Transformer", 2020)."""
+
+    together = (("gate_proj", "up_proj"),)
 
     def __init__(self, size: LlamaSize) -> None:
         super().__init__()
@@ -125,15 +129,17 @@ class LlamaBlock(Block):
     def project(self, x: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries (B, H, T, d), keys and values (B, K, T, d) of the normalised input (B, T, D)."""
         layers = self.self_attn
-        projected = (layer(x).view(*x.shape[:2], -1, self.head_width) for layer in (layers.q_proj, layers.k_proj))
-        query, key = projected
+        query, key, value = (
+            layer(x).view(*x.shape[:2], -1, self.head_width) for layer in (layers.q_proj, layers.k_proj, layers.v_proj)
+        )
         if self.qk_norm:
             query, key = layers.q_norm(query).to(query.dtype), layers.k_norm(key).to(key.dtype)
         if positions is None:
             positions = torch.arange(x.shape[1], device=x.device)
-        turns = self.rotary.turns(positions, query.dtype)
-        value = layers.v_proj(x).view(*x.shape[:2], -1, self.head_width).transpose(1, 2)
-        return turned(query.transpose(1, 2), *turns), turned(key.transpose(1, 2), *turns), value
+        heads = torch.cat([query, key], dim=2).transpose(1, 2)  # (B, H + K, T, d): turned at once
+        heads = turned(heads, *self.rotary.turns(positions, query.dtype))
+        query, key = heads.split([query.shape[2], key.shape[2]], dim=1)
+        return query, key, value.transpose(1, 2)
 
     def merge(self, seen: Tensor) -> Tensor:
         """Return what attention adds, (B, T, D), of what each head has seen, (B, H, T, d)."""

@@ -30,8 +30,11 @@ def prepared(module: Part, dtype: torch.dtype, take: bool = False, fuse: bool = 
     tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
     own |= {name: tensor.detach() for name, tensor in tensors}
     fused: Mapping[str, str] = getattr(module, "fused", {}) if fuse else {}
+    for names in getattr(module, "together", ()):
+        own |= _together({name: getattr(module, name) for name in names}, dtype, take)
     for name, part in module.named_children():
-        own[name] = _unchanged if name in fused.values() else _part(part, dtype, take, fuse, gelu=name in fused)
+        if name not in own:
+            own[name] = _unchanged if name in fused.values() else _part(part, dtype, take, fuse, gelu=name in fused)
     vars(copy).update(own, training=False)
     return copy
 
@@ -39,11 +42,7 @@ def prepared(module: Part, dtype: torch.dtype, take: bool = False, fuse: bool = 
 def _part(part: nn.Module, dtype: torch.dtype, take: bool, fuse: bool, gelu: bool) -> Any:
     match part:
         case nn.Linear():
-            merged = part.merged() if isinstance(part, LoraLinear) else part
-            packed = PackedLinear(merged.weight, merged.bias, dtype, gelu)
-            if take:
-                part.weight = part.bias = None  # type: ignore[assignment]
-            return packed
+            return PackedLinear(*_weights(part, take), dtype, gelu)
         case nn.LayerNorm() | nn.RMSNorm():
             return _norm(part, dtype)
         case nn.Dropout():
@@ -52,6 +51,32 @@ def _part(part: nn.Module, dtype: torch.dtype, take: bool, fuse: bool, gelu: boo
             return [prepared(each, dtype, take, fuse) for each in part]
         case _:
             return prepared(part, dtype, take, fuse)
+
+
+def _weights(layer: nn.Linear, take: bool) -> tuple[Tensor, Tensor | None]:
+    """Return weight and bias of a layer with its adapter merged, which with `take` it has no longer."""
+    merged = layer.merged() if isinstance(layer, LoraLinear) else layer
+    weight, bias = merged.weight, merged.bias
+    if take:
+        layer.weight = layer.bias = None  # type: ignore[assignment]
+    return weight, bias
+
+
+def _together(layers: Mapping[str, nn.Linear], dtype: torch.dtype, take: bool) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return layers that read the same, in the order in which they are asked; one product is made for the first."""
+    sizes = [layer.out_features for layer in layers.values()]
+    weights, biases = zip(*(_weights(layer, take) for layer in layers.values()), strict=True)
+    packed = PackedLinear(torch.cat(weights), None if biases[0] is None else torch.cat(biases), dtype)
+    waiting: list[Tensor] = []
+
+    def first(x: Tensor) -> Tensor:
+        own, *waiting[:] = packed(x).split(sizes, dim=-1)
+        return own
+
+    def other(_: Tensor) -> Tensor:
+        return waiting.pop(0)
+
+    return {name: other if place else first for place, name in enumerate(layers)}
 
 
 def _unchanged(x: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ class TokenBatch(Movable):
         if distinct is None:
             return self
         pairs = torch.stack([distinct.source.flatten()[self.learnt], self.following])
-        (learnt, following), times = pairs.unique(dim=1, return_counts=True)
+        (learnt, following), times = torch.unique(pairs, dim=1, return_counts=True)
         return replace(self, learnt=learnt, following=following, times=times, distinct=distinct)
 
 

@@ -13,8 +13,11 @@ from components.models.fast import onednn
 from components.models.fast.onednn import PackedLinear
 from components.models.fast.prepared import prepared
 from components.models.gpt2 import GPT2
+from components.models.llama import Llama
+from components.models.sizes import LlamaSize
 
 SIZE = GPTSize(layers=1, heads=4, width=32, context=24)
+LLAMA = LlamaSize(layers=1, heads=4, kv_heads=2, head_width=8, width=32, mlp_width=64, context=24, qkv_bias=True)
 
 
 @pytest.fixture(params=[True, False], ids=["oneDNN", "without"])
@@ -25,9 +28,9 @@ def private(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return bool(request.param)
 
 
-@pytest.fixture
-def block() -> Block:
-    network = GPT2(SIZE, 50)
+@pytest.fixture(params=["gpt2", "llama"])
+def block(request: pytest.FixtureRequest) -> Block:
+    network = GPT2(SIZE, 50) if request.param == "gpt2" else Llama(LLAMA, 50)
     network.initialise(1)
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2))
