@@ -14,6 +14,7 @@ from components.core.config import Config
 from components.core.errors import ConfigError, did_you_mean, shortened
 from components.core.redaction import MASK
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
+from components.models.pretrained.files import TRACKED
 from pipelines.kinds import DEFAULT, KINDS, config_class
 
 if TYPE_CHECKING:
@@ -48,7 +49,17 @@ class PipelineConfig(Config):
         # What the weights have to say is asked when it is needed: a preset can be shown without them.
         if self.model.size != "auto" and (wrong := self.train.too_long(self.model.shape.context)):
             raise ValueError(wrong)
+        if self.lora.save == "adapter" and (wrong := self._no_adapter_alone()):
+            raise ValueError(f"lora.save=adapter {wrong}; set lora.save=merged")
         return self
+
+    def _no_adapter_alone(self) -> str:
+        """Say why an adapter cannot be kept alone, if it cannot."""
+        if self.train.trainable != "lora":
+            return "is for train.trainable=lora"
+        if self.model.weights == "random" or self.model.weights.startswith(TRACKED):
+            return "needs weights that stay where they are: a package:, a folder, a .gguf file or a hub id"
+        return "needs weights by themselves, and model.adapter is merged into them" if self.model.adapter else ""
 
     def recorded(self) -> dict[str, Any]:
         """Return the config as a run records it."""

@@ -57,6 +57,9 @@ class LoraConfig(Config):
     ranks."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of an adapter's inputs dropped while training."""
+    save: Literal["merged", "adapter"] = "merged"
+    """What a run keeps: a whole model with the adapters `merged` into it, or the `adapter` alone, some megabytes, with
+    the name and the hash of `model.weights`, which must be there whenever the model is used."""
     targets: Targets | Annotated[list[str], Field(min_length=1)] = "all"
     """The linear layers of every block that get an adapter: `all`, `attention`, `feed_forward`, or a list of names:
     `attn.c_attn`, `attn.c_proj`, `mlp.c_fc`, `mlp.c_proj` in GPT-2 and `self_attn.q_proj`, `self_attn.k_proj`,

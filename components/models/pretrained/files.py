@@ -121,6 +121,11 @@ def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path 
     return _holding_safetensors(download(weights, cache, mirror, WANTED), weights)
 
 
+def is_adapter_alone(folder: Path) -> bool:
+    """Tell whether a folder holds a saved model that is an adapter, whose base lies elsewhere."""
+    return (folder / SAVED).is_file() and (folder / ADAPTER_WEIGHTS).is_file()
+
+
 def find_adapter(folder: Path | str) -> tuple[Path, Path]:
     """Return the config and the weights of the adapter in a folder.
 
@@ -234,6 +239,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
+def hash_of(file: Path) -> str:
+    """Return the SHA-256 of a file, which is read again if it has changed."""
+    known = file.stat()
+    return _hash(file, known.st_mtime_ns, known.st_size)
+
+
 @lru_cache(maxsize=8)
 def _hash(file: Path, _changed: int, _size: int) -> str:
     return sha256_of(file)
@@ -243,8 +254,7 @@ def _unpacked(file: Path, cache: Path) -> Path:
     """Return the folder that a GGUF file is unpacked into, which is complete or absent."""
     if file.suffix != ".gguf":
         raise WeightsError(f"{file} is neither a folder nor a GGUF file; check model.weights")
-    known = file.stat()
-    folder = cache / "gguf" / f"{UNPACKING}-{_hash(file, known.st_mtime_ns, known.st_size)[:32]}"
+    folder = cache / "gguf" / f"{UNPACKING}-{hash_of(file)[:32]}"
     if folder.is_dir():
         return folder
     from components.models.pretrained.gguf import unpack_gguf
@@ -262,7 +272,7 @@ def _unpacked(file: Path, cache: Path) -> Path:
 
 
 def _holding_safetensors(folder: Path, weights: str) -> Path:
-    if weight_files(folder):
+    if is_adapter_alone(folder) or weight_files(folder):
         return folder
     pickled = next((each.name for pattern in ("*.bin", "*.pt", "*.pth") for each in folder.glob(pattern)), "")
     why = f" but {pickled}, which could run code when it is read" if pickled else ""
