@@ -9,13 +9,12 @@ import binascii
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
 import tiktoken
 
-from components.core.errors import ConfigError, WeightsError, WeightsUnreachable
+from components.core.errors import WeightsError, WeightsUnreachable
 from components.core.home import home
 from components.core.home import mirror as home_mirror
 from components.core.records import sha256_of
@@ -23,7 +22,7 @@ from components.models.pretrained.byte_pairs import GPT2_PATTERN, printable_byte
 from components.models.pretrained.files import TRACKED, find_local_weights, folder_of, read_settings
 from components.models.pretrained.tokenizer import PretrainedTokenizer
 from components.models.pretrained.tokenizer_files import read_pretrained_tokenizer
-from components.prompts import AnyTemplate, ChatTemplate
+from components.prompts import AnyTemplate
 
 END_OF_TEXT = "<|endoftext|>"
 SAMPLE = "sample://"
@@ -93,27 +92,7 @@ def ends_of_text(encoding: Tokenizer) -> tuple[int, ...]:
     """Return the ids of the tokens at which a text ends that the model writes: also that of a turn, where it talks."""
     if isinstance(encoding, tiktoken.Encoding):
         return (encoding.encode_single_token(END_OF_TEXT),)
-    turn = _end_of_turn(encoding)
-    return encoding.ends if turn is None or turn in encoding.ends else (*encoding.ends, turn)
-
-
-@lru_cache(maxsize=8)
-def _end_of_turn(encoding: PretrainedTokenizer) -> int | None:
-    """Return the special token that the model's chat template writes after what an assistant says, if it does.
-
-    Base models end texts with one token, and have a template whose turns end with another one.
-    """
-    if not encoding.chat_template:
-        return None
-    template = ChatTemplate(jinja=encoding.chat_template, variables=encoding.variables)
-    said = "said"
-    turns = [{"role": "user", "content": "asked"}, {"role": "assistant", "content": said}]
-    try:
-        after = template.render(turns, turn=False).rpartition(said)[2].lstrip()
-    except ConfigError:  # told where a prompt is made
-        return None
-    found = [name for name in encoding.special_tokens if after.startswith(name)]
-    return encoding.special_tokens[max(found, key=len)] if found else None
+    return tuple(dict.fromkeys((*encoding.ends, *encoding.turn_ends)))
 
 
 def write_tokenizer(encoding: Tokenizer, folder: Path) -> None:
