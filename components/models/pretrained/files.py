@@ -4,6 +4,7 @@ Without the libraries that compute, since configurations ask for a model's shape
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -18,6 +19,8 @@ from components.models.pretrained.hub import download
 
 WEIGHTS_FILE = "model.safetensors"
 SHARDS = "model-*.safetensors"
+OF = re.compile(r"-of-(\d+)\.safetensors$")
+"""How the name of such a file ends: with how many there are."""
 INDEX = "model.safetensors.index.json"
 SETTINGS = "config.json"
 """Where `transformers` keeps a model's family and shape."""
@@ -155,7 +158,10 @@ def weight_files(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if not index.is_file():
-        return sorted(folder.glob(SHARDS))
+        shards = sorted(folder.glob(SHARDS))
+        if shards and (of := OF.search(shards[0].name)) and len(shards) < int(of[1]):
+            raise WeightsError(f"{folder} has {len(shards)} of {int(of[1])} files of weights; fetch the model again")
+        return shards
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         lacking = [name for name in names if "/" in name or not (folder / name).is_file()]
