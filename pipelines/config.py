@@ -14,7 +14,7 @@ from components.core.config import Config
 from components.core.errors import ConfigError, did_you_mean, shortened
 from components.core.redaction import MASK
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
-from components.models.pretrained.files import TRACKED
+from components.models.pretrained.files import TRACKED, is_adapter_alone
 from pipelines.kinds import DEFAULT, KINDS, config_class
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class PipelineConfig(Config):
         """Say why an adapter cannot be kept alone, if it cannot."""
         if self.train.trainable != "lora":
             return "is for train.trainable=lora"
-        if self.model.weights == "random" or self.model.weights.startswith(TRACKED):
+        weights = self.model.weights
+        if weights == "random" or weights.startswith(TRACKED) or is_adapter_alone(Path(weights).expanduser()):
             return "needs weights that stay where they are: a package:, a folder, a .gguf file or a hub id"
         return "needs weights by themselves, and model.adapter is merged into them" if self.model.adapter else ""
 
