@@ -26,7 +26,8 @@ from components.training.planning.estimate import Cost, count_parameters, estima
 from components.training.planning.trial import Besides, Trial, time_training
 from pipelines.config import PipelineConfig
 from pipelines.kinds import part_of
-from pipelines.shown import TITLE, Shown, show_cost, show_data
+from pipelines.refusals import refuse_early
+from pipelines.shown import TITLE, Shown, line, show_cost, show_data
 
 Got = TypeVar("Got")
 
@@ -85,6 +86,7 @@ class Check(ABC):
         """Find out all there is, and return it."""
         process = process_bytes()  # before the steps, which a run takes from the store
         config = self.config
+        refuse_early(config)
         self._bring_data()
         encoding = self._or_missing(lambda: load_tokenizer(config.model.tokenizer, mirror()))
         weights = self._or_missing(lambda: fetch_weights.without_prefect(config.model))
@@ -135,6 +137,7 @@ class Check(ABC):
             network = self._or_missing(lambda: self.network(self.weights)) or self.network(None)
             cost.timing, besides = time_training(network, trial, lambda token: self.time_besides(network, token))
         self.found.cost = cost
+        self.show(line(f"learning rate {self.config.train.learning_rate:g} at its highest", TITLE))
         self.show(*show_cost(cost, besides.later, self.later if self.bytes_later and cost.timing else 0))
 
     def _or_missing(self, get: Callable[[], Got]) -> Got | None:

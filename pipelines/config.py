@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -13,10 +14,11 @@ from components.core.config import Config
 from components.core.errors import ConfigError, did_you_mean, shortened
 from components.core.redaction import MASK
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
+from components.models.pretrained.files import TRACKED, is_adapter_alone
 from pipelines.kinds import DEFAULT, KINDS, config_class
 
 if TYPE_CHECKING:
-    from components.models.config import ModelConfig
+    from components.models.config import LoraConfig, ModelConfig
     from components.tracking.config import TrackingConfig
     from components.training.config import Recipe
 
@@ -38,6 +40,7 @@ class PipelineConfig(Config):
 
     if TYPE_CHECKING:  # declared by each kind, in the order of its keys
         model: ModelConfig
+        lora: LoraConfig
         train: Recipe
         tracking: TrackingConfig
 
@@ -46,7 +49,18 @@ class PipelineConfig(Config):
         # What the weights have to say is asked when it is needed: a preset can be shown without them.
         if self.model.size != "auto" and (wrong := self.train.too_long(self.model.shape.context)):
             raise ValueError(wrong)
+        if self.lora.save == "adapter" and (wrong := self._no_adapter_alone()):
+            raise ValueError(f"lora.save=adapter {wrong}; set lora.save=merged")
         return self
+
+    def _no_adapter_alone(self) -> str:
+        """Say why an adapter cannot be kept alone, if it cannot."""
+        if self.train.trainable != "lora":
+            return "is for train.trainable=lora"
+        weights = self.model.weights
+        if weights == "random" or weights.startswith(TRACKED) or is_adapter_alone(Path(weights).expanduser()):
+            return "needs weights that stay where they are: a package:, a folder, a .gguf file or a hub id"
+        return "needs weights by themselves, and model.adapter is merged into them" if self.model.adapter else ""
 
     def recorded(self) -> dict[str, Any]:
         """Return the config as a run records it."""
@@ -64,8 +78,12 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
     source = _find_preset(preset)
     tree = _read_yaml(source, preset)
     tree.setdefault("name", Path(source.name).stem)
+    trained = _trainable(tree)
+    overrides = list(overrides)
     for override in overrides:
         apply_override(tree, override)
+    if _trainable(tree) == "lora" != trained:
+        _learn_faster(tree["train"], overrides)
     name = tree.get("pipeline", DEFAULT)
     if not isinstance(name, str) or name not in KINDS:
         raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{did_you_mean(str(name), KINDS)}")
@@ -74,6 +92,22 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
         return kind.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, preset, kind))) from error
+
+
+def _trainable(tree: dict[str, Any]) -> object:
+    train = tree.get("train")
+    return train.get("trainable") if isinstance(train, dict) else None
+
+
+def _learn_faster(train: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Raise the learning rate of a preset that trains no adapters, unless an override sets one."""
+    from components.training.config import LORA_RATE_FACTOR
+
+    if not any(override.startswith(("train.learning_rate=", "train=")) for override in overrides):
+        rate = train.get("learning_rate")
+        if isinstance(rate, float | str):  # YAML reads 1e-4 as a string
+            with suppress(ValueError):
+                train["learning_rate"] = min(LORA_RATE_FACTOR * float(rate), 1.0)
 
 
 def shipped_presets() -> dict[str, PipelineConfig]:

@@ -16,6 +16,7 @@ from components.tracking.registry.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from pipelines.config import PipelineConfig
 from pipelines.kinds import names_of
+from pipelines.refusals import refuse_early
 
 P = ParamSpec("P")
 
@@ -108,9 +109,11 @@ def recorded(config: PipelineConfig) -> Iterator[FlowRun]:
     """Open the MLflow run of a flow run, with the lineage of the model that it continues; it is closed at the end.
 
     Raises:
+        ConfigError, WeightsError: if `refuse_early` does; the run has failed then.
         TrackingError: if the store refuses the run, or has no such model.
     """
     tags = {"gradus.preset": config.name}
     with open_run(config.tracking, home(), config.name, config.recorded(), tags) as run:
         log_lineage(run, config.model.weights, home())
+        refuse_early(config)
         yield FlowRun(config, run)

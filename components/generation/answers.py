@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from components.generation.batched import Report, Stopped, continue_prompts
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
+from components.generation.decoding import as_text
 from components.generation.kv_cache import whole_steps
 from components.models.devices import dtype_of, pick_precision
 from components.models.language_model import LanguageModel
@@ -80,7 +81,7 @@ def answer_batches(
         asked, numbers = [prompts[number] for number in batch], [first + number for number in batch]
         rows = continue_prompts(decoder, encoding, asked, config, template.stops, numbers, report)
         yield {
-            number: Answer(template.clean(encoding.decode(row.tokens)), len(row.tokens), row.stopped)  # type: ignore[arg-type]
+            number: Answer(template.clean("".join(as_text(encoding, row.tokens))), len(row.tokens), row.stopped)  # type: ignore[arg-type]
             for number, row in zip(batch, rows, strict=True)
         }
 

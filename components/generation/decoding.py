@@ -45,9 +45,8 @@ def as_text(encoding: Tokenizer, tokens: Iterable[int]) -> Iterator[str]:
     """Yield the text that each token completes.
 
     A token of a byte-level vocabulary may end within a character: its bytes are held back until the character is
-    whole, and what never becomes one is shown as U+FFFD.
+    whole. What can never become one is shown as U+FFFD; a character that the last token cuts is left out.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for token in tokens:
         yield decoder.decode(encoding.decode_single_token_bytes(token))
-    yield decoder.decode(b"", final=True)

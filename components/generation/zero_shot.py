@@ -41,7 +41,8 @@ def try_zero_shot(
         "guesses": [{"text": text, "truth": truth, "said": guess} for text, truth, guess in guesses],
         "accuracy": sum(map(eq, truths, predicted)) / len(texts),
         "always": max(truths.count(label) for label in labels) / len(texts),
-        "prompt": encoding.decode(prompt),
+        # A message that is too long is cut, perhaps within a character.
+        "prompt": b"".join(map(encoding.decode_single_token_bytes, prompt)).decode("utf-8", "ignore"),
         "continuation": "".join(as_text(encoding, continuation)),
     }
 

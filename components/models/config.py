@@ -1,11 +1,13 @@
 """What a model is made of: its size, where its weights come from, its vocabulary."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from components.core.config import Config
 from components.models.pretrained.files import brings_all, is_pretrained, settings_of
+from components.models.pretrained.hub import is_hub_id
 from components.models.sizes import SIZES, AnySize, GPTSize, LlamaSize, saved_size, size_from_settings
 
 SizeName = Literal["124M", "355M", "774M", "1558M"]
@@ -55,6 +57,9 @@ class LoraConfig(Config):
     ranks."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of an adapter's inputs dropped while training."""
+    save: Literal["merged", "adapter"] = "merged"
+    """What a run keeps: a whole model with the adapters `merged` into it, or the `adapter` alone, some megabytes, with
+    the name and the hash of `model.weights`, which must be there whenever the model is used."""
     targets: Targets | Annotated[list[str], Field(min_length=1)] = "all"
     """The linear layers of every block that get an adapter: `all`, `attention`, `feed_forward`, or a list of names:
     `attn.c_attn`, `attn.c_proj`, `mlp.c_fc`, `mlp.c_proj` in GPT-2 and `self_attn.q_proj`, `self_attn.k_proj`,
@@ -110,6 +115,12 @@ class ModelConfig(Config):
         return f"{self.weights} with {self.adapter} merged" if self.adapter else self.weights
 
     @property
+    def adapter_folder(self) -> Path:
+        """Where the adapter lies that is merged into the weights; there must be one."""
+        assert self.adapter
+        return Path(self.adapter).expanduser()
+
+    @property
     def tied(self) -> bool:
         """Whether the head is the token embedding."""
         if self.size != "auto":
@@ -126,7 +137,8 @@ class ModelConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _weights_bring_all(cls, values: Any) -> Any:
-        if isinstance(values, dict) and brings_all(str(values.get("weights", ""))):
+        weights = str(values.get("weights", "")) if isinstance(values, dict) else ""
+        if brings_all(weights) or (is_hub_id(weights) and weights not in PUBLISHED.values()):
             return {"size": "auto", "vocabulary": "auto", **values}
         return values
 

@@ -22,6 +22,12 @@ class Size(Config):
     context: int = Field(gt=0)
     """Most tokens the network can see at once."""
 
+    @property
+    def products(self) -> int:
+        """How many weights the blocks multiply each token with: unless a family says otherwise, those of four
+        projections and of a feed-forward network four times as wide."""
+        return 12 * self.layers * self.width**2
+
 
 class GPTSize(Size):
     """The shape of a GPT-2 network; `heads` must divide `width`."""
@@ -174,6 +180,12 @@ class LlamaSize(Size):
             window=settings["sliding_window"] if windowed else None,
             windowed=windowed,
         )
+
+    @property
+    def products(self) -> int:
+        """How many weights the blocks multiply each token with."""
+        attention = 2 * (self.heads + self.kv_heads) * self.head_width
+        return self.layers * self.width * (attention + 3 * self.mlp_width)
 
     @model_validator(mode="after")
     def _heads_are_shared_evenly(self) -> Self:

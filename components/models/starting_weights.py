@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from components.core.records import Facts, sha256_of
-from components.models.pretrained.files import find_adapter, find_local_weights, find_weights
+from components.models.pretrained.files import find_adapter, find_local_weights, find_weights, is_adapter_alone
 
 FOLDER = "weights"
 
@@ -24,6 +24,10 @@ def bring_weights(weights: str, cache: Path, mirror: Path | None, out: Path) -> 
         for file in _files(found):
             # A copy, not a link: what happens to the store must not happen to the user's file.
             shutil.copyfile(file, out / FOLDER / file.name)
+        if is_adapter_alone(out / FOLDER):
+            from components.models.saved.whole import make_whole
+
+            make_whole(out / FOLDER)
     return {"weights": weights}
 
 

@@ -89,10 +89,10 @@ def end_of_text(encoding: Tokenizer) -> int:
 
 
 def ends_of_text(encoding: Tokenizer) -> tuple[int, ...]:
-    """Return the ids of the tokens at which a text ends that the model writes."""
+    """Return the ids of the tokens at which a text ends that the model writes: also that of a turn, where it talks."""
     if isinstance(encoding, tiktoken.Encoding):
         return (encoding.encode_single_token(END_OF_TEXT),)
-    return encoding.ends
+    return tuple(dict.fromkeys((*encoding.ends, *encoding.turn_ends)))
 
 
 def write_tokenizer(encoding: Tokenizer, folder: Path) -> None:

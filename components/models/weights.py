@@ -110,7 +110,7 @@ def filled(model: Network, weights: Path | None, seed: int) -> Network:
 
 def _adapted(model: Network, config: ModelConfig) -> Network:
     if config.adapter:
-        merge_adapter(model, Path(config.adapter).expanduser())
+        merge_adapter(model, config.adapter_folder)
     return model
 
 

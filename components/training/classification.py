@@ -13,8 +13,6 @@ from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import pick_device, pick_precision
 from components.models.fast.states import States, open_states
 from components.models.lora import merge_adapters
-from components.models.pretrained.files import ADAPTER
-from components.models.saved.adapter import save_adapter
 from components.models.saved.classifier import save_classifier
 from components.models.tokenizer import Tokenizer, encode_whole, end_of_text
 from components.models.weights import make_transformer
@@ -24,6 +22,7 @@ from components.training.fine_tuning import (
     Splits,
     Start,
     count_parameters,
+    keep_adapter,
     learn,
     longest_allowed,
     prepared,
@@ -59,7 +58,8 @@ def fine_tune(
 
     Writes `steps.parquet` (loss, gradient norm and learning rate of a step) and `history.parquet` (evaluations), and
     `best.safetensors` where the last weights are the model but another step had a lower validation loss. Adapters are
-    merged into the model, and left as `adapter/` too. Same inputs, seed and machine: same weights, bit by bit.
+    merged into the model, unless they alone are kept, and left as `adapter/` too. Same inputs, seed and machine: same
+    weights, bit by bit.
 
     Every `train.checkpoint_minutes` a checkpoint is written to `out/checkpoint` (`components.training.checkpoints`);
     where one stands there at the start, training goes on from it. It is left there: whoever has the result in a safe
@@ -97,10 +97,10 @@ def fine_tune(
 
         def write(folder: Path, steps: Sequence[Step]) -> None:
             put_rows_back(classifier.transformer, config, steps)
-            if config.trainable == "lora":
-                save_adapter(classifier, start.lora, start.model.base, folder.parent / ADAPTER)
-            merge_adapters(classifier.transformer)
-            save_classifier(folder, classifier.cpu(), encoding, list(classes.names), data.limit, data.length)
+            base = keep_adapter(classifier, start, config, folder)
+            if base is None:
+                merge_adapters(classifier.transformer)
+            save_classifier(folder, classifier.cpu(), encoding, list(classes.names), data.limit, data.length, base)
 
         facts, _ = learn(objective, splits, write, out, logger)
     return {

@@ -1,6 +1,7 @@
 """What every fine-tuning has in common: where it starts, how it is run, and what it leaves."""
 
 import logging
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from components.models.fast import fast_paths
 from components.models.fast.compiled import compile_blocks
 from components.models.lora import add_adapters
 from components.models.memory import freed_memory_kept
+from components.models.pretrained.files import ADAPTER, find_adapter
+from components.models.saved.adapter import save_adapter
+from components.models.saved.base import Base, base_of
 from components.models.tokenizer import VOCABULARY_FILE, Tokenizer, load_tokenizer, read_tokenizer
 from components.models.trainable import set_trainable
 from components.training.checkpoints import BEST, Checkpoints
@@ -101,6 +105,23 @@ def unfrozen(model: Model, lora: LoraConfig, config: Recipe) -> Model:
         add_adapters(model.transformer, lora, config.seed)
     set_trainable(model, config.trainable)
     return model
+
+
+def keep_adapter(model: Model, start: Start, config: Recipe, folder: Path) -> Base | None:
+    """Save an adapter that was trained beside the model's `folder`; return its base if `folder` gets it and no more.
+
+    It has not been merged yet.
+    """
+    if config.trainable != "lora":
+        return None
+    apart = folder.parent / ADAPTER
+    save_adapter(model, start.lora, start.model.base, apart)
+    if start.lora.save == "merged":
+        return None
+    assert start.weights is not None
+    for file in find_adapter(apart):
+        shutil.copyfile(file, folder / file.name)
+    return base_of(start.model.weights, start.weights)
 
 
 def count_parameters(model: nn.Module) -> Facts:

@@ -13,8 +13,6 @@ from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import autocast, pick_device, pick_precision
 from components.models.language_model import LanguageModel
 from components.models.lora import merge_adapters
-from components.models.pretrained.files import ADAPTER
-from components.models.saved.adapter import save_adapter
 from components.models.saved.card import CLASSIFIER, kind_of
 from components.models.saved.language_model import save_gpt
 from components.models.tokenizer import Tokenizer, encode, encode_prompts, end_of_text
@@ -27,6 +25,7 @@ from components.training.fine_tuning import (
     Splits,
     Start,
     count_parameters,
+    keep_adapter,
     learn,
     longest_allowed,
     prepared,
@@ -53,7 +52,8 @@ def fine_tune(
 
     Writes `steps.parquet` (loss, gradient norm and learning rate of a step), `history.parquet` (evaluations) and
     `samples.parquet` (what it answers to the first entry of the validation split at each of them). Adapters are merged
-    into the model, and left as `adapter/` too. Same inputs, seed and machine: same weights, bit by bit.
+    into the model, unless they alone are kept, and left as `adapter/` too. Same inputs, seed and machine: same weights,
+    bit by bit.
 
     What an interruption or an error leaves is as with `components.training.classification.fine_tune`.
 
@@ -77,11 +77,11 @@ def fine_tune(
         objective = Instruction(gpt, data.train, data.validation, config, device, precision, end=end_of_text(encoding))
 
         def write(folder: Path, _steps: Sequence[Step]) -> None:
-            restore_frozen(gpt, lambda: make_gpt(start.model, encoding.n_vocab, start.weights, config.seed))
-            if config.trainable == "lora":
-                save_adapter(gpt, start.lora, start.model.base, folder.parent / ADAPTER)
-            merge_adapters(gpt.transformer)
-            save_gpt(folder, gpt.cpu(), encoding, template)
+            base = keep_adapter(gpt, start, config, folder)
+            if base is None:
+                restore_frozen(gpt, lambda: make_gpt(start.model, encoding.n_vocab, start.weights, config.seed))
+                merge_adapters(gpt.transformer)
+            save_gpt(folder, gpt.cpu(), encoding, template, base)
 
         parameters = count_parameters(gpt)
         sample = _sampler(objective, encoding, template, respond, splits.validation)

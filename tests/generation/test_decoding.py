@@ -87,7 +87,7 @@ def test_characters_come_whole_however_their_bytes_are_cut() -> None:
     pieces = list(as_text(ENCODING, one_byte_tokens))
     assert "".join(pieces) == text
     assert "🎁" in pieces
-    assert "".join(as_text(ENCODING, one_byte_tokens[:10])) == "Grüße \ufffd"
+    assert "".join(as_text(ENCODING, one_byte_tokens[:10])) == "Grüße "
 
 
 def test_a_size_is_read_from_the_config_or_must_be_given(tmp_path: Path) -> None:

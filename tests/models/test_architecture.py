@@ -27,6 +27,7 @@ from components.models.language_model import LanguageModel
 from components.models.layers import Embedding, Linear, init_normal_
 from components.models.lora import add_adapters, merge_adapters
 from components.models.padding import pad
+from components.models.sizes import LlamaSize
 from components.models.weights import load_weights, save_weights
 
 
@@ -179,6 +180,17 @@ def test_a_size_says_which_family_it_is_of() -> None:
 
 def test_every_token_is_multiplied_with_the_weights_of_linear_layers(network: Other) -> None:
     assert network.products() == 3 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        GPTSize(layers=3, heads=2, width=32, context=64),
+        LlamaSize(layers=3, heads=4, kv_heads=2, head_width=16, width=32, mlp_width=48, context=64),
+    ],
+)
+def test_a_size_knows_how_many_weights_that_are(size: GPTSize | LlamaSize) -> None:
+    assert size.products == make_network(size, 10).products()
 
 
 def test_its_own_layers_get_adapters_and_no_others(network: Other) -> None:

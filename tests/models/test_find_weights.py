@@ -1,5 +1,6 @@
 """Where weights are found: folders, the mirror, and a hub that is a real server in a process of its own."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,10 +109,11 @@ def hub(tmp_path: Path) -> Iterator[str]:
     server.stdout.close()
 
 
-def ask(endpoint: str, cache: Path, *weights: str) -> list[str]:
+def ask(endpoint: str, cache: Path, *weights: str, code: str = FIND) -> list[str]:
     """Find weights in a fresh process: the hub's address is read when its library is imported."""
     environment = {"HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    command = [sys.executable, "-c", FIND, str(cache), *weights]
+    environment |= {"GRADUS_HOME": str(cache / "home")}
+    command = [sys.executable, "-c", code, str(cache), *weights]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -183,6 +185,36 @@ def test_a_dropped_download_is_resumed(tmp_path: Path, hub: str) -> None:
     sent = tmp_path / "hub/org/flaky/model.safetensors"
     assert (Path(found) / "model.safetensors").read_bytes() == sent.read_bytes()
     assert f"bytes={10 << 20}-" in (tmp_path / "requests").read_text()
+
+
+SHAPE = """
+import sys
+from components.core.errors import WeightsError
+from components.models.config import ModelConfig
+for weights in sys.argv[2:]:
+    model = ModelConfig(weights=weights)
+    try:
+        print(model.size, model.vocabulary, model.shape.layers)
+    except WeightsError as error:
+        print("WeightsError", error)
+"""
+
+
+def test_a_hub_id_brings_its_shape_before_its_weights_are_fetched(tmp_path: Path, hub: str) -> None:
+    repository = tmp_path / "hub" / "org" / "whole"
+    described = {
+        "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 7, "num_attention_heads": 4,
+        "intermediate_size": 64, "max_position_embeddings": 128,
+    }  # fmt: skip
+    (repository / "config.json").write_text(json.dumps(described))
+    other = tmp_path / "hub" / "org" / "other"
+    other.mkdir()
+    (other / "config.json").write_text(json.dumps({"model_type": "mamba"}))
+    (other / "model.safetensors").write_bytes(b"weights")
+    known, refused = ask(hub, tmp_path / "cache", "org/whole", "org/other", code=SHAPE)
+    assert known == "auto auto 7"
+    assert refused.startswith("WeightsError org/other is a model of the type mamba; known are gpt2, llama")
+    assert "model.safetensors" not in (tmp_path / "requests").read_text()
 
 
 def test_each_way_a_hub_refuses_is_one_line(tmp_path: Path, hub: str) -> None:

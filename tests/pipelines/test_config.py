@@ -29,6 +29,21 @@ def test_what_show_prints_loads_as_the_same_config(name: str, tmp_path: Path) ->
     assert load_config(str(path)) == config
 
 
+@pytest.mark.parametrize(
+    ("overrides", "rate"),
+    [
+        ([], 2e-4),
+        (["train.trainable=lora"], 2e-3),
+        (["train.learning_rate=1e-4", "train.trainable=lora"], 1e-4),
+        (["train={trainable: lora}"], 5e-4),
+        (["train={}"], 5e-5),
+        (["train.trainable=lora", "train.trainable=all"], 2e-4),
+    ],
+)
+def test_adapters_learn_ten_times_as_fast_unless_a_rate_is_set(overrides: list[str], rate: float) -> None:
+    assert load_config("spam", overrides).train.learning_rate == pytest.approx(rate)
+
+
 def test_the_book_preset_is_the_tutorials_recipe() -> None:
     config = load_config("spam-book")
     assert (config.train.learning_rate, config.train.weight_decay, config.train.epochs) == (5e-5, 0.1, 5)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,37 @@ def test_memory_of_a_language_model_is_estimated_within_25_percent(
     estimated = said_by(LANGUAGE_MODEL + LANGUAGE_MODEL_ESTIMATED, tmp_path, spec)
     taken = said_by(LANGUAGE_MODEL + LANGUAGE_MODEL_TRAINED, tmp_path, spec)
     assert 0.8 < estimated / taken < 1.25
+
+
+SMOLLM2 = {
+    "layers": 30, "heads": 9, "kv_heads": 3, "head_width": 64, "width": 576, "mlp_width": 1536, "context": 8192,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is counted differently elsewhere")
+@pytest.mark.parametrize("train", [{}, {"trainable": "lora"}])
+def test_memory_of_a_llama_is_estimated_within_10_percent(tmp_path: Path, train: dict[str, Any]) -> None:
+    for name in ("train", "validation"):
+        table = {"row": range(32), "instruction": ["win a prize"] * 32, "input": [""] * 32, "output": ["call me"] * 32}
+        pd.DataFrame(table).to_parquet(tmp_path / f"{name}.parquet")
+    known = vocabulary(tmp_path / "vocabulary.tiktoken", 49_152)
+    spec = {
+        "size": SMOLLM2,
+        "vocabulary": known,
+        "train": {"max_steps": 2, "eval_every": 100, "batch_size": 8, **train},
+    }
+    estimated = said_by(LANGUAGE_MODEL + LANGUAGE_MODEL_ESTIMATED, tmp_path, spec)
+    taken = said_by(LANGUAGE_MODEL + LANGUAGE_MODEL_TRAINED, tmp_path, spec)
+    assert estimated == pytest.approx(taken, rel=0.1)
+
+
+def test_an_adapter_alone_needs_no_copy_of_the_weights_when_it_is_saved() -> None:
+    model, config = ModelConfig(size=shape(2, 512), weights="random"), InstructionTrainConfig(trainable="lora")
+    whole = writer(model, config, 50_257)
+    found = [estimate_memory(trial, process=0) for trial in (whole, replace(whole, writes_weights=False))]
+    assert [memory.peak for memory in found] == ["saving", "training"]
+    assert found[1].total < found[0].total
 
 
 def texts(config: TrainConfig, count: int = 40) -> Callable[[Any], Objective]:

@@ -99,6 +99,19 @@ def test_characters_of_several_tokens_are_shown_whole() -> None:
     assert "\ufffd" not in "".join(sample["pieces"])
 
 
+@pytest.mark.parametrize("text", ["파리 날씨", "a 🎉 b 👩‍👩‍👧"])
+def test_characters_of_texts_are_shown_whole_wherever_they_are_cut(text: str) -> None:
+    examples = Examples.of(encode(ENCODING, [text]), [0])
+    for limit in range(1, int(examples.lengths[0]) + 1):
+        [sample] = sample_texts("train", examples.cut(limit), ["mine"], ENCODING, "first_token", None, each=1)
+        assert text.startswith("".join(sample["pieces"]))
+        assert len(sample["pieces"]) == limit
+        entries = Entries.of([(list(examples.tokens(0)), [END] * 2)]).cut(limit)
+        [sample] = sample_entries("train", entries, [0], ENCODING, mask_prompt=False)
+        assert "\ufffd" not in "".join(sample["pieces"])
+    assert sample["pieces"]
+
+
 def test_cuts_are_counted_by_hand() -> None:
     entries = Entries.of([([1] * 10, [2] * 5), ([1] * 12, [2] * 1), ([1] * 4, [2] * 3)])
     cuts = describe_cuts("train", entries.cut(11), 11, context=16, new_tokens=6)

@@ -4,6 +4,7 @@ Without the libraries that compute, since configurations ask for a model's shape
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,12 +12,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import WeightsError, WeightsUnreachable
+from components.core.errors import WeightsError
 from components.core.home import home, mirror
 from components.core.records import sha256_of
+from components.models.pretrained.hub import download
 
 WEIGHTS_FILE = "model.safetensors"
 SHARDS = "model-*.safetensors"
+OF = re.compile(r"-of-(\d+)\.safetensors$")
+"""How the name of such a file ends: with how many there are."""
 INDEX = "model.safetensors.index.json"
 SETTINGS = "config.json"
 """Where `transformers` keeps a model's family and shape."""
@@ -24,6 +28,8 @@ SAVED = "model.json"
 """Where a model that Gradus saved keeps them."""
 BESIDE = (SETTINGS, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 """What a model has besides its weights."""
+WANTED = [*BESIDE, WEIGHTS_FILE, SHARDS, INDEX]
+"""What is fetched of a repository of the hub."""
 
 ADAPTER = "adapter"
 """Where a training leaves an adapter, beside the model that it is merged into."""
@@ -115,7 +121,12 @@ def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path 
         )
     if weights.startswith((".", "/", "~")) or weights.count("/") > 1:
         raise WeightsError(f"there is no folder {weights}; check model.weights")
-    return _holding_safetensors(_download(weights, cache, mirror), weights)
+    return _holding_safetensors(download(weights, cache, mirror, WANTED), weights)
+
+
+def is_adapter_alone(folder: Path) -> bool:
+    """Tell whether a folder holds a saved model that is an adapter, whose base lies elsewhere."""
+    return (folder / SAVED).is_file() and (folder / ADAPTER_WEIGHTS).is_file()
 
 
 def find_adapter(folder: Path | str) -> tuple[Path, Path]:
@@ -127,6 +138,12 @@ def find_adapter(folder: Path | str) -> tuple[Path, Path]:
     place = Path(folder).expanduser()
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if not (place / name).is_file():
+            pickled = (place / name).with_suffix(".bin")
+            if pickled.is_file():
+                raise WeightsError(
+                    f"{folder} holds no {name} but {pickled.name}, which could run code when it is read; save the "
+                    "adapter anew as safetensors"
+                )
             raise WeightsError(f"{folder} holds no adapter: there is no {name}; check model.adapter")
     return place / ADAPTER_CONFIG, place / ADAPTER_WEIGHTS
 
@@ -141,7 +158,10 @@ def weight_files(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if not index.is_file():
-        return sorted(folder.glob(SHARDS))
+        shards = sorted(folder.glob(SHARDS))
+        if shards and (of := OF.search(shards[0].name)) and len(shards) < int(of[1]):
+            raise WeightsError(f"{folder} has {len(shards)} of {int(of[1])} files of weights; fetch the model again")
+        return shards
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         lacking = [name for name in names if "/" in name or not (folder / name).is_file()]
@@ -189,7 +209,7 @@ def folder_of(weights: str, cache: Path, mirror: Path | None, only_settings: boo
 
 @lru_cache(maxsize=8)
 def _settings_alone(weights: str, cache: Path, mirror: Path | None) -> Path:
-    return _download(weights, cache, mirror, [SETTINGS])
+    return download(weights, cache, mirror, [SETTINGS])
 
 
 def _no_finder(weights: str) -> Path:
@@ -225,6 +245,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
+def hash_of(file: Path) -> str:
+    """Return the SHA-256 of a file, which is read again if it has changed."""
+    known = file.stat()
+    return _hash(file, known.st_mtime_ns, known.st_size)
+
+
 @lru_cache(maxsize=8)
 def _hash(file: Path, _changed: int, _size: int) -> str:
     return sha256_of(file)
@@ -234,8 +260,7 @@ def _unpacked(file: Path, cache: Path) -> Path:
     """Return the folder that a GGUF file is unpacked into, which is complete or absent."""
     if file.suffix != ".gguf":
         raise WeightsError(f"{file} is neither a folder nor a GGUF file; check model.weights")
-    known = file.stat()
-    folder = cache / "gguf" / f"{UNPACKING}-{_hash(file, known.st_mtime_ns, known.st_size)[:32]}"
+    folder = cache / "gguf" / f"{UNPACKING}-{hash_of(file)[:32]}"
     if folder.is_dir():
         return folder
     from components.models.pretrained.gguf import unpack_gguf
@@ -253,37 +278,8 @@ def _unpacked(file: Path, cache: Path) -> Path:
 
 
 def _holding_safetensors(folder: Path, weights: str) -> Path:
-    if weight_files(folder):
+    if is_adapter_alone(folder) or weight_files(folder):
         return folder
     pickled = next((each.name for pattern in ("*.bin", "*.pt", "*.pth") for each in folder.glob(pattern)), "")
     why = f" but {pickled}, which could run code when it is read" if pickled else ""
     raise WeightsError(f"{weights}: {folder} holds no {WEIGHTS_FILE}{why}; convert the weights to safetensors")
-
-
-def _download(hub_id: str, cache: Path, mirror: Path | None, patterns: list[str] | None = None) -> Path:
-    from huggingface_hub import errors, snapshot_download
-
-    wanted = patterns or [*BESIDE, WEIGHTS_FILE, SHARDS, INDEX]
-    try:
-        return Path(snapshot_download(hub_id, cache_dir=cache, allow_patterns=wanted))
-    except errors.GatedRepoError as error:
-        raise WeightsError(f"{hub_id} is gated: accept its terms on huggingface.co and set HF_TOKEN") from error
-    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise WeightsError(
-            f"{hub_id} is neither a folder nor a repository on the Hugging Face hub that you may read; "
-            "check model.weights, and set HF_TOKEN if it is private"
-        ) from error
-    # The hub's base error is that of httpx or httpx2, whichever its version uses.
-    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
-        where = mirror or "$GRADUS_MIRROR"
-        raise WeightsUnreachable(
-            f"{hub_id} could not be downloaded ({_cause(error)}); connect to the network, "
-            f"or put its config.json and {WEIGHTS_FILE} in {where}/{hub_id}"
-        ) from error
-
-
-def _cause(error: BaseException) -> str:
-    """Return the first line of the error at the bottom, which says more than those raised around it."""
-    while error.__cause__:
-        error = error.__cause__
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

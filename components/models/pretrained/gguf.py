@@ -4,6 +4,7 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import json
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -100,19 +101,30 @@ def _damage_as_a_line(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> "GGUFReader":
-    from gguf import GGUFReader
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader
+
+    class Reader(GGUFReader):
+        """Says in our words that a file ends too early, before numpy does in its own."""
+
+        def _build_tensors(self, start_offs: int, fields: Any) -> None:
+            ends = [0]
+            for *_, dims, kind, offset in (field.parts for field in fields):
+                block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind[0])]
+                ends.append(int(start_offs) + int(offset[0]) + math.prod(dims.tolist()) * size // block)
+            if (needed := max(ends)) > (there := path.stat().st_size):
+                raise WeightsError(f"{path} is cut off: it has {there:,} of {needed:,} bytes; fetch it again")
+            super()._build_tensors(start_offs, fields)
 
     try:
         with np.errstate(all="ignore"):  # sizes that a damaged file makes up
-            reader = GGUFReader(path)
+            return Reader(path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}; check model.weights") from error
     except (ValueError, IndexError, KeyError, ArithmeticError, MemoryError, struct.error) as error:
-        raise WeightsError(f"{path} is no whole GGUF file ({error}); check model.weights, or fetch it again") from error
-    end = max((tensor.data_offset + tensor.n_bytes for tensor in reader.tensors), default=0)
-    if end > path.stat().st_size:
-        raise WeightsError(f"{path} is cut off ({path.stat().st_size:,} of {end:,} bytes); fetch it again")
-    return reader
+        raise WeightsError(
+            f"{path} is no whole GGUF file: its {path.stat().st_size:,} bytes are of another kind, damaged, or end "
+            "within the header; check model.weights, or fetch it again"
+        ) from error
 
 
 def _values(reader: "GGUFReader") -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,9 @@ from typing import Any
 import tiktoken
 import tokenizers
 
+from components.core.errors import ConfigError
 from components.models.pretrained.byte_pairs import BYTE_OF, as_encoding
+from components.prompts import ChatTemplate
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -86,6 +88,22 @@ class PretrainedTokenizer:
         if isinstance(found, list):  # several, by name
             found = next((each["template"] for each in found if each.get("name") == "default"), None)
         return found
+
+    @cached_property
+    def turn_ends(self) -> tuple[int, ...]:
+        """The special token that the chat template writes after what an assistant says, if it does.
+
+        Base models may end texts with one token, and bring a template whose turns end with another one.
+        """
+        said = "said"
+        turns = [{"role": "user", "content": "asked"}, {"role": "assistant", "content": said}]
+        try:
+            template = ChatTemplate(jinja=self.chat_template or "", variables=self.variables)
+            after = template.render(turns, turn=False).rpartition(said)[2].lstrip()
+        except ConfigError:  # that is said where it matters, when a prompt is made
+            return ()
+        found = any_of(self.special_tokens).match(after)
+        return (self.special_tokens[found[0]],) if found else ()
 
     @cached_property
     def _config(self) -> dict[str, Any]:

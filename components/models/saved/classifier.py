@@ -20,10 +20,11 @@ from components.models.architecture import make_network
 from components.models.classifier import Classifier, classify
 from components.models.config import Pooling
 from components.models.pretrained.files import WEIGHTS_FILE
+from components.models.saved.base import Base, load_saved_weights
 from components.models.saved.card import CARD_FILE, CLASSIFIER, read_card, write_card
 from components.models.sizes import AnySize
 from components.models.tokenizer import Tokenizer, encode_whole, end_of_text, read_tokenizer, write_tokenizer
-from components.models.weights import load_weights, save_weights
+from components.models.weights import save_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,8 @@ class ClassifierCard(Config):
     """Tokens that every text is padded to, or None: no further than its batch."""
     max_length: int = Field(gt=0)
     """Tokens that a text is cut to."""
+    base: Base | None = None
+    """What the weights lie with where the folder holds an adapter alone (`adapter_model.safetensors`)."""
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
@@ -63,8 +66,9 @@ def save_classifier(
     labels: list[str],
     max_length: int,
     padding: int | None = None,
+    base: Base | None = None,
 ) -> None:
-    """Write a classifier into `folder`, which must exist.
+    """Write a classifier into `folder`, which must exist; for `base` see `save_gpt` of language models.
 
     Raises:
         ValueError: if labels, lengths and model do not agree.
@@ -78,8 +82,10 @@ def save_classifier(
         causal=model.causal,
         padding=padding,
         max_length=max_length,
+        base=base,
     )
-    save_weights(model, folder / WEIGHTS_FILE)
+    if base is None:
+        save_weights(model, folder / WEIGHTS_FILE)
     write_tokenizer(encoding, folder)
     write_card(card, folder)
 
@@ -94,7 +100,7 @@ def load_classifier(folder: Path, device: str = "cpu") -> "LoadedClassifier":
     encoding = read_tokenizer(folder)
     transformer = make_network(card.size, encoding.n_vocab)
     model = Classifier(transformer, len(card.labels), card.pooling, causal=card.causal)
-    load_weights(model, folder)
+    load_saved_weights(model, folder, card.base)
     return LoadedClassifier(model.eval().to(device), encoding, card)
 
 

@@ -16,10 +16,11 @@ from components.core.config import Config
 from components.models.architecture import make_network
 from components.models.language_model import LanguageModel
 from components.models.pretrained.files import WEIGHTS_FILE
+from components.models.saved.base import Base, load_saved_weights
 from components.models.saved.card import LANGUAGE_MODEL, kind_of, read_card, write_card
 from components.models.sizes import AnySize
 from components.models.tokenizer import Tokenizer, read_tokenizer, write_tokenizer
-from components.models.weights import load_weights, save_weights
+from components.models.weights import save_weights
 from components.prompts import AnyTemplate
 
 
@@ -34,6 +35,8 @@ class LanguageModelCard(Config):
     """Whether the head is the token embedding itself."""
     template: AnyTemplate
     """How an entry is written out, as in training."""
+    base: Base | None = None
+    """What the weights lie with where the folder holds an adapter alone (`adapter_model.safetensors`)."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,12 @@ class LoadedGPT:
     card: LanguageModelCard
 
 
-def save_gpt(folder: Path, model: LanguageModel, encoding: Tokenizer, template: AnyTemplate) -> None:
-    """Write a language model into `folder`, which must exist; adapters have been merged into it.
+def save_gpt(
+    folder: Path, model: LanguageModel, encoding: Tokenizer, template: AnyTemplate, base: Base | None = None
+) -> None:
+    """Write a language model into `folder`, which must exist.
+
+    Adapters have been merged into it; or, with a `base`, they stand in the folder, and no weights are written.
 
     Raises:
         ValueError: if model and vocabulary do not agree.
@@ -54,8 +61,10 @@ def save_gpt(folder: Path, model: LanguageModel, encoding: Tokenizer, template: 
     known = model.transformer.vocab_size
     if encoding.n_vocab != known:
         raise ValueError(f"a vocabulary of {encoding.n_vocab} tokens for a model that knows {known}")
-    card = LanguageModelCard(size=model.transformer.size, tie_embeddings=model.lm_head is None, template=template)
-    save_weights(model, folder / WEIGHTS_FILE)
+    tied = model.lm_head is None
+    card = LanguageModelCard(size=model.transformer.size, tie_embeddings=tied, template=template, base=base)
+    if base is None:
+        save_weights(model, folder / WEIGHTS_FILE)
     write_tokenizer(encoding, folder)
     write_card(card, folder)
 
@@ -76,5 +85,5 @@ def load_gpt(folder: Path, device: str = "cpu") -> LoadedGPT:
     card = read_card(folder, LanguageModelCard, LANGUAGE_MODEL)
     encoding = read_tokenizer(folder)
     model = LanguageModel(make_network(card.size, encoding.n_vocab), card.tie_embeddings)
-    load_weights(model, folder)
+    load_saved_weights(model, folder, card.base)
     return LoadedGPT(model.eval().to(device), encoding, card)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from components.core.errors import TrackingError
 from components.core.integrity import HASHES, find_damage, hash_of_hashes
+from components.models.pretrained.files import is_adapter_alone
 from components.models.saved.card import find_saved
 from components.tracking.names import CACHED_FROM, HASHES_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME
 from components.tracking.stores import every, open_client, tracking_errors, tracking_uri, without_password
@@ -239,7 +240,8 @@ def unless_absent(look_up: Callable[[], Found]) -> Found | None:
 def download_model_folder(model: str, home: Path, target: Path) -> Path:
     """Copy the saved model inside a logged model into `target`, which must not be there, and return it.
 
-    It is written beside and renamed, so that `target` is complete or absent. For `model.weights=models:/NAME@ALIAS`.
+    An adapter alone is merged into its base. It is written beside and renamed, so that `target` is complete or absent.
+    For `model.weights=models:/NAME@ALIAS`.
 
     Raises:
         TrackingError: if there is no such model, it holds no saved one, or its files are damaged.
@@ -258,5 +260,9 @@ def download_model_folder(model: str, home: Path, target: Path) -> Path:
         if not (found := find_saved(folder)):
             raise TrackingError(f"{model} holds no model that Gradus saved; {HINT}")
         shutil.copytree(found, Path(scratch) / "copy")
+        if is_adapter_alone(found):
+            from components.models.saved.whole import make_whole
+
+            make_whole(Path(scratch) / "copy")
         (Path(scratch) / "copy").rename(target)
     return target

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.integrity import HASHED_KEY, HASHES, write_hashes
 from components.core.room import require_room, size_of
+from components.models.pretrained.files import PACKAGED
+from components.models.pretrained.hub import is_hub_id
+from components.models.saved.card import CARD_FILE
 from components.tracking.names import READING_TAG
 from components.tracking.registry.bundling import ENTRY_FILE, write_bundle
 from components.tracking.stores import quiet
@@ -98,7 +101,7 @@ class Package:
                 model_config={"served": served},
                 code_paths=[str(bundle)],
                 artifacts={"model": str(self.folder)},
-                pip_requirements=requirements(),
+                pip_requirements=requirements(self.folder),
                 signature=self.signature,
                 input_example=self.example,
                 metadata={HASHED_KEY: HASHES, **({READING_TAG: dict(self.reading)} if self.reading else {})},
@@ -156,9 +159,22 @@ def language_model_package(
     return Package(LANGUAGE_MODEL, folder, signature, example, reading)
 
 
-def requirements() -> list[str]:
+def requirements(folder: Path | None = None) -> list[str]:
     """Return what the model needs, pinned to what is installed, without a build's suffix (`2.13.0`, not `2.13.0+cpu`).
+
+    A saved model in `folder` that is an adapter alone also needs what its base is read with, and its package.
 
     A suffix names a build that the index of the machine that serves may not have.
     """
-    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS]
+    names = [*REQUIREMENTS, *(_of_base(folder) if folder else ())]
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]
+
+
+def _of_base(folder: Path) -> list[str]:
+    base = json.loads((folder / CARD_FILE).read_text(encoding="utf-8")).get("base")
+    weights = str(base["weights"]) if base else ""
+    needed = ["gguf"] if weights.endswith(".gguf") else []
+    if weights.startswith(PACKAGED):
+        package = weights.removeprefix(PACKAGED).partition("/")[0]
+        needed += importlib.metadata.packages_distributions().get(package, [])[:1]
+    return [*needed, "huggingface-hub"] if is_hub_id(weights) else needed

@@ -161,7 +161,7 @@ def _copies(trial: Trial) -> tuple[int, int]:
     whole = FLOAT * sum(each.numel() for each in every)
     trained = sum(each.nbytes for each in every if each.requires_grad)
     rounded = whole - sum(each.nbytes for each in every)
-    written = FLOAT * max(each.numel() for each in every) + (whole if rounded else 0)
+    written = FLOAT * max(each.numel() for each in every) + (whole if rounded else 0) if trial.writes_weights else 0
     stored = FLOAT * sum(each.numel() for name, each in network.named_parameters() if not is_adapter(name))
     loaded = rounded + (stored if trial.reads_weights else 0)
     return max(written, trained if trial.objective.config.keep == "best" else 0), loaded

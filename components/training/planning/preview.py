@@ -61,17 +61,17 @@ def sample_texts(
 ) -> list[Facts]:
     """Return the first `each` texts of every class as the network gets them.
 
-    `pieces` are what each of the `ids` stands for, where bytes that are no whole character show as U+FFFD; `lost`
-    tokens are cut off; `padded_to` is `length`, or None: as long as the longest of its batch; `read` feeds the
-    classifier.
+    `pieces` are what each of the `ids` adds to the text, a character that takes several tokens at the last; `lost`
+    tokens are cut off, and a character with them that they are a part of. `padded_to` is `length`, or None: as long as
+    the longest of its batch; `read` feeds the classifier.
     """
     rows = [row for label in range(len(labels)) for row in np.flatnonzero(examples.labels == label)[:each].tolist()]
     whole, samples = examples.whole_lengths, []
     for row in rows:
         ids = examples.tokens(row)
-        pieces = [encoding.decode_single_token_bytes(token).decode("utf-8", "replace") for token in ids]
-        shown = {"split": split, "label": labels[int(examples.labels[row])], "pieces": pieces, "ids": ids}
         lost = int(whole[row]) - len(ids)
+        pieces = list(_pieces(encoding, ids, cut=lost > 0))
+        shown = {"split": split, "label": labels[int(examples.labels[row])], "pieces": pieces, "ids": ids}
         samples.append({**shown, "lost": lost, "padded_to": length, "read": _read(pooling, pieces, length)})
     return samples
 
@@ -84,7 +84,9 @@ def _read(pooling: Pooling, pieces: list[str], length: int | None) -> str:
     if pooling == "mean_positions":
         return f"the mean of positions 1 to {positions}, {positions - real} of them padding"
     place = {"first_token": 1, "last_token": max(real, 1), "last_position": positions}[pooling]
-    return f"position {place}, {repr(pieces[place - 1]) if 0 < place <= real else 'padding'}"
+    what = pieces[place - 1] if 0 < place <= real else None
+    shown = "padding" if what is None else repr(what) if what else "a part of a character"
+    return f"position {place}, {shown}"
 
 
 def sample_entries(
@@ -92,23 +94,26 @@ def sample_entries(
 ) -> list[Facts]:
     """Return `rows` of the entries of a split as the network gets them, each with the token that ends it.
 
-    `pieces` are what each of the `ids` adds to the text, a character that takes several tokens at the last; of each
-    `learnt` says whether the network learns to predict it; `lost` tokens are cut off at the end.
+    `pieces` are as with `sample_texts`; of each `learnt` says whether the network learns to predict it; `lost` tokens
+    are cut off at the end.
     """
     end, whole, samples = end_of_text(encoding), entries.whole_lengths, []
     for row in rows:
         # The first token is read, and nothing predicts it.
         ids = [*entries.tokens(row)[:1], *entries.targets(row, end, mask_prompt=False)]
         learnt = [False, *(target != IGNORED for target in entries.targets(row, end, mask_prompt))]
-        shown = {"split": split, "row": row, "pieces": list(_pieces(encoding, ids)), "ids": ids, "learnt": learnt}
-        samples.append({**shown, "lost": int(whole[row]) + 1 - len(ids)})
+        lost = int(whole[row]) + 1 - len(ids)
+        pieces = list(_pieces(encoding, ids, cut=lost > 0))
+        shown = {"split": split, "row": row, "pieces": pieces, "ids": ids, "learnt": learnt}
+        samples.append({**shown, "lost": lost})
     return samples
 
 
-def _pieces(encoding: Tokenizer, ids: Sequence[int]) -> Iterator[str]:
+def _pieces(encoding: Tokenizer, ids: Sequence[int], cut: bool) -> Iterator[str]:
+    """Yield what each token adds to a text, of which a part was `cut` off the end, perhaps within a character."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for place, token in enumerate(ids):
-        yield decoder.decode(encoding.decode_single_token_bytes(token), final=place == len(ids) - 1)
+        yield decoder.decode(encoding.decode_single_token_bytes(token), final=not cut and place == len(ids) - 1)
 
 
 def describe_entries(split: str, entries: Entries, limit: int) -> dict[str, Facts]:

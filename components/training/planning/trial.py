@@ -56,12 +56,13 @@ class Trial:
     """A training that is not run.
 
     `outline` makes its network without content, `learn` says what a network learns from which rows, `reads_weights`
-    whether it starts from weights in files.
+    whether it starts from weights in files, `writes_weights` whether it leaves more than an adapter.
     """
 
     outline: Callable[[], nn.Module]
     learn: Callable[[Any], Objective]
     reads_weights: bool = False
+    writes_weights: bool = True
 
     @cached_property
     def objective(self) -> Objective:

@@ -60,7 +60,8 @@ class Check(check.Check):
         self.states = blank_states(self.data, model, train, self.precision) if reads_ahead(model, train) else {}
         self.recipe = (model, self.config.lora, train, len(self.labels), self.encoding.n_vocab)
         self._describe_texts()
-        return Trial(partial(build_classifier, *self.recipe, outline=True), self._learn, model.weights != "random")
+        read, written = model.weights != "random", self.config.lora.save == "merged"
+        return Trial(partial(build_classifier, *self.recipe, outline=True), self._learn, read, written)
 
     def _describe_texts(self) -> None:
         limit, length, pooling = self.data.limit, self.data.length, self.config.train.pooling

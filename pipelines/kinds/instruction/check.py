@@ -97,7 +97,8 @@ class Check(check.Check):
         self.data = prepare(train, validation, template, self.encoding, config.train, self.context)
         self.test = tokenise(test, template, self.encoding)
         self.recipe = (model, config.lora, config.train, words, self.precision)
-        trial = Trial(partial(build_gpt, *self.recipe, outline=True), self._learn, model.weights != "random")
+        read, written = model.weights != "random", config.lora.save == "merged"
+        trial = Trial(partial(build_gpt, *self.recipe, outline=True), self._learn, read, written)
         self.generating = pick_precision(config.generation.precision, self.device)
         weights = sum(parameter.nbytes for parameter in trial.objective.model.parameters())
         generation = (self.test.prompts, config.generation, self.generating)

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from components.core.errors import ConfigError
 from components.models.pretrained.tokenizer import PretrainedTokenizer
-from components.models.tokenizer import encode_prompts
+from components.models.tokenizer import encode_prompts, end_of_text, ends_of_text
 from components.prompts import ChatTemplate, PromptConfig
 from tests.models.pretrained import chat_templates
 from tests.models.pretrained.small_tokenizers import folder_of, read, trained
@@ -138,6 +138,19 @@ def test_templates_write_json_as_transformers_does(tmp_path: Path, options: str)
     entry = ("é <b> 'x'", "")
     messages = [{"role": "user", "content": entry[0]}]
     assert prompts(encoding, [entry]) == [peer_ids(encoding, tmp_path, messages)]
+
+
+def test_a_base_model_stops_at_the_end_of_a_turn_as_well_as_at_that_of_a_text(tmp_path: Path) -> None:
+    talk = {"eos_token": "<|endoftext|>", "chat_template": chat_templates.SMOLLM2}
+    encoding = read(folder_of(tmp_path / "base", trained("smollm"), tokenizer_config=talk))
+    names = encoding.special_tokens
+    assert ends_of_text(encoding) == (names["<|endoftext|>"], names["<|im_end|>"])
+    assert end_of_text(encoding) == names["<|endoftext|>"]
+    for kind, name in FAMILIES:
+        told = chat_model(tmp_path / f"{kind}{name}", kind, getattr(chat_templates, name))
+        assert ends_of_text(told) == told.ends, "where a turn ends with the token that ends a text there is one"
+    broken = {**talk, "chat_template": "{{ raise_exception('no') }}"}
+    assert ends_of_text(read(folder_of(tmp_path / "broken", trained("smollm"), tokenizer_config=broken))) == (0,)
 
 
 def test_a_model_without_a_template_is_refused_with_what_to_do(tmp_path: Path) -> None:

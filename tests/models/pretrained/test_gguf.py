@@ -187,7 +187,12 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     places = [1, 4, 8, 20, 24, 40, *range(100, data, 331), infos + 20, data - 40, data, data + 1, len(content) - 100]
     for place in places:
         (tmp_path / "cut.gguf").write_bytes(content[:place])
-        assert "fetch it again" in refusal(tmp_path / "cut.gguf"), place
+        told = refusal(tmp_path / "cut.gguf")
+        assert "fetch it again" in told, place
+        if place < data:
+            assert f"its {place:,} bytes are of another kind, damaged, or end within the header" in told
+        else:
+            assert f"is cut off: it has {place:,} of {len(content):,} bytes" in told
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"PK\x03\x04" * 100, b"a text, but renamed\n" * 20, b"\0" * 4096])

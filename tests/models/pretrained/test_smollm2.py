@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from components.generation.answers import answer
 from components.generation.config import GenerationConfig
+from components.generation.decoding import as_text
 from components.generation.loading import load_language_model
 from components.models.config import ModelConfig
 from components.models.pretrained.files import find_local_weights, find_weights
@@ -92,6 +93,17 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "model.safetensors").unlink()  # half a gigabyte
 
 
+ASKED = [
+    "What is the capital of France?", "What is 7 + 5?", "Name three colours.", "Write a haiku about the sea.",
+    "Translate 'good morning' into Spanish.", "Who wrote Hamlet?", "Explain gravity in one sentence.",
+    "What is the opposite of hot?", "Give me a synonym of happy.", "List the days of the week.",
+    "How many legs has a spider?", "Rewrite in the passive voice: The cat chased the mouse.", "Is 17 a prime number?",
+    "대한민국의 수도는 어디입니까?", "Write a Python function that adds two numbers.", "What is H2O?",
+    "Sort these numbers: 9, 3, 7, 1.", "Finish: Once upon a time,", "Say hello 🎉 to Zoë.", "Why is the sky blue?",
+]  # fmt: skip
+NEW = 32
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 def test_it_says_what_it_was_taught_and_what_transformers_says(unpacked: Path) -> None:
@@ -100,16 +112,23 @@ def test_it_says_what_it_was_taught_and_what_transformers_says(unpacked: Path) -
     assert (size.layers, size.width, size.heads, size.kv_heads, size.context) == (30, 576, 9, 3, 8192)
     assert sum(parameter.numel() for parameter in model.parameters()) == 134_515_008
     template = PromptConfig(template="chat").resolved(encoding)
-    config = GenerationConfig(max_new_tokens=20, precision="fp32")
-    asked = ["What is the capital of France?", "What is 7 + 5?", "Name three colours."]
-    answers = answer(model, encoding, template, asked, [""] * 3, config)
+    config = GenerationConfig(max_new_tokens=NEW, precision="fp32")
+    answers = answer(model, encoding, template, ASKED, [""] * len(ASKED), config)
     assert answers[0].response == "The capital of France is Paris."
     assert answers[0].stopped == "end"
+
     theirs = AutoModelForCausalLM.from_pretrained(unpacked, dtype=torch.float32).eval()
-    prompts = encode_prompts(encoding, template, [(text, "") for text in asked])
-    for prompt, found in zip(prompts, answers, strict=True):
-        tokens = torch.tensor([prompt])
-        said = theirs.generate(tokens, max_new_tokens=20, do_sample=False, pad_token_id=0)[0, len(prompt) :].tolist()
-        assert found.response == encoding.decode(said).removesuffix("<|im_end|>").strip()
-        with torch.no_grad():
-            assert (model(tokens) - theirs(tokens).logits).abs().max() < 1e-3
+    prompts = encode_prompts(encoding, template, [(text, "") for text in ASKED])
+    longest = max(map(len, prompts))
+    tokens = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
+    seen = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    with torch.no_grad():
+        options = {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": 2, "eos_token_id": 2}
+        written = theirs.generate(tokens, attention_mask=seen, **options)[:, longest:].tolist()
+        for number in (0, 13):
+            row = torch.tensor([prompts[number]])
+            assert (model(row) - theirs(row).logits).abs().max() < 1e-3
+    for found, row in zip(answers, written, strict=True):
+        said = row[: row.index(2)] if 2 in row else row
+        assert found.response == "".join(as_text(encoding, said)).strip()
+        assert found.new_tokens == len(said)
