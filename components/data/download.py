@@ -22,7 +22,7 @@ from components.data.formats.dialect import READING
 from components.data.formats.reading import Seen, unused_columns, unused_note
 from components.data.sources import FileSource
 from components.data.split.given_splits import SPLIT
-from components.data.tables import read_batches
+from components.data.tables import read_limited
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff", "allow_private"}
@@ -59,7 +59,7 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
 
     def batches() -> Iterator[pa.RecordBatch]:
         for name, raw in raws.items():
-            for batch in read_batches(raw, sources[name], seen[name]):
+            for batch in read_limited(raw, sources[name], seen[name]):
                 counts[name] += batch.num_rows
                 split = [pa.array([name] * batch.num_rows, pa.string())] if name else []
                 yield pa.record_batch([*batch.columns, *split], schema=columns)
@@ -79,6 +79,7 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
         "unused": unused,
         "notes": [*notes, *unused_note(raws[own], unused)],
         "reading": source.model_dump(mode="json", include=set(READING)),
+        **({"limit": source.limit} if source.limit else {}),
         **({"files": {name: files[name] | {"rows": counts[name]} for name in others}} if others else {}),
     }
 

@@ -41,6 +41,11 @@ class FileSource(GivenSplits):
     member: str | None = None
     """The one file to unpack when the source is a zip, a tar or a gzip file."""
 
+    limit: int | None = Field(None, ge=1)
+    """How many rows of each file are used, spread evenly over it, for a trial: what `--limit` sets. By default all.
+
+    Rules about numbers of rows then warn where they would stop, and run and model are named after it."""
+
     licence: str | None = None
     """What may be done with the data, for the model card; nothing depends on it."""
 
