@@ -171,8 +171,13 @@ def _content_of_hub(source: FileSource, mirror: Path | None) -> JsonValue:
     if folder is None and COMMIT.fullmatch(source.hub.revision):
         return None
     found = look_up(source, mirror)
-    hashes = {path: sha256_of(folder / path) for paths in found.splits.values() for path in paths} if folder else {}
-    return {"commit": found.commit, "splits": dict(found.splits), "hashes": hashes}
+    paths = [path for paths in found.splits.values() for path in paths]
+    hashes: list[JsonValue] = [sha256_of(folder / path) for path in paths] if folder else []
+    return {
+        "commit": found.commit,
+        "splits": {split: [*each] for split, each in found.splits.items()},
+        "hashes": hashes,
+    }
 
 
 def _revision(source: FileSource) -> JsonValue:

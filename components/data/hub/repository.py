@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -79,8 +80,8 @@ def fetch_file(source: FileSource, found: Found, path: str, mirror: Path | None)
 
     if folder := folder_of(source, mirror):
         return folder / path
-    options = {"repo_type": "dataset", "revision": found.commit, "etag_timeout": source.timeout}
-    return Path(asked(source, lambda: hf_hub_download(name_of(source), path, **options))).resolve()
+    get = partial(hf_hub_download, repo_type="dataset", revision=found.commit, etag_timeout=source.timeout)
+    return Path(asked(source, lambda: get(name_of(source), path))).resolve()
 
 
 def source_of(source: FileSource, path: str, file: Path) -> FileSource:
