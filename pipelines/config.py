@@ -84,6 +84,7 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
         apply_override(tree, override)
     if _trainable(tree) == "lora" != trained:
         _learn_faster(tree["train"], overrides)
+    _name_after_limit(tree)
     name = tree.get("pipeline", DEFAULT)
     if not isinstance(name, str) or name not in KINDS:
         raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{did_you_mean(str(name), KINDS)}")
@@ -164,6 +165,16 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         tree = below
     # YAML reads `1: ham` as a number, which the override's 1 means too.
     tree[next((name for name in tree if str(name) == last), last)] = value
+
+
+def _name_after_limit(tree: dict[str, Any]) -> None:
+    """Name a trial on some rows, and its model, after `source.limit`: neither is taken for one of all rows."""
+    source, tracking = (part if isinstance(part := tree.get(name), dict) else {} for name in ("source", "tracking"))
+    if not (limit := source.get("limit")):
+        return
+    for section, key in ((tree, "name"), (tracking, "model_name")):
+        if isinstance(name := section.get(key), str):
+            section[key] = f"{name.removesuffix(f'-limit-{limit}')}-limit-{limit}"
 
 
 def quoted(override: str) -> str:

@@ -5,10 +5,11 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from components.core.redaction import MASK, has_user
+from components.data.hub.config import place_of
 
 SAMPLES = Path(__file__).with_name("samples")
 REMOTE = ("http", "https")
-SCHEMES = (*REMOTE, "file", "sample")
+SCHEMES = (*REMOTE, "file", "sample", "hf")
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 
 
@@ -19,9 +20,9 @@ def scheme_of(url: str) -> str | None:
 
 
 def local_path(url: str) -> Path | None:
-    """Return the absolute path of the file that a local `url` means, or None for an http(s) URL."""
+    """Return the absolute path of the file that a local `url` means, or None for one on a network."""
     scheme = scheme_of(url)
-    if scheme in REMOTE:
+    if scheme in (*REMOTE, "hf"):
         return None
     if scheme == "sample":
         return SAMPLES / url.partition("://")[2]
@@ -55,10 +56,15 @@ def url_problem(url: str) -> str | None:
     if MASK in url:
         return "its secrets were taken out (***) when it was recorded or shown: put them back"
     if scheme not in SCHEMES:
-        return f"{url!r} starts with {scheme}://; use https://, http://, file://, sample://NAME or a path"
+        return (
+            f"{url!r} starts with {scheme}://; use https://, http://, file://, hf://OWNER/NAME, sample://NAME or a path"
+        )
     if scheme == "sample":
         name = url.partition("://")[2]
         return None if _is_plain_name(name) else f"{url!r}: sample:// takes the name of a file that Gradus ships"
+    if scheme == "hf":
+        form = "hf://OWNER/NAME or hf://OWNER/NAME/FILE; split, subset and revision stand in source.hub"
+        return None if place_of(url) else f"{url!r} names no data set of the hub; write {form}"
     if scheme in REMOTE and has_user(url):
         # The URL is logged with the run's config, so a password in it would be too.
         return "the URL holds a password; put it into ~/.netrc"

@@ -10,7 +10,8 @@ from components.core.config import Address
 from components.data.addresses import is_safe_member, url_problem
 from components.data.columns import Key, Label, check_names, is_template, keys_of, rename
 from components.data.formats.dialect import DELIMITED, SEPARATORS, Delimiter, Encoding, Format, Quoting, is_utf8
-from components.data.split.given_splits import GivenSplits
+from components.data.hub.config import HubConfig, is_hub, place_of
+from components.data.split.given_splits import SPLITS, GivenSplits
 
 Position = Annotated[int, Field(strict=True, ge=0)]
 Cells = Sequence[str | None]
@@ -30,7 +31,11 @@ class FileSource(GivenSplits):
     """In which of them the table may hold something else than the file says (`normalize`)."""
 
     url: Address
-    """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file."""
+    """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file; or
+    `hf://OWNER/NAME`, a data set of the Hugging Face hub, and `hf://OWNER/NAME/FILE`, a file of it."""
+
+    hub: HubConfig = HubConfig()
+    """Which part of a data set of the hub is used."""
 
     sha256: Sha256 | None = None
     """SHA-256 in hexadecimal of the unpacked member, or of the file itself where there is no member.
@@ -40,6 +45,11 @@ class FileSource(GivenSplits):
 
     member: str | None = None
     """The one file to unpack when the source is a zip, a tar or a gzip file."""
+
+    limit: int | None = Field(None, ge=1)
+    """How many rows of each file are used, spread evenly over it, for a trial: what `--limit` sets. By default all.
+
+    Rules about numbers of rows then warn where they would stop, and run and model are named after it."""
 
     licence: str | None = None
     """What may be done with the data, for the model card; nothing depends on it."""
@@ -94,6 +104,19 @@ class FileSource(GivenSplits):
         if member is not None and not is_safe_member(member):
             raise ValueError(f"{member!r} is not a relative path inside the archive (no '..', no leading '/')")
         return member
+
+    @model_validator(mode="after")
+    def _check_hub(self) -> Self:
+        place = place_of(self.url) if is_hub(self.url) else None
+        if place is None and self.hub != HubConfig():
+            raise ValueError("hub is for data sets of the hub: set url to hf://OWNER/NAME, or leave it out")
+        if place and place.path and (self.hub.subset or self.hub.split):
+            raise ValueError("hub.subset and hub.split mean nothing where url names one file; leave them out")
+        single = [key for key in ("sha256", "member", *SPLITS[1:]) if getattr(self, key)]
+        if place and not place.path and single:
+            one = f"{self.url} is a whole data set; name a file of it, {self.url}/FILE"
+            raise ValueError(f"{single[0]} belongs to one file, but {one}, or leave {single[0]} out")
+        return self
 
     @model_validator(mode="after")
     def _check_format(self) -> Self:

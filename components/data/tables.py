@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from components.core.errors import TableError
@@ -35,6 +36,24 @@ def read_batches(path: Path, source: FileSource, seen: Seen | None = None) -> It
     for cells in read_records(path, source, keys, seen):
         batch = batch_of(path, source, dict(zip(keys, cells, strict=True)), done)
         yield batch
+        done += batch.num_rows
+
+
+def read_limited(path: Path, source: FileSource, seen: Seen) -> Iterator[pa.RecordBatch]:
+    """Yield records as `read_batches`, of all rows those that `source.limit` leaves.
+
+    These are spread evenly, since a file may be sorted by its labels: its first rows would all be of one.
+    """
+    if source.limit is None:
+        yield from read_batches(path, source, seen)
+        return
+    rows = sum(batch.num_rows for batch in read_batches(path, source))
+    kept = min(source.limit, rows)
+    places, done = np.arange(kept) * rows // max(kept, 1), 0
+    seen.notes.append(f"{path.name}: {kept:,} of {rows:,} rows are used, spread evenly (source.limit)")
+    for batch in read_batches(path, source, seen):
+        here = places[(places >= done) & (places < done + batch.num_rows)]
+        yield batch.take(pa.array(here - done))
         done += batch.num_rows
 
 

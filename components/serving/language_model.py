@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from components.generation.answers import answer
 from components.generation.batched import Report
 from components.generation.config import GenerationConfig
-from components.models.saved.language_model import LoadedGPT, load_gpt
+from components.generation.loading import load_language_model
+from components.models.saved.language_model import LanguageModelCard, LoadedGPT, load_gpt
+from components.prompts import PromptConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,3 +59,18 @@ def load_responder(folder: Path, device: str = "cpu") -> Responder:
     """
     loaded = load_gpt(folder, device)
     return Responder(loaded.model, loaded.encoding, loaded.card)
+
+
+def load_untuned_responder(weights: str, cache: Path, mirror: Path | None, device: str = "cpu") -> Responder:
+    """Return a pretrained chat model as it comes, to be asked by its own template.
+
+    `weights`, `cache` and `mirror` are those of `components.generation.loading.load_language_model`.
+
+    Raises:
+        WeightsError: if it cannot be had.
+        ConfigError: if it has no chat template.
+    """
+    model, encoding = load_language_model(weights, None, "auto", cache, mirror)
+    template = PromptConfig(template="chat").resolved(encoding)
+    card = LanguageModelCard(size=model.transformer.size, tie_embeddings=model.lm_head is None, template=template)
+    return Responder(model.to(device), encoding, card)

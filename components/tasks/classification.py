@@ -10,7 +10,7 @@ from components.core.records import Facts, Manifest
 from components.core.steps import identify, step
 from components.data.split.config import BalanceConfig, SplitConfig
 from components.data.split.given_splits import SPLITS
-from components.data.validation.rules import ValidationConfig
+from components.data.validation.rules import ValidationConfig, of_a_trial
 from components.models.config import LoraConfig, ModelConfig
 from components.tasks.shared import (
     DAY,
@@ -36,7 +36,7 @@ def validate(out: Path, source: Manifest, rules: ValidationConfig) -> Facts:
     """
     from components.data.validation.labelled import validate as block
 
-    return block(source.path("table.parquet"), rules, out)
+    return block(source.path("table.parquet"), of_a_trial(rules) if source.facts.get("limit") else rules, out)
 
 
 @step("components.data.split.labelled", timeout_seconds=HOUR)

@@ -11,7 +11,7 @@ from components.core.home import mirror
 from components.core.records import Facts, Manifest
 from components.core.steps import identify, run_logger, step
 from components.data.split.config import InstructionSplitConfig
-from components.data.validation.rules import InstructionValidationConfig
+from components.data.validation.rules import InstructionValidationConfig, of_a_trial
 from components.generation.config import GenerationConfig
 from components.judging.config import SERVERS, JudgeConfig
 from components.models.config import LoraConfig, ModelConfig
@@ -60,6 +60,7 @@ def validate(
 
     template = prompt.resolved(load_tokenizer(model.tokenizer, mirror()))
     table = source.path("table.parquet")
+    rules = of_a_trial(rules) if source.facts.get("limit") else rules
     return validate_instructions(table, rules, template, model.tokenizer, mirror(), model.shape.context, out)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from components.generation.config import GenerationConfig
     from pipelines.asking import Answers, Asked
 
-Model = Annotated[str, typer.Argument(help="A run id, a models:/ or runs:/ URI, or a folder.")]
+Model = Annotated[str, typer.Argument(help="A run id, a models:/ or runs:/ URI, a folder, or package:NAME/FILE.")]
 Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token, above 0 tokens are drawn.")]
 TopK = Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens.")]
 TopP = Annotated[float | None, typer.Option(help="Draw from the fewest tokens of this probability.")]
@@ -24,11 +24,16 @@ Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Whe
 def load(model: str, device: str = "cpu") -> tuple[Any, dict[str, Any] | None]:
     """Return a model of any kind by its address, and how the file that it learnt from was read, if that is known."""
     set_defaults()
-    from components.core.home import home
+    from components.core.home import home, mirror
+    from components.models.pretrained.files import is_pretrained
     from components.serving.load import load_with_reading
     from components.tracking.registry.finding import resolve_model
     from components.tracking.stores import tracking_uri
 
+    if is_pretrained(model):
+        from components.serving.language_model import load_untuned_responder
+
+        return load_untuned_responder(model, home() / "hub", mirror(), device), None
     return load_with_reading(resolve_model(model, home()), tracking_uri(home()), device)
 
 

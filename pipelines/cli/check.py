@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, Overrides, errors_as_lines, quieten, results, say
+from pipelines.cli.console import AsJson, Debug, Limit, Overrides, errors_as_lines, limited, quieten, results, say
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -18,6 +18,7 @@ gradus check my-data.yaml --json > check.json
 def check(
     preset: Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="A name from `gradus presets`, or a file.")],
     overrides: Overrides = None,
+    limit: Limit = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -31,7 +32,7 @@ def check(
     with errors_as_lines(debug):
         from pipelines.config import load_config
 
-        config = load_config(preset, overrides or [])
+        config = load_config(preset, limited(overrides, limit))
         if not debug:
             quieten()
         say(f"gradus: checking {config.name}; nothing is trained")

@@ -30,6 +30,10 @@ PIPED = 140
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the preset; may be repeated.")
 ]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="For a trial: only N rows of each file, spread evenly over it."),
+]
 FileKeys = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,6 +46,11 @@ Output = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and everything that Prefect logs.")]
+
+
+def limited(overrides: list[str] | None, limit: int | None) -> list[str]:
+    """Return the overrides with that of `--limit`."""
+    return [*(overrides or []), *([f"source.limit={limit}"] if limit else [])]
 
 
 def say(message: str, style: str = "") -> None:

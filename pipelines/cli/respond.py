@@ -4,13 +4,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from components.core.errors import ConfigError
 from pipelines.cli import answering
-from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say
+from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, results, say
 
 if TYPE_CHECKING:
     from components.generation.config import GenerationConfig
@@ -23,7 +23,8 @@ gradus respond models:/instruction-follower@candidate "Name the capital of Franc
 gradus respond 0a1b2c3d4e5f60718293a4b5c6d7e8f9 "Write the plural." --input "mouse"\n
 gradus respond models:/instruction-follower/3 --file entries.json --json > answers.jsonl\n
 gradus respond models:/instruction-follower@champion --file questions.csv --output answered.parquet\n
-gradus respond models:/instruction-follower/3 --file questions.csv --set source.columns.instruction=question
+gradus respond models:/instruction-follower/3 --file questions.csv --set source.columns.instruction=question\n
+gradus respond models:/instruction-follower@champion "Name a colour." --beside models:/instruction-follower/1
 """
 
 
@@ -48,6 +49,7 @@ def respond(
     batch_size: Annotated[int, typer.Option(help="Most entries that are answered at once.")] = 128,
     precision: answering.Precision = "auto",
     device: answering.Device = "auto",
+    beside: Annotated[str | None, typer.Option(help="Another MODEL, whose responses are shown beside.")] = None,
     debug: Debug = False,
 ) -> None:
     """Let a fine-tuned language model follow instructions, in the prompt that it was trained with.
@@ -55,11 +57,15 @@ def respond(
     A table is read like the one that the model learnt from: its columns, its templates, its delimiter and encoding; or
     columns `instruction` and `input`. With `--output` its columns are written with `response`, `new_tokens`, and why it
     `stopped`, with `predicted_` before a name that the table has. A row without an instruction has no response.
+    `--beside` prints what two models say, such as a fine-tuned one and the untouched one that it started from, which is
+    asked by its own chat template.
     A classifier is asked with `gradus predict`; a text is continued with `gradus generate`.
     """
     with errors_as_lines(debug):
         if file and (instruction is not None or input):
             raise ConfigError("give an instruction or --file, not both")
+        if beside and (as_json or output):
+            raise ConfigError("--beside prints a table to be read; leave --json and --output out")
         if file is None and instruction is None:
             raise ConfigError("there is no instruction; give INSTRUCTION, or --file FILE")
         import pyarrow as pa
@@ -73,23 +79,33 @@ def respond(
             max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed,
             batch_size=batch_size, precision=precision,
         )  # fmt: skip
-        responder, learnt = answering.load(model, str(answering.pick(device)))
-        if not hasattr(responder, "respond"):
-            from components.generation.loading import classifier_refused
-
-            raise classifier_refused(model)
+        responder, learnt = _load(model, str(answering.pick(device)))
+        other = _load(beside, str(answering.pick(device)))[0] if beside else None
         ends: Counter[str | None] = Counter()
         kinds = {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
         answer = _answerer(responder, config)
         for found, answers in answering.answered(asked, learnt, answer, kinds, "no instruction, and no response"):
             ends.update(answers["stopped"])
-            if as_json or output is None:
+            if other:
+                texts = {field: [text or "" for text in column] for field, column in found.texts.items()}
+                _show_beside(texts, {str(beside): _answerer(other, config)(texts), model: answers})
+            elif as_json or output is None:
                 _show(found.texts, answers, as_json, alone=file is None)
         rows, context = ends.total(), responder.card.size.context
         if rooms := ends["no_room"]:
             say(f"gradus: no response to {rooms} of {rows}: the prompt alone fills the context of {context} tokens")
         if cut := ends["length"]:
             say(f"gradus: {cut} of {rows} ended at --max-new-tokens or the end of the context of {context} tokens")
+
+
+def _load(model: str, device: str) -> "tuple[Responder, dict[str, Any] | None]":
+    """Return a language model, and how the file that it learnt from was read."""
+    responder, learnt = answering.load(model, device)
+    if hasattr(responder, "respond"):
+        return responder, learnt
+    from components.generation.loading import classifier_refused
+
+    raise classifier_refused(model)
 
 
 def _answerer(responder: "Responder", config: "GenerationConfig") -> "Callable[[Mapping[str, list[str]]], Answers]":
@@ -124,3 +140,19 @@ def _show(texts: Mapping[str, list[str | None]], answers: "Answers", as_json: bo
         else:
             asked = "\n".join(f"> {line}" for text in entry.values() if text for line in str(text).split("\n"))
             typer.echo(shown(f"{asked}\n{answer['response'] or ''}\n"))
+
+
+def _show_beside(texts: Mapping[str, list[str]], answers: "Mapping[str, Answers]") -> None:
+    """Print a table: an entry a row, and what each model responds."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from components.data.answered import rows_of
+    from pipelines.shown import harmless
+
+    table = Table("asked", *answers, show_lines=True)
+    responses = zip(*(each["response"] for each in answers.values()), strict=True)
+    for entry, row in zip(rows_of(texts), responses, strict=True):
+        asked = "\n".join(str(text) for text in entry.values() if text)
+        table.add_row(*(Text(harmless(str(text or ""))) for text in (asked, *row)))
+    results().print(table)

@@ -12,8 +12,10 @@ import typer
 from pipelines.cli.console import (
     AsJson,
     Debug,
+    Limit,
     Overrides,
     errors_as_lines,
+    limited,
     noted,
     print_result,
     quieten,
@@ -32,6 +34,7 @@ gradus run spam-demo\n
 gradus run spam --set train.epochs=3 --set train.learning_rate=1e-4\n
 gradus run spam-book --set model.weights=random --set train.max_steps=20\n
 gradus run instruct --set judge.model=phi3 --set train.trainable=lora\n
+gradus run spam --limit 500\n
 gradus run my-data.yaml --json > result.json
 """
 
@@ -39,6 +42,7 @@ gradus run my-data.yaml --json > result.json
 def run(
     preset: Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="A name from `gradus presets`, or a file.")],
     overrides: Overrides = None,
+    limit: Limit = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -50,7 +54,7 @@ def run(
     with errors_as_lines(debug):
         from pipelines.config import load_config
 
-        config = load_config(preset, overrides or [])
+        config = load_config(preset, limited(overrides, limit))
         print_result(_run(config, as_json, debug), as_json, _print_summary)
 
 

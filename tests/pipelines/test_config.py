@@ -52,6 +52,14 @@ def test_the_book_preset_is_the_tutorials_recipe() -> None:
     assert not config.model.tie_embeddings
 
 
+def test_a_trial_is_named_after_its_limit_once(tmp_path: Path) -> None:
+    trial = load_config("spam", ["source.limit=200"])
+    assert (trial.name, trial.tracking.model_name) == ("spam-limit-200", "spam-classifier-limit-200")
+    path = tmp_path / "recorded.yaml"
+    path.write_text(yaml.safe_dump(trial.recorded()))
+    assert load_config(str(path)) == trial
+
+
 @pytest.mark.parametrize(
     ("override", "value"),
     [

@@ -4,7 +4,7 @@ A section is a rule's severity and bounds. What a rule counts, and its words, st
 (`labelled`, `instructions`), one row a rule.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
@@ -203,6 +203,17 @@ class ValidationConfig(Config):
         if repeated := sorted({label for label in labels if labels.count(label) > 1}):
             raise ValueError(f"labels must be distinct; given twice: {', '.join(repeated)}")
         return labels
+
+
+Rules = TypeVar("Rules", bound=Config)
+
+
+def of_a_trial(rules: Rules) -> Rules:
+    """Return the rules for some rows of a file (`source.limit`): that these are too few warns, and does not stop."""
+    numbers = [name for name in ("rows", "rows_per_class") if name in type(rules).model_fields]
+    return rules.model_copy(
+        update={name: getattr(rules, name).model_copy(update={"severity": "warn"}) for name in numbers}
+    )
 
 
 class ExampleLength(RowRule):

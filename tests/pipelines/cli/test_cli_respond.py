@@ -184,3 +184,15 @@ def test_it_runs_as_a_process(model: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["response"] for line in done.stdout.splitlines()] == expected(model)
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_two_models_are_shown_beside_each_other(model: Path, tmp_path: Path) -> None:
+    other = save_language_model(tmp_path / "other")
+    done = gradus("respond", model, "Name a [bold]bird[/bold]", "--beside", other, *QUICK)
+    assert done.exit_code == 0, done.stderr
+    head, _, row = done.stdout.partition("[bold]bird[/bold]")
+    assert head.index("/other") < head.index("/model")
+    assert row.strip()
+    refused = gradus("respond", model, "Say hello", "--beside", other, "--json", *QUICK)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "--beside" in refused.stderr
