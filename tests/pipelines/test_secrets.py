@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.deploy.service import free_port
 from tests.judging.serving import OllamaServer, serve
 from tests.pipelines.instructing import PRESET, entries
+from tests.ports import free_port
 from tests.tracking.mlflow_server import MlflowServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
