@@ -76,29 +76,35 @@ def promote(
     before = champion.number if champion else None
     run = _finished_run(address, version, home)
     allowed = _margin(margin, kind_of(run), model, home)
-    result = PromotionResult(
-        model=model,
-        version=number,
-        run_id=run.run_id,
-        champion_before=before,
-        changed=False,
-        sentence=f"version {number} of {model} is the champion already",
-    )
+    found: dict[str, Any] = {"model": model, "version": number, "run_id": run.run_id, "champion_before": before}
     if before == number:
-        return result
-    try:
-        evidence = evidence_for(version, champion, run, allowed, home, anew=not force)
-    except GradusError as error:  # with force, no more than what is recorded speaks for it, and nothing hinders that
-        if not force:
-            raise
-        evidence = Evidence(False, f"it was not compared: {error}")
-    if not evidence.enough and not force:
-        raise PromotionRefused(f"not promoted: {evidence.sentence.rstrip('.')}; {FORCE}")
+        there = f"version {number} of {model} is the champion already"
+        return PromotionResult(**found, changed=False, sentence=there)
+    evidence = _evidence(version, champion, run, allowed, home, force)
     make_champion(version, Promotion(evidence.sentence, before, reason, force, allowed), home, run.run_id)
     instead = f" in place of version {before}" if before else ""
     sentence = f"version {number} of {model} is now the champion{instead}: {reason if force else evidence.sentence}"
-    done = {"changed": True, "forced": force, "margin": allowed, "measured": list(evidence.references)}
-    return result.model_copy(update={**done, "sentence": sentence})
+    found |= {"forced": force, "margin": allowed, "measured": list(evidence.references)}
+    return PromotionResult(**found, changed=True, sentence=sentence)
+
+
+def _evidence(
+    version: Registered, champion: Registered | None, run: RecordedRun, allowed: float, home: Path, force: bool
+) -> Evidence:
+    """Return what speaks for a version; with `force` no more than what is recorded, and nothing hinders that.
+
+    Raises:
+        PromotionRefused: if it is not enough, without `force`.
+    """
+    try:
+        evidence = evidence_for(version, champion, run, allowed, home, anew=not force)
+    except GradusError as error:
+        if not force:
+            raise
+        return Evidence(False, f"it was not compared: {error}")
+    if not evidence.enough and not force:
+        raise PromotionRefused(f"not promoted: {evidence.sentence.rstrip('.')}; {FORCE}")
+    return evidence
 
 
 def _margin(given: float | None, kind: Kind[Any, Any], name: str, home: Path) -> float:

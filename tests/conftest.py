@@ -1,8 +1,10 @@
 """What tests share: a home of their own, no network, one Prefect server, two tiny models, the real data."""
 
 import os
+import random
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,12 +14,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
+from tests import patience
+
 # Two processes run the tests on two cores, and every one of them starts others. Networks this small gain nothing from a
 # second thread, and lose much by waiting for one that has no core. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# No test depends on speed: a busy machine is slow, and what takes long there is no fault.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No test depends on speed: a busy machine is slow, and what takes long there is no fault. Nor on chance: examples are
+# the same each time, or somebody's change is refused for what another one has left. New ones are drawn with
+# `--hypothesis-profile=explore`.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("patient", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("patient")
 
 PREFECT = re.compile(r"prefect_server|finished: RunSummary|instructed: tuple|environment: dict")
@@ -61,6 +68,16 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """What a test draws does not depend on the tests before it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """Start one real Prefect server with a database of its own for the whole session."""
@@ -81,9 +98,12 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def copied_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Have MLflow copy the first database that it made in this process: its migrations take more than a second."""
+    """Have MLflow copy the first database that it made in this process: its migrations take more than a second.
+
+    And wait for whoever writes to one, for longer than the five seconds that SQLite does by itself.
+    """
     from mlflow.store.db import utils
-    from sqlalchemy import Engine, create_engine, inspect
+    from sqlalchemy import Engine, create_engine, event, inspect
 
     folder = tmp_path_factory.mktemp("database")
     make = utils._initialize_tables
@@ -98,14 +118,28 @@ def copied_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(str(engine.url.database))) as target:
             source.backup(target)
 
+    def wait_longer(dialect: Any, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+        if dialect.name == "sqlite":
+            options.setdefault("timeout", patience.LOCKED)
+
+    event.listen(Engine, "do_connect", wait_longer)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utils, "_initialize_tables", copy)
         yield
+    event.remove(Engine, "do_connect", wait_longer)
+
+
+@pytest.fixture
+def patient_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store counts as away only where it says so, or nothing listens: on a busy machine one that runs is slow."""
+    from components.tracking import stores
+
+    for name in ("QUICK", "REACH_TIMEOUT"):
+        monkeypatch.setattr(stores, name, patience.PATIENCE)
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real MLflow server that keeps runs, artifacts and the registry."""
+def _running_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from tests.tracking.mlflow_server import MlflowServer
 
     running = MlflowServer(tmp_path_factory.mktemp("server"))
@@ -114,6 +148,12 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield running.uri
     finally:
         running.stop()
+
+
+@pytest.fixture
+def mlflow_server(_running_mlflow: str, patient_tracking: None) -> str:
+    """The address of a real MLflow server that keeps runs, artifacts and the registry."""
+    return _running_mlflow
 
 
 @pytest.fixture

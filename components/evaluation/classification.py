@@ -11,7 +11,7 @@ import torch
 
 from components.core.progress import progress_bar
 from components.core.records import Facts
-from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_baselines
+from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, Baseline, fit_baselines
 from components.evaluation.curves import calibration_table, curves_table, lengths_table
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics, confusion, per_class
@@ -20,8 +20,8 @@ from components.evaluation.scoring import Scored, read_evenly, score, write_pred
 from components.learned import TestedRows
 from components.models.fast.onednn import onednn_multiplies
 from components.models.fast.prepared import prepared
-from components.models.fast.states import open_states
-from components.models.saved.classifier import load_classifier
+from components.models.fast.states import States, open_states
+from components.models.saved.classifier import LoadedClassifier, load_classifier
 
 WITH_INTERVALS = ("validation", "test")
 """Splits whose figures of the model get intervals: what it was trained on says nothing about other texts."""
@@ -54,20 +54,10 @@ def evaluate(
     # Where the last block is computed by itself it takes its weights as they are.
     if frozen is None and onednn_multiplies(torch.device(device), torch.float32):
         classifier.model.transformer = prepared(classifier.model.transformer, torch.float32, take=True, fuse=False)
-    labels = classifier.card.labels
+    labels, limit = classifier.card.labels, classifier.card.max_length
     texts, truth = read_evenly(splits["train"], labels, max(BASELINE_ROWS.values()))
-    baselines = fit_baselines(texts, truth, shares)
-    rows = sum(pq.read_metadata(path).num_rows for path in splits.values())
-    with progress_bar("evaluate", rows, "") as update:
-        scored = {
-            name: score(
-                path, classifier, baselines, update, open_states(frozen / f"{name}.safetensors") if frozen else None
-            )
-            for name, path in splits.items()
-        }
-    whole = dict(scored)
-    if unseen:
-        scored["test"] = scored["test"].take(unseen.counted)
+    whole = _scored(splits, classifier, fit_baselines(texts, truth, shares), frozen)
+    scored = whole | ({"test": whole["test"].take(unseen.counted)} if unseen else {})
     validation = scored["validation"].predictions
     best = max(LEARNED, key=lambda name: float(validation[name].correct.mean()))
     facts: Facts = {
@@ -76,20 +66,37 @@ def evaluate(
         "metrics": _metrics(scored, ordered),
         "per_class": {name: per_class(found.predictions["model"], labels) for name, found in scored.items()},
         "confusion": {name: confusion(found.predictions["model"]) for name, found in scored.items()},
-        "lengths": {name: _lengths(found, classifier.card.max_length) for name, found in scored.items()},
-        "max_length": classifier.card.max_length,
+        "lengths": {name: _lengths(found, limit) for name, found in scored.items()},
+        "max_length": limit,
         "baseline_rows": {name: min(len(texts), most) for name, most in BASELINE_ROWS.items()},
         "baseline": best,
         "verdict": " ".join([verdict(scored["test"].predictions, best), *(unseen.sentences() if unseen else ())]),
         **({"ancestors": unseen.facts()} if unseen else {}),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
-    (out / "figures").mkdir()
-    curves_table(scored["test"], labels).to_parquet(out / "figures/curves.parquet", index=False)
-    calibration_table(scored).to_parquet(out / "figures/calibration.parquet", index=False)
-    lengths_table(scored).to_parquet(out / "figures/lengths.parquet", index=False)
+    _write_figures(scored, labels, out / "figures")
     write_predictions(splits, whole, labels, out / "predictions.parquet")
     return facts
+
+
+def _scored(
+    splits: Mapping[str, Path], classifier: LoadedClassifier, baselines: Mapping[str, Baseline], frozen: Path | None
+) -> dict[str, Scored]:
+    """Return what the model and the baselines say of each split."""
+    rows = sum(pq.read_metadata(path).num_rows for path in splits.values())
+
+    def states(name: str) -> States | None:
+        return open_states(frozen / f"{name}.safetensors") if frozen else None
+
+    with progress_bar("evaluate", rows, "") as update:
+        return {name: score(path, classifier, baselines, update, states(name)) for name, path in splits.items()}
+
+
+def _write_figures(scored: Mapping[str, Scored], labels: list[str], folder: Path) -> None:
+    folder.mkdir()
+    curves_table(scored["test"], labels).to_parquet(folder / "curves.parquet", index=False)
+    calibration_table(scored).to_parquet(folder / "calibration.parquet", index=False)
+    lengths_table(scored).to_parquet(folder / "lengths.parquet", index=False)
 
 
 def verdict(test: Mapping[str, Predictions], best: str) -> str:

@@ -55,19 +55,13 @@ def evaluate_responses(
     Raises:
         ValueError: if a response has no verdict, read or not, or the two models did not answer the same rows.
     """
-    whole = pd.read_parquet(responses["model"])
-    tasks_of = whole["task"] if "task" in whole else pd.Series(None, whole.index)
-    whole["task"] = tasks_of.astype(object).where(tasks_of.notna(), None)
+    whole = _read_responses(responses["model"])
     rows = whole[unseen.counted].reset_index(drop=True) if unseen else whole
     judged = {of: each for of, each in read_verdicts(verdicts, rows["row"]).items() if of in PREFIXES}
     baseline = most_common_responses(train).matches(rows["task"], rows["output"])
     tasks = tasks_table(rows["task"], judged, baseline)
     shown = tasks.head(MOST_TASKS)
-    found = warnings(judged, judge)
-    if len(tasks) > MOST_TASKS:
-        found.append(
-            f"there are {len(tasks):,} tasks, of which the {MOST_TASKS} largest have figures; is it the right column?"
-        )
+    many = f"there are {len(tasks):,} tasks, of which the {MOST_TASKS} largest have figures; is it the right column?"
     sentences = [sentence(judged, baseline, judge["judge"], by_task=bool(len(tasks)))]
     facts: Facts = {
         "rows": len(rows),
@@ -80,20 +74,31 @@ def evaluate_responses(
         | control_metrics(judge)
         | task_metrics(shown),
         "verdict": " ".join(sentences + (unseen.sentences() if unseen else [])),
-        "warnings": found,
+        "warnings": warnings(judged, judge) + [many] * (len(tasks) > MOST_TASKS),
         "tasks": shown.astype(object).where(shown.notna(), None).to_dict("records"),
         **({"ancestors": unseen.facts()} if unseen else {}),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
     tasks.to_parquet(out / "tasks.parquet", index=False)
-    (out / "figures").mkdir()
-    scores = pd.concat([judged[of].histogram().assign(of=of) for of in PREFIXES if of in judged], ignore_index=True)
-    scores[["of", "low", "high", "rows"]].to_parquet(out / "figures/scores.parquet", index=False)
+    _write_scores(judged, out / "figures")
     if unseen:
         judged = read_verdicts(verdicts, whole["row"])
         whole["learned_before"] = ~unseen.unseen
     _responses_table(whole, responses.get("start"), judged).to_parquet(out / "responses.parquet", index=False)
     return facts
+
+
+def _read_responses(path: Path) -> pd.DataFrame:
+    """Return a table of responses, with the task of each in `task`, None where there is none."""
+    found: pd.DataFrame = pd.read_parquet(path)
+    tasks = found["task"] if "task" in found else pd.Series(None, found.index)
+    return found.assign(task=tasks.astype(object).where(tasks.notna(), None))
+
+
+def _write_scores(verdicts: Mapping[str, Verdicts], folder: Path) -> None:
+    folder.mkdir()
+    found = pd.concat([verdicts[of].histogram().assign(of=of) for of in PREFIXES if of in verdicts], ignore_index=True)
+    found[["of", "low", "high", "rows"]].to_parquet(folder / "scores.parquet", index=False)
 
 
 def response_metrics(verdicts: Mapping[str, Verdicts]) -> dict[str, float]:

@@ -71,63 +71,87 @@ def ask_all(
     # Two processes with the same questions that begin somewhere share them, and hardly ever ask one both.
     start = random.Random().randrange(len(questions)) if questions else 0
     todo = _looked_up(questions[start:] + questions[:start], cache)
-    lock, exchange = threading.Lock(), Exchange(client)
-    arrived: queue.SimpleQueue[tuple[str, Verdict] | BaseException] = queue.SimpleQueue()
-    kept: dict[str, Verdict] = {}
-    failures: list[BaseException] = []
-    going, over = True, False
-
-    def work() -> None:
-        nonlocal going
-        try:
-            while not stop.is_set():
-                with lock:
-                    question, verdict = next(todo, (None, None))
-                if question is None:
-                    return
-                verdict = verdict or exchange.verdict(question)
-                with lock:
-                    if over:
-                        return
-                    going = report(question.key, verdict) and going
-                    if not going:
-                        stop.set()
-                    arrived.put((question.key, verdict))
-        except BaseException as error:
-            stop.set()
-            arrived.put(error)
-            if not isinstance(error, JudgeError):
-                raise
-
-    def keep(*first: tuple[str, Verdict] | BaseException) -> int:
-        """Commit what has arrived, and return how many verdicts there were in it."""
-        found = [*first]
-        while not arrived.empty():
-            found.append(arrived.get())
-        failures.extend(each for each in found if isinstance(each, BaseException))
-        made = dict(each for each in found if not isinstance(each, BaseException))
-        kept.update(cache.keep(made) if made else {})
-        return len(made)
-
+    asking = _Asking(todo, Exchange(client), cache, stop, report)
     # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
-    workers = [threading.Thread(target=work, daemon=True) for _ in questions[:concurrency]]
+    workers = [threading.Thread(target=asking.work, daemon=True) for _ in questions[:concurrency]]
     try:
         for worker in workers:
             worker.start()
-        while len(kept) < len(questions) and not stop.is_set():
-            for _ in range(keep(arrived.get())):
+        while len(asking.kept) < len(questions) and not stop.is_set():
+            for _ in range(asking.keep_next()):
                 next(meanwhile, None)
         deadline = time.monotonic() + GRACE
         for worker in workers:
             worker.join(max(deadline - time.monotonic(), 0))
     finally:
-        stop.set()
-        with lock:
-            over = True
-        keep()  # an interruption costs no verdict that has arrived
-    if failures and going:  # `stop` makes some of those under way fail
-        raise failures[0]
-    return kept
+        asking.close()  # an interruption costs no verdict that has arrived
+    if asking.failures and asking.going:  # `stop` makes some of those under way fail
+        raise asking.failures[0]
+    return asking.kept
+
+
+class _Asking:
+    """What the threads that ask and the one that keeps verdicts have in common."""
+
+    def __init__(
+        self,
+        todo: Iterator[tuple[Question, Verdict | None]],
+        exchange: "Exchange",
+        cache: Cache,
+        stop: threading.Event,
+        report: Callable[[str, Verdict], bool],
+    ) -> None:
+        self.kept: dict[str, Verdict] = {}
+        self.failures: list[BaseException] = []
+        self.going = True
+        """Whether `report` has wanted more so far."""
+        self._todo, self._exchange, self._cache, self._stop, self._report = todo, exchange, cache, stop, report
+        self._lock = threading.Lock()
+        self._arrived: queue.SimpleQueue[tuple[str, Verdict] | BaseException] = queue.SimpleQueue()
+        self._over = False
+
+    def work(self) -> None:
+        """Ask one question after the other, until there is none, or no more is wanted."""
+        try:
+            while not self._stop.is_set():
+                with self._lock:
+                    question, verdict = next(self._todo, (None, None))
+                if question is None:
+                    return
+                self._hand_over(question.key, verdict or self._exchange.verdict(question))
+        except BaseException as error:
+            self._stop.set()
+            self._arrived.put(error)
+            if not isinstance(error, JudgeError):
+                raise
+
+    def _hand_over(self, key: str, verdict: Verdict) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self.going = self._report(key, verdict) and self.going
+            if not self.going:
+                self._stop.set()
+            self._arrived.put((key, verdict))
+
+    def keep_next(self) -> int:
+        """Wait for what arrives next; commit it and what has arrived by then; return how many verdicts there were."""
+        return self._keep([self._arrived.get()])
+
+    def close(self) -> None:
+        """Begin no other question, and commit what has arrived; what arrives later is dropped."""
+        self._stop.set()
+        with self._lock:
+            self._over = True
+        self._keep([])
+
+    def _keep(self, found: list[tuple[str, Verdict] | BaseException]) -> int:
+        while not self._arrived.empty():
+            found.append(self._arrived.get())
+        self.failures += [each for each in found if isinstance(each, BaseException)]
+        made = dict(each for each in found if not isinstance(each, BaseException))
+        self.kept |= self._cache.keep(made) if made else {}
+        return len(made)
 
 
 def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Question, Verdict | None]]:

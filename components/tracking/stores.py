@@ -76,7 +76,7 @@ def open_client(home: Path) -> "MlflowClient":
     uri = tracking_uri(home)
     quiet()
     with tracking_errors(f"cannot open the MLflow store {without_password(uri)}"):
-        reach(uri)
+        reach(uri, REACH_TIMEOUT)
         from mlflow import MlflowClient
 
         local = uri == local_uri(home)
@@ -134,7 +134,7 @@ def connect(home: Path, experiment: str) -> "tuple[MlflowClient, str]":
     return client, str(found.experiment_id)
 
 
-def reach(uri: str, timeout: float = REACH_TIMEOUT) -> None:
+def reach(uri: str, timeout: float) -> None:
     """Fail within seconds where MLflow itself would retry for minutes.
 
     Raises:

@@ -20,7 +20,7 @@ class Words(Config):
 CALLS: list[str] = []
 
 
-@step("components.core.store", timeout_seconds=60, unkeyed=("note",))
+@step("components.core.store", timeout_seconds=1800, unkeyed=("note",))
 def write_words(out: Path, words: Words = Words(), note: str = "") -> Facts:  # noqa: B008
     """Write a text."""
     CALLS.append(note)
@@ -28,14 +28,14 @@ def write_words(out: Path, words: Words = Words(), note: str = "") -> Facts:  # 
     return {"length": len(words.text)}
 
 
-@step("components.core.store", timeout_seconds=60)
+@step("components.core.store", timeout_seconds=1800)
 def shout(out: Path, source: Manifest) -> Facts:
     """Write a manifest's text in capitals."""
     (out / "loud.txt").write_text(source.path("words.txt").read_text().upper())
     return {}
 
 
-@step("components.core.store", timeout_seconds=60)
+@step("components.core.store", timeout_seconds=1800)
 def reject(out: Path) -> Facts:
     """Reject everything."""
     (out / "why.txt").write_text("because")

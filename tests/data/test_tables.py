@@ -139,7 +139,7 @@ def test_windows_line_ends_and_lines_without_text(tmp_path: Path) -> None:
     assert frame.to_numpy().tolist() == [[1, "a\r\n\r\nb", "x"], [2, "c", "y"]]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.sampled_from(["a", "b", '"', ",", "\n", "\r\n", "\t", " ", "1", "é"]), max_size=30).map("".join),
     st.sampled_from(["lenient", "none"]),

@@ -3,7 +3,6 @@
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import requests
 
 from tests.pages import ROOT
 from tests.patience import PATIENCE
+from tests.ports import free_port
 
 
 class Service:
@@ -131,12 +131,6 @@ class Service:
                 experiments = [experiment.experiment_id for experiment in client.search_experiments()]
                 found += [run.info.status for run in client.search_runs(experiments)]
         return sorted(found)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(true: Callable[[], object], service: Service, seconds: float = PATIENCE) -> None:

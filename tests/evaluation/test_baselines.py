@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from components.evaluation import baselines
 from components.evaluation.baselines import fit_baselines
 
 
@@ -17,9 +18,11 @@ def test_fitted_twice_on_the_same_rows_they_say_the_same() -> None:
 
 
 @pytest.mark.parametrize("rare", [0, 1, *(pytest.param(rare, marks=pytest.mark.slow) for rare in (2, 5))])
-def test_a_class_of_few_rows_among_many_is_no_error(rare: int) -> None:
-    truth = np.zeros(30_000, np.int64)
-    truth[[17, 4_711, 12_345, 20_001, 29_999][:rare]] = 1
+def test_a_class_of_few_rows_among_many_is_no_error(rare: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "BASELINE_ROWS", {"tfidf": 4_000, "svm": 2_000})
+    monkeypatch.setattr(baselines, "TUNING_ROWS", 300)
+    truth = np.zeros(3_000, np.int64)
+    truth[[17, 471, 1_234, 2_001, 2_999][:rare]] = 1
     texts = ["claim the prize" if label else f"hello again {row % 97}" for row, label in enumerate(truth)]
     said = fit_baselines(texts, truth, [0.99, 0.01])["svm"](["claim the prize", "hello again 5"])
     np.testing.assert_allclose(said.sum(1), 1)

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score
 
+from components.evaluation import metrics
 from components.evaluation.curves import POINTS, calibration_bins, thin
 from components.evaluation.labelled import Predictions
-from components.evaluation.metrics import LABELS, RESAMPLES, bootstrap_intervals, classification_metrics
+from components.evaluation.metrics import FEWEST_RESAMPLES, LABELS, bootstrap_intervals, classification_metrics
 
 
 def draw(rows: int, classes: int, seed: int = 0, digits: int = 2) -> Predictions:
@@ -24,10 +25,11 @@ def intervals(predictions: Predictions) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("classes", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_intervals_are_those_of_a_plain_bootstrap(classes: int) -> None:
+def test_intervals_are_those_of_a_plain_bootstrap(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "RESAMPLES", FEWEST_RESAMPLES)
     predictions = draw(40, classes)
     average = "binary" if classes == 2 else "macro"
-    rows = np.random.default_rng(0).integers(40, size=(RESAMPLES, 40))
+    rows = np.random.default_rng(0).integers(40, size=(FEWEST_RESAMPLES, 40))
     values: dict[str, list[float]] = {"f1": [], "balanced_accuracy": [], "average_precision": []}
     for drawn in rows:
         truth, predicted = predictions.truth[drawn], predictions.predicted[drawn]
@@ -53,14 +55,14 @@ def test_many_rows_are_drawn_in_blocks_and_narrow_the_interval() -> None:
 @given(st.integers(2, 4), st.integers(1, 30), st.integers(0, 10**6), st.booleans())
 def test_what_is_reported_is_finite_and_inside_its_interval(classes: int, rows: int, seed: int, ordered: bool) -> None:
     predictions = draw(rows, classes, seed)
-    metrics = classification_metrics(predictions, ordered)
+    values = classification_metrics(predictions, ordered)
     ends = intervals(predictions)
-    assert all(np.isfinite(value) for value in (metrics | ends).values())
-    assert {"accuracy", "balanced_accuracy", "brier", "calibration_error"} <= metrics.keys()
+    assert all(np.isfinite(value) for value in (values | ends).values())
+    assert {"accuracy", "balanced_accuracy", "brier", "calibration_error"} <= values.keys()
     # What has an interval has a value, and the other way round.
     for name in ("f1", "balanced_accuracy", "average_precision"):
-        assert (name in metrics) == (f"{name}_low" in ends) == (f"{name}_high" in ends)
-    assert ("mean_absolute_error" in metrics) == ordered
+        assert (name in values) == (f"{name}_low" in ends) == (f"{name}_high" in ends)
+    assert ("mean_absolute_error" in values) == ordered
 
 
 def test_calibration_by_hand() -> None:

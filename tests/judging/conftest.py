@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from components.judging import asking
 from tests.judging.bench import Bench
 from tests.judging.serving import OllamaServer, serve
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -16,5 +18,7 @@ def ollama(tmp_path: Path) -> Iterator[OllamaServer]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A judging that waits for what is under way when something fails, however busy the machine is."""
+    monkeypatch.setattr(asking, "GRACE", PATIENCE)
     return Bench(tmp_path)

@@ -1,11 +1,12 @@
 """A server that speaks Ollama's documented protocol, and misbehaves when told: `python -m tests.judging.ollama_server`.
 
-Its arguments are FOLDER and, if it is to have a certain one, PORT.
+Its arguments are FOLDER and PORT.
 
 GET /api/version, GET /api/tags, POST /api/show, POST /api/chat (streamed unless `stream` is false), and OpenAI's
-GET /v1/models, POST /v1/chat/completions. It writes its port to FOLDER/port. Of each request it adds a line of JSON to
-FOLDER/requests (method, path, headers, body), and one to FOLDER/answers (question, status, reply) once a chat's answer
-has been sent. FOLDER/behaviour is a JSON object that is read anew at each request; the keys are those of `Behaviour`.
+GET /v1/models, POST /v1/chat/completions. It makes FOLDER/ready when it listens. Of each request it adds a line of JSON
+to FOLDER/requests (method, path, headers, body), and one to FOLDER/answers (question, options, reply) right before a
+chat's answer is sent: who has got it finds it there. FOLDER/behaviour is a JSON object that is read anew at each
+request; the keys are those of `Behaviour`.
 
 It judges like this: the user's message must hold one line `<data>`, one line of JSON and more, one line `</data>`; the
 score is 100 if the response in it is the reference, 0 if it is empty, and else depends on the response's hash only.
@@ -187,10 +188,10 @@ class Handler(BaseHTTPRequestHandler):
     # --- answers
 
     def say(self, reply: str, done: bool = True) -> None:
-        # Under the lock nothing is sent without being recorded when the process kills itself.
+        # Under the lock nothing is recorded without being sent when the process kills itself.
         with LOCK:
-            self.send_reply(reply, done)
             record("answers", question=self.question, options=self.body.get("options"), reply=reply)
+            self.send_reply(reply, done)
             COUNTS["verdicts"] += 1
             if COUNTS["verdicts"] == self.how.dies_after:
                 os.kill(os.getpid(), 9)
@@ -268,10 +269,8 @@ class Server(ThreadingHTTPServer):
 
 
 def main() -> None:
-    server = Server(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
-    draft = FOLDER / ".port"
-    draft.write_text(str(server.server_address[1]))
-    draft.rename(FOLDER / "port")
+    server = Server(int(sys.argv[2]))
+    (FOLDER / "ready").touch()
     server.serve_forever()
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,7 +25,7 @@ class OllamaServer:
 
     def __init__(self, folder: Path, **behaviour: Any) -> None:
         self.folder = folder
-        self.port = 0
+        self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.behave(**behaviour)
         self.start()
@@ -33,14 +35,13 @@ class OllamaServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start the process, a second time on the port of the first."""
-        (self.folder / "port").unlink(missing_ok=True)
+        """Start the process, each time on the same port."""
+        (self.folder / "ready").unlink(missing_ok=True)
         command = [sys.executable, "-m", "tests.judging.ollama_server", str(self.folder), str(self.port)]
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=(self.folder / "stderr").open("a"))
-        while not (self.folder / "port").exists():
+        while not (self.folder / "ready").exists():
             assert self.process.poll() is None, (self.folder / "stderr").read_text()
             time.sleep(0.02)
-        self.port = int((self.folder / "port").read_text())
 
     def kill(self) -> None:
         """Kill the process as `kill -9` does."""
@@ -81,7 +82,7 @@ class OllamaServer:
 
 @contextmanager
 def serve(folder: Path, **behaviour: Any) -> Iterator[OllamaServer]:
-    """Run a server with llama3 on a free port of this machine until the block ends."""
+    """Run a server with llama3 on a port of its own until the block ends."""
     server = OllamaServer(folder, **behaviour)
     try:
         yield server

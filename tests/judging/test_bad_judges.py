@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from components.core.errors import JudgeError, JudgeUnreachable
 from components.judging.judge import VERDICTS
 from tests.judging.bench import ALL, ROWS, Bench, write_responses
 from tests.judging.serving import OllamaServer
+from tests.ports import free_port
 
 THIRD = '"response": "Number 3!"'
 UNREADABLE = ["html", "half_json", "half_verdict", "score_150", "eighty", "endless"]
@@ -34,9 +34,7 @@ def made_of(message: str) -> tuple[int, int]:
 
 
 def test_a_server_that_is_down_is_named_with_what_starts_it(bench: Bench) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(JudgeUnreachable, match=r"Connection refused.*start it with `ollama serve`, or set judge\.url"):
         bench.judge(None, url=url)
     with pytest.raises(JudgeUnreachable, match=r"Connection refused.*; start it, or set judge\.url"):

@@ -181,8 +181,7 @@ def test_ctrl_c_during_a_download_ends_with_130_and_a_killed_run(server: Server)
     environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, "run", "spam-demo", *options, "--json"]
     with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True) as process:
-        wait_for(lambda: bool(server.requests))
-        time.sleep(0.5)
+        wait_for(lambda: any((home() / "downloads").glob(".fetch-*")))
         process.send_signal(signal.SIGINT)
         try:
             stdout, stderr = process.communicate()

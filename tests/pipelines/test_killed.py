@@ -51,17 +51,17 @@ main()
 TRAINING = [
     "components.training.loop:log_step:1:after",
     "components.training.checkpoints:write_checkpoint:3:after",
-    "components.training.checkpoints:_discard:1:before",
+    "components.training.checkpoints:sync_names:6:after",
     "components.training.checkpoints:read_checkpoint:1:after",
     "components.core.store:describe:1:before",
 ]
-"""In the first step, before there is a checkpoint; while one is written; when it has its name; right after going on
-from it; when training has ended."""
+"""In the first step, before there is a checkpoint; while one is written; when the second has its name, and the first is
+still there; right after going on from it; when training has ended."""
 RECORDING = [
     "components.tracking.runs:Run.log_table:2:before",
-    "components.tracking.registry.publication:_link_metrics:1:before",
-    "components.tracking.registry.publication:_register:1:before",
-    "components.tracking.registry.publication:_note_version:1:before",
+    "mlflow:MlflowClient.log_outputs:1:after",
+    "mlflow:MlflowClient.create_registered_model:1:before",
+    "mlflow:MlflowClient.set_logged_model_tags:1:before",
     "components.tracking.runs:Run.close:1:before",
 ]
 """When there are metrics and a table; when the model's files are there; before it is registered, and after."""
@@ -120,7 +120,7 @@ def check(tmp_path: Path, environment: dict[str, str], moments: list[str], *argu
         assert killed.returncode == -signal.SIGKILL, f"{moment}: {killed.stderr}"
         goes_on = f"going on in run {only_run(home)[1].info.run_id}" in killed.stderr
         gone_on += goes_on
-        if "publication" not in moment:  # else it may be killed while it sends what the one before has left
+        if "MlflowClient" not in moment:  # else it may be killed while it sends what the one before has left
             assert goes_on == (number > 0), killed.stderr
             assert only_run(home)[1].info.status == "RUNNING"
     last = gradus(home, "never", environment, *arguments)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import requests
 
+from tests.ports import free_port
+
 
 class MlflowServer:
     """`mlflow server` on a free port, with a database and an artifact folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from components.core.errors import TrackingError
 from components.core.records import sha256_of
 from components.serving.load import load_model
+from components.tracking import stores
 from components.tracking.config import TrackingConfig
 from components.tracking.outbox.syncing import Sent, sync
 from components.tracking.recording import log_inputs
@@ -30,6 +31,8 @@ from components.tracking.registry.publishing import log_package
 from components.tracking.runs import Run, attached, open_run
 from components.tracking.stores import connect, root_of
 from pipelines.cli.console import noted
+from tests import patience
+from tests.patience import PATIENCE
 from tests.tracking.mlflow_server import MlflowServer
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +59,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
 
 
 @pytest.fixture
-def server(running: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> MlflowServer:
+def server(running: MlflowServer, monkeypatch: pytest.MonkeyPatch, patient_tracking: None) -> MlflowServer:
     """A server that runs, whatever the test before did to it, and that runs are sent to."""
     if not running.runs:
         running.start()
@@ -160,6 +163,8 @@ def expected(running: MlflowServer, saved_model: Path, tmp_path_factory: pytest.
     home = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", running.uri)
+        patch.setattr(stores, "QUICK", PATIENCE)
+        patch.setattr(stores, "REACH_TIMEOUT", PATIENCE)
         assert not work(home, saved_model, "undisturbed").waits
     assert not (home / "outbox").exists()
     return left(running.uri, "undisturbed")
@@ -223,8 +228,15 @@ def test_a_server_that_is_back_in_time_has_all_of_it(
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_server_that_hangs(
-    moment: str, expected: dict[str, Any], server: MlflowServer, saved_model: Path, tmp_path: Path
+    moment: str,
+    expected: dict[str, Any],
+    server: MlflowServer,
+    saved_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(stores, "QUICK", 5.0)
+    monkeypatch.setattr(stores, "REACH_TIMEOUT", 5.0)
     start = time.monotonic()
     try:
         assert work(tmp_path, saved_model, f"hung {moment}", at(moment, server.freeze)).waits
@@ -293,7 +305,7 @@ def test_runs_that_note_the_same_new_data_at_once_all_do(tmp_path: Path) -> None
             for number in range(10):
                 together.wait()
                 log_inputs(run, {"train": data}, {"train": f"{number:08d}"}, "sample://x", "data")
-            noted.append(len(run.client.get_run(run.run_id).inputs.dataset_inputs))
+        noted.append(len(run.client.get_run(run.run_id).inputs.dataset_inputs))
 
     noted: list[int] = []
     threads = [threading.Thread(target=note_data) for _ in range(4)]
@@ -435,16 +447,19 @@ def synced_while_away(home: Path) -> list[Sent]:
 
 
 @pytest.mark.slow
-def test_a_locked_database_is_waited_for_beside_the_run(saved_model: Path, tmp_path: Path) -> None:
+def test_a_locked_database_is_waited_for_beside_the_run(
+    saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "LOCKED", 5.0)  # as it is without the tests
     connect(tmp_path, "locked")  # makes the tables
     with sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         run = work(tmp_path, saved_model, "locked")
         other.execute("ROLLBACK")
     assert run.waits
-    while run._thread.is_alive():
+    while (sent := next(sync(tmp_path))).by_itself:  # the run's own thread is at it still
         time.sleep(0.1)
-    assert synced(tmp_path) == [""]
+    assert sent.error == ""
     found = left(f"sqlite:///{tmp_path}/mlflow.db", "locked")
     assert len(found["points"]["curve/loss"]) == STEPS
     with attached(only_run(f"sqlite:///{tmp_path}/mlflow.db", "locked"), tmp_path) as again:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from components.training import checkpoints
+from components.core.records import Logger
+from components.training import checkpoints, loop
 from components.training.checkpoints import SHARE, Checkpoints, complete
+from components.training.history import Step, log_step
 from components.training.loop import Trainer
 from tests.training.killed import RECIPES
 from tests.training.tuning import Recorder, tune, weights
@@ -80,15 +82,13 @@ def costs(
         made.append(Timed(trainer, folder))
         return made[0]
 
-    step = Trainer._step
-
-    def ten_seconds(trainer: Trainer, rows: list[int], rate: float) -> tuple[float, float]:
+    def ten_seconds(logger: Logger, step: Step) -> None:
         made[0].seconds.now += 10
-        return step(trainer, rows, rate)
+        log_step(logger, step)
 
     monkeypatch.setattr(checkpoints, "write_checkpoint", slow)
     monkeypatch.setattr("components.training.fine_tuning.Checkpoints", timed)
-    monkeypatch.setattr(Trainer, "_step", ten_seconds)
+    monkeypatch.setattr(loop, "log_step", ten_seconds)
     tune(tmp_path, max_steps=720, epochs=72, eval_every=720, checkpoint_minutes=minutes)
     return made[0]
 

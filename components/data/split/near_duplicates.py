@@ -40,8 +40,8 @@ class NearDuplicates:
 
     A word is a run of letters, digits and underscores (`\w+`) after NFKC and case folding. Without `digits` a row has a
     second set, of its words without their digits: two texts may be alike in either. In memory are all distinct sets,
-    about four bytes a word, and their signatures. `count` is the number of sets, and `of_row`, int32 (rows, 1 or 2),
-    which of them each row has, -1 if none.
+    about four bytes a word, and their signatures. `count` is the number of sets, `of_row`, int32 (rows, 1 or 2), which
+    of them each row has, -1 if none, and `bands`, uint64 (bands, sets), what sets that are alike have in common.
     """
 
     def __init__(self, table: Path, columns: Sequence[str], digits: bool) -> None:
@@ -77,7 +77,7 @@ class NearDuplicates:
         self._matrix = csr_array((np.ones(len(words), np.int32), *indices), (self.count, max(1, self._vocabulary)))
         # A hash of each word, the same in every process.
         hashes = (hashed(np.array(list(vocabulary), object)) >> np.uint64(32)).astype(np.uint32)
-        self._bands = _bands([hashes[each] for each in sets])
+        self.bands = _bands([hashes[each] for each in sets])
 
     def components(self, ones: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
         """Return the connected component of each of `count` nodes, int32, numbered from 0.
@@ -85,7 +85,7 @@ class NearDuplicates:
         The first nodes are the sets; `ones` and `others` are further edges, between any nodes.
         """
         labels = _merged(np.arange(count, dtype=np.int32), ones, others)
-        for band in self._bands:
+        for band in self.bands:
             for candidates in (self._neighbours, self._others):
                 for a, b in candidates(band, labels):
                     labels = _merged(labels, a, b)
@@ -94,7 +94,7 @@ class NearDuplicates:
     def reached(self, sides: np.ndarray) -> np.ndarray:
         """Return the sides that each set or a near duplicate of it has, given the sides of each as bits, uint8."""
         found = sides.copy()
-        for band in self._bands:
+        for band in self.bands:
             # Where both have the same sides, neither gains one.
             for a, b in self._others(band, sides):
                 np.bitwise_or.at(found, a, sides[b])

@@ -35,7 +35,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES), max_size=40).map("".join),
     st.sampled_from(["default", "none"]),
@@ -97,7 +97,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(st.none(), TEXTS), max_size=30))
 @example(["".join(map(chr, range(128))), None, "", "ẞ", "A b 1"])
 def test_folding_a_column_is_folding_each_text(texts: list[str | None]) -> None:

@@ -82,7 +82,7 @@ def test_at_least_999_of_1000_pairs_are_found(tmp_path: Path, texts: list[str]) 
     # Each band by itself, without what components add: a pair is found if its texts share a bucket.
     sets = near.of_row[:, 0]
     one, other = np.array(sorted(pairs)).T
-    shared = (near._bands[:, sets[one]] == near._bands[:, sets[other]]).any(axis=0)
+    shared = (near.bands[:, sets[one]] == near.bands[:, sets[other]]).any(axis=0)
     print(f"recall {shared.mean():.5f} of {len(pairs):,} pairs")  # noqa: T201
     assert shared.mean() >= 0.999
     labels = components(near)

@@ -94,18 +94,18 @@ def test_rejected_data_exits_with_3_and_shows_the_rows(environment: dict[str, st
 def test_an_interrupted_run_is_killed_and_exits_with_130(
     environment: dict[str, str], sent: signal.Signals, name: str
 ) -> None:
-    command = [*GRADUS, "run", "spam-demo", *TINY, "--set=train.epochs=1000", "--json"]
+    endless = ["--set=train.epochs=1000", "--set=train.checkpoint_minutes=1e-9"]
+    command = [*GRADUS, "run", "spam-demo", *TINY, *endless, "--json"]
     # A shell starts what runs in its background with SIGINT ignored, and the tests may run there.
     command = [sys.executable, "-c", HEED + command[2], *command[3:]]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         deadline = time.monotonic() + PATIENCE
-        # The first checkpoint says that training runs; while torch is still being imported, an interruption may be
-        # swallowed by code that is not ours.
-        while not list((home() / "store").glob("fine_tune/.*/best.safetensors")) and time.monotonic() < deadline:
+        # The first checkpoint comes after a step; while torch is still being imported, an interruption may be swallowed
+        # by code that is not ours.
+        while not any((home() / "store").glob("fine_tune/.*/checkpoint/*")) and time.monotonic() < deadline:
             time.sleep(0.2)
-        time.sleep(1)  # some steps
         process.send_signal(sent)
         try:
             stdout, stderr = process.communicate(timeout=PATIENCE)
