@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -62,13 +63,19 @@ def fetch(source: FileSource, downloads: Path, mirror: Path | None) -> Path:
 def locate(source: FileSource, mirror: Path | None) -> Path | None:
     """Return the local file that stands for the source (its own, or the mirror's), or None for the network.
 
-    In the mirror a URL is looked up by its decoded file name, and nowhere but directly in that folder.
+    In the mirror a URL is looked up by its decoded file name directly in that folder, or in a folder within it where
+    the file has the hash that the source declares: `train.csv` may be anything's.
     """
     if path := local_path(source.url):
         return path
     name = file_name(source.url)
-    found = mirror / name if mirror and name else None
-    return found if found and found.is_file() else None
+    if not (mirror and name):
+        return None
+    if (found := mirror / name).is_file():
+        return found
+    declared = None if source.member else source.sha256
+    within = sorted(mirror.glob(f"*/{escape(name)}")) if declared else []
+    return next((each for each in within if each.is_file() and sha256_of(each) == declared), None)
 
 
 @contextmanager

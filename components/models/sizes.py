@@ -8,19 +8,8 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from components.core.config import Config
 from components.core.errors import WeightsError
-
-
-class Size(Config):
-    """What networks of all families have."""
-
-    layers: int = Field(gt=0)
-    """Number of transformer blocks."""
-    heads: int = Field(gt=0)
-    """Attention heads in each block."""
-    width: int = Field(gt=0)
-    """Length of the vector that stands for a token, D."""
-    context: int = Field(gt=0)
-    """Most tokens the network can see at once."""
+from components.models.encoders.sizes import BertSize, RobertaSize
+from components.models.shape import Size
 
 
 class GPTSize(Size):
@@ -194,7 +183,7 @@ def _windowed(settings: Mapping[str, Any], kind: str, layers: int) -> tuple[int,
     return tuple(range(first, layers))
 
 
-AnySize = GPTSize | LlamaSize
+AnySize = GPTSize | LlamaSize | BertSize | RobertaSize
 """A shape of any family; the fields tell which."""
 
 
@@ -203,9 +192,11 @@ def saved_size(values: Any) -> AnySize:
     return TypeAdapter(AnySize).validate_python(values)
 
 
-MODEL_TYPES: dict[str, type[GPTSize] | type[LlamaSize]] = {
+MODEL_TYPES: dict[str, type[AnySize]] = {
     "gpt2": GPTSize,
     **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), LlamaSize),
+    "bert": BertSize,
+    **dict.fromkeys(("roberta", "xlm-roberta"), RobertaSize),
 }
 """What `transformers` calls the families whose shapes are known here."""
 
