@@ -236,10 +236,11 @@ def _over_heads(visible: Tensor) -> Tensor:
 def architectures() -> dict[str, type[Transformer]]:
     """Return the families that there are by their names: a new one is a file and a place here."""
     from components.models.encoders.bert import Bert, Roberta
+    from components.models.encoders.modernbert import ModernBert
     from components.models.gpt2 import GPT2
     from components.models.llama import Llama
 
-    return {family.name: family for family in (GPT2, Llama, Bert, Roberta)}
+    return {family.name: family for family in (GPT2, Llama, Bert, Roberta, ModernBert)}
 
 
 def make_network(size: AnySize, vocab_size: int, dropout: float = 0.0) -> Transformer:

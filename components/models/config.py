@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from components.core.config import Config
-from components.models.encoders.sizes import BertSize, RobertaSize
+from components.models.encoders.sizes import BertSize, ModernBertSize, RobertaSize
 from components.models.pretrained.files import brings_all, is_pretrained, settings_of
 from components.models.sizes import SIZES, AnySize, GPTSize, LlamaSize, saved_size, size_from_settings
 
@@ -36,7 +36,7 @@ PUBLISHED: dict[str, str] = {
 """Where OpenAI's weights of each size are published on the Hugging Face hub."""
 
 
-OWN_FIELDS = {"kv_heads": "llama", "offset": "roberta", "token_types": "bert"}
+OWN_FIELDS = {"kv_heads": "llama", "offset": "roberta", "token_types": "bert", "local_rope_base": "modernbert"}
 """Which field of a shape tells of which family it is; the first that is there."""
 
 
@@ -66,7 +66,8 @@ class LoraConfig(Config):
     `attn.c_attn`, `attn.c_proj`, `mlp.c_fc`, `mlp.c_proj` in GPT-2 and `self_attn.q_proj`, `self_attn.k_proj`,
     `self_attn.v_proj`, `self_attn.o_proj`, `mlp.gate_proj`, `mlp.up_proj`, `mlp.down_proj` in the Llama family;
     `attention.self.query`, `attention.self.key`, `attention.self.value`, `attention.output.dense`,
-    `intermediate.dense`, `output.dense` in BERT and RoBERTa."""
+    `intermediate.dense`, `output.dense` in BERT and RoBERTa; `attn.Wqkv`, `attn.Wo`, `mlp.Wi`, `mlp.Wo`
+    in ModernBERT."""
 
     @property
     def scale(self) -> float:
@@ -82,7 +83,8 @@ class ModelConfig(Config):
         | Annotated[GPTSize, Tag("gpt2")]
         | Annotated[LlamaSize, Tag("llama")]
         | Annotated[BertSize, Tag("bert")]
-        | Annotated[RobertaSize, Tag("roberta")],
+        | Annotated[RobertaSize, Tag("roberta")]
+        | Annotated[ModernBertSize, Tag("modernbert")],
         Discriminator(_size_kind),
     ] = "124M"
     """One of GPT-2's sizes by name; `auto` for what the weights' `config.json` or GGUF file says; or a shape of your

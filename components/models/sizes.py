@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from components.core.config import Config
 from components.core.errors import WeightsError
-from components.models.encoders.sizes import BertSize, RobertaSize
+from components.models.encoders.sizes import BertSize, ModernBertSize, RobertaSize
 from components.models.shape import Size
 
 
@@ -183,7 +183,7 @@ def _windowed(settings: Mapping[str, Any], kind: str, layers: int) -> tuple[int,
     return tuple(range(first, layers))
 
 
-AnySize = GPTSize | LlamaSize | BertSize | RobertaSize
+AnySize = GPTSize | LlamaSize | BertSize | RobertaSize | ModernBertSize
 """A shape of any family; the fields tell which."""
 
 
@@ -197,6 +197,7 @@ MODEL_TYPES: dict[str, type[AnySize]] = {
     **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), LlamaSize),
     "bert": BertSize,
     **dict.fromkeys(("roberta", "xlm-roberta"), RobertaSize),
+    "modernbert": ModernBertSize,
 }
 """What `transformers` calls the families whose shapes are known here."""
 
