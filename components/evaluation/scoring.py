@@ -19,7 +19,7 @@ from components.evaluation.labelled import Ids, Predictions, Probabilities
 from components.models.fast.states import States
 from components.models.fast.tail import classify_states
 from components.models.saved.classifier import LoadedClassifier
-from components.models.tokenizer import encode
+from components.models.tokenizer import encode_whole
 
 CHUNK = 128
 """Texts between two moves of the progress bar; within a chunk, batches are sorted by length."""
@@ -87,7 +87,9 @@ def score(
     done = 0
     for texts, ids in read_texts(path, classifier.card.labels):
         parts["truth"].append(ids)
-        parts["lengths"].append(np.array([len(row) for row in encode(classifier.encoding, texts)], dtype=np.int32))
+        parts["lengths"].append(
+            np.array([len(row) for row in encode_whole(classifier.encoding, texts)], dtype=np.int32)
+        )
         if states is not None:
             logits = classify_states(classifier.model, states, range(done, done + len(texts)))
             parts["model"].append(torch.softmax(logits.double(), dim=1).numpy())

@@ -7,8 +7,9 @@ Shapes: B batch, T tokens, D width, H heads, K key-value heads, d width of a hea
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import ClassVar
 
 import torch
@@ -27,6 +28,7 @@ themselves and of whatever was read before: (B, H, T, d)."""
 class Block(nn.Module, ABC):
     """Attention, then a feed-forward network, each on the normalised input and added to it (pre-norm residual).
 
+    A family that does it in another order has a `run` of its own.
     A module within it may have a linear layer that only a GELU in its tanh form reads: `fused` maps the layer's name to
     that of the GELU, and the two are computed as one where that is faster. So are linear layers that read the same:
     `together` holds their names, in the order in which they are asked. With a `window` a token sees so many, itself
@@ -97,18 +99,29 @@ class WeightNames:
     blocks: str
     """The list of blocks."""
     final_norm: str
-    """The norm after the last block."""
+    """The norm after the last block; empty where there is none."""
     others: tuple[str, ...] = ()
     """What else there is beside the blocks."""
     transposed: tuple[str, ...] = ()
     """How the names of weights end that files hold transposed."""
     buffers: tuple[str, ...] = ()
     """How the names of tensors end that lie in files and are no weights."""
+    optional: str = ""
+    """How the names of weights begin that files may lack: they are drawn then."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """How names ended in files of earlier years, and how they end now."""
+    classifier: str = "score"
+    """What `transformers` calls a classifier's head."""
 
     @property
     def parts(self) -> tuple[str, ...]:
         """How the names of a network's parameters begin."""
-        return tuple(f"{name}." for name in (self.embedding, self.blocks, self.final_norm, *self.others))
+        return tuple(f"{name}." for name in (self.embedding, self.blocks, self.final_norm, *self.others) if name)
+
+    def short(self, name: str) -> str:
+        """Return what a network calls a tensor of a file."""
+        name = name.removeprefix(self.prefix)
+        return next((name.removesuffix(old) + new for old, new in self.renamed.items() if name.endswith(old)), name)
 
 
 class Transformer(nn.Module, ABC):
@@ -128,12 +141,15 @@ class Transformer(nn.Module, ABC):
     """The linear layers of a block's attention, by their names in it: they may get adapters."""
     feed_forward: ClassVar[tuple[str, ...]]
     """Those of its feed-forward network."""
+    pooler: nn.Module | None
+    """What a classifier that pools `cls` makes of the first token's state, (B, D) to (B, D), if there is such."""
 
     def __init__(self, size: AnySize, vocab_size: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.size = size
         self.vocab_size = vocab_size
         self.recompute = False
+        self.pooler = None
         self.drop = nn.Dropout(dropout)
 
     @abstractmethod
@@ -147,18 +163,18 @@ class Transformer(nn.Module, ABC):
     @property
     def embedding(self) -> nn.Embedding:
         """The token embedding, V x D."""
-        found: nn.Embedding = getattr(self, self.names.embedding)
+        found: nn.Embedding = attrgetter(self.names.embedding)(self)
         return found
 
     @property
     def blocks(self) -> list[Block]:
         """The blocks, first to last."""
-        return list(getattr(self, self.names.blocks))
+        return list(attrgetter(self.names.blocks)(self))
 
     @property
     def final_norm(self) -> nn.Module:
-        """The norm after the last block."""
-        found: nn.Module = getattr(self, self.names.final_norm)
+        """The norm after the last block, or what leaves states as they are."""
+        found: nn.Module = attrgetter(self.names.final_norm)(self) if self.names.final_norm else nn.Identity()
         return found
 
     @property
@@ -175,9 +191,9 @@ class Transformer(nn.Module, ABC):
     ) -> Tensor:
         """Return the final, normalised hidden states: (B, T) int64 to (B, T, D).
 
-        Not `causal`, every position sees the whole row; or of it what `visible` says, to all alike (B, T) or to each
-        its own (B, T, T). `positions` (B, T) are the tokens' places in their texts where these do not all begin in
-        column 0.
+        Not `causal`, or in an encoder, every position sees the whole row; or of it what `visible` says, to all alike
+        (B, T) or to each its own (B, T, T). `positions` (B, T) are the tokens' places in their texts where these do
+        not all begin in column 0.
 
         Raises:
             ConfigError: if T exceeds the context.
@@ -188,6 +204,7 @@ class Transformer(nn.Module, ABC):
             raise ConfigError(f"{length} tokens do not fit a context of {context}; set max_length to {context} or less")
         if positions is None:
             positions = torch.arange(length, device=tokens.device)
+        causal = causal and not self.size.is_encoder
         mask = None if causal or visible is None else _over_heads(visible)
 
         def step(block: Block, x: Tensor) -> Tensor:
@@ -219,10 +236,12 @@ def _over_heads(visible: Tensor) -> Tensor:
 
 def architectures() -> dict[str, type[Transformer]]:
     """Return the families that there are by their names: a new one is a file and a place here."""
+    from components.models.encoders.bert import Bert, Roberta
+    from components.models.encoders.modernbert import ModernBert
     from components.models.gpt2 import GPT2
     from components.models.llama import Llama
 
-    return {family.name: family for family in (GPT2, Llama)}
+    return {family.name: family for family in (GPT2, Llama, Bert, Roberta, ModernBert)}
 
 
 def make_network(size: AnySize, vocab_size: int, dropout: float = 0.0) -> Transformer:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.models.fast.short_attention import is_short, short_and_causal
+from components.models.fast.short_attention import is_short, short_attention
 
 
 def attend(
@@ -29,7 +29,7 @@ def attend(
         near = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).triu(1 - window)
         near = near.tril(0 if causal else window - 1)
         causal, visible = False, near if visible is None or causal else near & visible
-    if causal and not dropout and is_short(query, key):
-        return short_and_causal(query, key, value)
+    if is_short(query, key, visible):
+        return short_attention(query, key, value, causal, visible, dropout)
     shared = query.shape[1] != key.shape[1]
     return F.scaled_dot_product_attention(query, key, value, visible, dropout, is_causal=causal, enable_gqa=shared)

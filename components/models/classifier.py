@@ -22,14 +22,17 @@ class Classifier(nn.Module):
         self,
         transformer: Transformer,
         classes: int,
-        pooling: Pooling = "last_token",
+        pooling: Pooling | None = None,
         seed: int = 0,
         causal: bool = True,
     ) -> None:
         super().__init__()
         self.transformer = transformer
-        self.pooling = pooling
-        self.causal = causal
+        self.pooling: Pooling = pooling or transformer.size.pooling
+        self.causal = causal and not transformer.size.is_encoder
+        if self.pooling != "cls" and transformer.pooler is not None:
+            del transformer.pooler
+            transformer.pooler = None  # what nothing reads cannot train
         self.head = nn.Linear(transformer.size.width, classes)
         init_normal_(self.head.weight, INITIAL_STD, seed, "head.weight")
         nn.init.zeros_(self.head.bias)
@@ -39,7 +42,7 @@ class Classifier(nn.Module):
 
         A batch is on the CPU when this is asked.
         """
-        can_skip = self.causal and self.pooling not in PADDING_IS_READ
+        can_skip = self.pooling not in PADDING_IS_READ
         return places_to_compute(lengths, tokens.shape[1]) if can_skip else None
 
     def forward(self, tokens: Tensor, lengths: Tensor, places: Tensor | None = None) -> Tensor:
@@ -58,8 +61,13 @@ class Classifier(nn.Module):
         if places is None:
             hidden = self.transformer(tokens, self.causal, visible)
         else:
-            hidden = hidden_states(self.transformer, tokens, places)
-        logits: Tensor = self.head(self._pool(hidden, lengths, real))
+            hidden = hidden_states(self.transformer, tokens, places, visible)
+        return self.read(self._pool(hidden, lengths, real))
+
+    def read(self, pooled: Tensor) -> Tensor:
+        """Return logits (B, C) for what was pooled of each text (B, D)."""
+        pooler = self.transformer.pooler
+        logits: Tensor = self.head(pooled if pooler is None else pooler(pooled))
         return logits
 
     def _pool(self, hidden: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
@@ -67,7 +75,7 @@ class Classifier(nn.Module):
         match self.pooling:
             case "last_token":
                 return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-            case "first_token":
+            case "first_token" | "cls":
                 return hidden[:, 0]
             case "mean":
                 return (hidden * real[:, :, None]).sum(dim=1) / lengths[:, None]

@@ -6,15 +6,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from components.core.config import Config
+from components.models.encoders.sizes import BertSize, ModernBertSize, RobertaSize
 from components.models.pretrained.files import brings_all, is_pretrained, settings_of
 from components.models.pretrained.hub import is_hub_id
 from components.models.sizes import SIZES, AnySize, GPTSize, LlamaSize, saved_size, size_from_settings
 
 SizeName = Literal["124M", "355M", "774M", "1558M"]
 
-Pooling = Literal["last_token", "first_token", "mean", "last_position", "mean_positions"]
-"""What feeds the classifier: the last or the first real token of a text, or the mean of its real tokens; or the padded
-end of its row, or the mean of the whole row."""
+Pooling = Literal["last_token", "first_token", "cls", "mean", "last_position", "mean_positions"]
+"""What feeds the classifier: the last or the first real token of a text, or the mean of its real tokens; the first as
+`transformers` classifies by it, through the layer that BERT has for that; or the padded end of its row, or the mean of
+the whole row."""
 
 PADDING_IS_READ: frozenset[Pooling] = frozenset({"last_position", "mean_positions"})
 """The poolings that read a row with its padding, so that another length of padding is another input."""
@@ -36,11 +38,15 @@ PUBLISHED: dict[str, str] = {
 """Where OpenAI's weights of each size are published on the Hugging Face hub."""
 
 
+OWN_FIELDS = {"kv_heads": "llama", "offset": "roberta", "token_types": "bert", "local_rope_base": "modernbert"}
+"""Which field of a shape tells of which family it is; the first that is there."""
+
+
 def _size_kind(value: object) -> str:
     if isinstance(value, str):
         return "name"
     fields = value if isinstance(value, dict) else vars(value)
-    return "llama" if "kv_heads" in fields else "gpt2"
+    return next((kind for field, kind in OWN_FIELDS.items() if field in fields), "gpt2")
 
 
 class LoraConfig(Config):
@@ -63,7 +69,10 @@ class LoraConfig(Config):
     targets: Targets | Annotated[list[str], Field(min_length=1)] = "all"
     """The linear layers of every block that get an adapter: `all`, `attention`, `feed_forward`, or a list of names:
     `attn.c_attn`, `attn.c_proj`, `mlp.c_fc`, `mlp.c_proj` in GPT-2 and `self_attn.q_proj`, `self_attn.k_proj`,
-    `self_attn.v_proj`, `self_attn.o_proj`, `mlp.gate_proj`, `mlp.up_proj`, `mlp.down_proj` in the Llama family."""
+    `self_attn.v_proj`, `self_attn.o_proj`, `mlp.gate_proj`, `mlp.up_proj`, `mlp.down_proj` in the Llama family;
+    `attention.self.query`, `attention.self.key`, `attention.self.value`, `attention.output.dense`,
+    `intermediate.dense`, `output.dense` in BERT and RoBERTa; `attn.Wqkv`, `attn.Wo`, `mlp.Wi`, `mlp.Wo`
+    in ModernBERT."""
 
     @property
     def scale(self) -> float:
@@ -77,11 +86,15 @@ class ModelConfig(Config):
     size: Annotated[
         Annotated[Literal[SizeName, "auto"], Tag("name")]
         | Annotated[GPTSize, Tag("gpt2")]
-        | Annotated[LlamaSize, Tag("llama")],
+        | Annotated[LlamaSize, Tag("llama")]
+        | Annotated[BertSize, Tag("bert")]
+        | Annotated[RobertaSize, Tag("roberta")]
+        | Annotated[ModernBertSize, Tag("modernbert")],
         Discriminator(_size_kind),
     ] = "124M"
     """One of GPT-2's sizes by name; `auto` for what the weights' `config.json` or GGUF file says; or a shape of your
-    own: `layers`, `heads`, `width`, `context`, and for the Llama family `kv_heads`, `head_width`, `mlp_width` ..."""
+    own: `layers`, `heads`, `width`, `context`, and for the Llama family `kv_heads`, `head_width`, `mlp_width` ..., for
+    BERT `mlp_width`, `token_types`."""
     weights: str = Field(default="openai-community/gpt2", min_length=1)
     """A Hugging Face hub id, a folder, a `.gguf` file, `package:NAME/PATH` for one in an installed Python package,
     `random`, or an earlier run's model (`runs:/...`, `models:/...`)."""

@@ -15,6 +15,7 @@ class LanguageModel(nn.Module):
 
     def __init__(self, transformer: Transformer, tie_embeddings: bool = True) -> None:
         super().__init__()
+        transformer.size.check_writes()
         self.transformer = transformer
         width, vocab_size = transformer.size.width, transformer.vocab_size
         self.lm_head = None if tie_embeddings else Linear(width, vocab_size, bias=False)

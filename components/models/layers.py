@@ -23,6 +23,12 @@ class Embedding(nn.Embedding):
         """Leave the memory as it is."""
 
 
+def replace(parent: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put a layer in the place of the one of this dotted name within `parent`."""
+    owner, _, child = name.rpartition(".")
+    setattr(parent.get_submodule(owner), child, layer)
+
+
 def init_normal_(parameter: Tensor, std: float, seed: int, name: str) -> None:
     """Fill a parameter from N(0, std), by a generator of its own.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from components.core.errors import ConfigError
 from components.models.architecture import Transformer
 from components.models.config import LoraConfig
-from components.models.layers import Linear, init_normal_
+from components.models.layers import Linear, init_normal_, replace
 
 
 class LoraLinear(Linear):
@@ -74,7 +74,7 @@ def add_adapters(model: Transformer, config: LoraConfig, seed: int) -> None:
             name = f"{model.names.blocks}.{index}.{target}"
             base = model.get_submodule(name)
             assert isinstance(base, nn.Linear)
-            _replace(block, target, LoraLinear(base, config, seed, name))
+            replace(block, target, LoraLinear(base, config, seed, name))
 
 
 def adapted_layers(model: Transformer, config: LoraConfig) -> tuple[str, ...]:
@@ -100,14 +100,9 @@ def merge_adapters(model: Transformer) -> None:
     for block in model.blocks:
         for name, layer in list(block.named_modules()):
             if isinstance(layer, LoraLinear):
-                _replace(block, name, layer.merged())
+                replace(block, name, layer.merged())
 
 
 def is_adapter(name: str) -> bool:
     """Tell whether a parameter of this name belongs to an adapter."""
     return name.endswith((".lora_a", ".lora_b", ".lora_lengths"))
-
-
-def _replace(block: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(block.get_submodule(parent), child, layer)

@@ -6,6 +6,13 @@ import torch
 from torch import Tensor
 
 
+def cut(tokens: list[int], limit: int | None, closing: int = 0) -> list[int]:
+    """Return a row of at most `limit` tokens, the last `closing` of which stay the last."""
+    if limit is None or len(tokens) <= limit or not closing:
+        return tokens[:limit]
+    return [*tokens[: max(limit - closing, 0)], *tokens[-closing:]][:limit]
+
+
 def pad(
     rows: Sequence[Sequence[int]], pad_id: int, length: int | None = None, left: bool = False
 ) -> tuple[Tensor, Tensor]:

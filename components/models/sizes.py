@@ -8,19 +8,8 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from components.core.config import Config
 from components.core.errors import WeightsError
-
-
-class Size(Config):
-    """What networks of all families have."""
-
-    layers: int = Field(gt=0)
-    """Number of transformer blocks."""
-    heads: int = Field(gt=0)
-    """Attention heads in each block."""
-    width: int = Field(gt=0)
-    """Length of the vector that stands for a token, D."""
-    context: int = Field(gt=0)
-    """Most tokens the network can see at once."""
+from components.models.encoders.sizes import BertSize, ModernBertSize, RobertaSize
+from components.models.shape import Size
 
     @property
     def products(self) -> int:
@@ -206,7 +195,7 @@ def _windowed(settings: Mapping[str, Any], kind: str, layers: int) -> tuple[int,
     return tuple(range(first, layers))
 
 
-AnySize = GPTSize | LlamaSize
+AnySize = GPTSize | LlamaSize | BertSize | RobertaSize | ModernBertSize
 """A shape of any family; the fields tell which."""
 
 
@@ -215,9 +204,12 @@ def saved_size(values: Any) -> AnySize:
     return TypeAdapter(AnySize).validate_python(values)
 
 
-MODEL_TYPES: dict[str, type[GPTSize] | type[LlamaSize]] = {
+MODEL_TYPES: dict[str, type[AnySize]] = {
     "gpt2": GPTSize,
     **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), LlamaSize),
+    "bert": BertSize,
+    **dict.fromkeys(("roberta", "xlm-roberta"), RobertaSize),
+    "modernbert": ModernBertSize,
 }
 """What `transformers` calls the families whose shapes are known here."""
 

@@ -67,9 +67,15 @@ def encode(encoding: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
 
 
 def encode_whole(encoding: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Return the tokens of each text, after what the model expects before the first of a text, such as `<s>`."""
-    starts = () if isinstance(encoding, tiktoken.Encoding) else encoding.starts
-    return [[*starts, *tokens] for tokens in encode(encoding, texts)] if starts else encode(encoding, texts)
+    """Return the tokens of each text, within what the model expects around it: `<s>`, or `[CLS]` and `[SEP]`."""
+    if isinstance(encoding, tiktoken.Encoding) or not (encoding.starts or encoding.closes):
+        return encode(encoding, texts)
+    return [[*encoding.starts, *tokens, *encoding.closes] for tokens in encode(encoding, texts)]
+
+
+def closing(encoding: Tokenizer) -> int:
+    """Return how many tokens the model expects behind a text: they stay where the text is cut."""
+    return 0 if isinstance(encoding, tiktoken.Encoding) else len(encoding.closes)
 
 
 def encode_prompts(encoding: Tokenizer, template: AnyTemplate, entries: Iterable[tuple[str, str]]) -> list[list[int]]:

@@ -11,17 +11,17 @@ from components.models.lora import is_adapter
 def set_trainable(model: Classifier | LanguageModel, trainable: Trainable) -> None:
     """Let the named part of a network train, and freeze the rest.
 
-    `last_block` and `last_two_blocks` include the final norm and the head; `lora` is the adapters that
+    `last_block` and `last_two_blocks` include the final norm, a pooler and the head; `lora` is the adapters that
     `components.models.lora.add_adapters` has put in, and a classifier's head, which has learnt nothing yet. A language
     model's head trains with the token embedding that it is tied to, or by itself.
     """
     transformer = model.transformer
-    head = _head(model)
+    head, norm = _head(model), [transformer.final_norm, *filter(None, [transformer.pooler])]
     new = [model.head] if isinstance(model, Classifier) else []
     parts: dict[Trainable, list[nn.Module]] = {
         "last_layer": head,
-        "last_block": [*transformer.blocks[-1:], transformer.final_norm, *head],
-        "last_two_blocks": [*transformer.blocks[-2:], transformer.final_norm, *head],
+        "last_block": [*transformer.blocks[-1:], *norm, *head],
+        "last_two_blocks": [*transformer.blocks[-2:], *norm, *head],
         "all": [model],
         "lora": [*new],
     }

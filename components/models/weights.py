@@ -19,6 +19,7 @@ from components.core.room import require_room
 from components.models.architecture import Transformer, WeightNames, make_network, transformer_of
 from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
+from components.models.layers import INITIAL_STD, init_normal_
 from components.models.pretrained.files import weight_files
 from components.models.saved.adapter import merge_adapter
 
@@ -69,6 +70,10 @@ def load_weights(model: nn.Module, folder: Path) -> None:
             found.add(name)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"the weights in {folder} cannot be read ({error}); fetch or save them again") from error
+    for name in targets.keys() - found:
+        if names.optional and name.startswith(names.optional):
+            init_normal_(targets[name], INITIAL_STD * (not name.endswith("bias")), 0, name)
+            found.add(name)
     if HEAD in targets and HEAD not in found and embedding in found:
         _assign(targets[HEAD], targets[embedding])
         found.add(HEAD)
@@ -120,7 +125,7 @@ def _stored(folder: Path, names: WeightNames) -> Iterator[tuple[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 (it is no dict)
                 if not name.endswith(names.buffers):
-                    yield name.removeprefix(names.prefix), file.get_tensor(name)
+                    yield names.short(name), file.get_tensor(name)
 
 
 def _copy(name: str, tensor: Tensor, targets: Mapping[str, Tensor], names: WeightNames, folder: Path) -> None:

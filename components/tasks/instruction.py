@@ -42,6 +42,7 @@ def _validation_identity(arguments: Mapping[str, Any]) -> Any:
     from components.models.tokenizer import vocabulary_identity
 
     model: ModelConfig = arguments["model"]
+    model.shape.check_writes()
     read = {"context": model.shape.context, "vocabulary": vocabulary_identity(model.tokenizer)}
     return identify({**arguments, "model": read})
 

@@ -24,12 +24,14 @@ CHUNK = 8192
 class TokenRows:
     """N rows of tokens, end to end in flat arrays: four bytes a token, however many rows there are.
 
-    `ids` are all token ids, `offsets` (N + 1) says where each row starts. Rows count as cut to `limit` tokens.
+    `ids` are all token ids, `offsets` (N + 1) says where each row starts. Rows count as cut to `limit` tokens, of which
+    the last `closing` of a row stay the last.
     """
 
     ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
     limit: int | None = field(default=None, kw_only=True)
+    closing: int = field(default=0, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -47,8 +49,8 @@ class TokenRows:
 
     def tokens(self, row: int) -> list[int]:
         """Return the token ids of a row."""
-        tokens: list[int] = self.ids[self.offsets[row] : self.offsets[row + 1]][: self.limit].tolist()
-        return tokens
+        tokens: list[int] = self.ids[self.offsets[row] : self.offsets[row + 1]].tolist()
+        return padding.cut(tokens, self.limit, self.closing)
 
     def cut(self, limit: int | None) -> Self:
         """Return the same rows, cut to `limit` tokens."""
@@ -96,9 +98,9 @@ class Examples(TokenRows):
     labels: NDArray[np.int64]
 
     @classmethod
-    def of(cls, rows: Iterable[list[int]], labels: list[int]) -> Self:
+    def of(cls, rows: Iterable[list[int]], labels: list[int], closing: int = 0) -> Self:
         """Return the examples whose tokens are `rows`."""
-        return cls(*end_to_end(rows), np.asarray(labels, dtype=np.int64))
+        return cls(*end_to_end(rows), np.asarray(labels, dtype=np.int64), closing=closing)
 
 
 class Movable:

@@ -14,7 +14,7 @@ from components.models.devices import pick_device, pick_precision
 from components.models.fast.states import States, open_states
 from components.models.lora import merge_adapters
 from components.models.saved.classifier import save_classifier
-from components.models.tokenizer import Tokenizer, encode_whole, end_of_text
+from components.models.tokenizer import Tokenizer, closing, encode_whole, end_of_text
 from components.models.weights import make_transformer
 from components.training.batching import CutSplits, Examples, read_chunks
 from components.training.config import TrainConfig
@@ -149,7 +149,7 @@ def tokenise(path: Path, labels: list[str], encoding: Tokenizer) -> Examples:
             classes.extend(ids[label] for label in batch["label"].to_pylist())
             yield from encode_whole(encoding, batch["text"].to_pylist())
 
-    return Examples.of(rows(), classes)
+    return Examples.of(rows(), classes, closing(encoding))
 
 
 def build_classifier(

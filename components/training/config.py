@@ -116,11 +116,13 @@ def rows_per_step(config: Recipe) -> int:
 class TrainConfig(Recipe):
     """How a classifier is fine-tuned."""
 
-    pooling: Pooling = "last_token"
-    """What feeds the head: the last real token, the first, or their mean; or the padded row's end or its mean."""
+    pooling: Pooling | None = None
+    """What feeds the head: the last real token, the first, or their mean; `cls`, the first as `transformers` classifies
+    by it (with BERT's pooler); or the padded row's end or its mean. Null: the mean in encoders, else the last."""
 
     causal: bool = True
-    """Whether a token sees only itself and those before it; false lets all tokens of a text see each other."""
+    """Whether a token sees only itself and those before it; false lets all tokens of a text see each other, which those
+    of an encoder always do."""
 
     padding: Literal["batch", "train", "none"] | int = "batch"
     """Pad to the longest row of the batch, of the training set, or to a number of tokens; `none` takes single rows."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from components.models.architecture import Transformer
 from components.models.fast import uses
-from components.models.layers import Embedding
+from components.models.layers import Embedding, replace
 from components.training.batching import TokenRows
 from components.training.config import Recipe
 from components.training.history import Step
@@ -56,11 +56,11 @@ def keep_used_rows(transformer: Transformer, texts: Iterable[TokenRows], pad_id:
     whole = transformer.embedding
     used = torch.unique(ids.long()).to(whole.weight.device)
     if uses("used rows") and whole.weight.requires_grad and len(used) < WORTHWHILE * transformer.vocab_size:
-        setattr(transformer, transformer.names.embedding, UsedRows(whole, used))
+        replace(transformer, transformer.names.embedding, UsedRows(whole, used))
 
 
 def put_rows_back(transformer: Transformer, config: Recipe, steps: Iterable[Step]) -> None:
     """Give `transformer` all its rows again; those that were left out decay as AdamW would have had them in `steps`."""
     if isinstance(transformer.embedding, UsedRows):
         decay = math.prod(1 - step.learning_rate * config.weight_decay for step in steps)
-        setattr(transformer, transformer.names.embedding, transformer.embedding.put_back(decay))
+        replace(transformer, transformer.names.embedding, transformer.embedding.put_back(decay))

@@ -45,6 +45,7 @@ def test_the_head_reads_what_is_pooled(pooling: Pooling) -> None:
         wanted = {
             "last_token": states[length - 1],
             "first_token": states[0],
+            "cls": states[0],
             "mean": states[:length].mean(dim=0),
             "last_position": states[19],
             "mean_positions": states.mean(dim=0),

@@ -56,6 +56,7 @@ def tune(
     class_weights: list[float] | None = None,
     out: Path | None = None,
     frozen: Path | None = None,
+    weights: Path | None = None,
     **options: object,
 ) -> Facts:
     if not (folder / "train.parquet").exists():
@@ -65,7 +66,7 @@ def tune(
         out.mkdir(exist_ok=True)
     config = TrainConfig(**(QUICK | options))
     splits = Splits(folder / "train.parquet", folder / "validation.parquet")
-    start = Start(model, lora=lora or LoraConfig())
+    start = Start(model, weights, lora or LoraConfig())
     return fine_tune(splits, Classes(LABELS, class_weights), start, config, logger or Recorder(), out, frozen)
 
 

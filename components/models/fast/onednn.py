@@ -32,7 +32,8 @@ class PackedLinear:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, ROWS)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(..., in), of type `dtype`, to (..., out)."""
+        """(..., in) to (..., out), of type `dtype`."""
+        x = x.to(self.weight.dtype)
         if self.packed:
             then: tuple[str, list[float], str] = ("gelu", [], "tanh") if self.gelu else ("none", [], "")
             computed: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, *then)

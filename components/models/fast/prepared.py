@@ -45,7 +45,7 @@ def _part(part: nn.Module, dtype: torch.dtype, take: bool, fuse: bool, gelu: boo
             return PackedLinear(*_weights(part, take), dtype, gelu)
         case nn.LayerNorm() | nn.RMSNorm():
             return _norm(part, dtype)
-        case nn.Dropout():
+        case nn.Dropout() | nn.Identity():
             return _unchanged
         case nn.ModuleList():
             return [prepared(each, dtype, take, fuse) for each in part]
@@ -89,5 +89,5 @@ def _norm(norm: nn.LayerNorm | nn.RMSNorm, dtype: torch.dtype) -> Callable[[Tens
     if isinstance(norm, nn.RMSNorm):
         rms_epsilon = norm.eps
         return lambda x: F.rms_norm(x, shape, weight, rms_epsilon).to(dtype)
-    bias, epsilon = norm.bias.detach().float(), norm.eps
+    bias, epsilon = None if norm.bias is None else norm.bias.detach().float(), norm.eps
     return lambda x: F.layer_norm(x, shape, weight, bias, epsilon).to(dtype)

@@ -12,7 +12,7 @@ from components.models.config import Pooling
 from components.models.fast import uses
 from components.models.fast.states import States, by_length
 
-AT_ONE: frozenset[Pooling] = frozenset({"last_token", "last_position", "first_token"})
+AT_ONE: frozenset[Pooling] = frozenset({"last_token", "last_position", "first_token", "cls"})
 """The poolings for which the last block has to say something at one position only."""
 TOKENS = 4096
 """Tokens of a batch that is only classified."""
@@ -33,7 +33,7 @@ def finish(model: Classifier, states: Tensor, lengths: Tensor, blocks: int) -> T
         states = states.float()
     for block in later:
         states = block(states, model.causal, visible, position)
-    place = torch.zeros_like(lengths) if model.pooling == "first_token" else lengths - 1
+    place = torch.zeros_like(lengths) if model.pooling in ("first_token", "cls") else lengths - 1
     if at_one is not None:
         seen = (position <= place[:, None]) if model.causal else real
         at_position = type(at_one).at_position if uses("folding") else Block.at_position
@@ -42,8 +42,7 @@ def finish(model: Classifier, states: Tensor, lengths: Tensor, blocks: int) -> T
         pooled = model.transformer.final_norm(states[torch.arange(len(states), device=states.device), place].float())
     else:
         pooled = (model.transformer.final_norm(states.float()) * real[:, :, None]).sum(dim=1) / lengths[:, None]
-    logits: Tensor = model.head(pooled)
-    return logits
+    return model.read(pooled)
 
 
 @torch.inference_mode()

@@ -35,6 +35,7 @@ class Trunk:
         """
         tokens = tokens.to(self.device)
         positions = torch.arange(tokens.shape[1], device=self.device)
+        causal = causal and not self.transformer.size.is_encoder
         visible = None if causal else (positions < lengths.to(self.device)[:, None])[:, None, None]
         x = self.transformer.embed(tokens, positions)
         with autocast(self.device, self.precision):

@@ -31,12 +31,14 @@ def places_to_compute(lengths: Tensor, width: int) -> Tensor | None:
     return read.nonzero()[:, 0]
 
 
-def hidden_states(transformer: Transformer, tokens: Tensor, places: Tensor) -> Tensor:
+def hidden_states(transformer: Transformer, tokens: Tensor, places: Tensor, visible: Tensor | None = None) -> Tensor:
     """Return what `transformer(tokens)` does, (B, T) to (B, T, D), in the `places` (N,) of a batch; elsewhere zero.
 
-    Attention is causal and padding is on the right, so that no real position sees any.
+    Attention is causal and padding is on the right, so that no real position sees any; or of each row all see what is
+    `visible` (B, T).
     """
     rows, width = tokens.shape
+    mask = None if visible is None else visible[:, None, None]
     positions = (places % width)[None]
 
     def step(block: Block, x: Tensor) -> Tensor:
@@ -45,7 +47,7 @@ def hidden_states(transformer: Transformer, tokens: Tensor, places: Tensor) -> T
         def look(*projected: Tensor) -> Tensor:
             spread = (_spread(each.transpose(1, 2)[0], places, rows, width).transpose(1, 2) for each in projected)
             query, key, value = spread
-            seen = attend(query, key, value, True, None, dropout, block.window)
+            seen = attend(query, key, value, mask is None, mask, dropout, block.window)
             return seen.transpose(1, 2).flatten(0, 1)[places][None].transpose(1, 2)
 
         return block.run(x, look, positions)

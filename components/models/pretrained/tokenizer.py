@@ -121,7 +121,9 @@ class PretrainedTokenizer:
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """The tokens that the model expects before the first of a text, such as `<s>`."""
+        """The tokens that the model expects before the first of a text, such as `<s>` or `[CLS]`."""
+        if self._around:
+            return self._around[0]
         start = self.special_tokens.get(self.variables.get("bos_token", ""))
         if start is None:
             return ()
@@ -129,6 +131,20 @@ class PretrainedTokenizer:
         if asked is None:
             asked = self._library.encode("a", add_special_tokens=True).ids[:1] == [start]
         return (start,) if asked else ()
+
+    @property
+    def closes(self) -> tuple[int, ...]:
+        """The tokens that an encoder expects after the last of a text, such as `[SEP]`."""
+        return self._around[1] if self._around else ()
+
+    @cached_property
+    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """What an encoder's tokenizer puts before and behind a text, None with others."""
+        if not (self._config.get("cls_token") and self._config.get("sep_token")):
+            return None
+        whole, plain = (self._library.encode("a", add_special_tokens=each).ids for each in (True, False))
+        place = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
+        return tuple(whole[:place]), tuple(whole[place + len(plain) :])
 
     def encode_ordinary(self, text: str) -> list[int]:
         """Return the tokens of a text, none of them special. What has no token is left out."""

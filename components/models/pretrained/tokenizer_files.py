@@ -67,7 +67,7 @@ def _number(value: object, folder: Path) -> int:
 
 def _ends(settings: Mapping[str, Mapping[str, Any]], library: tokenizers.Tokenizer) -> tuple[object, ...]:
     """Return the tokens that end a text or a turn; the first is what training puts there."""
-    named = settings[CONFIG_FILE].get("eos_token")
+    named = settings[CONFIG_FILE].get("eos_token") or settings[CONFIG_FILE].get("sep_token")
     named = named.get("content") if isinstance(named, dict) else named
     found = [library.token_to_id(str(named))] if named else []
     for name in (GENERATION_FILE, MODEL_FILE):

@@ -30,8 +30,7 @@ PREFIX = "base_model.model."
 PARTS = {"lora_a": "lora_A.weight", "lora_b": "lora_B.weight", "lora_lengths": "lora_magnitude_vector"}
 """What `peft` calls the parts of an adapter."""
 HEADS = ("classifier", "score")
-"""What a classifier's head may be called in `transformers`; the models that are known here have a `score`."""
-HEAD = "score"
+"""What a classifier's head may be called in `transformers`."""
 DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(
         (
@@ -66,7 +65,7 @@ def save_adapter(model: LanguageModel | Classifier, config: LoraConfig, base: st
     begin = PREFIX + network.names.prefix
     learnt = {begin + _peft_name(name): each for name, each in network.named_parameters() if is_adapter(name)}
     if isinstance(model, Classifier):
-        learnt |= {f"{PREFIX}{HEAD}.{name}": each for name, each in model.head.named_parameters()}
+        learnt |= {f"{PREFIX}{network.names.classifier}.{name}": each for name, each in model.head.named_parameters()}
     tensors = {name: each.detach().cpu().float().contiguous() for name, each in learnt.items()}
     require_room(folder.parent, sum(each.nbytes for each in tensors.values()))
     folder.mkdir(exist_ok=True)
@@ -116,15 +115,20 @@ def _peft_name(name: str) -> str:
 
 def _settings_of(model: LanguageModel | Classifier, config: LoraConfig, base: str) -> dict[str, Any]:
     network, classifies = transformer_of(model), isinstance(model, Classifier)
+    targets = adapted_layers(network, config)
+    others = {*network.attention, *network.feed_forward} - {*targets}
     return {
         **DEFAULTS,
+        # `peft` takes a name for the end of one: `output.dense` is that of `attention.output.dense`, too.
+        "exclude_modules": [name for name in sorted(others) if name.endswith(tuple(f".{each}" for each in targets))]
+        or None,
         "base_model_name_or_path": base,
         "fan_in_fan_out": bool(network.names.transposed),
         "lora_alpha": int(config.alpha) if config.alpha.is_integer() else config.alpha,
         "lora_dropout": config.dropout,
-        "modules_to_save": [HEAD] if classifies else None,
+        "modules_to_save": [network.names.classifier] if classifies else None,
         "r": config.rank,
-        "target_modules": sorted(adapted_layers(network, config)),
+        "target_modules": sorted(targets),
         "task_type": "SEQ_CLS" if classifies else "CAUSAL_LM",
         "use_dora": config.dora,
         "use_rslora": config.rslora,
@@ -169,13 +173,14 @@ def _load_head(model: nn.Module, settings: dict[str, Any], tensors: dict[str, Te
         return
     if isinstance(model, LanguageModel):
         raise WeightsError(f"the adapter in {folder} is a classifier's (modules_to_save), the model writes texts")
-    weight, bias = (tensors.pop(f"{HEAD}.{name}", None) for name in ("weight", "bias"))
+    head = transformer_of(model).names.classifier
+    weight, bias = (tensors.pop(f"{head}.{name}", None) for name in ("weight", "bias"))
     if isinstance(model, Classifier):
         if weight is None:
-            raise WeightsError(f"the adapter in {folder} lacks {HEAD}.weight, the head that modules_to_save names")
-        _copy(f"{HEAD}.weight", weight, model.head.weight, folder)
-        # The heads of `transformers` have none.
-        _copy(f"{HEAD}.bias", torch.zeros(len(weight)) if bias is None else bias, model.head.bias, folder)
+            raise WeightsError(f"the adapter in {folder} lacks {head}.weight, the head that modules_to_save names")
+        _copy(f"{head}.weight", weight, model.head.weight, folder)
+        # The heads of decoders have none in `transformers`.
+        _copy(f"{head}.bias", torch.zeros(len(weight)) if bias is None else bias, model.head.bias, folder)
 
 
 def _config(settings: dict[str, Any], network: Transformer, tensors: dict[str, Tensor], folder: Path) -> LoraConfig:

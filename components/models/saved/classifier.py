@@ -19,11 +19,12 @@ from components.core.config import Config
 from components.models.architecture import make_network
 from components.models.classifier import Classifier, classify
 from components.models.config import Pooling
+from components.models.padding import cut
 from components.models.pretrained.files import WEIGHTS_FILE
 from components.models.saved.base import Base, load_saved_weights
 from components.models.saved.card import CARD_FILE, CLASSIFIER, read_card, write_card
 from components.models.sizes import AnySize
-from components.models.tokenizer import Tokenizer, encode_whole, end_of_text, read_tokenizer, write_tokenizer
+from components.models.tokenizer import Tokenizer, closing, encode_whole, end_of_text, read_tokenizer, write_tokenizer
 from components.models.weights import save_weights
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class LoadedClassifier:
         """
         import pandas as pd
 
-        rows = [tokens[: self.card.max_length] for tokens in encode_whole(self.encoding, texts)]
+        kept = closing(self.encoding)
+        rows = [cut(tokens, self.card.max_length, kept) for tokens in encode_whole(self.encoding, texts)]
         logits = classify(self.model, rows, end_of_text(self.encoding), self.card.padding, batch_size)
         probabilities = torch.softmax(logits.double(), dim=1)
         labels = [self.card.labels[index] for index in probabilities.argmax(dim=1).tolist()]

@@ -83,7 +83,13 @@ class Cost:
 def count_parameters(network: nn.Module) -> list[Part]:
     """Return the parts of a network in their order."""
     names = transformer_of(network).names
-    parts = {f"{names.blocks}.": "blocks", f"{names.final_norm}.": "final norm", "head.": "head", "lm_head.": "head"}
+    parts = {
+        f"{names.blocks}.": "blocks",
+        f"{names.final_norm}.": "final norm",
+        "pooler.": "head",
+        "head.": "head",
+        "lm_head.": "head",
+    }
     counts = {name: [0, 0] for name in ("embeddings", "blocks", "adapters", "final norm", "head")}
     for name, parameter in network.named_parameters():
         inside = name.removeprefix("transformer.")

@@ -83,7 +83,7 @@ def _read(pooling: Pooling, pieces: list[str], length: int | None) -> str:
         return f"the mean of positions 1 to {real}"
     if pooling == "mean_positions":
         return f"the mean of positions 1 to {positions}, {positions - real} of them padding"
-    place = {"first_token": 1, "last_token": max(real, 1), "last_position": positions}[pooling]
+    place = {"first_token": 1, "cls": 1, "last_token": max(real, 1), "last_position": positions}[pooling]
     what = pieces[place - 1] if 0 < place <= real else None
     shown = "padding" if what is None else repr(what) if what else "a part of a character"
     return f"position {place}, {shown}"

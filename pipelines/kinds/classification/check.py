@@ -64,7 +64,8 @@ class Check(check.Check):
         return Trial(partial(build_classifier, *self.recipe, outline=True), self._learn, read, written)
 
     def _describe_texts(self) -> None:
-        limit, length, pooling = self.data.limit, self.data.length, self.config.train.pooling
+        limit, length = self.data.limit, self.data.length
+        pooling = self.config.train.pooling or self.config.model.shape.pooling
         lengths = [describe_lengths(name, rows.whole_lengths, limit) for name, rows in self.examples.items()]
         samples = sample_texts("train", self.data.train, self.labels, self.encoding, pooling, length)
         self.found.texts = {"lengths": lengths, "samples": samples}
@@ -127,6 +128,8 @@ class Check(check.Check):
     def _why_no_zero_shot(self) -> str:
         if self.config.model.weights == "random":
             return "the weights are random"
+        if self.config.model.shape.is_encoder:
+            return "an encoder writes no text"
         if self.weights is None or self.found.missing:
             return "the weights are missing, or are others"
         if (self.weights / MODEL_FILE).exists():

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from components.models.attention import attend
-from components.models.fast.short_attention import SHORT, short_and_causal
+from components.models.fast.short_attention import SHORT, short_attention
 
 
 def some_heads(dtype: torch.dtype, length: int) -> list[torch.Tensor]:
@@ -22,7 +22,7 @@ def test_values_and_gradients_are_the_same(dtype: torch.dtype, bound: float, len
     with torch.no_grad():
         for exact, rounded in zip(theirs, ours, strict=True):
             exact.copy_(rounded)
-    short, plain = short_and_causal(*ours), F.scaled_dot_product_attention(*theirs, is_causal=True)
+    short, plain = short_attention(*ours, True, None, 0.0), F.scaled_dot_product_attention(*theirs, is_causal=True)
     torch.testing.assert_close(short.float(), plain, rtol=0, atol=bound)
     short.square().sum().backward()
     plain.square().sum().backward()

@@ -61,9 +61,10 @@ def test_little_padding_is_left_alone() -> None:
     assert places_to_compute(torch.tensor([1]), 1) is None
 
 
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("pooling", ["last_token", "first_token", "mean"])
-def test_a_classifier_says_the_same_with_and_without_padding(transformer: GPT2, pooling) -> None:
-    classifier, tokens = Classifier(transformer, 3, pooling, seed=1).eval(), some_tokens()
+def test_a_classifier_says_the_same_with_and_without_padding(transformer: GPT2, pooling, causal: bool) -> None:
+    classifier, tokens = Classifier(transformer, 3, pooling, seed=1, causal=causal).eval(), some_tokens()
     assert classifier.places(tokens, LENGTHS) is not None
     unpadded = classifier(tokens, LENGTHS, classifier.places(tokens, LENGTHS))
     torch.testing.assert_close(unpadded, classifier(tokens, LENGTHS), rtol=0, atol=1e-5)
@@ -72,4 +73,3 @@ def test_a_classifier_says_the_same_with_and_without_padding(transformer: GPT2, 
 def test_a_classifier_that_reads_padding_skips_none(transformer: GPT2) -> None:
     for pooling in ("last_position", "mean_positions"):
         assert Classifier(transformer, 3, pooling).places(some_tokens(), LENGTHS) is None
-    assert Classifier(transformer, 3, "last_token", causal=False).places(some_tokens(), LENGTHS) is None

@@ -154,7 +154,7 @@ def test_a_model_that_wants_its_own_code_run_is_refused(tmp_path: Path) -> None:
 def test_a_family_that_is_not_known_is_refused_with_those_that_are(tmp_path: Path) -> None:
     folder = folder_of_weights(tmp_path / "model", **{**LLAMA, "model_type": "mamba"})
     config = ModelConfig(weights=str(folder), size="auto", vocabulary="auto")
-    with pytest.raises(WeightsError, match=r"type mamba; known are gpt2, llama, mistral, qwen2, qwen3; choose"):
+    with pytest.raises(WeightsError, match=r"type mamba; known are gpt2, llama, mistral, qwen2, qwen3, bert"):
         _ = config.shape
 
 

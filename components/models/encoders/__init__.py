@@ -1,0 +1,1 @@
+"""Families of networks that read a text in both directions, and write none."""

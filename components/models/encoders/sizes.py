@@ -1,0 +1,129 @@
+"""The shapes of encoders."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from components.core.errors import WeightsError
+from components.models.shape import Size
+
+FAR, NEAR = "full_attention", "sliding_attention"
+"""What `transformers` calls layers in which a token sees all others, and those in which it sees the ones nearby."""
+
+
+class EncoderSize(Size):
+    """What encoders of all families have; `heads` must divide `width`."""
+
+    is_encoder: ClassVar[bool] = True
+    pooling: ClassVar[Literal["last_token", "mean"]] = "mean"
+
+    mlp_width: int = Field(gt=0)
+    """Length of the vector inside the feed-forward network."""
+    norm_epsilon: float = Field(default=1e-12, gt=0)
+    """What is added to a variance before its root is taken."""
+
+    @classmethod
+    def common(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields that every family's `config.json` calls the same.
+
+        Raises:
+            KeyError: if it does not name one.
+            WeightsError: if the activation is not known here.
+        """
+        activation = settings.get("hidden_act") or settings.get("hidden_activation", "gelu")
+        if activation != "gelu":
+            raise WeightsError(f"an encoder with {activation} is not known here, only with gelu")
+        return {
+            "layers": settings["num_hidden_layers"],
+            "heads": settings["num_attention_heads"],
+            "width": settings["hidden_size"],
+            "context": settings["max_position_embeddings"],
+            "mlp_width": settings["intermediate_size"],
+        }
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        return self
+
+
+class BertSize(EncoderSize):
+    """The shape of a BERT."""
+
+    token_types: int = Field(gt=0)
+    """Kinds of tokens that the embedding tells apart; of a text alone all are of the first."""
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the shape that a model's `config.json` describes.
+
+        Raises:
+            KeyError, WeightsError: as `common`; also of positions that are not learnt.
+        """
+        if (kind := settings.get("position_embedding_type", "absolute")) != "absolute":
+            raise WeightsError(f"an encoder with positions of type {kind} is not known here, only absolute")
+        return cls(**cls._own(settings))
+
+    @classmethod
+    def _own(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        own = {"norm_epsilon": settings.get("layer_norm_eps", 1e-12), "token_types": settings["type_vocab_size"]}
+        return cls.common(settings) | own
+
+
+class ModernBertSize(EncoderSize):
+    """The shape of a ModernBERT or an Ettin."""
+
+    rope_base: float = Field(gt=0)
+    """Base of the rotary positions where a token sees all others."""
+    local_rope_base: float = Field(gt=0)
+    """The same in `local` layers."""
+    window: int = Field(gt=0)
+    """In `local` layers a token sees those up to half as many places away."""
+    local: tuple[int, ...] = ()
+    """Layers, from 0, in which a token sees those nearby only."""
+    norm_bias: bool = False
+    """Whether norms have biases."""
+    attention_bias: bool = False
+    """Whether the layers before and after attention have."""
+    mlp_bias: bool = False
+    """Whether the layers of the feed-forward network have."""
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the shape that a model's `config.json` describes, in the words of this or of earlier years.
+
+        Raises:
+            KeyError, WeightsError: as `common`; also of rotary positions that are stretched.
+        """
+        layers, every = settings["num_hidden_layers"], settings.get("global_attn_every_n_layers", 3)
+        kinds = settings.get("layer_types") or [FAR if layer % every == 0 else NEAR for layer in range(layers)]
+        base = settings.get("global_rope_theta", 160_000.0)
+        bases = {FAR: base, NEAR: settings.get("local_rope_theta") or base}
+        for kind, rope in (settings.get("rope_parameters") or {}).items():
+            if (scaling := rope.get("rope_type", "default")) != "default":
+                raise WeightsError(f"an encoder with rotary positions of type {scaling} is not known here")
+            bases[kind] = rope["rope_theta"]
+        own = {name: settings.get(name, False) for name in ("norm_bias", "attention_bias", "mlp_bias")}
+        return cls(
+            **cls.common(settings),
+            **own,
+            norm_epsilon=settings.get("norm_eps", 1e-5),
+            rope_base=bases[FAR],
+            local_rope_base=bases[NEAR],
+            window=settings["local_attention"],
+            local=tuple(layer for layer, kind in enumerate(kinds) if kind == NEAR),
+        )
+
+
+class RobertaSize(BertSize):
+    """The shape of a RoBERTa or an XLM-R, whose positions are counted from behind that of padding."""
+
+    offset: int = Field(gt=0)
+    """The position of the first token; those before stand for padding."""
+
+    @classmethod
+    def _own(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        own, offset = super()._own(settings), settings.get("pad_token_id", 1) + 1
+        return own | {"offset": offset, "context": own["context"] - offset}

@@ -1,0 +1,38 @@
+"""What shapes of networks of all families have in common."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from components.core.config import Config
+from components.core.errors import ConfigError
+
+
+class Size(Config):
+    """What networks of all families have."""
+
+    is_encoder: ClassVar[bool] = False
+    """Whether a token sees those after it as well: such a network reads texts and writes none."""
+    pooling: ClassVar[Literal["last_token", "mean"]] = "last_token"
+    """What feeds a classifier, where a preset does not say."""
+
+    layers: int = Field(gt=0)
+    """Number of transformer blocks."""
+    heads: int = Field(gt=0)
+    """Attention heads in each block."""
+    width: int = Field(gt=0)
+    """Length of the vector that stands for a token, D."""
+    context: int = Field(gt=0)
+    """Most tokens the network can see at once."""
+
+    def check_writes(self) -> None:
+        """Refuse an encoder where a language model is asked for.
+
+        Raises:
+            ConfigError: if it is one.
+        """
+        if self.is_encoder:
+            raise ConfigError(
+                "model.weights is an encoder, which reads texts and writes none: fine-tune it to classify, or name a "
+                "language model"
+            )

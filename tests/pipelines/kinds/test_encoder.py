@@ -1,0 +1,49 @@
+"""An encoder through the classification flow: checked, learnt, served; no other flow takes one."""
+
+from pathlib import Path
+
+import pytest
+
+from components.core.errors import ConfigError
+from components.core.home import home
+from components.tracking.registry.finding import resolve_model
+from pipelines.check import check
+from pipelines.cli.answering import load
+from tests.models.encoders.small_bert import small_bert
+from tests.pipelines import classifying, instructing
+from tests.pipelines.classifying import TINY, load_config
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = small_bert(tmp_path_factory.mktemp("bert"))
+    return [f"model.weights={folder}", "model.size=auto", "model.vocabulary=auto", "train.pooling=null"]
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_leaves_a_model_that_is_served(encoder: list[str]) -> None:
+    summary = classifying.run(*encoder, "tracking.model_name=encoder")
+    assert (summary.status, summary.model_uri) == ("FINISHED", "models:/encoder/1")
+    assert summary.metrics["test/accuracy"] > 0
+    served, _ = load("models:/encoder/1")
+    texts = ["win a prize", "see you soon"]
+    import mlflow.pyfunc
+
+    packaged = mlflow.pyfunc.load_model(resolve_model("models:/encoder/1", home()))
+    assert packaged.predict(texts)["p_spam"].tolist() == pytest.approx(served.predict(texts)["p_spam"].tolist())
+
+
+def test_a_check_shows_texts_within_what_encloses_them(encoder: list[str]) -> None:
+    found = check(load_config("spam-demo", [*TINY, *encoder]))
+    sample = found.texts["samples"][0]
+    assert [sample["pieces"][place].strip() for place in (0, -1)] == ["[CLS]", "[SEP]"]
+    assert sample["read"].startswith("the mean of positions 1 to")
+    assert found.no_zero_shot == "an encoder writes no text"
+    assert {part.name for part in found.cost.parameters} == {"embeddings", "blocks", "head"}
+
+
+def test_instructions_are_refused_before_anything_is_learnt(encoder: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is an encoder, which reads texts and writes none"):
+        check(instructing.config(tmp_path / "answers", *encoder[:3]))
