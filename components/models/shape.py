@@ -25,6 +25,12 @@ class Size(Config):
     context: int = Field(gt=0)
     """Most tokens the network can see at once."""
 
+    @property
+    def products(self) -> int:
+        """How many weights the blocks multiply each token with: unless a family says otherwise, those of four
+        projections and of a feed-forward network four times as wide."""
+        return 12 * self.layers * self.width**2
+
     def check_writes(self) -> None:
         """Refuse an encoder where a language model is asked for.
 

@@ -11,12 +11,6 @@ from components.core.errors import WeightsError
 from components.models.encoders.sizes import BertSize, ModernBertSize, RobertaSize
 from components.models.shape import Size
 
-    @property
-    def products(self) -> int:
-        """How many weights the blocks multiply each token with: unless a family says otherwise, those of four
-        projections and of a feed-forward network four times as wide."""
-        return 12 * self.layers * self.width**2
-
 
 class GPTSize(Size):
     """The shape of a GPT-2 network; `heads` must divide `width`."""
