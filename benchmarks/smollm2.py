@@ -11,15 +11,17 @@ steps each, in rounds; the first four steps of a round are not timed, nor is the
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.instruction import ROUNDS, Contestant, ours, tokenised, transformers
 from benchmarks.machine import peak
 from benchmarks.report import Benchmark, Figure
-from benchmarks.subject import device, precision, smollm2
+from benchmarks.subject import Subject, device, precision, smollm2
+from components.training.objectives.instruction import Entries
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = {"ours": ours, "transformers": transformers}
+PROGRAMS: dict[str, Callable[[Subject, Entries, bool], Contestant]] = {"ours": ours, "transformers": transformers}
 
 
 def measure() -> Benchmark:
@@ -47,7 +49,7 @@ def compete(mask_prompt: bool) -> dict[str, Contestant]:
     """Let both train in turn; return them with what was measured."""
     subject = smollm2()
     entries = tokenised(subject)
-    found = {name: program(subject, entries, mask_prompt=mask_prompt) for name, program in PROGRAMS.items()}
+    found = {name: program(subject, entries, mask_prompt) for name, program in PROGRAMS.items()}
     for _ in range(ROUNDS):
         for each in found.values():
             each.compete()
@@ -78,5 +80,5 @@ def peak_of(name: str) -> float:
 
 if __name__ == "__main__":
     subject = smollm2()
-    PROGRAMS[sys.argv[1]](subject, tokenised(subject), mask_prompt=True).compete()
+    PROGRAMS[sys.argv[1]](subject, tokenised(subject), True).compete()
     print(peak() / 1e9)

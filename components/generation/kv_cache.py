@@ -105,15 +105,15 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None)
 
 def _times(rows: Tensor, block: Tensor) -> Tensor:
     """Multiply (B, H, n) by (K, n, m), which is the same for all rows, or by (B, K, n, m): (B, H, m)."""
-    grouped = rows.unflatten(1, (block.shape[-3], -1))  # (B, K, G, n)
+    grouped = rows.view(len(rows), block.shape[-3], -1, rows.shape[-1])  # (B, K, G, n)
     if block.dim() == 3:
         product = grouped.transpose(0, 1).flatten(1, 2) @ block  # (K, B * G, m)
-        return product.unflatten(1, (len(rows), -1)).transpose(0, 1).flatten(1, 2)
+        return product.view(len(block), len(rows), -1, block.shape[-1]).transpose(0, 1).flatten(1, 2)
     if block.is_cpu and block.is_contiguous() and uses("embedding bags"):
         weights, table = grouped.flatten(0, 2), block.flatten(0, 2)
         bags = F.embedding_bag(_numbers(grouped.shape), table, mode="sum", per_sample_weights=weights)
         return bags.view(*rows.shape[:2], -1)
-    return (grouped.flatten(0, 1) @ block.flatten(0, 1)).view(*rows.shape[:2], -1)
+    return torch.bmm(grouped.flatten(0, 1), block.flatten(0, 1)).view(*rows.shape[:2], -1)
 
 
 @lru_cache(maxsize=8)

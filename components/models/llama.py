@@ -138,8 +138,8 @@ class LlamaBlock(Block):
             positions = torch.arange(x.shape[1], device=x.device)
         heads = torch.cat([query, key], dim=2).transpose(1, 2)  # (B, H + K, T, d): turned at once
         heads = turned(heads, *self.rotary.turns(positions, query.dtype))
-        query, key = heads.split([query.shape[2], key.shape[2]], dim=1)
-        return query, key, value.transpose(1, 2)
+        last = query.shape[2]
+        return heads[:, :last], heads[:, last:], value.transpose(1, 2)
 
     def merge(self, seen: Tensor) -> Tensor:
         """Return what attention adds, (B, T, D), of what each head has seen, (B, H, T, d)."""

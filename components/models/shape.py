@@ -1,8 +1,8 @@
 """What shapes of networks of all families have in common."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.core.config import Config
 from components.core.errors import ConfigError
@@ -42,3 +42,23 @@ class Size(Config):
                 "model.weights is an encoder, which reads texts and writes none: fine-tune it to classify, or name a "
                 "language model"
             )
+
+
+class DividedSize(Size):
+    """A shape whose heads, of keys and values as many as of queries, share the width: `heads` must divide it."""
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.heads
+
+    @property
+    def head_width(self) -> int:
+        """Length of the vector that a head makes of a token, d."""
+        return self.width // self.heads
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        return self

@@ -9,33 +9,17 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from components.core.config import Config
 from components.core.errors import WeightsError
 from components.models.encoders.sizes import BertSize, ModernBertSize, RobertaSize
-from components.models.shape import Size
+from components.models.shape import DividedSize, Size
 
 
-class GPTSize(Size):
-    """The shape of a GPT-2 network; `heads` must divide `width`."""
+class GPTSize(DividedSize):
+    """The shape of a GPT-2 network."""
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """Return the shape that a model's `config.json` describes."""
         names = {"layers": "n_layer", "heads": "n_head", "width": "n_embd", "context": "n_positions"}
         return cls(**{field: settings[name] for field, name in names.items()})
-
-    @property
-    def kv_heads(self) -> int:
-        """Heads of keys and values, of which GPT-2 has as many as of queries."""
-        return self.heads
-
-    @property
-    def head_width(self) -> int:
-        """Length of the vector that a head makes of a token, d."""
-        return self.width // self.heads
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
-        return self
 
 
 class Rope(Config):

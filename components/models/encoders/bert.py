@@ -178,7 +178,7 @@ class Roberta(Bert):
     """RoBERTa and XLM-R: BERT whose positions begin behind that of padding, and whose classifiers have no pooler."""
 
     name = "roberta"
-    shape = RobertaSize
+    shape: ClassVar[type[BertSize]] = RobertaSize
     size: RobertaSize
     names = replace(Bert.names, prefix="roberta.", optional="", others=("embeddings",))
 

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from components.core.errors import WeightsError
-from components.models.shape import Size
+from components.models.shape import DividedSize
 
 FAR, NEAR = "full_attention", "sliding_attention"
 """What `transformers` calls layers in which a token sees all others, and those in which it sees the ones nearby."""
 
 
-class EncoderSize(Size):
-    """What encoders of all families have; `heads` must divide `width`."""
+class EncoderSize(DividedSize):
+    """What encoders of all families have."""
 
     is_encoder: ClassVar[bool] = True
     pooling: ClassVar[Literal["last_token", "mean"]] = "mean"
@@ -41,12 +41,6 @@ class EncoderSize(Size):
             "context": settings["max_position_embeddings"],
             "mlp_width": settings["intermediate_size"],
         }
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
-        return self
 
 
 class BertSize(EncoderSize):

@@ -70,7 +70,7 @@ def _together(layers: Mapping[str, nn.Linear], dtype: torch.dtype, take: bool) -
     waiting: list[Tensor] = []
 
     def first(x: Tensor) -> Tensor:
-        own, *waiting[:] = packed(x).split(sizes, dim=-1)
+        own, *waiting[:] = torch.split(packed(x), sizes, dim=-1)
         return own
 
     def other(_: Tensor) -> Tensor:
