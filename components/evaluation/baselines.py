@@ -1,4 +1,4 @@
-"""Three cheap classifiers that a language model has to beat to be worth its cost."""
+"""Cheap classifiers that a language model has to beat to be worth its cost."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,21 +13,25 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import LinearSVC
 
 from components.evaluation.labelled import Ids, Probabilities
 
 Baseline = Callable[[list[str]], Probabilities]
 """Maps N texts to probabilities (N, C)."""
+Embed = Callable[[list[str]], NDArray[np.float32]]
+"""Maps N texts to embeddings (N, D)."""
 
 TITLES = {
     "majority": "the majority class",
     "tfidf": "TF-IDF + logistic regression",
     "svm": "words and characters + linear SVM",
+    "encoder": "a frozen encoder + logistic regression",
 }
-LEARNED = ("tfidf", "svm")
+LEARNED = ("tfidf", "svm", "encoder")
 """The baselines that read the texts; a model is compared with the one that is right more often on validation."""
-BASELINE_ROWS = {"tfidf": 200_000, "svm": 20_000}
+BASELINE_ROWS = {"tfidf": 200_000, "svm": 20_000, "encoder": 20_000}
 """Training rows that each is fitted on at most: more add much memory and little accuracy."""
 TUNING_ROWS = 3000
 """Rows that settings are chosen on."""
@@ -38,8 +42,10 @@ FEATURES = 200_000
 """The most frequent words, or characters, that are features at most."""
 
 
-def fit_baselines(texts: Sequence[str], truth: Ids, shares: Sequence[float]) -> dict[str, Baseline]:
-    """Fit all baselines on the training split.
+def fit_baselines(
+    texts: Sequence[str], truth: Ids, shares: Sequence[float], embed: Embed | None = None
+) -> dict[str, Baseline]:
+    """Fit all baselines on the training split; `encoder`, logistic regression on embeddings, if `embed` makes such.
 
     `tfidf` is logistic regression on TF-IDF of words, `svm` a linear support vector machine on TF-IDF of words, pairs
     of words, and two to five characters within words, with probabilities by a sigmoid (Platt, "Probabilistic Outputs
@@ -49,22 +55,29 @@ def fit_baselines(texts: Sequence[str], truth: Ids, shares: Sequence[float]) -> 
     of the classes in the data as it really is, which a balanced training split has not.
     """
     classes = len(shares)
+    names = [name for name in LEARNED if name != "encoder" or embed]
     if len(np.unique(truth)) < 2:
-        fitted = dict.fromkeys(LEARNED, DummyClassifier().fit(texts, truth))
+        fitted = dict.fromkeys(names, DummyClassifier().fit(texts, truth))
     else:
-        fitted = {name: _fit(name, texts, truth) for name in LEARNED}
+        fitted = {name: _fit(name, texts, truth, embed) for name in names}
     constant = np.asarray(shares, np.float64)
     return {"majority": lambda rows: np.tile(constant, (len(rows), 1))} | {
         name: _spread(model, classes) for name, model in fitted.items()
     }
 
 
-def _fit(name: str, texts: Sequence[str], truth: Ids) -> Pipeline:
+def _fit(name: str, texts: Sequence[str], truth: Ids, embed: Embed | None) -> Pipeline:
     rows = _draw(truth, BASELINE_ROWS[name])
     texts, truth = [texts[row] for row in rows.tolist()], truth[rows]
+    model: BaseEstimator
+    if name == "encoder":
+        embedded = FunctionTransformer(embed)
+        table, model = embedded.transform(texts), LogisticRegression(max_iter=1000)
+        model.set_params(**_tuned(model, {"C": [1.0, 10.0, 100.0]}, table, truth))
+        return make_pipeline(embedded, model.fit(table, truth))
     if name == "tfidf":
         features = [TfidfVectorizer(max_features=FEATURES)]
-        model: BaseEstimator = LogisticRegression(max_iter=1000, tol=1e-3)
+        model = LogisticRegression(max_iter=1000, tol=1e-3)
         grid: dict[str, list[object]] = {"C": [1.0, 10.0, 100.0], "class_weight": [None, "balanced"]}
     else:
         kinds = ({"ngram_range": (1, 2)}, {"analyzer": "char_wb", "ngram_range": (2, 5)})

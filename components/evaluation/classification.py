@@ -1,4 +1,4 @@
-"""Evaluating a classifier on all three splits, beside three baselines."""
+"""Evaluating a classifier on all three splits, beside the baselines."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from components.core.progress import progress_bar
 from components.core.records import Facts
 from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, Baseline, fit_baselines
 from components.evaluation.curves import calibration_table, curves_table, lengths_table
+from components.evaluation.embeddings import Embedder
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics, confusion, per_class
 from components.evaluation.paired.p_values import SIGNIFICANT, mcnemar, shown
@@ -36,6 +37,7 @@ def evaluate(
     ordered: bool = False,
     frozen: Path | None = None,
     unseen: TestedRows | None = None,
+    encoder: Path | None = None,
 ) -> Facts:
     """Write metrics, predictions and what figures are drawn from; return metrics, counts and a plain sentence.
 
@@ -47,7 +49,8 @@ def evaluate(
     share of each label in the data as it is (a balanced training set has others), `ordered` says that the labels are
     steps of a scale. `frozen` is the folder in which the frozen blocks have left what they make of these
     texts, if they have; `components.evaluation.scoring.score` says how near that comes. `unseen` says which test rows
-    no earlier model was trained on that this one continues: no figure counts the others. The facts' `metrics` are flat
+    no earlier model was trained on that this one continues: no figure counts the others. `encoder` is
+    the folder of a pretrained model whose embeddings make one more baseline. The facts' `metrics` are flat
     (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model, device)
@@ -56,10 +59,12 @@ def evaluate(
         classifier.model.transformer = prepared(classifier.model.transformer, torch.float32, take=True, fuse=False)
     labels, limit = classifier.card.labels, classifier.card.max_length
     texts, truth = read_evenly(splits["train"], labels, max(BASELINE_ROWS.values()))
-    whole = _scored(splits, classifier, fit_baselines(texts, truth, shares), frozen)
+    baselines = fit_baselines(texts, truth, shares, Embedder(encoder, device) if encoder else None)
+    whole = _scored(splits, classifier, baselines, frozen)
     scored = whole | ({"test": whole["test"].take(unseen.counted)} if unseen else {})
     validation = scored["validation"].predictions
-    best = max(LEARNED, key=lambda name: float(validation[name].correct.mean()))
+    learned = [name for name in LEARNED if name in baselines]
+    best = max(learned, key=lambda name: float(validation[name].correct.mean()))
     facts: Facts = {
         "labels": list(labels),
         "ordered": ordered,
@@ -68,7 +73,7 @@ def evaluate(
         "confusion": {name: confusion(found.predictions["model"]) for name, found in scored.items()},
         "lengths": {name: _lengths(found, limit) for name, found in scored.items()},
         "max_length": limit,
-        "baseline_rows": {name: min(len(texts), most) for name, most in BASELINE_ROWS.items()},
+        "baseline_rows": {name: min(len(texts), BASELINE_ROWS[name]) for name in learned},
         "baseline": best,
         "verdict": " ".join([verdict(scored["test"].predictions, best), *(unseen.sentences() if unseen else ())]),
         **({"ancestors": unseen.facts()} if unseen else {}),
@@ -121,6 +126,7 @@ def _metrics(scored: dict[str, Scored], ordered: bool) -> dict[str, float]:
         f"{'' if title == 'model' else f'{title}/'}{name}/{metric}": value
         for title in ("model", *TITLES)
         for name, split in scored.items()
+        if title in split.predictions
         for metric, value in classification_metrics(split.predictions[title], ordered).items()
     }
     for name in WITH_INTERVALS:

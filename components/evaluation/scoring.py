@@ -27,8 +27,10 @@ READ = 64 * CHUNK
 """Rows read at once."""
 
 FIRST = ("split", "label", "predicted", "probability", "text", "row", "correct")
-"""The columns one reads first; then come what else the split's table has, what `svm` and `tfidf` predict, and
+"""The columns one reads first; then come what else the split's table has, what the baselines that learn predict, and
 `p_<label>` for every label."""
+BESIDE = ("svm", "tfidf", "encoder")
+"""The baselines whose predictions stand beside the model's."""
 BLOCK = 8 * READ
 """Rows written at once."""
 
@@ -131,11 +133,11 @@ def write_predictions(splits: Mapping[str, Path], scored: Mapping[str, Scored], 
 def _columns(scored: Scored, labels: list[str], rows: Ids) -> dict[str, pa.Array]:
     """Return the predictions of some rows as columns."""
     names = pa.array(labels, pa.string())
-    model, svm, tfidf = (scored.predictions[name].take(rows) for name in ("model", "svm", "tfidf"))
+    model = scored.predictions["model"].take(rows)
+    others = {name: each.take(rows) for name, each in scored.predictions.items() if name in BESIDE}
     return {
         "predicted": names.take(pa.array(model.predicted)),
         "probability": pa.array(model.confidence),
         "correct": pa.array(model.correct),
-        "svm": names.take(pa.array(svm.predicted)),
-        "tfidf": names.take(pa.array(tfidf.predicted)),
+        **{name: names.take(pa.array(others[name].predicted)) for name in BESIDE if name in others},
     } | {f"p_{label}": pa.array(model.probabilities[:, place]) for place, label in enumerate(labels)}

@@ -47,19 +47,25 @@ def findings(about: About, manifests: Mapping[str, Manifest]) -> Findings:
 
 def evidence(manifests: Mapping[str, Manifest]) -> Evidence:
     """Return what the figures of a run's steps say."""
-    figures = classifier_figures(manifests["evaluate"].facts["metrics"])
-    return Evidence("classification", figures, BASELINES, limits(manifests))
+    metrics = manifests["evaluate"].facts["metrics"]
+    return Evidence("classification", classifier_figures(metrics), beside(metrics), limits(manifests))
+
+
+def beside(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Return the baselines that a run has, and what their columns are called."""
+    return {name: title for name, title in BASELINES.items() if f"{name}/test/accuracy" in metrics}
 
 
 def classifier_figures(metrics: Mapping[str, float], split: str = "test") -> list[KeyFigure]:
     """Return the figures of a split that one looks for, in order of interest, beside those of the baselines."""
-    return key_figures(metrics, {each.name: (each.title_with_unit, DECIMAL) for each in LABELS}, BASELINES, split)
+    return key_figures(metrics, {each.name: (each.title_with_unit, DECIMAL) for each in LABELS}, beside(metrics), split)
 
 
 def headline_rows(facts: Facts) -> list[dict[str, Any]]:
     """Return the first figures of the test set as rows to be read, with the model beside the baselines."""
     figures = [figure for figure in classifier_figures(facts["metrics"]) if METRICS[figure.name].headline]
-    return figure_rows(figures, BASELINES, lambda _, value: "" if value is None else written(value, DECIMAL))
+    columns = beside(facts["metrics"])
+    return figure_rows(figures, columns, lambda _, value: "" if value is None else written(value, DECIMAL))
 
 
 def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
@@ -69,7 +75,7 @@ def metrics_rows(facts: Facts) -> list[dict[str, Any]]:
         for split in reversed(SPLITS)
         for row in figure_rows(
             classifier_figures(facts["metrics"], split),
-            BASELINES,
+            beside(facts["metrics"]),
             lambda _, value: None if value is None else round(value, 4),
         )
     ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-BASELINES = {"svm": "n-grams + SVM", "tfidf": "TF-IDF + LR", "majority": "majority"}
+BASELINES = {"svm": "n-grams + SVM", "tfidf": "TF-IDF + LR", "encoder": "frozen encoder + LR", "majority": "majority"}
 """The baselines and what their columns are called."""
 STYLES = {
     "model": (plots.BLUE, "-", "o", "model"),

@@ -11,6 +11,7 @@ import pytest
 from components.evaluation.classification import evaluate
 from components.evaluation.labelled import Predictions
 from components.evaluation.scoring import BLOCK, READ, Scored, read_evenly, read_texts, write_predictions
+from tests.models.encoders.small_bert import small_bert
 
 STARS = ["1", "2", "3"]
 MakeModel = Callable[[list[str]], Path]
@@ -53,6 +54,18 @@ def test_classes_without_a_row_cost_no_figure_but_their_own(
     curves = pd.read_parquet(out / "figures/curves.parquet")
     assert curves.empty
     assert list(curves.columns) == ["classifier", "label", "curve", "area", "x", "y"]
+
+
+def test_embeddings_of_a_frozen_encoder_are_a_baseline_where_one_is_named(
+    splits: dict[str, Path], make_model: MakeModel, tmp_path: Path
+) -> None:
+    out, folder = tmp_path / "out", small_bert(tmp_path / "bert")
+    out.mkdir()
+    facts = evaluate(splits, make_model(STARS), [0.5, 0.3, 0.2], "cpu", out, encoder=folder)
+    assert {"encoder/train/accuracy", "encoder/test/f1"} <= facts["metrics"].keys()
+    assert facts["baseline_rows"]["encoder"] == facts["baseline_rows"]["svm"]
+    predicted = pd.read_parquet(out / "predictions.parquet")
+    assert set(predicted["encoder"]) <= set(STARS)
 
 
 def test_lengths_are_counted_before_the_cut(splits: dict[str, Path], make_model: MakeModel, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Literal
 from components.data.sources import SourceConfig
 from components.data.split.config import BalanceConfig, SplitConfig
 from components.data.validation.rules import ValidationConfig
+from components.evaluation.config import EvaluationConfig
 from components.models.config import LoraConfig, ModelConfig
 from components.tracking.config import TrackingConfig
 from components.training.config import TrainConfig
@@ -37,6 +38,9 @@ class ClassificationConfig(PipelineConfig):
 
     train: TrainConfig = TrainConfig()
     """The recipe of fine-tuning."""
+
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """How the model is evaluated."""
 
     tracking: TrackingConfig = TrackingConfig()
     """Where the run is recorded."""

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from components.models.config import ModelConfig
 from components.reporting.classification import evidence, findings, headline_rows
 from components.reporting.evidence import counted
 from components.tasks import download, evaluate, fetch_weights, fine_tune, read_frozen, reads_ahead, split, validate
@@ -25,7 +26,9 @@ def classification(config: ClassificationConfig) -> RunSummary:
         weights = run.step(fetch_weights, model)
         frozen = run.step(read_frozen, splits, weights, model, train) if reads_ahead(model, train) else None
         trained = run.step(fine_tune, splits, weights, model, train, config.lora, run.id, frozen)
-        run.step(evaluate, splits, trained, frozen, weights, run.names)
+        named = config.evaluation.encoder_baseline
+        encoder = fetch_weights(ModelConfig(weights=named, size="auto", vocabulary="auto")) if named else None
+        run.step(evaluate, splits, trained, frozen, weights, run.names, encoder)
         run.finish(RESULTS)
     return run.summary()
 

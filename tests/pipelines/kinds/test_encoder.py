@@ -24,9 +24,12 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.mark.ci
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_leaves_a_model_that_is_served(encoder: list[str]) -> None:
-    summary = classifying.run(*encoder, "tracking.model_name=encoder")
+    folder = encoder[0].partition("=")[2]
+    summary = classifying.run(*encoder, f"evaluation.encoder_baseline={folder}", "tracking.model_name=encoder")
     assert (summary.status, summary.model_uri) == ("FINISHED", "models:/encoder/1")
     assert summary.metrics["test/accuracy"] > 0
+    assert summary.metrics["encoder/test/accuracy"] > 0.5
+    assert "frozen encoder + LR" in summary.figures[0]
     served, _ = load("models:/encoder/1")
     texts = ["win a prize", "see you soon"]
     import mlflow.pyfunc
