@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.conversations import Entry, Material
+from benchmarks.quality.material import Material, Row
 from benchmarks.quality.peers import Answered
 from benchmarks.quality.product import chrf
 from components.generation.answers import answer_batches
@@ -27,8 +27,8 @@ def answer(config: InstructionConfig, _: Path) -> Answered:
     encoding: Any = load_tokenizer(config.model.tokenizer)
     template = config.prompt.resolved(encoding)
     assert isinstance(template, ChatTemplate)
-    examples = random.Random(config.train.seed).sample(material.entries("train"), SHOTS)
-    test = material.entries("test")
+    examples = random.Random(config.train.seed).sample(material.rows("train"), SHOTS)
+    test = material.rows("test")
     prompts = [encoding.encode_rendered(shown(template, encoding, examples, entry)) for entry in test]
     model = make_gpt(config.model, encoding.n_vocab, material.weights, config.train.seed).eval()
     model.to(pick_device(config.train.device))
@@ -42,7 +42,7 @@ def answer(config: InstructionConfig, _: Path) -> Answered:
     return Answered(values, note=f"examples: training rows {rows}")
 
 
-def shown(template: ChatTemplate, encoding: Any, examples: Sequence[Entry], entry: Entry) -> str:
+def shown(template: ChatTemplate, encoding: Any, examples: Sequence[Row], entry: Row) -> str:
     """Return the examples as turns, then the entry's own, rendered up to the response."""
     turns: list[dict[str, str]] = []
     for each in examples:
@@ -55,6 +55,6 @@ def turn(encoding: Any, role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": encoding.hide_special(content)}
 
 
-def message(entry: Entry) -> str:
+def message(entry: Row) -> str:
     """Return what an entry asks."""
     return as_message(entry["instruction"], entry["input"])

@@ -17,7 +17,10 @@ from benchmarks.quality.product import run_process
 from components.core.home import home
 from pipelines.config import PipelineConfig, load_config
 
-PEERS = {"instruction": {"3-shot": "few_shot", "transformers": "chat_peer"}}
+PEERS = {
+    "instruction": {"3-shot": "few_shot", "transformers": "chat_peer"},
+    "classification": {"transformers": "label_peer"},
+}
 """By pipeline, what a peer is called and the module beside this one whose `answer` asks it."""
 
 
