@@ -30,13 +30,17 @@ DATA = ROOT.parent / "shared/data"
 def main(
     presets: Annotated[list[str] | None, typer.Argument(help=f"Which; if none, {', '.join(PRESETS)}.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds of the training.")] = SEEDS,
+    only: Annotated[str | None, typer.Option(help="One contestant alone: gradus, 3-shot, transformers.")] = None,
     draw: Annotated[bool, typer.Option(help="Run nothing: draw the page from what is on file.")] = False,
 ) -> None:
     """Run presets with some seeds, then their peers, and write the page after each; what fails is said and left out."""
     set_places()
     if not draw:
         for preset in presets or PRESETS:
-            run(preset, seeds)
+            try:
+                run(preset, seeds, only)
+            except ConfigError as error:
+                print(f"results: {error}", file=sys.stderr)
     write_page(seeds)
 
 
@@ -48,54 +52,52 @@ def set_places() -> None:
         os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(DATA / "tiktoken-cache"))
 
 
-def run(preset: str, seeds: int) -> None:
+def run(preset: str, seeds: int, only: str | None = None) -> None:
     """Run a preset and its peers as far as they are not on file, seed by seed; each is filed when it is done."""
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         for who in contestants(preset):
             filed = Outcomes.of(preset)
-            if filed and filed.has(who, seed):
-                continue
-            try:
-                measured(preset, who, seed, filed).write()
-            except Failed as error:
-                print(f"results: {preset}: {who}, seed {seed} is left out: {error}", file=sys.stderr)
-            else:
+            if only in {None, who} and not (filed and filed.has(who, seed)):
+                attempt(preset, who, seed)
                 write_page(seeds)
 
 
-def contestants(preset: str) -> list[str]:
-    """Return who there is of a preset: our run, then its peers; nobody where there is no such preset."""
+def attempt(preset: str, who: str, seed: int) -> None:
+    """Run one thing and file it; where it fails say why, and leave it out."""
     try:
-        return [OURS, *peers_of(preset)]
-    except ConfigError as error:
-        print(f"results: {error}", file=sys.stderr)
-        return []
+        file(run_preset(preset, seed) if who == OURS else run_peer(preset, who, seed))
+    except Failed as error:
+        print(f"results: {preset}: {who}, seed {seed} is left out: {error}", file=sys.stderr)
 
 
-def measured(preset: str, who: str, seed: int, filed: Outcomes | None) -> Outcomes:
-    """Return what is on file of a preset, and beside it what comes of our run, or of a peer.
+def contestants(preset: str) -> list[str]:
+    """Return who there is of a preset: our run, then its peers.
 
     Raises:
-        Failed: if that fails, or was tested on other rows than what is on file.
+        ConfigError: if there is no such preset.
     """
-    if who == OURS:
-        found = run_preset(preset, seed)
-        filed = filed or found
-        if filed.rows != found.rows:
-            raise Failed(f"other test rows than on file: remove benchmarks/results/{preset}.json, and run all again")
-        filed.add(found.outcomes)
-        return filed
-    if filed is None:
-        raise Failed("there is no run of ours to measure it beside")
-    filed.add([run_peer(preset, who, seed)])
-    return filed
+    return [OURS, *peers_of(preset)]
+
+
+def file(found: Outcomes) -> None:
+    """Put outcomes beside those on file.
+
+    Raises:
+        Failed: if they were tested on other rows.
+    """
+    filed = Outcomes.of(found.preset) or found
+    if filed.rows != found.rows:
+        raise Failed(f"other test rows than on file: remove benchmarks/results/{found.preset}.json, and run all again")
+    filed.add(found.outcomes)
+    filed.write()
 
 
 def write_page(seeds: int) -> None:
     """Draw the page from what is on file."""
     found = [each for preset in PRESETS if (each := Outcomes.of(preset))]
     numbers = range(FIRST_SEED, FIRST_SEED + seeds)
-    PAGE.write_text(page(found, {preset: dict.fromkeys(contestants(preset), numbers) for preset in PRESETS}))
+    wanted = {each.preset: dict.fromkeys(contestants(each.preset), numbers) for each in found}
+    PAGE.write_text(page(found, wanted, [each for each in PRESETS if each not in wanted]))
 
 
 if __name__ == "__main__":

@@ -120,4 +120,5 @@ def answer(config: InstructionConfig, work: Path) -> Answered:
     test = material.rows("test")
     values = chrf(peer.respond(test, config.generation.max_new_tokens), [row["output"] for row in test])
     trained = sum(each.numel() for each in peer.model.parameters())
-    return Answered(values, peer.seconds / 60, trained, f"lowest validation loss {peer.lowest:.4f}")
+    note = f"lowest validation loss {peer.lowest:.4f}"
+    return Answered(**material.numbers, values=values, minutes=peer.seconds / 60, trained_parameters=trained, note=note)

@@ -39,7 +39,7 @@ def answer(config: InstructionConfig, _: Path) -> Answered:
     }
     values = chrf([answers[number] for number in range(len(test))], [entry["output"] for entry in test])
     rows = ", ".join(str(entry["row"]) for entry in examples)
-    return Answered(values, note=f"examples: training rows {rows}")
+    return Answered(**material.numbers, values=values, note=f"examples: training rows {rows}")
 
 
 def shown(template: ChatTemplate, encoding: Any, examples: Sequence[Row], entry: Row) -> str:

@@ -116,7 +116,8 @@ def answer(config: ClassificationConfig, work: Path) -> Answered:
     if config.balance.method == "class_weight":
         raise NotImplementedError("for the peer all classes count alike; the preset weighs them")
     torch.manual_seed(config.train.seed)
-    peer = LabelTraining(config, Material.of(config), work)
+    material = Material.of(config)
+    peer = LabelTraining(config, material, work)
     peer.fit()
     trained = sum(each.numel() for each in peer.model.parameters())
-    return Answered(peer.rightness(), peer.seconds / 60, trained, f"lowest validation loss {peer.lowest:.4f}")
+    return Answered(**material.numbers, values=peer.rightness(), minutes=peer.seconds / 60, trained_parameters=trained)

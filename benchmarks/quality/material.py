@@ -37,6 +37,11 @@ class Material:
         assert folder
         return cls(splits, folder)
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Return what `Answered` says of the rows: how many are trained on, and the numbers of those tested on."""
+        return {"train_rows": len(self.rows("train")), "rows": [row["row"] for row in self.rows("test")]}
+
     def rows(self, name: str) -> list[Row]:
         """Return the rows of a split; those of the test split by their numbers, as outcomes have them."""
         frame = pd.read_parquet(self.splits.path(f"{name}.parquet"))

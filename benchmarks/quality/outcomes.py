@@ -11,6 +11,9 @@ from pydantic import BaseModel
 RESULTS = Path(__file__).parents[1] / "results"
 """The folder of the files."""
 OURS, UNTOUCHED = "gradus", "untouched"
+Metric = Literal["chrf", "accuracy"]
+METRIC: dict[str, Metric] = {"instruction": "chrf", "classification": "accuracy"}
+"""By pipeline, the metric that a preset's contestants are measured by."""
 Floats = NDArray[np.float64]
 
 
@@ -47,7 +50,7 @@ class Outcomes(BaseModel):
     """All that was measured of a preset, on the same test rows."""
 
     preset: str
-    metric: Literal["chrf", "accuracy"]
+    metric: Metric
     train_rows: int
     rows: list[int]
     """The numbers of the test rows."""
@@ -60,9 +63,11 @@ class Outcomes(BaseModel):
         return cls.model_validate_json(path.read_text()) if path.is_file() else None
 
     def write(self, folder: Path = RESULTS) -> None:
-        """Write the file."""
+        """Write the file, a line an outcome."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{self.preset}.json").write_text(self.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+        head = self.model_dump_json(exclude={"outcomes"}).removesuffix("}")
+        lines = ",\n".join(each.model_dump_json(exclude_defaults=True) for each in self.outcomes)
+        (folder / f"{self.preset}.json").write_text(f'{head},"outcomes":[\n{lines}\n]}}\n')
 
     def add(self, found: Sequence[Outcome]) -> None:
         """Add outcomes, each in the place of an earlier one of the same contestant and seed.
@@ -79,9 +84,9 @@ class Outcomes(BaseModel):
         """Return the outcomes of a contestant, by seed."""
         return sorted((each for each in self.outcomes if each.who == who), key=lambda each: each.seed or 0)
 
-    def has(self, who: str, seed: int | None) -> bool:
-        """Tell whether an outcome is on file."""
-        return any(each.seed == seed for each in self.by(who))
+    def has(self, who: str, seed: int) -> bool:
+        """Tell whether an outcome is on file, of this seed, or of one that does not depend on it."""
+        return any(each.seed in {None, seed} for each in self.by(who))
 
     def mean_values(self, who: str, seeds: Sequence[int] | None = None) -> Floats:
         """Return the mean over seeds, or over those that are given, of each row's value (N)."""

@@ -41,8 +41,7 @@ on file is not run again. Nothing is left out for being bad; what is missing is 
 
 Three kinds of intervals, all 95 %: *over seeds* says how far another training may come out otherwise (Student's t, from
 two seeds on); *over rows*, of each seed, how far other test rows may (bootstrap); and *paired* how much better the
-fine-tuned model is on the same rows (bootstrap over rows, of the mean over the seeds that both have).
-"""
+fine-tuned model is on the same rows (bootstrap over rows, of the mean over the seeds that both have)."""
 
 
 class Column(NamedTuple):
@@ -61,19 +60,19 @@ class Column(NamedTuple):
         return " to ".join(self.shown(end, sign) for end in ends)
 
 
-def page(files: Sequence[Outcomes], wanted: Mapping[str, Mapping[str, Sequence[int | None]]]) -> str:
+def page(files: Sequence[Outcomes], wanted: Mapping[str, Mapping[str, Sequence[int]]], absent: Sequence[str]) -> str:
     """Return the page.
 
     Args:
         files: what is on file, a preset each.
         wanted: by preset and contestant the seeds that should be there.
+        absent: presets of which nothing is on file.
     """
     parts = [HEAD, _summary(files)]
     parts += [section(each, wanted.get(each.preset, {})) for each in files]
-    there = {each.preset for each in files}
-    if absent := [f"`{preset}`" for preset in wanted if preset not in there]:
-        parts.append(f"## Not run\n\nNo figures of {', '.join(absent)} yet.\n")
-    return "\n".join(parts)
+    if absent:
+        parts.append(f"## Not run\n\nNo figures of {', '.join(f'`{preset}`' for preset in absent)} yet.")
+    return "\n\n".join(parts) + "\n"
 
 
 def _summary(files: Sequence[Outcomes]) -> str:
@@ -97,30 +96,27 @@ def _summary(files: Sequence[Outcomes]) -> str:
     return table(head, rows)
 
 
-def section(found: Outcomes, wanted: Mapping[str, Sequence[int | None]]) -> str:
+def section(found: Outcomes, wanted: Mapping[str, Sequence[int]]) -> str:
     """Return what there is to say of a preset."""
     column = Column(*SCALE[found.metric])
     ours = found.by(OURS)
     trained = f", {ours[0].trained_parameters:,} parameters" if ours and ours[0].trained_parameters else ""
     lines = [
-        f"## {found.preset}\n",
-        f"Trained on {found.train_rows:,} rows{trained}; tested on {len(found.rows):,} rows by {column.title}.\n",
+        f"## {found.preset}",
+        f"Trained on {found.train_rows:,} rows{trained}; tested on {len(found.rows):,} rows by {column.title}.",
         table(
             ("", f"{column.title}{column.unit}, over seeds", "each seed, over rows", "fine-tuned less this, paired"),
             [_row(found, who, column) for who in TITLES if found.by(who)],
         ),
     ]
     if published := PUBLISHED.get(found.preset):
-        lines.append(f"Published: {published}.\n")
-    lines += [_costs(found), *_notes(found)]
-    missing = [
-        f"{TITLES[who].strip('*')}, {'seed ' + str(seed) if seed is not None else 'once'}"
-        for who, seeds in wanted.items()
-        for seed in seeds
-        if not found.has(who, seed)
-    ]
-    lines.append(f"\nNot run to the end: {'; '.join(missing) if missing else 'nothing'}.\n")
-    return "\n".join(lines)
+        lines.append(f"Published: {published}.")
+    lines += [_costs(found), "\n".join(_notes(found))]
+    missing = {who: [str(seed) for seed in seeds if not found.has(who, seed)] for who, seeds in wanted.items()}
+    named = [f"{TITLES[who].strip('*')} (seeds {', '.join(seeds)})" for who, seeds in missing.items() if seeds]
+    if named:
+        lines.append(f"Not run to the end: {'; '.join(named)}.")
+    return "\n\n".join(filter(None, lines))
 
 
 def _row(found: Outcomes, who: str, column: Column) -> tuple[str, ...]:
@@ -192,4 +188,4 @@ def _notes(found: Outcomes) -> Iterator[str]:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -15,13 +15,15 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.machine import Machine
-from benchmarks.quality.outcomes import OURS, UNTOUCHED, Cost, Outcome, Outcomes
+from benchmarks.quality.outcomes import METRIC, OURS, UNTOUCHED, Cost, Outcome, Outcomes
 from components.core.home import home
 from components.judging.lexical import measure
 from components.tracking.reading import PREDICTIONS, RESPONSES, RecordedRun, artifacts_of, find_run
 
 ROOT = Path(__file__).parents[2]
 GRADUS = (sys.executable, "-c", "from pipelines.cli.start import main; main()")
+GONE_ON = "fine_tune: going on from step"
+"""What a run says that takes up a training which was stopped."""
 BASELINES = ("tfidf", "svm")
 """Columns of a classifier's predictions: the labels that the baselines give."""
 
@@ -35,6 +37,8 @@ class Ran:
     """What a process wrote, the most memory that it held, and where it ran."""
 
     output: str
+    said: str
+    """On standard error."""
     peak_gb: float
     machine: Machine
     busy: bool
@@ -54,18 +58,18 @@ def run_process(*command: str) -> Ran:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stderr
-        last = ""
+        said = ""
         for line in process.stderr:
             sys.stderr.write(line)
-            last = line.strip() or last
+            said += line
         output = process.stdout.read()
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise Failed(last)
+        raise Failed(said.strip().rpartition("\n")[2])
     # The mean of a quarter of an hour, in which this process had every core.
     busy = before.is_busy or os.getloadavg()[2] > 1.2 * before.cores
-    return Ran(output, used.ru_maxrss * 1024 / 1e9, before, busy)
+    return Ran(output, said, used.ru_maxrss * 1024 / 1e9, before, busy)
 
 
 def run_preset(preset: str, seed: int) -> Outcomes:
@@ -81,7 +85,9 @@ def run_preset(preset: str, seed: int) -> Outcomes:
     ours = found.by(OURS)[0]
     ours.seed = seed
     ours.trained_parameters = int(run.metrics["model/trained_parameters"])
-    ours.cost = ran.cost(_minutes(run), trained="fine_tune" not in summary["cached_steps"])
+    # The time of a training that was stopped is that of its last part.
+    minutes = None if GONE_ON in ran.said else _minutes(run)
+    ours.cost = ran.cost(minutes, trained="fine_tune" not in summary["cached_steps"])
     for each in found.outcomes:
         each.versions = ran.machine.versions
     return found
@@ -102,7 +108,7 @@ def _read(preset: str, run: RecordedRun) -> Outcomes:
     values = _likeness(rows) if answered else _rightness(rows)
     found = Outcomes(
         preset=preset,
-        metric="chrf" if answered else "accuracy",
+        metric=METRIC[run.pipeline],
         train_rows=int(run.metrics["data/rows_train"]),
         rows=rows["row"].tolist(),
     )

