@@ -91,4 +91,4 @@ class Outcomes(BaseModel):
     def mean_values(self, who: str, seeds: Sequence[int] | None = None) -> Floats:
         """Return the mean over seeds, or over those that are given, of each row's value (N)."""
         chosen = [each.values for each in self.by(who) if seeds is None or each.seed in {None, *seeds}]
-        return np.mean(np.asarray(chosen, np.float64), axis=0)
+        return np.asarray(np.mean(chosen, axis=0), np.float64)

