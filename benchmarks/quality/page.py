@@ -41,7 +41,8 @@ on file is not run again. Nothing is left out for being bad; what is missing is 
 
 Three kinds of intervals, all 95 %: *over seeds* says how far another training may come out otherwise (Student's t, from
 two seeds on); *over rows*, of each seed, how far other test rows may (bootstrap); and *paired* how much better the
-fine-tuned model is on the same rows (bootstrap over rows, of the mean over the seeds that both have)."""
+fine-tuned model is on the same rows (bootstrap over rows, of the mean over seeds: over those that both have where the
+other is trained, too)."""
 
 
 class Column(NamedTuple):
@@ -133,10 +134,16 @@ def _row(found: Outcomes, who: str, column: Column) -> tuple[str, ...]:
 
 
 def against(found: Outcomes, who: str) -> MetricPair | None:
-    """Compare our model with a contestant, row by row, over the seeds that both have; None where there is none."""
-    ours, theirs = ([each.seed for each in found.by(one)] for one in (OURS, who))
-    seeds = [seed for seed in ours if seed is not None and (seed in theirs or None in theirs)]
-    return compare_scores(found.mean_values(who, seeds), found.mean_values(OURS, seeds)) if seeds else None
+    """Compare our model with a contestant, row by row; None where there is nothing to compare.
+
+    One that is trained too is compared over the seeds that both have, all others over all seeds.
+    """
+    ours, theirs = found.by(OURS), found.by(who)
+    seeds = [each.seed for each in ours if each.seed is not None]
+    if any(each.trained_parameters for each in theirs):
+        seeds = [seed for seed in seeds if found.has(who, seed)]
+        return compare_scores(found.mean_values(who, seeds), found.mean_values(OURS, seeds)) if seeds else None
+    return compare_scores(found.mean_values(who), found.mean_values(OURS)) if ours and theirs else None
 
 
 def over_seeds(outcomes: Sequence[Outcome], column: Column) -> str:

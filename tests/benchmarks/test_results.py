@@ -34,14 +34,18 @@ def test_the_interval_over_seeds_is_students() -> None:
 
 
 def test_contestants_are_compared_row_by_row_over_the_seeds_that_both_have(filed: Outcomes) -> None:
-    filed.add([outcome("transformers", 124, 20)])
+    filed.add([outcome("transformers", 124, 20, trained_parameters=10)])
+    filed.add([outcome("3-shot", 123, 2), outcome("3-shot", 7, 4)])  # here a seed is a choice of examples
     before, peer = against(filed, UNTOUCHED), against(filed, "transformers")
     assert before
     assert before.difference == pytest.approx(24)
     assert peer
     assert peer.difference == pytest.approx(4)
     assert peer.difference_interval == pytest.approx((4, 4))  # the same on every row
-    assert against(filed, "3-shot") is None
+    shown = against(filed, "3-shot")
+    assert shown
+    assert shown.difference == pytest.approx(21)
+    assert against(filed, "svm") is None
 
 
 def test_the_page_shows_what_is_on_file_and_names_what_is_missing(filed: Outcomes) -> None:
