@@ -10,11 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from components.generation.answers import answer
+from components.generation.batched import continue_prompts
 from components.generation.config import GenerationConfig
-from components.generation.decoding import as_text
+from components.generation.decoder import Decoder
 from components.generation.loading import load_language_model
 from components.models.config import ModelConfig
+from components.models.padding import pad
 from components.models.pretrained.files import find_local_weights, find_weights
 from components.models.pretrained.gguf_tokenizer import write_tokenizer_files
 from components.models.pretrained.tokenizer import PretrainedTokenizer
@@ -113,22 +114,16 @@ def test_it_says_what_it_was_taught_and_what_transformers_says(unpacked: Path) -
     assert sum(parameter.numel() for parameter in model.parameters()) == 134_515_008
     template = PromptConfig(template="chat").resolved(encoding)
     config = GenerationConfig(max_new_tokens=NEW, precision="fp32")
-    answers = answer(model, encoding, template, ASKED, [""] * len(ASKED), config)
-    assert answers[0].response == "The capital of France is Paris."
-    assert answers[0].stopped == "end"
-
-    theirs = AutoModelForCausalLM.from_pretrained(unpacked, dtype=torch.float32).eval()
     prompts = encode_prompts(encoding, template, [(text, "") for text in ASKED])
-    longest = max(map(len, prompts))
-    tokens = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
-    seen = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    with torch.no_grad():
-        options = {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": 2, "eos_token_id": 2}
-        written = theirs.generate(tokens, attention_mask=seen, **options)[:, longest:].tolist()
-        for number in (0, 13):
-            row = torch.tensor([prompts[number]])
-            assert (model(row) - theirs(row).logits).abs().max() < 1e-3
-    for found, row in zip(answers, written, strict=True):
-        said = row[: row.index(2)] if 2 in row else row
-        assert found.response == "".join(as_text(encoding, said)).strip()
-        assert found.new_tokens == len(said)
+    rows = continue_prompts(Decoder(model, "fp32"), encoding, prompts, config)
+    assert (encoding.decode(rows[0].tokens), rows[0].stopped) == ("The capital of France is Paris.", "end")
+
+    # One pass over prompts and answers tells of every token whether the other, greedy, would have written it too.
+    theirs = AutoModelForCausalLM.from_pretrained(unpacked, dtype=torch.float32).eval()
+    written = [[*row.tokens, *([2] if row.stopped == "end" else [])] for row in rows]
+    read, _ = pad([[*prompt, *said] for prompt, said in zip(prompts, written, strict=True)], 0)
+    with torch.inference_mode():
+        logits = theirs(read).logits
+        assert (model(read[:2]) - logits[:2]).abs().max() < 1e-3
+    for prompt, said, scores in zip(prompts, written, logits, strict=True):
+        assert scores[len(prompt) - 1 :].argmax(dim=-1)[: len(said)].tolist() == said
