@@ -45,6 +45,15 @@ def test_a_name_never_leaves_the_mirror(tmp_path: Path, name: str) -> None:
     assert locate(config(f"https://example.org/data/{name}"), mirror) is None
 
 
+def test_a_file_with_the_declared_hash_may_have_another_name_in_the_mirror(tmp_path: Path) -> None:
+    (tmp_path / "within").mkdir()
+    (tmp_path / "within/other.tsv").write_bytes(BODY)
+    (tmp_path / "within/third.tsv").write_bytes(b"third")
+    source = config("https://example.org/sms.tsv", sha256=SHA256)
+    assert locate(source, tmp_path) == tmp_path / "within/other.tsv"
+    assert locate(config("https://example.org/sms.tsv"), tmp_path) is None
+
+
 def test_a_wrong_file_in_the_mirror_is_refused(downloads: Path, tmp_path: Path) -> None:
     (tmp_path / "sms.tsv").write_bytes(b"other")
     with pytest.raises(HashMismatch):

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from components.core.errors import ConfigError, DownloadError, TransientError, did_you_mean
 from components.core.home import home
 from components.core.records import fingerprint
+from components.data.addresses import is_safe_member
 from components.data.formats.dialect import SUFFIXES
 from components.data.formats.reading import NAMES_SHOWN
 from components.data.hub.asking import asked
@@ -87,8 +88,9 @@ def fetch_file(source: FileSource, found: Found, path: str, mirror: Path | None)
 def source_of(source: FileSource, path: str, file: Path) -> FileSource:
     """Return how a file of the data set is read: as the source says, in the format that its name tells."""
     form = SUFFIXES.get(PurePosixPath(path).suffix, source.format)
-    if form == "json" and not file.read_bytes()[:64].lstrip().startswith(b"["):
-        form = "jsonl"
+    if form == "json":
+        with file.open("rb") as start:
+            form = "json" if start.read(64).lstrip().startswith(b"[") else "jsonl"
     changed = {"url": f"hf://{name_of(source)}/{path}", "format": form, "hub": {"revision": source.hub.revision}}
     try:
         return type(source).model_validate(source.model_dump(exclude_unset=True) | changed)
@@ -130,7 +132,8 @@ def _listing(source: FileSource, revision: str) -> Listing:
     from huggingface_hub import HfApi
 
     info = HfApi().dataset_info(name_of(source), revision=revision, files_metadata=True, timeout=source.timeout)
-    files = {each.rfilename: each.size for each in info.siblings or ()}
+    # Files are put into the store under these names.
+    files = {each.rfilename: each.size for each in info.siblings or () if is_safe_member(each.rfilename)}
     return Listing(str(info.sha), files, getattr(info.card_data, "configs", None))
 
 

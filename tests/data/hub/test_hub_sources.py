@@ -179,6 +179,11 @@ def test_a_folder_of_the_mirror_stands_for_it(tmp_path: Path, monkeypatch: pytes
     assert source_identity(config(), tmp_path / "mirror") != before
 
 
+def test_a_listing_names_no_place_outside_the_store(hub: Hub) -> None:
+    hub.data_sets["owner/mail"] = DataSet({"main": {"../../train.csv": ONE, "train.csv": CSV}})
+    assert len(rows(bring())) == 2
+
+
 def test_larger_files_than_allowed_are_not_fetched(hub: Hub) -> None:
     hub.data_sets["owner/mail"] = DataSet({"main": {"train.parquet": parquet()}})
     assert "max_bytes" in refused(DownloadError, max_bytes=1000)
