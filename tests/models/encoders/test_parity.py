@@ -26,6 +26,7 @@ from components.models.architecture import Transformer
 from components.models.classifier import Classifier, classify
 from components.models.config import LoraConfig, ModelConfig
 from components.models.fast import without
+from components.models.fast.prepared import prepared
 from components.models.fast.unpadded import hidden_states, places_to_compute
 from components.models.language_model import LanguageModel
 from components.models.lora import add_adapters, merge_adapters
@@ -158,6 +159,16 @@ def test_in_bf16_short_attention_is_plain_attention(both: tuple[PreTrainedModel,
             plain = both[1](tokens(), visible=REAL)
     assert torch.equal(fast, plain) == both[1].in_rows_only
     torch.testing.assert_close(fast[REAL].float(), plain[REAL].float(), atol=0.1, rtol=0.1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 0.3)])
+def test_made_ready_to_run_often_it_says_the_same(
+    both: tuple[PreTrainedModel, Transformer], dtype: torch.dtype, bound: float
+) -> None:
+    expected = both[1](tokens(), visible=REAL)
+    found = prepared(both[1], dtype)(tokens(), visible=REAL)
+    torch.testing.assert_close(found[REAL].float(), expected[REAL], atol=bound, rtol=0)
 
 
 def classifiers(folder: Path) -> tuple[Any, Classifier]:
