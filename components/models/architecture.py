@@ -141,6 +141,8 @@ class Transformer(nn.Module, ABC):
     """The linear layers of a block's attention, by their names in it: they may get adapters."""
     feed_forward: ClassVar[tuple[str, ...]]
     """Those of its feed-forward network."""
+    in_rows_only: ClassVar[bool] = False
+    """Whether attention needs more than queries, keys and values, so that padding has to be computed, too."""
     pooler: nn.Module | None
     """What a classifier that pools `cls` makes of the first token's state, (B, D) to (B, D), if there is such."""
 
@@ -237,11 +239,12 @@ def _over_heads(visible: Tensor) -> Tensor:
 def architectures() -> dict[str, type[Transformer]]:
     """Return the families that there are by their names: a new one is a file and a place here."""
     from components.models.encoders.bert import Bert, Roberta
+    from components.models.encoders.deberta import Deberta
     from components.models.encoders.modernbert import ModernBert
     from components.models.gpt2 import GPT2
     from components.models.llama import Llama
 
-    return {family.name: family for family in (GPT2, Llama, Bert, Roberta, ModernBert)}
+    return {family.name: family for family in (GPT2, Llama, Bert, Roberta, ModernBert, Deberta)}
 
 
 def make_network(size: AnySize, vocab_size: int, dropout: float = 0.0) -> Transformer:

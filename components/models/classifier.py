@@ -42,7 +42,7 @@ class Classifier(nn.Module):
 
         A batch is on the CPU when this is asked.
         """
-        can_skip = self.pooling not in PADDING_IS_READ
+        can_skip = self.pooling not in PADDING_IS_READ and not self.transformer.in_rows_only
         return places_to_compute(lengths, tokens.shape[1]) if can_skip else None
 
     def forward(self, tokens: Tensor, lengths: Tensor, places: Tensor | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from components.core.config import Config
-from components.models.encoders.sizes import BertSize, ModernBertSize, RobertaSize
+from components.models.encoders.sizes import BertSize, DebertaSize, ModernBertSize, RobertaSize
 from components.models.pretrained.files import brings_all, is_pretrained, settings_of
 from components.models.pretrained.hub import is_hub_id
 from components.models.sizes import SIZES, AnySize, GPTSize, LlamaSize, saved_size, size_from_settings
@@ -38,7 +38,13 @@ PUBLISHED: dict[str, str] = {
 """Where OpenAI's weights of each size are published on the Hugging Face hub."""
 
 
-OWN_FIELDS = {"kv_heads": "llama", "offset": "roberta", "token_types": "bert", "local_rope_base": "modernbert"}
+OWN_FIELDS = {
+    "kv_heads": "llama",
+    "offset": "roberta",
+    "token_types": "bert",
+    "local_rope_base": "modernbert",
+    "buckets": "deberta",
+}
 """Which field of a shape tells of which family it is; the first that is there."""
 
 
@@ -72,7 +78,7 @@ class LoraConfig(Config):
     `self_attn.v_proj`, `self_attn.o_proj`, `mlp.gate_proj`, `mlp.up_proj`, `mlp.down_proj` in the Llama family;
     `attention.self.query`, `attention.self.key`, `attention.self.value`, `attention.output.dense`,
     `intermediate.dense`, `output.dense` in BERT and RoBERTa; `attn.Wqkv`, `attn.Wo`, `mlp.Wi`, `mlp.Wo`
-    in ModernBERT."""
+    in ModernBERT; `attention.self.query_proj` ... in DeBERTa."""
 
     @property
     def scale(self) -> float:
@@ -89,7 +95,8 @@ class ModelConfig(Config):
         | Annotated[LlamaSize, Tag("llama")]
         | Annotated[BertSize, Tag("bert")]
         | Annotated[RobertaSize, Tag("roberta")]
-        | Annotated[ModernBertSize, Tag("modernbert")],
+        | Annotated[ModernBertSize, Tag("modernbert")]
+        | Annotated[DebertaSize, Tag("deberta")],
         Discriminator(_size_kind),
     ] = "124M"
     """One of GPT-2's sizes by name; `auto` for what the weights' `config.json` or GGUF file says; or a shape of your

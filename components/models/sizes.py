@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from components.core.config import Config
 from components.core.errors import WeightsError
-from components.models.encoders.sizes import BertSize, ModernBertSize, RobertaSize
+from components.models.encoders.sizes import BertSize, DebertaSize, ModernBertSize, RobertaSize
 from components.models.shape import DividedSize, Size
 
 
@@ -173,7 +173,7 @@ def _windowed(settings: Mapping[str, Any], kind: str, layers: int) -> tuple[int,
     return tuple(range(first, layers))
 
 
-AnySize = GPTSize | LlamaSize | BertSize | RobertaSize | ModernBertSize
+AnySize = GPTSize | LlamaSize | BertSize | RobertaSize | ModernBertSize | DebertaSize
 """A shape of any family; the fields tell which."""
 
 
@@ -188,6 +188,7 @@ MODEL_TYPES: dict[str, type[AnySize]] = {
     "bert": BertSize,
     **dict.fromkeys(("roberta", "xlm-roberta"), RobertaSize),
     "modernbert": ModernBertSize,
+    "deberta-v2": DebertaSize,
 }
 """What `transformers` calls the families whose shapes are known here."""
 

@@ -37,6 +37,15 @@ def test_the_mirror_comes_before_the_network(downloads: Path, tmp_path: Path) ->
     assert (path.name, path.read_bytes()) == ("sms+spam collection.tsv", b"mirrored")
 
 
+def test_a_name_that_many_files_have_is_found_in_a_folder_of_the_mirror_by_its_hash(tmp_path: Path) -> None:
+    for folder, content in (("a", b"another"), ("b", BODY)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.csv").write_bytes(content)
+    url = "http://127.0.0.1:1/data/train.csv"
+    assert locate(config(url, sha256=SHA256), tmp_path) == tmp_path / "b/train.csv"
+    assert locate(config(url), tmp_path) is None
+
+
 @pytest.mark.parametrize("name", ["..%2Fsecret", "%2E%2E%2Fsecret", "..%5Csecret", "", "..", "%2e%2e", "secret%00"])
 def test_a_name_never_leaves_the_mirror(tmp_path: Path, name: str) -> None:
     mirror = tmp_path / "mirror"

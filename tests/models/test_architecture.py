@@ -174,7 +174,7 @@ def test_its_weights_are_saved_and_loaded_by_their_names(network: Other, tmp_pat
 
 
 def test_a_size_says_which_family_it_is_of() -> None:
-    assert architectures().keys() == {"gpt2", "llama", "bert", "roberta", "modernbert"}
+    assert architectures().keys() == {"gpt2", "llama", "bert", "roberta", "modernbert", "deberta"}
     assert make_network(SIZES["124M"].model_copy(update={"layers": 1, "width": 24}), 50).name == "gpt2"
 
 

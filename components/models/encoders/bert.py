@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.models.architecture import Attend, Block, Transformer, WeightNames
-from components.models.encoders.sizes import BertSize, RobertaSize
+from components.models.encoders.sizes import BertSize, EncoderSize, RobertaSize
 from components.models.layers import INITIAL_STD, Embedding, Linear, init_normal_
+from components.models.sizes import AnySize
 
 
 class Embeddings(nn.Module):
@@ -45,7 +46,7 @@ class Projections(nn.Module):
 class Output(nn.Module):
     """The layer whose result is added to what came in, and the norm of the sum."""
 
-    def __init__(self, inside: int, size: BertSize) -> None:
+    def __init__(self, inside: int, size: EncoderSize) -> None:
         super().__init__()
         self.dense = Linear(inside, size.width)
         self.LayerNorm = nn.LayerNorm(size.width, size.norm_epsilon)
@@ -54,7 +55,7 @@ class Output(nn.Module):
 class Attention(nn.Module):
     """The layers before and after self-attention."""
 
-    def __init__(self, size: BertSize) -> None:
+    def __init__(self, size: EncoderSize) -> None:
         super().__init__()
         self.self = Projections(size.width)
         self.output = Output(size.width, size)
@@ -63,7 +64,7 @@ class Attention(nn.Module):
 class Intermediate(nn.Module):
     """The first layer of the feed-forward network."""
 
-    def __init__(self, size: BertSize) -> None:
+    def __init__(self, size: EncoderSize) -> None:
         super().__init__()
         self.dense = Linear(size.width, size.mlp_width)
 
@@ -83,7 +84,7 @@ class Pooler(nn.Module):
 class BertBlock(Block):
     """A block of BERT."""
 
-    def __init__(self, size: BertSize, dropout: float) -> None:
+    def __init__(self, size: EncoderSize, dropout: float) -> None:
         super().__init__(dropout)
         self.heads = size.heads
         self.attention = Attention(size)
@@ -131,7 +132,7 @@ class Bert(Transformer):
     """BERT without a head, but with the layer that pools for one."""
 
     name = "bert"
-    shape = BertSize
+    shape: ClassVar[type[AnySize]] = BertSize
     size: BertSize
     attention: ClassVar[tuple[str, ...]] = (
         *(f"attention.self.{each}" for each in ("query", "key", "value")),

@@ -122,12 +122,13 @@ class ModernBert(Transformer):
             else ModernBertBlock(size, dropout, far, None, layer == 0)
             for layer in range(size.layers)
         )
-        self.final_norm = norm(size)
+        self.final_norm = norm(size)  # type: ignore[misc]
 
     @property
     def final_norm(self) -> nn.Module:
         """The norm after the last block, which is called in files what it is called here."""
-        found: nn.Module = vars(self).get("final_norm") or self._modules["final_norm"]
+        found = vars(self).get("final_norm") or self._modules["final_norm"]
+        assert found is not None
         return found
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:  # noqa: ARG002 - blocks turn by positions

@@ -11,6 +11,12 @@ from components.models.shape import DividedSize
 FAR, NEAR = "full_attention", "sliding_attention"
 """What `transformers` calls layers in which a token sees all others, and those in which it sees the ones nearby."""
 
+OF_DEBERTA_V3 = {
+    "conv_kernel_size": 0, "position_biased_input": False, "type_vocab_size": 0, "share_att_key": True,
+    "pos_att_type": "c2p|p2c", "norm_rel_ebd": "layer_norm", "relative_attention": True,
+}  # fmt: skip
+"""What the options of DeBERTa are in v3, and in v2 but for its largest models."""
+
 
 class EncoderSize(DividedSize):
     """What encoders of all families have."""
@@ -64,6 +70,36 @@ class BertSize(EncoderSize):
     def _own(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         own = {"norm_epsilon": settings.get("layer_norm_eps", 1e-12), "token_types": settings["type_vocab_size"]}
         return cls.common(settings) | own
+
+
+class DebertaSize(EncoderSize):
+    """The shape of a DeBERTa v2 or v3."""
+
+    buckets: int = Field(gt=1)
+    """Kinds of distances that are told apart in each direction."""
+    farthest: int = Field(gt=1)
+    """The distance from which on all are of one kind."""
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the shape that a model's `config.json` describes.
+
+        Raises:
+            KeyError, WeightsError: as `common`; also of options that v3 has not.
+        """
+        asked = settings.get("pos_att_type") or ()
+        kinds = set(asked.split("|") if isinstance(asked, str) else asked)
+        has = {**settings, "pos_att_type": "|".join(sorted(kinds))}
+        for name, wanted in OF_DEBERTA_V3.items():
+            if (value := has.get(name, wanted)) != wanted:
+                raise WeightsError(f"a DeBERTa with {name}={value} is not known here, only with {wanted}")
+        farthest = settings.get("max_relative_positions", -1)
+        return cls(
+            **cls.common(settings),
+            norm_epsilon=settings.get("layer_norm_eps", 1e-7),
+            buckets=settings["position_buckets"],
+            farthest=farthest if farthest > 0 else settings["max_position_embeddings"],
+        )
 
 
 class ModernBertSize(EncoderSize):

@@ -13,6 +13,7 @@ from transformers import (
     AutoModel,
     BertConfig,
     BertForSequenceClassification,
+    DebertaV2Config,
     ModernBertConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -25,6 +26,7 @@ from components.models.architecture import Transformer
 from components.models.classifier import Classifier, classify
 from components.models.config import LoraConfig, ModelConfig
 from components.models.fast import without
+from components.models.fast.prepared import prepared
 from components.models.fast.unpadded import hidden_states, places_to_compute
 from components.models.language_model import LanguageModel
 from components.models.lora import add_adapters, merge_adapters
@@ -36,6 +38,10 @@ WORDS = 101
 BASE: dict[str, Any] = {
     "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 6, "intermediate_size": 80, "vocab_size": WORDS,
     "max_position_embeddings": 40, "pad_token_id": 1,
+}  # fmt: skip
+DEBERTA_V3: dict[str, Any] = {
+    "relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+    "pos_att_type": ["p2c", "c2p"], "position_biased_input": False, "type_vocab_size": 0,
 }  # fmt: skip
 FAMILIES: dict[str, PreTrainedConfig] = {
     "bert": BertConfig(**BASE),
@@ -49,6 +55,7 @@ FAMILIES: dict[str, PreTrainedConfig] = {
         attention_bias=True,
         mlp_bias=True,
     ),
+    "deberta": DebertaV2Config(**BASE, **DEBERTA_V3),
     "xlm-r": XLMRobertaConfig(**BASE, type_vocab_size=1, layer_norm_eps=1e-5),
 }
 YARN = {"full_attention": {"rope_type": "yarn"}}
@@ -105,6 +112,8 @@ def test_hidden_states_without_the_work_for_padding(both: tuple[PreTrainedModel,
     peer, ours = both
     places = places_to_compute(LENGTHS, 30)
     assert places is not None
+    if ours.in_rows_only:
+        pytest.skip("computes padding, too")
     found = hidden_states(ours, tokens(), places, REAL)
     torch.testing.assert_close(found[REAL], states(peer)[REAL], atol=1e-4, rtol=0)
 
@@ -136,7 +145,7 @@ def test_transformers_reads_what_is_saved(both: tuple[PreTrainedModel, Transform
 def test_a_classifier_pools_the_same_padded_or_not(both: tuple[PreTrainedModel, Transformer], pooling: Any) -> None:
     model = Classifier(both[1], 3, pooling).eval()
     plain, places = model(tokens(), LENGTHS), model.places(tokens(), LENGTHS)
-    assert places is not None
+    assert (places is None) == both[1].in_rows_only
     torch.testing.assert_close(model(tokens(), LENGTHS, places), plain, atol=1e-5, rtol=1e-5)
     rows = [row[:length].tolist() for row, length in zip(tokens(), LENGTHS.tolist(), strict=True)]
     torch.testing.assert_close(classify(model, rows, 1, batch_size=1), plain, atol=1e-5, rtol=1e-5)
@@ -148,8 +157,18 @@ def test_in_bf16_short_attention_is_plain_attention(both: tuple[PreTrainedModel,
         fast = both[1](tokens(), visible=REAL)
         with without("short attention"):
             plain = both[1](tokens(), visible=REAL)
-    assert not torch.equal(fast, plain)
+    assert torch.equal(fast, plain) == both[1].in_rows_only
     torch.testing.assert_close(fast[REAL].float(), plain[REAL].float(), atol=0.1, rtol=0.1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 0.3)])
+def test_made_ready_to_run_often_it_says_the_same(
+    both: tuple[PreTrainedModel, Transformer], dtype: torch.dtype, bound: float
+) -> None:
+    expected = both[1](tokens(), visible=REAL)
+    found = prepared(both[1], dtype)(tokens(), visible=REAL)
+    torch.testing.assert_close(found[REAL].float(), expected[REAL], atol=bound, rtol=0)
 
 
 def classifiers(folder: Path) -> tuple[Any, Classifier]:
@@ -219,6 +238,7 @@ def test_names_of_earlier_years_and_a_missing_pooler(both: tuple[PreTrainedModel
     ("change", "named"),
     [
         ({"model_type": "electra"}, "electra"),
+        ({**DEBERTA_V3, "model_type": "deberta-v2", "conv_kernel_size": 3}, "conv_kernel_size"),
         ({"hidden_act": "relu"}, "relu"),
         ({"position_embedding_type": "relative_key"}, "relative_key"),
         ({"num_attention_heads": 5}, "heads"),

@@ -31,6 +31,16 @@ def test_values_and_gradients_are_the_same(dtype: torch.dtype, bound: float, len
         torch.testing.assert_close(own.grad.float(), other.grad, rtol=0, atol=5 * bound)
 
 
+@pytest.mark.parametrize("sharing", [1, 2])
+def test_texts_of_other_lengths_see_only_themselves(sharing: int) -> None:
+    query, key, value = some_heads(torch.bfloat16, 9)
+    key, value = key[:, ::sharing], value[:, ::sharing]
+    visible = (torch.arange(9) < torch.tensor([[9], [4]]))[:, None, None]
+    plain = F.scaled_dot_product_attention(query, key, value, visible, enable_gqa=True)
+    short = short_attention(query, key, value, False, visible, 0.0)
+    torch.testing.assert_close(short, plain, rtol=0, atol=0.03)
+
+
 def test_long_rows_and_other_masks_take_pytorchs_own() -> None:
     query, key, value = some_heads(torch.bfloat16, SHORT + 1)
     plain = F.scaled_dot_product_attention(query, key, value, is_causal=True)

