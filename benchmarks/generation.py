@@ -26,6 +26,7 @@ from torch import nn
 from benchmarks.report import Benchmark, Figure, times_faster
 from benchmarks.subject import Precision, device, precision, settle, shape_of, size, targets
 from benchmarks.tutorial_network import tutorial_network
+from components.conversations import Entry
 from components.core.home import mirror
 from components.generation.answers import answer, make_prompts
 from components.generation.batched import continue_prompts
@@ -119,8 +120,9 @@ class Task:
         entries = json.loads(path.read_text(encoding="utf-8"))[SPLIT]
         self.encoding = load_tokenizer("gpt2", mirror())
         self.template = TEMPLATES["alpaca"].model_copy(update={"stop": []})
-        self.texts = [entry["instruction"] for entry in entries], [entry["input"] for entry in entries]
-        self.prompts = sorted(make_prompts(self.template, self.encoding, *self.texts), key=len, reverse=True)
+        self.entries = [Entry.of(entry) for entry in entries]
+        prompts = make_prompts(self.template, self.encoding, self.entries)
+        self.prompts = sorted((prompt.tokens for prompt in prompts), key=len, reverse=True)
         self.end = end_of_text(self.encoding)
         config = ModelConfig(size=size(), weights="random", tie_embeddings=True)
         self.gpt = make_gpt(config, self.encoding.n_vocab, None, seed=123).to(device()).eval()
@@ -128,7 +130,7 @@ class Task:
     def answer(self, new: int, numbers: Precision) -> None:
         """Continue all prompts as the product does."""
         config = GenerationConfig(max_new_tokens=new, precision=numbers)
-        answers = answer(self.gpt, self.encoding, self.template, *self.texts, config)
+        answers = answer(self.gpt, self.encoding, self.template, self.entries, config)
         check([each.new_tokens for each in answers], new)
 
     def tokens(self, new: int) -> Rows:

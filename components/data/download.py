@@ -20,9 +20,10 @@ from components.data.batches import schema, write_batches
 from components.data.fetch import fetch, locate, open_download
 from components.data.formats.dialect import READING
 from components.data.formats.reading import Seen, unused_columns, unused_note
-from components.data.sources import FileSource
+from components.data.sources import FileSource, InstructionSourceConfig
 from components.data.split.given_splits import SPLIT
 from components.data.tables import read_batches
+from components.data.turns import recognised
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff", "allow_private"}
@@ -53,6 +54,9 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
         name: _bring(each, downloads, mirror, out / "raw" / name.removeprefix("train"))
         for name, each in sources.items()
     }
+    if isinstance(source, InstructionSourceConfig):
+        source = recognised(next(iter(raws.values())), source)
+        sources = {name: each.model_copy(update={"columns": source.columns}) for name, each in sources.items()}
     columns = schema([*source.table_columns, *([SPLIT] if any(raws) else [])])
     counts: Counter[str] = Counter()
     seen = {name: Seen() for name in raws}

@@ -10,6 +10,7 @@ import typer
 
 from components.core.errors import ConfigError
 from pipelines.cli import answering
+from pipelines.cli.chat import talk
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, say
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ gradus respond models:/instruction-follower@candidate "Name the capital of Franc
 gradus respond 0a1b2c3d4e5f60718293a4b5c6d7e8f9 "Write the plural." --input "mouse"\n
 gradus respond models:/instruction-follower/3 --file entries.json --json > answers.jsonl\n
 gradus respond models:/instruction-follower@champion --file questions.csv --output answered.parquet\n
-gradus respond models:/instruction-follower/3 --file questions.csv --set source.columns.instruction=question
+gradus respond models:/instruction-follower/3 --file questions.csv --set source.columns.instruction=question\n
+gradus respond models:/instruction-follower@champion --chat --system "Answer in one sentence."
 """
 
 
@@ -39,6 +41,8 @@ def respond(
     ] = None,
     output: Output = None,
     overrides: FileKeys = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Talk over several turns, a line each.")] = False,
+    system: Annotated[str | None, typer.Option(help="With --chat: a system message.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an entry.")] = False,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a response.")] = 256,
     temperature: answering.Temperature = 0.0,
@@ -55,13 +59,22 @@ def respond(
     A table is read like the one that the model learnt from: its columns, its templates, its delimiter and encoding; or
     columns `instruction` and `input`. With `--output` its columns are written with `response`, `new_tokens`, and why it
     `stopped`, with `predicted_` before a name that the table has. A row without an instruction has no response.
+    With `--chat` each line of the terminal, or of a pipe, is a turn, and the model sees what was said before; /reset
+    begins anew, and /exit, a blank line or the end of the input ends.
     A classifier is asked with `gradus predict`; a text is continued with `gradus generate`.
     """
     with errors_as_lines(debug):
+        one_by_one = (file, instruction, input or None, output, as_json or None)
+        if chat and any(given is not None for given in one_by_one):
+            raise ConfigError(
+                "--chat reads what is asked line by line: leave INSTRUCTION and other inputs and outputs out"
+            )
+        if system is not None and not chat:
+            raise ConfigError("--system is for --chat; a single response is asked in the words of training")
         if file and (instruction is not None or input):
             raise ConfigError("give an instruction or --file, not both")
-        if file is None and instruction is None:
-            raise ConfigError("there is no instruction; give INSTRUCTION, or --file FILE")
+        if file is None and instruction is None and not chat:
+            raise ConfigError("there is no instruction; give INSTRUCTION, --file FILE, or --chat")
         import pyarrow as pa
 
         from components.data.asked import PromptSource
@@ -78,6 +91,9 @@ def respond(
             from components.generation.loading import classifier_refused
 
             raise classifier_refused(model)
+        if chat:
+            talk(responder, config, system)
+            return
         ends: Counter[str | None] = Counter()
         kinds = {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
         answer = _answerer(responder, config)
@@ -94,6 +110,7 @@ def respond(
 
 def _answerer(responder: "Responder", config: "GenerationConfig") -> "Callable[[Mapping[str, list[str]]], Answers]":
     """Return what answers some rows after the other, as if they were asked at once."""
+    from components.conversations import HISTORY, read_history
     from components.generation.responses import generation_bar
 
     done = 0
@@ -101,8 +118,9 @@ def _answerer(responder: "Responder", config: "GenerationConfig") -> "Callable[[
     def answer(asked: Mapping[str, list[str]]) -> "Answers":
         nonlocal done
         instructions = asked["instruction"]
+        histories = [read_history(text) for text in asked[HISTORY]] if HISTORY in asked else None
         with generation_bar(len(instructions)) as report:
-            frame = responder.respond(instructions, asked.get("input"), config, report, done)
+            frame = responder.respond(instructions, asked.get("input"), config, report, done, histories)
         done += len(instructions)
         return frame.to_dict("list")  # type: ignore[return-value]
 
