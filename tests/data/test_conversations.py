@@ -14,13 +14,17 @@ from components.conversations import find_fault, read_history
 from components.core.errors import DataRejected, TableError
 from components.data.download import download
 from components.data.sources import InstructionSourceConfig
+from components.data.split.near_duplicates import NearDuplicates
+from components.data.split.row_index import index_instructions
 from components.data.tables import read_batches
 from components.data.turns import recognised
+from components.prompts import PromptConfig
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 FIRST = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello 안녕"}]
 LAST = [{"role": "user", "content": "3 + 4?"}, {"role": "assistant", "content": "7"}]
 SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
+LAST_PAIR = [(turn["role"], turn["content"]) for turn in LAST]
 TURNS = [SYSTEM, *FIRST, *LAST]
 
 
@@ -137,6 +141,37 @@ def test_a_fault_of_a_conversation_is_named_with_its_turn(turns: list[dict[str, 
     assert found is not None
     assert found.startswith(fault)
     assert find_fault(TURNS) is None
+
+
+def test_rows_are_the_same_where_all_that_was_said_before_is(tmp_path: Path) -> None:
+    other = [{"role": "user", "content": "HI"}, {"role": "assistant", "content": "Hello 안녕"}]
+    rows = [[*FIRST, *LAST], LAST, [*FIRST, *LAST], [*other, *LAST]]
+    read(tmp_path, [{"messages": turns} for turns in rows])
+    index = index_instructions(tmp_path / "out/table.parquet")
+    first, alone, again, folded = index.exact
+    assert (first == again, first == alone, first == folded) == (True, False, False)
+    assert index.folded[3] == index.folded[0]
+    pq.write_table(pq.read_table(tmp_path / "out/table.parquet").drop_columns(["history"]), tmp_path / "single.parquet")
+    assert index_instructions(tmp_path / "single.parquet").exact[1] == alone
+
+
+def test_near_duplicates_are_alike_in_what_is_said_not_in_who_says_it(tmp_path: Path) -> None:
+    said = "the quick brown fox jumps over one lazy dog"
+    turns = [{"role": role, "content": text} for role, text in (("user", said), ("assistant", "Yes"), *LAST_PAIR)]
+    apart = [{"role": turn["role"], "content": turn["content"][::-1]} for turn in turns]
+    read(
+        tmp_path,
+        [{"messages": turns}, {"messages": [{**turns[0], "content": f"{said} now"}, *turns[1:]]}, {"messages": apart}],
+    )
+    near = NearDuplicates(tmp_path / "out/table.parquet", ["instruction", "input", "history"], True)
+    sets = near.of_row[:, 0]
+    labels = near.components(sets[:0], sets[:0], near.count)[sets]
+    assert labels[0] == labels[1] != labels[2]
+
+
+def test_a_judge_reads_what_was_said_before() -> None:
+    text = PromptConfig(template="chat").text("3 + 4?", "", [SYSTEM, *FIRST])
+    assert text == "system: Be brief.\n\nuser: Hi\n\nassistant: Hello 안녕\n\nuser: 3 + 4?"
 
 
 def test_rows_pass_through_in_batches(tmp_path: Path) -> None:
