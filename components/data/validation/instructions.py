@@ -5,7 +5,7 @@ How long an example is depends on how it will be written out and read: on a temp
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -138,7 +138,7 @@ class Instructions(Checks):
         """Return a part with what is wrong with its conversations, of which no other rule has to say it again."""
         no_entry = part["instruction"].isna() & part[HISTORY].notna()
         found = ((place, find_fault(read_history(text))) for place, text in part.loc[no_entry, HISTORY].items())
-        faults = {place: fault for place, fault in found if fault}
+        faults: dict[Any, str] = {place: fault for place, fault in found if fault}
         self._faults |= faults
         fault = pd.Series(faults, part.index, dtype="str")
         said = {name: part[name].mask(fault.notna(), "-") for name in ("instruction", "output")}

@@ -148,9 +148,7 @@ def read_answers(
         raise NotComparable(f"{responses.name} or its verdicts cannot be read: {error}") from error
     text = table[list(KEY)].astype(object).fillna("")
     if HISTORY in table:
-        text["instruction"] = with_history(
-            text["instruction"], table[HISTORY].astype(object).where(table[HISTORY].notna())
-        )
+        text["instruction"] = with_history(text["instruction"], table[HISTORY].astype(object).fillna(""))
     keys = pd.util.hash_pandas_object(text, index=False).to_numpy().astype(np.uint64)
     return Answers(
         keys=keys,

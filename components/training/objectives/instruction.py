@@ -43,7 +43,7 @@ class Entries(TokenRows):
     @classmethod
     def of(cls, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> Self:
         """Return the entries with these prompts and completions."""
-        return cls.of_prompts((Prompt(prompt, [], 2, False), completion) for prompt, completion in pairs)
+        return cls.of_prompts((Prompt(list(prompt), [], 2, False), completion) for prompt, completion in pairs)
 
     @classmethod
     def of_prompts(cls, pairs: Iterable[tuple[Prompt, Sequence[int]]]) -> Self:

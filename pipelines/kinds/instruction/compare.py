@@ -203,7 +203,7 @@ def _judged(model: Responder, rows: pd.DataFrame, tree: dict[str, Any], wanted: 
     """
     generation = GenerationConfig.model_validate(tree.get("generation", {}))
     entries = entries_of(rows)
-    histories = [read_history(text) for text in entries[HISTORY]] if HISTORY in entries else None
+    histories = [read_history(text) for text in entries[HISTORY].fillna("")] if HISTORY in entries else None
     asked = (rows["instruction"].tolist(), rows["input"].fillna("").tolist())
     answered = model.respond(*asked, generation, histories=histories)
     config = JudgeConfig.model_validate({**tree["judge"], "also": []})
