@@ -29,6 +29,7 @@ from torch import nn
 from benchmarks.report import Benchmark, Figure, times_faster
 from benchmarks.subject import Precision, Subject, device, gpt2, precision, settle, targets
 from benchmarks.tutorial_network import tutorial_network
+from components.conversations import Entry
 from components.core.home import mirror
 from components.generation.answers import answer, make_prompts
 from components.generation.batched import continue_prompts
@@ -108,8 +109,9 @@ class Task:
         entries = json.loads(path.read_text(encoding="utf-8"))[SPLIT]
         self.end, self.subject = subject.end, endless(subject)
         self.encoding, self.template = self.subject.encoding, self.subject.template
-        self.texts = [entry["instruction"] for entry in entries], [entry["input"] for entry in entries]
-        self.prompts = sorted(make_prompts(self.template, self.encoding, *self.texts), key=len, reverse=True)
+        self.entries = [Entry.of(entry) for entry in entries]
+        prompts = make_prompts(self.template, self.encoding, self.entries)
+        self.prompts = sorted((prompt.tokens for prompt in prompts), key=len, reverse=True)
 
     @cached_property
     def gpt(self) -> LanguageModel:
@@ -119,7 +121,7 @@ class Task:
     def answer(self, new: int, numbers: Precision) -> None:
         """Continue all prompts as the product does."""
         config = GenerationConfig(max_new_tokens=new, precision=numbers)
-        answers = answer(self.gpt, self.encoding, self.template, *self.texts, config)
+        answers = answer(self.gpt, self.encoding, self.template, self.entries, config)
         check([each.new_tokens for each in answers], new)
 
     def tokens(self, new: int) -> Rows:

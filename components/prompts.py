@@ -1,17 +1,15 @@
 """How an entry is written out for a language model: in one place, for training, generation, judging and serving."""
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from components.chat import ChatTemplate
+from components.conversations import Message, as_message, as_transcript
 from components.core.config import Config
 from components.core.errors import ConfigError
 from components.core.templates import Template as Slots
-
-if TYPE_CHECKING:
-    import jinja2
 
 
 class Template(Config):
@@ -26,9 +24,6 @@ class Template(Config):
     response: str
     """What comes next; holds `{output}`. The prompt ends before it. Blanks right before it are the response's own, so
     that a word begins with the blank that byte-pair vocabularies give it; what stands after it ends every response."""
-
-    has_special_tokens: ClassVar[bool] = False
-    """Whether what is written out holds names of special tokens."""
 
     stop: list[str] = Field(default_factory=list)
     """Texts at which a response ends, besides the end-of-text token: what the model may write before it goes on to
@@ -53,8 +48,17 @@ class Template(Config):
             raise ValueError("a text to stop at is empty or blank, and would end every response; leave it out")
         return stops
 
-    def prompt(self, instruction: str, input: str = "") -> str:
-        """Return everything up to the response."""
+    def prompt(self, instruction: str, input: str = "", history: Sequence[Message] = ()) -> str:
+        """Return everything up to the response.
+
+        Raises:
+            ConfigError: if there are turns before it, which such a template cannot write.
+        """
+        if history:
+            raise ConfigError(
+                "prompt.template: a conversation of several turns, or with a system message, cannot be written as one "
+                "entry; set prompt.template=chat, for a model that was taught to talk"
+            )
         middle = input.join(Slots.of(self.input).literals) if input else ""
         return instruction.join(Slots.of(self.instruction).literals) + middle + self._around[0].rstrip(" ")
 
@@ -80,109 +84,7 @@ class Template(Config):
         return Slots.of(self.response).literals
 
 
-class ChatTemplate(Config):
-    """The template of a model that was taught to talk: its own, in Jinja, which writes out messages of roles.
-
-    https://huggingface.co/docs/transformers/chat_templating
-    """
-
-    jinja: str
-    """The template."""
-
-    variables: dict[str, str] = Field(default_factory=dict)
-    """What it may use besides messages, such as `bos_token`."""
-
-    system: str | None = None
-    """What stands in a system message before each entry; null leaves that to the template."""
-
-    has_special_tokens: ClassVar[bool] = True
-    stops: ClassVar[tuple[str, ...]] = ()
-
-    def prompt(self, instruction: str, input: str = "") -> str:
-        """Return everything up to the response: a system message if there is one, the entry as a user's, and a turn.
-
-        Raises:
-            ConfigError: if the template cannot be rendered, or renders nothing.
-        """
-        system = [{"role": "system", "content": self.system}] if self.system is not None else []
-        return self.render([*system, {"role": "user", "content": as_message(instruction, input)}])
-
-    def completion(self, output: str) -> str:
-        """Return what follows the prompt; the token that ends a turn is added where tokens are."""
-        return output
-
-    def clean(self, text: str) -> str:
-        """Return a generated text without blanks around it."""
-        return text.strip()
-
-    def render(self, messages: Sequence[Mapping[str, str]], turn: bool = True) -> str:
-        """Return messages written out, and after them, if asked for, what an assistant's turn begins with.
-
-        Raises:
-            ConfigError: if that fails, or gives nothing.
-        """
-        import jinja2
-
-        values: dict[str, Any] = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": turn}
-        try:
-            text = _compiled(self.jinja).render(**self.variables, **values)
-        except Exception as error:
-            where = f" (line {error.lineno})" if isinstance(error, jinja2.TemplateSyntaxError) else ""
-            why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") + where
-            raise ConfigError(
-                f"prompt.template: the model's chat template cannot be rendered: {why}; write a template of your own"
-            ) from error
-        if not text.strip():
-            raise ConfigError("prompt.template: the model's chat template writes nothing; write one of your own")
-        return text
-
-
 AnyTemplate = Template | ChatTemplate
-
-
-def as_message(instruction: str, input: str = "") -> str:
-    """Return an entry as one message."""
-    return f"{instruction}\n\n{input}" if input else instruction
-
-
-@lru_cache(maxsize=8)
-def _compiled(source: str) -> "jinja2.Template":
-    """Return a template that can do nothing but write, as `transformers` compiles it."""
-    import jinja2
-    from jinja2.ext import Extension
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """`{% generation %}`, with which some templates mark what an assistant says."""
-
-        tags = {"generation"}  # noqa: RUF012 - as its base has it
-
-        def parse(self, parser: Any) -> list[Any]:
-            next(parser.stream)
-            return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
-
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
-    )
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = _now
-    environment.filters["tojson"] = _json
-    return environment.from_string(source)
-
-
-def _now(form: str) -> str:
-    from datetime import datetime
-
-    return datetime.now().strftime(form)
-
-
-def _json(value: Any, **options: Any) -> str:
-    import json
-
-    return json.dumps(value, **{"ensure_ascii": False, **options})
 
 
 TemplateName = Literal["alpaca", "phi3", "alpaca-ko", "completion", "chat"]
@@ -239,7 +141,7 @@ class PromptConfig(Config):
     """A template's name, `chat` for the model's own, or `instruction`, `input`, `response` and `stop` of your own."""
 
     system: str | None = None
-    """With `chat`: what stands in a system message before each entry; null leaves that to the template."""
+    """With `chat`: the system message of each entry that brings none; null leaves that to the template."""
 
     def resolved(self, encoding: Any) -> AnyTemplate:
         """Return the template, whether it was given by name or written out; of `chat`, the tokenizer's.
@@ -258,8 +160,10 @@ class PromptConfig(Config):
             )
         return ChatTemplate(jinja=jinja, variables=encoding.variables, system=self.system)
 
-    def text(self, instruction: str, input: str = "") -> str:
-        """Return an entry as a judge reads it: by the template, or in `chat` as the message that it is."""
+    def text(self, instruction: str, input: str = "", history: Sequence[Message] = ()) -> str:
+        """Return an entry as a judge reads it: by the template, in `chat` as the message or the turns that it is."""
+        if history:
+            return as_transcript([*history, {"role": "user", "content": as_message(instruction, input)}])
         plain = TEMPLATES.get(self.template) if isinstance(self.template, str) else self.template
         return plain.prompt(instruction, input) if plain else as_message(instruction, input)
 

@@ -17,7 +17,7 @@ from components.core.errors import ConfigError, JudgeError
 from components.core.records import Facts
 from components.core.store import replace_folder
 from components.core.yaml_loader import InvalidYAML, read_yaml
-from components.evaluation.instruction import PREFIXES, control_metrics, response_metrics, warnings
+from components.evaluation.instruction import PREFIXES, control_metrics, entries_of, response_metrics, warnings
 from components.evaluation.paired.comparison import COEFFICIENTS, agreement
 from components.evaluation.verdicts import Verdicts, read_verdicts
 from components.judging.cache import verdicts_path
@@ -191,7 +191,7 @@ def _folder(home: Path, run: RecordedRun) -> Iterator[Path]:
 
 def _tables(responses: pd.DataFrame, folder: Path) -> dict[str, Path]:
     """Write responses as a judge reads them."""
-    named = responses.rename(columns={"reference": "output"})[["row", "instruction", "input", "output"]]
+    named = entries_of(responses)
     tables = {}
     for of, column in (("model", "response"), ("start", "start_response")):
         if responses[column].notna().all():

@@ -19,6 +19,7 @@ from components.data.formats.readers import columns_there, read_parquet, read_re
 from components.data.formats.reading import BATCH, SPREADSHEETS, Seen, begins_like
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
 from components.data.tables import batch_of
+from components.data.turns import recognised
 
 WRITTEN = ("header", "delimiter", "quoting", "encoding")
 """What a file has in common with the one that was learnt from, if its format is the same."""
@@ -28,14 +29,18 @@ class TextSource(SourceConfig):
     """A file of texts."""
 
     fields: ClassVar[tuple[str, ...]] = ("text",)
+    own: ClassVar[tuple[str, ...]] = ("text",)
+    """The columns that a file has where nothing is known of it."""
     may_be_json: ClassVar[bool] = False
     """Whether a file whose name says no format is JSON if it begins like JSON; any text may."""
 
 
 class PromptSource(InstructionSourceConfig):
-    """A file of instructions with their inputs."""
+    """A file of instructions with their inputs, or of conversations."""
 
-    fields: ClassVar[tuple[str, ...]] = ("instruction", "input")
+    fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "messages", "system", "history")
+    own: ClassVar[tuple[str, ...]] = ("instruction", "input")
+    answered: ClassVar[bool] = False
     required: ClassVar[tuple[str, ...]] = ("instruction",)
     may_be_json: ClassVar[bool] = True
 
@@ -84,7 +89,7 @@ def find_source(
         if looked_into:
             return None
         raise TableError(f"{file.name}: its name says no format; also set source.format")
-    own = dict(zip(kind.fields, kind.fields, strict=True))
+    own = dict(zip(kind.own, kind.own, strict=True))
     mapped = {field: column for field, column in learnt.get("columns", own).items() if field in kind.fields}
     alike = {key: learnt[key] for key in WRITTEN if learnt.get("format") == form and key in learnt}
     tree = {**alike, **given, "url": str(file), "format": form}
@@ -100,6 +105,8 @@ def find_source(
     if looked_into and not (as_learnt and file.is_file() and begins_like(file, as_learnt)):
         return None
     by_name = kind.model_validate({**tree, "header": True, "columns": own})
+    if isinstance(by_name, PromptSource):
+        by_name = recognised(file, by_name, own)
     if as_learnt is None or mapped == own:
         return by_name
     for source in (as_learnt, by_name) if header else (by_name, as_learnt):
@@ -163,7 +170,7 @@ def read_plain(kind: Kind, file: Path, given: Mapping[str, Any], seen: Seen) -> 
         TableError: if the file is not in it.
     """
     field = kind.fields[0]
-    columns = dict(zip(kind.fields, kind.fields, strict=True))
+    columns = dict(zip(kind.own, kind.own, strict=True))
     source = kind.model_validate({"format": "csv", "quoting": "none", **given, "url": str(file), "columns": columns})
     if is_utf8(source.encoding):
         with file.open("rb") as lines:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,9 +25,10 @@ from components.data.formats.dialect import READING
 from components.data.formats.reading import Seen, unused_columns, unused_note
 from components.data.hub.config import is_hub
 from components.data.hub.repository import fetch_file, folder_of, look_up, source_of
-from components.data.sources import FileSource
+from components.data.sources import FileSource, InstructionSourceConfig
 from components.data.split.given_splits import SPLIT
 from components.data.tables import read_limited
+from components.data.turns import recognised
 
 # How a file is fetched, and what may be done with it, does not change what is fetched.
 NOT_IDENTITY = {"licence", "max_bytes", "timeout", "attempts", "backoff", "allow_private"}
@@ -70,6 +71,10 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
         DataRejected: if it lacks a column that `source.columns` names.
     """
     parts = list(_parts(source, downloads, mirror, out / "raw"))
+    if isinstance(source, InstructionSourceConfig):
+        found = {"columns": recognised(parts[0].raw, parts[0].source).columns}
+        source = source.model_copy(update=found)
+        parts = [replace(part, source=part.source.model_copy(update=found)) for part in parts]
     given = any(part.split for part in parts)
     if given and SPLIT in source.table_columns:
         raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from components.conversations import HISTORY
 from components.core.config import Address
 from components.data.addresses import is_safe_member, url_problem
 from components.data.columns import Key, Label, check_names, is_template, keys_of, rename
@@ -172,8 +173,18 @@ class FileSource(GivenSplits):
 
     @property
     def table_columns(self) -> tuple[str, ...]:
-        """Those of `fields` that the table has."""
+        """The columns that the table has."""
+        return self.text_fields
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """Those of `fields` whose cells are texts."""
         return tuple(field for field in self.fields if field in self.columns)
+
+    @property
+    def turn_fields(self) -> tuple[str, ...]:
+        """Those of `fields` whose cells are the turns of a conversation."""
+        return ()
 
     def normalize(self, field: str, cells: Cells) -> Cells:  # noqa: ARG002
         """Return what the table holds in a column, given what the file says."""
@@ -212,8 +223,12 @@ class SourceConfig(FileSource):
 class InstructionSourceConfig(FileSource):
     """A file of instructions with responses: where it is, what it must hash to, and how it is read."""
 
-    fields: ClassVar[tuple[str, ...]] = ("instruction", "input", "output", "task", "split")
+    fields: ClassVar[tuple[str, ...]] = (
+        "instruction", "input", "output", "messages", "system", "history", "task", "split"
+    )  # fmt: skip
     required: ClassVar[tuple[str, ...]] = ("instruction", "output")
+    answered: ClassVar[bool] = True
+    """Whether a conversation ends with an answer, which is the output."""
     templated: ClassVar[tuple[str, ...]] = ("instruction", "input", "output")
     normalized: ClassVar[tuple[str, ...]] = ("input", "task")
 
@@ -221,10 +236,14 @@ class InstructionSourceConfig(FileSource):
     """`json`: a list of objects; `jsonl`: an object a line; `csv` and `tsv`: fields separated by commas or tabs;
     `parquet`."""
 
-    columns: dict[Literal["instruction", "input", "output", "task", "split"], str | Position] = Field(
-        default={"instruction": "instruction", "input": "input", "output": "output"}
-    )
+    columns: dict[
+        Literal["instruction", "input", "output", "messages", "system", "history", "task", "split"], str | Position
+    ] = Field(default={"instruction": "instruction", "input": "input", "output": "output"})
     """Which column is the instruction, its input, the response and, if there are such, the kind of task and the split.
+
+    Of conversations `messages` is the column of their turns, in OpenAI's form or ShareGPT's, with `output` beside it if
+    the answer stands in a column of its own; or `history` is that of the turns before an instruction. `system` is that
+    of a system message. Where columns are not given, these are found by their usual names, but for csv and tsv.
 
     It is a name, or a position from 0 (without a header). `input` may be left out, and a file need not have a column of
     that very name: the input is empty then. Instruction, input and output may be templates over several columns:
@@ -234,7 +253,10 @@ class InstructionSourceConfig(FileSource):
     @field_validator("columns")
     @classmethod
     def _check_required(cls, columns: dict[str, Key]) -> dict[str, Key]:
-        if missing := [field for field in cls.required if field not in columns]:
+        whole = "messages" in columns
+        if whole and (twice := [field for field in ("instruction", "input", "history") if field in columns]):
+            raise ValueError(f"messages are whole conversations: leave {' and '.join(twice)} out")
+        if missing := [field for field in cls.required if field not in columns and not whole]:
             raise ValueError(f"{' and '.join(missing)} must be mapped too: name the column of each")
         return columns
 
@@ -244,9 +266,30 @@ class InstructionSourceConfig(FileSource):
         return "input" if self.columns.get("input") == "input" and self.fields_with("input") == ["input"] else None
 
     @property
+    def has_turns(self) -> bool:
+        """Whether entries are conversations."""
+        return not self.columns.keys().isdisjoint(("messages", "system", "history"))
+
+    @property
+    def turn_fields(self) -> tuple[str, ...]:
+        """Of conversations, their turns, and what may be one or several of them."""
+        answer = "messages" in self.columns and not is_template(self.columns.get("output", ""))
+        turns = ("messages", "history", *(("output",) if answer else ()))
+        return tuple(field for field in turns if field in self.columns)
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """Those whose cells are texts: there is always an input."""
+        there = (field for field in self.fields if field in self.columns or field == "input")
+        return tuple(field for field in there if field not in self.turn_fields)
+
+    @property
     def table_columns(self) -> tuple[str, ...]:
-        """The table's columns: there is always an input."""
-        return tuple(field for field in self.fields if field in self.columns or field == "input")
+        """The table's columns: there is always an input, and of conversations the instruction, output and history."""
+        if not self.has_turns:
+            return self.text_fields
+        own = ("instruction", "input", *(("output",) if self.answered else ()), HISTORY)
+        return (*own, *(field for field in self.text_fields if field not in (*own, "output", "system")))
 
     def normalize(self, field: str, cells: Cells) -> Cells:
         """Return an empty text for a missing input, and tasks in Unicode's composed form."""

@@ -9,11 +9,13 @@ import pyarrow as pa
 
 from components.core.errors import TableError
 from components.core.templates import Template
+from components.data.answered import values
 from components.data.batches import schema
 from components.data.columns import Key, as_text, is_template
 from components.data.formats.readers import read_records
-from components.data.formats.reading import Seen, chat_advice
-from components.data.sources import FileSource
+from components.data.formats.reading import Seen
+from components.data.sources import FileSource, InstructionSourceConfig
+from components.data.turns import advice_of, as_entries
 
 Texts = Sequence[str | None]
 """A column's texts, also as an Arrow array of them; None, or null, is a missing one."""
@@ -62,15 +64,19 @@ def batch_of(path: Path, source: FileSource, cells: Mapping[Key, Sequence[object
 
     `done` is the number of records that came before them.
     """
-    texts = {key: _texts(path, key, cells[key], done) for key in source.read_columns()}
+    turns = {key for field in source.turn_fields for key in source.fields_of(field)}
+    texts = {key: _texts(path, key, cells[key], done) for key in source.read_columns() if key not in turns}
     count = len(next(iter(cells.values())))
     columns: dict[str, Sequence[object]] = {"row": range(done + 1, done + count + 1)}
-    for field in source.table_columns:
+    for field in source.text_fields:
         column, keys = source.columns.get(field), source.fields_of(field)
         found: Texts = texts[column] if column in texts else [None] * count
         if column is not None and is_template(column):
             found = Template.of(str(column)).fill([_listed(texts[key]) for key in keys])
         columns[field] = source.normalize(field, _listed(found)) if field in source.normalized else found
+    if isinstance(source, InstructionSourceConfig) and source.has_turns:
+        raw = {field: values(cells[source.columns[field]]) for field in source.turn_fields}
+        columns |= as_entries(path, source, {name: values(column) for name, column in columns.items()} | raw, done)
     table = schema(source.table_columns)
     return pa.record_batch([_array(path, columns[field.name], field.type, done) for field in table], schema=table)
 
@@ -85,7 +91,7 @@ def _texts(path: Path, key: Key, cells: Sequence[object] | pa.StringArray, done:
             texts.append(cell if cell.__class__ is str else as_text(cell))
     except ValueError as error:
         record = done + len(texts) + 1
-        advice = chat_advice([key]) or "name another column, or a value inside it"
+        advice = advice_of(cells[len(texts)], key) or "name another column, or a value inside it"
         raise TableError(f"{path.name}: column {key!r} of record {record} holds {error}; {advice}") from error
     return texts
 

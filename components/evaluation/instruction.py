@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from components.conversations import HISTORY
 from components.core.records import Facts
 from components.evaluation.by_task import most_common_responses, task_metrics, tasks_table
 from components.evaluation.paired.comparison import compare_scores
@@ -149,6 +150,12 @@ def warnings(verdicts: Mapping[str, Verdicts], judge: Facts) -> list[str]:
     return found
 
 
+def entries_of(responses: pd.DataFrame) -> pd.DataFrame:
+    """Return the entries of `responses.parquet`, as they stood in the test split."""
+    named = responses.rename(columns={"reference": "output"})
+    return named[[name for name in ("row", "instruction", "input", "output", HISTORY) if name in named]]
+
+
 def _responses_table(rows: pd.DataFrame, start: Path | None, verdicts: Mapping[str, Verdicts]) -> pd.DataFrame:
     """Return the responses with the verdicts on them, worst score first, and those without a score at the end."""
     judged, before = verdicts["model"].frame, verdicts.get("start")
@@ -162,6 +169,7 @@ def _responses_table(rows: pd.DataFrame, start: Path | None, verdicts: Mapping[s
             raise ValueError("the starting model did not answer the same rows as the trained one")
         started = answers.reindex(rows["row"]).reset_index(drop=True)
     table = table.assign(
+        **({HISTORY: rows[HISTORY]} if HISTORY in rows else {}),
         instruction=rows["instruction"],
         input=rows["input"],
         reference=rows["output"],

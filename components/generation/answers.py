@@ -1,8 +1,10 @@
 """From instructions to answers: prompts written by a template, continued batch by batch, and cut at its markers."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
+from components.conversations import Entry
 from components.generation.batched import Report, Stopped, continue_prompts
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
@@ -11,7 +13,8 @@ from components.generation.kv_cache import whole_steps
 from components.models.devices import dtype_of, pick_precision
 from components.models.language_model import LanguageModel
 from components.models.sizes import AnySize
-from components.models.tokenizer import Tokenizer, encode_prompts
+from components.models.tokenizer import Tokenizer
+from components.models.turns import Prompt, encode_fitting
 from components.prompts import AnyTemplate
 
 MEMORY = 2 << 30
@@ -28,10 +31,15 @@ class Answer:
 
 
 def make_prompts(
-    template: AnyTemplate, encoding: Tokenizer, instructions: Sequence[str], inputs: Sequence[str]
-) -> list[list[int]]:
-    """Return the tokens of each entry up to the response."""
-    return encode_prompts(encoding, template, zip(instructions, inputs, strict=True))
+    template: AnyTemplate, encoding: Tokenizer, entries: Iterable[Entry], room: int | None = None
+) -> list[Prompt]:
+    """Return each entry up to the response, conversations cut by whole turns to `room` tokens, if that is given."""
+    return list(encode_fitting(encoding, template, entries, repeat(room)))
+
+
+def room_for_prompts(size: AnySize, config: GenerationConfig) -> int:
+    """Return how many tokens of the context new ones leave."""
+    return max(size.context - config.max_new_tokens, 1)
 
 
 def make_batches(prompts: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
@@ -90,14 +98,14 @@ def answer(
     model: LanguageModel,
     encoding: Tokenizer,
     template: AnyTemplate,
-    instructions: Sequence[str],
-    inputs: Sequence[str],
+    entries: Iterable[Entry],
     config: GenerationConfig,
     report: Report | None = None,
     first: int = 0,
 ) -> list[Answer]:
-    """Return the answers to instructions, in their order; an input may be empty. `first` is the first one's number."""
-    prompts = make_prompts(template, encoding, instructions, inputs)
+    """Return the answers to entries, in their order. `first` is the first one's number."""
+    room = room_for_prompts(model.transformer.size, config)
+    prompts = [prompt.tokens for prompt in make_prompts(template, encoding, entries, room)]
     batches = answer_batches(model, encoding, template, prompts, config, report=report, first=first)
     answers = {number: each for batch in batches for number, each in batch.items()}
     return [answers[number] for number in range(len(prompts))]

@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import TypeAdapter
 
+from components.conversations import HISTORY, Entry
 from components.core.interruptions import hold_until_published, interruptions_held_back
 from components.core.progress import progress_bar
 from components.core.records import Facts, fingerprint
 from components.core.store import CHECKPOINT
-from components.generation.answers import Answer, answer_batches, make_prompts
+from components.generation.answers import Answer, answer_batches, make_prompts, room_for_prompts
 from components.generation.batched import Report, Stopped
 from components.generation.config import GenerationConfig
 from components.models.devices import pick_precision
@@ -29,9 +30,10 @@ from components.prompts import AnyTemplate
 
 JOURNAL = "responses.jsonl"
 TABLE, ENTRIES = "responses.parquet", "instruction-data-with-response.json"
-SHOWN = ("instruction", "input", "output", "model_response")
-"""Fields of an entry in the JSON file, as in chapter 7 of Raschka, "Build a Large Language Model (From Scratch)"."""
-COLUMNS = ("row", "instruction", "input", "output", "task")
+SHOWN = (HISTORY, "instruction", "input", "output", "model_response")
+"""Fields of an entry in the JSON file, as in chapter 7 of Raschka, "Build a Large Language Model (From Scratch)"; of a
+conversation the turns before as well."""
+COLUMNS = ("row", "instruction", "input", "output", "task", HISTORY)
 
 
 class Journal:
@@ -97,7 +99,9 @@ def respond(
     """
     table = pq.read_table(entries, columns=[name for name in COLUMNS if name in pq.read_schema(entries).names])
     precision = pick_precision(config.precision, device)
-    prompts = make_prompts(template, encoding, table["instruction"].to_pylist(), table["input"].to_pylist())
+    room = room_for_prompts(model.transformer.size, config)
+    made = make_prompts(template, encoding, map(Entry.of, table.to_pylist()), room)
+    prompts = [prompt.tokens for prompt in made]
     identity = fingerprint([prompts, template.model_dump(), config.model_dump(), device.type, precision])
     journal = Journal(out / CHECKPOINT / JOURNAL, identity)
     with _kept_if_stopped(journal, out), generation_bar(len(prompts), len(journal.answers)) as report:
@@ -113,6 +117,7 @@ def respond(
         "stopped": {why: counts[why] for why in get_args(Stopped)},
         "empty": sum(not each.response for each in answers),
         "new_tokens": sum(each.new_tokens for each in answers),
+        "cut_conversations": sum(prompt.cut for prompt in made),
         "device": device.type,
         "precision": precision,
     }
@@ -124,7 +129,9 @@ def _write(table: pa.Table, answers: Sequence[Answer], out: Path) -> None:
         column = pa.array([getattr(each, name) for each in answers], kind)
         table = table.append_column("model_response" if name == "response" else name, column)
     pq.write_table(table, out / TABLE)
-    shown = json.dumps(table.select(list(SHOWN)).to_pylist(), indent=4, ensure_ascii=False)
+    shown = json.dumps(
+        table.select([name for name in SHOWN if name in table.column_names]).to_pylist(), indent=4, ensure_ascii=False
+    )
     (out / ENTRIES).write_text(shown + "\n", encoding="utf-8")
 
 

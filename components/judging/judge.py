@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from components.conversations import HISTORY, as_transcript, read_history
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.core.progress import progress_bar
 from components.core.records import Facts, fingerprint
@@ -21,8 +22,8 @@ from components.judging.prompt_cuts import count_cut, fewest_tokens
 from components.judging.rubric import RUBRIC, shipped_rubric
 from components.judging.verdicts import Verdict, scored
 
-Prompt = Callable[[str, str], str]
-"""From instruction and input to the task as the judge is shown it."""
+Prompt = Callable[..., str]
+"""From instruction and input, and the turns before them if there are such, to the task as the judge is shown it."""
 
 VERDICTS = "verdicts.parquet"
 REFERENCE = "reference"
@@ -40,6 +41,8 @@ class Judged:
     input: str
     reference: str
     response: str
+    history: str | None = None
+    """The turns before it."""
     other_row: int | None = None
     """Whose reference the response is, where it is another row's."""
 
@@ -113,7 +116,7 @@ def _read(responses: Mapping[str, Path], also: tuple[str, ...]) -> Iterator[Judg
 
     columns = ["row", "instruction", "input", "output", "model_response"]
     tables = {
-        of: pq.read_table(path, columns=columns).to_pylist()
+        of: pq.read_table(path, columns=[*columns, *({HISTORY} & {*pq.read_schema(path).names})]).to_pylist()
         for of, path in responses.items()
         if of == "model" or of in also
     }
@@ -126,8 +129,8 @@ def _read(responses: Mapping[str, Path], also: tuple[str, ...]) -> Iterator[Judg
         ]
     for of, rows in tables.items():
         for row in rows:
-            response, other_row = row["model_response"] or "", row.get("other_row")
-            yield Judged(of, row["row"], row["instruction"], row["input"] or "", row["output"], response, other_row)
+            asked = (row["row"], row["instruction"], row["input"] or "", row["output"], row["model_response"] or "")
+            yield Judged(of, *asked, row.get(HISTORY), row.get("other_row"))
 
 
 def _ask(
@@ -204,8 +207,10 @@ def _questions(
     judge = fingerprint(verdict_identity(config, digest))
     asked = []
     for each in judged:
+        before = read_history(each.history)
         task = {"instruction": each.instruction, "input": each.input}
-        task = {"task": prompt(each.instruction, each.input)} if prompt else task
+        task |= {"history": as_transcript(before)} if before else {}
+        task = {"task": prompt(each.instruction, each.input, *([before] if before else []))} if prompt else task
         text = shipped_rubric().question(task | {"reference": each.reference, "response": each.response})
         keys = (fingerprint([judge, text, repeat]) for repeat in range(config.repeats))
         asked.append([Question(key, text, config.seed + repeat) for repeat, key in enumerate(keys)])

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import tiktoken
 
+from components.chat import ChatTemplate
+from components.conversations import Entry
 from components.core.errors import WeightsError, WeightsUnreachable
 from components.core.home import home
 from components.core.home import mirror as home_mirror
@@ -78,15 +80,36 @@ def closing(encoding: Tokenizer) -> int:
     return 0 if isinstance(encoding, tiktoken.Encoding) else len(encoding.closes)
 
 
-def encode_prompts(encoding: Tokenizer, template: AnyTemplate, entries: Iterable[tuple[str, str]]) -> list[list[int]]:
+def encode_prompts(
+    encoding: Tokenizer, template: AnyTemplate, entries: Iterable[Entry | tuple[str, str]]
+) -> list[list[int]]:
     """Return the tokens of each entry, an instruction and its input, up to the response.
 
     Special tokens are those that the template writes, and what the model expects before a text. One that stands in an
-    instruction is encoded as ordinary characters.
+    entry is encoded as ordinary characters.
     """
-    if isinstance(encoding, tiktoken.Encoding) or not template.has_special_tokens:
+    if isinstance(encoding, tiktoken.Encoding) or not isinstance(template, ChatTemplate):
         return encode_whole(encoding, [template.prompt(*entry) for entry in entries])
-    return [encoding.encode_rendered(template.prompt(*map(encoding.hide_special, entry))) for entry in entries]
+    return [encoding.encode_rendered(template.prompt(*_hidden(encoding, Entry(*entry)))) for entry in entries]
+
+
+def encode_turns(encoding: Tokenizer, template: AnyTemplate, entry: Entry) -> list[list[int]]:
+    """Return the tokens of `encode_prompts` in parts: what is read, what the assistant says, and so on; a last is read.
+
+    Raises:
+        ConfigError: if the template does not let them be told apart.
+    """
+    if isinstance(encoding, tiktoken.Encoding) or not isinstance(template, ChatTemplate) or not entry.history:
+        return encode_prompts(encoding, template, [entry])
+    parts = template.parts(template.messages(_hidden(encoding, entry)), encoding.end_of_special)
+    return [encoding.encode_rendered(part, first=not place) for place, part in enumerate(parts)]
+
+
+def _hidden(encoding: PretrainedTokenizer, entry: Entry) -> Entry:
+    """Return an entry in which names of special tokens are written so that they are taken for text."""
+    hide = encoding.hide_special
+    history = [{**turn, "content": hide(turn["content"])} for turn in entry.history]
+    return Entry(hide(entry.instruction), hide(entry.input), history)
 
 
 def end_of_text(encoding: Tokenizer) -> int:

@@ -156,5 +156,9 @@ def counted_of_instructions(manifests: Mapping[str, Manifest]) -> dict[str, floa
     if (before := trained.get("initial_validation_loss")) is not None:
         values |= {"start/validation/loss": before, "start/validation/perplexity": math.exp(before)}
     values |= {f"data/truncated_{split}": count for split, count in trained["truncated_rows"].items()}
+    if conversations := checked.get("conversations"):
+        cut = {**trained["cut_conversations"], "test": responded["cut_conversations"]}
+        values |= {f"data/cut_conversations_{split}": count for split, count in cut.items()}
+        values |= {f"data/conversations_{name}": count for name, count in conversations.items()}
     values |= {f"responses/stopped_{why}": count for why, count in responded["stopped"].items()}
     return counted(manifests) | {name: float(value) for name, value in values.items() if value is not None}

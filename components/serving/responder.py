@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-INSTRUCTION, INPUT = "instruction", "input"
+INSTRUCTION, INPUT, MESSAGES = "instruction", "input", "messages"
 
 
 class InstructionResponder:
-    """Rows of `instruction` and, optionally, `input` in; a row each out, with the `response`."""
+    """Rows of `instruction` and, optionally, `input`, or of `messages`, in; a row each out, with the `response`."""
 
     def __init__(self, folder: Path) -> None:
         """Read weights, vocabulary and template from the saved model's folder; on a GPU if the machine has one."""
@@ -22,13 +22,45 @@ class InstructionResponder:
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Answer a table with a column `instruction` and, if wanted, `input`, in which nothing may be missing too.
 
+        Or one with a column `messages`, where each is a conversation up to the user's last turn: a list of `role` and
+        `content`, or the same as JSON.
+
         The table returned has the index of the one that came in. `params` may hold the fields of `GenerationConfig`:
         `max_new_tokens`, `temperature`, `top_k`, `top_p`, `seed`, `batch_size`, `precision`.
         """
-        instructions, inputs = entries(model_input)
         config = generation(params)
-        answers = self.responder.respond(instructions, inputs, config)
+        if isinstance(model_input, pd.DataFrame) and MESSAGES in model_input and model_input[MESSAGES].notna().any():
+            answers = self._continue(model_input[MESSAGES].tolist(), config)
+        else:
+            answers = self.responder.respond(*entries(model_input), config)
         return answers[["response"]].set_index(model_input.index)
+
+    def _continue(self, cells: list[Any], config: Any) -> pd.DataFrame:
+        from components.core.errors import ConfigError
+
+        asked = [conversation(cell, place) for place, cell in enumerate(cells)]
+        histories, instructions = [turns[:-1] for turns in asked], [str(turns[-1]["content"]) for turns in asked]
+        try:
+            return self.responder.respond(instructions, None, config, histories=histories)
+        except ConfigError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+
+
+def conversation(cell: Any, place: int) -> list[dict[str, Any]]:
+    """Return the turns in a cell, the last one the user's, or say what is wrong in row `place`."""
+    import json
+
+    from components.conversations import find_fault
+
+    try:
+        turns = json.loads(cell) if isinstance(cell, str) else list(cell)
+        turns = [{"role": str(turn["role"]), "content": turn["content"]} for turn in turns]
+        fault = find_fault([*turns, {"role": "assistant", "content": "-"}])
+    except (ValueError, TypeError, KeyError):
+        fault = 'it is no list of {"role": ..., "content": ...}'
+    if fault:
+        raise MlflowException.invalid_parameter_value(f"{MESSAGES} of row {place}: {fault}")
+    return turns
 
 
 def entries(data: Any) -> tuple[list[str], list[str]]:
@@ -37,7 +69,7 @@ def entries(data: Any) -> tuple[list[str], list[str]]:
         names = ", ".join(map(repr, data.columns)) if isinstance(data, pd.DataFrame) else "no columns"
         raise MlflowException.invalid_parameter_value(
             f"the input has no column {INSTRUCTION!r} but {names}: pass a table with {INSTRUCTION!r}, and {INPUT!r} "
-            "where an instruction applies to something"
+            f"where an instruction applies to something, or with {MESSAGES!r}"
         )
     instructions = data[INSTRUCTION].tolist()
     wrong = sum(not isinstance(value, str) for value in instructions)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from components.chat import ChatTemplate
+from components.conversations import Entry
 from components.core.home import mirror
 from components.core.records import Facts, Manifest
 from components.core.steps import identify, run_logger, step
@@ -15,7 +17,7 @@ from components.data.validation.rules import InstructionValidationConfig, of_a_t
 from components.generation.config import GenerationConfig
 from components.judging.config import SERVERS, JudgeConfig
 from components.models.config import LoraConfig, ModelConfig
-from components.prompts import AnyTemplate, ChatTemplate, PromptConfig
+from components.prompts import AnyTemplate, PromptConfig
 from components.tasks.shared import (
     DAY,
     HOUR,
@@ -98,13 +100,11 @@ def fine_tune(
         return block(tables, prompt, start, train, logger, _sample_response, out)
 
 
-def _sample_response(
-    model: "LanguageModel", encoding: "Tokenizer", template: AnyTemplate, instruction: str, input: str
-) -> str:
+def _sample_response(model: "LanguageModel", encoding: "Tokenizer", template: AnyTemplate, entry: Entry) -> str:
     from components.generation.answers import answer
 
     config = GenerationConfig(max_new_tokens=SAMPLE_TOKENS)
-    return answer(model, encoding, template, [instruction], [input], config)[0].response
+    return answer(model, encoding, template, [entry], config)[0].response
 
 
 def _response_identity(arguments: Mapping[str, Any]) -> Any:

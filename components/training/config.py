@@ -164,6 +164,9 @@ class InstructionTrainConfig(Recipe):
     mask_prompt: bool = True
     """Whether only the response is learnt; false learns to write the prompt as well, as the tutorial does."""
 
+    learn: Literal["assistant", "last"] = "assistant"
+    """Of conversations, where prompts are masked: whether all of the assistant's turns are learnt, or the last only."""
+
     batching: Literal["padded", "length", "packed"] = "length"
     """`padded`: rows as they come, padded to the longest of their batch; `length`: rows of like length go together;
     `packed`: a batch's rows one after the other without padding, each seeing only itself."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from components.conversations import HISTORY, Entry
 from components.core.errors import ConfigError
 from components.core.records import Facts, Logger
 from components.models.architecture import make_network
@@ -15,7 +16,8 @@ from components.models.language_model import LanguageModel
 from components.models.lora import merge_adapters
 from components.models.saved.card import CLASSIFIER, kind_of
 from components.models.saved.language_model import save_gpt
-from components.models.tokenizer import Tokenizer, encode, encode_prompts, end_of_text
+from components.models.tokenizer import Tokenizer, encode, end_of_text
+from components.models.turns import Prompt, encode_fitting
 from components.models.weights import make_gpt
 from components.prompts import AnyTemplate, PromptConfig
 from components.training.batching import CutSplits, read_chunks
@@ -35,8 +37,11 @@ from components.training.frozen_weights import restore_frozen, round_frozen
 from components.training.history import Evaluation, Sample, Step
 from components.training.objectives.instruction import Entries, Instruction
 
-Respond = Callable[[LanguageModel, Tokenizer, AnyTemplate, str, str], str]
-"""How a language model answers an instruction and its input; generation is another component's."""
+Respond = Callable[[LanguageModel, Tokenizer, AnyTemplate, Entry], str]
+"""How a language model answers an entry; generation is another component's."""
+
+ENTRY = ("instruction", "input", "output", HISTORY)
+"""The columns of a split that are learnt from, of which the last is not in every table."""
 
 
 def fine_tune(
@@ -99,6 +104,7 @@ def fine_tune(
         "longest_train_tokens": data.longest,
         "max_length": data.limit,
         "truncated_rows": data.truncated,
+        "cut_conversations": {"train": data.train.cut_conversations, "validation": data.validation.cut_conversations},
         "trained_token_share": data.train.trained_share(config.mask_prompt),
     }
 
@@ -117,7 +123,9 @@ def prepare(
         ConfigError: if `max_length` exceeds the context, or leaves nothing of any response.
     """
     limit = longest_allowed(config, context)
-    entries = {"train": tokenise(train, template, encoding), "validation": tokenise(validation, template, encoding)}
+    with_said = config.mask_prompt and config.learn == "assistant"
+    tables = {"train": train, "validation": validation}
+    entries = {name: tokenise(table, template, encoding, limit, with_said) for name, table in tables.items()}
     cut = {name: rows.cut(limit) for name, rows in entries.items()}
     trained = {name: int(rows.trained(config.mask_prompt).sum()) for name, rows in cut.items()}
     for name, count in trained.items():
@@ -130,20 +138,28 @@ def prepare(
     return CutSplits(**cut, limit=limit, longest=int(entries["train"].lengths.max()))
 
 
-def tokenise(path: Path, template: AnyTemplate, encoding: Tokenizer) -> Entries:
+def tokenise(
+    path: Path, template: AnyTemplate, encoding: Tokenizer, limit: int | None = None, with_said: bool = False
+) -> Entries:
     """Read a split, some thousand rows at a time, and encode its prompts and completions.
 
-    They are encoded apart, as generation has to: it sees the prompt alone.
+    They are encoded apart, as generation has to: it sees the prompt alone. Conversations of more than `limit` tokens
+    are cut from the front by whole turns.
+
+    Raises:
+        ConfigError: if what an assistant said before is to be told apart (`with_said`), and cannot be.
     """
 
-    def pairs() -> Iterator[tuple[list[int], list[int]]]:
-        for batch in read_chunks(path, ["instruction", "input", "output"]):
+    def pairs() -> Iterator[tuple[Prompt, list[int]]]:
+        names = pq.read_schema(path).names
+        for batch in read_chunks(path, [name for name in ENTRY if name in names]):
             rows = batch.to_pylist()
-            prompts = encode_prompts(encoding, template, ((row["instruction"], row["input"]) for row in rows))
             completions = encode(encoding, [template.completion(row["output"]) for row in rows])
+            rooms = [limit and limit - len(completion) for completion in completions]
+            prompts = encode_fitting(encoding, template, map(Entry.of, rows), rooms, with_said=with_said)
             yield from zip(prompts, completions, strict=True)
 
-    return Entries.of(pairs())
+    return Entries.of_prompts(pairs())
 
 
 def build_gpt(
@@ -182,7 +198,7 @@ def _sampler(
     def sample(evaluation: Evaluation) -> Sample:
         # Whatever precision it answers in by itself, weights may be rounded already.
         with autocast(objective.device, objective.precision):
-            response = respond(objective.model, encoding, template, entry["instruction"], entry["input"])
+            response = respond(objective.model, encoding, template, Entry.of(entry))
         asked = {name: entry[name] for name in ("row", "instruction", "input")}
         return Sample(evaluation.step, evaluation.epoch, **asked, reference=entry["output"], response=response)
 

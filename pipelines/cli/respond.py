@@ -10,6 +10,7 @@ import typer
 
 from components.core.errors import ConfigError
 from pipelines.cli import answering
+from pipelines.cli.chat import talk
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, results, say
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ gradus respond 0a1b2c3d4e5f60718293a4b5c6d7e8f9 "Write the plural." --input "mou
 gradus respond models:/instruction-follower/3 --file entries.json --json > answers.jsonl\n
 gradus respond models:/instruction-follower@champion --file questions.csv --output answered.parquet\n
 gradus respond models:/instruction-follower/3 --file questions.csv --set source.columns.instruction=question\n
+gradus respond models:/instruction-follower@champion --chat --system "Answer in one sentence."\n
 gradus respond models:/instruction-follower@champion "Name a colour." --beside models:/instruction-follower/1
 """
 
@@ -40,6 +42,8 @@ def respond(
     ] = None,
     output: Output = None,
     overrides: FileKeys = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Talk over several turns, a line each.")] = False,
+    system: Annotated[str | None, typer.Option(help="With --chat: a system message.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an entry.")] = False,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a response.")] = 256,
     temperature: answering.Temperature = 0.0,
@@ -59,15 +63,24 @@ def respond(
     `stopped`, with `predicted_` before a name that the table has. A row without an instruction has no response.
     `--beside` prints what two models say, such as a fine-tuned one and the untouched one that it started from, which is
     asked by its own chat template.
+    With `--chat` each line of the terminal, or of a pipe, is a turn, and the model sees what was said before; /reset
+    begins anew, and /exit, a blank line or the end of the input ends.
     A classifier is asked with `gradus predict`; a text is continued with `gradus generate`.
     """
     with errors_as_lines(debug):
+        one_by_one = (file, instruction, input or None, output, as_json or None, beside)
+        if chat and any(given is not None for given in one_by_one):
+            raise ConfigError(
+                "--chat reads what is asked line by line: leave INSTRUCTION and other inputs and outputs out"
+            )
+        if system is not None and not chat:
+            raise ConfigError("--system is for --chat; a single response is asked in the words of training")
         if file and (instruction is not None or input):
             raise ConfigError("give an instruction or --file, not both")
         if beside and (as_json or output):
             raise ConfigError("--beside prints a table to be read; leave --json and --output out")
-        if file is None and instruction is None:
-            raise ConfigError("there is no instruction; give INSTRUCTION, or --file FILE")
+        if file is None and instruction is None and not chat:
+            raise ConfigError("there is no instruction; give INSTRUCTION, --file FILE, or --chat")
         import pyarrow as pa
 
         from components.data.asked import PromptSource
@@ -80,6 +93,9 @@ def respond(
             batch_size=batch_size, precision=precision,
         )  # fmt: skip
         responder, learnt = _load(model, str(answering.pick(device)))
+        if chat:
+            talk(responder, config, system)
+            return
         other = _load(beside, str(answering.pick(device)))[0] if beside else None
         ends: Counter[str | None] = Counter()
         kinds = {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
@@ -110,6 +126,7 @@ def _load(model: str, device: str) -> "tuple[Responder, dict[str, Any] | None]":
 
 def _answerer(responder: "Responder", config: "GenerationConfig") -> "Callable[[Mapping[str, list[str]]], Answers]":
     """Return what answers some rows after the other, as if they were asked at once."""
+    from components.conversations import HISTORY, read_history
     from components.generation.responses import generation_bar
 
     done = 0
@@ -117,8 +134,9 @@ def _answerer(responder: "Responder", config: "GenerationConfig") -> "Callable[[
     def answer(asked: Mapping[str, list[str]]) -> "Answers":
         nonlocal done
         instructions = asked["instruction"]
+        histories = [read_history(text) for text in asked[HISTORY]] if HISTORY in asked else None
         with generation_bar(len(instructions)) as report:
-            frame = responder.respond(instructions, asked.get("input"), config, report, done)
+            frame = responder.respond(instructions, asked.get("input"), config, report, done, histories)
         done += len(instructions)
         return frame.to_dict("list")  # type: ignore[return-value]
 

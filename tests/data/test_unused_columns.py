@@ -8,10 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.core.errors import DataRejected, TableError
 from components.core.records import Facts
 from components.data.download import download
-from components.data.formats.reading import chat_advice
 from components.data.sources import FileSource, InstructionSourceConfig, SourceConfig
 
 ENTRY = {"id": 7, "system": "Be brief.", "instruction": "Add.", "input": "1 + 1", "output": "2", "history": "x"}
@@ -38,9 +36,11 @@ def facts(folder: Path, rows: list[dict[str, Any]], kind: str, source: type[File
 @pytest.mark.parametrize("kind", ["csv", "tsv", "json", "jsonl", "parquet"])
 def test_columns_of_instructions_that_would_be_dropped_are_named(tmp_path: Path, kind: str) -> None:
     found = facts(tmp_path, [ENTRY], kind, InstructionSourceConfig)
-    assert found["unused"] == ["id", "system", "history"]
+    # A delimited file has no turns, of which a system message could be one; this history is none in any.
+    unused = ["id", "system", "history"] if kind in ("csv", "tsv") else ["id", "history"]
+    assert found["unused"] == unused
     assert found["notes"] == [
-        f"data.{kind}: 3 columns are not used: id, system, history; "
+        f"data.{kind}: {len(unused)} columns are not used: {', '.join(unused)}; "
         "a template in source.columns can take in more than one"
     ]
 
@@ -71,32 +71,3 @@ def test_positions_and_files_of_which_all_is_used(tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     found = facts(tmp_path / "again", [{"text": "a", "label": "b"}], "csv", SourceConfig)
     assert (found["unused"], found["notes"]) == ([], [])
-
-
-TURNS = {
-    "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}],
-    "conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}],
-}
-
-
-@pytest.mark.parametrize("kind", ["json", "jsonl", "parquet"])
-@pytest.mark.parametrize("name", TURNS)
-def test_conversations_are_told_how_to_become_instructions(tmp_path: Path, kind: str, name: str) -> None:
-    says = rf"'{name}' holds conversations, which Gradus does not read yet: make an instruction .* by jq -c"
-    with pytest.raises(DataRejected, match=says) as caught:
-        facts(tmp_path, [{name: TURNS[name]}], kind, InstructionSourceConfig)
-    assert "\n" not in str(caught.value)
-    (tmp_path / "mapped").mkdir()
-    columns = {"instruction": name, "output": "output"}
-    with pytest.raises(TableError, match=says):
-        facts(tmp_path / "mapped", [{name: TURNS[name], "output": "a"}], kind, InstructionSourceConfig, columns=columns)
-
-
-def test_the_advice_is_a_program_that_works() -> None:
-    advice = chat_advice(["messages"])
-    assert advice is not None
-    assert advice.endswith(
-        'jq -c \'{instruction: first(.messages[] | select(.role == "user") | .content), '
-        'output: first(.messages[] | select(.role == "assistant") | .content)}\' chat.jsonl > entries.jsonl'
-    )
-    assert chat_advice(["instruction", "output"]) is None

@@ -85,3 +85,12 @@ def test_a_file_that_is_no_table_of_responses_is_refused(tmp_path: Path) -> None
     for name in ("1", "2", "none"):
         with pytest.raises(NotComparable, match="cannot be read"):
             read_answers(tmp_path / name, told(), {})
+
+
+def test_a_row_is_another_where_other_things_were_said_before_it(tmp_path: Path) -> None:
+    first = read(tmp_path / "1", [("a", "", "x", 10), ("b", "", "x", 20)])
+    table = pd.read_parquet(tmp_path / "1")
+    table.assign(history=[None, '[{"role": "system", "content": "Be kind."}]']).to_parquet(tmp_path / "2", index=False)
+    second = read_answers(tmp_path / "2", told(), {})
+    assert pair_answers(first, second).rows == 1
+    assert pair_answers(second, second).rows == 2

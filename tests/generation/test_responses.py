@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from components.conversations import Entry
 from components.core.records import Facts
 from components.core.store import Store
 from components.generation import batched, cache
@@ -62,7 +63,7 @@ def test_responses_stand_beside_their_entries_in_the_order_of_the_split(tmp_path
     columns = ["row", "instruction", "input", "output", "task"]
     pd.testing.assert_frame_equal(found[columns], frame)
     assert list(found.columns) == [*columns, "model_response", "new_tokens", "stopped"]
-    expected = answer(GPT, ENCODING, TEMPLATE, frame["instruction"].tolist(), frame["input"].tolist(), QUICK)
+    expected = answer(GPT, ENCODING, TEMPLATE, map(Entry, frame["instruction"], frame["input"]), QUICK)
     assert found["model_response"].tolist() == [each.response for each in expected]
     assert found["new_tokens"].tolist() == [each.new_tokens for each in expected]
     assert found["stopped"].tolist() == [each.stopped for each in expected]
@@ -72,6 +73,7 @@ def test_responses_stand_beside_their_entries_in_the_order_of_the_split(tmp_path
         "stopped": {why: int((found["stopped"] == why).sum()) for why in ("end", "marker", "length", "no_room")},
         "empty": int((found["model_response"] == "").sum()),
         "new_tokens": int(found["new_tokens"].sum()),
+        "cut_conversations": 0,
         "device": "cpu",
         "precision": "fp32",
     }

@@ -81,7 +81,7 @@ def test_its_signature_names_columns_and_parameters_with_the_defaults_of_serving
 
     model = Model.load(folder)
     columns = {column.name: column.required for column in model.get_input_schema().inputs}
-    assert columns == {"instruction": True, "input": False}
+    assert columns == {"instruction": False, "input": False, "messages": False}
     assert model.get_output_schema().input_names() == ["response"]
     defaults = {param.name: param.default for param in model.signature.params.params}
     assert defaults == {name: getattr(DEFAULTS, name) for name in defaults}

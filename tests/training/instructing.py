@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import tiktoken
 
+from components.conversations import Entry
 from components.core.records import Facts
 from components.models.config import LoraConfig, ModelConfig
 from components.models.language_model import LanguageModel
@@ -47,10 +48,10 @@ def write_splits(folder: Path, train: int = 40, validation: int = 12) -> None:
         frame.to_parquet(folder / f"{name}.parquet", index=False)
 
 
-def echo(model: LanguageModel, encoding: tiktoken.Encoding, template: Template, instruction: str, input: str) -> str:
+def echo(model: LanguageModel, encoding: tiktoken.Encoding, template: Template, entry: Entry) -> str:
     """Stands for generation, which is another component's."""
     assert not model.training
-    return f"{template.prompt(instruction, input)}|{model.transformer.h[0].ln_1.weight[0].item():.4f}"
+    return f"{template.prompt(*entry)}|{model.transformer.h[0].ln_1.weight[0].item():.4f}"
 
 
 def instruct(

@@ -2,7 +2,7 @@
 
 import csv
 import zipfile
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -27,12 +27,6 @@ WORKBOOKS = {"xl/": "an Excel workbook", "content.xml": "an OpenDocument spreads
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".xlsb", ".ods")
 OTHERS = {";": '";"', "\t": '"\\t"', "|": '"|"', ",": '","'}
 """Delimiters that are tried, as they are written in YAML."""
-CHATS = {
-    "messages": ("role", "content", "user", "assistant"),
-    "conversations": ("from", "value", "human", "gpt"),
-}
-"""The columns that hold a conversation, as a list of turns (OpenAI's format, ShareGPT's), and of a turn the keys of its
-role and its text, and the roles of the user and the assistant."""
 LINES = 20
 LONGEST = 1 << 16
 
@@ -55,7 +49,7 @@ def no_column(path: Path, source: FileSource, key: Key, there: Sequence[object])
     named = f"is {key!r}" if mapped == key else f"names {key!r}"
     correct = f"correct source.columns.{field}" + (f", or source.format ({source.format})" if len(there) == 1 else "")
     needed = [each for each in source.read_columns() if each != source.optional]
-    advice = chat_advice(there) or other_delimiter(path, source, needed) or correct
+    advice = other_delimiter(path, source, needed) or correct
     return DataRejected(
         f"{path.name} has no column {field}: source.columns.{field} {named}, "
         f"and the columns there are {shown}; {advice}"
@@ -107,19 +101,6 @@ def _workbook(path: Path) -> str | None:
     with suppress(zipfile.BadZipFile, OSError, ValueError), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         return next((kind for part, kind in WORKBOOKS.items() if any(name.startswith(part) for name in names)), None)
-    return None
-
-
-def chat_advice(columns: Container[object]) -> str | None:
-    """Return what to do with a file that has one of the columns of a conversation, None if it has none."""
-    for name, (role, text, user, assistant) in CHATS.items():
-        if name in columns:
-            turn = f'first(.{name}[] | select(.{role} == "%s") | .{text})'
-            return (
-                f"{name!r} holds conversations, which Gradus does not read yet: make an instruction and an output "
-                f"of each, by jq -c '{{instruction: {turn % user}, output: {turn % assistant}}}' chat.jsonl > "
-                "entries.jsonl"
-            )
     return None
 
 

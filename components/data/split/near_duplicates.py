@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.conversations import HISTORY, read_history
 from components.data.batches import batches_of, hashed
 from components.data.split.folding import unify
 
@@ -33,6 +34,13 @@ AT_A_TIME = 200_000
 """Pairs that are verified at a time."""
 
 Pairs = tuple[np.ndarray, np.ndarray]
+
+
+def _texts(column: str, cells: list[str | None]) -> list[str | None]:
+    """Return the texts in a column's cells; of a history what was said, not who did."""
+    if column != HISTORY:
+        return cells
+    return [" ".join(str(turn["content"]) for turn in read_history(cell)) for cell in cells]
 
 
 class NearDuplicates:
@@ -60,7 +68,7 @@ class NearDuplicates:
         of_row: list[list[int]] = []
         with pq.ParquetFile(table, pre_buffer=False) as file:
             for batch in batches_of(file, list(columns), BATCH):
-                cells = [batch[name].cast(pa.string()).to_pylist() for name in columns]
+                cells = [_texts(name, batch[name].cast(pa.string()).to_pylist()) for name in columns]
                 for row in zip(*cells, strict=True):
                     text = unify(" ".join(cell or "" for cell in row))
                     of_row.append([number(each) for each in ((text,) if digits else (text, _DIGITS.sub("", text)))])

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.conversations import HISTORY, with_history
 from components.core.errors import ConfigError
 from components.data.batches import batches_of, hashed
 from components.data.split.folding import fold_all, fold_tasks, joined
@@ -59,7 +60,7 @@ def index_rows(table: Path, labels: list[str]) -> RowIndex:
 
 
 def index_instructions(table: Path) -> RowIndex:
-    """Read a Parquet table's instructions with their inputs, and tasks if it has them, a batch at a time.
+    """Read a Parquet table's instructions with their inputs, history and tasks if it has them, a batch at a time.
 
     `labels` are the tasks: one for all rows if there is no such column, and one for the rows whose task is null.
 
@@ -67,7 +68,13 @@ def index_instructions(table: Path) -> RowIndex:
         ConfigError: if it lacks instructions or inputs.
     """
     folds = "entries that differ only in case or white space"
-    return _index(table, ["instruction", "input"], "task", [], joined, fold_tasks, folds)
+    history = [HISTORY] if HISTORY in pq.read_schema(table).names else []
+
+    def of_whole(form: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        return lambda asked, inputs, *before: form(with_history(asked, *before) if before else asked, inputs)
+
+    columns = ["instruction", "input", *history]
+    return _index(table, columns, "task", [], of_whole(joined), of_whole(fold_tasks), folds)
 
 
 def _index(

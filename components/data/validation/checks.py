@@ -45,10 +45,6 @@ class Checks(ABC):
     """The columns that there must be."""
     optional: ClassVar[tuple[str, ...]] = (SPLIT,)
     """The columns that there may be."""
-    content: ClassVar[tuple[str, ...]]
-    """A row is repeated if these are."""
-    shown: ClassVar[tuple[Cell, ...]]
-    """The texts of a failing row, in the order in which a reader wants them, still empty."""
 
     def __init__(self, table: Path, config: Any) -> None:
         self.config = config
@@ -74,6 +70,16 @@ class Checks(ABC):
         self.marks = Marks(source.rows, [rule.name for rule in rules if rule.by_row])
         self.hashes = np.zeros(source.rows, np.uint64)
         self._is_held_out = np.zeros(source.rows, bool)
+
+    @property
+    @abstractmethod
+    def content(self) -> tuple[str, ...]:
+        """The columns that repeat where a row is repeated."""
+
+    @property
+    @abstractmethod
+    def shown(self) -> tuple[Cell, ...]:
+        """The texts of a failing row, in the order in which a reader wants them, still empty."""
 
     @abstractmethod
     def row_rules(self) -> list[Rule]:

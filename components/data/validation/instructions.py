@@ -5,11 +5,12 @@ How long an example is depends on how it will be written out and read: on a temp
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from components.conversations import HISTORY, Entry, find_fault, read_history
 from components.core.records import Facts
 from components.data.split.given_splits import SPLIT
 from components.data.validation.checks import NOT_BLANK, NOT_NULL, Checks
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 TASKS_SHOWN = 30
 BARS = 12
+FAULTS_SHOWN = 3
+"""Conversations of which a message says what is wrong with them."""
 AT_A_TIME = 4096
 """Examples whose tokens are in memory at a time."""
 
@@ -63,17 +66,34 @@ class Instructions(Checks):
 
     config: InstructionValidationConfig
     required = INSTRUCTION_COLUMNS
-    optional = (TASK, SPLIT)
-    content = ("instruction", "input")
-    shown = tuple(Cell(name, None, 40, 120) for name in TEXTS)
+    optional = (TASK, SPLIT, HISTORY)
 
     def __init__(
         self, table: Path, config: InstructionValidationConfig, template: AnyTemplate, encoding: "Tokenizer"
     ) -> None:
         super().__init__(table, config)
         self._template, self._encoding = template, encoding
+        self._faults: dict[int, str] = {}
+        """What is wrong with conversations, by position."""
         self._lengths = np.zeros(self.source.rows, np.int32)
         """Tokens of every example, 0 for one without instruction or response."""
+        self._turns, self._was_cut = np.zeros((2, self.source.rows), np.int32)
+        """How many turns every example has, and whether it lacks its first ones."""
+
+    @property
+    def _has_turns(self) -> bool:
+        return HISTORY in self.source.columns
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """What is asked, with what was said before."""
+        return ("instruction", "input", *([HISTORY] if self._has_turns else []))
+
+    @property
+    def shown(self) -> tuple[Cell, ...]:
+        """The texts of an entry, and the turns before it."""
+        history = [Cell(HISTORY, None, 80, 400)] if self._has_turns else []
+        return (*(Cell(name, None, 40, 120) for name in TEXTS), *history)
 
     def row_rules(self) -> list[Rule]:
         """Return the rules about instructions, responses and the examples that they make."""
@@ -85,8 +105,17 @@ class Instructions(Checks):
         return [
             *(self.column_rule(f"{field}_not_null", field, "is there", NOT_NULL) for field in fields),
             *(self.column_rule(f"{field}_not_blank", field, visible, NOT_BLANK) for field in fields),
+            *([self._conversation()] if self._has_turns else []),
             self.rule("length", expected, {"column_values_to_be_between": fits}, needs=TEXTS, by_row=True),
         ]
+
+    def _conversation(self) -> Rule:
+        expected = (
+            "roles alternate from the user's to the assistant's, after a system message or none; no turn is empty"
+        )
+        return self.rule(
+            "conversation", expected, {"column_values_to_be_null": {"column": "fault"}}, needs=[HISTORY], by_row=True
+        )
 
     def table_rules(self) -> list[Rule]:
         """Return the rules about copies and numbers of rows; the last is about a table of one line, with the share."""
@@ -96,31 +125,55 @@ class Instructions(Checks):
         return [*super().table_rules(), self.rule("empty_inputs", expected, few, needs=["input"])]
 
     def derive(self, part: pd.DataFrame) -> pd.DataFrame:
-        """Return a part of the table with the length of every example, in `tokens`."""
+        """Return a part of the table with the length of every example, in `tokens`, and a conversation's `fault`."""
+        if self._has_turns:
+            part = self._with_faults(part)
         if self.rules["length"] not in self.in_parts:
             return part
-        found = self._lengths[part.index] = self._tokens(part.fillna({"input": ""}))
+        found = self._lengths[part.index] = self._tokens(part.fillna({"input": "", HISTORY: ""}))
         # A row without instruction or response fails for that, and has no length.
         return part.assign(tokens=np.where(found > 0, found, np.nan))
 
+    def _with_faults(self, part: pd.DataFrame) -> pd.DataFrame:
+        """Return a part with what is wrong with its conversations, of which no other rule has to say it again."""
+        no_entry = part["instruction"].isna() & part[HISTORY].notna()
+        found = ((place, find_fault(read_history(text))) for place, text in part.loc[no_entry, HISTORY].items())
+        faults: dict[Any, str] = {place: fault for place, fault in found if fault}
+        self._faults |= faults
+        fault = pd.Series(faults, part.index, dtype="str")
+        said = {name: part[name].mask(fault.notna(), "-") for name in ("instruction", "output")}
+        return part.assign(fault=fault, **said)
+
     def _tokens(self, part: pd.DataFrame) -> np.ndarray:
         """Return the tokens of every row's example (rows), 0 where there is no instruction or no response."""
-        from components.models.tokenizer import encode, encode_prompts
+        from components.models.tokenizer import encode
+        from components.models.turns import encode_fitting
 
         whole = (part["instruction"].notna() & part["output"].notna()).to_numpy()
         found = np.zeros(len(part), np.int32)
-        entries = part.loc[whole, TEXTS].itertuples(index=False, name=None)
-        places = np.flatnonzero(whole)
-        for start in range(0, len(places), AT_A_TIME):
-            some = [next(entries) for _ in places[start : start + AT_A_TIME]]
-            prompts = encode_prompts(self._encoding, self._template, (entry[:2] for entry in some))
-            responses = encode(self._encoding, [self._template.completion(output) for _, _, output in some])
-            lengths = [len(prompt) + len(response) + 1 for prompt, response in zip(prompts, responses, strict=True)]
-            found[places[start : start + AT_A_TIME]] = lengths
+        columns = [name for name in (*TEXTS, HISTORY) if name in part]
+        most = self.config.length.max if self.config.length.too_long == "cut" else None
+        if "fault" in part:
+            whole = whole & part["fault"].isna().to_numpy()
+        for places in np.array_split(np.flatnonzero(whole), max(1, -(-int(whole.sum()) // AT_A_TIME))):
+            rows = part.iloc[places][columns].to_dict("records")
+            responses = encode(self._encoding, [self._template.completion(row["output"]) for row in rows])
+            rooms = [most - len(response) - 1 if most else None for response in responses]
+            entries = map(Entry.of, rows)
+            prompts = encode_fitting(self._encoding, self._template, entries, rooms)
+            for place, prompt, response in zip(places, prompts, responses, strict=True):
+                found[place] = len(prompt.tokens) + len(response) + 1
+                self._turns[part.index[place]] = prompt.turns
+                self._was_cut[part.index[place]] = prompt.cut
         return found
 
     def note(self, name: str) -> str:
-        """Return which rows have a wrong length, as far as there is room, and which lengths these are."""
+        """Return which rows have a wrong length or turn, as far as there is room, and what is wrong with them."""
+        if name == "conversation":
+            some = list(self._faults.items())[:FAULTS_SHOWN]
+            rest = "; ..." if len(self._faults) > len(some) else ""
+            numbers = [cells["row"] for cells in self.source.cells(place for place, _ in some)]
+            return "; ".join(f"row {row:,}: {fault}" for row, (_, fault) in zip(numbers, some, strict=True)) + rest
         if name != "length":
             return ""
         places = self.marks.mask(name).nonzero()[0]
@@ -152,6 +205,11 @@ class Instructions(Checks):
         tasks = {task: count for task, count in self.source.counts(TASK, kept).most_common() if task is not None}
         empty = self._empty / max(1, int(kept.sum()))
         facts: Facts = {"empty_inputs": empty, "tasks": tasks, "tokens": {"longest": longest, "mean": mean}}
+        if self._has_turns:
+            turns = self._turns[kept]
+            several, cut = int((turns > 2).sum()), int(self._was_cut[kept].sum())
+            counts = {"several_turns": several, "most_turns": int(turns.max(initial=0)), "cut": cut}
+            facts["conversations"] = counts | {"mean_turns": float(turns.mean()) if len(turns) else 0.0}
         tiles = {"Mean tokens": f"{mean:,.1f}", "Most tokens": f"{longest:,}", "Empty inputs": f"{100 * empty:.1f} %"}
         bars = {"Tasks": _largest(tasks), "Tokens an example": _histogram(lengths)}
         return Content(facts, tiles, {title: counts for title, counts in bars.items() if counts})

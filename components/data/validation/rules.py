@@ -223,8 +223,16 @@ class ExampleLength(RowRule):
     """Fewest tokens."""
     max: int | None = Field(default=None, ge=1)
     """Most tokens; at most, and by default, those of the model's context, since what is longer cannot be read whole."""
+    too_long: Literal["cut", "leave_out"] = "cut"
+    """What becomes of a conversation that is longer: `cut` takes whole turns from its front, in training and generation
+    too, and counts what is left; `leave_out` counts all of it."""
 
     _in_order = model_validator(mode="after")(in_order)
+
+
+class Conversation(RowRule):
+    """Roles of a conversation are known and alternate, a system message only comes first, no turn is empty, and the
+    last one is the assistant's."""
 
 
 class EmptyInputs(Config):
@@ -249,10 +257,12 @@ class InstructionValidationConfig(Config):
     """Instructions that show nothing."""
     output_not_blank: NotBlank = NotBlank()
     """Responses that show nothing."""
+    conversation: Conversation = Conversation()
+    """Which turns conversations have."""
     length: ExampleLength = ExampleLength()
     """How long examples are."""
     duplicates: Duplicates = Duplicates()
-    """How many rows repeat an earlier instruction and input."""
+    """How many rows repeat an earlier instruction and input, and in conversations what was said before."""
     rows: Rows = Rows()
     """How many rows are left to use."""
     empty_inputs: EmptyInputs = EmptyInputs()

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from components.conversations import HISTORY, with_history
 from components.core.errors import NotComparable
 from components.core.records import Facts, fingerprint
 from components.evaluation.labelled import Ids
@@ -146,6 +147,8 @@ def read_answers(
     except (pa.ArrowInvalid, OSError, ValueError, KeyError, TypeError) as error:
         raise NotComparable(f"{responses.name} or its verdicts cannot be read: {error}") from error
     text = table[list(KEY)].astype(object).fillna("")
+    if HISTORY in table:
+        text["instruction"] = with_history(text["instruction"], table[HISTORY].astype(object).fillna(""))
     keys = pd.util.hash_pandas_object(text, index=False).to_numpy().astype(np.uint64)
     return Answers(
         keys=keys,

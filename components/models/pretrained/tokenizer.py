@@ -150,16 +150,27 @@ class PretrainedTokenizer:
         """Return the tokens of a text, none of them special. What has no token is left out."""
         return self._by_library(_whole(text)) if self._encoding is None else self._by_tiktoken(_whole(text))
 
-    def encode_rendered(self, text: str) -> list[int]:
-        """Return the tokens of what a chat template wrote: special ones where it wrote their names."""
+    def encode_rendered(self, text: str, first: bool = True) -> list[int]:
+        """Return the tokens of what a chat template wrote: special ones where it wrote their names.
+
+        `first` says whether the text is the first of its row.
+        """
         tokens: list[int] = []
         for place, piece in enumerate(self._special.split(text)):
             if place % 2:
                 name = piece if piece in self.special_tokens else piece.strip()
                 tokens.append(self.special_tokens[name])
             elif piece:
-                tokens += self._encode_within(self._shown(piece)) if place else self.encode_ordinary(self._shown(piece))
+                within = place or not first
+                tokens += (
+                    self._encode_within(self._shown(piece)) if within else self.encode_ordinary(self._shown(piece))
+                )
         return tokens
+
+    def end_of_special(self, text: str, start: int) -> int | None:
+        """Return where the next name of a special token in a text ends, from `start` on; None if there is none."""
+        found = self._special.search(text, start)
+        return found.end() if found else None
 
     def _encode_within(self, text: str) -> list[int]:
         """Return the tokens of a text that is not the first of its row."""

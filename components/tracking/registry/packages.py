@@ -132,7 +132,8 @@ def language_model_package(
 ) -> Package:
     """Return a saved language model with entries (`instruction`, `input`) as the example of its input.
 
-    By its signature it takes a table of `instruction` and, if wanted, `input`, and returns `response`. How it is
+    By its signature it takes a table of `instruction` and, if wanted, `input`, or of `messages`, and returns
+    `response`. How it is
     generated are parameters of a call, with the defaults of `components.serving.language_model`. Without `top_k` and
     `top_p` no token is left out.
     """
@@ -141,7 +142,7 @@ def language_model_package(
     from mlflow.types import DataType, ParamSchema, ParamSpec
 
     # An input of any type: a column in which every one is missing has none. The model itself looks at what is there.
-    given = {"instruction": [""], "input": [None]}
+    given = {"instruction": ["", None], "input": [None, None], "messages": [None, None]}
     signature = infer_signature(pd.DataFrame(given), pd.DataFrame({"response": [""]}))
     whole, number = DataType.long, DataType.double
     signature.params = ParamSchema(

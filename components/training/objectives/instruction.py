@@ -4,7 +4,7 @@ Shapes: B batch, T tokens, D width, V vocabulary, N entries.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
 from typing import Self
@@ -19,6 +19,7 @@ from components.models.devices import autocast
 from components.models.fast.prefixes import Distinct, distinct, distinct_states, shares_prefixes
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
+from components.models.turns import Prompt
 from components.training.batching import Movable, TokenRows, end_to_end, grouped_by_length
 from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.objectives import Measured, ObjectiveOf, Split
@@ -31,24 +32,39 @@ IGNORED = -100
 class Entries(TokenRows):
     """N tokenised entries: a prompt and its completion each, without an end-of-text token.
 
-    `prompts` (N) says how many of an entry's tokens are prompt. An entry is read up to its last token, which predicts
-    the end, and no further than `limit` tokens.
+    `prompts` (N) says how many of an entry's tokens are prompt, `said` (as `ids`) which of these an assistant said
+    before, which is learnt too; None if none did. An entry is read up to its last token, which predicts the end, and no
+    further than `limit` tokens.
     """
 
     prompts: NDArray[np.int64]
+    said: NDArray[np.bool_] | None = field(default=None, kw_only=True)
+    cut_conversations: int = field(default=0, kw_only=True)
+    """How many entries lack their first turns, for which there was no room."""
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> Self:
         """Return the entries with these prompts and completions."""
-        lengths: list[int] = []
+        return cls.of_prompts((Prompt(list(prompt), [], 2, False), completion) for prompt, completion in pairs)
+
+    @classmethod
+    def of_prompts(cls, pairs: Iterable[tuple[Prompt, Sequence[int]]]) -> Self:
+        """Return the entries with these prompts and completions, and what was said in them."""
+        lengths, said, cut = list[int](), bytearray(), 0
 
         def rows() -> Iterator[list[int]]:
+            nonlocal cut
             for prompt, completion in pairs:
-                lengths.append(len(prompt))
-                yield [*prompt, *completion]
+                row = [*prompt.tokens, *completion]
+                lengths.append(len(prompt.tokens))
+                said.extend(bytes(prompt.said).ljust(len(row), b"\0"))
+                cut += prompt.cut
+                yield row
 
         ids, offsets = end_to_end(rows())
-        return cls(ids, offsets, np.asarray(lengths, dtype=np.int64))
+        marks = np.frombuffer(said, np.bool_)
+        prompts, found = np.asarray(lengths, dtype=np.int64), marks if marks.any() else None
+        return cls(ids, offsets, prompts, said=found, cut_conversations=cut)
 
     @cached_property
     def prefix(self) -> int:
@@ -58,18 +74,33 @@ class Entries(TokenRows):
         return sum(takewhile(bool, alike)) if len(self) else 0
 
     def targets(self, row: int, end: int, mask_prompt: bool) -> list[int]:
-        """Return what follows each token that is read: the next one, and `end` after the last; or no prompt's."""
+        """Return what follows each token that is read, the next one, and `end` after the last; `IGNORED` is masked."""
         start, stop = self.offsets[row : row + 2]
         following: list[int] = [*self.ids[start + 1 : stop].tolist(), end]
         # The prompt's last token is the one that predicts the response's first.
         hidden = max(int(self.prompts[row]) - 1, 0) if mask_prompt else 0
-        return ([IGNORED] * hidden + following[hidden:])[: self.limit]
+        masked = [IGNORED] * hidden
+        if hidden and self.said is not None:
+            said = self.said[start + 1 : start + 1 + hidden]
+            masked = np.where(said, following[:hidden], IGNORED).tolist()
+        return (masked + following[hidden:])[: self.limit]
 
     def trained(self, mask_prompt: bool, rows: list[int] | slice = slice(None)) -> NDArray[np.int64]:
         """Return how many targets of every entry, or of some, are learnt from (N)."""
         hidden = np.maximum(self.prompts[rows] - 1, 0) if mask_prompt else 0
         trained: NDArray[np.int64] = np.maximum(self.lengths[rows] - hidden, 0)
+        if mask_prompt and self.said is not None:
+            trained += self._said_before[rows]
         return trained
+
+    @cached_property
+    def _said_before(self) -> NDArray[np.int64]:
+        """How many of the tokens that are read or predicted an assistant said before the response (N)."""
+        assert self.said is not None
+        counts = np.append(0, np.cumsum(self.said))
+        starts = self.offsets[:-1]
+        found: NDArray[np.int64] = counts[np.minimum(starts + self.lengths + 1, self.offsets[1:])] - counts[starts]
+        return found
 
     def trained_share(self, mask_prompt: bool) -> float:
         """Return the share of the tokens from which something is learnt."""

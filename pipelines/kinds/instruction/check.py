@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.core.records import Facts, Manifest
-from components.generation.answers import rows_at_once
+from components.generation.answers import room_for_prompts, rows_at_once
 from components.generation.forecast import answering_bytes, most_tokens, time_decoding
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
@@ -86,7 +86,9 @@ class Check(check.Check):
         names = dict.fromkeys(name for counts in tasks.values() for name in counts)
         by_task = {name: {split: counts.get(name, 0) for split, counts in tasks.items()} for name in names}
         self.counts = by_task or {split: {"entries": count} for split, count in rows.items()}
-        special = {name: table.facts[name] for name in ("empty_inputs", "tokens")}
+        special = {
+            name: table.facts[name] for name in ("empty_inputs", "tokens", "conversations") if name in table.facts
+        }
         return table, {"splits": rows, "tasks": tasks, **special}
 
     def prepare(self) -> Trial:
@@ -95,7 +97,8 @@ class Check(check.Check):
         train, validation, test = (self.splits.path(f"{name}.parquet") for name in ("train", "validation", "test"))
         template, self.context = config.prompt.resolved(self.encoding), model.shape.context
         self.data = prepare(train, validation, template, self.encoding, config.train, self.context)
-        self.test = tokenise(test, template, self.encoding)
+        room = room_for_prompts(model.shape, config.generation)
+        self.test = tokenise(test, template, self.encoding, room)
         self.recipe = (model, config.lora, config.train, words, self.precision)
         read, written = model.weights != "random", config.lora.save == "merged"
         trial = Trial(partial(build_gpt, *self.recipe, outline=True), self._learn, read, written)
@@ -116,6 +119,8 @@ class Check(check.Check):
         self.found.texts = {
             "template": self.config.prompt.name,
             "mask_prompt": train.mask_prompt,
+            "learn": train.learn,
+            "cut_conversations": {name: rows.cut_conversations for name, rows in every.items()},
             "trained_share": data.train.trained_share(train.mask_prompt),
             "samples": sample_entries("train", data.train, self._shown_rows(), self.encoding, train.mask_prompt),
             "lengths": {name: describe_entries(name, rows, data.limit) for name, rows in every.items()},
@@ -173,6 +178,12 @@ def _texts(texts: Facts, data: Facts) -> Iterator[Shown]:
         f"\n{data['empty_inputs']:.1%} of the rows have no input; an example has {data['tokens']['mean']:.1f} tokens "
         f"on average, {data['tokens']['longest']:,} at most."
     )
+    if turns := data.get("conversations"):
+        cut = ", ".join(f"{count:,} of {name}" for name, count in texts["cut_conversations"].items())
+        yield line(
+            f"{turns['several_turns']:,} rows are conversations of several turns, {turns['most_turns']:,} at most. "
+            f"First turns are cut off, so that the rest fits, from: {cut}."
+        )
     template = "a template of its own" if texts["template"] == "own" else f"the template {texts['template']}"
     learnt = f"what has a colour, or stands between {MARKS[0]} and {MARKS[1]}, is learnt"
     yield line(f"entries of train as the network gets them, in {template}: {learnt}", TITLE)
@@ -181,6 +192,8 @@ def _texts(texts: Facts, data: Facts) -> Iterator[Shown]:
         about = f"{sum(sample['learnt']):,} of {len(sample['ids']):,} tokens are learnt{cut}\n"
         yield from show_sample(sample, MARKS, about)
     masked = "prompts are masked" if texts["mask_prompt"] else "prompts are learnt as well"
+    if texts["mask_prompt"] and data.get("conversations"):
+        masked += f" ({'every turn' if texts['learn'] == 'assistant' else 'the last turn'} of the assistant is learnt)"
     yield line(f"{texts['trained_share']:.1%} of the training tokens are learnt from: {masked}.")
     yield line("tokens", TITLE)
     named = (each | {"split": f"{name}, {part}"} for name, of in texts["lengths"].items() for part, each in of.items())

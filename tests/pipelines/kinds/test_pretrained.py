@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM
 
 from components.core.errors import ConfigError
 from components.core.home import home
@@ -15,8 +15,7 @@ from components.serving.language_model import load_responder
 from components.tracking.registry.finding import resolve_model
 from pipelines.check import check
 from pipelines.cli.answering import load
-from tests.models.pretrained import chat_templates
-from tests.models.pretrained.small_tokenizers import folder_of, trained
+from tests.pipelines.chatting import chat, save_weights
 from tests.pipelines.instructing import client, config, entries, run
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -24,23 +23,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the hub gives it: a Llama with random weights that was taught to talk in ChatML."""
-    folder = tmp_path_factory.mktemp("weights")
-    library = trained("smollm")
-    vocab_size = 512  # some more than the tokenizer has
-    torch.manual_seed(0)
-    shape = LlamaConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
-        vocab_size=vocab_size, max_position_embeddings=192, tie_word_embeddings=True, eos_token_id=2,
-    )  # fmt: skip
-    AutoModelForCausalLM.from_config(shape).save_pretrained(folder)
-    talk = {"eos_token": "<|im_end|>", "chat_template": chat_templates.SMOLLM2}
-    return folder_of(folder, library, tokenizer_config=talk)
-
-
-def chat(weights: Path, *more: str) -> list[str]:
-    settings = ("model.size=auto", "model.vocabulary=auto", "prompt.template=chat", "train.learning_rate=0.005")
-    return [f"model.weights={weights}", *settings, *more]
+    return save_weights(tmp_path_factory.mktemp("weights"))
 
 
 def test_a_run_leaves_a_model_that_talks_as_it_was_taught_and_is_gone_on_from(weights: Path, tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""The template of a model that was taught to talk: from the turns of a conversation to a text."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from components.conversations import Entry, Message, as_message
+from components.core.config import Config
+from components.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import jinja2
+
+
+class ChatTemplate(Config):
+    """The template of a model that was taught to talk: its own, in Jinja, which writes out messages of roles.
+
+    https://huggingface.co/docs/transformers/chat_templating
+    """
+
+    jinja: str
+    """The template."""
+
+    variables: dict[str, str] = Field(default_factory=dict)
+    """What it may use besides messages, such as `bos_token`."""
+
+    system: str | None = None
+    """What stands in a system message before each entry; null leaves that to the template."""
+
+    stops: ClassVar[tuple[str, ...]] = ()
+
+    def prompt(self, instruction: str, input: str = "", history: Sequence[Message] = ()) -> str:
+        """Return everything up to the response: a system message if there is one, the turns before, the entry, a turn.
+
+        Raises:
+            ConfigError: if the template cannot be rendered, or renders nothing.
+        """
+        return self.render(self.messages(Entry(instruction, input, history)))
+
+    def messages(self, entry: Entry) -> list[Message]:
+        """Return the turns of an entry. A system message of its own goes before that of the template."""
+        own = bool(entry.history) and entry.history[0]["role"] == "system"
+        system = [{"role": "system", "content": self.system}] if self.system is not None and not own else []
+        return [*system, *entry.history, {"role": "user", "content": as_message(entry.instruction, entry.input)}]
+
+    def parts(self, messages: Sequence[Message], end_of_turn: Callable[[str, int], int | None]) -> list[str]:
+        """Return what `render` does, cut where the assistant begins and ends: what is read, what it says, and so on.
+
+        An answer ends with the token that ends its turn. The last part, after which it answers next, is read.
+
+        Args:
+            messages: the turns, the last one the user's; no name of a special token stands in them as such.
+            end_of_turn: where the next special token in a text ends, from some place on; None if there is none.
+
+        Raises:
+            ConfigError: if the template writes a turn otherwise once others follow, or does not end it by a token, so
+                that what is learnt would not be what is asked for later.
+        """
+        whole, found, done = self.render(messages), list[str](), 0
+        for place, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            before = self.render(messages[:place])
+            if not whole.startswith(before):
+                raise _unlearnable(f"writes what stands before turn {place + 1} otherwise once more turns follow")
+            end = end_of_turn(whole, len(before))
+            if end is None:
+                raise _unlearnable("does not end the assistant's turns by a special token")
+            said = whole[len(before) : end]
+            if message["content"].strip() not in said:
+                raise _unlearnable(f"leaves out or rewrites what the assistant says in turn {place + 1}")
+            found += [whole[done : len(before)], said]
+            done = end
+        return [*found, whole[done:]]
+
+    def completion(self, output: str) -> str:
+        """Return what follows the prompt; the token that ends a turn is added where tokens are."""
+        return output
+
+    def clean(self, text: str) -> str:
+        """Return a generated text without blanks around it."""
+        return text.strip()
+
+    def render(self, messages: Sequence[Mapping[str, str]], turn: bool = True) -> str:
+        """Return messages written out, and after them, if asked for, what an assistant's turn begins with.
+
+        Raises:
+            ConfigError: if that fails, or gives nothing.
+        """
+        import jinja2
+
+        values: dict[str, Any] = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": turn}
+        try:
+            text = _compiled(self.jinja).render(**self.variables, **values)
+        except Exception as error:
+            where = f" (line {error.lineno})" if isinstance(error, jinja2.TemplateSyntaxError) else ""
+            why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") + where
+            raise ConfigError(
+                f"prompt.template: the model's chat template cannot be rendered: {why}; write a template of your own"
+            ) from error
+        if not text.strip():
+            raise ConfigError("prompt.template: the model's chat template writes nothing; write one of your own")
+        return text
+
+
+def _unlearnable(fault: str) -> ConfigError:
+    return ConfigError(
+        f"prompt.template: the model's chat template {fault}, so earlier answers cannot be learnt as they will be "
+        "asked for; set train.learn=last to learn the last answer only"
+    )
+
+
+@lru_cache(maxsize=8)
+def _compiled(source: str) -> "jinja2.Template":
+    """Return a template that can do nothing but write, as `transformers` compiles it."""
+    import jinja2
+    from jinja2.ext import Extension
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %}`, with which some templates mark what an assistant says."""
+
+        tags = {"generation"}  # noqa: RUF012 - as its base has it
+
+        def parse(self, parser: Any) -> list[Any]:
+            next(parser.stream)
+            return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
+    )
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = _now
+    environment.filters["tojson"] = _json
+    return environment.from_string(source)
+
+
+def _now(form: str) -> str:
+    from datetime import datetime
+
+    return datetime.now().strftime(form)
+
+
+def _json(value: Any, **options: Any) -> str:
+    import json
+
+    return json.dumps(value, **{"ensure_ascii": False, **options})

@@ -1,0 +1,199 @@
+"""Files of conversations: OpenAI's `messages`, ShareGPT's `conversations`, prompt and completion, Alpaca's `history`.
+
+Each becomes an entry: the last instruction, the output that is its answer, and the history of the turns before. What is
+no such conversation is kept whole in its history, without an instruction, for validation to say what is wrong.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.conversations import Message, as_message, find_fault, write_history
+from components.core.errors import DataRejected, TableError
+from components.data.columns import Key
+from components.data.formats.dialect import DELIMITED, open_text
+from components.data.sources import InstructionSourceConfig
+
+ROLES = {"human": "user", "gpt": "assistant", "developer": "system"}
+"""What roles are called elsewhere: in ShareGPT's files, and of late in OpenAI's."""
+ANSWERS = ("completion", "response")
+PEEKED, LOOKED_AT = 1 << 22, 100
+"""Characters of a text file, or rows of a Parquet file, that are looked at to tell its layout."""
+
+
+class Turns(NamedTuple):
+    """A row: the text cells that it may have, and its cells of turns."""
+
+    instruction: str | None = None
+    input: str | None = None
+    output: Any = None
+    system: str | None = None
+    messages: Any = None
+    history: Any = None
+
+
+USUAL = {name: name for name in ("instruction", "input", "output")}
+"""The columns of a source that names none."""
+Source = TypeVar("Source", bound=InstructionSourceConfig)
+
+
+def recognised(path: Path, source: Source, usual: Mapping[str, str] = USUAL) -> Source:
+    """Return the source with the columns of the layout that a file has, where its own are only the `usual` ones.
+
+    Raises:
+        DataRejected: if the file has two layouts.
+    """
+    if source.format in DELIMITED or source.columns != usual:
+        return source
+    records = _first_records(path, source)
+    names: dict[str, Any] = {}
+    for record in records:
+        names |= {name: value for name, value in record.items() if value is not None or name not in names}
+    found = dict(_layouts(names))
+    if not found:
+        return source
+    if len(found) > 1:
+        raise DataRejected(
+            f"{path.name} has entries in {len(found)} layouts ({'; '.join(found)}); name the columns of one in "
+            "source.columns, such as {messages: messages}, or {instruction: instruction, output: output}"
+        )
+    (columns,) = found.values()
+    columns |= {"system": "system"} if "system" in names else {}
+    return source.model_copy(update={"columns": {field: columns[field] for field in columns if field in source.fields}})
+
+
+def _layouts(names: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each layout whose columns are among these, with what it maps; `names` hold a value each."""
+    for name in ("messages", "conversations"):
+        if name in names:
+            yield name, {"messages": name}
+    answer = next((name for name in ANSWERS if name in names), None)
+    if "prompt" in names and answer:
+        first = "messages" if isinstance(names["prompt"], list) else "instruction"
+        yield f"prompt and {answer}", {first: "prompt", "output": answer}
+    if "instruction" in names and "output" in names:
+        # What is no list of turns may go by that name too.
+        optional = {"history": "history"} if isinstance(names.get("history"), list) else {}
+        yield "instruction and output", USUAL | optional
+
+
+def _first_records(path: Path, source: InstructionSourceConfig) -> list[dict[str, Any]]:
+    """Return the records at the beginning of a file, none of one that cannot be read: its reader will say why."""
+    with suppress(OSError, UnicodeError, RecursionError, pa.ArrowException):
+        if source.format == "parquet":
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                empty = dict.fromkeys(file.schema_arrow.names)
+                return [empty, *next(file.iter_batches(LOOKED_AT), pa.table({})).to_pylist()]
+        with open_text(path, source.encoding) as text:
+            return list(_objects(text.read(PEEKED)))
+    return []
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects that a text begins with, up to one that is cut off or broken."""
+    decoder, place = json.JSONDecoder(), text.find("{")
+    with suppress(ValueError):
+        while place >= 0:
+            record, end = decoder.raw_decode(text, place)
+            yield record
+            place = text.find("{", end)
+
+
+def as_entries(
+    path: Path, source: InstructionSourceConfig, cells: Mapping[str, Sequence[Any]], done: int
+) -> dict[str, list[str | None]]:
+    """Return the columns `instruction`, `input`, `output` and `history` of conversations.
+
+    Args:
+        path: their file.
+        source: how it is read.
+        cells: what stands in it, by field (`Turns`).
+        done: how many records came before.
+
+    Raises:
+        TableError: at a cell that holds neither turns nor text.
+    """
+    count = len(next(iter(cells.values())))
+    empty = [None] * count
+    rows = map(Turns, *(cells.get(field, empty) for field in Turns._fields))
+    columns: dict[str, list[str | None]] = {name: [] for name in ("instruction", "input", "output", "history")}
+    for record, row in enumerate(rows, done + 1):
+        try:
+            found = _entry(row, "messages" in source.columns, source.answered)
+        except ValueError as error:
+            raise TableError(
+                f"{path.name}: record {record} holds {error} where source.columns names the turns of a conversation: a "
+                'turn is {"role": ..., "content": ...} or {"from": ..., "value": ...}, one of a history [text, answer]'
+            ) from error
+        for name, cell in zip(columns, found, strict=True):
+            columns[name].append(cell)
+    return columns
+
+
+def _entry(row: Turns, whole: bool, answered: bool) -> tuple[str | None, str, str | None, str | None]:
+    """Return the instruction, input, output and history of a row, whose turns are `whole`, or those before it."""
+    before = [*([{"role": "system", "content": row.system}] if row.system else []), *_turns(row.history, "user")]
+    if whole:
+        turns = [*before, *_turns(row.messages, "user"), *_turns(row.output, "assistant")]
+    else:
+        asked = None if row.instruction is None else as_message(row.instruction, row.input or "")
+        turns = [*before, {"role": "user", "content": asked}, {"role": "assistant", "content": row.output}]
+    if not turns:
+        return None, "", None, None
+    if not answered:  # What is asked ends with the user's turn: an answer that stands there is not shown.
+        turns = [*(turns[:-1] if turns[-1]["role"] == "assistant" else turns), {"role": "assistant", "content": "-"}]
+    if find_fault(turns):
+        return None, "", None, write_history(turns)
+    *history, asked, answer = turns
+    if whole:
+        return asked["content"], "", answer["content"], write_history(history)
+    return row.instruction, row.input or "", row.output, write_history(before)
+
+
+def _turns(cell: Any, role: str) -> list[Message]:
+    """Return the turns in a cell, which may stand there as JSON; a plain text is one of this role.
+
+    Raises:
+        ValueError: if it holds something else.
+    """
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        with suppress(ValueError):
+            cell = json.loads(cell)
+    if cell is None or cell == "":
+        return []
+    if isinstance(cell, str):
+        return [{"role": role, "content": cell}]
+    if not isinstance(cell, list):
+        raise ValueError(f"a {type(cell).__name__}")
+    return [turn for each in cell for turn in _turn(each)]
+
+
+def _turn(turn: Any) -> list[Message]:
+    if isinstance(turn, dict):
+        named, said = (next((turn[key] for key in keys if turn.get(key) is not None), None) for keys in KEYS)
+        return [{"role": ROLES.get(named, str(named)), "content": _text(said)}]
+    if isinstance(turn, list | tuple) and len(turn) == 2:
+        return [{"role": role, "content": _text(said)} for role, said in zip(("user", "assistant"), turn, strict=True)]
+    raise ValueError(f"a list with {turn!r:.60}")
+
+
+KEYS = (("role", "from"), ("content", "value"))
+"""What a turn's role and its text are called, in OpenAI's form and ShareGPT's."""
+
+
+def _text(said: Any) -> str | None:
+    """Return what a turn says, also if it stands there in parts; None if it is no text."""
+    if isinstance(said, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in said):
+        said = "".join(str(part.get("text") or "") for part in said)
+    return said if isinstance(said, str) else None
+
+
+def advice_of(cell: object, key: Key) -> str | None:
+    """Return what to do with a column of turns that is mapped as a text, None if it is none."""
+    turns = isinstance(cell, list) and cell and isinstance(cell[0], dict)
+    return f"if these are conversations, set source.columns='{{messages: {key}}}'" if turns else None
