@@ -108,7 +108,7 @@ def _times(rows: Tensor, block: Tensor) -> Tensor:
     grouped = rows.view(len(rows), block.shape[-3], -1, rows.shape[-1])  # (B, K, G, n)
     if block.dim() == 3:
         product = grouped.transpose(0, 1).flatten(1, 2) @ block  # (K, B * G, m)
-        return product.view(len(block), len(rows), -1, block.shape[-1]).transpose(0, 1).flatten(1, 2)
+        return product.view(*grouped.transpose(0, 1).shape[:3], block.shape[-1]).transpose(0, 1).flatten(1, 2)
     if block.is_cpu and block.is_contiguous() and uses("embedding bags"):
         weights, table = grouped.flatten(0, 2), block.flatten(0, 2)
         bags = F.embedding_bag(_numbers(grouped.shape), table, mode="sum", per_sample_weights=weights)
