@@ -13,7 +13,7 @@ from benchmarks.quality.material import Material, Row
 from benchmarks.quality.peer_training import Batch, PeerTraining, padded
 from benchmarks.quality.peers import Answered
 from benchmarks.quality.product import chrf
-from components.prompts import as_message
+from components.conversations import as_message
 from components.training.batching import grouped_by_length, in_batches
 from components.training.config import rows_per_step
 from components.training.objectives.instruction import IGNORED

@@ -11,11 +11,12 @@ from typing import Any
 from benchmarks.quality.material import Material, Row
 from benchmarks.quality.peers import Answered
 from benchmarks.quality.product import chrf
+from components.chat import ChatTemplate
+from components.conversations import as_message
 from components.generation.answers import answer_batches
 from components.models.devices import pick_device
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import make_gpt
-from components.prompts import ChatTemplate, as_message
 from pipelines.kinds.instruction.config import InstructionConfig
 
 SHOTS = 3

@@ -71,8 +71,8 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
         DataRejected: if it lacks a column that `source.columns` names.
     """
     parts = list(_parts(source, downloads, mirror, out / "raw"))
-    if isinstance(source, InstructionSourceConfig):
-        found = {"columns": recognised(parts[0].raw, parts[0].source).columns}
+    if isinstance(first := parts[0].source, InstructionSourceConfig):
+        found = {"columns": recognised(parts[0].raw, first).columns}
         source = source.model_copy(update=found)
         parts = [replace(part, source=part.source.model_copy(update=found)) for part in parts]
     given = any(part.split for part in parts)

@@ -75,7 +75,7 @@ def batch_of(path: Path, source: FileSource, cells: Mapping[Key, Sequence[object
             found = Template.of(str(column)).fill([_listed(texts[key]) for key in keys])
         columns[field] = source.normalize(field, _listed(found)) if field in source.normalized else found
     if isinstance(source, InstructionSourceConfig) and source.has_turns:
-        raw = {field: values(cells[source.columns[field]]) for field in source.turn_fields}
+        raw = {field: values(cells[key]) for field in source.turn_fields for key in source.fields_of(field)}
         columns |= as_entries(path, source, {name: values(column) for name, column in columns.items()} | raw, done)
     table = schema(source.table_columns)
     return pa.record_batch([_array(path, columns[field.name], field.type, done) for field in table], schema=table)

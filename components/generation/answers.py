@@ -12,9 +12,9 @@ from components.generation.decoding import as_text
 from components.generation.kv_cache import whole_steps
 from components.models.devices import dtype_of, pick_precision
 from components.models.language_model import LanguageModel
+from components.models.pretrained.turns import Prompt, encode_fitting
 from components.models.sizes import AnySize
 from components.models.tokenizer import Tokenizer
-from components.models.turns import Prompt, encode_fitting
 from components.prompts import AnyTemplate
 
 MEMORY = 2 << 30

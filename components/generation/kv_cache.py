@@ -105,7 +105,8 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None)
 
 def _times(rows: Tensor, block: Tensor) -> Tensor:
     """Multiply (B, H, n) by (K, n, m), which is the same for all rows, or by (B, K, n, m): (B, H, m)."""
-    grouped = rows.view(len(rows), block.shape[-3], -1, rows.shape[-1])  # (B, K, G, n)
+    heads = block.shape[-3]
+    grouped = rows.view(len(rows), heads, rows.shape[1] // heads, rows.shape[2])  # (B, K, G, n)
     if block.dim() == 3:
         product = grouped.transpose(0, 1).flatten(1, 2) @ block  # (K, B * G, m)
         return product.view(*grouped.transpose(0, 1).shape[:3], block.shape[-1]).transpose(0, 1).flatten(1, 2)

@@ -14,10 +14,10 @@ from components.models.config import LoraConfig, ModelConfig
 from components.models.devices import autocast, pick_device, pick_precision
 from components.models.language_model import LanguageModel
 from components.models.lora import merge_adapters
+from components.models.pretrained.turns import Prompt, encode_fitting
 from components.models.saved.card import CLASSIFIER, kind_of
 from components.models.saved.language_model import save_gpt
 from components.models.tokenizer import Tokenizer, encode, end_of_text
-from components.models.turns import Prompt, encode_fitting
 from components.models.weights import make_gpt
 from components.prompts import AnyTemplate, PromptConfig
 from components.training.batching import CutSplits, read_chunks

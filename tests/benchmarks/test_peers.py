@@ -14,9 +14,9 @@ from benchmarks.quality.chat_peer import ChatTraining
 from benchmarks.quality.few_shot import shown
 from benchmarks.quality.material import Material, Row
 from benchmarks.quality.peer_training import Batch, PeerTraining
+from components.chat import ChatTemplate
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import make_gpt
-from components.prompts import ChatTemplate
 from components.training.batching import shuffled
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import prepare

@@ -9,8 +9,8 @@ import pytest
 from components.conversations import Entry
 from components.core.errors import ConfigError
 from components.models.pretrained.tokenizer import PretrainedTokenizer
+from components.models.pretrained.turns import encode_fitting
 from components.models.tokenizer import encode_prompts, end_of_text
-from components.models.turns import encode_fitting
 from components.prompts import AnyTemplate, PromptConfig
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import prepare, tokenise

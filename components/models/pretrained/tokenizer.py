@@ -14,9 +14,9 @@ from typing import Any
 import tiktoken
 import tokenizers
 
+from components.chat import ChatTemplate
 from components.core.errors import ConfigError
 from components.models.pretrained.byte_pairs import BYTE_OF, as_encoding
-from components.prompts import ChatTemplate
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"

@@ -19,7 +19,7 @@ from components.models.devices import autocast
 from components.models.fast.prefixes import Distinct, distinct, distinct_states, shares_prefixes
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
-from components.models.turns import Prompt
+from components.models.pretrained.turns import Prompt
 from components.training.batching import Movable, TokenRows, end_to_end, grouped_by_length
 from components.training.config import InstructionTrainConfig, rows_per_step
 from components.training.objectives import Measured, ObjectiveOf, Split

@@ -86,7 +86,7 @@ class Check(check.Check):
         names = dict.fromkeys(name for counts in tasks.values() for name in counts)
         by_task = {name: {split: counts.get(name, 0) for split, counts in tasks.items()} for name in names}
         self.counts = by_task or {split: {"entries": count} for split, count in rows.items()}
-        special = {
+        special: Facts = {
             name: table.facts[name] for name in ("empty_inputs", "tokens", "conversations") if name in table.facts
         }
         return table, {"splits": rows, "tasks": tasks, **special}

