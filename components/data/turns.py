@@ -149,9 +149,8 @@ def _entry(row: Turns, whole: bool, answered: bool) -> tuple[str | None, str, st
         turns = [*(turns[:-1] if turns[-1]["role"] == "assistant" else turns), {"role": "assistant", "content": "-"}]
     if find_fault(turns):
         return None, "", None, write_history(turns)
-    *history, asked, answer = turns
     if whole:
-        return asked["content"], "", answer["content"], write_history(history)
+        return turns[-2]["content"], "", turns[-1]["content"], write_history(turns[:-2])
     return row.instruction, row.input or "", row.output, write_history(before)
 
 
@@ -176,7 +175,7 @@ def _turns(cell: Any, role: str) -> list[Message]:
 def _turn(turn: Any) -> list[Message]:
     if isinstance(turn, dict):
         named, said = (next((turn[key] for key in keys if turn.get(key) is not None), None) for keys in KEYS)
-        return [{"role": ROLES.get(named, str(named)), "content": _text(said)}]
+        return [{"role": ROLES.get(str(named), str(named)), "content": _text(said)}]
     if isinstance(turn, list | tuple) and len(turn) == 2:
         return [{"role": role, "content": _text(said)} for role, said in zip(("user", "assistant"), turn, strict=True)]
     raise ValueError(f"a list with {turn!r:.60}")
