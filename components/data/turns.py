@@ -149,9 +149,8 @@ def _entry(row: Turns, whole: bool, answered: bool) -> tuple[str | None, str, st
         turns = [*(turns[:-1] if turns[-1]["role"] == "assistant" else turns), {"role": "assistant", "content": "-"}]
     if find_fault(turns):
         return None, "", None, write_history(turns)
-    *history, question, answer = turns
     if whole:
-        return question["content"], "", answer["content"], write_history(history)
+        return turns[-2]["content"], "", turns[-1]["content"], write_history(turns[:-2])
     return row.instruction, row.input or "", row.output, write_history(before)
 
 
