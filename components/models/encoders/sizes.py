@@ -48,6 +48,16 @@ class EncoderSize(Size):
             "mlp_width": settings["intermediate_size"],
         }
 
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values, of which there are as many as of queries."""
+        return self.heads
+
+    @property
+    def head_width(self) -> int:
+        """Length of the vector that a head makes of a token, d."""
+        return self.width // self.heads
+
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         if self.width % self.heads:
