@@ -113,8 +113,7 @@ class ModernBert(Transformer):
 
     def __init__(self, size: ModernBertSize, vocab_size: int, dropout: float = 0.0) -> None:
         super().__init__(size, vocab_size, dropout)
-        head_width = size.width // size.heads
-        far, near = (Rotary(Rope(base=base), head_width) for base in (size.rope_base, size.local_rope_base))
+        far, near = (Rotary(Rope(base=base), size.head_width) for base in (size.rope_base, size.local_rope_base))
         self.embeddings = Embeddings(size, vocab_size)
         self.layers = nn.ModuleList(
             ModernBertBlock(size, dropout, near, size.window // 2 + 1, layer == 0)
