@@ -9,7 +9,7 @@ training that was stopped goes on. So a call that was killed is simply made agai
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,7 @@ from components.core.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/results.md"
 PRESETS = ("instruct-smollm2", "banking77", "spam-smollm2", "korean-topics", "korean-chat")
+Contestant = Literal["gradus", "untouched", "3-shot", "transformers"]
 SEEDS, FIRST_SEED = 3, 123
 """How many seeds, and the first of them: the default of `train.seed`."""
 DATA = ROOT.parent / "shared/data"
@@ -30,7 +31,7 @@ DATA = ROOT.parent / "shared/data"
 def main(
     presets: Annotated[list[str] | None, typer.Argument(help=f"Which; if none, {', '.join(PRESETS)}.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds of the training.")] = SEEDS,
-    only: Annotated[str | None, typer.Option(help="One contestant alone: gradus, 3-shot, transformers.")] = None,
+    only: Annotated[Contestant | None, typer.Option(help="One contestant alone.")] = None,
     draw: Annotated[bool, typer.Option(help="Run nothing: draw the page from what is on file.")] = False,
 ) -> None:
     """Run presets with some seeds, then their peers, and write the page after each; what fails is said and left out."""
