@@ -75,6 +75,8 @@ def test_it_has_every_point_and_every_row_once(home: Path, params: Params) -> No
     assert not {"gradus.error", "mlflow.note.content"} & found.data.tags.keys()
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_it_is_gone_on_in_as_often_as_it_is_killed(home: Path, params: Params) -> None:
     assert len({kill_one(home, params) for _ in range(3)}) == 1
     with opened(home, params) as run:

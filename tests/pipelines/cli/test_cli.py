@@ -35,6 +35,8 @@ def gradus(*arguments: str, env: dict[str, str] | None = None, stdin: str | None
     )
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_run_and_predictions(environment: dict[str, str], tmp_path: Path) -> None:
     done = gradus("run", "spam-demo", *TINY, "--set=train.max_steps=3", "--json", env=environment)
     assert done.returncode == 0, done.stderr

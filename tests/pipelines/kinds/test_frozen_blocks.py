@@ -30,6 +30,8 @@ def config(*overrides: str) -> ClassificationConfig:
     return found
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_another_learning_rate_finds_what_the_frozen_blocks_made() -> None:
     first = classification(config())

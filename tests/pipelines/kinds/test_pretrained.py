@@ -48,6 +48,8 @@ def test_a_run_leaves_a_model_that_talks_as_it_was_taught_and_is_gone_on_from(we
     assert client().get_run(later.run_id).data.params["model.weights"] == "models:/tiny/1"
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["train.fast=false", "lora.dora=true", "train.batching=packed"])
 def test_other_recipes(weights: Path, tmp_path: Path, option: str) -> None:
     adapters = ("train.trainable=lora", "lora.targets=attention") if option.startswith("lora") else ()
