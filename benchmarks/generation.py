@@ -135,7 +135,7 @@ def endless(subject: Subject) -> Subject:
     """Return a subject in which no text and no token ends a response."""
     encoding, template = copy(subject.encoding), subject.template
     if not isinstance(encoding, tiktoken.Encoding):
-        encoding.ends = (NO_TOKEN,)
+        encoding.ends = encoding.turn_ends = (NO_TOKEN,)
     if isinstance(template, Template):
         template = template.model_copy(update={"stop": []})
     return replace(subject, encoding=encoding, template=template)
