@@ -14,6 +14,7 @@ from benchmarks.quality.peer_training import Batch, PeerTraining, padded
 from benchmarks.quality.peers import Answered
 from benchmarks.quality.product import chrf
 from components.conversations import as_message
+from components.core.errors import ConfigError
 from components.training.batching import grouped_by_length, in_batches
 from components.training.config import rows_per_step
 from components.training.objectives.instruction import IGNORED
@@ -109,10 +110,10 @@ def answer(config: InstructionConfig, work: Path) -> Answered:
     """Fine-tune, and answer the test entries of a preset.
 
     Raises:
-        NotImplementedError: if the preset does not train all parameters in batches of entries of like length.
+        ConfigError: if the preset does not train all parameters in batches of entries of like length.
     """
     if config.train.batching != "length":
-        raise NotImplementedError("the peer has batches of entries of like length; the preset has not")
+        raise ConfigError("the peer has batches of entries of like length; the preset has not")
     material = Material.of(config)
     torch.manual_seed(config.train.seed)
     peer = ChatTraining(config, material, work)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from benchmarks.quality.material import Material, Row
 from benchmarks.quality.peer_training import Batch, PeerTraining, padded
 from benchmarks.quality.peers import Answered
+from components.core.errors import ConfigError
 from components.models.layers import INITIAL_STD
 from components.training.batching import in_batches, shuffled
 from components.training.config import rows_per_step
@@ -111,10 +112,10 @@ def answer(config: ClassificationConfig, work: Path) -> Answered:
     """Fine-tune, and classify the test texts of a preset.
 
     Raises:
-        NotImplementedError: if the preset does not train all parameters, or weighs classes.
+        ConfigError: if the preset does not train all parameters, or weighs classes.
     """
     if config.balance.method == "class_weight":
-        raise NotImplementedError("for the peer all classes count alike; the preset weighs them")
+        raise ConfigError("for the peer all classes count alike; the preset weighs them")
     torch.manual_seed(config.train.seed)
     material = Material.of(config)
     peer = LabelTraining(config, material, work)

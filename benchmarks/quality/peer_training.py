@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from components.core.errors import ConfigError
 from components.models.devices import autocast, pick_device, pick_precision
 from components.training.batching import in_batches
 from components.training.config import Recipe
@@ -34,10 +35,10 @@ class PeerTraining(ABC):
         """`rows` are those of the training split.
 
         Raises:
-            NotImplementedError: if the recipe trains a part only.
+            ConfigError: if the recipe trains a part only.
         """
         if recipe.trainable != "all" or recipe.accumulate > 1:
-            raise NotImplementedError("the peer trains all parameters, a batch a step; the preset does not")
+            raise ConfigError("the peer trains all parameters, a batch a step; the preset does not")
         self.device = pick_device(recipe.device)
         self.precision = pick_precision(recipe.precision, self.device)
         self.model: Any = model.to(self.device)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from components.models.architecture import Block, Transformer, WeightNames
 from components.models.fast.folded import fold_at
-from components.models.layers import INITIAL_STD, Embedding, Linear, init_normal_
+from components.models.layers import INITIAL_STD, Embedding, Linear, init_weights_
 from components.models.sizes import GPTSize
 
 
@@ -107,10 +107,4 @@ class GPT2(Transformer):
     def initialise(self, seed: int) -> None:
         """Draw weights as GPT-2 did: N(0, 0.02), residual projections divided by sqrt(2 * layers), zero biases."""
         residual_std = INITIAL_STD / math.sqrt(2 * self.size.layers)
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif "ln_" in name:
-                nn.init.ones_(parameter)
-            else:
-                init_normal_(parameter, residual_std if name.endswith("c_proj.weight") else INITIAL_STD, seed, name)
+        init_weights_(self, seed, norm="ln_", residual="c_proj.weight", residual_std=residual_std)

@@ -29,6 +29,21 @@ def replace(parent: nn.Module, name: str, layer: nn.Module) -> None:
     setattr(parent.get_submodule(owner), child, layer)
 
 
+def init_weights_(network: nn.Module, seed: int, norm: str, residual: str = "", residual_std: float = 0.0) -> None:
+    """Fill a network's parameters from N(0, 0.02), biases with 0, and those with `norm` in their names with 1.
+
+    Those whose names end with `residual`, which is added to what came in, get `residual_std` instead.
+    """
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif norm in name:
+            nn.init.ones_(parameter)
+        else:
+            std = residual_std if residual and name.endswith(residual) else INITIAL_STD
+            init_normal_(parameter, std, seed, name)
+
+
 def init_normal_(parameter: Tensor, std: float, seed: int, name: str) -> None:
     """Fill a parameter from N(0, std), by a generator of its own.
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.models.architecture import Block, Transformer, WeightNames
-from components.models.layers import INITIAL_STD, Embedding, Linear, init_normal_
+from components.models.layers import Embedding, Linear, init_weights_
 from components.models.sizes import LlamaSize, Rope
 
 
@@ -180,10 +180,4 @@ class Llama(Transformer):
 
     def initialise(self, seed: int) -> None:
         """Draw weights as `transformers` does: N(0, 0.02), zero biases, norms of one."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif "norm" in name:
-                nn.init.ones_(parameter)
-            else:
-                init_normal_(parameter, INITIAL_STD, seed, name)
+        init_weights_(self, seed, norm="norm")

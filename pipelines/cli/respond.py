@@ -68,19 +68,7 @@ def respond(
     A classifier is asked with `gradus predict`; a text is continued with `gradus generate`.
     """
     with errors_as_lines(debug):
-        one_by_one = (file, instruction, input or None, output, as_json or None, beside)
-        if chat and any(given is not None for given in one_by_one):
-            raise ConfigError(
-                "--chat reads what is asked line by line: leave INSTRUCTION and other inputs and outputs out"
-            )
-        if system is not None and not chat:
-            raise ConfigError("--system is for --chat; a single response is asked in the words of training")
-        if file and (instruction is not None or input):
-            raise ConfigError("give an instruction or --file, not both")
-        if beside and (as_json or output):
-            raise ConfigError("--beside prints a table to be read; leave --json and --output out")
-        if file is None and instruction is None and not chat:
-            raise ConfigError("there is no instruction; give INSTRUCTION, --file FILE, or --chat")
+        _refuse_what_does_not_go_together(instruction, input, file, output, chat, system, as_json, beside)
         import pyarrow as pa
 
         from components.data.asked import PromptSource
@@ -112,6 +100,29 @@ def respond(
             say(f"gradus: no response to {rooms} of {rows}: the prompt alone fills the context of {context} tokens")
         if cut := ends["length"]:
             say(f"gradus: {cut} of {rows} ended at --max-new-tokens or the end of the context of {context} tokens")
+
+
+def _refuse_what_does_not_go_together(
+    instruction: str | None,
+    input: str,
+    file: Path | None,
+    output: Path | None,
+    chat: bool,
+    system: str | None,
+    as_json: bool,
+    beside: str | None,
+) -> None:
+    one_by_one = (file, instruction, input or None, output, as_json or None, beside)
+    if chat and any(given is not None for given in one_by_one):
+        raise ConfigError("--chat reads what is asked line by line: leave INSTRUCTION and other inputs and outputs out")
+    if system is not None and not chat:
+        raise ConfigError("--system is for --chat; a single response is asked in the words of training")
+    if file and (instruction is not None or input):
+        raise ConfigError("give an instruction or --file, not both")
+    if beside and (as_json or output):
+        raise ConfigError("--beside prints a table to be read; leave --json and --output out")
+    if file is None and instruction is None and not chat:
+        raise ConfigError("there is no instruction; give INSTRUCTION, --file FILE, or --chat")
 
 
 def _load(model: str, device: str) -> "tuple[Responder, dict[str, Any] | None]":

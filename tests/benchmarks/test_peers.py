@@ -15,6 +15,7 @@ from benchmarks.quality.few_shot import shown
 from benchmarks.quality.material import Material, Row
 from benchmarks.quality.peer_training import Batch, PeerTraining
 from components.chat import ChatTemplate
+from components.core.errors import ConfigError
 from components.models.tokenizer import load_tokenizer
 from components.models.weights import make_gpt
 from components.training.batching import shuffled
@@ -74,7 +75,7 @@ def test_a_peer_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) -
 
 
 def test_a_peer_refuses_a_recipe_that_trains_a_part(tmp_path: Path) -> None:
-    with pytest.raises(NotImplementedError, match="trains all parameters"):
+    with pytest.raises(ConfigError, match="trains all parameters"):
         Line(tmp_path, recipe=RECIPE.model_copy(update={"trainable": "lora"}))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from components.models.architecture import Attend, Block, Transformer, WeightNames
 from components.models.encoders.sizes import BertSize, EncoderSize, RobertaSize
-from components.models.layers import INITIAL_STD, Embedding, Linear, init_normal_
+from components.models.layers import Embedding, Linear, init_weights_
 from components.models.sizes import AnySize
 
 
@@ -166,13 +166,7 @@ class Bert(Transformer):
 
     def initialise(self, seed: int) -> None:
         """Draw weights as BERT did: N(0, 0.02), zero biases, norms of one."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif "LayerNorm" in name:
-                nn.init.ones_(parameter)
-            else:
-                init_normal_(parameter, INITIAL_STD, seed, name)
+        init_weights_(self, seed, norm="LayerNorm")
 
 
 class Roberta(Bert):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from components.models.architecture import Block, Transformer, WeightNames
 from components.models.encoders.sizes import ModernBertSize
-from components.models.layers import INITIAL_STD, Embedding, Linear, init_normal_
+from components.models.layers import INITIAL_STD, Embedding, Linear, init_weights_
 from components.models.llama import Rotary, turned
 from components.models.sizes import Rope
 
@@ -138,10 +138,4 @@ class ModernBert(Transformer):
     def initialise(self, seed: int) -> None:
         """Draw weights as ModernBERT's: N(0, 0.02), residual projections divided by sqrt(2 * layers), norms of one."""
         residual_std = INITIAL_STD / math.sqrt(2 * self.size.layers)
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif "norm" in name:
-                nn.init.ones_(parameter)
-            else:
-                init_normal_(parameter, residual_std if name.endswith("Wo.weight") else INITIAL_STD, seed, name)
+        init_weights_(self, seed, norm="norm", residual="Wo.weight", residual_std=residual_std)
