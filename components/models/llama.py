@@ -27,17 +27,17 @@ class Rotary:
 
     def __init__(self, rope: Rope, head_width: int) -> None:
         self.frequencies, self.scale = frequencies(rope, head_width), rope.attention_factor
-        self._positions: Tensor | None = None
-        self._turns: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
+        self._kept: tuple[Tensor, torch.dtype, tuple[Tensor, Tensor]] | None = None
 
     def turns(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return cosines and sines of positions (T,) or (B, T): (T, d / 2), or (B, 1, T, d / 2), which heads share."""
-        if torch.compiler.is_compiling() or self._positions is not positions or dtype not in self._turns:
+        kept = self._kept  # taken once: another thread may ask for other positions meanwhile
+        if torch.compiler.is_compiling() or kept is None or kept[0] is not positions or kept[1] != dtype:
             angles = positions[..., None].float() * self.frequencies.to(positions.device)
             angles = angles if positions.dim() == 1 else angles[:, None]
             turns = (angles.cos() * self.scale).to(dtype), (angles.sin() * self.scale).to(dtype)
-            self._positions, self._turns = positions, {dtype: turns}
-        return self._turns[dtype]
+            kept = self._kept = positions, dtype, turns
+        return kept[2]
 
 
 def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
