@@ -1,6 +1,6 @@
 """The contract of a kind: what those ask it that act on runs of any kind. Which there are says `pipelines.kinds`.
 
-Comparison (`pipelines.comparison`) and promotion (`pipelines.promotion_evidence`) ask an object of the run's kind, and
+Comparison (`pipelines.comparison`) and promotion (`pipelines.promoting.evidence`) ask an object of the run's kind, and
 do not know which it is.
 """
 

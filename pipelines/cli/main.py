@@ -7,7 +7,9 @@ import sys
 
 import typer
 
-from pipelines.cli import check, compare, generate, judge, predict, presets, promote, respond, run, sync
+from pipelines.cli import check, presets, run, sync
+from pipelines.cli.choosing import compare, judge, promote
+from pipelines.cli.using import generate, predict, respond
 
 app = typer.Typer(
     name="gradus",

@@ -17,7 +17,7 @@ from pipelines.comparison import compare_runs
 from pipelines.config import load_config
 from pipelines.kinds.classification.flow import classification
 from pipelines.kinds.instruction.flow import instruction
-from pipelines.promotion import promote
+from pipelines.promoting.promote import promote
 from pipelines.run import RunSummary
 from tests.pipelines.commands import gradus
 

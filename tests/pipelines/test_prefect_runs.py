@@ -207,7 +207,7 @@ import psutil
 os.environ |= {"PREFECT_CLIENT_MAX_RETRIES": "1", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600"}
 from pipelines.cli.console import quieten
 quieten()
-from pipelines.cli.server import TemporaryServer
+from pipelines.cli.prefect_server.childr import TemporaryServer
 server = TemporaryServer()
 from prefect import flow, task
 import pipelines.prefect_runs as runs
@@ -229,7 +229,7 @@ def work():
 @flow(name="classification", persist_result=False)
 def losing(config: Nothing) -> RunSummary:
     assert work() == 1
-    (child,) = [each for each in psutil.Process().children() if "pipelines.cli.serve" in each.cmdline()]
+    (child,) = [each for each in psutil.Process().children() if "pipelines.cli.prefect_server.child" in each.cmdline()]
     child.kill()
     child.wait()
     assert work() + work() == 2

@@ -62,7 +62,7 @@ def test_what_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     killed = start(tmp_path)
     wait_for("split: done", killed)
     children = psutil.Process(killed.pid).children(recursive=True)
-    assert any("pipelines.cli.serve" in child.cmdline() for child in children)
+    assert any("pipelines.cli.prefect_server.child" in child.cmdline() for child in children)
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=PATIENCE)  # nobody else holds its output open
     assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
@@ -74,7 +74,7 @@ def test_what_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     assert states(tmp_path, "flow_run") == ["Crashed", "Running"]
     assert not {"Running", "Pending"} & set(states(tmp_path, "task_run")[:1])
     for child in psutil.Process(loses.pid).children():
-        if "pipelines.cli.serve" in child.cmdline():
+        if "pipelines.cli.prefect_server.child" in child.cmdline():
             child.kill()
     out, err = loses.communicate(timeout=PATIENCE)
     said += err.splitlines()

@@ -22,13 +22,13 @@ import json, os, signal
 import psutil
 from pipelines.cli.console import set_defaults
 set_defaults()
-from pipelines.cli.server import TemporaryServer
+from pipelines.cli.prefect_server.childr import TemporaryServer
 server = TemporaryServer()
 server.wait()
 from prefect.client.orchestration import get_client
 with get_client(sync_client=True) as client:
     answer = client.hello().status_code
-(child,) = [each.pid for each in psutil.Process().children() if "pipelines.cli.serve" in each.cmdline()]
+(child,) = [each.pid for each in psutil.Process().children() if "pipelines.cli.prefect_server.child" in each.cmdline()]
 print(json.dumps([os.environ["PREFECT_API_URL"], answer, child, dict(os.environ)]), flush=True)
 signal.pause()
 """

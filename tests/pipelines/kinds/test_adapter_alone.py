@@ -14,9 +14,9 @@ from components.core.home import home
 from components.models.saved.language_model import load_gpt
 from components.serving.load import load_model
 from components.tracking.registry.finding import resolve_model
-from pipelines.cli.answering import load
+from pipelines.cli.using.answering import load
 from pipelines.comparison import compare_runs
-from pipelines.promotion import promote
+from pipelines.promoting.promote import promote
 from tests.models.pretrained.small_tokenizers import folder_of, trained
 from tests.pipelines.classifying import run as classify
 from tests.pipelines.instructing import config, run

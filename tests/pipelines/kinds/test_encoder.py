@@ -10,7 +10,7 @@ from components.core.home import home
 from components.tasks import download, split, validate
 from components.tracking.registry.finding import resolve_model
 from pipelines.check import check
-from pipelines.cli.answering import load
+from pipelines.cli.using.answering import load
 from tests.models.encoders.small_bert import small_bert
 from tests.pipelines import classifying, instructing
 from tests.pipelines.classifying import TINY, load_config

@@ -14,7 +14,7 @@ from components.models.saved.language_model import load_gpt
 from components.serving.language_model import load_responder
 from components.tracking.registry.finding import resolve_model
 from pipelines.check import check
-from pipelines.cli.answering import load
+from pipelines.cli.using.answering import load
 from tests.pipelines.chatting import chat, save_weights
 from tests.pipelines.instructing import client, config, entries, run
 

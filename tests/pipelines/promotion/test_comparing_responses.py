@@ -13,7 +13,7 @@ from components.tracking.registry.publishing import log_package
 from components.tracking.runs import attached, open_run
 from pipelines.comparison import compare_runs
 from pipelines.judging import judge_run
-from pipelines.promotion import promote
+from pipelines.promoting.promote import promote
 from tests.judging.serving import OllamaServer
 from tests.pipelines.answered_runs import QUIET, ROWS, answered_run, gradus
 from tests.pipelines.labelled_runs import aliases

@@ -18,7 +18,7 @@ from components.tracking.registry.promotion import Promotion, make_champion
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import Run, attached, open_run
 from pipelines.comparison import compare_runs
-from pipelines.promotion import promote
+from pipelines.promoting.promote import promote
 from tests.pipelines import commands
 from tests.pipelines.labelled_runs import QUIET, ROWS, aliases, labelled_run
 

@@ -18,7 +18,7 @@ from components.tracking.registry.packages import language_model_package
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import attached
 from pipelines.comparison import compare_runs
-from pipelines.promotion import promote
+from pipelines.promoting.promote import promote
 from tests.judging.serving import OllamaServer, serve
 from tests.pipelines.answered_runs import ROWS, answered_run, entries
 

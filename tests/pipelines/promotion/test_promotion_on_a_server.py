@@ -10,7 +10,7 @@ from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
 from pipelines.comparison import compare_runs
-from pipelines.promotion import promote
+from pipelines.promoting.promote import promote
 from tests.pipelines.labelled_runs import QUIET, ROWS, predictions
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from components.core.errors import PromotionRefused
-from pipelines.promotion import promote
+from pipelines.promoting.promote import promote
 from tests.pipelines.labelled_runs import aliases, labelled_run
 
 Make = Callable[..., str]

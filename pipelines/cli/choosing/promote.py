@@ -44,7 +44,7 @@ def promote(
     with errors_as_lines(debug):
         set_defaults()
         from components.core.home import home
-        from pipelines.promotion import promote as decide
+        from pipelines.promoting.promote import promote as decide
 
         found = decide(model, home(), model_name, force, reason, margin)
         print_result(found, as_json, lambda found: typer.echo(found.sentence))

@@ -17,7 +17,7 @@ from components.tracking.registry.promotion import (
     model_margin,
 )
 from pipelines.kind import Kind, kind_of
-from pipelines.promotion_evidence import Evidence, Reference, evidence_for
+from pipelines.promoting.evidence import Evidence, Reference, evidence_for
 
 FORCE = "--force --reason TEXT promotes it all the same"
 

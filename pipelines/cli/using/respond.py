@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.core.errors import ConfigError
-from pipelines.cli import answering
-from pipelines.cli.chat import talk
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines, results, say
+from pipelines.cli.using import answering
+from pipelines.cli.using.chat import talk
 
 if TYPE_CHECKING:
     from components.generation.config import GenerationConfig

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.core.errors import ConfigError
-from pipelines.cli import answering
 from pipelines.cli.console import Debug, errors_as_lines, say
+from pipelines.cli.using import answering
 
 if TYPE_CHECKING:
     from components.generation.config import GenerationConfig

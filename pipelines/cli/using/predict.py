@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.core.errors import ConfigError
-from pipelines.cli.answering import Model, answered, load
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines
+from pipelines.cli.using.answering import Model, answered, load
 
 if TYPE_CHECKING:
     from pipelines.asking import Answers

@@ -16,7 +16,7 @@ import time
 from typing import IO
 
 from components.core.errors import GradusError
-from pipelines.cli.serve import LOOPBACK, hosts, start_child
+from pipelines.cli.prefect_server.child import LOOPBACK, hosts, start_child
 
 QUIET = {
     "PREFECT_UI_ENABLED": "0",
@@ -57,7 +57,7 @@ class TemporaryServer:
                 "PREFECT_SERVER_API_BASE_PATH": "/api",
                 "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{host}" for host in sorted(hosts(port))),
             }
-            arguments = ("-m", "pipelines.cli.serve", str(free.fileno()))
+            arguments = ("-m", "pipelines.cli.prefect_server.child", str(free.fileno()))
             self._process = start_child(
                 *arguments, environment=environment, descriptors=[free.fileno()], errors=self._errors
             )

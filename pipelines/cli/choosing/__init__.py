@@ -1,0 +1,1 @@
+"""Commands that help choose between models."""

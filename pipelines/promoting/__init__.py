@@ -1,0 +1,1 @@
+"""Who becomes champion, on what evidence, and how one goes back."""
