@@ -72,7 +72,7 @@ def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     gc.disable()  # nothing that is imported is garbage
-    from pipelines.cli.prefect_server.childr import temporary_server
+    from pipelines.cli.prefect_server.temporary import temporary_server
 
     started = temporary_server()
     from pipelines.kinds import flow_of

@@ -207,7 +207,7 @@ import psutil
 os.environ |= {"PREFECT_CLIENT_MAX_RETRIES": "1", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600"}
 from pipelines.cli.console import quieten
 quieten()
-from pipelines.cli.prefect_server.childr import TemporaryServer
+from pipelines.cli.prefect_server.temporary import TemporaryServer
 server = TemporaryServer()
 from prefect import flow, task
 import pipelines.prefect_runs as runs

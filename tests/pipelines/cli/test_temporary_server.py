@@ -22,7 +22,7 @@ import json, os, signal
 import psutil
 from pipelines.cli.console import set_defaults
 set_defaults()
-from pipelines.cli.prefect_server.childr import TemporaryServer
+from pipelines.cli.prefect_server.temporary import TemporaryServer
 server = TemporaryServer()
 server.wait()
 from prefect.client.orchestration import get_client
