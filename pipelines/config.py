@@ -8,12 +8,14 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from components.core.config import Config
 from components.core.errors import ConfigError, did_you_mean, shortened
-from components.core.redaction import MASK
+from components.core.redaction import MASK, redact
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
+from components.data.addresses import scheme_of
+from components.data.split.given_splits import SPLITS
 from components.models.pretrained.files import TRACKED, is_adapter_alone
 from pipelines.kinds import DEFAULT, KINDS, config_class
 
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
 HOLDS_A_SECRET = re.compile(r"^judge\.extra\b|(_env|key|token|secret|password)$")
 """Keys whose value no error shows: it is a secret, or the name of a variable, where the secret may stand by mistake."""
+
+LIMIT = "source.limit="
+"""An override that is in the preset's name by itself."""
+LONGEST_NAME, LONGEST_VALUE = 120, 24
+"""Characters of a run's name, and of a value in it."""
 
 
 class PipelineConfig(Config):
@@ -37,6 +44,8 @@ class PipelineConfig(Config):
 
     description: str = ""
     """One line for `gradus presets`."""
+
+    _overrides: tuple[str, ...] = PrivateAttr(())
 
     if TYPE_CHECKING:  # declared by each kind, in the order of its keys
         model: ModelConfig
@@ -62,6 +71,18 @@ class PipelineConfig(Config):
             return "needs weights that stay where they are: a package:, a folder, a .gguf file or a hub id"
         return "needs weights by themselves, and model.adapter is merged into them" if self.model.adapter else ""
 
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What `--set` changed in the preset, as `KEY=VALUE`, without the values of secrets."""
+        return self._overrides
+
+    @property
+    def run_name(self) -> str:
+        """What a run of it is called: the preset's name, and what was set, by the last part of each key."""
+        changed = (override.partition("=") for override in self._overrides if not override.startswith(LIMIT))
+        short = (f"{key.rpartition('.')[2]}={value[:LONGEST_VALUE]}" for key, _, value in changed)
+        return " ".join((self.name, *short))[:LONGEST_NAME]
+
     def recorded(self) -> dict[str, Any]:
         """Return the config as a run records it."""
         return self.model_dump(mode="json")
@@ -78,6 +99,8 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
     source = _find_preset(preset)
     tree = _read_yaml(source, preset)
     tree.setdefault("name", Path(source.name).stem)
+    if isinstance(source, Path) and source == Path(preset):
+        _stand_beside(tree, source.parent)
     trained = _trainable(tree)
     overrides = list(overrides)
     for override in overrides:
@@ -90,9 +113,25 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
         raise ConfigError(f"{preset}: pipeline: there is no flow {name!r}{did_you_mean(str(name), KINDS)}")
     kind = config_class(name)
     try:
-        return kind.model_validate(tree)
+        config = kind.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, preset, kind))) from error
+    config._overrides = tuple(map(shown, overrides))
+    return config
+
+
+def _stand_beside(tree: dict[str, Any], folder: Path) -> None:
+    """Let the data files that a preset names by relative paths be those beside it, wherever one works."""
+    source = tree.get("source")
+    if not isinstance(source, dict):
+        return
+    given = [
+        (source, split) if isinstance(source.get(split), str) else (source.get(split), "url") for split in SPLITS[1:]
+    ]
+    for owner, key in [(source, "url"), *given]:
+        path = owner.get(key) if isinstance(owner, dict) else None
+        if isinstance(path, str) and path.strip() and not scheme_of(path) and not path.startswith("~"):
+            owner[key] = str(folder / path)
 
 
 def _trainable(tree: dict[str, Any]) -> object:
@@ -178,9 +217,14 @@ def _name_after_limit(tree: dict[str, Any]) -> None:
 
 
 def quoted(override: str) -> str:
-    """Return an override as an error shows it: without the value of a secret."""
+    """Return an override as an error shows it."""
+    return repr(shown(override))
+
+
+def shown(override: str) -> str:
+    """Return an override without the value of a secret."""
     key, equals, _ = override.partition("=")
-    return repr(f"{key}={MASK}" if equals and HOLDS_A_SECRET.search(key) else override)
+    return f"{key}={MASK}" if equals and HOLDS_A_SECRET.search(key) else redact(override)
 
 
 def explain(error: ValidationError, preset: str, flow: type[BaseModel]) -> Iterator[str]:

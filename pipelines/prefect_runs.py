@@ -117,7 +117,7 @@ def _leave_if_lost(patience: float) -> None:
     """
     global _left  # noqa: PLW0603 - what a process still has to send, it has for one server
     deadline = time.monotonic() + (0 if lost_server() else patience)
-    while not _answers():
+    while not answers():
         if time.monotonic() >= deadline:
             _left = True
             log.warning(LOST, address())
@@ -125,7 +125,7 @@ def _leave_if_lost(patience: float) -> None:
         time.sleep(POLL)
 
 
-def _answers() -> bool:
+def answers() -> bool:
     """Tell whether the server answers now; a new client does not ask again where a connection is refused."""
     try:
         with (

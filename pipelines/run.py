@@ -12,6 +12,7 @@ from components.core.records import Facts, Manifest
 from components.core.steps import Step, run_logger
 from components.tasks import log_results, register, report_failed_training, report_validation
 from components.tasks.results import Results
+from components.tracking.names import PRESET_TAG, SET_TAG
 from components.tracking.registry.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from pipelines.config import PipelineConfig
@@ -112,8 +113,8 @@ def recorded(config: PipelineConfig) -> Iterator[FlowRun]:
         ConfigError, WeightsError: if `refuse_early` does; the run has failed then.
         TrackingError: if the store refuses the run, or has no such model.
     """
-    tags = {"gradus.preset": config.name}
-    with open_run(config.tracking, home(), config.name, config.recorded(), tags) as run:
+    tags = {PRESET_TAG: config.name} | ({SET_TAG: " ".join(config.overrides)} if config.overrides else {})
+    with open_run(config.tracking, home(), config.run_name, config.recorded(), tags) as run:
         log_lineage(run, config.model.weights, home())
         refuse_early(config)
         yield FlowRun(config, run)

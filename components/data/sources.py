@@ -32,8 +32,9 @@ class FileSource(GivenSplits):
     """In which of them the table may hold something else than the file says (`normalize`)."""
 
     url: Address
-    """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file; or
-    `hf://OWNER/NAME`, a data set of the Hugging Face hub, and `hf://OWNER/NAME/FILE`, a file of it."""
+    """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file, in
+    a preset relative to its file; or `hf://OWNER/NAME`, a data set of the Hugging Face hub, and `hf://OWNER/NAME/FILE`,
+    a file of it."""
 
     hub: HubConfig = HubConfig()
     """Which part of a data set of the hub is used."""

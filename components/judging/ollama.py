@@ -43,9 +43,13 @@ class Ollama(Client):
         for model in models:
             if wanted in (full_name(str(model.get(key))) for key in ("name", "model")):
                 return str(model.get("digest") or "") or None
-        names = [str(model.get("name")) for model in models]
+        names = _names(models)
         todo = f"run `ollama pull {self._config.model}`, or set judge.model"
         raise self._lacks_model(f"Ollama at {self._transport.server}", names, todo)
+
+    def model_names(self) -> list[str]:
+        """Return what the server's models are called."""
+        return _names(self._models())
 
     def prepare(self, longest: int, room: int = 1) -> None:
         """Choose one context length that holds the longest messages and a reply: another one loads the model anew."""
@@ -101,6 +105,10 @@ class Ollama(Client):
             return int(next(value for name, value in details.items() if name.endswith(".context_length")))
         except (HTTPError, StopIteration, *MALFORMED):
             return None
+
+
+def _names(models: list[dict[str, Any]]) -> list[str]:
+    return [str(model.get("name")) for model in models]
 
 
 def _check_failure(text: str) -> None:

@@ -15,7 +15,7 @@ from components.models.pretrained.files import ADAPTER
 from components.reporting.evidence import Evidence
 from components.reporting.pages import About, Findings, short_card
 from components.tasks.shared import HOUR, link_to_run, show_table
-from components.tracking.names import NOTE_TAG
+from components.tracking.names import NOTE_TAG, VERDICT_TAG
 from components.tracking.runs import Run, attached
 
 Manifests = Mapping[str, Manifest]
@@ -77,7 +77,7 @@ def write_results(run: Run, manifests: Manifests, count: Count, draw: Draw) -> F
     if (adapter := manifests["fine_tune"].folder / ADAPTER).is_dir():
         run.log_file(adapter, ADAPTER)
     run.log_dict({name: manifest.facts for name, manifest in manifests.items()}, "facts.json")
-    run.set_tags({"gradus.verdict": manifests["evaluate"].facts["verdict"], NOTE_TAG: found.description})
+    run.set_tags({VERDICT_TAG: manifests["evaluate"].facts["verdict"], NOTE_TAG: found.description})
     return found
 
 

@@ -1,6 +1,12 @@
 """Names that Gradus gives things in MLflow."""
 
 NOTE_TAG = "mlflow.note.content"
+PRESET_TAG = "gradus.preset"
+"""Tag of a run: the name of its preset."""
+SET_TAG = "gradus.set"
+"""Tag of a run: what `--set` changed in its preset."""
+VERDICT_TAG = "gradus.verdict"
+"""Tag of a run: in a sentence, how its model did."""
 ERROR_TAG = "gradus.error"
 KEY_TAG = "gradus.key"
 """Tag of a run or logged model: what it was called before MLflow gave it an id, by which it is found again."""

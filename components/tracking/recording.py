@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.records import Manifest, fingerprint
+from components.tracking.names import PRESET_TAG
 from components.tracking.resuming import CHANGED_TAG, DATA_TAG
 from components.tracking.runs import Run
 
@@ -42,7 +43,7 @@ def log_measured(run: Run, manifests: Mapping[str, Manifest], counted: Mapping[s
     note_data(run, *(manifests[name].digest for name in ("split", "fetch_weights") if name in manifests))
     files = {split: splits.path(f"{split}.parquet") for split in SPLITS}
     digests = {split: splits.files[path.name].sha256 for split, path in files.items()}
-    log_inputs(run, files, digests, str(manifests["download"].facts["url"]), run.name)
+    log_inputs(run, files, digests, str(manifests["download"].facts["url"]), run.tags.get(PRESET_TAG, run.name))
     if trained.cached:
         log_curves(run, trained)
     run.metrics(manifests["evaluate"].facts["metrics"] | counted, trained.facts["steps"])

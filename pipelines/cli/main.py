@@ -4,11 +4,13 @@ import atexit
 import gc
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from pipelines.cli import check, presets, run, sync
 from pipelines.cli.choosing import compare, judge, promote
+from pipelines.cli.finding import doctor, explain, models, runs
 from pipelines.cli.using import generate, predict, respond
 
 app = typer.Typer(
@@ -17,7 +19,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Fine-tune language models as a pipeline you can schedule, trust and compare.",
     epilog="Start with [bold]gradus run spam-demo[/bold] or [bold]gradus run instruct-demo[/bold]: "
     "minutes, no network, nothing to set up.",
 )
@@ -32,6 +33,28 @@ app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
 app.command("respond", epilog=respond.EXAMPLES)(respond.respond)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
+app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
+app.command("models", epilog=models.EXAMPLES)(models.models)
+app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
+app.command("schema", epilog=explain.SCHEMA_EXAMPLES)(explain.schema)
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"gradus {version('gradus')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Fine-tune language models as a pipeline you can schedule, trust and compare."""
 
 
 def main() -> None:

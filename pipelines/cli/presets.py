@@ -12,6 +12,9 @@ gradus show spam\n
 gradus show spam --set train.epochs=3 > my-spam.yaml && gradus run my-spam.yaml
 """
 
+SCHEMA_LINE = "# yaml-language-server: $schema=gradus.schema.json\n"
+"""By which editors find the schema that `gradus schema > gradus.schema.json` writes beside a preset."""
+
 
 def presets(debug: Debug = False) -> None:
     """List the presets that come with Gradus."""
@@ -41,7 +44,9 @@ def show(
         from pipelines.config import load_config
 
         config = load_config(preset, overrides or [])
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+        text = SCHEMA_LINE + yaml.safe_dump(
+            config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120
+        )
         console = Console()
         if console.is_terminal:
             console.print(Syntax(text, "yaml", background_color="default"))

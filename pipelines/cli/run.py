@@ -66,7 +66,7 @@ def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
 
     server = os.environ.get("PREFECT_API_URL")
     place = without_password(server) if server else "a temporary Prefect server (PREFECT_API_URL names one that runs)"
-    say(f"gradus: running {config.name} with {place}")
+    say(f"gradus: running {config.run_name} with {place}")
     # Prefect turns SIGTERM into an exception, and when the flow has ended sends it again to the handler before.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
@@ -88,7 +88,7 @@ def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
     gc.enable()
     try:
         with heartbeats_if_wanted():
-            return run_with_prefect(flow, config, config.name)
+            return run_with_prefect(flow, config, config.run_name)
     except BaseException as error:
         if as_json and (run_id := noted(error, "run_id")):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"

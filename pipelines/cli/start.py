@@ -9,6 +9,9 @@ USAGE_ERROR = 2
 
 def main() -> None:
     """Run the command line in a process whose memory suits training."""
+    if sys.platform == "win32":
+        sys.stderr.write("gradus: Windows is not supported: install and start it in WSL, Windows's Linux\n")
+        sys.exit(USAGE_ERROR)
     # Where a package `components` that is not Gradus's stands in front of it; nothing is imported for that.
     ours, found = Path(__file__).resolve().parents[2] / "components" / "__init__.py", find_spec("components")
     other = found.origin if found else None

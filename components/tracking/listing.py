@@ -1,0 +1,173 @@
+"""Lists of what is recorded: runs, and registered models with their versions."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from components.core.errors import TrackingError
+from components.tracking.names import PRESET_TAG, SET_TAG
+from components.tracking.registry.finding import versions_of
+from components.tracking.stores import every, open_client, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+NEWEST = ["attributes.start_time DESC"]
+
+
+class ListedRun(BaseModel):
+    """A run as a list shows it."""
+
+    run_id: str
+    name: str
+    status: str
+    started: str
+    """ISO 8601, UTC."""
+    seconds: float | None
+    """None while it runs."""
+    pipeline: str
+    """Which flow it was; empty of old runs."""
+    preset: str
+    set: str
+    """What `--set` changed in the preset."""
+    model: str | None
+    """`NAME/VERSION`, with the version's aliases behind an @."""
+    metrics: dict[str, float]
+
+
+class ListedVersion(BaseModel):
+    """A version of a registered model."""
+
+    version: str
+    aliases: list[str]
+    run_id: str
+    registered: str
+    """ISO 8601, UTC."""
+    tags: dict[str, str]
+
+
+class ListedModel(BaseModel):
+    """A registered model with its versions, the newest first."""
+
+    name: str
+    description: str
+    versions: list[ListedVersion]
+
+    def with_alias(self, alias: str) -> ListedVersion | None:
+        """Return the version that has an alias."""
+        return next((each for each in self.versions if alias in each.aliases), None)
+
+
+def list_runs(home: Path, filters: Mapping[str, str], where: str | None, most: int) -> list[ListedRun]:
+    """Return recorded runs, the newest first.
+
+    Args:
+        home: the folder of the local store.
+        filters: `preset` and `status`, as far as they are wanted.
+        where: a filter in MLflow's own language, such as `metrics."test/accuracy" > 0.9`.
+        most: how many at most.
+
+    Raises:
+        TrackingError: if the store cannot be read, or does not understand `where`.
+    """
+    client = open_client(home)
+    conditions = [where] if where else []
+    if preset := filters.get("preset"):
+        conditions.append(f"tags.`{PRESET_TAG}` = '{_quoted(preset)}'")
+    if status := filters.get("status"):
+        conditions.append(f"attributes.status = '{_quoted(status.upper())}'")
+    with tracking_errors(f"cannot list runs{f' where {where}' if where else ''}"):
+        experiments = [each.experiment_id for each in every(client.search_experiments)]
+        found = client.search_runs(experiments, " and ".join(conditions), max_results=most, order_by=NEWEST)
+        made = _models_by_run(client)
+    return [_listed(run, made.get(run.info.run_id)) for run in found]
+
+
+def listed_run(run_id: str, home: Path) -> tuple[ListedRun, dict[str, str]]:
+    """Return one run and its tags.
+
+    Raises:
+        TrackingError: if it is not there, or the store cannot be read.
+    """
+    client = open_client(home)
+    with tracking_errors(f"cannot look up the run {run_id}"):
+        run = client.get_run(run_id)
+        return _listed(run, _models_by_run(client).get(run_id)), dict(run.data.tags)
+
+
+def list_models(home: Path, name: str | None = None) -> list[ListedModel]:
+    """Return the registered models by name, or the one called `name`.
+
+    Raises:
+        TrackingError: if there is none of that name, or the store cannot be read.
+    """
+    client = open_client(home)
+    with tracking_errors("cannot list models"):
+        found = {each.name: each for each in every(client.search_registered_models)}
+        if name is not None and name not in found:
+            known = f"there are {', '.join(found)}" if found else "there is none yet"
+            raise TrackingError(f"there is no registered model {name!r}; {known}")
+        return [_listed_model(client, found[each]) for each in ([name] if name else sorted(found))]
+
+
+def _listed_model(client: "MlflowClient", model: "RegisteredModel") -> ListedModel:
+    # A version that a search finds does not know its aliases.
+    aliases: dict[str, list[str]] = {}
+    for alias, number in sorted((client.get_registered_model(model.name).aliases or {}).items()):
+        aliases.setdefault(str(number), []).append(alias)
+    return ListedModel(
+        name=model.name,
+        description=model.description or "",
+        versions=[
+            _listed_version(each, aliases.get(str(each.version), [])) for each in versions_of(client, model.name)
+        ],
+    )
+
+
+def _listed_version(version: "ModelVersion", aliases: list[str]) -> ListedVersion:
+    return ListedVersion(
+        version=str(version.version),
+        aliases=aliases,
+        run_id=str(version.run_id or ""),
+        registered=_time(version.creation_timestamp),
+        tags=dict(version.tags),
+    )
+
+
+def _models_by_run(client: "MlflowClient") -> dict[str, str]:
+    """Return the newest version that each run made, by its id."""
+    found: dict[str, str] = {}
+    for model in every(client.search_registered_models):
+        for version in reversed(_listed_model(client, model).versions):
+            aliases = f" @{' @'.join(version.aliases)}" if version.aliases else ""
+            found[version.run_id] = f"{model.name}/{version.version}{aliases}"
+    return found
+
+
+def _listed(run: "Run", model: str | None) -> ListedRun:
+    info, data = run.info, run.data
+    return ListedRun(
+        run_id=info.run_id,
+        name=info.run_name or "run",
+        status=info.status,
+        started=_time(info.start_time),
+        seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
+        pipeline=data.params.get("pipeline", ""),
+        preset=data.tags.get(PRESET_TAG, ""),
+        set=data.tags.get(SET_TAG, ""),
+        model=model,
+        metrics=data.metrics,
+    )
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

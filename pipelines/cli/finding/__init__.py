@@ -1,0 +1,1 @@
+"""Commands that find things: runs, models, keys, and what a machine has."""
