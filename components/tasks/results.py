@@ -38,6 +38,8 @@ class Results:
     publish: Publish
     rows: Callable[[Facts], list[dict[str, Any]]]
     """Returns the figures that are shown when a run ends, of what was found of its model: a row a metric."""
+    decides: str
+    """The metric that decides between two models."""
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
@@ -48,12 +50,12 @@ def log_results(run_id: str, manifests: Manifests, results: Results) -> None:
         TrackingError: if the store cannot be written.
     """
     with attached(run_id, home()) as run:
-        found = write_results(run, manifests, results.count, results.draw)
+        found = write_results(run, manifests, results)
         link_to_run(run)
     show_table(key="metrics", table=found.rows, description=str(manifests["evaluate"].facts["verdict"]))
 
 
-def write_results(run: Run, manifests: Manifests, count: Count, draw: Draw) -> Findings:
+def write_results(run: Run, manifests: Manifests, results: Results) -> Findings:
     """Write to an open run what its steps found out, its metrics before anything is drawn; return what was drawn.
 
     Facts become `facts.json`, the verdict of `evaluate` a tag, figures `plots/<name>.png`, and an adapter that was
@@ -61,8 +63,8 @@ def write_results(run: Run, manifests: Manifests, count: Count, draw: Draw) -> F
     """
     from components.tracking.recording import log_measured
 
-    log_measured(run, manifests, count(manifests))
-    found = draw(about_run(run), manifests)
+    log_measured(run, manifests, results.count(manifests), results.decides)
+    found = results.draw(about_run(run), manifests)
     for name, table in found.tables.items():
         run.log_table(table, name)
     with tempfile.TemporaryDirectory() as folder:

@@ -12,11 +12,15 @@ from components.tracking.resuming import CHANGED_TAG, DATA_TAG
 from components.tracking.runs import Run
 
 if TYPE_CHECKING:
-    pass
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
+SCORES = "scores.json"
+"""The table of all figures: of every split, of the baselines, by task."""
+OVERFITTING = "loss"
+"""What is plotted of training and validation rows, beside the metric that decides."""
 CURVES = ("gradient_norm", "learning_rate")
 """Columns of `steps.parquet` that are curves by their own names."""
 
@@ -28,13 +32,16 @@ COLUMN_TYPES = {"string": "string", "large_string": "string", "int32": "integer"
 """MLflow's column types by Arrow's; `float` and `double` are the same word in both."""
 
 
-def log_measured(run: Run, manifests: Mapping[str, Manifest], counted: Mapping[str, float]) -> None:
+def log_measured(run: Run, manifests: Mapping[str, Manifest], counted: Mapping[str, float], decides: str) -> None:
     """Log a run's data and metrics, and the curves of a training that it did not have to repeat.
+
+    Metrics are what people plot; all figures stand in the table `scores.json`.
 
     Args:
         run: the open run.
         manifests: of the steps `download`, `split`, `fine_tune` and `evaluate` at least.
         counted: what the steps counted, as metrics, beside those of `evaluate`.
+        decides: the metric that decides between models of this kind.
 
     Raises:
         TrackingError: if the store cannot be written.
@@ -46,8 +53,38 @@ def log_measured(run: Run, manifests: Mapping[str, Manifest], counted: Mapping[s
     log_inputs(run, files, digests, str(manifests["download"].facts["url"]), run.tags.get(PRESET_TAG, run.name))
     if trained.cached:
         log_curves(run, trained)
-    run.metrics(manifests["evaluate"].facts["metrics"] | counted, trained.facts["steps"])
+    figures: dict[str, float] = manifests["evaluate"].facts["metrics"]
+    run.metrics(to_plot(figures, decides) | counted, trained.facts["steps"])
+    run.log_table(scores_table(figures), SCORES)
     run.flush()
+
+
+def to_plot(figures: Mapping[str, float], decides: str) -> dict[str, float]:
+    """Return the figures that become metrics, the one that decides by its bare name too: MLflow shows that first.
+
+    They are the model's on test rows, whose interval is kept of the metric that decides; of the other splits that
+    metric and the loss; and of the baselines that metric on test rows.
+    """
+    found = {decides: figures[f"test/{decides}"]} if f"test/{decides}" in figures else {}
+    for name, value in figures.items():
+        *of, metric = name.split("/")
+        own = of == ["test"] and (metric.startswith(decides) or not metric.endswith(("_low", "_high")))
+        other = len(of) == 1 and metric in (decides, OVERFITTING)
+        baseline = of[1:] == ["test"] and metric == decides
+        if own or other or baseline:
+            found[name] = value
+    return found
+
+
+def scores_table(figures: Mapping[str, float]) -> "pd.DataFrame":
+    """Return all figures by their flat names (`tfidf/test/f1`, `test/score/TASK`) as a table, a row each."""
+    import pandas as pd
+
+    rows = []
+    for name, value in figures.items():
+        parts = name.split("/") if not name.startswith(SPLITS) else ["model", *name.split("/")]
+        rows.append((*parts[:3], "/".join(parts[3:]), value))
+    return pd.DataFrame(rows, columns=["of", "split", "metric", "task", "value"])
 
 
 def log_validation(run: Run, folder: Path) -> tuple[list[dict[str, Any]], str]:

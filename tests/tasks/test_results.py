@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from components.reporting import classification, instruction
-from components.reporting.evidence import counted, counted_of_instructions
 from components.reporting.instruction import evidence
 from components.reporting.pages import DESCRIPTION_LIMIT, short_card
 from components.tasks.results import about_run, write_results
 from components.tracking.config import TrackingConfig
+from components.tracking.recording import to_plot
 from components.tracking.registry.publishing import publish_classifier, publish_language_model
 from components.tracking.runs import Run, open_run
+from pipelines.kinds import part_of
 from tests.reporting.classifications import Steps, classification_manifests
 from tests.reporting.instructions import LEXICAL, instruction_manifests
 
@@ -39,10 +39,7 @@ def logged(instructed: Steps, home: Path) -> Logged:
 
 def log(steps: Steps, home: Path) -> Logged:
     with open_run(QUIET, home, "a run", PARAMS) as run:
-        if "respond" in steps:
-            write_results(run, steps, counted_of_instructions, instruction.findings)
-        else:
-            write_results(run, steps, counted, classification.findings)
+        write_results(run, steps, part_of("instruction" if "respond" in steps else "classification", "flow").RESULTS)
         uri = run.client.get_run(run.run_id).info.artifact_uri
     return run, Path(uri.removeprefix("file://"))
 
@@ -69,7 +66,7 @@ def test_a_classification_run_leaves_pages_plots_tables_and_files(classified: St
 def test_an_instruction_run_leaves_pages_plots_tables_and_files(logged: Logged, instructed: Steps) -> None:
     folder = logged[1]
     plots = {f"plots/{name}.png" for name in ("curves", "scores", "tasks", "lengths")}
-    tables = {"responses_test.json", "samples.json", "responses.parquet", "verdicts.parquet"}
+    tables = {"responses_test.json", "samples.json", "scores.json", "responses.parquet", "verdicts.parquet"}
     texts = {"report.html", "model_card.md", "metrics.json", "facts.json", "rubric.yaml", "config.yaml"}
     assert files(folder) == plots | tables | texts | {"instruction-data-with-response.json"}
     for step, name in (("evaluate", "responses.parquet"), ("judge", "verdicts.parquet")):
@@ -105,7 +102,7 @@ def test_data_metrics_and_description_are_on_the_runs_page(logged: Logged, instr
         "seconds/judge": 1.5,
         "validation/perplexity": instructed["fine_tune"].facts["validation_perplexity"],
     }
-    assert run.data.metrics.items() >= (facts["metrics"] | counted).items()
+    assert run.data.metrics.items() >= (to_plot(facts["metrics"], "score") | counted).items()
     assert not any(name.startswith("curve/") for name in run.data.metrics), "training itself has logged them"
     assert run.data.tags["gradus.verdict"] == facts["verdict"]
     note = run.data.tags["mlflow.note.content"]

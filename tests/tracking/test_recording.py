@@ -6,7 +6,7 @@ import pytest
 
 from components.core.records import sha256_of
 from components.tracking.config import TrackingConfig
-from components.tracking.recording import log_inputs
+from components.tracking.recording import SPLITS, log_inputs, scores_table, to_plot
 from components.tracking.runs import open_run
 
 URL = "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip"
@@ -43,3 +43,15 @@ def _inputs(run: object) -> list[tuple[object, dict[str, str]]]:
 def test_a_split_without_a_digest_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         log_inputs(None, {"train": tmp_path}, {}, URL, "spam")  # type: ignore[arg-type]
+
+
+def test_what_people_plot_becomes_metrics_and_everything_a_table() -> None:
+    splits = [f"{of}{split}/{name}" for of in ("", "svm/") for split in SPLITS for name in ("accuracy", "loss", "f1")]
+    figures = dict.fromkeys([*splits, "test/accuracy_low", "test/f1_low", "test/accuracy/billing"], 0.5)
+    own = {"test/accuracy", "test/loss", "test/f1", "test/accuracy_low"}
+    others = {"train/accuracy", "train/loss", "validation/accuracy", "validation/loss", "svm/test/accuracy"}
+    assert to_plot(figures, "accuracy").keys() == {"accuracy"} | own | others
+    table = scores_table(figures)
+    assert len(table) == len(figures)
+    assert table.iloc[-1].to_list() == ["model", "test", "accuracy", "billing", 0.5]
+    assert set(table["of"]) == {"model", "svm"}

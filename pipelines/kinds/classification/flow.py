@@ -12,7 +12,7 @@ from pipelines.kinds.classification.config import ClassificationConfig
 from pipelines.prefect_runs import record_process
 from pipelines.run import RunSummary, recorded
 
-RESULTS = Results(counted, findings, evidence, publish_classifier, headline_rows)
+RESULTS = Results(counted, findings, evidence, publish_classifier, headline_rows, decides="accuracy")
 
 
 @flow(name="classification", flow_run_name="{config.run_name}", persist_result=False, on_running=[record_process])

@@ -23,7 +23,7 @@ from pipelines.kinds.instruction.config import InstructionConfig
 from pipelines.prefect_runs import record_process
 from pipelines.run import RunSummary, recorded
 
-RESULTS = Results(counted_of_instructions, findings, evidence, publish_language_model, response_rows)
+RESULTS = Results(counted_of_instructions, findings, evidence, publish_language_model, response_rows, decides="score")
 
 
 @flow(name="instruction", flow_run_name="{config.run_name}", persist_result=False, on_running=[record_process])
