@@ -12,7 +12,13 @@ import torch
 from components.core.progress import progress_bar
 from components.core.records import Facts
 from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, Baseline, fit_baselines
-from components.evaluation.curves import calibration_table, curves_table, lengths_table
+from components.evaluation.curves import (
+    calibration_table,
+    cheapest_threshold,
+    curves_table,
+    lengths_table,
+    thresholds_table,
+)
 from components.evaluation.embeddings import Embedder
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics, confusion, per_class
@@ -38,19 +44,21 @@ def evaluate(
     frozen: Path | None = None,
     unseen: TestedRows | None = None,
     encoder: Path | None = None,
+    miss_cost: float = 1.0,
 ) -> Facts:
     """Write metrics, predictions and what figures are drawn from; return metrics, counts and a plain sentence.
 
     Files: `metrics.json` (the facts), `predictions.parquet` (errors first), and in `figures/` of the test split
-    `curves.parquet`, of all splits `calibration.parquet` and `lengths.parquet`. Splits are read in batches, so that
-    memory holds their class ids and probabilities and not their texts.
+    `curves.parquet`, with validation `thresholds.parquet`, of all splits `calibration.parquet` and `lengths.parquet`.
+    Splits are read in batches, so that memory holds their class ids and probabilities and not their texts.
 
     `splits` maps train, validation and test to their tables, `model` is a saved classifier's folder, `shares` the
     share of each label in the data as it is (a balanced training set has others), `ordered` says that the labels are
     steps of a scale. `frozen` is the folder in which the frozen blocks have left what they make of these
     texts, if they have; `components.evaluation.scoring.score` says how near that comes. `unseen` says which test rows
     no earlier model was trained on that this one continues: no figure counts the others. `encoder` is
-    the folder of a pretrained model whose embeddings make one more baseline. The facts' `metrics` are flat
+    the folder of a pretrained model whose embeddings make one more baseline. `miss_cost` is what a miss of the second
+    of two labels costs, by which a threshold is chosen. The facts' `metrics` are flat
     (`test/accuracy`, `tfidf/test/f1`), ready for a tracker.
     """
     classifier = load_classifier(model, device)
@@ -77,9 +85,10 @@ def evaluate(
         "baseline": best,
         "verdict": " ".join([verdict(scored["test"].predictions, best), *(unseen.sentences() if unseen else ())]),
         **({"ancestors": unseen.facts()} if unseen else {}),
+        "threshold": _write_figures(scored, labels, out / "figures", miss_cost),
+        "miss_cost": miss_cost,
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, allow_nan=False))
-    _write_figures(scored, labels, out / "figures")
     write_predictions(splits, whole, labels, out / "predictions.parquet")
     return facts
 
@@ -97,11 +106,17 @@ def _scored(
         return {name: score(path, classifier, baselines, update, states(name)) for name, path in splits.items()}
 
 
-def _write_figures(scored: Mapping[str, Scored], labels: list[str], folder: Path) -> None:
+def _write_figures(
+    scored: Mapping[str, Scored], labels: list[str], folder: Path, miss_cost: float
+) -> dict[str, float] | None:
+    """Write what figures are drawn from; return the cheapest threshold, if there is one to choose."""
     folder.mkdir()
+    thresholds = thresholds_table(scored, miss_cost)
+    thresholds.to_parquet(folder / "thresholds.parquet", index=False)
     curves_table(scored["test"], labels).to_parquet(folder / "curves.parquet", index=False)
     calibration_table(scored).to_parquet(folder / "calibration.parquet", index=False)
     lengths_table(scored).to_parquet(folder / "lengths.parquet", index=False)
+    return cheapest_threshold(thresholds)
 
 
 def verdict(test: Mapping[str, Predictions], best: str) -> str:

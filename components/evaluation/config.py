@@ -11,3 +11,7 @@ class EvaluationConfig(Config):
     encoder_baseline: str | None = Field(default=None, min_length=1)
     """Weights of a model, named as in `model.weights`, whose embeddings of texts, not fine-tuned, a logistic regression
     learns from: one more baseline. Null for none."""
+
+    miss_cost: float = Field(default=1.0, gt=0)
+    """Of two labels: what it costs to miss the second, where a false alarm costs 1. The report shows the threshold that
+    is cheapest on the validation split, and what it would cost on the test split."""

@@ -15,6 +15,10 @@ Floats = NDArray[np.float64]
 
 POINTS = 400
 """Points a curve keeps at most, at even distances along it."""
+CHOSEN_ON = ("validation", "test")
+"""The split on which a threshold is chosen, and the one that says what it costs."""
+THRESHOLDS = 401
+"""Thresholds from 0 to 1, one half among them."""
 CURVES = ("model", "svm", "tfidf")
 """Whose curves are drawn; the majority class has none to speak of."""
 
@@ -34,6 +38,50 @@ def curves_table(scored: Scored, labels: list[str]) -> pd.DataFrame:
     ]
     columns = dict.fromkeys(["classifier", "label", "curve"], "str") | dict.fromkeys(["area", "x", "y"], "float64")
     return pd.concat([pd.DataFrame(columns=list(columns)), *parts], ignore_index=True).astype(columns)
+
+
+def thresholds_table(scored: Mapping[str, Scored], miss_cost: float) -> pd.DataFrame:
+    """Return what the second of two labels is found by at every threshold of the model's probability.
+
+    Columns: `split` (validation, test), `threshold`, `precision` (nan where nothing is found), `recall`, and `cost`:
+    the mean over rows, where a false alarm costs 1 and a miss `miss_cost`. No rows for more than two labels, or for a
+    split without one of the two.
+    """
+    parts = [
+        _at_thresholds(scored[split].predictions["model"], miss_cost).assign(split=split)
+        for split in CHOSEN_ON
+        if scored[split].predictions["model"].classes == 2 and len(set(scored[split].predictions["model"].truth)) == 2
+    ]
+    columns = ["split", "threshold", "precision", "recall", "cost"]
+    return pd.concat([pd.DataFrame(columns=columns, dtype="float64"), *parts], ignore_index=True)[columns]
+
+
+def _at_thresholds(predictions: Predictions, miss_cost: float) -> pd.DataFrame:
+    positive, score = predictions.truth == 1, predictions.probabilities[:, 1]
+    thresholds = np.linspace(0, 1, THRESHOLDS)
+    hits, alarms = (
+        len(scores) - np.searchsorted(np.sort(scores), thresholds, side="left") for scores in (score[positive], score)
+    )
+    misses, false = positive.sum() - hits, alarms - hits
+    precision = np.divide(hits, alarms, out=np.full(THRESHOLDS, np.nan), where=alarms > 0)
+    cost = (false + miss_cost * misses) / len(score)
+    return pd.DataFrame(
+        {"threshold": thresholds, "precision": precision, "recall": hits / positive.sum(), "cost": cost}
+    )
+
+
+def cheapest_threshold(table: pd.DataFrame) -> dict[str, float] | None:
+    """Return the threshold that is cheapest on the validation split (of several the one nearest to one half).
+
+    `threshold`, and on the test split `cost`, `precision`, `recall` there and `cost_at_half`; None if there is no such.
+    """
+    validation, test = (table[table["split"] == split].reset_index(drop=True) for split in CHOSEN_ON)
+    if validation.empty or test.empty:
+        return None
+    cheap = validation[validation["cost"] <= validation["cost"].min() + 1e-12]
+    place = int((cheap["threshold"] - 0.5).abs().idxmin())
+    found = test.loc[place, ["threshold", "cost", "precision", "recall"]].fillna(0.0).astype(float).to_dict()
+    return {**{str(name): value for name, value in found.items()}, "cost_at_half": float(test["cost"][THRESHOLDS // 2])}
 
 
 def calibration_table(scored: Mapping[str, Scored]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The figures of a classification run: learning curves, confusion, thresholds, calibration, and what the cut costs.
+"""The figures of a classification run: learning curves, confusion, ROC, thresholds, calibration, and the cut.
 
 The model is blue and solid, the baselines are dashed and dotted.
 """
@@ -40,14 +40,14 @@ def draw(history: Path, kept_step: int, scores: Facts, folder: Path) -> None:
         history: the table that fine-tuning has written at its evaluations.
         kept_step: the training step whose weights were kept.
         scores: what the evaluation has found.
-        folder: where it has put `curves.parquet`, `calibration.parquet` and `lengths.parquet`.
+        folder: where it has put `curves.parquet`, `thresholds.parquet`, `calibration.parquet` and `lengths.parquet`.
     """
     import pandas as pd
 
     def save(name: str, figure: "Figure") -> None:  # one at a time, so that one is in memory
         (folder / f"{name}.png").write_bytes(plots.png(figure))
 
-    save("curves", curves_figure(pd.read_parquet(history), f"kept step {kept_step}"))
+    save("curves", curves_figure(pd.read_parquet(history), kept_step))
     for split, matrix in scores["confusion"].items():
         save(f"confusion_{split}", confusion_figure(matrix, scores["labels"], f"{split} split"))
     rows = {each["label"]: each["rows"] for each in scores["per_class"]["test"]}
@@ -55,7 +55,11 @@ def draw(history: Path, kept_step: int, scores: Facts, folder: Path) -> None:
     curves = pd.read_parquet(folder / "curves.parquet")
     title = f"test split, {scores['labels'][1]!r} told from the rest" if len(rows) == 2 else "test split, each label"
     if len(curves):
-        save("thresholds", thresholds_figure(curves, shares, title))
+        save("roc_precision_recall", roc_figure(curves, shares, title))
+    if scores["threshold"]:
+        thresholds = pd.read_parquet(folder / "thresholds.parquet")
+        words = f"test split: {scores['labels'][1]!r} from which probability on?"
+        save("thresholds", thresholds_figure(thresholds, scores["threshold"], scores["miss_cost"], words))
     bins = pd.read_parquet(folder / "calibration.parquet")
     metrics = scores["metrics"]
     errors = {each: metrics[f"{'' if each == 'model' else each + '/'}test/calibration_error"] for each in STYLES}
@@ -65,12 +69,13 @@ def draw(history: Path, kept_step: int, scores: Facts, folder: Path) -> None:
     save("lengths", lengths_figure(lengths, scores["max_length"], "lengths of the texts"))
 
 
-def curves_figure(history: "pd.DataFrame", title: str = "") -> "Figure":
+def curves_figure(history: "pd.DataFrame", kept_step: int, title: str = "") -> "Figure":
     """Return loss and accuracy against epochs, with examples seen on a second axis on top.
 
     Args:
         history: as for `learning_curves`: `examples_seen`, `train_loss`, `validation_loss`, `train_accuracy`,
             `validation_accuracy` (0 to 1).
+        kept_step: the step whose weights were kept; a line marks it.
         title: the line above both panels.
     """
     percent = {f"{split}_percent": 100 * history[f"{split}_accuracy"] for split in ("train", "validation")}
@@ -78,7 +83,7 @@ def curves_figure(history: "pd.DataFrame", title: str = "") -> "Figure":
         "loss": ("cross-entropy loss (nats)", plots.from_zero),
         "percent": ("accuracy (%)", _ten_points),
     }
-    return plots.learning_curves(history.assign(**percent), panels, "examples", title)
+    return plots.learning_curves(history.assign(**percent), panels, "examples", title, kept_step)
 
 
 def _ten_points(axes: "Axes", percent: "NDArray[Any]") -> None:
@@ -124,7 +129,7 @@ def confusion_figure(matrix: "Sequence[Sequence[int]]", labels: Sequence[str], t
     return figure
 
 
-def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title: str) -> "Figure":
+def roc_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title: str) -> "Figure":
     """Return the ROC and the precision-recall curves of the model and of the baselines, side by side.
 
     Args:
@@ -161,8 +166,46 @@ def thresholds_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title
     return plots.finished(figure, title)
 
 
+def thresholds_figure(table: "pd.DataFrame", chosen: Facts, miss_cost: float, title: str) -> "Figure":
+    """Return precision and recall at every threshold, and what it costs, with the cheapest one marked.
+
+    Args:
+        table: `split`, `threshold`, `precision`, `recall`, `cost` (a row of the split's, in false alarms).
+        chosen: the threshold that is cheapest on the validation split, and its figures on the test split.
+        miss_cost: what a miss costs, a false alarm being 1.
+        title: the line above both panels.
+    """
+    figure = plots.new_figure(plots.WIDTH, 4.8)
+    found, cost = figure.subplots(1, 2)
+    splits = {split: table[table["split"] == split] for split in ("validation", "test")}
+    for name, (colour, dash, width) in {
+        "precision": (plots.BLUE, "-", plots.BROAD),
+        "recall": (plots.VERMILION, "--", plots.NARROW),
+    }.items():
+        line = {"color": colour, "linestyle": dash, "linewidth": width}
+        found.plot(splits["test"]["threshold"], splits["test"][name], label=name, **line)
+    for split, width in (("test", plots.BROAD), ("validation", plots.NARROW)):
+        colour, dash = SPLIT_STYLES[split]
+        line = {"color": colour, "linestyle": dash, "linewidth": width, "drawstyle": "steps-mid"}
+        cost.plot(splits[split]["threshold"], splits[split]["cost"], label=split, **line)
+    words = f"cheapest on validation: {chosen['threshold']:.3f}"
+    for axes in (found, cost):
+        axes.axvline(chosen["threshold"], label=words, **plots.DOTTED)
+        axes.set(xlim=(-0.02, 1.02))
+    found.set_ylim(-0.02, 1.02)
+    cost.set_ylim(bottom=0)
+    plots.axes_names(found, "threshold", "precision, recall")
+    price = "a miss costs as much as a false alarm" if miss_cost == 1 else f"a miss costs {miss_cost:g} false alarms"
+    plots.axes_names(cost, "threshold", f"cost a row; {price}")
+    for axes in (found, cost):
+        plots.plain(axes.legend(frameon=False, fontsize=plots.FONT - 1))
+    return plots.finished(figure, title)
+
+
 def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classes: int, title: str) -> "Figure":
-    """Return how often a prediction is right by how probable it was said to be, above how many there are.
+    """Return a reliability diagram: accuracy by confidence, above the number of predictions.
+
+    Bins of one row stand by themselves, hollow: they are right or wrong, and no line leads through them.
 
     Args:
         bins: of one split: `classifier`, `low`, `high`, `rows`, `confidence`, `accuracy`, all bins of one width.
@@ -174,12 +217,14 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
 
     figure = plots.new_figure(6.6, 6.2)
     share, count = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    share.plot([0, 1], [0, 1], label="as probable as said", **plots.DOTTED)
+    share.plot([0, 1], [0, 1], label="perfectly calibrated", **plots.DOTTED)
     for place, (name, (colour, dash, marker, words)) in enumerate(STYLES.items()):
         points = bins[bins["classifier"] == name]
         line = {"color": colour, "linestyle": dash, "marker": marker, "linewidth": 1.6, "markersize": 5.5}
         label = f"{words} (calibration error {errors[name]:.3f})"
-        share.plot(points["confidence"], points["accuracy"], label=label, **line)
+        several, single = points[points["rows"] > 1], points[points["rows"] == 1]
+        share.plot(several["confidence"], several["accuracy"], label=label, **line)
+        share.plot(single["confidence"], single["accuracy"], **{**line, "linestyle": "", "markerfacecolor": "none"})
         right = (points["rows"] * points["accuracy"]).round().astype(int)
         counts = zip(right, points["rows"], strict=True)
         ends = [binomtest(*each).proportion_ci(0.95, "wilson") for each in counts]
@@ -193,8 +238,8 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
     share.set_ylim(min(lowest, float(bins["accuracy"].min())) - 0.03, 1.03)
     count.set_yscale("log")
     count.set_ylim(bottom=0.7)
-    plots.axes_names(share, "", "share right, with 95 % intervals")
-    plots.axes_names(count, "probability of the predicted label", "rows")
+    plots.axes_names(share, "", "accuracy, with 95 % intervals")
+    plots.axes_names(count, "confidence: probability of the predicted label", "rows")
     return plots.finished(figure, title, columns=1)
 
 
@@ -213,19 +258,20 @@ def lengths_figure(lengths: "pd.DataFrame", limit: int, title: str) -> "Figure":
     axes = figure.subplots()
     longest = int(lengths["tokens"].max())
     _, ends, name = plots.bins(longest, "tokens")
-    for split, (colour, dash) in SPLIT_STYLES.items():
+    widths = np.linspace(plots.BROAD, plots.NARROW, len(SPLIT_STYLES))
+    for width, (split, (colour, dash)) in zip(widths, SPLIT_STYLES.items(), strict=True):
         part = lengths[lengths["split"] == split]
         if not (rows := int(part["rows"].sum())):
             continue
         shares, _ = np.histogram(part["tokens"], ends, weights=part["rows"] / rows)
         cut = float(part.loc[part["tokens"] > limit, "rows"].sum() / rows)
         words = f"{split}: {rows:,} texts, {100 * cut:.1f} % cut"
-        axes.stairs(shares, ends, color=colour, linestyle=dash, linewidth=1.8, label=words)
+        axes.stairs(shares, ends, color=colour, linestyle=dash, linewidth=width, label=words)
     if limit <= 1.5 * longest:
         axes.axvline(limit, color="black", linewidth=1.2, label=f"cut at {limit:,} tokens")
     else:
         axes.plot([], [], " ", label=f"cut at {limit:,} tokens, far to the right")
-    axes.set(xlim=(0, None), ylim=(0, None))
+    axes.set(xlim=(ends[0], None), ylim=(0, None))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{100 * value:g} %"))
     plots.axes_names(axes, name, "share of the split's texts")
     return plots.finished(figure, title, columns=4)

@@ -115,7 +115,7 @@ def scores_figure(
     right = edge + 0.3 * step
     if may_lack:  # those without a score stand apart, and where there are none it is said
         apart, right = edge + step, edge + 1.6 * step
-        ticks[apart] = "not\nread"
+        ticks[apart] = "not\nparsed"
         axes.axvline(edge + 0.25 * step, color=plots.GREY, linewidth=0.8, linestyle=":")
         if not scores.loc[scores["low"].isna(), "rows"].sum():
             axes.text(apart, 0, "none", ha="center", va="bottom", color=plots.GREY, fontsize=plots.FONT - 2)
@@ -193,7 +193,6 @@ def lengths_figure(responses: "pd.DataFrame", title: str) -> "Figure":
     axes = figure.subplots()
     longest = int(responses["new_tokens"].max()) if len(responses) else 0
     width, ends, name = plots.bins(longest, "new tokens")
-    ends = ends - (0.5 if width == 1 else 0.0)
     reasons = [*STOPPED, *sorted(set(responses["stopped"]) - set(STOPPED))]
     below = np.zeros(len(ends) - 1)
     for place, reason in enumerate(reasons):

@@ -27,6 +27,7 @@ Manifests = Mapping[str, Manifest]
 
 LONGEST_TEXT = 400
 """Characters of a text that the page shows."""
+CARD = "model_card.md"
 DESCRIPTION_LIMIT = 4900
 """Characters of a version's description; MLflow's registry keeps 5,000."""
 PACKAGES = (
@@ -58,6 +59,10 @@ class About:
     tags: Mapping[str, str]
     lineage: str = ""
     """Which models its own goes on from, in a sentence; empty if it goes on from none."""
+    version: str | None = None
+    """The address of the registered version, once there is one: no alias, which moves."""
+    store: str = ""
+    """The address of MLflow's store, without a password."""
 
     @property
     def code(self) -> str:
@@ -68,9 +73,8 @@ class About:
 
     @property
     def model_uri(self) -> str:
-        """Where the model is found: by its alias, or by the run if it has no name."""
-        name = self.params.get("tracking.model_name", "null")
-        return f"runs:/{self.run_id}/model" if name == "null" else f"models:/{name}@candidate"
+        """Where the model is found, now and later: its version, or its run."""
+        return self.version or f"runs:/{self.run_id}/model"
 
     @property
     def sections(self) -> dict[str, dict[str, str]]:
@@ -120,7 +124,7 @@ def gathered(
     values |= {"figures": figures, "validation": validation, "versions": versions}
     pages = {
         "report.html": render(f"{evidence.kind}.html", manifests, about=about, evidence=evidence, **values),
-        "model_card.md": model_card(about, manifests, evidence),
+        CARD: model_card(about, manifests, evidence),
     }
     there = [manifests[step].path(name) for step in names for name in names[step] if name in manifests[step].files]
     return Findings(tables, figures, pages, description(manifests, evidence), rows, there)

@@ -4,7 +4,10 @@ Drawn with matplotlib's object interface, which shares no state between threads 
 those of Okabe and Ito (2008), told apart with any kind of colour vision; the splits differ in marker and dash as well.
 """
 
+import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 PALETTE = (BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B6F00")
 """Okabe and Ito's colours, the yellow darkened."""
+WIDE_FONTS = (
+    "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans KR", "NanumGothic", "NanumBarunGothic",
+    "Malgun Gothic", "Apple SD Gothic Neo", "Source Han Sans KR", "WenQuanYi Zen Hei", "UnDotum", "Unifont",
+)  # fmt: skip
+"""Fonts with Hangul or Chinese and Japanese characters, which matplotlib's own lacks."""
+FONT_ADVICE = "install one such as Noto Sans CJK (Debian: fonts-noto-cjk) and draw again"
 FONT = 11
 RESOLUTION = 120
 """Dots an inch of the figures."""
@@ -25,6 +34,8 @@ WIDTH = 11.5
 """Inches of a figure that takes the page's whole width."""
 FEW_POINTS = 40
 """Up to so many points each gets a marker."""
+BROAD, NARROW = 3.0, 1.5
+"""Widths of lines of which one may lie on another: the first is the broadest, so that both are seen."""
 LARGEST_DOT = 900.0
 """Area of the largest dot of `agreement_figure`, in square points."""
 BINS = 40
@@ -32,18 +43,39 @@ BINS = 40
 DOTTED: "dict[str, Any]" = {"color": GREY, "linestyle": ":", "linewidth": 1.2}
 """A line to measure others by: chance, or a step that was kept."""
 
+log = logging.getLogger(__name__)
+
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure of this size in inches."""
+    """Return an empty figure of this size in inches, whose texts may be in any script that a font is installed for."""
+    import matplotlib
     from matplotlib.figure import Figure
 
+    matplotlib.rcParams["font.family"] = _fonts()
     return Figure(figsize=(width, height), layout="constrained")
 
 
+@cache
+def _fonts() -> list[str]:
+    """Return matplotlib's own font, and those installed that have what it lacks: a glyph is taken from the first."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in WIDE_FONTS if name in installed)]
+
+
 def png(figure: "Figure") -> bytes:
-    """Return a figure as a PNG file."""
+    """Return a figure as a PNG file; of characters that no installed font has, which become boxes, a warning tells."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=RESOLUTION)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(buffer, format="png", dpi=RESOLUTION)
+    lacking = [str(each.message) for each in caught if "missing from font" in str(each.message)]
+    for each in caught:
+        if str(each.message) not in lacking:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if lacking:
+        log.warning("a plot has %d characters that no font here has: %s", len(set(lacking)), FONT_ADVICE)
     return buffer.getvalue()
 
 
@@ -68,12 +100,12 @@ def learning_curves(
     import numpy as np
 
     figure = new_figure(WIDTH, 4.8)
-    styles = {"train": (BLUE, "-", "o"), "validation": (VERMILION, "--", "s")}
+    styles = {"train": (BLUE, "-", "o", BROAD), "validation": (VERMILION, "--", "s", NARROW)}
     for axes, (quantity, (name, limit)) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        for split, (colour, dash, marker) in styles.items():
+        for split, (colour, dash, marker, width) in styles.items():
             points = history[["epoch", f"{split}_{quantity}"]].dropna().to_numpy().T
             line = {"color": colour, "linestyle": dash, "marker": marker if len(history) <= FEW_POINTS else None}
-            axes.plot(*points, label=split, markersize=4.5, linewidth=1.8, **line)
+            axes.plot(*points, label=split, markersize=4.5, linewidth=width, **line)
         kept = history.loc[history["step"] == kept_step, "epoch"]
         if len(kept):
             axes.axvline(float(kept.iloc[0]), label=f"kept: step {kept_step:,}", **DOTTED)
@@ -148,11 +180,15 @@ def thousands() -> Any:
 
 
 def bins(longest: int, what: str) -> "tuple[int, NDArray[Any], str]":
-    """Return a histogram's bins of whole numbers from zero to `longest`: width, edges, and the name of the axis."""
+    """Return a histogram's bins of whole numbers from zero to `longest`: width, edges, and the name of the axis.
+
+    A bin of one number has that number in its middle.
+    """
     import numpy as np
 
     width = max(1, -(-(longest + 1) // BINS))
-    return width, np.arange(0, longest + width + 1, width), f"{what}, in bins of {width}" if width > 1 else what
+    edges = np.arange(0, longest + width + 1, width) - (0.5 if width == 1 else 0.0)
+    return width, edges, f"{what}, in bins of {width}" if width > 1 else what
 
 
 def agreement_figure(first: Sequence[float], second: Sequence[float], names: tuple[str, str]) -> "Figure":

@@ -116,15 +116,16 @@ def evaluate(
     weights: Manifest | None = None,
     flow: tuple[str, ...] = (),
     encoder: Manifest | None = None,
+    miss_cost: float = 1.0,
 ) -> Facts:
     """Score a model and the baselines on all three splits: `metrics.json`, `predictions.parquet`, and figures.
 
     Those are in `figures/`, as PNG files and as what they are drawn from: `curves.parquet` (of the test split),
-    `calibration.parquet` and `lengths.parquet`.
+    `thresholds.parquet`, `calibration.parquet` and `lengths.parquet`.
     `frozen` is what `read_frozen` made of the same splits, with the weights that the model started from. Test rows
     that an earlier model was trained on, where `weights` are one's, are in no figure; `flow` is what runs say they are
     of whose rows can be matched with these. `learned.parquet` are hashes of the training rows. `encoder` are the
-    weights of a model whose embeddings make one more baseline.
+    weights of a model whose embeddings make one more baseline; by `miss_cost` a threshold is chosen.
     """
     from components.data.split.row_index import index_rows
     from components.evaluation.classification import evaluate as block
@@ -137,7 +138,7 @@ def evaluate(
     labels, embedder = splits.facts["labels"], weights_folder(encoder) if encoder else None
     unseen = unseen_rows(out, splits, lambda table: index_rows(table, labels), weights, flow)
     with fast_paths(trained.facts.get("fast", True)):  # models of before the option have no such fact
-        facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen, embedder)
+        facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen, embedder, miss_cost)
     draw(trained.path("history.parquet"), trained.facts["kept_step"], facts, out / "figures")
     return facts
 

@@ -13,7 +13,7 @@ from components.core.home import home
 from components.core.records import Facts, Manifest
 from components.models.pretrained.files import ADAPTER
 from components.reporting.evidence import Evidence
-from components.reporting.pages import About, Findings, short_card
+from components.reporting.pages import CARD, About, Findings, model_card, short_card
 from components.tasks.shared import HOUR, link_to_run, show_table
 from components.tracking.names import NOTE_TAG, VERDICT_TAG
 from components.tracking.runs import Run, attached
@@ -94,13 +94,18 @@ def register(run_id: str, manifests: Manifests, results: Results, model_name: st
         TrackingError: if the store cannot be written.
     """
     with attached(run_id, home()) as run:
-        return results.publish(
-            run, manifests, model_name, lambda: short_card(about_run(run), manifests, results.evidence(manifests))
-        )
+        evidence = results.evidence(manifests)
+        found = results.publish(run, manifests, model_name, lambda: short_card(about_run(run), manifests, evidence))
+        if (about := about_run(run)).version:  # which the card that was logged with the figures could not name
+            run.log_text(model_card(about, manifests, evidence), CARD)
+        return found
 
 
 def about_run(run: Run) -> About:
     """Return what a run knows of itself: its config and the version of its code, and what it goes back to."""
+    from components.tracking.registry.finding import VERSION
     from components.tracking.registry.lineage import ancestors, lineage_sentence
 
-    return About(run.name, run.run_id, run.params, run.tags, lineage_sentence(ancestors(run)))
+    version = run.model_uri if run.model_uri and VERSION.fullmatch(run.model_uri) else None
+    lineage = lineage_sentence(ancestors(run))
+    return About(run.name, run.run_id, run.params, run.tags, lineage, version, run.shown_uri)

@@ -107,7 +107,7 @@ class Run(Delivery):
         self.record("params", values=params)
         # Not the whole text is redacted: `gradus judge` reads names and templates from it.
         redacted = redact_prose(dict(config))
-        self._log_text(yaml.safe_dump(redacted, sort_keys=False, allow_unicode=True, width=120), "config.yaml")
+        self.log_text(yaml.safe_dump(redacted, sort_keys=False, allow_unicode=True, width=120), "config.yaml")
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
@@ -117,7 +117,7 @@ class Run(Delivery):
 
     def log_dict(self, value: dict[str, Any], name: str) -> None:
         """Store a dictionary as the artifact `name` (.json)."""
-        self._log_text(json.dumps(redact_prose(value), indent=2, default=str), name)
+        self.log_text(json.dumps(redact_prose(value), indent=2, default=str), name)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Store a file, or all files of a folder, as artifacts in `folder`."""
@@ -125,13 +125,14 @@ class Run(Delivery):
 
     def log_table(self, frame: "pd.DataFrame", name: str) -> None:
         """Store a table as the artifact `name` (.json), which MLflow shows as one; its first rows if it is long."""
-        self._log_text(frame.head(TABLE_ROWS).to_json(orient="split", index=False, date_format="iso"), name)
+        self.log_text(frame.head(TABLE_ROWS).to_json(orient="split", index=False, date_format="iso"), name)
         # What `MlflowClient.log_table` notes as well: the run's page lists its tables from this tag.
         tables = json.loads(self.tags.get(TABLES_TAG, "[]"))
         if (table := {"path": name, "type": "table"}) not in tables:
             self.set_tags({TABLES_TAG: json.dumps([*tables, table])})
 
-    def _log_text(self, text: str, name: str) -> None:
+    def log_text(self, text: str, name: str) -> None:
+        """Store a text as the artifact `name`."""
         path = self.outbox.new_folder() / name
         with tracking_errors(f"cannot keep {name} for MLflow"):
             path.write_text(text, encoding="utf-8")

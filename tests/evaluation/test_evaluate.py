@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from components.evaluation.classification import evaluate
+from components.evaluation.curves import cheapest_threshold, thresholds_table
 from components.evaluation.labelled import Predictions
 from components.evaluation.scoring import BLOCK, READ, Scored, read_evenly, read_texts, write_predictions
 from tests.models.encoders.small_bert import small_bert
@@ -119,3 +120,30 @@ def test_a_baseline_gets_rows_from_all_of_a_large_file(tmp_path: Path) -> None:
     assert len(set(texts)) == len(texts) == 1000
     assert ids.tolist() == [0] * 500 + [1] * 500
     assert read_evenly(path, ["ham", "spam"], 10**9)[0] == every
+
+
+def test_the_threshold_is_the_cheapest_on_validation_by_what_a_miss_costs() -> None:
+    truth = np.array([0] * 6 + [1] * 4)
+    score = np.array([0.1, 0.1, 0.2, 0.3, 0.6, 0.7, 0.4, 0.65, 0.9, 0.95])
+    said = Predictions(truth, np.stack([1 - score, score], axis=1))
+    scored = dict.fromkeys(("validation", "test"), Scored({"model": said}, np.zeros(10, np.int32)))
+    for miss_cost in (0.2, 1.0, 5.0):
+        table = thresholds_table(scored, miss_cost)
+        test = table[table["split"] == "test"]
+        by_hand = [
+            (((score >= at) & (truth == 0)).sum() + miss_cost * ((score < at) & (truth == 1)).sum()) / 10
+            for at in test["threshold"]
+        ]
+        assert test["cost"].to_list() == pytest.approx(by_hand)
+        chosen = cheapest_threshold(table)
+        assert chosen is not None
+        assert chosen["cost"] == pytest.approx(min(by_hand))
+    assert chosen["recall"] == 1.0
+    assert cheapest_threshold(thresholds_table(scored, 0.2))["precision"] == 1.0
+
+
+def test_more_than_two_labels_have_no_threshold() -> None:
+    said = Predictions(np.array([0, 1, 2]), np.eye(3) * 0.7 + 0.1)
+    table = thresholds_table(dict.fromkeys(("validation", "test"), Scored({"model": said}, np.zeros(3, np.int32))), 1.0)
+    assert table.empty
+    assert cheapest_threshold(table) is None

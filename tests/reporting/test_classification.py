@@ -22,6 +22,8 @@ ABOUT = About(
         "tracking.model_name": "findings",
     },
     {},
+    version="models:/findings/3",
+    store="sqlite:////home/mlflow.db",
 )
 
 
@@ -36,7 +38,7 @@ def html(found: Findings) -> str:
 
 
 def test_the_report_stands_alone(html: str) -> None:
-    stands_alone(html, images=5)
+    stands_alone(html, images=6)
 
 
 def test_texts_in_the_report_are_escaped(html: str) -> None:
@@ -81,7 +83,8 @@ def test_the_model_card_tells_data_figures_limits_and_use(found: Findings, class
     assert f"| accuracy | **{metrics['test/accuracy']:.4f}** | {metrics['test/accuracy_low']:.4f} to" in card
     assert "licence: CC BY 4.0" in card
     assert classified["split"].files["train.parquet"].sha256 in card
-    assert 'gradus predict models:/findings@candidate "a text"' in card
+    assert 'gradus predict models:/findings/3 "a text"' in card
+    assert 'mlflow.set_tracking_uri("sqlite:////home/mlflow.db")' in card
     assert all(len(borders) == 1 for borders in cells(card))
 
 

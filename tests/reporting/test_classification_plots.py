@@ -12,6 +12,7 @@ from components.reporting.classification_plots import (
     calibration_figure,
     confusion_figure,
     lengths_figure,
+    roc_figure,
     thresholds_figure,
 )
 
@@ -41,7 +42,7 @@ def curves(labels: list[str]) -> pd.DataFrame:
 
 
 def test_two_classes_have_the_model_beside_the_baselines_and_chance() -> None:
-    figure = thresholds_figure(curves(["spam"]), {"ham": 0.75, "spam": 0.25}, "test")
+    figure = roc_figure(curves(["spam"]), {"ham": 0.75, "spam": 0.25}, "test")
     drawn(figure)
     roc, precision = figure.axes
     assert words(roc.get_legend()) == [
@@ -62,7 +63,7 @@ def test_two_classes_have_the_model_beside_the_baselines_and_chance() -> None:
 def test_of_many_classes_the_largest_are_drawn() -> None:
     labels = [f"$label_{place}" for place in range(12)]
     shares = {label: place / 66 for place, label in enumerate(labels)}
-    figure = thresholds_figure(curves(labels), shares, "test")
+    figure = roc_figure(curves(labels), shares, "test")
     drawn(figure)
     shown = words(figure.axes[0].get_legend())
     assert len(shown) == 9
@@ -85,7 +86,8 @@ def test_calibration_has_a_point_an_interval_and_a_bar_for_each_bin(rows: list[i
     )
     drawn(figure)
     share, count = figure.axes
-    assert share.lines[1].get_ydata().tolist() == right
+    points = [value for line in share.lines[1:3] for value in line.get_ydata()]
+    assert points == right
     assert sorted(bar.get_height() for bar in count.patches) == sorted(rows * 3)
     assert "model (calibration error 0.100)" in words(figure.legends[0])
     low, high = share.get_ylim()
@@ -110,3 +112,32 @@ def test_a_confusion_matrix_of_many_labels_stays_a_page() -> None:
     drawn(figure)
     assert not figure.axes[0].texts
     assert max(figure.get_size_inches()) < 17
+
+
+def test_a_threshold_is_chosen_by_cost_and_marked_in_both_panels() -> None:
+    thresholds = np.linspace(0, 1, 5)
+    table = pd.DataFrame(
+        {"threshold": thresholds, "precision": [0.2, 0.5, 0.8, 1.0, np.nan], "recall": thresholds[::-1]}
+    )
+    table = pd.concat([table.assign(split=split, cost=[0.8, 0.3, 0.1, 0.2, 0.2]) for split in ("validation", "test")])
+    figure = thresholds_figure(table, {"threshold": 0.5}, 5.0, "test")
+    drawn(figure)
+    for axes in figure.axes:
+        assert axes.lines[-1].get_xdata()[0] == 0.5
+        assert words(axes.get_legend())[-1] == "cheapest on validation: 0.500"
+    assert "5 false alarms" in figure.axes[1].get_ylabel()
+
+
+def test_a_bin_of_one_row_stands_by_itself() -> None:
+    one = bins("model", [30, 1, 40], [0.5, 0.0, 1.0])
+    figure = calibration_figure(one, dict.fromkeys(("model", "svm", "tfidf"), 0.1), 2, "test")
+    joined, alone = figure.axes[0].lines[1:3]
+    assert joined.get_ydata().tolist() == [0.5, 1.0]
+    assert (alone.get_ydata().tolist(), alone.get_linestyle()) == ([0.0], "None")
+
+
+def test_texts_of_one_length_are_drawn_where_that_length_is() -> None:
+    table = pd.DataFrame({"split": ["train"], "tokens": [7], "rows": [3]})
+    steps = lengths_figure(table, 10, "lengths").axes[0].patches[0].get_data()
+    high = steps.values.argmax()
+    assert (steps.edges[high], steps.edges[high + 1]) == (6.5, 7.5)

@@ -32,6 +32,8 @@ ABOUT = About(
         "tracking.model_name": "instruct",
     },
     {},
+    version="models:/instruct/3",
+    store="sqlite:////home/mlflow.db",
 )
 
 
@@ -99,7 +101,7 @@ def test_the_report_has_figures_judge_responses_and_recipe(html: str, instructed
     assert "It replied: eighty" in text
     assert "992.27 before training" in text
     assert instructed["split"].files["test.parquet"].sha256[:16] in text
-    assert 'gradus respond models:/instruct@candidate "an instruction" --input "its input"' in text
+    assert 'gradus respond models:/instruct/3 "an instruction" --input "its input"' in text
     assert "CC BY-NC 4.0" in text
     assert ABOUT.run_id in text
 
@@ -196,7 +198,8 @@ def test_the_model_card_tells_data_figures_limits_and_use(found: Findings, instr
     assert "licence: CC BY-NC 4.0" in card
     assert instructed["split"].files["train.parquet"].sha256 in card
     assert "`prompt.template` | `alpaca`" in card
-    assert 'gradus respond models:/instruct@candidate "an instruction"' in card
+    assert 'gradus respond models:/instruct/3 "an instruction"' in card
+    assert 'mlflow.set_tracking_uri("sqlite:////home/mlflow.db")' in card
     assert cells(card)
     assert all(len(borders) == 1 for borders in cells(card))
 

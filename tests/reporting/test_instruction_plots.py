@@ -87,7 +87,7 @@ def test_scores_of_all_three_stand_side_by_side_with_the_unread_apart() -> None:
     assert all(end <= start + 1e-9 for (_, end), (start, _) in pairwise(spans)), "none hides another"
     unread = next(bar for bar in bars if bar.get_height() == 3)
     assert unread.get_x() > 100
-    assert [label.get_text() for label in axes.get_xticklabels()][-2:] == ["100", "not\nread"]
+    assert [label.get_text() for label in axes.get_xticklabels()][-2:] == ["100", "not\nparsed"]
     assert not axes.texts
 
 

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from components.reporting.classification_plots import confusion_figure, curves_figure
+from components.reporting.plots import png
 
 
 def history(rows: int) -> pd.DataFrame:
@@ -36,11 +37,11 @@ def drawn(figure: Figure) -> bytes:
 
 
 def test_curves_show_both_splits_against_epochs_with_examples_on_top() -> None:
-    figure = curves_figure(history(14), "spam")
+    figure = curves_figure(history(14), 250, "spam")
     drawn(figure)
     loss, accuracy = figure.axes
     assert loss.get_xlabel() == accuracy.get_xlabel() == "epochs"
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["train", "validation"]
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["train", "validation", "kept: step 250"]
     assert np.allclose(loss.lines[0].get_xdata(), history(14)["epoch"])
     assert np.allclose(accuracy.lines[1].get_ydata(), history(14)["validation_accuracy"] * 100)
     for axes in (loss, accuracy):
@@ -55,12 +56,12 @@ def test_few_points_and_missing_values_are_drawn_without_a_warning(rows: int, co
     frame = history(rows)
     if column:
         frame[column] = np.nan
-    assert drawn(curves_figure(frame)).startswith(b"\x89PNG")
+    assert drawn(curves_figure(frame, 0)).startswith(b"\x89PNG")
 
 
 def test_no_value_lies_outside_its_panel() -> None:
     for frame in (history(1), history(14), history(14).assign(train_accuracy=0.0)):
-        for axes in curves_figure(frame).axes:
+        for axes in curves_figure(frame, kept_step=-1).axes:
             low, high = axes.get_ylim()
             assert all(low <= value <= high for line in axes.lines for value in line.get_ydata())
 
@@ -77,7 +78,7 @@ def test_a_confusion_matrix_has_counts_and_shares_of_the_row() -> None:
 def test_figures_can_be_drawn_in_threads_and_leave_pyplot_alone(tmp_path: Path) -> None:
     threads = [
         threading.Thread(
-            target=lambda path=tmp_path / f"{index}.png": path.write_bytes(drawn(curves_figure(history(9))))
+            target=lambda path=tmp_path / f"{index}.png": path.write_bytes(drawn(curves_figure(history(9), 50)))
         )
         for index in range(4)
     ]
@@ -88,3 +89,12 @@ def test_figures_can_be_drawn_in_threads_and_leave_pyplot_alone(tmp_path: Path) 
     assert len({path.read_bytes() for path in tmp_path.glob("*.png")}) == 1
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_characters_that_no_font_has_are_told_once_and_drawn_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    figure = confusion_figure([[1, 0], [0, 1]], ["\U0001f9ea\U000133f0", "b"], "labels in a rare script")
+    assert png(figure).startswith(b"\x89PNG")
+    assert [record.getMessage().count("font") > 0 for record in caplog.records] == [True]
+    caplog.clear()
+    assert png(confusion_figure([[1, 0], [0, 1]], ["a", "b"], "plain")).startswith(b"\x89PNG")
+    assert not caplog.records

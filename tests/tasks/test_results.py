@@ -50,7 +50,14 @@ def files(folder: Path) -> set[str]:
 
 def test_a_classification_run_leaves_pages_plots_tables_and_files(classified: Steps, home: Path) -> None:
     _, folder = log(classified, home)
-    plots = ["curves", "thresholds", "calibration", "lengths", *(f"confusion_{name}" for name in ("train", "test"))]
+    plots = [
+        "curves",
+        "roc_precision_recall",
+        "thresholds",
+        "calibration",
+        "lengths",
+        *(f"confusion_{name}" for name in ("train", "test")),
+    ]
     assert files(folder) >= {
         "report.html",
         "model_card.md",

@@ -28,7 +28,8 @@ def classification(config: ClassificationConfig) -> RunSummary:
         trained = run.step(fine_tune, splits, weights, model, train, config.lora, run.id, frozen)
         named = config.evaluation.encoder_baseline
         encoder = fetch_weights(ModelConfig(weights=named, size="auto", vocabulary="auto")) if named else None
-        run.step(evaluate, splits, trained, frozen, weights, run.names, encoder)
+        cost = config.evaluation.miss_cost
+        run.step(evaluate, splits, trained, frozen, weights, run.names, encoder, cost)
         run.finish(RESULTS)
     return run.summary()
 

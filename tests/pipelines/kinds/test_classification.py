@@ -60,6 +60,7 @@ def test_a_run_leaves_everything_where_it_belongs(finished: RunSummary) -> None:
     assert artifacts(summary.run_id) >= {"report.html", "model_card.md", "errors_test.json"}
     plots = (
         "curves",
+        "roc_precision_recall",
         "thresholds",
         "calibration",
         "lengths",
