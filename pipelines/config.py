@@ -16,6 +16,7 @@ from components.core.redaction import MASK
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
 from components.models.pretrained.files import TRACKED, is_adapter_alone
 from pipelines.kinds import DEFAULT, KINDS, config_class
+from pipelines.promoting.config import PromotionConfig
 
 if TYPE_CHECKING:
     from components.models.config import LoraConfig, ModelConfig
@@ -37,6 +38,9 @@ class PipelineConfig(Config):
 
     description: str = ""
     """One line for `gradus presets`."""
+
+    promotion: PromotionConfig = PromotionConfig()
+    """How its model becomes champion."""
 
     if TYPE_CHECKING:  # declared by each kind, in the order of its keys
         model: ModelConfig

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from pipelines.cli import check, presets, run, sync
-from pipelines.cli.choosing import compare, judge, promote
+from pipelines.cli.choosing import compare, judge, promote, rollback
 from pipelines.cli.using import generate, predict, respond
 
 app = typer.Typer(
@@ -29,6 +29,8 @@ app.command("show", epilog=presets.EXAMPLES)(presets.show)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
+app.command("rollback", epilog=rollback.ROLLBACK_EXAMPLES)(rollback.rollback)
+app.command("history", epilog=rollback.HISTORY_EXAMPLES)(rollback.history)
 app.command("respond", epilog=respond.EXAMPLES)(respond.respond)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
