@@ -125,14 +125,16 @@ def _judge_tells(rule: Rule, found: Found) -> Iterator[RuleOutcome]:
 
 def _minimum_metrics(rule: MinimumMetrics, found: Found) -> Iterator[RuleOutcome]:
     """Ask each metric that runs of this kind have; a run without a figure has not shown it."""
-    for name, limit in rule.metrics.items():
-        if METRICS[name] in found.kind.metrics:
-            value, metric = found.run.metrics.get(f"test/{name}"), METRICS[name]
-            least = metric.better == "more"
-            passed = value is not None and (value >= limit if least else value <= limit)
-            has = "the run has none" if value is None else f"it is {value:.4g}"
-            sentence = f"{metric.title}: {has}, and {limit:g} at {'least' if least else 'most'} is asked for"
-            yield _outcome(f"minimum_metrics: {name}", rule, value, limit, passed, sentence)
+    asked = {name: limit for name, limit in rule.metrics.items() if METRICS[name] in found.kind.metrics}
+    if not asked:
+        yield _outcome("minimum_metrics", rule, None, None, None, "none is asked for")
+    for name, limit in asked.items():
+        value, metric = found.run.metrics.get(f"test/{name}"), METRICS[name]
+        least = metric.better == "more"
+        passed = value is not None and (value >= limit if least else value <= limit)
+        has = "the run has none" if value is None else f"it is {value:.4g}"
+        sentence = f"{metric.title}: {has}, and {limit:g} at {'least' if least else 'most'} is asked for"
+        yield _outcome(f"minimum_metrics: {name}", rule, value, limit, passed, sentence)
 
 
 def _export_parity(rule: Rule, found: Found) -> Iterator[RuleOutcome]:

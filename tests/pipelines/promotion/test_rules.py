@@ -11,9 +11,10 @@ import yaml
 from mlflow import MlflowClient
 
 from components.core.errors import ConfigError, PromotionRefused
+from pipelines.config import load_config
 from pipelines.promoting.config import Rules, load_rules
 from pipelines.promoting.promote import promote
-from pipelines.promoting.rules import RuleOutcome
+from pipelines.promoting.rules import CHECKS, RuleOutcome
 from tests.pages import ROOT
 from tests.pipelines.commands import gradus
 from tests.pipelines.labelled_runs import aliases, labelled_run
@@ -95,8 +96,6 @@ def test_what_the_runs_config_names_is_read_and_what_is_typed_comes_first(
 
 
 def test_promotion_rules_is_a_key_of_every_kind() -> None:
-    from pipelines.config import load_config
-
     for preset in ("spam-demo", "instruct-demo"):
         config = load_config(preset, ["promotion.rules=mlflow/promotion.yaml"])
         assert config.promotion.rules == "mlflow/promotion.yaml"
@@ -122,6 +121,7 @@ def test_a_dry_run_shows_and_logs_every_rule_and_changes_nothing(home: Path, mak
         "unlearned_rows": ("warn", "passed"),
         "unparsed_verdicts": ("error", "not measured"),
         "judge_tells": ("error", "not measured"),
+        "minimum_metrics": ("error", "not measured"),
         "export_parity": ("error", "not measured"),
     }
     logged = Path(client_of(home).download_artifacts(run_id, "promotion/rules.json"))
@@ -191,6 +191,4 @@ def test_metrics_of_another_kind_are_not_asked_for(home: Path, make: Make, tmp_p
 
 
 def test_every_rule_is_asked_and_has_its_default() -> None:
-    from pipelines.promoting.rules import CHECKS
-
     assert list(CHECKS) == list(Rules.model_fields)
