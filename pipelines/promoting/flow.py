@@ -9,9 +9,10 @@ from typing import Any
 from prefect import State, flow
 from prefect.states import Failed
 
-from components.core.errors import GradusError
+from components.core.errors import GradusError, PromotionRefused
 from components.core.home import home
 from components.core.steps import run_logger
+from components.tasks.shared import show_table
 from components.tracking.runs import describe_error
 from pipelines.deployed import prepare_worker
 from pipelines.prefect_runs import PROMOTION, record_process
@@ -58,8 +59,18 @@ def promotion(
         )
     except GradusError as error:
         message = describe_error(error)
+        if isinstance(error, PromotionRefused) and error.result:
+            _show(error.result)
         run_logger().error(message)
         return Failed(message=message, data=error)
+    if isinstance(done, PromotionResult):
+        _show(done)
     for line in (done.sentence, *done.warnings):
         run_logger().info(line)
     return done
+
+
+def _show(result: PromotionResult) -> None:
+    """Put what the rules said on the flow run's page."""
+    rows = [each.model_dump(mode="json") for each in result.rules]
+    show_table(key="promotion-rules", table=rows, description=result.sentence)

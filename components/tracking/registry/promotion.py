@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from components.core.durable import locked
 from components.core.errors import ConfigError, TrackingError
+from components.core.interruptions import interruptions_held_back
 from components.core.records import fingerprint
 from components.tracking.provenance import user_tags
 from components.tracking.reading import Registered
@@ -149,7 +150,8 @@ def one_at_a_time(name: str, home: Path) -> Iterator[None]:
     """
     uri = os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri(home)
     folder = home if uri == local_uri(home) else Path(tempfile.gettempdir()) / f"gradus-{os.getuid()}"
-    with locked(folder / ".promoting" / fingerprint([uri, name])[:16]):
+    waiting = f"{name}: waiting for another promotion of it on this machine"
+    with locked(folder / ".promoting" / fingerprint([uri, name])[:16], waiting):
         yield
 
 
@@ -183,36 +185,53 @@ def make_champion(version: Registered, promotion: Promotion, home: Path, run_id:
     """
     client = open_client(home)
     name, number = version.name, version.number
-    with tracking_errors(f"cannot promote version {number} of {name}"):
+    with tracking_errors(f"cannot promote version {number} of {name}"), interruptions_held_back():
         before = {str(each.version): dict(each.tags) for each in versions_of(client, name)}
         event = promotion.event(number)
         tags = _tags(promotion, event, before.get(number, {}))
-        _move_alias(client, name, event)
-        for key, value in tags.items():
-            client.set_model_version_tag(name, number, key, value)
-        if promotion.action != "promoted":
-            for other in _promoted_since(number, before):
-                client.set_model_version_tag(name, other, ROLLED_BACK_TAG, "true")
+        with _taken_back_unless_done(client, name, event, tags, before.get(number, {})):
+            write_event(client, name, event)
+            for key, value in tags.items():
+                client.set_model_version_tag(name, number, key, value)
+            # MLflow cannot set an alias on a condition; nothing is done between this look and the change.
+            present = version_by_alias(client, name, CHAMPION)
+            if (str(present.version) if present else None) != promotion.over:
+                raise TrackingError(f"somebody else has just promoted a version of {name}; compare with that one")
+            client.set_registered_model_alias(name, CHAMPION, number)
+        _follow_up(client, version, promotion, before)
         if run := run_id or version.run_id:
             for key, value in {**tags, "gradus.promoted_as": f"models:/{name}/{number}"}.items():
                 client.set_tag(run, key, value)
     return event
 
 
-def _move_alias(client: "MlflowClient", name: str, event: Event) -> None:
-    """Write an event down and set the aliases; where the alias cannot be set, the event is taken back."""
-    write_event(client, name, event)
+@contextmanager
+def _taken_back_unless_done(
+    client: "MlflowClient", name: str, event: Event, tags: Mapping[str, str], before: Mapping[str, str]
+) -> Iterator[None]:
+    """Where the block fails, take an event back, and the tags of the version that stand for it, as far as that goes."""
     try:
-        # MLflow cannot set an alias on a condition; nothing is done between this look and the change.
-        present = version_by_alias(client, name, CHAMPION)
-        if (str(present.version) if present else None) != event.over:
-            raise TrackingError(f"somebody else has just promoted a version of {name}; compare with that one")
-        client.set_registered_model_alias(name, CHAMPION, event.version)
+        yield
     except BaseException:
-        delete_event(client, name, event)
+        with suppress(Exception):
+            delete_event(client, name, event)
+            for key in tags:
+                if key in before:
+                    client.set_model_version_tag(name, event.version, key, before[key])
+                else:
+                    client.delete_model_version_tag(name, event.version, key)
         raise
-    if event.over:
-        client.set_registered_model_alias(name, PREVIOUS, event.over)
+
+
+def _follow_up(
+    client: "MlflowClient", version: Registered, promotion: Promotion, before: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Say of other versions what a new champion makes of them."""
+    if promotion.over:
+        client.set_registered_model_alias(version.name, PREVIOUS, promotion.over)
+    if promotion.action != "promoted":
+        for other in _promoted_since(version.number, before):
+            client.set_model_version_tag(version.name, other, ROLLED_BACK_TAG, "true")
 
 
 def _promoted_since(number: str, before: Mapping[str, Mapping[str, str]]) -> list[str]:

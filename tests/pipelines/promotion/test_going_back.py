@@ -157,8 +157,8 @@ def test_a_registered_model_that_is_not_there_is_one_line(home: Path, make: Make
     assert done.stderr.startswith(f"gradus: there is no registered model models:/{name}/9; ")
 
 
-def test_an_alias_that_cannot_be_set_leaves_no_event(
-    home: Path, make: Make, name: str, monkeypatch: pytest.MonkeyPatch
+def test_an_alias_that_cannot_be_set_leaves_nothing(
+    home: Path, make: Make, name: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = make(60)
 
@@ -169,6 +169,7 @@ def test_an_alias_that_cannot_be_set_leaves_no_event(
     with pytest.raises(TrackingError, match="the server is gone"):
         promote(run_id, home)
     assert (told(home, name), aliases(home, name)) == ([], {})
+    assert not [tag for tag in client.get_model_version(name, "1").tags if "promot" in tag]
 
 
 def test_of_two_who_promote_at_once_one_wins(
