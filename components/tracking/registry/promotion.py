@@ -31,6 +31,7 @@ from components.tracking.registry.promotion_tags import (
     REASON_TAG,
     ROLLED_BACK_TAG,
     TEXT_LIMIT,
+    USED_MARGIN_TAG,
 )
 from components.tracking.stores import local_uri, one_line, open_client, tracking_errors, tracking_uri
 
@@ -242,15 +243,20 @@ def _promoted_since(number: str, before: Mapping[str, Mapping[str, str]]) -> lis
 
 
 def _tags(promotion: Promotion, event: Event, before: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags; all of them every time, so that none is left of an earlier promotion of the same version."""
+    """Return the tags; all of them every time, so that none is left of an earlier promotion of the same version.
+
+    Where one goes back without a word, what spoke for the version still does.
+    """
+    margin = "none" if promotion.margin is None else f"{promotion.margin:g}"
+    back = promotion.action == "rolled back"
     return {
         AT_TAG: event.at,
         BY_TAG: event.by,
         OVER_TAG: promotion.over or "none",
-        EVIDENCE_TAG: one_line(promotion.evidence, TEXT_LIMIT),
+        EVIDENCE_TAG: before.get(EVIDENCE_TAG, "") if back else one_line(promotion.evidence, TEXT_LIMIT),
         REASON_TAG: one_line(promotion.reason or NO_REASON, TEXT_LIMIT),
         FORCED_TAG: str(promotion.action == "forced").lower(),
         EARNED_TAG: str(promotion.action == "promoted" or _earned(before)).lower(),
         ROLLED_BACK_TAG: "false",
-        "gradus.promotion_margin": "none" if promotion.margin is None else f"{promotion.margin:g}",
+        USED_MARGIN_TAG: before.get(USED_MARGIN_TAG, margin) if back else margin,
     }

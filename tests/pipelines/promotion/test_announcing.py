@@ -54,6 +54,8 @@ def test_a_promotion_is_posted_and_signed_and_tried_again(
     assert told["by"]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_who_cannot_be_told_undoes_nothing_and_is_one_line(
     home: Path, make: Callable[..., str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,8 @@ def told(home: Path, name: str) -> list[tuple[str, str, str | None]]:
     return [(event.action, event.version, event.over) for event in history_of(name, home).events]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_every_change_of_the_champion_stands_in_its_history(home: Path, make: Make, name: str) -> None:
     promote(make(60), home)
     promote(make(30), home)
@@ -71,6 +73,7 @@ def test_every_change_of_the_champion_stands_in_its_history(home: Path, make: Ma
     assert all(event["by"] for event in events)
 
 
+@pytest.mark.slow
 def test_who_was_rolled_back_is_no_measure_for_later_ones(home: Path, make: Make, name: str) -> None:
     promote(make(60), home)
     promote(make(0), home)
@@ -89,6 +92,8 @@ def test_a_champion_that_was_deleted_is_one_line_and_rollback_the_way_out(
     with pytest.raises(PromotionRefused, match=gone):
         promote(better, home)
     assert "version 2, was deleted" in history_of(name, home).sentence
+    with pytest.raises(TrackingError, match=f"there is no registered model .*`gradus rollback {name}` puts an"):
+        resolve_model(f"models:/{name}@champion", home)
     assert aliases(home, name) == {"previous_champion": "1"}
     assert rollback(name, home).version == "1"
     assert promote(better, home).champion_before == "1"
@@ -96,6 +101,7 @@ def test_a_champion_that_was_deleted_is_one_line_and_rollback_the_way_out(
     assert promote(make(1), home, force=True, reason="no need of the old one").champion_before is None
 
 
+@pytest.mark.slow
 def test_going_back_leaves_out_versions_that_were_deleted(
     home: Path, make: Make, name: str, client: MlflowClient
 ) -> None:
@@ -105,6 +111,8 @@ def test_going_back_leaves_out_versions_that_were_deleted(
     assert rollback(name, home).version == "1"
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_version_that_cannot_be_loaded_never_becomes_champion(
     home: Path, make: Make, name: str, client: MlflowClient, tmp_path: Path
 ) -> None:
@@ -126,6 +134,7 @@ def test_a_version_that_cannot_be_loaded_never_becomes_champion(
     assert len(told(home, name)) == 2
 
 
+@pytest.mark.slow
 def test_an_alias_set_by_hand_is_said_and_gone_back_from(
     home: Path, make: Make, name: str, client: MlflowClient
 ) -> None:
@@ -136,6 +145,7 @@ def test_an_alias_set_by_hand_is_said_and_gone_back_from(
     assert rollback(name, home).version == "1"
 
 
+@pytest.mark.slow
 def test_what_happened_before_there_was_a_history_is_read_from_the_versions(
     home: Path, make: Make, name: str, client: MlflowClient
 ) -> None:
@@ -147,6 +157,7 @@ def test_what_happened_before_there_was_a_history_is_read_from_the_versions(
     assert rollback(name, home).version == "1"
 
 
+@pytest.mark.slow
 def test_a_registered_model_that_is_not_there_is_one_line(home: Path, make: Make, name: str) -> None:
     make(60)
     for command in ("rollback", "history"):

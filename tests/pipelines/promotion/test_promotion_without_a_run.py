@@ -50,6 +50,8 @@ def test_a_champion_whose_run_was_purged_yields_to_force(home: Path, make: Make,
     yields_to_force_alone(home, make, name, f"the run that made it, {gone[:8]}, cannot be found")
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_what_cannot_be_promoted_is_one_line(home: Path, make: Make, name: str, tmp_path: Path) -> None:
     with open_run(QUIET, home, "without a model", {}) as bare:
         pass

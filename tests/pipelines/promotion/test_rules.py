@@ -84,6 +84,8 @@ def test_a_file_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
         load_rules(str(tmp_path / "nothing.yaml"))
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_what_the_runs_config_names_is_read_and_what_is_typed_comes_first(
     home: Path, make: Make, tmp_path: Path
 ) -> None:
@@ -150,6 +152,8 @@ def test_a_refused_one_shows_the_table_too(home: Path, make: Make, name: str, tm
 # Each rule.
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_best_baseline_warns_and_may_decide(home: Path, make: Make, tmp_path: Path) -> None:
     run_id = make(10, svm_wrong=10)
     decides = rules_file(tmp_path, {"better_than_best_baseline": {"level": "error"}})
@@ -160,6 +164,7 @@ def test_the_best_baseline_warns_and_may_decide(home: Path, make: Make, tmp_path
     assert outcome(beaten.rules, "better_than_best_baseline").verdict == "passed"
 
 
+@pytest.mark.slow
 def test_test_rows_that_it_has_learned_from_warn_and_may_decide(home: Path, make: Make, tmp_path: Path) -> None:
     run_id = make(10, train=("learned", "text aa", "text ba"))
     decides = rules_file(tmp_path, {"unlearned_rows": {"level": "error"}})
@@ -173,6 +178,8 @@ def test_test_rows_that_it_has_learned_from_warn_and_may_decide(home: Path, make
     assert found.measured[0].rows == 198
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_an_export_that_said_something_else_than_the_model_refuses_it(home: Path, make: Make, name: str) -> None:
     run_id = make(10)
     client_of(home).set_model_version_tag(
@@ -184,6 +191,7 @@ def test_an_export_that_said_something_else_than_the_model_refuses_it(home: Path
     assert outcome(promote(run_id, home).rules, "export_parity").verdict == "passed"
 
 
+@pytest.mark.slow
 def test_metrics_of_another_kind_are_not_asked_for(home: Path, make: Make, tmp_path: Path) -> None:
     both = rules_file(tmp_path, {"minimum_metrics": {"metrics": {"score": 80, "accuracy": 0.9}}})
     asked = [each.rule for each in promote(make(10), home, rules=both).rules if "minimum" in each.rule]
