@@ -19,7 +19,7 @@ class Learned:
     """None: the run has left nothing that would tell."""
     tested: int = 0
     known: bool = False
-    """Whether it is known what the candidate was trained on."""
+    """Whether it is known what the candidate, and every model that it continues, was trained on."""
 
 
 def beside_baselines(version: Registered, run: RecordedRun, home: Path) -> tuple[Evidence, Evidence, Learned]:
@@ -34,7 +34,8 @@ def beside_baselines(version: Registered, run: RecordedRun, home: Path) -> tuple
         kind = kind_of(run)
         with left_by(run, kind, home) as paths:
             rows = kind.read(run, paths, home)
-            learned = Learned(int((~rows.unseen).sum()), len(rows), rows.learned_known)
+            known = rows.learned_known and not unknown_ancestors([run], [rows.ancestry])
+            learned = Learned(int((~rows.unseen).sum()), len(rows), known)
             candidate = Candidate(run, rows, paths, rows.unseen)
             found = [_beside(kind, side, candidate, name_of(version)) for side in (kind.baseline, kind.best_baseline)]
     except NotComparable as error:

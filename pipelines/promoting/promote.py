@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from components.core.errors import ConfigError, GradusError, NotComparable, PromotionRefused
 from components.tracking.reading import RecordedRun, Registered, find_registered, find_run
-from components.tracking.registry.history import Event
+from components.tracking.registry.history import Action, Event
 from components.tracking.registry.promotion import (
     Promotion,
     find_champion,
@@ -132,7 +132,7 @@ def _promote(
         raise refused
     if wish.dry_run:
         return result, None
-    action = "forced" if wish.force else "promoted"
+    action: Action = "forced" if wish.force else "promoted"
     promotion = Promotion(decision.sentence, before, wish.reason, action, margin)
     return result, make_champion(version, promotion, home, run.run_id)
 
@@ -182,4 +182,4 @@ def check_loadable(version: Registered, home: Path) -> None:
     try:
         load_version(version, home)
     except NotComparable as error:
-        raise PromotionRefused(f"the champion stays: {which} cannot be loaded: {error}") from error
+        raise PromotionRefused(f"the champion stays: {which} cannot be loaded: {error.__cause__ or error}") from error

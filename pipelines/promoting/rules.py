@@ -89,7 +89,7 @@ def _unlearned_rows(rule: UnlearnedRows, found: Found) -> Iterator[RuleOutcome]:
     learned = found.learned
     rows = learned.rows if learned.known or learned.rows else None
     if rows is None:
-        sentence = "what it was trained on is not known"
+        sentence = "what it, or a model that it continues, was trained on is not known"
     else:
         sentence = f"it, or a model that it continues, has learned from {rows:,} of {learned.tested:,} test rows"
         sentence += "; no comparison counts them" if rows else ""

@@ -58,7 +58,7 @@ def promote(
         from pipelines.promoting.promote import promote as decide
 
         try:
-            found = decide(model, home(), model_name, force, reason, margin, rules and str(rules), dry_run)
+            found = decide(model, home(), model_name, force, reason, margin, str(rules) if rules else None, dry_run)
         except PromotionRefused as error:
             if error.result:
                 print_result(error.result, as_json, _show_rules)
