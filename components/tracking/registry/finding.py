@@ -68,7 +68,7 @@ def addressed_version(client: "MlflowClient", address: str, hint: str = HINT) ->
     """Return the version that a registered model's address names; None for an address of another kind.
 
     Raises:
-        TrackingError: if there is no such version; it ends with `hint` or, of a champion, with how to get one.
+        TrackingError: if there is no such version; it ends with `hint` and, of a champion, with how to get one.
     """
     if match := ALIAS.fullmatch(address):
         found = version_by_alias(client, match["name"], match["alias"])
@@ -78,7 +78,7 @@ def addressed_version(client: "MlflowClient", address: str, hint: str = HINT) ->
         return None
     if found is None:
         if address.rstrip("/").endswith(f"@{CHAMPION}"):
-            hint = f"`gradus promote` makes one, `gradus rollback {match['name']}` puts an earlier one back"
+            hint += f"; `gradus promote` makes a champion, `gradus rollback {match['name']}` puts an earlier one back"
         raise TrackingError(f"there is no registered model {address}; {hint}")
     return found
 
