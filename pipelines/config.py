@@ -18,6 +18,7 @@ from components.data.addresses import scheme_of
 from components.data.split.given_splits import SPLITS
 from components.models.pretrained.files import TRACKED, is_adapter_alone
 from pipelines.kinds import DEFAULT, KINDS, config_class
+from pipelines.promoting.config import PromotionConfig
 
 if TYPE_CHECKING:
     from components.models.config import LoraConfig, ModelConfig
@@ -46,6 +47,9 @@ class PipelineConfig(Config):
     """One line for `gradus presets`."""
 
     _overrides: tuple[str, ...] = PrivateAttr(())
+
+    promotion: PromotionConfig = PromotionConfig()
+    """How its model becomes champion."""
 
     if TYPE_CHECKING:  # declared by each kind, in the order of its keys
         model: ModelConfig

@@ -63,6 +63,20 @@ def _load(kind: str, preset: str, overrides: list[str]) -> PipelineConfig:
     Raises:
         ConfigError: if it is not, or nothing would be kept of its run.
     """
+    prepare_worker()
+    config = load_config(preset, overrides)
+    if config.pipeline != kind:
+        entry = f"pipelines.deployed.{_entry(config.pipeline)}"
+        raise ConfigError(f"{preset} is a preset of the {config.pipeline} flow; deploy {entry}")
+    return config
+
+
+def prepare_worker() -> None:
+    """Let nothing of a run be lost or seen that a worker started.
+
+    Raises:
+        ConfigError: if nothing would be kept of it.
+    """
     if not Path(os.environ.get("GRADUS_HOME", "")).expanduser().is_absolute():  # a worker deletes a run's own folder
         raise ConfigError(
             "GRADUS_HOME is not an absolute path where this run was started, and its working directory may be deleted: "
@@ -70,11 +84,6 @@ def _load(kind: str, preset: str, overrides: list[str]) -> PipelineConfig:
         )
     keep_files_private()
     protect_logs()
-    config = load_config(preset, overrides)
-    if config.pipeline != kind:
-        entry = f"pipelines.deployed.{_entry(config.pipeline)}"
-        raise ConfigError(f"{preset} is a preset of the {config.pipeline} flow; deploy {entry}")
-    return config
 
 
 run_preset = deployed(DEFAULT)

@@ -78,6 +78,10 @@ class Measured:
     """Which rows they are, in words."""
     by: str = ""
     """Whose scores they are, in words; nothing for shares of right ones."""
+    tells: bool | None = None
+    """Whether who gave them can tell a right response from a wrong one; None: it was not checked, or nobody did."""
+    unscored: float = 0.0
+    """Share of the rows of which the candidate has no score, as no verdict on it could be read."""
     notes: tuple[str, ...] = ()
     """What speaks against the figures, one clause each."""
     anew: bool = False
@@ -128,10 +132,17 @@ class Kind(Protocol[Rows, Both]):
         """Return the second model as the candidate and the first as the reference."""
 
     def baseline(self, candidate: Candidate[Rows]) -> tuple[Sides, str]:
-        """Return a candidate beside what a first champion must be better than, and what to call that.
+        """Return a candidate beside the least that it must be better than, and what to call that.
 
         Raises:
             NotComparable: if there is no such thing.
+        """
+
+    def best_baseline(self, candidate: Candidate[Rows]) -> tuple[Sides, str]:
+        """Return a candidate beside the best of the baselines that its run was measured against, and its name.
+
+        Raises:
+            NotComparable: if the run has left nothing of one.
         """
 
     def run_anew(self, champion: Registered, name: str, candidate: Candidate[Rows], home: Path) -> Sides:

@@ -95,6 +95,7 @@ def test_it_holds_the_two_packages_with_their_data_and_nothing_else(wheel: Path)
     assert packaged >= {
         "pipelines/py.typed",
         "pipelines/kinds/classification/presets/spam-demo.yaml",
+        "pipelines/promoting/rules.yaml",
         "components/py.typed",
         "components/data/validation/report.html",
         "components/data/samples/spam.tsv",

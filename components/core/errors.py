@@ -23,6 +23,7 @@ A message is one line: what, where, and what to do about it. Secrets are taken o
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from components.core.redaction import redact
 
@@ -126,7 +127,12 @@ class NotComparable(GradusError):
 
 
 class PromotionRefused(GradusError):
-    """A model is worse than the champion, cannot be compared with it, or is not fit to be used."""
+    """A model is worse than the champion, cannot be compared with it, or is not fit to be used.
+
+    `result` is what the rules said, if they were asked.
+    """
+
+    result: Any = None
 
 
 class NoRoom(GradusError):

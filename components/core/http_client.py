@@ -10,7 +10,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -107,9 +107,16 @@ def open_session() -> "requests.Session":
 
 @contextmanager
 def answer(
-    session: "requests.Session", method: str, url: str, *, timeout: float, name: str = "", **request: Any
+    session: "requests.Session",
+    method: str,
+    url: str,
+    *,
+    timeout: float,
+    name: str = "",
+    accepted: Container[int] = (200,),
+    **request: Any,
 ) -> "Iterator[requests.Response]":
-    """Yield the answer of status 200 to a request, its body unread; `timeout` s hold for each piece of it.
+    """Yield the answer of an `accepted` status to a request, its body unread; `timeout` s hold for each piece of it.
 
     Errors, also of what the block reads from the body, begin with `name`, or the URL.
 
@@ -124,7 +131,7 @@ def answer(
     times = (min(timeout, SOON), timeout)
     try:
         with session.request(method, url, timeout=times, stream=True, **request) as response:
-            if response.status_code != 200:
+            if response.status_code not in accepted:
                 raise _refusal(response, name, timeout)
             yield response
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:

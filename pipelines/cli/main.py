@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli import check, presets, run, sync
-from pipelines.cli.choosing import compare, judge, promote
+from pipelines.cli.choosing import compare, judge, promote, rollback
 from pipelines.cli.finding import doctor, explain, models, runs
 from pipelines.cli.using import generate, predict, respond
 
@@ -30,6 +30,8 @@ app.command("show", epilog=presets.EXAMPLES)(presets.show)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
+app.command("rollback", epilog=rollback.ROLLBACK_EXAMPLES)(rollback.rollback)
+app.command("history", epilog=rollback.HISTORY_EXAMPLES)(rollback.history)
 app.command("respond", epilog=respond.EXAMPLES)(respond.respond)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,23 +14,28 @@ import yaml
 from components.core.errors import ConfigError
 from pipelines.config import load_config
 from pipelines.deployed import run_preset
+from pipelines.promoting.promote import promote
 from tests.deploy.service import Service, wait_until
 from tests.pages import ROOT, read_page
+from tests.pipelines.labelled_runs import labelled_run
 
 FILE = ROOT / "deploy/prefect.yaml"
 NAME = "classification/nightly"
 RUN = f"prefect deployment run {NAME}"
+CHAMPION = "promotion/champion"
 SCHEDULE = "prefect deployment schedule"
 SERVER = "prefect server start"
 POOL = "prefect work-pool create gradus --type process"
 DEPLOY = "prefect deploy --prefect-file deploy/prefect.yaml --all"
 WORKER = "prefect worker start --pool gradus --limit 1"
 BY_HAND = RUN + """ --watch --params '{"preset": "spam-demo", "overrides": ["train.max_steps=20"]}'"""
+PROMOTE = f"prefect deployment run {CHAMPION}" + """ --watch --params '{"model": "models:/spam-demo@candidate"}'"""
+BACK = f"prefect deployment run {CHAMPION}" + """ --watch --params '{"model": "spam-demo", "back": true}'"""
 LIST = "prefect flow-run ls --flow-name classification"
 LOGS = "prefect flow-run logs"
 CANCEL = "prefect flow-run cancel"
 TYPED = [
-    *(SERVER, POOL, DEPLOY, WORKER, BY_HAND, LIST, f"{LOGS} FLOW_RUN", f"{CANCEL} FLOW_RUN"),
+    *(SERVER, POOL, DEPLOY, WORKER, BY_HAND, PROMOTE, BACK, LIST, f"{LOGS} FLOW_RUN", f"{CANCEL} FLOW_RUN"),
     *(f"{SCHEDULE} ls {NAME}", f"{SCHEDULE} pause {NAME} SCHEDULE", f"{SCHEDULE} resume {NAME} SCHEDULE"),
 ]
 """The page's commands, each typed by a test below."""
@@ -61,22 +67,23 @@ def test_prefect_reads_every_key() -> None:
 
     written = yaml.safe_load(FILE.read_text())
     known.PrefectYamlModel.model_validate(written)
-    (deployment,) = written["deployments"]
-    (schedule,) = deployment["schedules"]
     assert written.keys() <= fields(known.PrefectYamlModel)
-    assert deployment.keys() <= fields(known.DeploymentConfig)
-    assert deployment["work_pool"].keys() <= fields(known.WorkPoolConfig)
-    assert deployment["concurrency_limit"].keys() <= fields(known.ConcurrencyLimitSpec)
-    known.RawScheduleConfig.model_validate(schedule)
+    for deployment in written["deployments"]:
+        assert deployment.keys() <= fields(known.DeploymentConfig)
+        assert deployment["work_pool"].keys() <= fields(known.WorkPoolConfig)
+        assert deployment["concurrency_limit"].keys() <= fields(known.ConcurrencyLimitSpec)
+        for schedule in deployment["schedules"]:
+            known.RawScheduleConfig.model_validate(schedule)
 
 
 def test_what_it_deploys_can_be_run() -> None:
     from prefect.flows import load_flow_from_entrypoint
 
-    (deployment,) = yaml.safe_load(FILE.read_text())["deployments"]
-    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
-    assert f"{flow.name}/{deployment['name']}" == NAME
-    parameters = flow.validate_parameters(deployment["parameters"])
+    deployments = yaml.safe_load(FILE.read_text())["deployments"]
+    flows = [load_flow_from_entrypoint(each["entrypoint"], use_placeholder_flow=False) for each in deployments]
+    names = [f"{flow.name}/{each['name']}" for flow, each in zip(flows, deployments, strict=True)]
+    assert names == [NAME, CHAMPION]
+    parameters = flows[0].validate_parameters(deployments[0]["parameters"])
     assert load_config(**parameters).name == "spam"
 
 
@@ -126,7 +133,7 @@ def test_the_server_answers_nobody_without_the_password(service: Service) -> Non
     count = f"{service.api}/deployments/count"
     assert requests.post(count, json={}, timeout=30).status_code == 401
     user, password = service.environment["PREFECT_API_AUTH_STRING"].split(":")
-    assert requests.post(count, json={}, auth=(user, password), timeout=30).json() == 1
+    assert requests.post(count, json={}, auth=(user, password), timeout=30).json() == 2
 
 
 @pytest.mark.slow
@@ -163,6 +170,23 @@ def test_a_run_by_hand_is_one_flow_run_and_one_mlflow_run(service: Service) -> N
     assert service.mlflow_statuses() == sorted([*before, "FINISHED"])
     assert run_id in service.type(LIST)
     assert "On 720 test rows the language model is" in service.type(f"{LOGS} {run_id}")
+
+
+@pytest.mark.slow
+def test_promotions_are_one_at_a_time_and_say_why_not(service: Service, saved_model: Path, tmp_path: Path) -> None:
+    with service.client() as client:
+        deployment = client.read_deployment_by_name(CHAMPION)
+    assert deployment.global_concurrency_limit.limit == 1
+    assert deployment.concurrency_options.collision_strategy == "ENQUEUE"
+    for home in service.homes:  # either of the two machines may take a run
+        for wrong in (60, 30):
+            promote(labelled_run(home, tmp_path, saved_model, "spam-demo", wrong), home)
+        labelled_run(home, tmp_path, saved_model, "spam-demo", 0)
+    for command in (PROMOTE, BACK):
+        assert service.flow_run(first_id(service.type(command))).state.name == "Completed"
+    nobody = json.dumps({"model": "models:/nobody@candidate"})
+    run_id = first_id(service.type(f"prefect deployment run {CHAMPION} --watch --params '{nobody}'", exit_code=1))
+    assert "there is no registered model models:/nobody@candidate" in service.flow_run(run_id).state.message
 
 
 @pytest.mark.slow

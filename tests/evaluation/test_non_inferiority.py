@@ -103,6 +103,12 @@ def test_one_that_is_five_points_worse_hardly_ever_passes(rows: int, margin: flo
         assert passed(rows, margin, draw(rows, 0.05, apart)) <= 0.005, apart
 
 
+@pytest.mark.parametrize("rows", [100, 381, pytest.param(2000, marks=pytest.mark.slow)])
+def test_one_that_is_as_good_as_a_baseline_is_seldom_called_better(rows: int) -> None:
+    for apart in (0.01, 0.05, 0.1, 0.3):
+        assert passed(rows, 0.0, draw(rows, 0, apart)) <= LEVEL + CHANCE, apart
+
+
 def test_an_equal_one_passes_where_there_are_enough_rows() -> None:
     assert passed(2000, 0.02, draw(2000, 0, 0.05)) >= 0.9
 

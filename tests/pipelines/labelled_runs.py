@@ -23,23 +23,30 @@ def labelled_run(
     wrong: int,
     start: int = 0,
     train: tuple[str, ...] = ("learned",),
+    svm_wrong: int | None = None,
     **params: str,
 ) -> str:
-    """Record a run whose model, registered as `name`, errs on its first `wrong` test rows; return its id."""
+    """Record a run whose model, registered as `name`, errs on its first `wrong` test rows; return its id.
+
+    `svm_wrong` is on how many the baseline `svm` errs, if the run has one.
+    """
     with open_run(QUIET, home, "made", params) as run:
         run.metrics({"test/accuracy": 1 - wrong / ROWS}, 1)
-        run.log_file(predictions(folder, wrong, start, train))
+        run.log_file(predictions(folder, wrong, start, train, svm_wrong))
         log_package(run, classifier_package(model, ["a"]), name)
     return run.run_id
 
 
-def predictions(folder: Path, wrong: int, start: int, train: tuple[str, ...]) -> Path:
+def predictions(folder: Path, wrong: int, start: int, train: tuple[str, ...], svm_wrong: int | None = None) -> Path:
+    """Write predictions that err on the first `wrong` test rows; the baseline's, if it has any, on its own first."""
     number = np.arange(start, start + ROWS)
     truth = number % 2
     spam = np.where(np.arange(ROWS) < wrong, 1 - truth, truth) * 0.8 + 0.1
     frame = pd.DataFrame({"split": "test", "label": np.array(["ham", "spam"])[truth]})
     frame = frame.assign(text=[f"text {chr(97 + row % 26)}{chr(97 + row // 26)}" for row in number])
     learned = pd.DataFrame({"split": "train", "label": "ham", "text": train})
+    if svm_wrong is not None:
+        frame["svm"] = np.array(["ham", "spam"])[np.where(np.arange(ROWS) < svm_wrong, 1 - truth, truth)]
     frame = pd.concat([frame.assign(p_ham=1 - spam, p_spam=spam), learned.assign(p_ham=1.0, p_spam=0.0)])
     frame.to_parquet(folder / "predictions.parquet", index=False)
     return folder / "predictions.parquet"

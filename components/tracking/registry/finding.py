@@ -13,6 +13,7 @@ from components.core.integrity import HASHES, find_damage, hash_of_hashes
 from components.models.pretrained.files import is_adapter_alone
 from components.models.saved.card import find_saved
 from components.tracking.names import CACHED_FROM, HASHES_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME
+from components.tracking.registry.promotion_tags import CHAMPION
 from components.tracking.stores import every, open_client, tracking_errors, tracking_uri, without_password
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def addressed_version(client: "MlflowClient", address: str, hint: str = HINT) ->
     """Return the version that a registered model's address names; None for an address of another kind.
 
     Raises:
-        TrackingError: if there is no such version; it ends with `hint`.
+        TrackingError: if there is no such version; it ends with `hint` and, of a champion, with how to get one.
     """
     if match := ALIAS.fullmatch(address):
         found = version_by_alias(client, match["name"], match["alias"])
@@ -76,6 +77,8 @@ def addressed_version(client: "MlflowClient", address: str, hint: str = HINT) ->
     else:
         return None
     if found is None:
+        if address.rstrip("/").endswith(f"@{CHAMPION}"):
+            hint += f"; `gradus promote` makes a champion, `gradus rollback {match['name']}` puts an earlier one back"
         raise TrackingError(f"there is no registered model {address}; {hint}")
     return found
 

@@ -1,29 +1,46 @@
 """The alias `champion` of a registered model: who has it, who had it, and why."""
 
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from components.core.durable import locked
 from components.core.errors import ConfigError, TrackingError
+from components.core.interruptions import interruptions_held_back
+from components.core.records import fingerprint
 from components.tracking.provenance import user_tags
 from components.tracking.reading import Registered
-from components.tracking.registry.finding import model_exists, version_by_alias, versions_of
-from components.tracking.stores import one_line, open_client, tracking_errors
+from components.tracking.registry.finding import get_version, model_exists, version_by_alias, versions_of
+from components.tracking.registry.history import Action, Event, delete_event, write_event
+from components.tracking.registry.promotion_tags import (
+    AT_TAG,
+    BY_TAG,
+    CHAMPION,
+    EARNED_TAG,
+    EVIDENCE_TAG,
+    FORCED_TAG,
+    MARGIN_TAG,
+    NO_REASON,
+    OVER_TAG,
+    PREVIOUS,
+    REASON_TAG,
+    ROLLED_BACK_TAG,
+    TEXT_LIMIT,
+    USED_MARGIN_TAG,
+)
+from components.tracking.stores import local_uri, one_line, open_client, tracking_errors, tracking_uri
 
-CHAMPION = "champion"
-PREVIOUS = "previous_champion"
-"""The alias of the version that was champion before: `models:/NAME@previous_champion` is the way back."""
-REASON_TAG = "gradus.promotion_reason"
-AT_TAG, OVER_TAG, FORCED_TAG = "gradus.promoted_at", "gradus.promoted_over", "gradus.promotion_forced"
-EARNED_TAG = "gradus.promotion_earned"
-"""Tag of a version that was promoted by evidence at least once, whatever came later."""
-ROLLED_BACK_TAG = "gradus.rolled_back"
-"""Tag of a version that was champion until an earlier one was put back: it is no measure for later ones."""
-MARGIN_TAG = "gradus.promotion.margin"
-"""Tag of a registered model: how much worse than the champion one may be, instead of the default."""
-TEXT_LIMIT = 4000
-"""Characters of a tag; a server's database may take no more than 5,000."""
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+RULES_FILE = "promotion/rules.json"
+"""Artifact of a run: the rules that were asked when somebody would promote its model, and what they said."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +53,14 @@ class Promotion:
     """Number of the version that was champion."""
     reason: str | None = None
     """What a person gave as a reason."""
-    forced: bool = False
+    action: Action = "promoted"
     margin: float | None = None
     """How much worse it was allowed to be."""
+
+    def event(self, version: str) -> Event:
+        """Return what is written into the history of the model: a version became champion now."""
+        at, by = datetime.now(UTC).isoformat(timespec="microseconds"), user_tags().get("mlflow.user", "unknown")
+        return Event(at, self.action, version, self.over, by, self.reason, self.evidence)
 
 
 def find_champion(name: str, home: Path) -> Registered | None:
@@ -109,10 +131,45 @@ def has_files(version: Registered, home: Path) -> bool:
         return model_exists(open_client(home), version.name, version.number)
 
 
-def make_champion(version: Registered, promotion: Promotion, home: Path, run_id: str | None = None) -> None:
+def version_tags(version: Registered, home: Path) -> dict[str, str]:
+    """Return the tags of a registered version.
+
+    Raises:
+        TrackingError: if the store cannot be read.
+    """
+    with tracking_errors(f"cannot look up version {version.number} of {version.name}"):
+        found = get_version(open_client(home), version.name, version.number)
+    return dict(found.tags) if found else {}
+
+
+@contextmanager
+def one_at_a_time(name: str, home: Path) -> Iterator[None]:
+    """Let nobody else on this machine promote a version of a registered model meanwhile; wait for whoever does.
+
+    The store in `home` has its lock there, a server one of this user's in the folder of temporary files, since homes
+    differ.
+    """
+    uri = os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri(home)
+    folder = home if uri == local_uri(home) else Path(tempfile.gettempdir()) / f"gradus-{os.getuid()}"
+    waiting = f"{name}: waiting for another promotion of it on this machine"
+    with locked(folder / ".promoting" / fingerprint([uri, name])[:16], waiting):
+        yield
+
+
+def log_decision(run_id: str, decision: Mapping[str, object], home: Path) -> None:
+    """Write to a run which rules were asked, and what they said: the artifact `promotion/rules.json`.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
+    with tracking_errors(f"cannot write {RULES_FILE} of run {run_id}"):
+        open_client(home).log_dict(run_id, dict(decision), RULES_FILE)
+
+
+def make_champion(version: Registered, promotion: Promotion, home: Path, run_id: str | None = None) -> Event:
     """Point `champion` at a version, `previous_champion` at the one that it pointed to, and write down why.
 
-    Forcing a version that was champion before is going back: those promoted since then get the tag
+    Forcing a version that was champion before is going back, as is rolling back: those promoted since then get the tag
     `gradus.rolled_back`.
 
     Args:
@@ -121,44 +178,85 @@ def make_champion(version: Registered, promotion: Promotion, home: Path, run_id:
         home: the folder of the local store.
         run_id: the run whose page says so too; by default the one that made the version.
 
+    Returns:
+        What was written into the history of the model.
+
     Raises:
         TrackingError: if the store cannot be written, or another version was promoted since `promotion.over` was read.
     """
     client = open_client(home)
     name, number = version.name, version.number
-    with tracking_errors(f"cannot promote version {number} of {name}"):
+    with tracking_errors(f"cannot promote version {number} of {name}"), interruptions_held_back():
         before = {str(each.version): dict(each.tags) for each in versions_of(client, name)}
-        tags = _tags(promotion, before.get(number, {}))
-        # MLflow cannot set an alias on a condition; nothing is done between this look and the change.
-        present = version_by_alias(client, name, CHAMPION)
-        if (str(present.version) if present else None) != promotion.over:
-            raise TrackingError(f"somebody else has just promoted a version of {name}; compare with that one")
-        client.set_registered_model_alias(name, CHAMPION, number)
-        if promotion.over:
-            client.set_registered_model_alias(name, PREVIOUS, promotion.over)
-        for key, value in tags.items():
-            client.set_model_version_tag(name, number, key, value)
-        if promotion.forced:  # all that were promoted after this one was champion, if it ever was
-            followed = [found[AT_TAG] for found in before.values() if found.get(OVER_TAG) == number and AT_TAG in found]
-            then = before.get(number, {}).get(AT_TAG) or min(followed, default=None)
-            for other, found in before.items():
-                if other != number and then and found.get(AT_TAG, "") >= then:
-                    client.set_model_version_tag(name, other, ROLLED_BACK_TAG, "true")
+        event = promotion.event(number)
+        tags = _tags(promotion, event, before.get(number, {}))
+        with _taken_back_unless_done(client, name, event, tags, before.get(number, {})):
+            write_event(client, name, event)
+            for key, value in tags.items():
+                client.set_model_version_tag(name, number, key, value)
+            # MLflow cannot set an alias on a condition; nothing is done between this look and the change.
+            present = version_by_alias(client, name, CHAMPION)
+            if (str(present.version) if present else None) != promotion.over:
+                raise TrackingError(f"somebody else has just promoted a version of {name}; compare with that one")
+            client.set_registered_model_alias(name, CHAMPION, number)
+        _follow_up(client, version, promotion, before)
         if run := run_id or version.run_id:
             for key, value in {**tags, "gradus.promoted_as": f"models:/{name}/{number}"}.items():
                 client.set_tag(run, key, value)
+    return event
 
 
-def _tags(promotion: Promotion, before: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags; all of them every time, so that none is left of an earlier promotion of the same version."""
+@contextmanager
+def _taken_back_unless_done(
+    client: "MlflowClient", name: str, event: Event, tags: Mapping[str, str], before: Mapping[str, str]
+) -> Iterator[None]:
+    """Where the block fails, take an event back, and the tags of the version that stand for it, as far as that goes."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            delete_event(client, name, event)
+            for key in tags:
+                if key in before:
+                    client.set_model_version_tag(name, event.version, key, before[key])
+                else:
+                    client.delete_model_version_tag(name, event.version, key)
+        raise
+
+
+def _follow_up(
+    client: "MlflowClient", version: Registered, promotion: Promotion, before: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Say of other versions what a new champion makes of them."""
+    if promotion.over:
+        client.set_registered_model_alias(version.name, PREVIOUS, promotion.over)
+    if promotion.action != "promoted":
+        for other in _promoted_since(version.number, before):
+            client.set_model_version_tag(version.name, other, ROLLED_BACK_TAG, "true")
+
+
+def _promoted_since(number: str, before: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the versions that were promoted after a version was champion, if it ever was."""
+    followed = [tags[AT_TAG] for tags in before.values() if tags.get(OVER_TAG) == number and AT_TAG in tags]
+    then = before.get(number, {}).get(AT_TAG) or min(followed, default=None)
+    return [other for other, tags in before.items() if other != number and then and tags.get(AT_TAG, "") >= then]
+
+
+def _tags(promotion: Promotion, event: Event, before: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags; all of them every time, so that none is left of an earlier promotion of the same version.
+
+    Where one goes back without a word, what spoke for the version still does.
+    """
+    margin = "none" if promotion.margin is None else f"{promotion.margin:g}"
+    back = promotion.action == "rolled back"
     return {
-        AT_TAG: datetime.now(UTC).isoformat(timespec="microseconds"),
-        "gradus.promoted_by": user_tags().get("mlflow.user", "unknown"),
+        AT_TAG: event.at,
+        BY_TAG: event.by,
         OVER_TAG: promotion.over or "none",
-        "gradus.promotion_evidence": one_line(promotion.evidence, TEXT_LIMIT),
-        REASON_TAG: one_line(promotion.reason or "none given", TEXT_LIMIT),
-        FORCED_TAG: str(promotion.forced).lower(),
-        EARNED_TAG: str(not promotion.forced or _earned(before)).lower(),
+        EVIDENCE_TAG: before.get(EVIDENCE_TAG, "") if back else one_line(promotion.evidence, TEXT_LIMIT),
+        REASON_TAG: one_line(promotion.reason or NO_REASON, TEXT_LIMIT),
+        FORCED_TAG: str(promotion.action == "forced").lower(),
+        EARNED_TAG: str(promotion.action == "promoted" or _earned(before)).lower(),
         ROLLED_BACK_TAG: "false",
-        "gradus.promotion_margin": "none" if promotion.margin is None else f"{promotion.margin:g}",
+        USED_MARGIN_TAG: before.get(USED_MARGIN_TAG, margin) if back else margin,
     }

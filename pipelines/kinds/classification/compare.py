@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from components.core.errors import NotComparable
 from components.data.split.folding import fold
@@ -86,6 +87,20 @@ class Classification:
         predictions = candidate.rows.predictions.take(candidate.counted)
         majority = np.bincount(predictions.truth).argmax()
         return Sides(predictions.correct, predictions.truth == majority), "the majority class"
+
+    def best_baseline(self, candidate: Candidate[Scored]) -> tuple[Sides, str]:
+        """Return a candidate beside the baseline that is right most often on the validation split."""
+        from components.evaluation.baselines import LEARNED, TITLES
+
+        path = candidate.paths[PREDICTIONS]
+        if not (there := [name for name in LEARNED if name in pq.read_schema(path).names]):
+            raise NotComparable("the run has left no predictions of a baseline")
+        rows = pd.read_parquet(path, columns=["split", "label", *there])
+        right = rows[there].eq(rows["label"], axis=0).groupby(rows["split"]).mean()
+        best = str(right.loc["validation" if "validation" in right.index else "test"].idxmax())
+        tested = rows[rows["split"] == "test"][candidate.counted]
+        correct = candidate.rows.predictions.take(candidate.counted).correct
+        return Sides(correct, (tested[best] == tested["label"]).to_numpy()), TITLES[best]
 
     def run_anew(self, champion: Registered, name: str, candidate: Candidate[Scored], home: Path) -> Sides:
         """Let a champion predict a candidate's test rows."""

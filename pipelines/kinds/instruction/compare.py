@@ -142,6 +142,10 @@ class Instruction:
         sides = Sides(answers.scores[started][rows], answers.start[started][rows], answers.judges[started])
         return sides, "the model that it started from"
 
+    def best_baseline(self, candidate: Candidate[Answers]) -> tuple[Sides, str]:  # noqa: ARG002 - other kinds read it
+        """Refuse: no judge scores the responses of a baseline."""
+        raise NotComparable("no judge has scored a baseline's responses")
+
     def run_anew(self, champion: Registered, name: str, candidate: Candidate[Answers], home: Path) -> Sides:
         """Let a champion answer a candidate's test rows, and the candidate's judge score that."""
         path = candidate.paths.get(CONFIG)
@@ -164,12 +168,6 @@ class Instruction:
     def measure(self, sides: Sides, where: str, notes: list[str]) -> Measured:
         """Return the difference of mean scores, over the rows on which both have one."""
         by: Judge = sides.by
-        if by.tells is False:
-            raise NotComparable(
-                f"{by.name} cannot tell a right response from a wrong one: it gives other rows' references about as "
-                "much as a row's own, or too few of them a score; have both judged by another, as with `gradus judge "
-                "RUN --set judge.model=MODEL`"
-            )
         both = ~np.isnan(sides.candidate) & ~np.isnan(sides.reference)
         if not both.any():
             raise NotComparable(f"no row has a score of both by {by.name}")
@@ -177,7 +175,9 @@ class Instruction:
             where = f"{int(both.sum()):,} of {where}, which both have a score of,"
         if by.is_language_model and by.tells is None:
             notes = [*notes, f"whether {by.name} can tell a right response from a wrong one was not checked"]
-        return Measured(score_difference(sides.candidate[both], sides.reference[both]), where, by.name, tuple(notes))
+        unscored = float(np.isnan(sides.candidate).mean())
+        difference = score_difference(sides.candidate[both], sides.reference[both])
+        return Measured(difference, where, by.name, by.tells, unscored, tuple(notes))
 
 
 KIND: Kind[Answers, AnswerPairs] = Instruction()

@@ -92,6 +92,25 @@ def test_a_judge_that_cannot_tell_promotes_nothing(home: Path, make: Make, ollam
         promote(address, home)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
+def test_verdicts_that_cannot_be_read_refuse_above_a_share_and_rules_may_be_softer(
+    home: Path, make: Make, tmp_path: Path
+) -> None:
+    run_id = make(0)
+    with attached(run_id, home) as run:
+        run.metrics({"test/unparsed_share": 0.2}, 2)
+    with pytest.raises(PromotionRefused, match=r"20.0% of the verdicts on its responses could not be read; --force"):
+        promote(run_id, home)
+    (tmp_path / "soft.yaml").write_text("unparsed_verdicts: {level: warn}\nminimum_metrics: {metrics: {score: 99}}\n")
+    done = promote(run_id, home, rules=str(tmp_path / "soft.yaml"))
+    verdicts = {each.rule: (each.verdict, each.value) for each in done.rules}
+    assert verdicts["unparsed_verdicts"] == ("failed", 0.2)
+    assert verdicts["better_than_best_baseline"] == ("not measured", None)
+    assert verdicts["minimum_metrics: score"] == ("passed", 100)
+    assert verdicts["judge_tells"] == ("passed", "tells")
+
+
 def test_rows_that_either_or_one_before_it_learned_from_are_left_out(home: Path, make: Make, name: str) -> None:
     first = make(40, train=range(1, 11))
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")

@@ -8,8 +8,11 @@ import pytest
 from mlflow import MlflowClient
 
 from components.core.errors import PromotionRefused
+from components.tracking.runs import open_run
 from pipelines.promoting.promote import promote
-from tests.pipelines.labelled_runs import aliases, labelled_run
+from tests.pipelines.commands import gradus
+from tests.pipelines.labelled_runs import QUIET, aliases, labelled_run
+from tests.ports import free_port
 
 Make = Callable[..., str]
 
@@ -45,3 +48,31 @@ def test_a_champion_whose_run_was_purged_yields_to_force(home: Path, make: Make,
     client.delete_run(gone)
     client._tracking_client.store._hard_delete_run(gone)  # as `mlflow gc` does
     yields_to_force_alone(home, make, name, f"the run that made it, {gone[:8]}, cannot be found")
+
+
+@pytest.mark.ci
+@pytest.mark.slow
+def test_what_cannot_be_promoted_is_one_line(home: Path, make: Make, name: str, tmp_path: Path) -> None:
+    with open_run(QUIET, home, "without a model", {}) as bare:
+        pass
+    promote(make(30), home)
+    lines = {
+        bare.run_id: f"run {bare.run_id} has no registered model; set tracking.model_name and run it again",
+        "deadbeef": "no run begins with deadbeef; ",
+        "models:/nobody@candidate": "there is no registered model models:/nobody@candidate; ",
+        make(0, pipeline="instruction"): "it cannot be compared with the champion, version 1: run ",
+        make(0, pipeline="nonsense"): "is of the pipeline nonsense, which is not known here",
+    }
+    for address, line in lines.items():
+        done = gradus("promote", address, GRADUS_HOME=str(home))
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert line in done.stderr
+    assert aliases(home, name) == {"champion": "1"}
+
+
+def test_a_registry_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for words in (("promote", "models:/a@candidate"), ("rollback", "a"), ("history", "a")):
+        done = gradus(*words, GRADUS_HOME=str(tmp_path), MLFLOW_TRACKING_URI=nobody)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert f"cannot open the MLflow store {nobody}" in done.stderr
