@@ -1,0 +1,70 @@
+"""Export a model: write it, load what was written, compare it with the original, and only then put it in its place."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from components.core.durable import sync
+from components.core.errors import ConfigError
+from components.models.export.hf import Loaded, write_transformers
+from components.models.export.parity import Parity, check_parity
+from components.models.export.peers import peer_of_folder
+
+Format = Literal["hf", "gguf", "ollama", "adapter"]
+Rounding = Literal["f16", "bf16", "q8_0", "q4_0"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to be exported."""
+
+    loaded: Loaded
+    rounding: Rounding = "f16"
+    """What a GGUF file's weights are rounded to."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    """The config of the run that made it, flat; empty where that is not known."""
+    notes: list[str] = field(default_factory=list)
+    """What is notable of the export: the formats add to it."""
+
+
+def _transformers(model: Model, folder: Path) -> Parity:
+    write_transformers(model.loaded, folder)
+    return check_parity(model.loaded, peer_of_folder(model.loaded, folder), "hf")
+
+
+FORMATS: dict[Format, Callable[[Model, Path], Parity]] = {"hf": _transformers}
+"""What writes a model into an empty folder, and compares what is loaded from there with it; each raises `WeightsError`
+where there is no such model in its format, and `ExportFailed` where it computes something else."""
+
+
+@contextmanager
+def placed(output: Path) -> Iterator[Path]:
+    """Give an empty folder beside `output` that takes its place when all went well, and is gone otherwise.
+
+    Raises:
+        ConfigError: if there is something at `output`, or it cannot be written.
+    """
+    refuse_existing(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    except OSError as error:
+        raise ConfigError(f"--output {output} cannot be written: {error.strerror}; choose another folder") from error
+    try:
+        (draft := scratch / "new").mkdir()
+        yield draft
+        sync(draft)
+        refuse_existing(output)  # somebody else may have been faster
+        draft.rename(output)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def refuse_existing(output: Path) -> None:
+    """Raise a `ConfigError` if there is something at `output`."""
+    if output.exists() or output.is_symlink():
+        raise ConfigError(f"--output {output} is there already; choose another folder, or remove it")
