@@ -10,12 +10,22 @@ from typing import Literal
 
 from components.core.durable import sync
 from components.core.errors import ConfigError
+from components.models.export.gguf import Rounding, write_gguf
 from components.models.export.hf import Loaded, write_transformers
-from components.models.export.parity import Parity, check_parity
-from components.models.export.peers import peer_of_folder
+from components.models.export.parity import Bound, Parity, check_parity
+from components.models.export.peers import peer_of_folder, peer_of_gguf
 
 Format = Literal["hf", "gguf", "ollama", "adapter"]
-Rounding = Literal["f16", "bf16", "q8_0", "q4_0"]
+
+
+GGUF_FILE = "model.gguf"
+BOUNDS: dict[Rounding, Bound] = {
+    "f16": Bound(value=0.01, relative=True),
+    "bf16": Bound(value=0.05, relative=True),
+    "q8_0": Bound(value=0.05, relative=True),
+    "q4_0": Bound(value=0.5, relative=True),
+}
+"""How far the logits of rounded weights may be from the original's. Weights that are mixed up give 1 and more."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,15 @@ def _transformers(model: Model, folder: Path) -> Parity:
     return check_parity(model.loaded, peer_of_folder(model.loaded, folder), "hf")
 
 
-FORMATS: dict[Format, Callable[[Model, Path], Parity]] = {"hf": _transformers}
+def _gguf(model: Model, folder: Path, form: Format = "gguf") -> Parity:
+    path = folder / GGUF_FILE
+    write_gguf(model.loaded, path, model.rounding, model.notes)
+    return check_parity(
+        model.loaded, peer_of_gguf(model.loaded, path), f"{form} {model.rounding}", BOUNDS[model.rounding]
+    )
+
+
+FORMATS: dict[Format, Callable[[Model, Path], Parity]] = {"hf": _transformers, "gguf": _gguf}
 """What writes a model into an empty folder, and compares what is loaded from there with it; each raises `WeightsError`
 where there is no such model in its format, and `ExportFailed` where it computes something else."""
 

@@ -144,23 +144,26 @@ def greedy(logits: Callable[[list[int]], Tensor], tokens: list[int], most: int, 
 
 
 def _compare_tokens(loaded: LoadedGPT, peer: Peer, row: list[int], form: str, near: float) -> int:
-    """Return how many tokens are equal, up to the first that is not and may not be.
+    """Return how many greedy tokens are equal, up to the first that is not and may not be.
+
+    One run of the original over a row and what the peer says after it tells of each token whether it is the likeliest.
 
     Raises:
-        ExportFailed: if one differs that the original finds less likely by more than `near`.
+        ExportFailed: if one is less likely than that by more than `near`, or the peer ends elsewhere.
     """
     ends, most = ends_of_text(loaded.encoding), min(NEW_TOKENS, loaded.card.size.context - len(row))
-    ours = greedy(lambda tokens: logits_of(loaded, tokens), row, most, ends)
     theirs = peer.generate(row, most) if peer.generate else greedy(peer.logits, row, most, ends)
-    equal = next((place for place, pair in enumerate(zip(ours, theirs, strict=False)) if len({*pair}) > 1), None)
-    if equal is None and len(ours) == len(theirs):
-        return len(ours)
-    place = min(len(ours), len(theirs)) if equal is None else equal
-    if place < min(len(ours), len(theirs)):
-        chances = logits_of(loaded, [*row, *ours[:place]])[-1]
-        if float(chances[ours[place]] - chances[theirs[place]]) <= near:
+    chances = logits_of(loaded, [*row, *theirs])[len(row) - 1 :]
+    for place, token in enumerate(theirs):
+        likeliest = int(chances[place].argmax())
+        if likeliest != token and float(chances[place, likeliest] - chances[place, token]) <= near:
             return place
+        if likeliest != token or (place > 0 and theirs[place - 1] in ends):
+            break
+    else:
+        if len(theirs) == most or (theirs[-1:] and theirs[-1] in ends):
+            return len(theirs)
     raise ExportFailed(
-        f"{form}: loaded again by {peer.name}, it goes on with other tokens than the model: {theirs} and not {ours}; "
-        "nothing was written"
+        f"{form}: loaded again by {peer.name}, it goes on with other tokens than the model, or ends elsewhere: "
+        f"{theirs}; nothing was written"
     )

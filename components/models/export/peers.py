@@ -1,6 +1,7 @@
 """What loads an exported model again: `transformers` and `peft` where they are installed, else Gradus's own reader."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from components.models.config import ModelConfig
 from components.models.export.hf import Loaded
 from components.models.export.parity import Peer
 from components.models.pretrained.files import WEIGHTS_FILE
+from components.models.pretrained.gguf import unpack_gguf
 from components.models.pretrained.tokenizer import PROBE
 from components.models.saved.classifier import LoadedClassifier
 from components.models.tokenizer import encode_whole, read_tokenizer
@@ -84,6 +86,17 @@ def _own(loaded: Loaded, folder: Path) -> Peer:
     pooled = peer_of_model(model)
     head.requires_grad_(False)
     return Peer(OURS, lambda tokens: head(pooled.logits(tokens)))
+
+
+def peer_of_gguf(loaded: Loaded, path: Path) -> Peer:
+    """Load a GGUF file by Gradus's own reader, and compare its tokenizer with the original's.
+
+    Raises:
+        ExportFailed: if the tokenizer encodes a text otherwise.
+    """
+    with tempfile.TemporaryDirectory(prefix=".gguf-", dir=path.parent.parent) as scratch:
+        unpack_gguf(path, Path(scratch))
+        return _own(loaded, Path(scratch))
 
 
 def _head(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> nn.Module:
