@@ -3,8 +3,10 @@
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
+import copy
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,6 +70,19 @@ def write_gguf(loaded: Loaded, path: Path, rounding: Rounding, notes: list[str])
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def rounded_copy(loaded: LoadedGPT, rounding: Rounding) -> LoadedGPT:
+    """Return a language model whose weights are those that a file holds once they are rounded."""
+    from gguf import quants
+
+    arch, _ = _shape(loaded, [])
+    copied = replace(loaded, model=copy.deepcopy(loaded.model).cpu())
+    for name, tensor in _in_rows(copied, arch):
+        kind = _kind(name, tensor, rounding)
+        # What is rounded together lies in one row, whatever the order of rows. It is put where it was.
+        tensor.copy_(torch.from_numpy(quants.dequantize(_rounded(tensor, kind), kind)).view(tensor.shape))
+    return copied
 
 
 def _shape(loaded: LoadedGPT, notes: list[str]) -> tuple[str, Keys]:
@@ -144,21 +159,29 @@ def _tensors(loaded: LoadedGPT, arch: str) -> Iterator[tuple[str, Tensor]]:
 
     It turns neighbours, and `transformers` halves of a head: for a Llama its converter puts halves beside each other.
     """
-    names, size = NAMES[arch], loaded.card.size
+    size = loaded.card.size
     heads = {"attn_q": size.heads, "attn_k": size.kv_heads} if arch == "llama" else {}
-    for name, tensor in tensors_of(loaded.model).items():
-        ours = names.in_gguf(name)
-        part = ours.split(".")[-2]
-        if part in names.transposed and tensor.dim() == 2:
-            tensor = tensor.t()  # noqa: PLW2901
-        if part in heads:
-            rows, *rest = tensor.shape
-            halves = tensor.reshape(heads[part], 2, rows // heads[part] // 2, *rest)
-            tensor = halves.transpose(1, 2).reshape(tensor.shape)  # noqa: PLW2901
-        yield ours, tensor
+    for name, tensor in _in_rows(loaded, arch):
+        count = heads.get(name.split(".")[-2])
+        yield name, _neighbouring(tensor, count) if count else tensor
     if isinstance(size, LlamaSize) and (size.rope.scaling == "llama3" or size.rope.factors):
         plain = frequencies(Rope(base=size.rope.base), size.head_width)
         yield ROPE_FACTORS, plain / frequencies(size.rope, size.head_width)
+
+
+def _in_rows(loaded: LoadedGPT, arch: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors under the names of the file, in fp32, a row an output; on the CPU they are the model's own."""
+    names = NAMES[arch]
+    for name, tensor in tensors_of(loaded.model).items():
+        ours = names.in_gguf(name)
+        turned = ours.split(".")[-2] in names.transposed and tensor.dim() == 2
+        yield ours, tensor.t() if turned else tensor
+
+
+def _neighbouring(tensor: Tensor, heads: int) -> Tensor:
+    """Return the rows of queries or keys, (heads x d, ...), with those beside each other that are turned together."""
+    rows, *rest = tensor.shape
+    return tensor.reshape(heads, 2, rows // heads // 2, *rest).transpose(1, 2).reshape(tensor.shape)
 
 
 def _kind(name: str, tensor: Tensor, rounding: Rounding) -> "GGMLQuantizationType":

@@ -12,6 +12,7 @@ from torch import Tensor
 from components.conversations import Entry
 from components.core.config import Config
 from components.core.errors import ExportFailed
+from components.core.progress import progress_bar
 from components.models.classifier import classify
 from components.models.export.hf import Loaded
 from components.models.padding import cut
@@ -83,27 +84,49 @@ class Peer:
     """From tokens to at most so many greedy ones after them, the end among them; None: by the logits."""
 
 
-def check_parity(loaded: Loaded, peer: Peer, form: str, bound: Bound = EXACT) -> Parity:
+def check_parity(
+    loaded: Loaded, peer: Peer, form: str, bound: Bound = EXACT, rounded: LoadedGPT | None = None
+) -> Parity:
     """Compare an exported model with the original.
 
     A greedy token counts as equal also where the original finds both nearly as likely: as near as the logits differ.
 
+    Args:
+        loaded: the original.
+        peer: what was exported, loaded again.
+        form: what it was exported to, for people.
+        bound: how far its logits may be from the original's.
+        rounded: the original with weights that are rounded as they were: from it nothing may differ.
+
     Raises:
         ExportFailed: if they differ by more than `bound`.
     """
-    rows = _rows(loaded)
-    pairs = [(logits_of(loaded, row), peer.logits(row).float()) for row in rows]
+    rows, pairs, exact = _rows(loaded), [], []
+    with progress_bar(f"compare {form}", len(rows), "prompts") as update:
+        for place, row in enumerate(rows):
+            theirs = peer.logits(row).float()
+            pairs.append((logits_of(loaded, row), theirs))
+            exact.append((logits_of(rounded, row), theirs) if rounded else pairs[-1])
+            update(completed=place + 1)
+    difference = _checked(pairs, bound, form, peer)
+    if rounded:
+        _checked(exact, EXACT, f"{form}, beside weights that are rounded likewise", peer)
+    tokens, reference = 0, rounded or loaded
+    if isinstance(reference, LoadedGPT):
+        near = 2 * max(float((ours - theirs).abs().max()) for ours, theirs in exact) + 1e-6
+        tokens = sum(_compare_tokens(reference, peer, row, form, near) for row in rows)
+    return Parity(format=form, peer=peer.name, difference=difference, bound=bound, prompts=len(rows), tokens=tokens)
+
+
+def _checked(pairs: Sequence[tuple[Tensor, Tensor]], bound: Bound, form: str, peer: Peer) -> float:
+    """Return how far logits are from those that they should be, if that is not too far."""
     difference = _difference(pairs, bound)
     if not difference <= bound.value:  # NaN is no number that is small
         raise ExportFailed(
             f"{form}: loaded again by {peer.name}, its logits differ from the model's by {difference:.3g}, more than "
             f"{bound}; nothing was written"
         )
-    largest = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
-    tokens = 0
-    if isinstance(loaded, LoadedGPT):
-        tokens = sum(_compare_tokens(loaded, peer, row, form, 2 * largest + 1e-6) for row in rows)
-    return Parity(format=form, peer=peer.name, difference=difference, bound=bound, prompts=len(rows), tokens=tokens)
+    return difference
 
 
 def _rows(loaded: Loaded) -> list[list[int]]:
