@@ -12,7 +12,7 @@ from components.models.export.parity import Parity
 from components.models.pretrained.hub import is_hub_id
 from components.models.saved.classifier import LoadedClassifier
 from components.reporting.exported import Export, exported_card
-from components.tracking.registry.exports import card_of, record_parity, run_of, version_of
+from components.tracking.registry.exports import adapter_of, card_of, record_parity, run_of, version_of
 
 if TYPE_CHECKING:
     from components.models.export.hf import Loaded
@@ -46,9 +46,9 @@ def export(address: str, loaded: "Loaded", to: Format, rounding: Rounding, outpu
         ExportFailed: if what was written computes something else; nothing is left then.
     """
     run = run_of(address, home())
-    model = Model(loaded, rounding, run.params if run else {})
     try:
-        with placed(output) as draft:
+        with adapter_of(address, run, home()) as adapter, placed(output) as draft:
+            model = Model(loaded, rounding, adapter, run.params if run else {})
             parity = FORMATS[to](model, draft)
             card = _card(address, model, run, to, parity)
             (draft / CARD_FILE).write_text(card, encoding="utf-8")

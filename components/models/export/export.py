@@ -10,8 +10,10 @@ from typing import Literal
 
 from components.core.durable import sync
 from components.core.errors import ConfigError
-from components.models.export.gguf import Rounding, rounded_copy, write_gguf
+from components.models.export.adapter import export_adapter
+from components.models.export.gguf import Rounding, context_of, rounded_copy, write_gguf
 from components.models.export.hf import Loaded, write_transformers
+from components.models.export.ollama import MODELFILE, modelfile
 from components.models.export.parity import Bound, Parity, check_parity
 from components.models.export.peers import peer_of_folder, peer_of_gguf
 from components.models.saved.language_model import LoadedGPT
@@ -37,6 +39,8 @@ class Model:
     loaded: Loaded
     rounding: Rounding = "f16"
     """What a GGUF file's weights are rounded to."""
+    adapter: Path | None = None
+    """The folder of the adapter that it was trained with, if there is one."""
     params: Mapping[str, str] = field(default_factory=dict)
     """The config of the run that made it, flat; empty where that is not known."""
     notes: list[str] = field(default_factory=list)
@@ -56,7 +60,25 @@ def _gguf(model: Model, folder: Path, form: Format = "gguf") -> Parity:
     return check_parity(model.loaded, peer, f"{form} {model.rounding}", BOUNDS[model.rounding], rounded)
 
 
-FORMATS: dict[Format, Callable[[Model, Path], Parity]] = {"hf": _transformers, "gguf": _gguf}
+def _ollama(model: Model, folder: Path) -> Parity:
+    parity = _gguf(model, folder, "ollama")
+    assert isinstance(model.loaded, LoadedGPT)
+    context = context_of(model.loaded.card.size)
+    text = modelfile(model.loaded, model.params, GGUF_FILE, context)
+    (folder / MODELFILE).write_text(text, encoding="utf-8")
+    return parity
+
+
+def _adapter(model: Model, folder: Path) -> Parity:
+    return export_adapter(model.loaded, model.adapter, folder, model.notes)
+
+
+FORMATS: dict[Format, Callable[[Model, Path], Parity]] = {
+    "hf": _transformers,
+    "gguf": _gguf,
+    "ollama": _ollama,
+    "adapter": _adapter,
+}
 """What writes a model into an empty folder, and compares what is loaded from there with it; each raises `WeightsError`
 where there is no such model in its format, and `ExportFailed` where it computes something else."""
 

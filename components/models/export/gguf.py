@@ -24,7 +24,7 @@ from components.models.llama import frequencies
 from components.models.pretrained.gguf import ROPE_FACTORS
 from components.models.pretrained.gguf_names import NAMES
 from components.models.saved.language_model import LoadedGPT
-from components.models.sizes import GPTSize, LlamaSize, Rope
+from components.models.sizes import AnySize, GPTSize, LlamaSize, Rope
 from components.models.weights import tensors_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _shape(loaded: LoadedGPT, notes: list[str]) -> tuple[str, Keys]:
         raise WeightsError(f"llama.cpp is not known to run {class_of(kind, 'CausalLM')}; export it with --to hf")
     values: Keys = {
         "block_count": size.layers,
-        "context_length": size.context,
+        "context_length": context_of(size),
         "embedding_length": size.width,
         "attention.head_count": size.heads,
         "vocab_size": loaded.encoding.n_vocab,
@@ -104,6 +104,12 @@ def _shape(loaded: LoadedGPT, notes: list[str]) -> tuple[str, Keys]:
     elif isinstance(size, LlamaSize):
         values |= _llama(size, kind, notes)
     return arch, {f"{arch}.{name}": value for name, value in values.items()}
+
+
+def context_of(size: AnySize) -> int:
+    """Return how many tokens llama.cpp may see: no more than a sliding window, which it does not know."""
+    window = size.window if isinstance(size, LlamaSize) and size.windowed else None
+    return min(size.context, window or size.context)
 
 
 def _llama(size: LlamaSize, kind: str, notes: list[str]) -> Keys:
@@ -117,8 +123,7 @@ def _llama(size: LlamaSize, kind: str, notes: list[str]) -> Keys:
         "rope.freq_base": float(size.rope.base),
         **_rope(size.rope, kind),
     }
-    if size.windowed and size.window and size.window < size.context:
-        found["context_length"] = size.window
+    if context_of(size) < size.context:
         notes.append(
             f"llama.cpp knows no sliding window for {kind}: the context is cut from {size.context:,} to the window's "
             f"{size.window:,} tokens, within which both compute the same"

@@ -45,16 +45,38 @@ def peer_of_folder(loaded: Loaded, folder: Path) -> Peer:
 
 
 def _transformers(loaded: Loaded, folder: Path, name: str) -> Peer:
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    _compare_tokenizers(loaded, lambda text: tokenizer(text, split_special_tokens=True)["input_ids"], name)
+    return _peer(_auto(loaded, folder), name, not isinstance(loaded, LoadedClassifier))
+
+
+def peer_of_peft(loaded: Loaded, base: Path, adapter: Path) -> Peer:
+    """Load an adapter by `peft` on its base in the layout of `transformers`."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(_auto(loaded, base), adapter).eval()
+    return _peer(model, f"{installed('peft')}", False)
+
+
+def _auto(loaded: Loaded, folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    _compare_tokenizers(loaded, lambda text: tokenizer(text, split_special_tokens=True)["input_ids"], name)
-    classifies = isinstance(loaded, LoadedClassifier)
-    auto = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
-    model = auto.from_pretrained(folder, dtype=torch.float32).eval()
+    if not isinstance(loaded, LoadedClassifier):
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    labels = len(loaded.card.labels)
+    auto = AutoModelForSequenceClassification
+    return auto.from_pretrained(folder, dtype=torch.float32, num_labels=labels).eval()
+
+
+def _peer(model: Any, name: str, generates: bool) -> Peer:
+    """Return a model of `transformers` as what is compared."""
 
     @torch.inference_mode()
     def logits(tokens: list[int]) -> Tensor:
@@ -68,7 +90,7 @@ def _transformers(loaded: Loaded, folder: Path, name: str) -> Peer:
         new: list[int] = found[0, len(tokens) :].tolist()
         return new
 
-    return Peer(name, logits, None if classifies else generate)
+    return Peer(name, logits, generate if generates else None)
 
 
 def _own(loaded: Loaded, folder: Path) -> Peer:

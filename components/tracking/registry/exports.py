@@ -1,10 +1,12 @@
 """What exports leave in MLflow, and what they take from there: the run that made a model, and its card."""
 
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from components.core.errors import TrackingError
-from components.models.pretrained.files import ADAPTER, TRACKED
+from components.models.pretrained.files import ADAPTER, ADAPTER_CONFIG, TRACKED
+from components.models.saved.card import INSIDE
 from components.tracking.names import EXPORT_PARITY_TAG
 from components.tracking.reading import RecordedRun, Registered, artifacts_of, find_registered, find_run
 from components.tracking.registry.finding import RUN_MODEL
@@ -49,16 +51,20 @@ def card_of(run: RecordedRun, home: Path) -> str | None:
         return found[CARD].read_text(encoding="utf-8") if CARD in found else None
 
 
-def fetch_adapter(run: RecordedRun, home: Path, target: Path) -> bool:
-    """Copy the adapter that a run trained into `target`, an absent folder; tell whether it trained one.
+@contextmanager
+def adapter_of(model: str, run: RecordedRun | None, home: Path) -> Iterator[Path | None]:
+    """Give the folder of the adapter that a model was trained with, None if it was trained without one, or it is gone.
 
     Raises:
         TrackingError: if the store cannot be read.
     """
-    with artifacts_of(run, [ADAPTER], home) as found:
-        if ADAPTER in found:
-            shutil.copytree(found[ADAPTER], target)
-        return ADAPTER in found
+    if run:
+        with artifacts_of(run, [ADAPTER], home) as found:
+            yield found.get(ADAPTER)
+        return
+    folder = Path(model).expanduser()
+    places = (folder, *folder.glob(INSIDE), folder.parent / ADAPTER)
+    yield next((place for place in places if (place / ADAPTER_CONFIG).is_file()), None)
 
 
 def record_parity(version: Registered, said: str, home: Path) -> None:
