@@ -9,7 +9,7 @@ import typer
 
 from pipelines.cli import check, presets, run, sync
 from pipelines.cli.choosing import compare, judge, promote
-from pipelines.cli.using import export, generate, predict, respond
+from pipelines.cli.using import export, generate, predict, push, respond
 
 app = typer.Typer(
     name="gradus",
@@ -31,6 +31,7 @@ app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
 app.command("respond", epilog=respond.EXAMPLES)(respond.respond)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
+app.command("push", epilog=push.EXAMPLES)(push.push)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 

@@ -38,7 +38,8 @@ def tokenizer_keys(encoding: Tokenizer) -> Keys:
     if model.get("byte_fallback"):
         own: Keys = {"model": "llama", "scores": _scores(tokens, merges), "add_space_prefix": _prefixes(spec)}
     else:
-        own = {"model": "gpt2", "pre": _cut(spec, encoding.name), "merges": merges}
+        # Where nothing is merged it makes no difference how texts are cut.
+        own = {"model": "gpt2", "pre": _cut(spec, encoding.name) if merges else "gpt-2", "merges": merges}
     named = {f"ggml.{name}": value for name, value in (own | _special(encoding, tokens, model)).items()}
     return {**named, "ggml.tokens": tokens, "ggml.token_type": kinds}
 

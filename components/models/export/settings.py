@@ -94,7 +94,9 @@ def _llama(size: LlamaSize) -> Settings:
         "attention_bias": size.output_bias,
         "mlp_bias": size.mlp_bias,
     }
-    if size.windowed:
+    if kind == "mistral" and len(size.windowed) == size.layers:
+        found["sliding_window"] = size.window  # with kinds of layers it would become another type
+    elif size.windowed:
         kinds = [NEAR if layer in size.windowed else FAR for layer in range(size.layers)]
         found |= {"sliding_window": size.window, "use_sliding_window": True}
         found |= {"layer_types": kinds, "max_window_layers": min(size.windowed)}
