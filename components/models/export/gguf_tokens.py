@@ -32,14 +32,14 @@ def tokenizer_keys(encoding: Tokenizer) -> Keys:
     spec = tokenizer_spec(encoding)
     tokens, kinds = _tokens(spec, encoding.n_vocab)
     model = spec["model"]
-    if model["type"] != "BPE":
-        raise WeightsError(f"llama.cpp knows no vocabulary of the kind {model['type']} for a language model")
+    if model["type"] != "BPE" or not model["merges"]:
+        what = model["type"] if model["type"] != "BPE" else "bytes that are never merged"
+        raise WeightsError(f"llama.cpp knows no vocabulary of {what} for a language model; export it with --to hf")
     merges = [each if isinstance(each, str) else " ".join(each) for each in model["merges"]]
     if model.get("byte_fallback"):
         own: Keys = {"model": "llama", "scores": _scores(tokens, merges), "add_space_prefix": _prefixes(spec)}
     else:
-        # Where nothing is merged it makes no difference how texts are cut.
-        own = {"model": "gpt2", "pre": _cut(spec, encoding.name) if merges else "gpt-2", "merges": merges}
+        own = {"model": "gpt2", "pre": _cut(spec, encoding.name), "merges": merges}
     named = {f"ggml.{name}": value for name, value in (own | _special(encoding, tokens, model)).items()}
     return {**named, "ggml.tokens": tokens, "ggml.token_type": kinds}
 
