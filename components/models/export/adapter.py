@@ -39,8 +39,10 @@ def export_adapter(loaded: Loaded, source: Path | None, folder: Path, notes: lis
     _write_tokenizer(loaded, folder)
     base = _base(folder)
     lacking = _lacking(loaded)
+    if _has_bias(loaded):
+        notes.append("give the model a head with a bias before peft loads it: model.score = nn.Linear(width, labels)")
     if lacking is None and (base / SETTINGS).is_file() and installed("peft"):
-        return check_parity(loaded, peer_of_peft(loaded, base, folder), FORM)
+        return check_parity(loaded, peer_of_peft(loaded, base, folder, _has_bias(loaded)), FORM)
     notes += [lacking] if lacking else []
     return check_parity(loaded, peer_of_model(_merged(loaded, base, folder)), FORM)
 
@@ -55,19 +57,25 @@ def _write_tokenizer(loaded: Loaded, folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
 
 
+def _has_bias(loaded: Loaded) -> bool:
+    """Tell whether the head has a bias and that of `transformers` has none."""
+    if not isinstance(loaded, LoadedClassifier) or loaded.model.transformer.size.is_encoder:
+        return False
+    return loaded.model.head.bias is not None
+
+
 def _lacking(loaded: Loaded) -> str | None:
     """Return why `peft` does not compute the same, None if it does."""
     if not isinstance(loaded, LoadedClassifier):
         return None
-    network, head, pooling = loaded.model.transformer, loaded.model.head, loaded.model.pooling
-    if not network.size.is_encoder:
-        bias = head.bias is not None and bool(head.bias.any())
-        if bias or pooling != "last_token" or not loaded.model.causal:
-            return "peft leaves out the bias of a decoder's head, and reads the last token: other results than Gradus's"
+    model = loaded.model
+    decodes = not model.transformer.size.is_encoder and model.causal and model.pooling == "last_token"
+    if decodes or (model.transformer.name == "bert" and model.pooling == "cls"):
         return None
-    if network.name == "bert" and pooling == "cls":
-        return None
-    return f"in transformers the head of {network.name} is another one than Gradus's: peft gives other results"
+    return (
+        f"transformers has no head of {model.transformer.name} with train.pooling={model.pooling}: the adapter gives "
+        "other results there than with Gradus"
+    )
 
 
 def _base(folder: Path) -> Path:

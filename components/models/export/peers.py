@@ -54,11 +54,14 @@ def _transformers(loaded: Loaded, folder: Path, name: str) -> Peer:
     return _peer(_auto(loaded, folder), name, not isinstance(loaded, LoadedClassifier))
 
 
-def peer_of_peft(loaded: Loaded, base: Path, adapter: Path) -> Peer:
-    """Load an adapter by `peft` on its base in the layout of `transformers`."""
+def peer_of_peft(loaded: Loaded, base: Path, adapter: Path, bias: bool) -> Peer:
+    """Load an adapter by `peft` on its base in the layout of `transformers`, whose head gets a `bias` if need be."""
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(_auto(loaded, base), adapter).eval()
+    network = _auto(loaded, base)
+    if bias:
+        network.score = nn.Linear(network.score.in_features, network.score.out_features)
+    model = PeftModel.from_pretrained(network, adapter).eval()
     return _peer(model, f"{installed('peft')}", False)
 
 
