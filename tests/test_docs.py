@@ -49,20 +49,9 @@ INSTEAD = {"make demo": ["gradus run spam-demo", "gradus run instruct-demo"]}
 CONFIGS = [config_class(kind) for kind in KINDS]
 SECTIONS = {section for config in CONFIGS for section in config.model_fields}
 FILES = (
-    ".py",
-    ".md",
-    ".toml",
-    ".yaml",
-    ".yml",
-    ".parquet",
-    ".json",
-    ".jsonl",
-    ".html",
-    ".safetensors",
-    ".csv",
-    ".png",
+    ".py", ".md", ".toml", ".yaml", ".yml", ".parquet", ".json", ".jsonl", ".html", ".safetensors", ".csv", ".png",
     ".gguf",
-)
+)  # fmt: skip
 
 
 def reason_not_to_run(command: str) -> str | None:
