@@ -7,7 +7,8 @@ from pydantic import BaseModel
 
 from components.core.errors import ExportFailed
 from components.core.home import home
-from components.models.export.export import FORMATS, Format, Model, Rounding, placed
+from components.models.export.export import FORMATS, Format, Model, placed
+from components.models.export.gguf import Rounding
 from components.models.export.parity import Parity
 from components.models.pretrained.hub import is_hub_id
 from components.models.saved.classifier import LoadedClassifier
@@ -61,15 +62,14 @@ def export(address: str, loaded: "Loaded", to: Format, rounding: Rounding, outpu
 
 
 def _card(address: str, model: Model, run: "RecordedRun | None", to: Format, parity: Parity) -> str:
-    base, card = model.params.get("model.weights", ""), model.loaded.card
-    classifies = isinstance(model.loaded, LoadedClassifier)
+    base, loaded = model.params.get("model.weights", ""), model.loaded
     export = Export(
         to=to,
         format=parity.format,
         address=address,
         parity=str(parity),
-        labels=getattr(card, "labels", []),
-        stops=[] if classifies else list(model.loaded.card.template.stops),
+        labels=loaded.card.labels if isinstance(loaded, LoadedClassifier) else [],
+        stops=[] if isinstance(loaded, LoadedClassifier) else list(loaded.card.template.stops),
         base=base if is_hub_id(base) else None,
         notes=model.notes,
     )

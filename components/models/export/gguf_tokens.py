@@ -95,9 +95,10 @@ def _plain(cut: Any) -> Any:
 
 def _special(encoding: Tokenizer, tokens: list[str], model: Mapping[str, Any]) -> Keys:
     """Return which tokens begin and end texts, and pad."""
-    config, starts = {}, ()
+    config: Keys = {}
     if not isinstance(encoding, tiktoken.Encoding):
-        config, starts = json.loads(encoding.files.get(CONFIG_FILE, "{}")), encoding.starts
+        config = json.loads(encoding.files.get(CONFIG_FILE, "{}"))
+    starts: tuple[int, ...] = getattr(encoding, "starts", ())
     ends = ends_of_text(encoding)
     found: Keys = {"eos_token_id": ends[0], "add_bos_token": bool(starts)}
     if len(ends) > 1:

@@ -46,9 +46,8 @@ def peer_of_folder(loaded: Loaded, folder: Path) -> Peer:
 
 def _transformers(loaded: Loaded, folder: Path, name: str) -> Peer:
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
-    logging.set_verbosity_error()
+    _hush()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     _compare_tokenizers(loaded, lambda text: tokenizer(text, split_special_tokens=True)["input_ids"], name)
     return _peer(_auto(loaded, folder), name, not isinstance(loaded, LoadedClassifier))
@@ -67,15 +66,23 @@ def peer_of_peft(loaded: Loaded, base: Path, adapter: Path, bias: bool) -> Peer:
 
 def _auto(loaded: Loaded, folder: Path) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    _hush()
+    if not isinstance(loaded, LoadedClassifier):
+        writer: Any = AutoModelForCausalLM
+        return writer.from_pretrained(folder, dtype=torch.float32).eval()
+    labels = len(loaded.card.labels)
+    auto: Any = AutoModelForSequenceClassification
+    return auto.from_pretrained(folder, dtype=torch.float32, num_labels=labels).eval()
+
+
+def _hush() -> None:
+    """Let `transformers` show no bars and no warnings: what matters is compared."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    if not isinstance(loaded, LoadedClassifier):
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    labels = len(loaded.card.labels)
-    auto = AutoModelForSequenceClassification
-    return auto.from_pretrained(folder, dtype=torch.float32, num_labels=labels).eval()
+    library: Any = logging
+    library.disable_progress_bar()
+    library.set_verbosity_error()
 
 
 def _peer(model: Any, name: str, generates: bool) -> Peer:

@@ -81,7 +81,7 @@ def _of_chat(template: ChatTemplate, start: str) -> Exchange:
 
 def _talk(turns: int, system: str | None) -> list[Message]:
     """Return a conversation of so many questions, with an answer between each two."""
-    said = [{"role": SYSTEM, "content": system}] if system is not None else []
+    said: list[Message] = [{"role": SYSTEM, "content": system}] if system is not None else []
     for place in range(turns):
         said += [{"role": ASSISTANT, "content": f"answer-{SAID[place]}"}] if place else []
         said.append({"role": USER, "content": f"question-{SAID[place]}"})
