@@ -1,5 +1,9 @@
 """A Modelfile asks a model as it was trained: its template, its system message, its stops and parameters."""
 
+import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -101,3 +105,31 @@ def test_what_go_would_take_for_an_action_is_written_as_text() -> None:
 def test_the_completion_layout_keeps_its_separator() -> None:
     text = go_template(exchange_of(TEMPLATES["completion"], "", "<|endoftext|>"))
     assert text.endswith("{{ .Prompt }}\n\n###\n\n{{ .Response }}<|endoftext|>")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("go"), reason="there is no go, in whose templates Ollama's are written")
+def test_go_renders_what_the_chat_template_does(tmp_path: Path) -> None:
+    turns: list[Message] = [
+        {"role": "user", "content": "What is 2 + 2?"},
+        {"role": "assistant", "content": "Four."},
+        {"role": "user", "content": "And {{ 3 }}?"},
+    ]
+    without = {name for name in KNOWN if name in ("LLAMA2", "MISTRAL")}  # an answer's own blank is the model's there
+    asked, expected = [], []
+    for name in KNOWN:
+        exchange, start = exchange_of(chat(name), "<s>", "</s>"), "<s>"
+        for messages in (turns[-1:], turns):
+            if name in without and len(messages) > 1:
+                continue
+            system = [] if exchange.system is None else [{"role": "system", "content": exchange.system}]
+            asked.append({"Template": go_template(exchange), "Messages": [*system, *messages]})
+            expected.append(chat(name).render(messages).removeprefix(start))
+    alpaca = TEMPLATES["alpaca"]
+    asked.append({"Template": go_template(exchange_of(alpaca, "", "")), "Messages": turns[-1:]})
+    expected.append(alpaca.prompt("And {{ 3 }}?"))
+    script = Path(__file__).with_name("exchange.go")
+    home = {**os.environ, "HOME": str(tmp_path)}  # where go keeps what it compiles
+    words = ["go", "run", str(script)]
+    done = subprocess.run(words, input=json.dumps(asked), capture_output=True, text=True, check=True, env=home)
+    assert json.loads(done.stdout) == expected
