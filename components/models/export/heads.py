@@ -39,7 +39,9 @@ def head_of(model: Classifier, class_name: str) -> Head:
         WeightsError: if that class has no such pooling, mask or bias.
     """
     family = model.transformer.name
-    known = POOLINGS[family]
+    known = POOLINGS.get(family, ())
+    if not known:
+        raise WeightsError(f"a classifier of the family {family} has no counterpart in transformers that is known here")
     if model.pooling not in known:
         raise WeightsError(
             f"train.pooling={model.pooling} has no counterpart in transformers: {class_name} reads "

@@ -49,13 +49,14 @@ def settings_of(size: AnySize, base: Mapping[str, Any] | None = None) -> Setting
     """
     if base and _describes(base, size):
         return {name: value for name, value in base.items() if name not in OF_ANOTHER_MODEL}
-    found = WRITERS[type(size)](size)
-    if not _describes(found, size):
-        raise WeightsError(
-            f"a model of this shape is no {found['model_type']} that transformers knows, and of no other type either: "
-            "it cannot be exported"
-        )
-    return found
+    found = WRITERS[type(size)](size) if type(size) in WRITERS else {}
+    if _describes(found, size):
+        return found
+    kind = found.get("model_type", type(size).__name__)
+    raise WeightsError(
+        f"a model of this shape is no {kind} that transformers knows, and of no other type either: it cannot be "
+        "exported"
+    )
 
 
 def class_of(model_type: str, task: str) -> str:
