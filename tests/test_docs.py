@@ -35,6 +35,7 @@ NOT_RUN = {
     r"^ollama ": "is a program of its own; tests/judging has a server that speaks its protocol",
     r"gradus generate openai-community/": "needs the network; tests/pipelines/cli/test_cli_generate.py has others",
     r"(models:/|rollback )(spam-classifier|instruction-model)": "needs what `gradus run spam` or `instruct` leaves",
+    r"gradus push ": "needs a hub; tests/pipelines/cli/test_cli_export.py has one",
     r"\bRUN\b": "stands for the id of a run; docs/choosing_a_model.md has real ones",
     r"(mlflow ui|mlflow server|prefect server start)": "serves until it is stopped",
     r"^prefect ": "needs the server of deploy/README.md; tests/deploy/test_deployment.py starts a real one",
@@ -47,7 +48,10 @@ INSTEAD = {"make demo": ["gradus run spam-demo", "gradus run instruct-demo"]}
 
 CONFIGS = [config_class(kind) for kind in KINDS]
 SECTIONS = {section for config in CONFIGS for section in config.model_fields}
-FILES = (".py", ".md", ".toml", ".yaml", ".yml", ".parquet", ".json", ".jsonl", ".html", ".safetensors", ".csv", ".png")
+FILES = (
+    ".py", ".md", ".toml", ".yaml", ".yml", ".parquet", ".json", ".jsonl", ".html", ".safetensors", ".csv", ".png",
+    ".gguf",
+)  # fmt: skip
 
 
 def reason_not_to_run(command: str) -> str | None:

@@ -14,6 +14,7 @@ GradusError                 something failed; exit code 1
 |   `-- JudgeUnreachable    ... or its server is down, stalls, or went away
 |-- NotComparable           two runs have no test rows in common on which they can be compared
 |-- NoRoom                  a disk is full
+|-- ExportFailed            an exported model does not compute what the original does
 |-- PromotionRefused        a model may not become the champion
 `-- TrackingError           an MLflow run, model or store could not be reached or written
 
@@ -137,6 +138,10 @@ class PromotionRefused(GradusError):
 
 class NoRoom(GradusError):
     """A disk is full, or has no room for what is about to be written."""
+
+
+class ExportFailed(GradusError):
+    """What was exported and loaded again does not compute what the original does; nothing of it is left."""
 
 
 class TrackingError(GradusError):

@@ -143,6 +143,8 @@ class Transformer(nn.Module, ABC):
     """Those of its feed-forward network."""
     in_rows_only: ClassVar[bool] = False
     """Whether attention needs more than queries, keys and values, so that padding has to be computed, too."""
+    head_bias: ClassVar[bool] = True
+    """Whether the head of a new classifier has a bias; `transformers` has no place for one after a norm without."""
     pooler: nn.Module | None
     """What a classifier that pools `cls` makes of the first token's state, (B, D) to (B, D), if there is such."""
 

@@ -25,6 +25,7 @@ class Classifier(nn.Module):
         pooling: Pooling | None = None,
         seed: int = 0,
         causal: bool = True,
+        bias: bool | None = None,
     ) -> None:
         super().__init__()
         self.transformer = transformer
@@ -33,9 +34,10 @@ class Classifier(nn.Module):
         if self.pooling != "cls" and transformer.pooler is not None:
             del transformer.pooler
             transformer.pooler = None  # what nothing reads cannot train
-        self.head = nn.Linear(transformer.size.width, classes)
+        self.head = nn.Linear(transformer.size.width, classes, transformer.head_bias if bias is None else bias)
         init_normal_(self.head.weight, INITIAL_STD, seed, "head.weight")
-        nn.init.zeros_(self.head.bias)
+        if self.head.bias is not None:
+            nn.init.zeros_(self.head.bias)
 
     def places(self, tokens: Tensor, lengths: Tensor) -> Tensor | None:
         """Return the positions that `forward` cannot do without (`components.models.fast.unpadded`), or None: all.

@@ -159,6 +159,7 @@ class Llama(Transformer):
     name = "llama"
     shape = LlamaSize
     size: LlamaSize
+    head_bias = False
     names = WeightNames(
         prefix="model.", embedding="embed_tokens", blocks="layers", final_norm="norm", buffers=("rotary_emb.inv_freq",)
     )

@@ -88,7 +88,22 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write every parameter as fp32 safetensors, in the layout that `load_weights` and `transformers` read.
+    """Write every parameter as fp32 safetensors, in the layout that `load_weights` and `transformers` read."""
+    write_tensors(tensors_of(model), path)
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors.
+
+    Raises:
+        NoRoom: if the disk has no room for them.
+    """
+    require_room(path.parent, sum(tensor.nbytes for tensor in tensors.values()))
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter in fp32 as files hold it, under its name there; a classifier's head as `head`.
 
     Files hold tensors row by row. What they hold transposed is laid out so in memory too, one parameter after the
     other, or there would be a second copy of nearly all of them; it keeps its shape and its values.
@@ -100,8 +115,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
         parameter.data = _transposed(name, as_in_file, names)
         own = name.startswith(PREFIX)
         tensors[f"{names.prefix}{name.removeprefix(PREFIX)}" if own else name] = as_in_file.cpu().float()
-    require_room(path.parent, sum(tensor.nbytes for tensor in tensors.values()))
-    save_file(tensors, path, metadata={"format": "pt"})
+    return tensors
 
 
 def filled(model: Network, weights: Path | None, seed: int) -> Network:

@@ -11,7 +11,7 @@ import typer
 from pipelines.cli import check, presets, run, sync
 from pipelines.cli.choosing import compare, judge, promote, rollback
 from pipelines.cli.finding import doctor, explain, models, runs
-from pipelines.cli.using import generate, predict, respond
+from pipelines.cli.using import export, generate, predict, push, respond
 
 app = typer.Typer(
     name="gradus",
@@ -34,6 +34,8 @@ app.command("rollback", epilog=rollback.ROLLBACK_EXAMPLES)(rollback.rollback)
 app.command("history", epilog=rollback.HISTORY_EXAMPLES)(rollback.history)
 app.command("respond", epilog=respond.EXAMPLES)(respond.respond)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
+app.command("push", epilog=push.EXAMPLES)(push.push)
+app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
 app.command("models", epilog=models.EXAMPLES)(models.models)

@@ -6,7 +6,7 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,12 @@ from torch import Tensor
 from components.core.errors import GradusError, WeightsError
 from components.core.room import is_full, require_room
 from components.models.pretrained.files import INDEX, WEIGHTS_FILE
+from components.models.pretrained.gguf_names import NAMES
 from components.models.pretrained.gguf_tokenizer import write_tokenizer_files
 
 if TYPE_CHECKING:
     from gguf import GGUFReader, ReaderTensor
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3")
-"""What files may hold; Llama's are also Mistral's and SmolLM2's."""
 QUANTISED = ("Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K")
 """How weights may be rounded, besides whole numbers of `WHOLE`."""
 WHOLE = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -33,22 +32,6 @@ SHARD_BYTES = 2_000_000_000
 """Bytes of weights in memory at once; each such part is a file."""
 ROPE_FACTORS = "rope_freqs.weight"
 """The tensor of what Llama 3's files divide each frequency by."""
-
-PARTS = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-"""Parts of a block, as files name them and as `transformers` does."""
-OTHERS = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 
 
 def unpack_gguf(path: Path, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
@@ -70,7 +53,7 @@ def unpack_gguf(path: Path, folder: Path, shard_bytes: int = SHARD_BYTES) -> Non
     places: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         with _damage_as_a_line(path):
-            tensors = {_name(each.name, path): _weights(each, settings, path) for each in shard}
+            tensors = {_name(each.name, settings, path): _weights(each, settings, path) for each in shard}
         name = WEIGHTS_FILE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         save_file(tensors, folder / name, metadata={"format": "pt"})
         places |= dict.fromkeys(tensors, name)
@@ -135,8 +118,8 @@ def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
     """Return what `config.json` of the same model in the layout of `transformers` says."""
     given = {name: value for name, value in _values(reader) if not name.startswith("tokenizer.ggml.tok")}
     kind = given.get("general.architecture")
-    if kind not in ARCHITECTURES:
-        raise WeightsError(f"{path} holds a model of the architecture {kind}; known are {', '.join(ARCHITECTURES)}")
+    if kind not in NAMES:
+        raise WeightsError(f"{path} holds a model of the architecture {kind}; known are {', '.join(NAMES)}")
 
     def value(name: str, default: Any = None) -> Any:
         found = given.get(f"{kind}.{name}", default)
@@ -158,9 +141,11 @@ def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     if "token_embd.weight" not in tensors or len(tensors["token_embd.weight"].shape) != 2:
         raise WeightsError(f"{path} holds no token embedding: it is no whole model; fetch it again")
-    ends = [given[key] for name in ("eos", "eot") if (key := f"tokenizer.ggml.{name}_token_id") in given]
+    common = _common(given, tensors)
+    if kind == "gpt2":
+        return common | _gpt2(value, path)
     return {
-        "model_type": kind,
+        **common,
         "hidden_size": width,
         "num_hidden_layers": value("block_count"),
         "num_attention_heads": heads,
@@ -170,13 +155,30 @@ def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
         "max_position_embeddings": value("context_length"),
         "rms_norm_eps": value("attention.layer_norm_rms_epsilon"),
         "rope_parameters": _rope(given, str(kind), tensors),
-        "vocab_size": int(tensors["token_embd.weight"].shape[1]),
-        "tie_word_embeddings": "output.weight" not in tensors,
         "attention_bias": kind == "llama" and "blk.0.attn_q.bias" in tensors,
         "mlp_bias": "blk.0.ffn_up.bias" in tensors,
+    }
+
+
+def _common(given: Mapping[str, Any], tensors: "Mapping[str, ReaderTensor]") -> dict[str, Any]:
+    """Return what the config of every family says."""
+    ends = [given[key] for name in ("eos", "eot") if (key := f"tokenizer.ggml.{name}_token_id") in given]
+    return {
+        "model_type": given["general.architecture"],
+        "vocab_size": int(tensors["token_embd.weight"].shape[1]),
+        "tie_word_embeddings": "output.weight" not in tensors,
         "bos_token_id": given.get("tokenizer.ggml.bos_token_id"),
         "eos_token_id": list(dict.fromkeys(ends)),
     }
+
+
+def _gpt2(value: Callable[[str], Any], path: Path) -> dict[str, Any]:
+    """Return what the config of GPT-2 says besides."""
+    width, epsilon = value("embedding_length"), value("attention.layer_norm_epsilon")
+    if value("feed_forward_length") != 4 * width or abs(epsilon - 1e-5) > 1e-8:
+        raise WeightsError(f"{path} holds a GPT-2 of another shape than OpenAI's, which is not known here")
+    shape = {"n_layer": "block_count", "n_head": "attention.head_count", "n_positions": "context_length"}
+    return {"n_embd": width} | {name: value(key) for name, key in shape.items()}
 
 
 def _rope(given: Mapping[str, Any], kind: str, tensors: "Mapping[str, ReaderTensor]") -> dict[str, Any]:
@@ -212,13 +214,10 @@ def _bytes(tensor: "ReaderTensor") -> int:
     return int(tensor.n_elements) * (2 if tensor.tensor_type.name in ("F16", "BF16") else 4)
 
 
-def _name(name: str, path: Path) -> str:
+def _name(name: str, settings: Mapping[str, Any], path: Path) -> str:
     """Return what `transformers` calls a tensor."""
-    part, _, kind = name.rpartition(".")
-    if part in OTHERS:
-        return f"{OTHERS[part]}.{kind}"
-    if part.startswith("blk.") and (place := part.split(".", 2))[-1] in PARTS:
-        return f"model.layers.{place[1]}.{PARTS[place[2]]}.{kind}"
+    if found := NAMES[settings["model_type"]].in_transformers(name):
+        return found
     raise WeightsError(f"{path} holds a tensor {name}, which is not known here; choose another model")
 
 
@@ -236,6 +235,8 @@ def _weights(tensor: "ReaderTensor", settings: Mapping[str, Any], path: Path) ->
         known = ", ".join((*WHOLE, *QUANTISED))
         raise WeightsError(f"{path} holds {tensor.name} rounded to {kind}; known are {known}; take such a file")
     part = tensor.name.split(".")[-2]
+    if part in NAMES[settings["model_type"]].transposed and weights.dim() == 2:
+        weights = weights.t()
     if settings["model_type"] == "llama" and part in ("attn_q", "attn_k"):
         heads = settings["num_attention_heads" if part == "attn_q" else "num_key_value_heads"]
         weights = weights.view(heads, shape[0] // heads // 2, 2, -1).transpose(1, 2).reshape(shape)

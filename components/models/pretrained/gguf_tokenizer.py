@@ -18,7 +18,8 @@ QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 """How Llama 3 and Qwen2 cut text before merging, as their `tokenizer.json` have it."""
 
 
-def _by_pattern(pattern: str) -> Any:
+def by_pattern(pattern: str) -> Any:
+    """Return what cuts a text by a pattern before its bytes are merged."""
     split = pre_tokenizers.Split(Regex(pattern), "isolated")
     return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
@@ -34,9 +35,9 @@ def _smollm() -> Any:
 CUTS: dict[str, Callable[[], Any]] = {
     "gpt-2": _gpt2,
     "smollm": _smollm,
-    "llama-bpe": lambda: _by_pattern(LLAMA3),
-    "llama3": lambda: _by_pattern(LLAMA3),
-    "qwen2": lambda: _by_pattern(QWEN2),
+    "llama-bpe": lambda: by_pattern(LLAMA3),
+    "llama3": lambda: by_pattern(LLAMA3),
+    "qwen2": lambda: by_pattern(QWEN2),
 }
 """How text is cut before bytes are merged, by what files call it."""
 WHOLE_FIRST = ("llama-bpe", "llama3")

@@ -180,7 +180,8 @@ def _load_head(model: nn.Module, settings: dict[str, Any], tensors: dict[str, Te
             raise WeightsError(f"the adapter in {folder} lacks {head}.weight, the head that modules_to_save names")
         _copy(f"{head}.weight", weight, model.head.weight, folder)
         # The heads of decoders have none in `transformers`.
-        _copy(f"{head}.bias", torch.zeros(len(weight)) if bias is None else bias, model.head.bias, folder)
+        if model.head.bias is not None:
+            _copy(f"{head}.bias", torch.zeros(len(weight)) if bias is None else bias, model.head.bias, folder)
 
 
 def _config(settings: dict[str, Any], network: Transformer, tensors: dict[str, Tensor], folder: Path) -> LoraConfig:

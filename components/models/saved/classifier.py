@@ -50,6 +50,8 @@ class ClassifierCard(Config):
     """Tokens that every text is padded to, or None: no further than its batch."""
     max_length: int = Field(gt=0)
     """Tokens that a text is cut to."""
+    bias: bool = True
+    """Whether the head has a bias."""
     base: Base | None = None
     """What the weights lie with where the folder holds an adapter alone (`adapter_model.safetensors`)."""
 
@@ -83,6 +85,7 @@ def save_classifier(
         causal=model.causal,
         padding=padding,
         max_length=max_length,
+        bias=model.head.bias is not None,
         base=base,
     )
     if base is None:
@@ -100,7 +103,7 @@ def load_classifier(folder: Path, device: str = "cpu") -> "LoadedClassifier":
     card = read_card(folder, ClassifierCard, CLASSIFIER)
     encoding = read_tokenizer(folder)
     transformer = make_network(card.size, encoding.n_vocab)
-    model = Classifier(transformer, len(card.labels), card.pooling, causal=card.causal)
+    model = Classifier(transformer, len(card.labels), card.pooling, causal=card.causal, bias=card.bias)
     load_saved_weights(model, folder, card.base)
     return LoadedClassifier(model.eval().to(device), encoding, card)
 

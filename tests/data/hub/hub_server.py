@@ -1,9 +1,11 @@
-"""A server that speaks as much of the hub's API as a data set needs, for this process or another one.
+"""A server that speaks as much of the hub's API as reading a data set and uploading a model need.
 
 `/api/datasets/ID/revision/REVISION` lists, `/datasets/ID/resolve/COMMIT/FILE` gives a file, or for a large one (LFS) a
-redirect to its content. https://huggingface.co/docs/hub/api, and the client of huggingface_hub 2.4.
+redirect to its content. A model is uploaded by `/api/repos/create`, `/api/models/ID/preupload/REVISION`, LFS batches,
+and `/api/models/ID/commit/REVISION`. https://huggingface.co/docs/hub/api, and the client of huggingface_hub 2.4.
 """
 
+import base64
 import json
 import re
 import threading
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -38,11 +41,23 @@ class DataSet:
 
 
 @dataclass
+class Repository:
+    """A model's repository: whether it is private, its files, and what its commits were called."""
+
+    private: bool
+    files: dict[str, bytes] = field(default_factory=dict)
+    commits: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Hub:
     """A server under way, what it serves, and what it was asked."""
 
     url: str = ""
     data_sets: dict[str, DataSet] = field(default_factory=dict)
+    repositories: dict[str, Repository] = field(default_factory=dict)
+    uploaded: dict[str, bytes] = field(default_factory=dict)
+    """Contents of large files by their SHA-256."""
     requests: list[str] = field(default_factory=list)
     failures: list[int] = field(default_factory=list)
     """The status of the next answers."""
@@ -66,6 +81,8 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {path} {self.headers.get('Range', '')}".strip())
         if self.hub.failures:
             self.send(self.hub.failures.pop(0))
+        elif found := re.fullmatch("/api/models/([^/]+/[^/]+)", path):
+            self.send_repository(found[1])
         elif path.startswith("/lfs/"):
             self.send_content(path.removeprefix("/lfs/"))
         elif found := re.fullmatch(
@@ -74,6 +91,72 @@ class Handler(BaseHTTPRequestHandler):
             self.send_data_set(*found.groups())
         else:
             self.refuse(404, "RepoNotFound")
+
+    def do_PUT(self) -> None:
+        self.hub.uploaded[self.path.rpartition("/")[2]] = self.body()
+        self.send(200)
+
+    def do_POST(self) -> None:
+        path, body = unquote(urlsplit(self.path).path), self.body()
+        self.hub.requests.append(f"POST {path}")
+        if self.hub.failures:
+            self.send(self.hub.failures.pop(0))
+        elif path == "/api/validate-yaml":
+            self.send_json({"errors": [], "warnings": []})
+        elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.refuse(401, "")
+        elif path == "/api/repos/create":
+            self.create(json.loads(body))
+        elif found := re.fullmatch(r"/(?:api/models/)?([^/]+/[^/.]+)(?:\.git)?/(preupload|info|commit)/.*", path):
+            {"preupload": self.choose, "info": self.accept, "commit": self.commit}[found[2]](found[1], body)
+        else:
+            self.refuse(404, "RepoNotFound")
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def send_repository(self, name: str) -> None:
+        there = self.hub.repositories.get(name)
+        if there is None or (there.private and self.headers.get("Authorization") != f"Bearer {TOKEN}"):
+            self.refuse(401 if there else 404, "RepoNotFound")
+        else:
+            files = [{"rfilename": path} for path in there.files]
+            self.send_json({"id": name, "private": there.private, "siblings": files})
+
+    def create(self, asked: dict[str, Any]) -> None:
+        name = f"{asked['organization']}/{asked['name']}"
+        known = name in self.hub.repositories
+        self.hub.repositories.setdefault(name, Repository(asked.get("visibility") == "private"))
+        body = json.dumps({"url": f"{self.hub.url}/{name}", "name": name, "id": name}).encode()
+        self.send(409 if known else 200, body, **{"Content-Type": "application/json"})
+
+    def choose(self, _name: str, body: bytes) -> None:
+        modes = [
+            {"path": each["path"], "uploadMode": "lfs" if each["size"] >= self.hub.large else "regular"}
+            for each in json.loads(body)["files"]
+        ]
+        self.send_json({"files": [{**mode, "shouldIgnore": False} for mode in modes]})
+
+    def accept(self, _name: str, body: bytes) -> None:
+        objects = [
+            {**each, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{each['oid']}"}}}
+            for each in json.loads(body)["objects"]
+        ]
+        self.send_json({"transfer": "basic", "objects": objects})
+
+    def commit(self, name: str, body: bytes) -> None:
+        there = self.hub.repositories[name]
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            match line["key"]:
+                case "header":
+                    there.commits.append(value["summary"])
+                case "file":
+                    there.files[value["path"]] = base64.b64decode(value["content"])
+                case "lfsFile":
+                    there.files[value["path"]] = self.hub.uploaded[value["oid"]]
+        url = f"{self.hub.url}/{name}/commit/{'0' * 40}"
+        self.send_json({"commitUrl": url, "commitOid": "0" * 40, "pullRequestUrl": None})
 
     def send_data_set(self, api: str | None, name: str, revision: str, path: str) -> None:
         data_set = self.hub.data_sets.get(name)
@@ -145,3 +228,26 @@ def serve() -> Iterator[Hub]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def hub_of_a_test(folder: Path, patch: Any) -> Iterator[Hub]:
+    """Run a hub, and point the library at it, which reads where the hub is when it is imported."""
+    from huggingface_hub import constants
+
+    for name in ("NO_PROXY", "no_proxy"):
+        patch.setenv(name, "127.0.0.1,localhost")
+    patch.delenv("HF_TOKEN", raising=False)
+    with serve() as running:
+        path = "/{repo_id}/resolve/{revision}/{filename}"
+        values = {
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "ENDPOINT": running.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": running.url + path,
+            "HF_HUB_CACHE": str(folder / "hub-cache"),
+            "HF_TOKEN_PATH": str(folder / "no-token"),
+        }
+        for name, value in values.items():
+            patch.setattr(constants, name, value)
+        yield running
