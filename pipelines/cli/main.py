@@ -9,7 +9,7 @@ import typer
 
 from pipelines.cli import check, presets, run, sync
 from pipelines.cli.choosing import compare, judge, promote
-from pipelines.cli.using import generate, predict, respond
+from pipelines.cli.using import generate, predict, respond, serve
 
 app = typer.Typer(
     name="gradus",
@@ -32,6 +32,7 @@ app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
 app.command("respond", epilog=respond.EXAMPLES)(respond.respond)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 
 
 def main() -> None:
