@@ -101,7 +101,12 @@ class ServedLanguageModel:
         default = DEFAULTS.max_new_tokens if form is CHAT else SHORT
         config = asked.config(default, self._precision, secrets.randbits(32))
         stops = (*stops, *(asked.stop or ()))
-        rows = self._submit(prompts, config, stops, bool(asked.stream))
+        try:
+            rows = self._submit(prompts, config, stops, bool(asked.stream))
+        except PromptTooLong as error:
+            raise Refused(400, str(error), "context_length_exceeded", form.param) from error
+        except QueueFull as error:
+            raise Refused(429, str(error), "queue_full", retry_after=1) from error
         streams = [TextStream(self._encoding, stops, strip=form is CHAT) for _ in rows]
         reply = Reply(form, self.name, rows)
         if asked.stream:
@@ -119,12 +124,7 @@ class ServedLanguageModel:
         self, prompts: list[list[int]], config: GenerationConfig, stops: Sequence[str], streamed: bool
     ) -> list[Continuation]:
         self._loop = asyncio.get_running_loop()
-        try:
-            rows = self._scheduler.submit(prompts, config, stops, streamed)
-        except PromptTooLong as error:
-            raise Refused(400, str(error), "context_length_exceeded", "messages") from error
-        except QueueFull as error:
-            raise Refused(429, str(error), "queue_full", retry_after=1) from error
+        rows = self._scheduler.submit(prompts, config, stops, streamed)
         # Within one step of the loop, so before anything is told of them.
         self._news |= {row: asyncio.Event() for row in rows}
         return rows

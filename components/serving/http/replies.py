@@ -21,12 +21,17 @@ class Form:
     """The name of an answer."""
     piece: str
     """The name of a piece of one."""
-    is_chat: bool
-    """Whether an answer is a message, and not a text."""
+    param: str
+    """The field that holds what is answered."""
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether an answer is a message, and not a text."""
+        return self is CHAT
 
 
-CHAT = Form("chatcmpl", "chat.completion", "chat.completion.chunk", is_chat=True)
-COMPLETION = Form("cmpl", "text_completion", "text_completion", is_chat=False)
+CHAT = Form("chatcmpl", "chat.completion", "chat.completion.chunk", "messages")
+COMPLETION = Form("cmpl", "text_completion", "text_completion", "prompt")
 
 
 class Reply:

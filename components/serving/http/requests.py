@@ -6,7 +6,7 @@ answer in a way that is not done here is refused by name, unless its value asks 
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
 
@@ -99,6 +99,10 @@ class Written(Asked):
         )
 
 
+def _kind_of_content(value: Any) -> str:
+    return "parts" if isinstance(value, list) else "text"
+
+
 class TextPart(BaseModel):
     """A part of a message."""
 
@@ -117,12 +121,18 @@ class ChatMessage(BaseModel):
 
     role: Literal["system", "developer", "user", "assistant"]
     """Whose turn it is; `developer` is a newer word for `system`."""
-    content: str | list[TextPart]
+    content: Annotated[
+        Annotated[str, Tag("text")] | Annotated[list[TextPart], Tag("parts")], Discriminator(_kind_of_content)
+    ]
     """What was said."""
     name: str | None = None
     """Ignored: templates have no place for it."""
     refusal: None = None
-    """What clients send back of an answer of theirs; nothing is refused here."""
+    tool_calls: None = None
+    function_call: None = None
+    audio: None = None
+    annotations: list[None] | None = Field(default=None, max_length=0)
+    """What clients send back of an answer that they were given, and that is always empty here."""
 
     def message(self) -> Message:
         """Return the turn as templates take it."""
