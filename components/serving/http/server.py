@@ -1,6 +1,7 @@
 """The server itself: its socket, its signals, and how it ends."""
 
 import errno
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class Server(uvicorn.Server):
         """Begin to end. The signal is not raised again afterwards, as uvicorn does: to have ended so is a success."""
         if self._gate.draining:
             self.was_forced = self.should_exit = self.force_exit = True
+            logging.getLogger("uvicorn.error").disabled = True  # of every request that is cut it would show a traceback
             return
         self._gate.draining = True
         self._tell(self._gate.under_way)
