@@ -92,10 +92,8 @@ def respond(
         kinds = {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
         answer = _answerer(responder, config)
         identity = answering.identity_of(responder, config.model_dump(mode="json"), device) if output else None
-        lack = "no instruction, and no response"
-        for found, answers in answering.answered(
-            asked, learnt, answer, kinds, lack, identity, max(batch_size, AT_ONCE)
-        ):
+        lack, at_once = "no instruction, and no response", max(batch_size, AT_ONCE)
+        for found, answers in answering.answered(asked, learnt, answer, kinds, lack, identity, at_once):
             ends.update(answers["stopped"])
             if other:
                 texts = {field: [text or "" for text in column] for field, column in found.texts.items()}

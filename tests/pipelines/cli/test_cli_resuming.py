@@ -1,4 +1,4 @@
-"""`gradus predict` and `respond` with --output: a call that was killed goes on where it was; the output is whole or absent."""
+"""`gradus predict` and `respond` with --output: a call that was killed goes on, and an output is whole or absent."""
 
 import json
 import os
