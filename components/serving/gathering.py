@@ -16,7 +16,7 @@ class TooManyWaiting(GradusError):
 
 
 class Gathering(Generic[Answer]):
-    """Answers requests in a thread of its own: all that have come while the ones before them were computed, at once."""
+    """Answers requests in threads of its own: all that have come while the ones before them were computed, at once."""
 
     def __init__(
         self,
@@ -24,6 +24,8 @@ class Gathering(Generic[Answer]):
         most: int,
         queue: int,
         report: Callable[[int], object] = lambda _texts: None,
+        workers: int = 1,
+        begin: Callable[[], object] = lambda: None,
     ) -> None:
         """Take what answers texts, one answer each.
 
@@ -32,15 +34,18 @@ class Gathering(Generic[Answer]):
             most: texts that are answered at once, unless a single request has more.
             queue: texts that may wait; a single request that has more waits alone.
             report: told of how many texts have been answered at once.
+            workers: threads that answer.
+            begin: called by each of them first.
         """
         self.queue = queue
-        self._answer, self._most, self._report = answer, most, report
+        self._answer, self._most, self._report, self._begin = answer, most, report, begin
         self._waiting: deque[tuple[list[str], Future[Sequence[Answer]]]] = deque()
         self._texts = 0
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="gathering", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._run, name="gathering", daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -50,7 +55,7 @@ class Gathering(Generic[Answer]):
     @property
     def is_alive(self) -> bool:
         """Whether it still works."""
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     def submit(self, texts: list[str]) -> "Future[Sequence[Answer]]":
         """Return the answers to come of a request; cancelled before its turn, it is never asked.
@@ -68,15 +73,17 @@ class Gathering(Generic[Answer]):
         return future
 
     def close(self) -> None:
-        """End the thread after what it is at; what waits is cancelled."""
+        """End the threads after what they are at; what waits is cancelled."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
         for _, future in self._waiting:
             future.cancel()
 
     def _run(self) -> None:
+        self._begin()
         while gathered := self._gather():
             asked = [text for texts, _ in gathered for text in texts]
             try:

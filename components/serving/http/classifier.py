@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
+from components.models.fast.onednn import onednn_multiplies
+from components.models.fast.prepared import prepared
 from components.models.saved.classifier import LoadedClassifier
 from components.serving.gathering import Gathering, TooManyWaiting
 from components.serving.http.app import check_name
@@ -26,11 +30,21 @@ class ServedClassifier:
     """A classifier that is served."""
 
     def __init__(self, classifier: LoadedClassifier, name: str, most: int, queue: int, metrics: Metrics) -> None:
-        """Take a classifier that is where it computes; `most` texts go together, and `queue` may wait."""
+        """Take a classifier that is where it computes, and lay out its weights anew: it is of no other use any more.
+
+        `most` texts go together, and `queue` may wait.
+        """
         self.name = name
         self._labels = classifier.card.labels
         self._classifier = classifier
-        self._gathering = Gathering(self._predict, most, queue, metrics.batch.observe)
+        device = classifier.model.head.weight.device
+        if onednn_multiplies(device, torch.float32):
+            classifier.model.transformer = prepared(classifier.model.transformer, torch.float32, take=True, fuse=False)
+        # On a CPU a thread each for several batches does more than several threads for one, which wait for each other.
+        workers = torch.get_num_threads() if device.type == "cpu" else 1
+        self._gathering = Gathering(
+            self._predict, most, queue, metrics.batch.observe, workers, partial(torch.set_num_threads, 1)
+        )
         metrics.watch_queue(lambda: self._gathering.waiting)
         self.router = APIRouter()
         self.router.add_api_route("/predict", self.predict, methods=["POST"])

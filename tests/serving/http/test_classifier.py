@@ -22,8 +22,8 @@ def classifier(saved_model: Path) -> LoadedClassifier:
 
 
 @pytest.fixture(scope="module")
-def server(classifier: LoadedClassifier) -> Iterator[Running]:
-    with running(classifier, name="spam", most=8) as found:
+def server(saved_model: Path) -> Iterator[Running]:
+    with running(load_classifier(saved_model), name="spam", most=8) as found:
         yield found
 
 
@@ -66,10 +66,10 @@ def test_a_text_without_words_has_no_label(server: Running, classifier: LoadedCl
 
 
 def test_requests_that_wait_are_predicted_together(
-    classifier: LoadedClassifier, monkeypatch: pytest.MonkeyPatch
+    classifier: LoadedClassifier, saved_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(monkeypatch)
-    with running(classifier, most=6) as server, ThreadPoolExecutor(6) as pool:
+    with running(load_classifier(saved_model), most=6) as server, ThreadPoolExecutor(6) as pool:
         first = pool.submit(server.ask, "/predict", text="first")
         assert held.begun.wait(PATIENCE)
         others = [pool.submit(server.ask, "/predict", text=[text, "more"]) for text in TEXTS[:4]]
@@ -83,10 +83,10 @@ def test_requests_that_wait_are_predicted_together(
 
 
 def test_a_full_queue_is_refused_and_who_hangs_up_leaves_it(
-    classifier: LoadedClassifier, monkeypatch: pytest.MonkeyPatch
+    classifier: LoadedClassifier, saved_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(monkeypatch)
-    with running(classifier, queue=3) as server, ThreadPoolExecutor(6) as pool:
+    with running(load_classifier(saved_model), queue=3) as server, ThreadPoolExecutor(6) as pool:
         first = pool.submit(server.ask, "/predict", text="first")
         assert held.begun.wait(PATIENCE)
         second = pool.submit(server.ask, "/predict", text=["a", "b", "c"])

@@ -16,13 +16,8 @@ from tests.serving.http.running import running
 KEY = "a-key-of-23-characters!"
 
 
-@pytest.fixture(scope="module")
-def classifier(saved_model: Path) -> LoadedClassifier:
-    return load_classifier(saved_model)
-
-
-def test_without_the_key_nothing_but_health_is_told(classifier: LoadedClassifier) -> None:
-    with running(classifier, key=KEY) as server:
+def test_without_the_key_nothing_but_health_is_told(saved_model: Path) -> None:
+    with running(load_classifier(saved_model), key=KEY) as server:
         for given in ({}, {"Authorization": KEY}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer"}):
             for method, path in (("POST", "/predict"), ("GET", "/v1/models"), ("GET", "/metrics"), ("GET", "/no")):
                 response = server.client.request(method, path, headers=given)
@@ -36,8 +31,8 @@ def test_without_the_key_nothing_but_health_is_told(classifier: LoadedClassifier
         assert [server.client.get(path).status_code for path in ("/health", "/ready")] == [200, 200]
 
 
-def test_other_names_and_other_pages_are_refused(classifier: LoadedClassifier) -> None:
-    with running(classifier, more_hosts=("models.example.org",)) as server:
+def test_other_names_and_other_pages_are_refused(saved_model: Path) -> None:
+    with running(load_classifier(saved_model), more_hosts=("models.example.org",)) as server:
         own = f"127.0.0.1:{server.port}"
         for headers, status in (
             ({"Host": own}, 200),
@@ -71,9 +66,7 @@ def test_what_cannot_be_listened_on_is_one_line() -> None:
         bind("no.such.host.invalid", 0)
 
 
-def test_what_has_begun_is_finished_and_what_is_new_refused(
-    classifier: LoadedClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_has_begun_is_finished_and_what_is_new_refused(saved_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, let_go = threading.Event(), threading.Event()
     predict = LoadedClassifier.probabilities
 
@@ -83,7 +76,7 @@ def test_what_has_begun_is_finished_and_what_is_new_refused(
         return predict(this, texts)
 
     monkeypatch.setattr(LoadedClassifier, "probabilities", slow)
-    with running(classifier) as server, ThreadPoolExecutor(2) as pool:
+    with running(load_classifier(saved_model)) as server, ThreadPoolExecutor(2) as pool:
         first = pool.submit(server.ask, "/predict", text="first")
         assert begun.wait(PATIENCE)
         waiting = pool.submit(server.ask, "/predict", text="waits")
