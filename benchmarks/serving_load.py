@@ -63,7 +63,7 @@ def minilm(seconds: float, folder: Path) -> list[Figure]:
     def same(label: str, probability: float) -> Check:
         def check(answer: Any) -> bool:
             [found] = answer["predictions"]
-            return found["label"] == label and abs(found["probability"] - probability) < CLOSE
+            return bool(found["label"] == label and abs(found["probability"] - probability) < CLOSE)
 
         return check
 

@@ -42,9 +42,14 @@ def make_app(served: Served, metrics: Metrics, key: str | None, hosts: frozenset
     app.include_router(served.router)
     _add_common(app, served, metrics)
     _add_errors(app)
-    gate = Gate(app, key, metrics, frozenset(getattr(route, "path", "") for route in served.router.routes))
+    gate = Gate(app, key, metrics, frozenset(paths_of(served)))
     app.add_api_route("/ready", _ready(served, gate), methods=["GET"])
     return OnlyByName(gate, hosts), gate
+
+
+def paths_of(served: Served) -> list[str]:
+    """Return the paths by which a model of this kind is asked."""
+    return [str(getattr(route, "path", "")) for route in served.router.routes]
 
 
 def _add_common(app: FastAPI, served: Served, metrics: Metrics) -> None:

@@ -10,8 +10,9 @@ from pipelines.cli.console import say, set_defaults
 
 if TYPE_CHECKING:
     from components.data.asked import Rows
+    from components.data.partial import Answers
     from components.generation.config import GenerationConfig
-    from pipelines.asking import Answer, Answers, Asked
+    from pipelines.asking import Answer, Asked
 
 Model = Annotated[str, typer.Argument(help="A run id, a models:/ or runs:/ URI, a folder, or package:NAME/FILE.")]
 Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token, above 0 tokens are drawn.")]

@@ -12,7 +12,7 @@ from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines
 from pipelines.cli.using.answering import Model, answered, identity_of, load
 
 if TYPE_CHECKING:
-    from pipelines.asking import Answers
+    from components.data.partial import Answers
 
 EXAMPLES = """
 [bold]Examples[/bold]\n

@@ -14,9 +14,10 @@ from pipelines.cli.using import answering
 from pipelines.cli.using.chat import talk
 
 if TYPE_CHECKING:
+    from components.data.partial import Answers
     from components.generation.config import GenerationConfig
     from components.serving.language_model import Responder
-    from pipelines.asking import Answer, Answers
+    from pipelines.asking import Answer
 
 EXAMPLES = """
 [bold]Examples[/bold]\n

@@ -48,6 +48,7 @@ def serve(
     """
     with errors_as_lines(debug):
         key = _key(api_key_env)
+        from components.serving.http.app import paths_of
         from components.serving.http.server import LOOPBACK, Settings, bind, make_server
 
         with bind(host, port) as bound:
@@ -56,7 +57,7 @@ def serve(
             loaded, _ = answering.load(model, str(answering.pick(device)))
             settings = Settings(name or _name(model), host, tuple(allow_host or ()), key, batch_size, queue, precision)
             server, served = make_server(loaded, bound, settings, _tell_ending)
-            paths = ", ".join(route.path for route in served.router.routes)
+            paths = ", ".join(paths_of(served))
             say(f"gradus: {settings.name} is served on {_address(bound)} ({paths}); Ctrl-C ends it")
             try:
                 server.run(sockets=[bound])
