@@ -106,7 +106,7 @@ class Settings:
     """Requests, or texts of a classifier, that are computed at once."""
     queue: int = 256
     """As many may wait."""
-    precision: str = "auto"
+    precision: str = "fp32"
     """Numbers that a language model computes with; a classifier computes in fp32."""
 
 

@@ -1,7 +1,7 @@
 """`gradus serve`: a model over HTTP."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -37,7 +37,10 @@ def serve(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Most requests that are computed at once.")] = 64,
     queue: Annotated[int, typer.Option(min=0, help="Most requests that may wait; others are answered with 429.")] = 256,
-    precision: answering.Precision = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="Numbers to compute with: in fp32 answers do not depend on who asks at the same time."),
+    ] = "fp32",
     device: answering.Device = "auto",
     debug: Debug = False,
 ) -> None:
