@@ -14,7 +14,7 @@ from components.models.fast.prepared import prepared
 from components.models.saved.classifier import LoadedClassifier
 from components.serving.gathering import Gathering, TooManyWaiting
 from components.serving.http.app import check_name
-from components.serving.http.errors import Refused, failed
+from components.serving.http.errors import Refused, logged
 from components.serving.http.hanging_up import unless_gone
 from components.serving.http.metrics import Metrics
 from components.serving.http.requests import PredictRequest, read
@@ -86,7 +86,7 @@ class ServedClassifier:
         except Refused:
             raise
         except Exception as error:
-            raise failed(error) from error
+            raise logged(error) from error
 
     def _predict(self, texts: list[str]) -> list[Prediction]:
         found = self._classifier.probabilities(texts)

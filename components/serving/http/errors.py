@@ -3,6 +3,7 @@
 https://platform.openai.com/docs/guides/error-codes
 """
 
+import logging
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -45,6 +46,17 @@ class Refused(Exception):
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(self.body(), self.status, headers)
+
+
+def hung_up() -> Refused:
+    """Return what stands for a request whose client has gone, as nginx counts it; only the figures see it."""
+    return Refused(499, "the client hung up")
+
+
+def logged(error: BaseException) -> Refused:
+    """Log a failure that is not the client's own, and return what the client is told of it."""
+    logging.getLogger(__name__).error("a request failed", exc_info=error)
+    return failed(error)
 
 
 def failed(error: BaseException) -> Refused:

@@ -5,11 +5,9 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from components.serving.http.errors import Refused
+from components.serving.http.errors import hung_up
 
 Result = TypeVar("Result")
-GONE = 499
-"""The status of a request whose client has gone, as nginx counts it; nobody sees it but the log and the figures."""
 
 
 async def unless_gone(request: Request, answer: "asyncio.Future[Result]") -> Result:
@@ -23,7 +21,7 @@ async def unless_gone(request: Request, answer: "asyncio.Future[Result]") -> Res
         await asyncio.wait((answer, hang_up), return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
             return answer.result()
-        raise Refused(GONE, "the client hung up")
+        raise hung_up()
     finally:
         hang_up.cancel()
         answer.cancel()

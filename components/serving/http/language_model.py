@@ -5,10 +5,12 @@ https://platform.openai.com/docs/api-reference/chat, https://platform.openai.com
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from components.conversations import Entry
 from components.core.errors import ConfigError
@@ -20,7 +22,7 @@ from components.models.devices import pick_precision
 from components.models.saved.language_model import LoadedGPT
 from components.models.tokenizer import encode_whole
 from components.serving.http.app import check_name
-from components.serving.http.errors import Refused, failed
+from components.serving.http.errors import Refused, logged
 from components.serving.http.hanging_up import unless_gone
 from components.serving.http.metrics import Metrics
 from components.serving.http.replies import CHAT, COMPLETION, Form, Reply
@@ -29,6 +31,21 @@ from components.serving.language_model import DEFAULTS
 
 SHORT = 16
 """Tokens of a completion whose request does not say how many, as OpenAI has it."""
+
+
+class Stream(StreamingResponse):
+    """Server-sent events, and what is done once they have ended or the client has hung up, even before the first."""
+
+    def __init__(self, events: AsyncIterator[str], end: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._end()
 
 
 class ServedLanguageModel:
@@ -112,7 +129,7 @@ class ServedLanguageModel:
         if asked.stream:
             options = asked.stream_options
             events = self._events(reply, rows, streams, bool(options and options.include_usage))
-            return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+            return Stream(events, partial(self._forget, rows))
         try:
             await unless_gone(request, asyncio.ensure_future(self._until_over(rows)))
         finally:
@@ -153,7 +170,7 @@ class ServedLanguageModel:
             while not row.is_over:
                 await self._new(row)
             if row.error:
-                raise failed(row.error) from row.error
+                raise logged(row.error) from row.error
 
     async def _new(self, row: Continuation) -> None:
         """Wait for a row's next token, or its end."""
@@ -176,8 +193,6 @@ class ServedLanguageModel:
             yield reply.done()
         except Refused as refused:
             yield reply.error(refused)
-        finally:
-            self._forget(rows)
 
     async def _pieces(self, row: Continuation, stream: TextStream) -> AsyncIterator[str]:
         done = 0
@@ -187,7 +202,7 @@ class ServedLanguageModel:
             if piece := stream.add(tokens):
                 yield piece
             if row.error:
-                raise failed(row.error) from row.error
+                raise logged(row.error) from row.error
             if over:
                 break
             await self._new(row)

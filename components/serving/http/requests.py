@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import from_json
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from components.conversations import Message
 from components.generation.config import GenerationConfig
-from components.serving.http.errors import Refused
+from components.serving.http.errors import Refused, hung_up
 
 IGNORED = frozenset(
     {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
@@ -179,10 +179,13 @@ async def read(request: Request, kind: type[Body]) -> Body:
         Refused: if it is too large, is not JSON, or says something that cannot be done.
     """
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_BODY:
-            raise Refused(413, f"the body is larger than {LARGEST_BODY >> 20} MB; ask in parts")
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > LARGEST_BODY:
+                raise Refused(413, f"the body is larger than {LARGEST_BODY >> 20} MB; ask in parts")
+    except ClientDisconnect as error:
+        raise hung_up() from error
     return parse(bytes(body), kind)
 
 

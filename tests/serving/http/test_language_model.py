@@ -224,6 +224,14 @@ def test_a_client_that_hangs_up_frees_its_place(responder: Responder, stream: bo
         assert server.figure("gradus_queue_length") == 0
 
 
+def test_a_client_that_hangs_up_before_it_has_asked_is_no_error(server: Running) -> None:
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: 100\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(f"{head}{{".encode())
+    while not server.figure(f'gradus_requests_total{{path="{CHAT}",status="499"}}'):
+        pass
+
+
 def test_a_full_queue_says_when_to_come_again(responder: Responder) -> None:
     with running(responder, precision="fp32", most=1, queue=0) as server:
         prompts = ["a", "b"]
