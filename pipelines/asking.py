@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from components.core.errors import ConfigError, DataRejected, TableError
-from components.data.answered import Write, check_output, open_output
+from components.data.answered import Write, check_output, open_output, sweep_drafts
 from components.data.asked import (
     Kind,
     Rows,
@@ -26,6 +26,7 @@ from components.data.asked import (
 from components.data.formats.dialect import READING
 from components.data.formats.readers import columns_there
 from components.data.formats.reading import Seen, no_column
+from components.data.partial import Answers, Partial, resumable
 from pipelines.config import apply_override, explain
 
 if TYPE_CHECKING:
@@ -33,8 +34,12 @@ if TYPE_CHECKING:
 
     from components.data.sources import FileSource
 
-Answers = dict[str, list[Any]]
-"""The cells of the columns that a model answers with."""
+Answer = Callable[[Mapping[str, list[str]], int], Answers]
+"""From rows that have a text, by field, and the number of the first of them among all such, to their answers."""
+AT_ONCE = 1024
+"""Rows that are asked at once, unless somebody says otherwise."""
+REFUSALS = (ValidationError, TableError, DataRejected, ConfigError)
+"""What is wrong with a file itself: nothing is left of a call that ends by it."""
 STDIN = Path("-")
 SET = "--set"
 
@@ -64,6 +69,8 @@ class Asked:
                 is none whose reading could be set.
         """
         self.kind, self.file, self.typed, self.output = kind, file, typed, output
+        self.partial: Partial | None = None
+        """What an earlier call has answered, once rows are read."""
         self.given = _given(overrides, kind)
         if self.given and file in (None, STDIN):
             raise ConfigError(f"{SET} source.{next(iter(self.given))} says how a file is read: name one with --file")
@@ -78,8 +85,10 @@ class Asked:
     def answers(
         self,
         learnt: Mapping[str, Any] | None,
-        answer: Callable[[Mapping[str, list[str]]], Answers],
+        answer: Answer,
         kinds: "Mapping[str, pa.DataType]",
+        identity: str | None = None,
+        at_once: int = AT_ONCE,
     ) -> Iterator[tuple[Rows, Answers]]:
         """Yield rows with their answers, and write them.
 
@@ -89,15 +98,19 @@ class Asked:
             learnt: how the file was read that the model learnt from.
             answer: answers rows that have a text.
             kinds: the columns of its answers.
+            identity: what answers depend on besides what is asked; with it, a call with an output that did not come to
+                its end goes on where it was.
+            at_once: rows that are asked at once, so many of whose answers may be lost.
 
         Raises:
             ConfigError: if the file cannot be read, lacks a column, or the output cannot be written.
         """
         with _one_line(self.kind):
             rows, there = self._rows(learnt)
-            with self._writing(there, kinds) as write:
+            with self._resuming(identity) as self.partial, self._writing(there, kinds) as write:
+                asking = _Asking(answer, at_once, self.partial)
                 for each in rows:
-                    found = _answered(each, answer, kinds)
+                    found = _answered(each, asking, kinds)
                     if write:
                         write({**each.columns, **_renamed(found, each.columns)})
                     yield each, found
@@ -125,12 +138,42 @@ class Asked:
             return rows, _strings([])
         return rows, columns_of(self.file, source, there, typed=self.output.suffix.lower() == ".parquet")
 
+    def _resuming(self, identity: str | None) -> AbstractContextManager[Partial | None]:
+        if self.output is None or identity is None or self.file is None:
+            return nullcontext()
+        return resumable(self.output, identity, REFUSALS)
+
     def _writing(self, there: "pa.Schema", kinds: "Mapping[str, pa.DataType]") -> AbstractContextManager[Write | None]:
         import pyarrow as pa
 
         if self.output is None:
             return nullcontext()
+        if self.partial:
+            sweep_drafts(self.output)  # of calls that were killed: no other one writes it now
         return open_output(self.output, pa.schema([*there, *_renamed(kinds, there.names).items()]))
+
+
+class _Asking:
+    """Asks a model about the rows of a file, and takes the answers that an earlier call had."""
+
+    def __init__(self, answer: Answer, at_once: int, partial: Partial | None) -> None:
+        self._answer, self._at_once, self._partial = answer, at_once, partial
+        self._done = 0
+
+    def __call__(self, asked: Mapping[str, list[str]], names: Iterable[str]) -> Answers:
+        """Return the answers to rows, in columns of these names."""
+        found: Answers = {name: [] for name in names}
+        rows = len(next(iter(asked.values())))
+        for start in range(0, rows, self._at_once):
+            some = {field: cells[start : start + self._at_once] for field, cells in asked.items()}
+            answers = self._partial.answered(some, self._ask) if self._partial else self._ask(some)
+            self._done += len(next(iter(some.values())))
+            for name, cells in answers.items():
+                found[name] += cells
+        return found
+
+    def _ask(self, some: Mapping[str, list[str]]) -> Answers:
+        return self._answer(some, self._done)
 
 
 def _strings(names: Iterable[str]) -> "pa.Schema":
@@ -175,10 +218,10 @@ def _kept(pipe: Path) -> "tuple[tempfile.TemporaryDirectory[str], Path]":
     return folder, copy
 
 
-def _answered(rows: Rows, answer: Callable[[Mapping[str, list[str]]], Answers], kinds: Iterable[str]) -> Answers:
+def _answered(rows: Rows, asking: _Asking, kinds: Iterable[str]) -> Answers:
     texts = next(iter(rows.texts.values()))
     asked = [place for place, text in enumerate(texts) if text and not text.isspace()]
-    found = answer({field: [cells[place] or "" for place in asked] for field, cells in rows.texts.items()})
+    found = asking({field: [cells[place] or "" for place in asked] for field, cells in rows.texts.items()}, kinds)
     if len(asked) == len(texts):
         return found
     answers: Answers = {name: [None] * len(texts) for name in kinds}

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, time
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,12 @@ def open_output(path: Path, schema: pa.Schema) -> Iterator[Write]:
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
+        draft.unlink(missing_ok=True)
+
+
+def sweep_drafts(path: Path) -> None:
+    """Delete what calls left beside a table that were killed while they wrote it; no other one writes it now."""
+    for draft in path.parent.glob(f".{escape(path.name)}.[0-9]*{escape(path.suffix)}"):
         draft.unlink(missing_ok=True)
 
 

@@ -37,10 +37,13 @@ class Reader:
     """A language model that has read B rows of tokens, and reads on, a token of each row a turn."""
 
     @torch.inference_mode()
-    def __init__(self, decoder: Decoder, rows: Sequence[list[int]]) -> None:
-        """Read the rows, none of them empty or longer than the context. `logits` (B, V) are of what follows."""
+    def __init__(self, decoder: Decoder, rows: Sequence[list[int]], share: bool = True) -> None:
+        """Read the rows, none of them empty or longer than the context. `logits` (B, V) are of what follows.
+
+        Rows that others are to `join` later do not `share` what they begin with.
+        """
         self.decoder = decoder
-        shared = shared_length(rows)
+        shared = shared_length(rows) if share else 0
         tokens, lengths = (each.to(decoder.device) for each in pad([row[shared:] for row in rows], 0, left=True))
         own = tokens.shape[1]
         padding = own - lengths
@@ -81,6 +84,21 @@ class Reader:
         self.lengths, self._hiding = self.lengths[chosen], self._hiding[chosen]
         for cache in self.caches:
             cache.keep(chosen)
+
+    @torch.inference_mode()
+    def join(self, rows: Sequence[int], other: "Reader") -> None:
+        """Forget all rows but these, and go on with those of another reader behind them; neither's share anything.
+
+        All end in the same column again. Columns that only rows saw which are gone are let go.
+        """
+        kept = torch.tensor(rows, device=self.decoder.device)
+        self.lengths = torch.cat([self.lengths[kept], other.lengths])
+        columns = int(self.lengths.max())
+        for cache, more in zip(self.caches, other.caches, strict=True):
+            cache.join(columns, (kept, self._free), more, other._free)
+        self._free = whole_steps(columns) - columns
+        self._hiding = self._hide(0, columns, columns - self.lengths)
+        self.logits = torch.cat([self.logits[kept], other.logits])
 
     def _read_rows(self, rows: slice, tokens: Tensor, padding: Tensor, shared: int) -> Tensor:
         """Read the rest of some rows, and return what the last block says of the last token of each: (b, D)."""

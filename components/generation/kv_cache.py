@@ -14,6 +14,7 @@ Shapes: B rows, H heads, K key-value heads, G = H / K heads that share one, P to
 at once, S columns of the rows' own, d width of a head.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -90,6 +91,40 @@ class KVCache:
         self.newest = self.newest[rows]
         for blocks in (self.keys, self.values):
             blocks[1:] = [block[rows] for block in blocks[1:]]
+
+    def join(self, columns: int, kept: tuple[Tensor, int], other: "KVCache", other_free: int) -> None:
+        """Forget all rows but some, and hold those of another cache behind them; neither has columns that rows share.
+
+        The last `columns` in use are kept, and stand in one block; before what a cache has fewer of there are zeros.
+
+        Args:
+            columns: as many as the longest row has tokens.
+            kept: which rows stay, and how many columns at the end are not in use.
+            other: the other cache.
+            other_free: how many columns at its end are not in use.
+        """
+        rows, free = kept
+        room = (len(rows) + len(other.newest), self.newest.shape[1], whole_steps(columns), self.newest.shape[3])
+        keys, values = self.newest.new_zeros(room), self.newest.new_zeros(room)
+        for cache, first, chosen, unused in ((self, 0, rows, free), (other, len(rows), None, other_free)):
+            place = slice(first, first + len(cache.newest if chosen is None else chosen))
+            turned_back = [*(block.mT for block in cache.keys[1:]), cache.newest]
+            _copy_last(turned_back, chosen, unused, keys[place, :, :columns])
+            _copy_last(cache.values[1:], chosen, unused, values[place, :, :columns])
+        self.keys, self.newest = self.keys[:1], keys
+        self.values = [self.values[0], values]
+
+
+def _copy_last(blocks: Sequence[Tensor], rows: Tensor | None, free: int, target: Tensor) -> None:
+    """Copy the columns in use of some rows of blocks (B, K, ., d) so that the last is the last of `target`."""
+    end = target.shape[2] + free
+    for block in reversed(blocks):
+        start = end - block.shape[2]
+        first, last = max(start, 0), min(end, target.shape[2])
+        if first < last:
+            part = block[:, :, first - start : last - start]
+            target[:, :, first:last] = part if rows is None else part.index_select(0, rows)
+        end = start
 
 
 def whole_steps(columns: int) -> int:

@@ -11,7 +11,7 @@ import typer
 from pipelines.cli import check, presets, run, sync
 from pipelines.cli.choosing import compare, judge, promote, rollback
 from pipelines.cli.finding import doctor, explain, models, runs
-from pipelines.cli.using import export, generate, predict, push, respond
+from pipelines.cli.using import export, generate, predict, push, respond, serve
 
 app = typer.Typer(
     name="gradus",
@@ -37,6 +37,7 @@ app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("push", epilog=push.EXAMPLES)(push.push)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("explain", epilog=explain.EXAMPLES)(explain.explain)

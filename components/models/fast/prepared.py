@@ -3,6 +3,7 @@
 Weights are converted once, and on a CPU laid out as it multiplies fastest (`components.models.fast.onednn`).
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -63,18 +64,22 @@ def _weights(layer: nn.Linear, take: bool) -> tuple[Tensor, Tensor | None]:
 
 
 def _together(layers: Mapping[str, nn.Linear], dtype: torch.dtype, take: bool) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return layers that read the same, in the order in which they are asked; one product is made for the first."""
+    """Return layers that read the same, in the order in which they are asked; one product is made for the first.
+
+    Several threads may ask at once, each of its own input.
+    """
     sizes = [layer.out_features for layer in layers.values()]
     weights, biases = zip(*(_weights(layer, take) for layer in layers.values()), strict=True)
     packed = PackedLinear(torch.cat(weights), None if biases[0] is None else torch.cat(biases), dtype)
-    waiting: list[Tensor] = []
+    this_thread = threading.local()
 
     def first(x: Tensor) -> Tensor:
-        own, *waiting[:] = torch.split(packed(x), sizes, dim=-1)
+        own, *this_thread.waiting = torch.split(packed(x), sizes, dim=-1)
         return own
 
     def other(_: Tensor) -> Tensor:
-        return waiting.pop(0)
+        waiting: Tensor = this_thread.waiting.pop(0)
+        return waiting
 
     return {name: other if place else first for place, name in enumerate(layers)}
 

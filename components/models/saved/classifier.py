@@ -116,6 +116,13 @@ class LoadedClassifier:
     encoding: Tokenizer
     card: ClassifierCard
 
+    def probabilities(self, texts: list[str], batch_size: int = 32) -> torch.Tensor:
+        """Return how likely each class is for each of N texts, read as by `predict`: (N, C), fp64 on the CPU."""
+        kept = closing(self.encoding)
+        rows = [cut(tokens, self.card.max_length, kept) for tokens in encode_whole(self.encoding, texts)]
+        logits = classify(self.model, rows, end_of_text(self.encoding), self.card.padding, batch_size)
+        return torch.softmax(logits.double(), dim=1)
+
     def predict(self, texts: list[str], batch_size: int = 32) -> "pd.DataFrame":
         """Return a row for each text: `label`, its `probability`, and `p_<label>` for every class.
 
@@ -123,10 +130,7 @@ class LoadedClassifier:
         """
         import pandas as pd
 
-        kept = closing(self.encoding)
-        rows = [cut(tokens, self.card.max_length, kept) for tokens in encode_whole(self.encoding, texts)]
-        logits = classify(self.model, rows, end_of_text(self.encoding), self.card.padding, batch_size)
-        probabilities = torch.softmax(logits.double(), dim=1)
+        probabilities = self.probabilities(texts, batch_size)
         labels = [self.card.labels[index] for index in probabilities.argmax(dim=1).tolist()]
         columns = {f"p_{label}": probabilities[:, index].numpy() for index, label in enumerate(self.card.labels)}
         likeliest = probabilities.amax(dim=1).numpy()

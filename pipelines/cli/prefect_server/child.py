@@ -3,10 +3,6 @@
 A child's standard input is a pipe whose other end only its parent holds. When the parent is gone, `kill -9` and crashes
 included, the system closes that end, and the child reads the end of the file: on Linux and on macOS alike, whichever
 thread started it, and without a gap between its start and its watch.
-
-A web page that somebody looks at can have their browser ask a port of their machine. It cannot choose what the browser
-says of it: the header Origin is the page's, and Host is the name that it used, which is not the machine's even where
-the name leads to it (DNS rebinding).
 """
 
 import os
@@ -17,10 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+from components.core.only_from import OnlyFrom
 
 LOOPBACK = "127.0.0.1"
 GRACE = 5.0
@@ -61,28 +56,6 @@ def _end_after_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os._exit(1)
-
-
-class OnlyFrom:
-    """Refuses whatever is not asked of `hosts`, or is asked by a page that is not at one of them."""
-
-    def __init__(self, app: "ASGIApp", hosts: frozenset[str]) -> None:
-        self.app = app
-        self.hosts = hosts
-        self.origins = frozenset(f"http://{host}" for host in hosts)
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer 400 to a wrong Host and 403 to a wrong Origin, to HTTP and to what would become a web socket."""
-        from starlette.datastructures import Headers
-        from starlette.responses import PlainTextResponse
-
-        if scope["type"] in ("http", "websocket"):
-            headers = Headers(scope=scope)
-            if not set(headers.getlist("host")) <= self.hosts or not headers.get("host"):
-                return await PlainTextResponse("Invalid host", 400)(scope, receive, send)
-            if not set(headers.getlist("origin")) <= self.origins:
-                return await PlainTextResponse("Invalid origin", 403)(scope, receive, send)
-        return await self.app(scope, receive, send)
 
 
 def serve(descriptor: int) -> None:

@@ -1,6 +1,6 @@
 """What the commands that ask a model share: its options, how it is loaded, and what is notable of the rows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -10,8 +10,9 @@ from pipelines.cli.console import say, set_defaults
 
 if TYPE_CHECKING:
     from components.data.asked import Rows
+    from components.data.partial import Answers
     from components.generation.config import GenerationConfig
-    from pipelines.asking import Answers, Asked
+    from pipelines.asking import Answer, Asked
 
 Model = Annotated[str, typer.Argument(help="A run id, a models:/ or runs:/ URI, a folder, or package:NAME/FILE.")]
 Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token, above 0 tokens are drawn.")]
@@ -37,18 +38,35 @@ def load(model: str, device: str = "cpu") -> tuple[Any, dict[str, Any] | None]:
     return load_with_reading(resolve_model(model, home()), tracking_uri(home()), device)
 
 
+def identity_of(model: Any, *settings: Any) -> str:
+    """Return what the answers of a loaded model depend on besides what it is asked: its weights, and settings."""
+    from importlib.metadata import version
+
+    from components.core.records import fingerprint
+    from components.models.weights import hash_of_weights
+
+    return fingerprint([hash_of_weights(model.model), model.card.model_dump(mode="json"), version("gradus"), *settings])
+
+
 def answered(
     asked: "Asked",
     learnt: Mapping[str, Any] | None,
-    answer: "Callable[[Mapping[str, list[str]]], Answers]",
+    answer: "Answer",
     kinds: Mapping[str, Any],
     lack: str,
+    identity: str | None,
+    at_once: int,
 ) -> "Iterator[tuple[Rows, Answers]]":
-    """Yield rows with their answers, and say at the end what was notable; `lack` is what empty rows lack."""
+    """Yield rows with their answers, and say at the end what was notable; `lack` is what empty rows lack.
+
+    `identity` and `at_once` are those of `Asked.answers`.
+    """
     rows = empty = 0
-    for read, answers in asked.answers(learnt, answer, kinds):
+    for read, answers in asked.answers(learnt, answer, kinds, identity, at_once):
         rows, empty = rows + len(read), empty + answers[next(iter(kinds))].count(None)
         yield read, answers
+    if asked.partial and asked.partial.rows:
+        say(f"gradus: an earlier call had answered {asked.partial.rows:,} of the rows; this one went on after them")
     for note in asked.seen.notes:
         say(f"gradus: {note}", style="yellow")
     if empty:

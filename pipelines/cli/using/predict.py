@@ -9,10 +9,10 @@ import typer
 
 from components.core.errors import ConfigError
 from pipelines.cli.console import Debug, FileKeys, Output, errors_as_lines
-from pipelines.cli.using.answering import Model, answered, load
+from pipelines.cli.using.answering import Model, answered, identity_of, load
 
 if TYPE_CHECKING:
-    from pipelines.asking import Answers
+    from components.data.partial import Answers
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -43,6 +43,7 @@ def predict(
     A table is read like the one that the model learnt from: its columns, its template, its delimiter and encoding; or a
     column `text`. With `--output` its columns are written with those of the predictions: `label`, `probability`, and
     `p_LABEL` of every label, with `predicted_` before a name that the table has. A row without a text has none.
+    A file may be of any size. A call with `--output` that was killed goes on where it was when it is made again.
     """
     with errors_as_lines(debug):
         if file and texts:
@@ -52,7 +53,7 @@ def predict(
         import pyarrow as pa
 
         from components.data.asked import TextSource
-        from pipelines.asking import STDIN, Asked
+        from pipelines.asking import AT_ONCE, STDIN, Asked
 
         asked = Asked(TextSource, STDIN if texts == ["-"] else file, {"text": texts or []}, overrides or [], output)
         classifier, learnt = load(model)
@@ -63,12 +64,13 @@ def predict(
                 f"{model} is a language model, which has no labels; ask it with `gradus respond {model} INSTRUCTION`"
             )
 
-        def answer(asked: Mapping[str, list[str]]) -> "Answers":
+        def answer(asked: Mapping[str, list[str]], _first: int) -> "Answers":
             return classifier.predict(asked["text"]).to_dict("list")  # type: ignore[return-value]
 
         numbers = ("probability", *(f"p_{label}" for label in classifier.card.labels))
         kinds = {"label": pa.string(), **dict.fromkeys(numbers, pa.float64())}
-        found = answered(asked, learnt, answer, kinds, "no text, and no label")
+        identity = identity_of(classifier) if output else None
+        found = answered(asked, learnt, answer, kinds, "no text, and no label", identity, AT_ONCE)
         for place, (rows, answers) in enumerate(found):
             if as_json or output is None:
                 _show({"text": rows.texts["text"], **answers}, as_json, header=place == 0)

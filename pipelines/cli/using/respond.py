@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +14,10 @@ from pipelines.cli.using import answering
 from pipelines.cli.using.chat import talk
 
 if TYPE_CHECKING:
+    from components.data.partial import Answers
     from components.generation.config import GenerationConfig
     from components.serving.language_model import Responder
-    from pipelines.asking import Answers
+    from pipelines.asking import Answer
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -28,6 +29,8 @@ gradus respond models:/instruction-follower/3 --file questions.csv --set source.
 gradus respond models:/instruction-follower@champion --chat --system "Answer in one sentence."\n
 gradus respond models:/instruction-follower@champion "Name a colour." --beside models:/instruction-follower/1
 """
+AT_ONCE = 128
+"""Rows of a file that are answered before they are kept, or as many as make a batch, if that is more."""
 
 
 def respond(
@@ -61,6 +64,7 @@ def respond(
     A table is read like the one that the model learnt from: its columns, its templates, its delimiter and encoding; or
     columns `instruction` and `input`. With `--output` its columns are written with `response`, `new_tokens`, and why it
     `stopped`, with `predicted_` before a name that the table has. A row without an instruction has no response.
+    A file may be of any size. A call with `--output` that was killed goes on where it was when it is made again.
     `--beside` prints what two models say, such as a fine-tuned one and the untouched one that it started from, which is
     asked by its own chat template.
     With `--chat` each line of the terminal, or of a pipe, is a turn, and the model sees what was said before; /reset
@@ -88,11 +92,13 @@ def respond(
         ends: Counter[str | None] = Counter()
         kinds = {"response": pa.string(), "new_tokens": pa.int64(), "stopped": pa.string()}
         answer = _answerer(responder, config)
-        for found, answers in answering.answered(asked, learnt, answer, kinds, "no instruction, and no response"):
+        identity = answering.identity_of(responder, config.model_dump(mode="json"), device) if output else None
+        lack, at_once = "no instruction, and no response", max(batch_size, AT_ONCE)
+        for found, answers in answering.answered(asked, learnt, answer, kinds, lack, identity, at_once):
             ends.update(answers["stopped"])
             if other:
                 texts = {field: [text or "" for text in column] for field, column in found.texts.items()}
-                _show_beside(texts, {str(beside): _answerer(other, config)(texts), model: answers})
+                _show_beside(texts, {str(beside): _answerer(other, config)(texts, 0), model: answers})
             elif as_json or output is None:
                 _show(found.texts, answers, as_json, alone=file is None)
         rows, context = ends.total(), responder.card.size.context
@@ -135,20 +141,16 @@ def _load(model: str, device: str) -> "tuple[Responder, dict[str, Any] | None]":
     raise classifier_refused(model)
 
 
-def _answerer(responder: "Responder", config: "GenerationConfig") -> "Callable[[Mapping[str, list[str]]], Answers]":
+def _answerer(responder: "Responder", config: "GenerationConfig") -> "Answer":
     """Return what answers some rows after the other, as if they were asked at once."""
     from components.conversations import HISTORY, read_history
     from components.generation.responses import generation_bar
 
-    done = 0
-
-    def answer(asked: Mapping[str, list[str]]) -> "Answers":
-        nonlocal done
+    def answer(asked: Mapping[str, list[str]], first: int) -> "Answers":
         instructions = asked["instruction"]
         histories = [read_history(text) for text in asked[HISTORY]] if HISTORY in asked else None
         with generation_bar(len(instructions)) as report:
-            frame = responder.respond(instructions, asked.get("input"), config, report, done, histories)
-        done += len(instructions)
+            frame = responder.respond(instructions, asked.get("input"), config, report, first, histories)
         return frame.to_dict("list")  # type: ignore[return-value]
 
     return answer

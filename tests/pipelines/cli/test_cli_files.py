@@ -450,7 +450,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, given: str) -> None:
         tracemalloc.start()
         count = 0
 
-        def answer(asked):
+        def answer(asked, _first):
             return {"label": ["a"] * len(asked["text"]), "probability": [0.5] * len(asked["text"])}
 
         for each, _ in asked.answers(None, answer, kinds):
@@ -484,7 +484,7 @@ def test_rows_are_read_asked_and_written_some_at_a_time(tmp_path: Path, given: s
     out = tmp_path / f"out.{wanted}" if wanted else None
     asked, waiting, sizes = Asked(TextSource, path, {}, [], out), 0, []
 
-    def answer(texts: Mapping[str, list[str]]) -> dict[str, list[Any]]:
+    def answer(texts: Mapping[str, list[str]], _first: int) -> dict[str, list[Any]]:
         nonlocal waiting
         waiting += len(texts["text"])
         return {"label": texts["text"]}
