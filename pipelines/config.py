@@ -62,6 +62,11 @@ class PipelineConfig(Config):
             return "needs weights that stay where they are: a package:, a folder, a .gguf file or a hub id"
         return "needs weights by themselves, and model.adapter is merged into them" if self.model.adapter else ""
 
+    @property
+    def run_name(self) -> str:
+        """What a run of it is called."""
+        return self.tracking.run_name or self.name
+
     def recorded(self) -> dict[str, Any]:
         """Return the config as a run records it."""
         return self.model_dump(mode="json")

@@ -14,3 +14,7 @@ class TrackingConfig(Config):
     """The registered model that a run adds a version to; none: the model is logged, not registered."""
     system_metrics: bool = True
     """Sample processor, memory, disk, network and GPU use while the run is open."""
+    run_name: str | None = Field(default=None, min_length=1, max_length=250)
+    """What the run is called in MLflow and Prefect; null: as the preset is."""
+    parent: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+    """The id of the MLflow run that this one stands under, as the runs of a sweep do."""

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from pipelines.cli import check, presets, run, sync
+from pipelines.cli import check, presets, run, sweep, sync
 from pipelines.cli.choosing import compare, judge, promote
 from pipelines.cli.using import generate, predict, respond
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("run", epilog=run.EXAMPLES)(run.run)
+app.command("sweep", epilog=sweep.EXAMPLES)(sweep.sweep)
 app.command("sync", epilog=sync.EXAMPLES)(sync.sync)
 app.command("presets")(presets.presets)
 app.command("show", epilog=presets.EXAMPLES)(presets.show)

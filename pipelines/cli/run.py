@@ -88,7 +88,7 @@ def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
     gc.enable()
     try:
         with heartbeats_if_wanted():
-            return run_with_prefect(flow, config, config.name)
+            return run_with_prefect(flow, config, config.run_name)
     except BaseException as error:
         if as_json and (run_id := noted(error, "run_id")):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"

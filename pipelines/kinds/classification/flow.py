@@ -15,7 +15,7 @@ from pipelines.run import RunSummary, recorded
 RESULTS = Results(counted, findings, evidence, publish_classifier, headline_rows)
 
 
-@flow(name="classification", flow_run_name="{config.name}", persist_result=False, on_running=[record_process])
+@flow(name="classification", flow_run_name="{config.run_name}", persist_result=False, on_running=[record_process])
 def classification(config: ClassificationConfig) -> RunSummary:
     """Download, validate, split, fine-tune, evaluate, log and register, as one MLflow run."""
     model, train = config.model, config.train

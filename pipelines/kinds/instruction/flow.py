@@ -26,7 +26,7 @@ from pipelines.run import RunSummary, recorded
 RESULTS = Results(counted_of_instructions, findings, evidence, publish_language_model, response_rows)
 
 
-@flow(name="instruction", flow_run_name="{config.name}", persist_result=False, on_running=[record_process])
+@flow(name="instruction", flow_run_name="{config.run_name}", persist_result=False, on_running=[record_process])
 def instruction(config: InstructionConfig) -> RunSummary:
     """Download, validate, split, fine-tune, respond, judge, evaluate, log and register, as one MLflow run."""
     prompt, model, train, generation = config.prompt, config.model, config.train, config.generation

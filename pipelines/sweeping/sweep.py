@@ -1,0 +1,197 @@
+"""A sweep from its rows to its table, under one parent run in MLflow; repeated, it runs what is missing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from components.core.durable import locked
+from components.core.errors import ConfigError, TrackingError
+from components.core.home import home
+from components.core.progress import progress_bar
+from components.core.records import fingerprint
+from components.tracking.config import TrackingConfig
+from components.tracking.reading import RecordedRun
+from components.tracking.run import Run
+from components.tracking.runs import open_run
+from components.tracking.sweeps import SWEEP_TAG, find_sweep, runs_under
+from pipelines.config import PipelineConfig, load_config
+from pipelines.kinds import part_of
+from pipelines.sweeping.config import SweepConfig, override
+from pipelines.sweeping.outcome import (
+    RowResult,
+    SweepResult,
+    by_identity,
+    metric_of,
+    rank,
+    row_result,
+    verdict_of,
+    writer,
+)
+from pipelines.sweeping.rows import Child, Row, children_of, identity_of, rows_of, with_reasons
+from pipelines.sweeping.runners import Runner
+from pipelines.sweeping.running import Running
+
+SWEEPS = "sweeps"
+"""Folder under the home for what sweeps keep: logs of their runs, locks, and Optuna's storage."""
+
+Tell = Callable[[str], None]
+"""Told what happens, in lines."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep as it is to be run."""
+
+    sweep: SweepConfig
+    base: str | None = None
+    """The name of its base, if one was asked for."""
+
+    @property
+    def identity(self) -> str:
+        """What the sweep is known again by: not its rows, values or seeds, so that more of them can be added."""
+        sweep = self.sweep
+        varied = [sorted(sweep.grid), sorted(sweep.ranges)]
+        return fingerprint([sweep.name, sweep.preset, sweep.set, varied, self.base])[:32]
+
+    @property
+    def name(self) -> str:
+        """What its parent run is called: with its base, if one was asked for."""
+        return f"{self.sweep.name}, {self.base}" if self.base else self.sweep.name
+
+    def prepare(self, here: bool) -> "Prepared":
+        """Return the plan with its rows, those that cannot be run on this machine, if they are to be run `here`, named.
+
+        Raises:
+            ConfigError: if the keys of the preset or of a row are wrong.
+        """
+        config = load_config(self.sweep.preset, [override(key, value) for key, value in self.sweep.set.items()])
+        rows = with_reasons(rows_of(self.sweep, self.base), here)
+        return Prepared(self, config, self._metric(config.pipeline), rows)
+
+    def _metric(self, kind: str) -> str:
+        """Return what rows are ranked by: a figure of validation.
+
+        Raises:
+            ConfigError: if neither the sweep nor the kind says it.
+        """
+        metric = self.sweep.metric or metric_of(kind)
+        if metric is None:
+            raise ConfigError(f"{self.sweep.name}: set metric to a figure of validation, as in metric: validation/loss")
+        return metric
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep that can be run."""
+
+    plan: Plan
+    config: PipelineConfig
+    """What is varied."""
+    metric: str
+    """What rows are ranked by."""
+    rows: list[Row]
+
+
+class Sweep:
+    """A sweep under way: what has been run of it, and what is still missing."""
+
+    def __init__(self, prepared: Prepared, parent: str) -> None:
+        self.plan, self.parent, self.rows = prepared.plan, parent, prepared.rows
+        self.experiment = prepared.config.tracking.experiment
+        self.metric = prepared.metric
+        self.decides = str(part_of(prepared.config.pipeline, "compare").KIND.decides)
+        self.children = {row.name: self.of(row) for row in self.rows}
+        self.failed: dict[str, str] = {}
+        """Why runs failed, by their identities."""
+
+    def of(self, row: Row) -> list[Child]:
+        """Return the runs of a row; none of one that is skipped."""
+        return [] if row.skipped else children_of(row, self.plan.sweep.seeds, self.parent, self.experiment)
+
+    def run(self, running: Running, tell: Tell) -> None:
+        """Run what has not finished."""
+        done = self.finished()
+        every = [child for children in self.children.values() for child in children]
+        missing = [child for child in every if child.identity not in done]
+        if len(missing) < len(every):
+            tell(f"{len(every) - len(missing)} of {len(every)} runs have finished before")
+        what = "sweep"
+        with progress_bar(what, len(every), "runs", done=len(every) - len(missing)) as update:
+
+            def ended(child: Child, why: str) -> None:
+                if why:
+                    self.failed[child.identity] = why
+                update(advance=1)
+                tell(f"{child.title}: {f'failed: {why}' if why else 'done'}")
+
+            running.all(missing, ended)
+
+    def finished(self) -> dict[str, RecordedRun]:
+        """Return the runs under the parent that have finished, by their identities."""
+        found = by_identity(runs_under(self.parent, home()), identity_of)
+        return {identity: run for identity, run in found.items() if run.finished}
+
+    def result(self) -> SweepResult:
+        """Return what came of all runs."""
+        done = self.finished()
+        test_metric = self._test_metric(list(done.values()))
+        rows = [self._row(row, done, test_metric) for row in self.rows]
+        rank(rows, self.metric)
+        return SweepResult(
+            name=self.plan.name,
+            preset=self.plan.sweep.preset,
+            run_id=self.parent,
+            metric=self.metric,
+            test_metric=test_metric,
+            seeds=self.plan.sweep.seeds,
+            rows=rows,
+            verdict=verdict_of(rows, self.metric, writer(self.metric)),
+            failed=[f"{row.name}, {why}" for row in rows for why in row.failed],
+        )
+
+    def _test_metric(self, runs: Sequence[RecordedRun]) -> str:
+        same = self.metric.replace("validation/", "test/")
+        return same if any(same in run.metrics for run in runs) else f"test/{self.decides}"
+
+    def _row(self, row: Row, done: dict[str, RecordedRun], test_metric: str) -> RowResult:
+        children = self.children[row.name]
+        runs = [done[child.identity] for child in children if child.identity in done]
+        found = row_result(row, runs, self.metric, test_metric)
+        lacking = [child for child in children if child.identity not in done]
+        lost = "it ended, but MLflow has no finished run of it: `gradus sync`, then the sweep again"
+        found.failed = [f"seed {child.seed}: {self.failed.get(child.identity) or lost}" for child in lacking]
+        return found
+
+
+@contextmanager
+def open_parent(plan: Plan, config: PipelineConfig) -> Iterator[Run]:
+    """Open the parent run of a sweep: that of the last time, or a new one. Nobody else has the same sweep under way.
+
+    Raises:
+        TrackingError: if the store cannot be read or written, or is away.
+    """
+    experiment = config.tracking.experiment
+    with locked(home() / SWEEPS / f"{plan.identity}.lock"):
+        again = find_sweep(experiment, plan.identity, home())
+        tracking = TrackingConfig(experiment=experiment, system_metrics=False)
+        about = {"sweep": {"name": plan.sweep.name, "preset": plan.sweep.preset, "base": plan.base}}
+        tags = {SWEEP_TAG: plan.identity}
+        with open_run(tracking, home(), plan.name, about, tags, again) as run:
+            if run.waits:
+                raise TrackingError(f"{run.shown_uri} does not answer: a sweep is kept in MLflow; try again later")
+            yield run
+
+
+def run_sweep(prepared: Prepared, runner: Runner, jobs: int, tell: Tell) -> SweepResult:
+    """Run what is missing of a sweep, `jobs` runs at once, and return what came of all of it.
+
+    Raises:
+        TrackingError: if the store cannot be read or written.
+    """
+    with open_parent(prepared.plan, prepared.config) as parent:
+        sweep = Sweep(prepared, parent.run_id)
+        sweep.run(Running(runner, jobs), tell)
+        result = sweep.result()
+        parent.set_tags({"gradus.verdict": result.verdict})
+        parent.log_dict(result.model_dump(mode="json"), "sweep.json")
+    return result
