@@ -1,5 +1,6 @@
 """What every flow does beside its steps: open the MLflow run, report what fails, log, register and sum up."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec
@@ -79,11 +80,19 @@ class FlowRun:
         self._warn(found)
         log_results(self.id, self.steps, results)
         self._log_cost(self.steps["fine_tune"])
-        model = register(self.id, self.steps, results, self.config.tracking.model_name)
+        model = self._register(results)
         if self.cached:
             self.run.set_tags({"gradus.cached_steps": ", ".join(self.cached)})
-        if len(self.cached) == len(self.steps) and (before := model["cached_from"]):
+        if len(self.cached) == len(self.steps) and (before := model.get("cached_from")):
             run_logger().info(f"nothing has changed since run {before}: every step was taken from the store")
+
+    def _register(self, results: Results) -> dict[str, str | None]:
+        """Log and register the model; or leave nothing of it, if that is wanted and it was made for this run."""
+        if self.config.tracking.keep_model:
+            return register(self.id, self.steps, results, self.config.tracking.model_name)
+        if not (trained := self.steps["fine_tune"]).cached:
+            shutil.rmtree(trained.folder, ignore_errors=True)
+        return {}
 
     def _log_cost(self, trained: Manifest) -> None:
         """Log what a training took, also one that was taken from the store; its memory only this process can know."""

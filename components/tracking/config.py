@@ -12,6 +12,8 @@ class TrackingConfig(Config):
     """The MLflow experiment; created when it is not there."""
     model_name: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^/:]+$")
     """The registered model that a run adds a version to; none: the model is logged, not registered."""
+    keep_model: bool = True
+    """Whether the model is logged to MLflow, and what was trained stays in the store; false keeps the figures alone."""
     system_metrics: bool = True
     """Sample processor, memory, disk, network and GPU use while the run is open."""
     run_name: str | None = Field(default=None, min_length=1, max_length=250)

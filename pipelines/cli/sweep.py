@@ -20,6 +20,7 @@ from pipelines.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from pipelines.sweeping.forecast import Forecast
     from pipelines.sweeping.outcome import SweepResult
     from pipelines.sweeping.runners import Runner
     from pipelines.sweeping.sweep import Plan, Prepared
@@ -79,6 +80,11 @@ def sweep(
             quieten()
         plan = _plan(preset, grid, seeds, optuna, ranges, base, overrides, limit)
         prepared = plan.prepare(here=deployment is None)
+        if dry_run:
+            from pipelines.sweeping.forecast import forecast
+
+            print_result(forecast(prepared), as_json, _show_forecast)
+            return
         result = _run(prepared, jobs, deployment)
         print_result(result, as_json, _show)
         for line in result.failed:
@@ -163,3 +169,25 @@ def _show(found: "SweepResult") -> None:
     for sentence in found.sentences():
         console.print(sentence, markup=False)
     console.print(f"run    {found.run_id}", highlight=False)
+
+
+def _show_forecast(found: "Forecast") -> None:
+    from rich.table import Table
+
+    from pipelines.shown import duration
+
+    table = Table("row", "runs", "trained", "GB", "time", "")
+    for row in found.rows:
+        table.add_row(
+            row.name,
+            str(row.runs),
+            f"{row.trained_parameters:,}" if row.trained_parameters is not None else "–",
+            f"{row.memory_gb:.1f}" if row.memory_gb is not None else "–",
+            duration(row.seconds) if row.seconds is not None else "–",
+            f"skipped: {row.skipped}" if row.skipped and not row.runs else row.skipped,
+        )
+    console = results()
+    console.print(table)
+    console.print(f"{sum(row.runs for row in found.rows)} runs, about {duration(found.seconds)} one after the other")
+    if found.trials:
+        console.print(f"Optuna would propose {found.trials} rows; each takes about as long as the preset")

@@ -3,34 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from statistics import mean
-from typing import Any, Self
+from typing import Any
 
 from pydantic import BaseModel
 
-from components.evaluation.metrics import METRICS
-from components.evaluation.seeds import Contrast, contrasts, t_interval
+from components.evaluation.seeds import Contrast, contrasts
 from components.tracking.reading import RecordedRun
 from pipelines.kinds import part_of
+from pipelines.sweeping.figures import Figure, more_is_better, shown_figure, title_of, writer
 from pipelines.sweeping.rows import Row
-
-
-class Figure(BaseModel):
-    """A figure over seeds."""
-
-    mean: float
-    low: float | None = None
-    """Where the 95 % interval of the mean begins (Student's t); None of one seed."""
-    high: float | None = None
-    values: list[float]
-    """One a seed."""
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Self | None:
-        """Return the figure; None if there are no values."""
-        if not values:
-            return None
-        low, high = t_interval(values) if len(values) > 1 else (None, None)
-        return cls(mean=mean(values), low=low, high=high, values=list(values))
 
 
 class Difference(BaseModel):
@@ -97,11 +78,6 @@ class SweepResult(BaseModel):
     failed: list[str] = []
     """Runs that failed, each with its row, its seed and the reason."""
 
-    @property
-    def more_is_better(self) -> bool:
-        """Whether a higher validation figure is the better one."""
-        return more_is_better(self.metric)
-
     def sentences(self) -> list[str]:
         """Return what the figures say: the verdict, and the answer to each question."""
         return [self.verdict, *(f"{each.question} {each.answer}" for each in self.answers)]
@@ -109,12 +85,6 @@ class SweepResult(BaseModel):
     def ranked(self) -> list[RowResult]:
         """Return the rows that have a figure, the best by validation first."""
         return sorted((row for row in self.rows if row.rank), key=lambda row: row.rank or 0)
-
-
-def more_is_better(metric: str) -> bool:
-    """Tell whether a higher figure is the better one."""
-    found = METRICS.get(metric.rpartition("/")[2])
-    return found is not None and found.better != "less"
 
 
 def metric_of(kind: str) -> str | None:
@@ -134,8 +104,8 @@ def row_result(row: Row, runs: Sequence[RecordedRun], metric: str, test_metric: 
         name=row.name,
         preset=row.preset,
         values=row.values,
-        validation=Figure.of([run.metrics[metric] for run in runs if metric in run.metrics]),
-        test=Figure.of([run.metrics[test_metric] for run in runs if test_metric in run.metrics]),
+        validation=Figure.of([run.metrics[metric] for run in runs if metric in run.metrics], metric),
+        test=Figure.of([run.metrics[test_metric] for run in runs if test_metric in run.metrics], test_metric),
         published=row.published,
         trained_parameters=None if trained is None else int(trained),
         minutes=over("cost/training_minutes", mean),
@@ -152,8 +122,7 @@ def rank(rows: Sequence[RowResult], metric: str) -> None:
     adjusted for all pairs that there are, since it was.
     """
     with_figures = [row for row in rows if row.validation]
-    sign = -1 if more_is_better(metric) else 1
-    order = sorted(with_figures, key=lambda row: sign * row.validation.mean if row.validation else 0.0)
+    order = in_order(with_figures, metric)
     for place, row in enumerate(order, start=1):
         row.rank = place
     groups = [row.validation.values if row.validation else [] for row in order]
@@ -170,19 +139,24 @@ def rank(rows: Sequence[RowResult], metric: str) -> None:
             row.like_best = place == 0 or not with_best[place].significant
 
 
+def in_order(rows: Sequence[RowResult], metric: str) -> list[RowResult]:
+    """Return rows, which all have a figure of validation, the best first."""
+    sign = -1 if more_is_better(metric) else 1
+    return sorted(rows, key=lambda row: sign * row.validation.mean if row.validation else 0.0)
+
+
 def best_contrasts(groups: Sequence[Sequence[float]]) -> list[Contrast]:
     """Compare the first of some groups, the best of them, with each other one, adjusted for all pairs of them."""
     return [each for each in contrasts(groups, combinations(range(len(groups)), 2)) if each.first == 0]
 
 
-def verdict_of(rows: Sequence[RowResult], metric: str, write: Callable[[float], str]) -> str:
+def verdict_of(rows: Sequence[RowResult], metric: str) -> str:
     """Say which row is the best by validation, and which are not told from it."""
     order = sorted((row for row in rows if row.rank), key=lambda row: row.rank or 0)
     if not order:
         return "No run has finished."
-    best, title = order[0], title_of(metric)
-    assert best.validation
-    said = f"The best {title} on validation has {best.name}: {write(best.validation.mean)}"
+    best = order[0]
+    said = f"The best {title_of(metric)} on validation has {best.name}: {shown_figure(best.validation, writer(metric))}"
     if best.like_best is None:
         return f"{said}. One seed does not tell how far another would have come; --seeds 3 does."
     alike = [row.name for row in order[1:] if row.like_best]
@@ -191,31 +165,6 @@ def verdict_of(rows: Sequence[RowResult], metric: str, write: Callable[[float], 
     if not alike:
         return f"{said}; every other row is behind by more than seeds scatter."
     return f"{said}; not told from it by these seeds: {'; '.join(alike)}."
-
-
-def title_of(metric: str) -> str:
-    """Return what a metric is called."""
-    name = metric.rpartition("/")[2]
-    return METRICS[name].title if name in METRICS else name.replace("_", " ")
-
-
-def writer(metric: str) -> Callable[[float], str]:
-    """Return what writes values of a metric: shares in per cent."""
-    found = METRICS.get(metric.rpartition("/")[2])
-    if found and found.interval == "wilson":
-        return lambda value: f"{100 * value:.1f} %"
-    digits = found.digits if found else 4
-    return lambda value: f"{value:.{digits}f}"
-
-
-def shown_figure(figure: Figure | None, write: Callable[[float], str]) -> str:
-    """Return a figure with its interval as text."""
-    if figure is None:
-        return "–"
-    if figure.low is None or figure.high is None:
-        return write(figure.mean)
-    low, high = (write(end).removesuffix(" %") for end in (figure.low, figure.high))
-    return f"{write(figure.mean)} ({low} to {high})"
 
 
 def by_identity(runs: Sequence[RecordedRun], identity: Callable[[Mapping[str, str]], str]) -> dict[str, RecordedRun]:

@@ -118,7 +118,7 @@ def _without_twins(rows: Iterable[Row]) -> Iterator[Row]:
 def children_of(row: Row, seeds: int, parent: str, experiment: str) -> list[Child]:
     """Return the runs of a row, under an MLflow run.
 
-    They register no model: `gradus run` with the winner's keys does it, and takes all steps from the store.
+    They keep no model, which takes half a gigabyte a run of a small one: `gradus run` with a row's keys makes it again.
 
     Raises:
         ConfigError: if its keys are wrong.
@@ -127,7 +127,7 @@ def children_of(row: Row, seeds: int, parent: str, experiment: str) -> list[Chil
     found = []
     for seed in range(plain.train.seed, plain.train.seed + seeds):
         title = PLAIN.sub("", f"{plain.name} {row.name} seed={seed}")
-        recording = {"experiment": experiment, "parent": parent, "run_name": title[:250], "model_name": None}
+        recording = {"experiment": experiment, "parent": parent, "run_name": title[:250], "keep_model": False}
         tracking = {f"{MARK}{key}": value for key, value in recording.items()}
         overrides = [*row.overrides(), override("train.seed", seed)]
         overrides += [override(key, value) for key, value in tracking.items()]

@@ -16,6 +16,7 @@ from components.tracking.runs import open_run
 from components.tracking.sweeps import SWEEP_TAG, find_sweep, runs_under
 from pipelines.config import PipelineConfig, load_config
 from pipelines.kinds import part_of
+from pipelines.sweeping.answers import answers
 from pipelines.sweeping.config import SweepConfig, override
 from pipelines.sweeping.outcome import (
     RowResult,
@@ -25,7 +26,6 @@ from pipelines.sweeping.outcome import (
     rank,
     row_result,
     verdict_of,
-    writer,
 )
 from pipelines.sweeping.rows import Child, Row, children_of, identity_of, rows_of, with_reasons
 from pipelines.sweeping.runners import Runner
@@ -111,12 +111,12 @@ class Sweep:
     def run(self, running: Running, tell: Tell) -> None:
         """Run what has not finished."""
         done = self.finished()
-        every = [child for children in self.children.values() for child in children]
-        missing = [child for child in every if child.identity not in done]
+        # Two rows may be the same, and are run once.
+        every = {child.identity: child for children in self.children.values() for child in children}
+        missing = [child for identity, child in every.items() if identity not in done]
         if len(missing) < len(every):
             tell(f"{len(every) - len(missing)} of {len(every)} runs have finished before")
-        what = "sweep"
-        with progress_bar(what, len(every), "runs", done=len(every) - len(missing)) as update:
+        with progress_bar("sweep", len(every), "runs", done=len(every) - len(missing)) as update:
 
             def ended(child: Child, why: str) -> None:
                 if why:
@@ -145,7 +145,8 @@ class Sweep:
             test_metric=test_metric,
             seeds=self.plan.sweep.seeds,
             rows=rows,
-            verdict=verdict_of(rows, self.metric, writer(self.metric)),
+            verdict=verdict_of(rows, self.metric),
+            answers=answers(self.plan.sweep.questions, rows, self.metric, test_metric),
             failed=[f"{row.name}, {why}" for row in rows for why in row.failed],
         )
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from pipelines.sweeping.outcome import RowResult, SweepResult, shown_figure, title_of, writer
-
-NONE = "–"
+from pipelines.sweeping.figures import NONE, difference_text, shown_figure, title_of, writer
+from pipelines.sweeping.outcome import RowResult, SweepResult
 
 
 def columns(found: SweepResult) -> list[str]:
@@ -46,9 +45,8 @@ def against_first(row: RowResult, found: SweepResult) -> str:
     """Return how a row differs from the first, with a star where that is more than noise."""
     if row.against_first is None:
         return NONE
-    factor, digits = (100, 1) if writer(found.metric)(0.0).endswith("%") else (1, 4)
     star = " *" if row.against_first.significant else ""
-    return f"{factor * row.against_first.difference:+.{digits}f}, p {row.against_first.p_value:.2g}{star}"
+    return f"{difference_text(row.against_first.difference, found.metric)}, p {row.against_first.p_value:.2g}{star}"
 
 
 def _has_published(found: SweepResult) -> bool:
