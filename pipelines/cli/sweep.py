@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -61,6 +62,9 @@ def sweep(
         typer.Option(metavar="FLOW/NAME", help="Have the workers of a Prefect deployment run it (deploy/README.md)."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table and the answers to a file in Markdown.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the rows and what they would take; train nothing.")
     ] = False,
@@ -78,6 +82,8 @@ def sweep(
         set_defaults()
         if not debug:
             quieten()
+        if markdown and not markdown.absolute().parent.is_dir():
+            raise typer.BadParameter(f"there is no folder {markdown.parent}", param_hint="--markdown")
         plan = _plan(preset, grid, seeds, optuna, ranges, base, overrides, limit)
         prepared = plan.prepare(here=deployment is None)
         if dry_run:
@@ -86,6 +92,10 @@ def sweep(
             print_result(forecast(prepared), as_json, _show_forecast)
             return
         result = _run(prepared, jobs, deployment)
+        if markdown:
+            from pipelines.sweeping.pages import write_markdown
+
+            write_markdown(markdown, result)
         print_result(result, as_json, _show)
         for line in result.failed:
             say(f"gradus: failed: {line}", style="red")

@@ -82,6 +82,18 @@ class SweepResult(BaseModel):
         """Return what the figures say: the verdict, and the answer to each question."""
         return [self.verdict, *(f"{each.question} {each.answer}" for each in self.answers)]
 
+    def notes(self) -> list[str]:
+        """Return how the figures are to be read."""
+        seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        return [
+            f"Rows are ranked by {title_of(self.metric)} on validation, the mean over {seeds}, in brackets its 95 % "
+            "interval (Student's t). Test figures are shown, and nothing was chosen by them.",
+            "Against the first: the difference of the validation figures from those of the first row that has any, and "
+            "Welch's p, adjusted by Holm for all rows; * is more than seeds scatter (5 %).",
+            "Trained are parameters, minutes those of training, GB the most that the process of a run held; – stands "
+            "where it is not known.",
+        ]
+
     def ranked(self) -> list[RowResult]:
         """Return the rows that have a figure, the best by validation first."""
         return sorted((row for row in self.rows if row.rank), key=lambda row: row.rank or 0)

@@ -10,7 +10,8 @@ from pipelines.sweeping.runners import Runner
 
 POLL = 0.5
 """Seconds between looks at a run under way."""
-INTERRUPTED = "interrupted"
+INTERRUPTED, PRUNED = "interrupted", "stopped early"
+"""Why a run was stopped: all of them, or this one by whoever watched it."""
 
 Watch = Callable[[], bool]
 """Asked while a run is under way whether it is to be stopped."""
@@ -23,36 +24,35 @@ class Running:
         self.runner, self.jobs = runner, jobs
         self._stopped = threading.Event()
 
-    def all(self, children: Sequence[Child], ended: Callable[[Child, str], None]) -> None:
-        """Run all of these, and say of each that it ended and, if it failed, why.
+    def all(self, tasks: Sequence[Callable[[], str]], ended: Callable[[int, str], None]) -> None:
+        """Do all of these, so many at once; say of each, by its number, that it ended and, if it failed, why.
 
         Raises:
-            KeyboardInterrupt: if there was one; the runs under way are stopped first.
+            KeyboardInterrupt: if there was one; what is under way is stopped first.
         """
         with ThreadPoolExecutor(self.jobs) as pool:
-            under_way = {pool.submit(self.one, child): child for child in children}
+            under_way = {pool.submit(task): number for number, task in enumerate(tasks)}
             try:
                 for each in as_completed(under_way):
                     ended(under_way[each], each.result())
             except BaseException:
-                self.stop()
+                self._stopped.set()
                 pool.shutdown(cancel_futures=True)
                 raise
 
     def one(self, child: Child, watch: Watch | None = None) -> str:
-        """Run one; return in one line why it failed, nothing if it did not."""
+        """Run one; return in one line why it failed or was stopped, nothing if it came to its end."""
         if self._stopped.is_set():
             return INTERRUPTED
         try:
             job = self.runner.start(child)
             while not job.wait(POLL):
-                if self._stopped.is_set() or (watch and watch()):
+                if self._stopped.is_set():
                     job.stop()
                     return INTERRUPTED
+                if watch and watch():
+                    job.stop()
+                    return PRUNED
             return job.failure()
         except (GradusError, OSError) as error:
             return str(error)
-
-    def stop(self) -> None:
-        """Stop what is under way, and begin nothing more."""
-        self._stopped.set()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from components.core.durable import locked
 from components.core.errors import ConfigError, TrackingError
@@ -16,8 +17,10 @@ from components.tracking.runs import open_run
 from components.tracking.sweeps import SWEEP_TAG, find_sweep, runs_under
 from pipelines.config import PipelineConfig, load_config
 from pipelines.kinds import part_of
+from pipelines.sweeping import pages
 from pipelines.sweeping.answers import answers
 from pipelines.sweeping.config import SweepConfig, override
+from pipelines.sweeping.figures import more_is_better
 from pipelines.sweeping.outcome import (
     RowResult,
     SweepResult,
@@ -30,9 +33,13 @@ from pipelines.sweeping.outcome import (
 from pipelines.sweeping.rows import Child, Row, children_of, identity_of, rows_of, with_reasons
 from pipelines.sweeping.runners import Runner
 from pipelines.sweeping.running import Running
+from pipelines.sweeping.search import Search
+from pipelines.sweeping.searching import Trials
 
 SWEEPS = "sweeps"
 """Folder under the home for what sweeps keep: logs of their runs, locks, and Optuna's storage."""
+
+LOST = "it ended, but MLflow has no finished run of it: `gradus sync`, then the sweep again"
 
 Tell = Callable[[str], None]
 """Told what happens, in lines."""
@@ -65,7 +72,7 @@ class Plan:
             ConfigError: if the keys of the preset or of a row are wrong.
         """
         config = load_config(self.sweep.preset, [override(key, value) for key, value in self.sweep.set.items()])
-        rows = with_reasons(rows_of(self.sweep, self.base), here)
+        rows = [] if self.sweep.trials else with_reasons(rows_of(self.sweep, self.base), here)
         return Prepared(self, config, self._metric(config.pipeline), rows)
 
     def _metric(self, kind: str) -> str:
@@ -96,17 +103,31 @@ class Sweep:
     """A sweep under way: what has been run of it, and what is still missing."""
 
     def __init__(self, prepared: Prepared, parent: str) -> None:
-        self.plan, self.parent, self.rows = prepared.plan, parent, prepared.rows
+        self.plan, self.parent, self.metric = prepared.plan, parent, prepared.metric
         self.experiment = prepared.config.tracking.experiment
-        self.metric = prepared.metric
         self.decides = str(part_of(prepared.config.pipeline, "compare").KIND.decides)
-        self.children = {row.name: self.of(row) for row in self.rows}
+        self.rows: list[Row] = []
+        self.children: dict[str, list[Child]] = {}
+        """The runs of each row, by its name."""
         self.failed: dict[str, str] = {}
         """Why runs failed, by their identities."""
+        self.pruned: set[str] = set()
+        """The rows that were stopped early."""
+        for row in prepared.rows:
+            self.add(row)
 
-    def of(self, row: Row) -> list[Child]:
-        """Return the runs of a row; none of one that is skipped."""
-        return [] if row.skipped else children_of(row, self.plan.sweep.seeds, self.parent, self.experiment)
+    def add(self, row: Row) -> list[Child]:
+        """Add a row, and return its runs: none if it is skipped.
+
+        Raises:
+            ConfigError: if its keys are wrong.
+        """
+        seeds = self.plan.sweep.seeds
+        children = [] if row.skipped else children_of(row, seeds, self.parent, self.experiment)
+        if row.name not in self.children:
+            self.rows.append(row)
+        self.children[row.name] = children
+        return children
 
     def run(self, running: Running, tell: Tell) -> None:
         """Run what has not finished."""
@@ -118,18 +139,33 @@ class Sweep:
             tell(f"{len(every) - len(missing)} of {len(every)} runs have finished before")
         with progress_bar("sweep", len(every), "runs", done=len(every) - len(missing)) as update:
 
-            def ended(child: Child, why: str) -> None:
+            def ended(number: int, why: str) -> None:
                 if why:
-                    self.failed[child.identity] = why
+                    self.failed[missing[number].identity] = why
                 update(advance=1)
-                tell(f"{child.title}: {f'failed: {why}' if why else 'done'}")
+                tell(f"{missing[number].title}: {f'failed: {why}' if why else 'done'}")
 
-            running.all(missing, ended)
+            running.all([partial(running.one, child) for child in missing], ended)
+
+    def search(self, running: Running, tell: Tell) -> None:
+        """Run the trials that are missing of a search."""
+        folder = home() / SWEEPS / self.plan.identity
+        search = Search(self.plan.sweep, self.plan.identity, folder, more_is_better(self.metric))
+        Trials(self, search, running, tell).run()
+        for row, pruned in search.rows():
+            self.add(row)
+            if pruned:
+                self.pruned.add(row.name)
 
     def finished(self) -> dict[str, RecordedRun]:
         """Return the runs under the parent that have finished, by their identities."""
         found = by_identity(runs_under(self.parent, home()), identity_of)
         return {identity: run for identity, run in found.items() if run.finished}
+
+    def score(self, row: Row) -> float | None:
+        """Return the validation figure of a row, the mean over the seeds that have finished; None if none has."""
+        found = self._row(row, self.finished(), self.metric)
+        return found.validation.mean if found.validation else None
 
     def result(self) -> SweepResult:
         """Return what came of all runs."""
@@ -158,9 +194,10 @@ class Sweep:
         children = self.children[row.name]
         runs = [done[child.identity] for child in children if child.identity in done]
         found = row_result(row, runs, self.metric, test_metric)
-        lacking = [child for child in children if child.identity not in done]
-        lost = "it ended, but MLflow has no finished run of it: `gradus sync`, then the sweep again"
-        found.failed = [f"seed {child.seed}: {self.failed.get(child.identity) or lost}" for child in lacking]
+        found.pruned = row.name in self.pruned
+        if not found.pruned:
+            lacking = [child for child in children if child.identity not in done]
+            found.failed = [f"seed {child.seed}: {self.failed.get(child.identity, LOST)}" for child in lacking]
         return found
 
 
@@ -191,8 +228,11 @@ def run_sweep(prepared: Prepared, runner: Runner, jobs: int, tell: Tell) -> Swee
     """
     with open_parent(prepared.plan, prepared.config) as parent:
         sweep = Sweep(prepared, parent.run_id)
-        sweep.run(Running(runner, jobs), tell)
+        running = Running(runner, jobs)
+        if prepared.plan.sweep.trials:
+            sweep.search(running, tell)
+        else:
+            sweep.run(running, tell)
         result = sweep.result()
-        parent.set_tags({"gradus.verdict": result.verdict})
-        parent.log_dict(result.model_dump(mode="json"), "sweep.json")
+        pages.log(parent, result)
     return result
