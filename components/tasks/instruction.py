@@ -142,6 +142,35 @@ def respond(
 
 @step(
     "components.generation.responses",
+    "components.models.saved.language_model",
+    "components.judging.lexical",
+    identity=_response_identity,
+    timeout_seconds=2 * DAY,
+)
+def answer_validation(
+    out: Path, splits: Manifest, trained: Manifest, config: GenerationConfig = GenerationConfig(), device: str = "auto"
+) -> Facts:
+    """Let the fine-tuned model answer the validation split, and return how alike its responses are to the references.
+
+    Recipes can be chosen by it whose losses mean different things, since they have other prompts, or learn them too.
+    """
+    import pandas as pd
+
+    from components.generation.responses import respond as block
+    from components.judging.lexical import measure
+    from components.models.devices import pick_device
+    from components.models.saved.language_model import load_gpt
+
+    loaded = load_gpt(trained.folder / "model")
+    entries = splits.path("validation.parquet")
+    block(entries, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
+    table = pd.read_parquet(out / RESPONSES, columns=["model_response", "output"])
+    measures = pd.DataFrame(measure(list(zip(table["model_response"], table["output"], strict=True))))
+    return {name: float(measures[name].mean()) for name in measures}
+
+
+@step(
+    "components.generation.responses",
     "components.models.weights",
     identity=_response_identity,
     timeout_seconds=2 * DAY,

@@ -14,6 +14,7 @@ from pipelines.sweeping.config import RowConfig, SweepConfig, Values, override
 
 MARK = "tracking."
 """How the keys begin that say how a run is recorded: they are no part of what it is."""
+SIZE = "model.size"
 PLAIN = re.compile(r"[^\w.=+ -]+")
 """What is left out of the names of runs."""
 
@@ -42,7 +43,10 @@ class Row:
         Raises:
             ConfigError: if its keys are wrong.
         """
-        return load_config(self.preset, [*self.overrides(), *more])
+        try:
+            return load_config(self.preset, [*self.overrides(), *more])
+        except ConfigError as error:
+            raise ConfigError(f"row {self.name}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Child:
 def rows_of(sweep: SweepConfig, base: str | None = None) -> list[Row]:
     """Return the rows of a sweep, but for those that Optuna proposes.
 
-    With a `base`, a row that is then the same as one before it is skipped.
+    With a `base`, a row is skipped that would have another size than its weights, or is the same as one before it.
 
     Raises:
         ConfigError: if a row's keys are wrong, or there is no such base.
@@ -77,7 +81,8 @@ def rows_of(sweep: SweepConfig, base: str | None = None) -> list[Row]:
     for row, values in product(alone, _combinations(sweep.grid)):
         own = {**row.set, **values}
         name = ", ".join(filter(None, [row.name, named(values, sweep.grid)]))
-        rows.append(Row(name, row.preset or sweep.preset, {**own, **over}, sweep.set, row.published))
+        why = f"the base {base} has one size" if SIZE in over and SIZE in own else ""
+        rows.append(Row(name, row.preset or sweep.preset, {**own, **over}, sweep.set, row.published, why))
     return list(_without_twins(rows) if over else rows)
 
 
@@ -110,6 +115,9 @@ def _without_twins(rows: Iterable[Row]) -> Iterator[Row]:
     """Yield rows, those that are skipped with the reason that another is the same."""
     seen: dict[str, str] = {}
     for row in rows:
+        if row.skipped:
+            yield row
+            continue
         identity = fingerprint([row.preset, row.values])
         twin = seen.setdefault(identity, row.name)
         yield row if twin == row.name else replace(row, skipped=f"on this base it is the same as {twin}")
