@@ -29,7 +29,7 @@ class RowResult(BaseModel):
     name: str
     preset: str
     values: dict[str, Any]
-    """Keys that it alone sets."""
+    """What it has for each key that is varied."""
     rank: int | None = None
     """By the mean of validation; 1 is the best."""
     validation: Figure | None = None

@@ -36,7 +36,7 @@ class Trials:
         try:
             why = self._run(trial, row)
             value = None if why else self.sweep.score(row)
-        except GradusError as error:  # of a row whose keys do not fit each other, for example
+        except GradusError as error:  # MLflow is away, for example
             why, value = str(error), None
         if why != INTERRUPTED:  # else it stays open, and stands in line the next time
             self.search.ended(trial, value, pruned=why == PRUNED)
@@ -46,7 +46,10 @@ class Trials:
     def _run(self, trial: "Trial", row: Row) -> str:
         """Run all seeds of a row; return why one did not come to its end. The first decides whether it is stopped."""
         watch: Watching | None = None
-        for number, child in enumerate(self.sweep.add(row)):
+        children = self.sweep.add(row)
+        if not children:
+            return self.sweep.rows[-1].skipped
+        for number, child in enumerate(children):
             if number == 0 and self.sweep.metric in CURVES:
                 watch = Watching(trial, lambda child=child: self._points(child))  # type: ignore[misc]
             why = self.running.one(child, watch if number == 0 else None)

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from components.core.durable import locked
 from components.core.errors import ConfigError, TrackingError
@@ -19,7 +20,7 @@ from pipelines.config import PipelineConfig, load_config
 from pipelines.kinds import part_of
 from pipelines.sweeping import pages
 from pipelines.sweeping.answers import answers
-from pipelines.sweeping.config import SweepConfig, override
+from pipelines.sweeping.config import SweepConfig, Values, override
 from pipelines.sweeping.figures import more_is_better
 from pipelines.sweeping.outcome import (
     RowResult,
@@ -117,13 +118,12 @@ class Sweep:
             self.add(row)
 
     def add(self, row: Row) -> list[Child]:
-        """Add a row, and return its runs: none if it is skipped.
-
-        Raises:
-            ConfigError: if its keys are wrong.
-        """
-        seeds = self.plan.sweep.seeds
-        children = [] if row.skipped else children_of(row, seeds, self.parent, self.experiment)
+        """Add a row, and return its runs: none if it is skipped, or its keys do not fit each other."""
+        try:
+            seeds = self.plan.sweep.seeds
+            children = [] if row.skipped else children_of(row, seeds, self.parent, self.experiment)
+        except ConfigError as error:
+            row, children = replace(row, skipped=str(error)), []
         if row.name not in self.children:
             self.rows.append(row)
         self.children[row.name] = children
@@ -194,11 +194,27 @@ class Sweep:
         children = self.children[row.name]
         runs = [done[child.identity] for child in children if child.identity in done]
         found = row_result(row, runs, self.metric, test_metric)
+        found.values = self._varied(row)
         found.pruned = row.name in self.pruned
         if not found.pruned:
             lacking = [child for child in children if child.identity not in done]
             found.failed = [f"seed {child.seed}: {self.failed.get(child.identity, LOST)}" for child in lacking]
         return found
+
+    def _varied(self, row: Row) -> Values:
+        """Return what a row has for each key that any row sets: what it sets itself, or what the preset says."""
+        if not (children := self.children[row.name]):
+            return row.values
+        tree = children[0].config.model_dump(mode="json")
+        keys = dict.fromkeys(key for each in self.rows for key in each.values)
+        return {key: row.values.get(key, _value(tree, key)) for key in keys}
+
+
+def _value(tree: Any, key: str) -> Any:
+    """Return what a config has for a dotted key; None if it has no such key."""
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
 
 
 @contextmanager
