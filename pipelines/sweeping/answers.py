@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from components.evaluation.seeds import Contrast
 from pipelines.sweeping.config import QuestionConfig
-from pipelines.sweeping.figures import difference_text, shown_figure, title_of, writer
+from pipelines.sweeping.figures import difference_text, minutes_text, shown_figure, title_of, writer
 from pipelines.sweeping.outcome import Answer, RowResult, best_contrasts, in_order
 
 
@@ -50,8 +50,8 @@ class _Answering:
 
     def _figures(self, row: RowResult) -> str:
         """Return a row's figures: of validation, and in brackets that of test."""
-        test = f" (test {writer(self.test)(row.test.mean)})" if row.test else ""
-        return f"{shown_figure(row.validation, writer(self.metric))}{test}"
+        test = f"test {writer(self.test)(row.test.mean)}" if row.test else ""
+        return shown_figure(row.validation, writer(self.metric), test)
 
 
 def _cheapest(rows: Iterable[RowResult]) -> str:
@@ -61,4 +61,4 @@ def _cheapest(rows: Iterable[RowResult]) -> str:
         return ""
     least = min(timed, key=lambda row: row.minutes or 0.0)
     parameters = f" and {least.trained_parameters:,} parameters" if least.trained_parameters is not None else ""
-    return f"Of these {least.name} trains the soonest: {least.minutes:.1f} minutes a run{parameters}."
+    return f"Of these {least.name} trains the soonest: {minutes_text(least.minutes or 0.0)} minutes a run{parameters}."

@@ -68,7 +68,7 @@ class SweepConfig(Config):
     name: str = Field(default="sweep", pattern=r"^[\w.-]+$")
     """The name of the sweep, by which, with its preset and the keys set for all rows, it is known again."""
     description: str = ""
-    """One line for `gradus sweep --list`."""
+    """One line for `gradus presets`."""
     preset: str
     """The preset, or the file of one, that is varied."""
     set: Values = Field(default={})

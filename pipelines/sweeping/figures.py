@@ -62,14 +62,15 @@ def writer(metric: str) -> Callable[[float], str]:
     return lambda value: f"{value:.{digits}f}"
 
 
-def shown_figure(figure: Figure | None, write: Callable[[float], str]) -> str:
-    """Return a figure with its interval as text."""
+def shown_figure(figure: Figure | None, write: Callable[[float], str], more: str = "") -> str:
+    """Return a figure with its interval as text, and in the same brackets what `more` there is to say."""
     if figure is None:
         return NONE
-    if figure.low is None or figure.high is None:
-        return write(figure.mean)
-    low, high = (write(end).removesuffix(" %") for end in (figure.low, figure.high))
-    return f"{write(figure.mean)} ({low} to {high})"
+    said = [more] if more else []
+    if figure.low is not None and figure.high is not None:
+        low, high = (write(end).removesuffix(" %") for end in (figure.low, figure.high))
+        said.insert(0, f"{low} to {high}")
+    return f"{write(figure.mean)} ({'; '.join(said)})" if said else write(figure.mean)
 
 
 def difference_text(difference: float, metric: str) -> str:
@@ -78,3 +79,8 @@ def difference_text(difference: float, metric: str) -> str:
         return f"{100 * difference:+.1f} points"
     known = known_metric(metric)
     return f"{difference:+.{known.digits if known else 4}f}"
+
+
+def minutes_text(minutes: float) -> str:
+    """Return minutes as text: with more digits where there are few."""
+    return f"{minutes:.1f}" if minutes >= 1 else f"{minutes:.2f}"

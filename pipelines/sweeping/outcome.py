@@ -79,8 +79,13 @@ class SweepResult(BaseModel):
     """Runs that failed, each with its row, its seed and the reason."""
 
     def sentences(self) -> list[str]:
-        """Return what the figures say: the verdict, and the answer to each question."""
-        return [self.verdict, *(f"{each.question} {each.answer}" for each in self.answers)]
+        """Return what the figures say: the verdict, and the answer to each question; and what was not run."""
+        return [self.verdict, *(f"{each.question} {each.answer}" for each in self.answers), *self.not_run()]
+
+    def not_run(self) -> list[str]:
+        """Say which rows were skipped or failed, each with the reason."""
+        skipped = [f"Skipped: {row.name}: {row.skipped}" for row in self.rows if row.skipped]
+        return [*skipped, *(f"Failed: {each}" for each in self.failed)]
 
     def notes(self) -> list[str]:
         """Return how the figures are to be read."""
@@ -92,6 +97,7 @@ class SweepResult(BaseModel):
             "Welch's p, adjusted by Holm for all rows; * is more than seeds scatter (5 %).",
             "Trained are parameters, minutes those of training, GB the most that the process of a run held; – stands "
             "where it is not known.",
+            *self.not_run(),
         ]
 
     def ranked(self) -> list[RowResult]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipelines.sweeping.figures import NONE, difference_text, shown_figure, title_of, writer
+from pipelines.sweeping.figures import NONE, difference_text, minutes_text, shown_figure, title_of, writer
 from pipelines.sweeping.outcome import RowResult, SweepResult
 
 
@@ -30,15 +30,13 @@ def _line(row: RowResult, found: SweepResult) -> list[str]:
         shown_figure(row.test, writer(found.test_metric)),
         *published,
         NONE if row.trained_parameters is None else f"{row.trained_parameters:,}",
-        NONE if row.minutes is None else f"{row.minutes:.1f}",
+        NONE if row.minutes is None else minutes_text(row.minutes),
         NONE if row.peak_memory_gb is None else f"{row.peak_memory_gb:.1f}",
     ]
 
 
 def _why_not(row: RowResult) -> str:
-    if row.skipped:
-        return f"skipped: {row.skipped}"
-    return "stopped early by Optuna" if row.pruned else "failed" if row.failed else NONE
+    return "skipped" if row.skipped else "stopped early" if row.pruned else "failed" if row.failed else NONE
 
 
 def against_first(row: RowResult, found: SweepResult) -> str:
