@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -157,7 +158,7 @@ def answer_validation(
     import pandas as pd
 
     from components.generation.responses import respond as block
-    from components.judging.lexical import measure
+    from components.judging.lexical import Measures, measure
     from components.models.devices import pick_device
     from components.models.saved.language_model import load_gpt
 
@@ -165,8 +166,8 @@ def answer_validation(
     entries = splits.path("validation.parquet")
     block(entries, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
     table = pd.read_parquet(out / RESPONSES, columns=["model_response", "output"])
-    measures = pd.DataFrame(measure(list(zip(table["model_response"], table["output"], strict=True))))
-    return {name: float(measures[name].mean()) for name in measures}
+    measures = list(measure(list(zip(table["model_response"], table["output"], strict=True))))
+    return {name: fmean(getattr(each, name) for each in measures) for name in Measures._fields}
 
 
 @step(

@@ -51,6 +51,9 @@ def sweep(
         list[str] | None,
         typer.Option("--range", metavar="KEY=LOW..HIGH[:log|:int]", help="A range in which Optuna looks for a value."),
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="validation/NAME", help="The figure of validation that rows are ranked by.")
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Other weights for all rows, if the sweep has such."),
@@ -82,9 +85,14 @@ def sweep(
         set_defaults()
         if not debug:
             quieten()
+        from pipelines.sweeping.config import load_sweep
+        from pipelines.sweeping.sweep import Plan
+
         if markdown and not markdown.absolute().parent.is_dir():
             raise typer.BadParameter(f"there is no folder {markdown.parent}", param_hint="--markdown")
-        plan = _plan(preset, grid, seeds, optuna, ranges, base, overrides, limit)
+        changes = _changes(grid, ranges, [*(overrides or []), *([f"source.limit={limit}"] if limit else [])])
+        given = {"seeds": seeds, "trials": optuna, "metric": metric}
+        plan = Plan(load_sweep(preset, changes | {key: value for key, value in given.items() if value}), base)
         prepared = plan.prepare(here=deployment is None)
         if dry_run:
             from pipelines.sweeping.forecast import forecast
@@ -103,31 +111,18 @@ def sweep(
             raise typer.Exit(1)
 
 
-def _plan(
-    preset: str,
-    grid: list[str] | None,
-    seeds: int | None,
-    trials: int | None,
-    ranges: list[str] | None,
-    base: str | None,
-    overrides: list[str] | None,
-    limit: int | None,
-) -> "Plan":
-    from pipelines.sweeping.config import load_sweep, parse_grid, parse_set
-    from pipelines.sweeping.sweep import Plan
+def _changes(grid: list[str] | None, ranges: list[str] | None, overrides: list[str]) -> dict[str, Any]:
+    """Return what the options add to what a sweep says."""
+    from pipelines.sweeping.config import parse_grid, parse_set
 
-    changes: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if grid:
-        changes["grid"] = dict(parse_grid(each) for each in grid)
+        found["grid"] = dict(map(parse_grid, grid))
     if ranges:
-        changes["ranges"] = {key: text for key, _, text in (each.partition("=") for each in ranges)}
-    if seeds:
-        changes["seeds"] = seeds
-    if trials:
-        changes["trials"] = trials
-    if common := [parse_set(each) for each in overrides or []] + ([("source.limit", limit)] if limit else []):
-        changes["set"] = dict(common)
-    return Plan(load_sweep(preset, changes), base)
+        found["ranges"] = {key: text for key, _, text in (each.partition("=") for each in ranges)}
+    if overrides:
+        found["set"] = dict(map(parse_set, overrides))
+    return found
 
 
 def _run(prepared: "Prepared", jobs: int, deployment: str | None) -> "SweepResult":

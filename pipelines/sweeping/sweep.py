@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from pydantic import JsonValue
+
 from components.core.durable import locked
 from components.core.errors import ConfigError, TrackingError
 from components.core.home import home
@@ -37,6 +39,7 @@ from pipelines.sweeping.running import Running
 from pipelines.sweeping.search import Search
 from pipelines.sweeping.searching import Trials
 
+VALIDATION = "validation/"
 SWEEPS = "sweeps"
 """Folder under the home for what sweeps keep: logs of their runs, locks, and Optuna's storage."""
 
@@ -181,13 +184,21 @@ class Sweep:
             test_metric=test_metric,
             seeds=self.plan.sweep.seeds,
             rows=rows,
-            verdict=verdict_of(rows, self.metric),
+            verdict=verdict_of(rows, self.metric) if self._has_figures(done) else self._lacking(done),
             answers=answers(self.plan.sweep.questions, rows, self.metric, test_metric),
             failed=[f"{row.name}, {why}" for row in rows for why in row.failed],
         )
 
+    def _has_figures(self, done: dict[str, RecordedRun]) -> bool:
+        return not done or any(self.metric in run.metrics for run in done.values())
+
+    def _lacking(self, done: dict[str, RecordedRun]) -> str:
+        """Say that no run has the figure that rows are to be ranked by, and which ones they have."""
+        known = sorted({name for run in done.values() for name in run.metrics if name.startswith(VALIDATION)})
+        return f"No run has a figure {self.metric}; there are {', '.join(known) or 'none of validation'}."
+
     def _test_metric(self, runs: Sequence[RecordedRun]) -> str:
-        same = self.metric.replace("validation/", "test/")
+        same = self.metric.replace(VALIDATION, "test/")
         return same if any(same in run.metrics for run in runs) else f"test/{self.decides}"
 
     def _row(self, row: Row, done: dict[str, RecordedRun], test_metric: str) -> RowResult:
@@ -228,9 +239,11 @@ def open_parent(plan: Plan, config: PipelineConfig) -> Iterator[Run]:
     with locked(home() / SWEEPS / f"{plan.identity}.lock"):
         again = find_sweep(experiment, plan.identity, home())
         tracking = TrackingConfig(experiment=experiment, system_metrics=False)
-        about = {"sweep": {"name": plan.sweep.name, "preset": plan.sweep.preset, "base": plan.base}}
+        about: dict[str, JsonValue] = {
+            "sweep": {"name": plan.sweep.name, "preset": plan.sweep.preset, "base": plan.base}
+        }
         tags = {SWEEP_TAG: plan.identity}
-        with open_run(tracking, home(), plan.name, about, tags, again) as run:
+        with open_run(tracking, home(), plan.name, {"sweep": about}, tags, again) as run:
             if run.waits:
                 raise TrackingError(f"{run.shown_uri} does not answer: a sweep is kept in MLflow; try again later")
             yield run
