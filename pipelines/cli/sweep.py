@@ -133,7 +133,7 @@ def _run(prepared: "Prepared", jobs: int, deployment: str | None) -> "SweepResul
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     if deployment:
-        from pipelines.sweeping.runners import Deployment
+        from pipelines.sweeping.deployment import Deployment
 
         return run_sweep(prepared, Deployment(deployment), jobs, _tell)
     return run_sweep(prepared, _processes(prepared.plan, jobs), jobs, _tell)

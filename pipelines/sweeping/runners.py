@@ -1,4 +1,4 @@
-"""Where the runs of a sweep are run: each in a process of this machine, or by whoever works for a deployment.
+"""Where the runs of a sweep are run: each in a process of this machine, or by the workers of a deployment.
 
 Without a deployment it is processes and not flows within this process: what a training takes of memory can then be
 measured, and is given back when it ends. Each is a flow run of its own all the same, on one Prefect server for all.
@@ -6,16 +6,11 @@ measured, and is given back when it ends. Each is a flow run of its own all the 
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, Protocol
 
-from components.core.errors import ConfigError
 from pipelines.sweeping.rows import Child
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 CHILD = "pipelines.cli.sweep_child"
 """The module that runs `gradus run` in a process that ends with the one that started it."""
@@ -103,76 +98,3 @@ class Processes:
 
     def _run(self, preset: str, sets: list[str], errors: IO[bytes]) -> "subprocess.Popen[bytes]":
         return self._start("-m", CHILD, "run", preset, *sets, environment=self._environment, errors=errors)
-
-
-class FlowRunJob:
-    """A flow run that a worker takes."""
-
-    def __init__(self, flow_run: "UUID") -> None:
-        self._id = flow_run
-        self._state: Any = None
-
-    def wait(self, seconds: float) -> bool:
-        """Ask the server, or wait so long; tell whether it has ended."""
-        from prefect.client.orchestration import get_client
-
-        with get_client(sync_client=True) as client:
-            self._state = client.read_flow_run(self._id).state
-        if ended := bool(self._state and self._state.is_final()):
-            return ended
-        time.sleep(seconds)
-        return False
-
-    def stop(self) -> None:
-        """Have the worker cancel it."""
-        from prefect.client.orchestration import get_client
-        from prefect.states import Cancelling
-
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(self._id, Cancelling())
-
-    def failure(self) -> str:
-        """Return the message of the state that it ended in, unless it is completed."""
-        if self._state.is_completed():
-            return ""
-        return f"flow run {self._id} is {self._state.name}: {self._state.message or 'no message'}"
-
-
-class Deployment:
-    """Submits each run to a deployment of `pipelines.deployed`, whose workers share them."""
-
-    here = False
-
-    def __init__(self, name: str) -> None:
-        """Look for the deployment `FLOW/NAME`.
-
-        Raises:
-            ConfigError: if there is none.
-        """
-        from prefect.client.orchestration import get_client
-        from prefect.exceptions import ObjectNotFound
-
-        self.name = name
-        try:
-            with get_client(sync_client=True) as client:
-                client.read_deployment_by_name(name)
-        except (ObjectNotFound, ValueError) as error:
-            raise ConfigError(
-                f"--deployment {name}: PREFECT_API_URL's server has no such deployment; `prefect deployment ls` lists "
-                "them, as FLOW/NAME"
-            ) from error
-
-    def start(self, child: Child) -> FlowRunJob:
-        """Submit a run."""
-        from prefect.deployments import run_deployment
-
-        parameters = {"preset": child.row.preset, "overrides": child.overrides}
-        created: Any = run_deployment(
-            self.name,
-            parameters=parameters,
-            flow_run_name=child.config.run_name,
-            timeout=0,
-            as_subflow=False,
-            tags=["gradus-sweep"],
-        )
-        return FlowRunJob(created.id)
