@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from components.core.config import Config
 from components.core.errors import ConfigError, did_you_mean
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
-from pipelines.config import apply_override, explain
+from pipelines.config import apply_override, explain, shipped_presets
 
 Values = dict[str, Any]
 """Keys of a preset, with dots, and what they are set to."""
@@ -200,6 +200,8 @@ def _read(name: str) -> Values:
     shipped = shipped_sweeps()
     source: Traversable | Path = shipped[name] if name in shipped else Path(name)
     if name not in shipped and not name.endswith((".yaml", ".yml")):
+        if name not in (known := [*shipped, *shipped_presets()]):
+            raise ConfigError(f"there is no sweep or preset {name!r}{did_you_mean(name, known)}; see `gradus presets`")
         return {"name": f"{name}-sweep", "preset": name}
     try:
         with source.open("rb") as file:
@@ -213,4 +215,15 @@ def _read(name: str) -> Values:
     if "source" in tree:  # a preset of runs
         return {"name": f"{source.name.rpartition('.')[0]}-sweep", "preset": name}
     tree.setdefault("name", source.name.rpartition(".")[0])
+    if isinstance(source, Path):
+        _follow(tree, source.parent)
     return tree
+
+
+def _follow(tree: Values, folder: Path) -> None:
+    """Take the files of presets that a file of a sweep names from the folder that it lies in."""
+    rows = tree.get("rows")
+    for each in (tree, *(rows if isinstance(rows, list) else ())):
+        preset = each.get("preset") if isinstance(each, dict) else None
+        if isinstance(preset, str) and preset.endswith((".yaml", ".yml")):
+            each["preset"] = str(folder / Path(preset).expanduser())

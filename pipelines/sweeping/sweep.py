@@ -229,14 +229,14 @@ def _value(tree: Any, key: str) -> Any:
 
 
 @contextmanager
-def open_parent(plan: Plan, config: PipelineConfig) -> Iterator[Run]:
+def open_parent(plan: Plan, config: PipelineConfig, tell: Tell) -> Iterator[Run]:
     """Open the parent run of a sweep: that of the last time, or a new one. Nobody else has the same sweep under way.
 
     Raises:
         TrackingError: if the store cannot be read or written, or is away.
     """
     experiment = config.tracking.experiment
-    with locked(home() / SWEEPS / f"{plan.identity}.lock"):
+    with locked(home() / SWEEPS / f"{plan.identity}.lock", lambda: tell("another process runs this sweep: waiting")):
         again = find_sweep(experiment, plan.identity, home())
         tracking = TrackingConfig(experiment=experiment, system_metrics=False)
         about: dict[str, JsonValue] = {
@@ -255,7 +255,7 @@ def run_sweep(prepared: Prepared, runner: Runner, jobs: int, tell: Tell) -> Swee
     Raises:
         TrackingError: if the store cannot be read or written.
     """
-    with open_parent(prepared.plan, prepared.config) as parent:
+    with open_parent(prepared.plan, prepared.config, tell) as parent:
         sweep = Sweep(prepared, parent.run_id)
         running = Running(runner, jobs)
         if prepared.plan.sweep.trials:

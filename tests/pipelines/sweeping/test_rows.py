@@ -51,6 +51,12 @@ def test_a_file_has_rows_with_names_and_a_row_may_be_of_another_preset(tmp_path:
     assert {row.config().train.max_steps for row in rows} == {3}
 
 
+def test_presets_that_a_file_names_lie_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text("preset: base.yaml\nrows: [{name: a}, {name: b, preset: other.yaml}]\n")
+    sweep = load_sweep(str(tmp_path / "sweep.yaml"))
+    assert [row.preset for row in rows_of(sweep)] == [str(tmp_path / "base.yaml"), str(tmp_path / "other.yaml")]
+
+
 def test_each_seed_is_a_run_that_stands_under_the_parent_keeps_no_model_and_is_named_after_what_was_set() -> None:
     (row,) = rows_of(load_sweep("spam-demo", {"grid": {"train.epochs": [1]}}))
     children = children_of(row, 2, PARENT, "mine")
@@ -146,5 +152,7 @@ def test_an_unknown_preset_base_or_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- a\n")
     with pytest.raises(ConfigError, match="a mapping"):
         load_sweep(str(tmp_path / "list.yaml"))
+    with pytest.raises(ConfigError, match="no sweep or preset 'seven-question', did you mean 'seven-questions'"):
+        load_sweep("seven-question")
     with pytest.raises(ConfigError, match="no such base, did you mean 'random'"):
         rows_of(load_sweep("spam-experiments"), "randon")
