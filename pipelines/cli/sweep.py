@@ -85,11 +85,12 @@ def sweep(
         set_defaults()
         if not debug:
             quieten()
+        from components.core.errors import ConfigError
         from pipelines.sweeping.config import load_sweep
         from pipelines.sweeping.sweep import Plan
 
         if markdown and not markdown.absolute().parent.is_dir():
-            raise typer.BadParameter(f"there is no folder {markdown.parent}", param_hint="--markdown")
+            raise ConfigError(f"--markdown {markdown}: there is no folder {markdown.parent}")
         changes = _changes(grid, ranges, [*(overrides or []), *([f"source.limit={limit}"] if limit else [])])
         given = {"seeds": seeds, "trials": optuna, "metric": metric}
         plan = Plan(load_sweep(preset, changes | {key: value for key, value in given.items() if value}), base)

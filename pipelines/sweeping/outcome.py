@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from components.evaluation.seeds import Contrast, contrasts
 from components.tracking.reading import RecordedRun
-from pipelines.kinds import part_of
 from pipelines.sweeping.figures import Figure, more_is_better, shown_figure, title_of, writer
 from pipelines.sweeping.rows import Row
 
@@ -103,11 +102,6 @@ class SweepResult(BaseModel):
     def ranked(self) -> list[RowResult]:
         """Return the rows that have a figure, the best by validation first."""
         return sorted((row for row in self.rows if row.rank), key=lambda row: row.rank or 0)
-
-
-def metric_of(kind: str) -> str | None:
-    """Return the figure of the validation split that runs of a kind are chosen by; None if it names none."""
-    return getattr(part_of(kind, "compare").KIND, "selects", None)
 
 
 def row_result(row: Row, runs: Sequence[RecordedRun], metric: str, test_metric: str) -> RowResult:

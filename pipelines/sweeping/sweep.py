@@ -28,7 +28,6 @@ from pipelines.sweeping.outcome import (
     RowResult,
     SweepResult,
     by_identity,
-    metric_of,
     rank,
     row_result,
     verdict_of,
@@ -85,7 +84,7 @@ class Plan:
         Raises:
             ConfigError: if neither the sweep nor the kind says it.
         """
-        metric = self.sweep.metric or metric_of(kind)
+        metric: str | None = self.sweep.metric or part_of(kind, "compare").KIND.selects
         if metric is None:
             raise ConfigError(f"{self.sweep.name}: set metric to a figure of validation, as in metric: validation/loss")
         return metric

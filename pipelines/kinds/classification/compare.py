@@ -27,7 +27,7 @@ class Classification:
     key = "test"
     metrics = LABELS
     decides = "accuracy"
-    selects = "validation/accuracy"
+    selects: str | None = "validation/accuracy"
     margin = 0.01
     needs: tuple[str, ...] = (PREDICTIONS,)
     reads: tuple[str, ...] = ()

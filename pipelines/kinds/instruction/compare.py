@@ -47,7 +47,7 @@ class Instruction:
     key = "responses"
     metrics = METRICS
     decides = "score"
-    selects = "validation/loss"
+    selects: str | None = "validation/loss"
     margin = 2.0
     needs: tuple[str, ...] = (RESPONSES, FACTS)
     reads: tuple[str, ...] = (JUDGEMENTS, LEARNED, CONFIG)

@@ -11,8 +11,13 @@ from typing import Any
 import psutil
 import pytest
 from mlflow import MlflowClient
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
 
 from components.core.home import home
+from pipelines.sweeping.config import load_sweep, parse_set
+from pipelines.sweeping.search import STARTUP, Search
+from pipelines.sweeping.sweep import SWEEPS, Plan
 from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -28,10 +33,10 @@ TINY = [
 RATES = "--grid=train.learning_rate=0.001,0.01"
 
 
-def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *arguments: str, preset: str = "spam-demo") -> "subprocess.Popen[str]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     return subprocess.Popen(
-        [*GRADUS, "sweep", "spam-demo", *TINY, *arguments],
+        [*GRADUS, "sweep", preset, *(TINY if preset == "spam-demo" else ()), *arguments],
         env=environment | {"PREFECT_HOME": str(folder), "DO_NOT_TRACK": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -144,6 +149,40 @@ def test_optuna_proposes_rows_goes_on_and_two_are_run_at_once(tmp_path: Path) ->
     assert len(more["rows"]) == 3
     assert {row["name"] for row in first["rows"]} < {row["name"] for row in more["rows"]}
     assert len(under(more["run_id"])) == 3
+
+
+def test_a_run_that_falls_behind_earlier_ones_is_stopped_while_it_trains(tmp_path: Path) -> None:
+    rates, every = "train.learning_rate=0.000001..0.00001:log", 50
+    key, _, text = rates.partition("=")
+    # It would train for hours; trials that were always right stand before it.
+    endless = {"train.max_steps": 1_000_000, "train.epochs": 1_000_000, "train.eval_every": every}
+    common = dict(parse_set(each.removeprefix("--set=")) for each in TINY if each.startswith("--set="))
+    changes = {"set": {**common, "source.limit": 300, **endless}, "ranges": {key: text}, "trials": STARTUP + 1}
+    plan = Plan(load_sweep("spam-demo", changes))
+    search = Search(plan.sweep, plan.identity, home() / SWEEPS / plan.identity, maximize=True)
+    points = dict.fromkeys(range(0, 5000, every), 1.0)
+    rate = {key: FloatDistribution(1e-6, 1e-5, log=True)}
+    for number in range(1, STARTUP + 1):
+        params = {key: 1e-6 * number}
+        trial = create_trial(value=1.0, params=params, distributions=rate, intermediate_values=points)
+        search.study.add_trial(trial)
+    sets = [f"--set={name}={value}" for name, value in endless.items()]
+    found, _ = sweep(tmp_path, f"--optuna={STARTUP + 1}", f"--range={rates}", *sets)
+    (stopped,) = [row for row in found["rows"] if row["pruned"]]
+    assert stopped["failed"] == []
+    assert list(under(found["run_id"]).values()) == ["KILLED"]
+
+
+def test_instructions_can_be_ranked_by_the_responses_to_their_validation_split(tmp_path: Path) -> None:
+    options = ["--grid=train.mask_prompt=true,false", "--metric=validation/chrf", "--set=answer_validation=true"]
+    tiny = ["--limit=200", "--set=train.max_steps=40", "--set=generation.max_new_tokens=4"]
+    process = start(tmp_path, "--json", *options, *tiny, preset="instruct-demo")
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    found = json.loads(out)
+    assert (found["metric"], found["test_metric"]) == ("validation/chrf", "test/chrf")
+    assert all(0 <= row["validation"]["mean"] <= 100 for row in found["rows"])
+    assert sorted(row["rank"] for row in found["rows"]) == [1, 2]
 
 
 def test_a_dry_run_lists_rows_and_costs_and_trains_nothing(tmp_path: Path) -> None:
