@@ -152,7 +152,7 @@ class Sweep:
     def search(self, running: Running, tell: Tell) -> None:
         """Run the trials that are missing of a search."""
         folder = home() / SWEEPS / self.plan.identity
-        search = Search(self.plan.sweep, self.plan.identity, folder, more_is_better(self.metric))
+        search = Search(self.plan.sweep, self.parent, folder, more_is_better(self.metric))
         Trials(self, search, running, tell).run()
         for row, pruned in search.rows():
             self.add(row)

@@ -17,7 +17,7 @@ from optuna.trial import create_trial
 from components.core.home import home
 from pipelines.sweeping.config import load_sweep, parse_set
 from pipelines.sweeping.search import STARTUP, Search
-from pipelines.sweeping.sweep import SWEEPS, Plan
+from pipelines.sweeping.sweep import SWEEPS, Plan, open_parent
 from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -159,7 +159,9 @@ def test_a_run_that_falls_behind_earlier_ones_is_stopped_while_it_trains(tmp_pat
     common = dict(parse_set(each.removeprefix("--set=")) for each in TINY if each.startswith("--set="))
     changes = {"set": {**common, "source.limit": 300, **endless}, "ranges": {key: text}, "trials": STARTUP + 1}
     plan = Plan(load_sweep("spam-demo", changes))
-    search = Search(plan.sweep, plan.identity, home() / SWEEPS / plan.identity, maximize=True)
+    with open_parent(plan, plan.prepare(here=True).config, print) as parent:
+        pass
+    search = Search(plan.sweep, parent.run_id, home() / SWEEPS / plan.identity, maximize=True)
     points = dict.fromkeys(range(0, 5000, every), 1.0)
     rate = {key: FloatDistribution(1e-6, 1e-5, log=True)}
     for number in range(1, STARTUP + 1):
@@ -167,7 +169,9 @@ def test_a_run_that_falls_behind_earlier_ones_is_stopped_while_it_trains(tmp_pat
         trial = create_trial(value=1.0, params=params, distributions=rate, intermediate_values=points)
         search.study.add_trial(trial)
     sets = [f"--set={name}={value}" for name, value in endless.items()]
-    found, _ = sweep(tmp_path, f"--optuna={STARTUP + 1}", f"--range={rates}", *sets)
+    # The exit code is 1, since the earlier trials have left no runs.
+    found, _ = sweep(tmp_path, f"--optuna={STARTUP + 1}", f"--range={rates}", *sets, code=1)
+    assert found["run_id"] == parent.run_id
     (stopped,) = [row for row in found["rows"] if row["pruned"]]
     assert stopped["failed"] == []
     assert list(under(found["run_id"]).values()) == ["KILLED"]
