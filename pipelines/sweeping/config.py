@@ -48,7 +48,7 @@ class RowConfig(Config):
     set: Values = Field(default={})
     """Keys and their values."""
     published: float | None = None
-    """What others report of it, shown beside the test figure."""
+    """What others report of it, shown beside the test figure and as that is: accuracies in per cent."""
 
 
 class QuestionConfig(Config):

@@ -52,7 +52,10 @@ def log(run: Run, found: SweepResult) -> None:
     Raises:
         TrackingError: if the store cannot be written.
     """
+    import pandas as pd
+
     figures = figures_of(found)
+    run.log_table(pd.DataFrame(list(lines(found)), columns=columns(found)), "table.json")
     run.log_dict(found.model_dump(mode="json"), "sweep.json")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

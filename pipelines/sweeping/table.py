@@ -9,7 +9,7 @@ from pipelines.sweeping.outcome import RowResult, SweepResult
 def columns(found: SweepResult) -> list[str]:
     """Return the heads of the columns."""
     published = ["published"] if _has_published(found) else []
-    names = ["", "row", f"validation {title_of(found.metric)}", "against the first"]
+    names = ["rank", "row", f"validation {title_of(found.metric)}", "against the first"]
     return [*names, f"test {title_of(found.test_metric)}", *published, "trained", "minutes", "GB"]
 
 
@@ -21,7 +21,7 @@ def lines(found: SweepResult) -> Iterator[list[str]]:
 
 
 def _line(row: RowResult, found: SweepResult) -> list[str]:
-    published = [f"{row.published:.2f} %" if row.published is not None else NONE] if _has_published(found) else []
+    published = [_published(row, found)] if _has_published(found) else []
     return [
         str(row.rank or ""),
         row.name,
@@ -33,6 +33,12 @@ def _line(row: RowResult, found: SweepResult) -> list[str]:
         NONE if row.minutes is None else minutes_text(row.minutes),
         NONE if row.peak_memory_gb is None else f"{row.peak_memory_gb:.1f}",
     ]
+
+
+def _published(row: RowResult, found: SweepResult) -> str:
+    if row.published is None:
+        return NONE
+    return f"{row.published:.2f}{' %' if writer(found.test_metric)(0.0).endswith('%') else ''}"
 
 
 def _why_not(row: RowResult) -> str:

@@ -100,7 +100,7 @@ def test_shared_steps_are_run_once_a_failing_run_stops_no_other_and_a_repeated_s
     assert {len(steps(name)) for name in ("download", "validate", "split")} == {1}
     assert steps("fine_tune") == []  # of which nothing is kept but figures
     files = {file.path for file in client().list_artifacts(parent)}
-    assert {"sweep.json", "sweep.html", "sweep.md", "plots"} <= files
+    assert {"sweep.json", "table.json", "sweep.html", "sweep.md", "plots"} <= files
     assert "warmup=50" in (tmp_path / "sweep.md").read_text()
 
     repeated, said = sweep(tmp_path, grid, "--seeds=2", code=1)
