@@ -94,8 +94,9 @@ class SweepResult(BaseModel):
             "interval (Student's t). Test figures are shown, and nothing was chosen by them.",
             "Against the first: the difference of the validation figures from those of the first row that has any, and "
             "Welch's p, adjusted by Holm for all rows; * is more than seeds scatter (5 %).",
-            "Trained are parameters, minutes those of training, GB the most that the process of a run held; – stands "
-            "where it is not known.",
+            "Trained are parameters. Minutes are those of training; what frozen blocks make of the texts is computed "
+            "before, once for all seeds, and not among them. GB are the most that the process of a run held. – stands "
+            "where a figure is not known.",
             *self.not_run(),
         ]
 
