@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from components.reporting.plots import BLUE, FONT, GREY, VERMILION, axes_names, finished, new_figure, png
+from components.reporting.plots import BLUE, FONT, GREY, VERMILION, WIDTH, axes_names, finished, new_figure, plain, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +20,8 @@ LONGEST_NAME = 40
 class Point:
     """A row of a sweep, as it is drawn."""
 
+    rank: int
+    """1 is the best."""
     name: str
     values: dict[str, Any]
     """The keys that were varied."""
@@ -52,14 +54,17 @@ def sweep_figures(points: Sequence[Point], score: str) -> dict[str, bytes]:
 
 
 def _by_time(points: Sequence[Point], score: str) -> "Figure":
-    figure = new_figure(9.0, 5.4)
+    """Draw rows by their ranks, whose names stand beside the plot: names at the dots would cover each other."""
+    figure = new_figure(WIDTH, max(5.4, 0.22 * len(points)))
     axes = figure.subplots()
     for point in points:
-        _draw(axes, point.minutes or 0.0, point, VERMILION if point is points[0] else BLUE)
-        axes.annotate(
-            _short(point.name), (point.minutes or 0.0, point.score), xytext=(6, 5), textcoords="offset points",
-            fontsize=FONT - 3, color="#333333", parse_math=False,
-        )  # fmt: skip
+        x = point.minutes or 0.0
+        _draw(axes, x, point, VERMILION if point is points[0] else BLUE, f"{point.rank}  {_short(point.name)}")
+        axes.annotate(str(point.rank), (x, point.score), xytext=(5, 5), textcoords="offset points", fontsize=FONT - 3)
+    names = figure.legend(
+        loc="outside right upper", frameon=False, fontsize=FONT - 2, handlelength=0, handletextpad=0, markerscale=0
+    )
+    plain(names)
     _factors_if_wide(axes, [point.minutes or 0.0 for point in points])
     axes_names(axes, "minutes of training, mean over seeds", f"{score}, validation")
     return finished(figure, "Score against time")
@@ -82,11 +87,11 @@ def _by_key(points: Sequence[Point], key: str, score: str) -> "Figure":
     return finished(figure, f"Score against {key}")
 
 
-def _draw(axes: "Axes", x: float, point: Point, colour: str) -> None:
+def _draw(axes: "Axes", x: float, point: Point, colour: str, name: str | None = None) -> None:
     """Draw a mean, with its interval where there is one."""
     if point.low is not None and point.high is not None:
         axes.vlines(x, point.low, point.high, color=GREY, linewidth=1.4, alpha=0.8)
-    axes.plot(x, point.score, marker="o", markersize=7, color=colour)
+    axes.plot(x, point.score, marker="o", markersize=7, color=colour, label=name, linestyle="none")
 
 
 def _factors_if_wide(axes: "Axes", values: Sequence[float]) -> None:

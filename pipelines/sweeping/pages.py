@@ -18,9 +18,9 @@ from pipelines.sweeping.table import columns, lines
 def figures_of(found: SweepResult) -> dict[str, bytes]:
     """Return the plots of a sweep, PNG files by their names."""
     points = [
-        Point(row.name, row.values, row.validation.mean, row.validation.low, row.validation.high, row.minutes)
+        Point(row.rank, row.name, row.values, figure.mean, figure.low, figure.high, row.minutes)
         for row in found.ranked()
-        if row.validation
+        if (figure := row.validation) and row.rank
     ]
     return sweep_figures(points, title_of(found.metric))
 
