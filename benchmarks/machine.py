@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from components.core.peak_memory import peak_memory
+
 BUSY = 0.2
 """Share of the cores that other programs may use before figures are worth little."""
 
@@ -101,6 +103,4 @@ def _version(package: str) -> str:
 
 def peak() -> int:
     """Return the most bytes that were resident at one time in this process."""
-    # Not ru_maxrss, which a process takes over from the one that started it.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    return peak_memory()

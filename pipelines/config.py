@@ -82,7 +82,9 @@ class PipelineConfig(Config):
 
     @property
     def run_name(self) -> str:
-        """What a run of it is called: the preset's name, and what was set, by the last part of each key."""
+        """What a run of it is called: as a sweep says, or by the preset's name and what was set, without sections."""
+        if self.tracking.run_name:
+            return self.tracking.run_name
         changed = (override.partition("=") for override in self._overrides if not override.startswith(LIMIT))
         short = (f"{key.rpartition('.')[2]}={value[:LONGEST_VALUE]}" for key, _, value in changed)
         return " ".join((self.name, *short))[:LONGEST_NAME]

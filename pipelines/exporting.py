@@ -57,7 +57,7 @@ def export(address: str, loaded: "Loaded", to: Format, rounding: Rounding, outpu
         _record(address, f"failed: {error}")
         raise
     files = sorted(path.name for path in output.iterdir())
-    version = _record(address, f"ok: {parity}")
+    version = _record(address, f"passed: {parity}")
     return Exported(output=output, files=files, parity=parity, notes=model.notes, version=version)
 
 

@@ -99,6 +99,8 @@ class Kind(Protocol[Rows, Both]):
     """What two runs may be compared by."""
     decides: str
     """The metric that decides unless somebody names another one, and that promotion goes by."""
+    selects: str | None
+    """The figure of the validation split that the runs of a sweep are ranked by; None: the sweep has to name one."""
     margin: float
     """How much worse in it a candidate may be, unless somebody says otherwise."""
     needs: tuple[str, ...]

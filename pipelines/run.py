@@ -1,5 +1,6 @@
 """What every flow does beside its steps: open the MLflow run, report what fails, log, register and sum up."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec
@@ -8,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from components.core.errors import DataRejected, TrainingError
 from components.core.home import home
+from components.core.peak_memory import peak_memory
 from components.core.records import Facts, Manifest
 from components.core.steps import Step, run_logger
 from components.tasks import log_results, register, report_failed_training, report_validation
@@ -15,6 +17,7 @@ from components.tasks.results import Results
 from components.tracking.names import PRESET_TAG, SET_TAG
 from components.tracking.registry.lineage import log_lineage
 from components.tracking.runs import Run, open_run
+from components.tracking.sweeps import PARENT_TAG
 from pipelines.config import PipelineConfig
 from pipelines.kinds import names_of
 from pipelines.refusals import refuse_early
@@ -77,11 +80,27 @@ class FlowRun:
         run_logger().info(found["verdict"])
         self._warn(found)
         log_results(self.id, self.steps, results)
-        model = register(self.id, self.steps, results, self.config.tracking.model_name)
+        self._log_cost(self.steps["fine_tune"])
+        model = self._register(results)
         if self.cached:
             self.run.set_tags({"gradus.cached_steps": ", ".join(self.cached)})
-        if len(self.cached) == len(self.steps) and (before := model["cached_from"]):
+        if len(self.cached) == len(self.steps) and (before := model.get("cached_from")):
             run_logger().info(f"nothing has changed since run {before}: every step was taken from the store")
+
+    def _register(self, results: Results) -> dict[str, str | None]:
+        """Log and register the model; or leave nothing of it, if that is wanted and it was made for this run."""
+        if self.config.tracking.keep_model:
+            return register(self.id, self.steps, results, self.config.tracking.model_name)
+        if not (trained := self.steps["fine_tune"]).cached:
+            shutil.rmtree(trained.folder, ignore_errors=True)
+        return {}
+
+    def _log_cost(self, trained: Manifest) -> None:
+        """Log what a training took, also one that was taken from the store; its memory only this process can know."""
+        cost = {"cost/training_minutes": trained.seconds / 60}
+        if not trained.cached:
+            cost["cost/peak_memory_gb"] = peak_memory() / 1e9
+        self.run.metrics(cost, trained.facts["steps"])
 
     @property
     def cached(self) -> list[str]:
@@ -113,7 +132,9 @@ def recorded(config: PipelineConfig) -> Iterator[FlowRun]:
         ConfigError, WeightsError: if `refuse_early` does; the run has failed then.
         TrackingError: if the store refuses the run, or has no such model.
     """
-    tags = {PRESET_TAG: config.name} | ({SET_TAG: " ".join(config.overrides)} if config.overrides else {})
+    under = {PARENT_TAG: config.tracking.parent} if config.tracking.parent else {}
+    changed = {SET_TAG: " ".join(config.overrides)} if config.overrides else {}
+    tags = {PRESET_TAG: config.name, **changed, **under}
     with open_run(config.tracking, home(), config.run_name, config.recorded(), tags) as run:
         log_lineage(run, config.model.weights, home())
         refuse_early(config)

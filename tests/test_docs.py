@@ -31,6 +31,7 @@ NOT_RUN = {
     r"^make ": "sets up .venv or runs the tests; .ci/run does it on a fresh machine",
     r"pre-commit install": "writes into .git",
     r"gradus (run|check) (spam|instruct)(-book)?(?![\w-])": "needs the network, and hours; the demo is the same flow",
+    r"gradus sweep (spam-experiments|seven-questions)": "trains real models for hours; other sweeps are run",
     r"python -m benchmarks\.results": "trains for hours; tests/benchmarks/test_results.py draws its page",
     r"^ollama ": "is a program of its own; tests/judging has a server that speaks its protocol",
     r"gradus generate openai-community/": "needs the network; tests/pipelines/cli/test_cli_generate.py has others",

@@ -1,15 +1,14 @@
 """The page `docs/results.md`, from what is on file and nothing else."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import mean, stdev
+from statistics import mean
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t
 
 from benchmarks.quality.outcomes import OURS, UNTOUCHED, Cost, Outcome, Outcomes
 from components.evaluation.paired.comparison import MetricPair, compare_scores
+from components.evaluation.seeds import t_interval
 
 NONE = "–"
 TITLES = {
@@ -157,12 +156,6 @@ def over_seeds(outcomes: Sequence[Outcome], column: Column) -> str:
         return f"{column.shown(means[0])} (one seed)"
     low, high = t_interval(means)
     return f"{column.shown(mean(means))} ({column.between((low, high))}; {len(means)} seeds)"
-
-
-def t_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of two values or more that are drawn from a normal distribution."""
-    reach = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return mean(values) - reach, mean(values) + reach
 
 
 def _costs(found: Outcomes) -> str:

@@ -1,13 +1,10 @@
 """Files and folders that outlast a power cut, and locks that no process outlasts."""
 
 import fcntl
-import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-log = logging.getLogger(__name__)
 
 
 def sync(path: Path) -> None:
@@ -39,19 +36,17 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, waiting: str = "") -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock that a file stands for, once whoever has it lets go; its folder is made if it is not there.
 
-    `waiting` is logged where it has to be waited for.
-
-    The system takes it from a process that dies, however it dies, which a file that is there or not would outlast.
+    `waiting` is called if somebody has it. The system takes it from a process that dies, however it dies, which a file
+    that is there or not would outlast.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if waiting:
-                log.warning(waiting)
+            waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -155,6 +155,8 @@ def counted_of_instructions(manifests: Mapping[str, Manifest]) -> dict[str, floa
     }
     if (before := trained.get("initial_validation_loss")) is not None:
         values |= {"start/validation/loss": before, "start/validation/perplexity": math.exp(before)}
+    if answered := manifests.get("answer_validation"):
+        values |= {f"validation/{name}": value for name, value in answered.facts.items()}
     values |= {f"data/truncated_{split}": count for split, count in trained["truncated_rows"].items()}
     if conversations := checked.get("conversations"):
         cut = {**trained["cut_conversations"], "test": responded["cut_conversations"]}

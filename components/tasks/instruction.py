@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
@@ -138,6 +139,35 @@ def respond(
     loaded = load_gpt(trained.folder / "model")
     test = splits.path("test.parquet")
     return block(test, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
+
+
+@step(
+    "components.generation.responses",
+    "components.models.saved.language_model",
+    "components.judging.lexical",
+    identity=_response_identity,
+    timeout_seconds=2 * DAY,
+)
+def answer_validation(
+    out: Path, splits: Manifest, trained: Manifest, config: GenerationConfig = GenerationConfig(), device: str = "auto"
+) -> Facts:
+    """Let the fine-tuned model answer the validation split, and return how alike its responses are to the references.
+
+    Recipes can be chosen by it whose losses mean different things, since they have other prompts, or learn them too.
+    """
+    import pandas as pd
+
+    from components.generation.responses import respond as block
+    from components.judging.lexical import Measures, measure
+    from components.models.devices import pick_device
+    from components.models.saved.language_model import load_gpt
+
+    loaded = load_gpt(trained.folder / "model")
+    entries = splits.path("validation.parquet")
+    block(entries, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
+    table = pd.read_parquet(out / RESPONSES, columns=["model_response", "output"])
+    measures = list(measure(list(zip(table["model_response"], table["output"], strict=True))))
+    return {name: fmean(getattr(each, name) for each in measures) for name in Measures._fields}
 
 
 @step(

@@ -27,6 +27,7 @@ READING_TAG = "gradus.reading"
 CACHED_FROM = "cached_from"
 """Tag of a run that trained nothing: the id of the run whose model it uses."""
 EXPORT_PARITY_TAG = "gradus.export.parity"
-"""Tag of a registered version: what came of its last export, `ok` or `failed`, then the format and the comparison."""
+"""Tag of a registered version: what came of its last export, `passed` or `failed`, then the format
+and the comparison. Without it nobody has checked."""
 CANDIDATE = "candidate"
 """The alias of the version that was registered last and awaits promotion."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.errors import TrackingError
-from components.tracking.names import CACHED_FROM, MODEL_ID_TAG
+from components.tracking.names import CACHED_FROM, ERROR_TAG, MODEL_ID_TAG
 from components.tracking.registry.finding import (
     LOGGED_MODEL,
     RUN_MODEL,
@@ -22,6 +22,7 @@ from components.tracking.stores import open_client, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
 PREFIX = re.compile(r"[0-9a-f]{8,31}")
@@ -46,6 +47,24 @@ class RecordedRun:
     """SHA-256 of the data by split."""
     cached_from: str | None = None
     """The run whose steps this one took from the store, if it took all."""
+    error: str = ""
+    """Why it failed or was killed, if it was."""
+
+    @classmethod
+    def of(cls, run: "Run") -> "RecordedRun":
+        """Return what is needed of MLflow's own record."""
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        tags = [{tag.key: tag.value for tag in each.tags} for each in inputs]
+        return cls(
+            run_id=run.info.run_id,
+            name=run.info.run_name or "run",
+            status=run.info.status,
+            params=run.data.params,
+            metrics=run.data.metrics,
+            data={each["split"]: each["sha256"] for each in tags if {"split", "sha256"} <= each.keys()},
+            cached_from=run.data.tags.get(CACHED_FROM),
+            error=run.data.tags.get(ERROR_TAG, ""),
+        )
 
     @property
     def title(self) -> str:
@@ -90,18 +109,7 @@ def find_run(address: str, home: Path) -> RecordedRun:
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the run {address}"):
-        run = get_run(client, _run_id(client, address), HINT)
-        inputs = run.inputs.dataset_inputs if run.inputs else []
-        tags = [{tag.key: tag.value for tag in each.tags} for each in inputs]
-        return RecordedRun(
-            run_id=run.info.run_id,
-            name=run.info.run_name or "run",
-            status=run.info.status,
-            params=run.data.params,
-            metrics=run.data.metrics,
-            data={each["split"]: each["sha256"] for each in tags if {"split", "sha256"} <= each.keys()},
-            cached_from=run.data.tags.get(CACHED_FROM),
-        )
+        return RecordedRun.of(get_run(client, _run_id(client, address), HINT))
 
 
 def find_registered(address: str, name: str | None, home: Path) -> Registered:

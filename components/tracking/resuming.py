@@ -51,15 +51,17 @@ def config_hash(params: Mapping[str, JsonValue]) -> str:
     return fingerprint([params, fingerprint(code), library_versions(*TRAINING), resolve("auto", "auto")])[:32]
 
 
-def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:
+def go_on(client: "MlflowClient", experiment_id: str, tags: Tags, again: str | None = None) -> str | None:
     """Make a run of the same config, code and home that a killed process left that of this one, which has `tags`.
+
+    Or the run with the id `again`, which may have ended in any way.
 
     Returns:
         Its id, or None if there is no such run.
     """
     from mlflow.entities import RunTag
 
-    stopped = _stopped(client, experiment_id, tags)
+    stopped = client.get_run(again) if again else _stopped(client, experiment_id, tags)
     if stopped is None:
         return None
     run_id, before = str(stopped.info.run_id), stopped.data.tags
@@ -73,7 +75,8 @@ def go_on(client: "MlflowClient", experiment_id: str, tags: Tags) -> str | None:
     for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         if str(model.status) == "PENDING":  # half its files are there at most
             client.finalize_logged_model(model.model_id, "FAILED")
-    log.warning("going on in run %s, whose process was killed", run_id)
+    if not again:
+        log.warning("going on in run %s, whose process was killed", run_id)
     return run_id
 
 

@@ -41,6 +41,7 @@ def open_run(
     name: str,
     params: Mapping[str, JsonValue],
     tags: Mapping[str, str] | None = None,
+    again: str | None = None,
 ) -> Iterator[Run]:
     """Open an MLflow run, and close it however the block ends.
 
@@ -56,12 +57,14 @@ def open_run(
         name: the run's name.
         params: the whole resolved config, nested, JSON-able.
         tags: further tags.
+        again: the id of a run that has ended, to go on in; its parameters must be the same.
 
     Raises:
         TrackingError: if the store refuses the run (no rights, no such database, a deleted experiment), or the home
             cannot be written.
     """
-    run = _open(config.experiment, home, name, {resuming.CONFIG_TAG: resuming.config_hash(params), **(tags or {})})
+    tags = {resuming.CONFIG_TAG: resuming.config_hash(params), **(tags or {})}
+    run = _open(config.experiment, home, name, tags, again)
     with ExitStack() as stack:
         stack.callback(_OPEN.pop, run.key)
         stack.enter_context(_closing(run))
@@ -96,11 +99,11 @@ def attached(run_id: str, home: Path) -> Iterator[Run]:
         run.leave()
 
 
-def _open(experiment: str, home: Path, name: str, tags: dict[str, str]) -> Run:
+def _open(experiment: str, home: Path, name: str, tags: dict[str, str], again: str | None) -> Run:
     """Create the run, or write down that it is to be created once the store answers."""
     outbox = Outbox.create(home, uuid.uuid4().hex, name=name, store=shown_store(home))
     place = {OUTBOX_TAG: str(outbox.folder)}
-    run = Run(name, outbox, home, partial(_go_on, home))
+    run = Run(name, outbox, home, partial(_go_on, home, again))
     run.tags = {**user_tags(), **code_tags(), **process_tags(), **place, **tags}
     try:
         run.record("create", experiment=experiment, name=name, tags=run.tags)
@@ -142,13 +145,18 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _go_on(home: Path, client: "MlflowClient", experiment_id: str, tags: dict[str, str]) -> str | None:
-    """Close the runs of killed processes, and go on in that of this very config, if one was; return its id."""
+def _go_on(
+    home: Path, again: str | None, client: "MlflowClient", experiment_id: str, tags: dict[str, str]
+) -> str | None:
+    """Close the runs of killed processes, and go on in that of this very config, if one was; return its id.
+
+    Or in the run `again`, however that has ended.
+    """
     # Two processes that start at once must not go on in the same run, nor close it for each other.
     with locked(home / ".runs.lock"):
         reconcile(client, experiment_id)
         with tracking_errors("cannot go on in an MLflow run"):
-            return resuming.go_on(client, experiment_id, tags)
+            return resuming.go_on(client, experiment_id, tags, again)
 
 
 def reconcile(client: "MlflowClient", experiment_id: str) -> list[str]:

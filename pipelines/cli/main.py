@@ -4,11 +4,12 @@ import atexit
 import gc
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from pipelines.cli import check, presets, run, sync
+from pipelines.cli import check, presets, run, sweep, sync
 from pipelines.cli.choosing import compare, judge, promote, rollback
 from pipelines.cli.finding import doctor, explain, models, runs
 from pipelines.cli.using import export, generate, predict, push, respond, serve
@@ -22,27 +23,34 @@ app = typer.Typer(
     epilog="Start with [bold]gradus run spam-demo[/bold] or [bold]gradus run instruct-demo[/bold]: "
     "minutes, no network, nothing to set up.",
 )
-app.command("check", epilog=check.EXAMPLES)(check.check)
-app.command("run", epilog=run.EXAMPLES)(run.run)
-app.command("sync", epilog=sync.EXAMPLES)(sync.sync)
-app.command("presets")(presets.presets)
-app.command("show", epilog=presets.EXAMPLES)(presets.show)
-app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
-app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
-app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
-app.command("rollback", epilog=rollback.ROLLBACK_EXAMPLES)(rollback.rollback)
-app.command("history", epilog=rollback.HISTORY_EXAMPLES)(rollback.history)
-app.command("respond", epilog=respond.EXAMPLES)(respond.respond)
-app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
-app.command("push", epilog=push.EXAMPLES)(push.push)
-app.command("export", epilog=export.EXAMPLES)(export.export)
-app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
-app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
-app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
-app.command("models", epilog=models.EXAMPLES)(models.models)
-app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
-app.command("schema", epilog=explain.SCHEMA_EXAMPLES)(explain.schema)
-app.command("doctor")(doctor.doctor)
+TRAIN, CHOOSE, USE, FIND = "Train", "Choose", "Use", "Find"
+"""Panels of `gradus --help`."""
+COMMANDS: tuple[tuple[str, str, Callable[..., None], str], ...] = (
+    (TRAIN, "check", check.check, check.EXAMPLES),
+    (TRAIN, "run", run.run, run.EXAMPLES),
+    (TRAIN, "sweep", sweep.sweep, sweep.EXAMPLES),
+    (TRAIN, "presets", presets.presets, ""),
+    (TRAIN, "show", presets.show, presets.EXAMPLES),
+    (TRAIN, "explain", explain.explain, explain.EXAMPLES),
+    (TRAIN, "schema", explain.schema, explain.SCHEMA_EXAMPLES),
+    (CHOOSE, "compare", compare.compare, compare.EXAMPLES),
+    (CHOOSE, "judge", judge.judge, judge.EXAMPLES),
+    (CHOOSE, "promote", promote.promote, promote.EXAMPLES),
+    (CHOOSE, "rollback", rollback.rollback, rollback.ROLLBACK_EXAMPLES),
+    (CHOOSE, "history", rollback.history, rollback.HISTORY_EXAMPLES),
+    (USE, "predict", predict.predict, predict.EXAMPLES),
+    (USE, "respond", respond.respond, respond.EXAMPLES),
+    (USE, "generate", generate.generate, generate.EXAMPLES),
+    (USE, "serve", serve.serve, serve.EXAMPLES),
+    (USE, "export", export.export, export.EXAMPLES),
+    (USE, "push", push.push, push.EXAMPLES),
+    (FIND, "runs", runs.runs, runs.EXAMPLES),
+    (FIND, "models", models.models, models.EXAMPLES),
+    (FIND, "sync", sync.sync, sync.EXAMPLES),
+    (FIND, "doctor", doctor.doctor, ""),
+)
+for panel, name, command, examples in COMMANDS:
+    app.command(name, epilog=examples or None, rich_help_panel=panel)(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -17,17 +17,21 @@ SCHEMA_LINE = "# yaml-language-server: $schema=gradus.schema.json\n"
 
 
 def presets(debug: Debug = False) -> None:
-    """List the presets that come with Gradus."""
+    """List the presets that come with Gradus: of runs, and of sweeps."""
     with errors_as_lines(debug):
         from rich.console import Console
         from rich.table import Table
 
         from pipelines.config import shipped_presets
+        from pipelines.sweeping.config import load_sweep, shipped_sweeps
 
         table = Table("preset", "what it does", box=None, pad_edge=False)
         for name, config in shipped_presets().items():
             table.add_row(name, config.description)
-        Console().print(table)
+        sweeps = Table("sweep", "what it varies", box=None, pad_edge=False)
+        for name in shipped_sweeps():
+            sweeps.add_row(name, load_sweep(name).description)
+        Console().print(table, "", sweeps)
 
 
 def show(

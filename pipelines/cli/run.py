@@ -136,4 +136,5 @@ def _print_summary(summary: "RunSummary") -> None:
         console.print(table)
     waits = " (waits for `gradus sync`)" if summary.waits_for_sync else ""
     console.print(f"run    {summary.run_id}{waits}", highlight=False)
-    console.print(f"model  {summary.model_uri or 'not in MLflow yet'}", highlight=False)
+    no_model = "not in MLflow yet" if summary.waits_for_sync else "not kept (tracking.keep_model)"
+    console.print(f"model  {summary.model_uri or no_model}", highlight=False)

@@ -6,10 +6,11 @@ from typing import Any
 
 from components.core.errors import ConfigError, GradusError
 from components.evaluation.metrics import METRICS
+from components.tracking.names import EXPORT_PARITY_TAG
 from components.tracking.reading import RecordedRun, Registered
 from components.tracking.registry.history import read_history
 from components.tracking.registry.promotion import model_margin, version_tags
-from components.tracking.registry.promotion_tags import MARGIN_TAG, PARITY_TAG
+from components.tracking.registry.promotion_tags import MARGIN_TAG
 from pipelines.kind import Kind, kind_of
 from pipelines.promoting.baselines import beside_baselines
 from pipelines.promoting.champions import beside_champions
@@ -64,7 +65,7 @@ def decide(
         champions = beside_champions(version, champion, run, margin, home, anew)
     majority, baseline, learned = beside_baselines(version, run, home)
     first = champion is None and not deleted
-    parity = version_tags(version, home).get(PARITY_TAG)
+    parity = version_tags(version, home).get(EXPORT_PARITY_TAG)
     found = Found(run, kind_of(run), first, margin, champions, majority, baseline, learned, parity)
     outcomes = apply_rules(rules, found)
     against = [each.sentence for each in outcomes if each.verdict == "failed" and each.level == "error"]

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-from scipy.stats import ttest_1samp
 
 from benchmarks import results
 from benchmarks.quality.outcomes import OURS, UNTOUCHED, Cost, Outcome, Outcomes
-from benchmarks.quality.page import against, page, t_interval
+from benchmarks.quality.page import against, page
 from benchmarks.quality.product import Failed
 from components.core.errors import ConfigError
 from pipelines.config import shipped_presets
@@ -25,12 +24,6 @@ def filed() -> Outcomes:
     found = Outcomes(preset="instruct-smollm2", metric="chrf", train_rows=932, rows=ROWS)
     found.add([outcome(UNTOUCHED, None, 0), *(outcome(OURS, seed, seed - 100) for seed in (123, 124, 125))])
     return found
-
-
-def test_the_interval_over_seeds_is_students() -> None:
-    values = [63.5, 62.1, 64.9]
-    expected = ttest_1samp(values, 0).confidence_interval(0.95)
-    assert t_interval(values) == pytest.approx((expected.low, expected.high))
 
 
 def test_contestants_are_compared_row_by_row_over_the_seeds_that_both_have(filed: Outcomes) -> None:

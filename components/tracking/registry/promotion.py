@@ -1,11 +1,13 @@
 """The alias `champion` of a registered model: who has it, who had it, and why."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,8 @@ from components.tracking.stores import local_uri, one_line, open_client, trackin
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+
+log = logging.getLogger(__name__)
 
 RULES_FILE = "promotion/rules.json"
 """Artifact of a run: the rules that were asked when somebody would promote its model, and what they said."""
@@ -151,7 +155,7 @@ def one_at_a_time(name: str, home: Path) -> Iterator[None]:
     """
     uri = os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri(home)
     folder = home if uri == local_uri(home) else Path(tempfile.gettempdir()) / f"gradus-{os.getuid()}"
-    waiting = f"{name}: waiting for another promotion of it on this machine"
+    waiting = partial(log.warning, "%s: waiting for another promotion of it on this machine", name)
     with locked(folder / ".promoting" / fingerprint([uri, name])[:16], waiting):
         yield
 

@@ -13,7 +13,5 @@ ROLLED_BACK_TAG = "gradus.rolled_back"
 """Tag of a version that was champion until an earlier one was put back: it is no measure for later ones."""
 MARGIN_TAG = "gradus.promotion.margin"
 """Tag of a registered model: how much worse than the champion one may be, instead of the default."""
-PARITY_TAG = "gradus.export.parity"
-"""Tag of a version, which an export leaves: `passed`, or `failed` and why. Without it nobody has checked."""
 TEXT_LIMIT = 4000
 """Characters of a tag; a server's database may take no more than 5,000."""

@@ -28,6 +28,7 @@ class Classification:
     key = "test"
     metrics = LABELS
     decides = "accuracy"
+    selects: str | None = "validation/accuracy"
     margin = 0.01
     needs: tuple[str, ...] = (PREDICTIONS,)
     reads: tuple[str, ...] = ()

@@ -47,6 +47,7 @@ class Instruction:
     key = "responses"
     metrics = METRICS
     decides = "score"
+    selects: str | None = "validation/loss"
     margin = 2.0
     needs: tuple[str, ...] = (RESPONSES, FACTS)
     reads: tuple[str, ...] = (JUDGEMENTS, LEARNED, CONFIG)

@@ -44,6 +44,10 @@ class InstructionConfig(PipelineConfig):
     generation: GenerationConfig = GenerationConfig()
     """How the test split is answered."""
 
+    answer_validation: bool = False
+    """Whether the validation split is answered as well, and likened to its references (`validation/chrf`): recipes can
+    be chosen by it whose losses mean different things, since they have other prompts, or learn them too."""
+
     judge: JudgeConfig = JudgeConfig()
     """Who gives the responses a score."""
 

@@ -7,6 +7,7 @@ from components.reporting.evidence import counted_of_instructions
 from components.reporting.instruction import evidence, findings, response_rows
 from components.tasks import download, fetch_weights
 from components.tasks.instruction import (
+    answer_validation,
     evaluate,
     fine_tune,
     judge,
@@ -37,6 +38,8 @@ def instruction(config: InstructionConfig) -> RunSummary:
         weights = run.step(fetch_weights, model)
         look_ahead(weights, prompt, config.judge)
         trained = run.step(fine_tune, splits, weights, prompt, model, train, config.lora, run.id)
+        if config.answer_validation:
+            run.step(answer_validation, splits, trained, generation, train.device)
         responses = run.step(respond, splits, trained, generation, train.device)
         before = run.step(respond_before, splits, weights, prompt, model, generation, train.device, train.seed)
         try:

@@ -65,7 +65,7 @@ def test_a_registered_model_is_exported_with_its_card_and_the_outcome_is_noted(t
     assert card.startswith("---\nbase_model: openai-community/gpt2\nlibrary_name: transformers\n")
     assert "# Of the run" in card
     assert "models:/spam@candidate" in card
-    assert (parity_tag() or "").startswith("ok: hf: loaded by transformers")
+    assert (parity_tag() or "").startswith("passed: hf: loaded by transformers")
 
 
 @pytest.mark.parametrize("address", ["{run}", "runs:/{run}", "runs:/{run}/model", "models:/spam/1"])

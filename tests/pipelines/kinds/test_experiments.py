@@ -1,7 +1,6 @@
-"""The tutorial's 19 experiments: each is `spam-book` with the keys that docs/experiments.md names, and each trains."""
+"""The tutorial's 19 experiments: each is a row of the sweep `spam-experiments`, and each trains."""
 
 import csv
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -12,27 +11,23 @@ from components.models.config import GPTSize
 from components.models.saved.classifier import load_classifier
 from components.training.classification import Classes, fine_tune
 from components.training.fine_tuning import Splits, Start
-from pipelines.config import load_config
-from pipelines.kinds.classification.config import ClassificationConfig
+from pipelines.config import PipelineConfig
+from pipelines.sweeping.config import load_sweep
+from pipelines.sweeping.rows import rows_of
 
-PAGE = Path(__file__).parents[3] / "docs/experiments.md"
-LINE = re.compile(r"^\| (\d+) \| (.+) \| ([\d.]+) \|$", re.MULTILINE)
-ROWS = {
-    int(row): (re.findall(r"`([^`]+)`", keys), float(accuracy))
-    for row, keys, accuracy in LINE.findall(PAGE.read_text())
-}
+ROWS = {int(row.name.partition(" ")[0]): row for row in rows_of(load_sweep("spam-experiments"))}
 TINY = GPTSize(layers=2, heads=2, width=32, context=1024)
 
 
-def experiment(row: int) -> ClassificationConfig:
-    return load_config("spam-book", ROWS[row][0])
+def experiment(row: int) -> PipelineConfig:
+    return ROWS[row].config()
 
 
-def test_the_page_has_all_of_them() -> None:
+def test_the_sweep_has_all_of_them() -> None:
     assert list(ROWS) == list(range(1, 20))
 
 
-def test_the_page_says_what_was_published(shared_data: Path) -> None:
+def test_the_sweep_says_what_was_published(shared_data: Path) -> None:
     """Column by column, what the table of figures says is what the keys set."""
     with (shared_data / "tutorial-spam-experiments.csv").open() as file:
         published = {int(line["row"]): line for line in csv.DictReader(file)}
@@ -40,7 +35,7 @@ def test_the_page_says_what_was_published(shared_data: Path) -> None:
     for row, line in published.items():
         config = experiment(row)
         train = config.train
-        assert ROWS[row][1] == float(line["test_acc"])
+        assert ROWS[row].published == float(line["test_acc"])
         assert config.model.size == line["model"]
         assert (config.model.weights == "random") == (line["weights"] == "random")
         assert train.trainable == line["trainable"].partition("_r16")[0]
@@ -54,6 +49,15 @@ def test_the_page_says_what_was_published(shared_data: Path) -> None:
         if train.trainable == "lora":
             factor = float(line["trainable"].rpartition("_a")[2])
             assert config.lora.alpha / config.lora.rank == factor
+
+
+@pytest.mark.parametrize(("base", "skipped"), [("random", {10, 18}), ("smollm2", {6, 7, 8, 9, 10, 12, 18})])
+def test_with_other_weights_what_is_no_row_of_its_own_is_skipped_with_the_reason(base: str, skipped: set[int]) -> None:
+    rows = rows_of(load_sweep("spam-experiments"), base)
+    reasons = {int(row.name.partition(" ")[0]): row.skipped for row in rows if row.skipped}
+    assert set(reasons) == skipped
+    assert reasons[18].endswith("the same as 1 last block")
+    assert all(row.values["model.weights"] != "openai-community/gpt2" for row in rows)
 
 
 @pytest.mark.parametrize("row", [row if row % 18 == 1 else pytest.param(row, marks=pytest.mark.slow) for row in ROWS])

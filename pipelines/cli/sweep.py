@@ -1,0 +1,199 @@
+"""`gradus sweep`: one preset in many variations, each with several seeds."""
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.cli.console import (
+    AsJson,
+    Debug,
+    Limit,
+    Overrides,
+    errors_as_lines,
+    print_result,
+    quieten,
+    results,
+    say,
+    set_defaults,
+)
+
+if TYPE_CHECKING:
+    from pipelines.sweeping.forecast import Forecast
+    from pipelines.sweeping.outcome import SweepResult
+    from pipelines.sweeping.runners import Runner
+    from pipelines.sweeping.sweep import Plan, Prepared
+
+EXAMPLES = """
+[bold]Examples[/bold]\n
+gradus sweep spam-demo --grid train.trainable=last_layer,last_block,all --seeds 3\n
+gradus sweep spam-demo --optuna 20 --range train.learning_rate=1e-5..1e-2:log --range train.batch_size=4..32:int\n
+gradus sweep spam-experiments --dry-run\n
+gradus sweep seven-questions --markdown seven_questions.md\n
+gradus sweep my-sweep.yaml --jobs 2 --json > sweep.json
+"""
+
+
+def sweep(
+    preset: Annotated[
+        str, typer.Argument(metavar="PRESET_OR_YAML", help="A preset of a sweep or of a run, or the file of one.")
+    ],
+    grid: Annotated[
+        list[str] | None, typer.Option("--grid", metavar="KEY=VALUE,VALUE", help="Values that a key takes in turn.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each row, each with another seed.")] = None,
+    optuna: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Let Optuna propose N rows from --range and --grid.")
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", metavar="KEY=LOW..HIGH[:log|:int]", help="A range in which Optuna looks for a value."),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="validation/NAME", help="The figure of validation that rows are ranked by.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Other weights for all rows, if the sweep has such."),
+    ] = None,
+    overrides: Overrides = None,
+    limit: Limit = None,
+    deployment: Annotated[
+        str | None,
+        typer.Option(metavar="FLOW/NAME", help="Have the workers of a Prefect deployment run it (deploy/README.md)."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the table and the answers to a file in Markdown.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the rows and what they would take; train nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run a preset in many variations and seeds, and tell which differences are more than noise.
+
+    All runs stand under one parent run in MLflow. One that fails does not stop the others; the same command again runs
+    only what is missing. Rows are ranked by validation; test figures are shown, and nothing is chosen by them.
+
+    Exit codes: 0 done, 1 a run failed, 2 bad usage or config, 130 interrupted.
+    """
+    with errors_as_lines(debug):
+        set_defaults()
+        if not debug:
+            quieten()
+        from components.core.errors import ConfigError
+        from pipelines.sweeping.config import load_sweep
+        from pipelines.sweeping.sweep import Plan
+
+        if markdown and not markdown.absolute().parent.is_dir():
+            raise ConfigError(f"--markdown {markdown}: there is no folder {markdown.parent}")
+        changes = _changes(grid, ranges, [*(overrides or []), *([f"source.limit={limit}"] if limit else [])])
+        given = {"seeds": seeds, "trials": optuna, "metric": metric}
+        plan = Plan(load_sweep(preset, changes | {key: value for key, value in given.items() if value}), base)
+        prepared = plan.prepare(here=deployment is None)
+        if dry_run:
+            from pipelines.sweeping.forecast import forecast
+
+            print_result(forecast(prepared), as_json, _show_forecast)
+            return
+        result = _run(prepared, jobs, deployment)
+        if markdown:
+            from pipelines.sweeping.pages import write_markdown
+
+            write_markdown(markdown, result)
+        print_result(result, as_json, _show)
+        for line in result.failed:
+            say(f"gradus: failed: {line}", style="red")
+        if result.failed:
+            raise typer.Exit(1)
+
+
+def _changes(grid: list[str] | None, ranges: list[str] | None, overrides: list[str]) -> dict[str, Any]:
+    """Return what the options add to what a sweep says."""
+    from pipelines.sweeping.config import parse_grid, parse_set
+
+    found: dict[str, Any] = {}
+    if grid:
+        found["grid"] = dict(map(parse_grid, grid))
+    if ranges:
+        found["ranges"] = {key: text for key, _, text in (each.partition("=") for each in ranges)}
+    if overrides:
+        found["set"] = dict(map(parse_set, overrides))
+    return found
+
+
+def _run(prepared: "Prepared", jobs: int, deployment: str | None) -> "SweepResult":
+    from pipelines.sweeping.sweep import run_sweep
+
+    # As in `gradus run`: what is told to stop ends as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    if deployment:
+        from pipelines.sweeping.deployment import Deployment
+
+        return run_sweep(prepared, Deployment(deployment), jobs, _tell)
+    return run_sweep(prepared, _processes(prepared.plan, jobs), jobs, _tell)
+
+
+def _tell(line: str) -> None:
+    say(f"  {line}")
+
+
+def _processes(plan: "Plan", jobs: int) -> "Runner":
+    """Return what runs the runs as processes: with one Prefect server for all of them."""
+    from components.core.home import home
+    from pipelines.cli.prefect_server.child import start_child
+    from pipelines.cli.prefect_server.temporary import temporary_server
+    from pipelines.sweeping.runners import Processes
+    from pipelines.sweeping.sweep import SWEEPS
+
+    if server := temporary_server():
+        server.wait()
+    from prefect.settings import get_current_settings
+
+    prefect = get_current_settings().to_environment_variables(exclude_unset=True, include_secrets=True)
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
+    environment = {**threads, **os.environ, **prefect}
+    return Processes(start_child, environment, home() / SWEEPS / plan.identity)
+
+
+def _show(found: "SweepResult") -> None:
+    from rich.table import Table
+
+    from pipelines.sweeping.table import columns, lines
+
+    console = results()
+    table = Table(*columns(found))
+    for line in lines(found):
+        table.add_row(*line)
+    console.print(table)
+    for sentence in found.sentences():
+        console.print(sentence, markup=False)
+    console.print(f"run    {found.run_id}", highlight=False)
+
+
+def _show_forecast(found: "Forecast") -> None:
+    from rich.table import Table
+
+    from pipelines.shown import duration
+
+    table = Table("row", "runs", "trained", "GB", "time", "")
+    for row in found.rows:
+        table.add_row(
+            row.name,
+            str(row.runs),
+            f"{row.trained_parameters:,}" if row.trained_parameters is not None else "–",
+            f"{row.memory_gb:.1f}" if row.memory_gb is not None else "–",
+            duration(row.seconds) if row.seconds is not None else "–",
+            f"skipped: {row.skipped}" if row.skipped and not row.runs else row.skipped,
+        )
+    console = results()
+    console.print(table)
+    console.print(f"{sum(row.runs for row in found.rows)} runs, about {duration(found.seconds)} one after the other")
+    if found.trials:
+        console.print(f"Optuna would propose {found.trials} rows; each takes about as long as the preset")

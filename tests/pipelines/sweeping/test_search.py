@@ -1,0 +1,77 @@
+"""Optuna's part: rows from a real study in SQLite, which goes on where it was stopped and stops what falls behind."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.sweeping.config import SweepConfig, load_sweep
+from pipelines.sweeping.search import STARTUP, Search, Watching
+
+
+def sweep(trials: int) -> SweepConfig:
+    ranges = {"train.learning_rate": "1e-5..1e-2:log", "train.batch_size": "4..8:int", "train.weight_decay": "0..0.5"}
+    grid = {"lora.targets": ["attention", ["attn.c_attn"]]}
+    return load_sweep("spam-demo", {"trials": trials, "ranges": ranges, "grid": grid})
+
+
+def open_search(folder: Path, trials: int = 3) -> Search:
+    return Search(sweep(trials), "mine", folder, maximize=True)
+
+
+def test_a_trial_is_a_row_whose_values_are_within_their_ranges(tmp_path: Path) -> None:
+    search = open_search(tmp_path)
+    row = search.row(search.ask())
+    config = row.config()
+    assert 1e-5 <= config.train.learning_rate <= 1e-2
+    assert config.train.batch_size in range(4, 9)
+    assert 0 <= config.train.weight_decay <= 0.5
+    assert config.lora.targets in ("attention", ["attn.c_attn"])
+    assert row.name.startswith("1: learning_rate=")
+
+
+def test_a_search_goes_on_after_the_trials_that_are_over(tmp_path: Path) -> None:
+    first = open_search(tmp_path)
+    for value in (0.5, 0.6):
+        first.ended(first.ask(), value, pruned=False)
+    again = open_search(tmp_path)
+    assert again.missing == 1
+    assert len(again.rows()) == 2
+    assert open_search(tmp_path, trials=2).missing == 0
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_trial_that_failed_or_whose_process_was_killed_stands_in_line_again(tmp_path: Path, failed: bool) -> None:
+    first = open_search(tmp_path)
+    trial = first.ask()
+    if failed:
+        first.ended(trial, None, pruned=False)
+    again = open_search(tmp_path)
+    open_search(tmp_path)  # and does not stand in it twice
+    repeated = again.ask()
+    assert repeated.params == trial.params
+    again.ended(repeated, 0.5, pruned=False)
+    assert again.ask().params != trial.params
+
+
+def test_a_search_that_goes_on_does_not_draw_the_same_again(tmp_path: Path) -> None:
+    seen = []
+    for _ in range(3):
+        search = open_search(tmp_path, trials=9)
+        trial = search.ask()
+        seen.append(tuple(trial.params.items()))
+        search.ended(trial, 0.5, pruned=False)
+    assert len(set(seen)) == 3
+
+
+def test_a_run_is_stopped_when_its_points_are_worse_than_the_median_of_earlier_ones(tmp_path: Path) -> None:
+    search = open_search(tmp_path)
+    for _ in range(STARTUP):
+        trial = search.ask()
+        Watching(trial, lambda: [(0, 0.5), (10, 0.8), (20, 0.9)]).report()
+        search.ended(trial, 0.9, pruned=False)
+    assert not Watching(search.ask(), lambda: [(0, 0.5), (10, 0.85)])()
+    assert not Watching(search.ask(), lambda: [])()
+    behind = search.ask()
+    assert Watching(behind, lambda: [(0, 0.5), (10, 0.6)])()
+    search.ended(behind, None, pruned=True)
+    assert [pruned for _, pruned in search.rows()] == [*[False] * STARTUP, True]
