@@ -131,10 +131,11 @@ def _stand_beside(tree: dict[str, Any], folder: Path) -> None:
     source = tree.get("source")
     if not isinstance(source, dict):
         return
-    given = [
-        (source, split) if isinstance(source.get(split), str) else (source.get(split), "url") for split in SPLITS[1:]
-    ]
-    for owner, key in [(source, "url"), *given]:
+    places: list[tuple[Any, str]] = [(source, "url")]
+    for split in SPLITS[1:]:
+        part = source.get(split)
+        places.append((source, split) if isinstance(part, str) else (part, "url"))
+    for owner, key in places:
         path = owner.get(key) if isinstance(owner, dict) else None
         if isinstance(path, str) and path.strip() and not scheme_of(path) and not path.startswith("~"):
             owner[key] = str(folder / path)

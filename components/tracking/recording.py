@@ -54,7 +54,7 @@ def log_measured(run: Run, manifests: Mapping[str, Manifest], counted: Mapping[s
     if trained.cached:
         log_curves(run, trained)
     figures: dict[str, float] = manifests["evaluate"].facts["metrics"]
-    run.metrics(to_plot(figures, decides) | counted, trained.facts["steps"])
+    run.metrics({**to_plot(figures, decides), **counted}, trained.facts["steps"])
     run.log_table(scores_table(figures), SCORES)
     run.flush()
 
