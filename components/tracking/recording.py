@@ -83,7 +83,8 @@ def scores_table(figures: Mapping[str, float]) -> "pd.DataFrame":
     rows = []
     for name, value in figures.items():
         parts = name.split("/") if not name.startswith(SPLITS) else ["model", *name.split("/")]
-        rows.append((*parts[:3], "/".join(parts[3:]), value))
+        of, split, metric = (*parts, "", "")[:3]
+        rows.append((of, split, metric, "/".join(parts[3:]), value))
     return pd.DataFrame(rows, columns=["of", "split", "metric", "task", "value"])
 
 
