@@ -1,4 +1,4 @@
-"""Holding Ctrl-C back for a moment."""
+"""Holding Ctrl-C back for a moment, and being told to end like it."""
 
 import signal
 import threading
@@ -29,6 +29,22 @@ def interruptions_held_back() -> Iterator[None]:
             signal.signal(name, handler)
         for number in held[:1]:
             signal.raise_signal(number)
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Raise a KeyboardInterrupt where the process is told to end, so that what is half done is removed.
+
+    Outside of the main thread it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

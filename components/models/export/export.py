@@ -10,6 +10,7 @@ from typing import Literal
 
 from components.core.durable import sync
 from components.core.errors import ConfigError
+from components.core.interruptions import terminated_like_interrupted
 from components.models.export.adapter import export_adapter
 from components.models.export.gguf import Rounding, context_of, rounded_copy, write_gguf
 from components.models.export.hf import Loaded, write_transformers
@@ -97,11 +98,12 @@ def placed(output: Path) -> Iterator[Path]:
     except OSError as error:
         raise ConfigError(f"--output {output} cannot be written: {error.strerror}; choose another folder") from error
     try:
-        (draft := scratch / "new").mkdir()
-        yield draft
-        sync(draft)
-        refuse_existing(output)  # somebody else may have been faster
-        draft.rename(output)
+        with terminated_like_interrupted():
+            (draft := scratch / "new").mkdir()
+            yield draft
+            sync(draft)
+            refuse_existing(output)  # somebody else may have been faster
+            draft.rename(output)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
