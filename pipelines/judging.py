@@ -2,9 +2,10 @@
 
 import copy
 import json
+import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ FIGURES = {name: f"score_{name}" for name in ("low", "high", "median", "spread")
     name: name for name in ("score", "unparsed_share")
 }
 """What `Figures` are called among metrics."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class Figures(BaseModel):
@@ -87,7 +91,9 @@ class JudgementResult(BaseModel):
     warnings: list[str] = []
 
 
-def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementResult:
+def judge_run(
+    address: str, overrides: Iterable[str], home: Path, say: Callable[[str], None] = logger.info
+) -> JudgementResult:
     """Judge a run's responses with another judge, and log verdicts, figures and agreement to that run.
 
     Verdicts are kept in `<home>/verdicts.sqlite` as they are made: after an interruption only the rest is asked.
@@ -97,6 +103,7 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
         overrides: `judge.KEY=VALUE`; what is not set is as it was in the run. Another kind of judge has its own
             model, address and key.
         home: the folder of the local store.
+        say: is told what the judging spent.
 
     Raises:
         ConfigError: if an override is wrong.
@@ -122,7 +129,7 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
     with _folder(home, run) as folder:
         with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
             tables = _tables(responses, Path(scratch))
-            judged = judge(tables, config, prompt.text, verdicts_path(home), folder)
+            judged = judge(tables, config, prompt.text, verdicts_path(home), folder, say)
         if "learned_before" in responses and not responses["learned_before"].all():  # in no figure of the run's
             responses = responses[~responses["learned_before"]].reset_index(drop=True)
         verdicts = read_verdicts(folder / VERDICTS, responses["row"])

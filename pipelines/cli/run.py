@@ -134,6 +134,9 @@ def _print_summary(summary: "RunSummary") -> None:
         for row in summary.figures:
             table.add_row(*map(str, row.values()))
         console.print(table)
+    for step, used in summary.spent.items():
+        tokens = f"{used['tokens_in']:,} tokens in, {used['tokens_out']:,} tokens out"
+        console.print(f"{step:5}  {used['requests']:,} requests, {tokens}")
     waits = " (waits for `gradus sync`)" if summary.waits_for_sync else ""
     console.print(f"run    {summary.run_id}{waits}", highlight=False)
     console.print(f"model  {summary.model_uri or 'not in MLflow yet'}", highlight=False)

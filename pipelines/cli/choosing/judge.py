@@ -43,7 +43,7 @@ def judge(
         from components.core.home import home
         from pipelines.judging import judge_run
 
-        found = judge_run(run, overrides or [], home())
+        found = judge_run(run, overrides or [], home(), lambda line: say(f"gradus: {line}"))
         print_result(found, as_json, _show)
         for warning in found.warnings:
             say(f"gradus: {warning}", style="yellow")

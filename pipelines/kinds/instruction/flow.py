@@ -35,7 +35,7 @@ def instruction(config: InstructionConfig) -> RunSummary:
         table = run.step(validate, source, config.validation, prompt, model)
         splits = run.step(split, table, config.split)
         weights = run.step(fetch_weights, model)
-        look_ahead(weights, prompt, config.judge)
+        look_ahead(weights, prompt, config.judge, splits)
         trained = run.step(fine_tune, splits, weights, prompt, model, train, config.lora, run.id)
         responses = run.step(respond, splits, trained, generation, train.device)
         before = run.step(respond_before, splits, weights, prompt, model, generation, train.device, train.seed)
