@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import check, presets, run, sync
+from pipelines.cli import check, data, presets, run, sync
 from pipelines.cli.choosing import compare, judge, promote
 from pipelines.cli.finding import doctor, explain, models, runs
 from pipelines.cli.using import generate, predict, respond
@@ -38,6 +38,7 @@ app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
 app.command("schema", epilog=explain.SCHEMA_EXAMPLES)(explain.schema)
 app.command("doctor")(doctor.doctor)
+app.add_typer(data.app, name="data")
 
 
 def _print_version(wanted: bool) -> None:
