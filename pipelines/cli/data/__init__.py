@@ -8,3 +8,4 @@ app = typer.Typer(no_args_is_help=True, help="Prepare data, read it back, and fi
 app.command("prepare", epilog=prepare.EXAMPLES)(prepare.prepare)
 app.command("read", epilog=read.EXAMPLES)(read.read)
 app.command("labels", epilog=labels.EXAMPLES)(labels.labels)
+app.command("mend", epilog=labels.MEND_EXAMPLES)(labels.mend)
