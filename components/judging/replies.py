@@ -110,6 +110,7 @@ def _counts(answer: dict[str, Any]) -> list[Any]:
 
 def _reply(messages: Iterable[dict[str, Any]], finish_reason: Any, counts: Iterable[Any]) -> Reply:
     """Return the reply that a message is, or the pieces of one; content is text, or parts, some of them thoughts."""
+    asked, said = counts
     content: list[str] = []
     thinking: list[str] = []
     refusal: list[str] = []
@@ -129,7 +130,8 @@ def _reply(messages: Iterable[dict[str, Any]], finish_reason: Any, counts: Itera
         "".join(thinking),
         str(finish_reason) if finish_reason else None,
         "".join(refusal),
-        *(count if isinstance(count, int) else None for count in counts),
+        asked if isinstance(asked, int) else None,
+        said if isinstance(said, int) else None,
     )
 
 

@@ -118,6 +118,10 @@ def form_for(address: str, name: str, overrides: Sequence[str]) -> Form:
         raise ConfigError("--set source: set its keys, as in --set source.format=csv")
     source = {"url": address} | given
     path = Path(address).expanduser()
+    if not isinstance(source.get("columns", {}), dict):
+        raise ConfigError(
+            "--set source.columns: it names the column of each field, as in --set source.columns.text=NAME"
+        )
     source.setdefault("format", _format_of(path))
     config_class: type[FormConfig] = form.config_class
     try:

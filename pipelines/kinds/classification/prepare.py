@@ -70,7 +70,10 @@ class Labelled(Form):
     @classmethod
     def choose_source(cls, path: Path | None, source: dict[str, Any]) -> dict[str, Any]:
         """Let chats, and prompts with completions, be read as such where the columns are not given."""
-        if path is None or "columns" in source:
+        if "columns" in source:
+            named = {"text": "text", "label": "label"} if source["columns"].keys() <= {"text", "label", "split"} else {}
+            return source | {"columns": named | source["columns"]}
+        if path is None:
             return source
         if source["format"] in DELIMITED:
             pair = {"text": "prompt", "label": "completion"}

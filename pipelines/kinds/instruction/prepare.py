@@ -16,6 +16,7 @@ from components.data.split.config import InstructionSplitConfig
 from components.data.split.grouping import with_near_duplicates
 from components.data.split.instructions import split_instructions
 from components.data.split.row_index import RowIndex, index_instructions
+from components.data.turns import USUAL
 from components.data.validation.instructions import validate_instructions
 from components.data.validation.rules import InstructionValidationConfig
 from pipelines.preparing.form import Form, FormConfig, Row, rows_of
@@ -43,6 +44,12 @@ class Entries(Form):
     config_class = EntryConfig
     columns = ("instruction", "input", "output", HISTORY, "task", "split")
     answer, same_answer = "output", False
+
+    @classmethod
+    def choose_source(cls, path: Path | None, source: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG003 - of any form
+        """Let what is not named of an entry's columns be called as it usually is."""
+        named = source.get("columns", {"messages": ""})
+        return source if "messages" in named else source | {"columns": {**USUAL, **named}}
 
     def look(self, table: Path) -> None:
         """Find out whether entries have turns before them, and tasks."""
