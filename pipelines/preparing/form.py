@@ -162,7 +162,7 @@ def ends_of(table: Path, facts: Facts) -> FoundEnds | None:
     return find_ends((row[question] or "", row[answer] or "") for row in rows_of(table))
 
 
-def is_pair(columns: Mapping[str, Any]) -> bool:
+def is_pair(columns: Mapping[Any, Any]) -> bool:
     """Say whether a source's columns are a prompt and its completion, as texts."""
     return "prompt" in columns.values() and not {*columns.values()}.isdisjoint(ANSWERS)
 
