@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, set_defaults
-from pipelines.cli.data.options import NewFolder
+from pipelines.cli.data.options import NewFolder, stop_cleanly
 
 if TYPE_CHECKING:
     from pipelines.labels import FoundLabels, MendedData
@@ -42,6 +42,7 @@ def labels(
     not trained on. Minutes for some thousand rows. Exit codes: 0 done, 1 failed, 2 bad usage.
     """
     with errors_as_lines(debug):
+        stop_cleanly()
         set_defaults()
         from components.core.home import home
         from pipelines.labels import find_labels
@@ -66,6 +67,7 @@ def mend(
     out of the file stay as they are in the data. Exit codes: 0 done, 1 failed, 2 bad usage.
     """
     with errors_as_lines(debug):
+        stop_cleanly()
         set_defaults()
         from components.core.home import home
         from pipelines.labels import mend as mend_data

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say
-from pipelines.cli.data.options import As, Keys, NewFolder
+from pipelines.cli.data.options import As, Keys, NewFolder, stop_cleanly
 
 if TYPE_CHECKING:
     from pipelines.preparing.prepare import Prepared
@@ -37,6 +37,7 @@ def prepare(
     `report.json`, what changed. Exit codes: 0 done, 1 failed, 2 bad usage, 3 data rejected.
     """
     with errors_as_lines(debug):
+        stop_cleanly()
         from pipelines.preparing.prepare import prepare as prepare_file
 
         keys = [*(overrides or []), *([f"split.seed={seed}"] if seed is not None else [])]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say
-from pipelines.cli.data.options import As, Keys, NewFolder
+from pipelines.cli.data.options import As, Keys, NewFolder, stop_cleanly
 
 if TYPE_CHECKING:
     from pipelines.preparing.restore import Restored
@@ -34,6 +34,7 @@ def read(
     failed, 2 bad usage, 3 data rejected.
     """
     with errors_as_lines(debug):
+        stop_cleanly()
         from pipelines.preparing.restore import restore
 
         found = restore(path, form, overrides or [], output)
