@@ -85,7 +85,7 @@ def prepare(address: str, form_name: str, overrides: Sequence[str], out: Path) -
             form=form_name,
             folder=str(out),
             rows_in=facts["rows"],
-            left_out=left_out,
+            left_out=left_out | _left_out_of_train(dealt),
             rows=dealt["rows"],
             answers=counted(form, work / TABLE, dealt),
             overlap=dealt["overlap"],
@@ -122,7 +122,7 @@ def form_for(address: str, name: str, overrides: Sequence[str]) -> Form:
         raise ConfigError(
             "--set source.columns: it names the column of each field, as in --set source.columns.text=NAME"
         )
-    source.setdefault("format", _format_of(path))
+    source.setdefault("format", _format_of(address))
     config_class: type[FormConfig] = form.config_class
     try:
         tree["source"] = form.choose_source(path if path.is_file() else None, source)
@@ -132,10 +132,11 @@ def form_for(address: str, name: str, overrides: Sequence[str]) -> Form:
         raise ConfigError("\n".join(explain(error, "--set", config_class))) from error
 
 
-def _format_of(path: Path) -> str:
+def _format_of(address: str) -> str:
+    path = Path(address).expanduser()
     if path.is_file():
         found = format_of(path, may_be_json=False)
-    elif "://" not in str(path) and not path.exists():
+    elif "://" not in address and not path.exists():
         raise ConfigError(f"there is no file {path}")
     else:
         found = SUFFIXES.get(path.suffix.lower())
@@ -200,6 +201,12 @@ def counted(form: Form, table: Path, dealt: Facts) -> dict[str, dict[str, int]]:
         return {}
     before = pq.read_table(table, columns=[form.answer])[form.answer].value_counts().to_pylist()
     return {"file": {str(each["values"]): each["counts"] for each in before}, **dealt["classes"]}
+
+
+def _left_out_of_train(dealt: Facts) -> dict[str, int]:
+    """Return how many rows of train were left out since they also stand in a given split."""
+    count = (dealt["given"] or {}).get("left_out", 0)
+    return {"in train, and in a given split too": count} if count else {}
 
 
 def taken_off(found: FoundEnds | None) -> dict[str, int]:
