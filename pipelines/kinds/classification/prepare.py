@@ -80,7 +80,10 @@ class Labelled(Form):
             there = columns_there(path, SourceConfig.model_validate(source))
             return source | ({"columns": pair} if {*pair.values()} <= {*there} else {})
         chats = recognised(path, InstructionSourceConfig.model_validate(source))
-        return source | {"columns": dict(chats.columns)} if has_layout(chats) else source
+        texts = SourceConfig.model_validate(source)
+        if not has_layout(chats) or {*texts.read_columns()} <= {*columns_there(path, texts)}:
+            return source
+        return source | {"columns": dict(chats.columns)}
 
     @classmethod
     def config_for(cls, source: dict[str, Any]) -> type[FormConfig]:
