@@ -5,6 +5,7 @@ library `cleanlab`: a row counts as another class's if its probability of that c
 that label have; of each pair of classes as many rows are taken as these counts say there are.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,15 +64,19 @@ def find_label_errors(table: Path, truth: Ids, groups: Ids, classes: int, seed: 
 def ranked_errors(truth: Ids, probabilities: Probabilities) -> Ids:
     """Return the rows whose label is probably wrong, the least probable label first.
 
+    A label of probability 0 is one that the model does not know, as there were too few rows of it: it is left alone.
+
     Args:
         truth: the class id that each row is labelled with (N).
         probabilities: of each class, by a model that was not fitted on the row (N, C).
     """
     from cleanlab.filter import find_label_issues
 
-    found = find_label_issues(truth, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
-    wrong: Ids = np.asarray(found, np.int64)
-    return wrong[probabilities[wrong].argmax(axis=1) != truth[wrong]]
+    ranked = find_label_issues(truth, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
+    rows: Ids = np.asarray(ranked, np.int64)
+    known = probabilities[rows, truth[rows]] > 0
+    wrong: Ids = rows[known & (probabilities[rows].argmax(axis=1) != truth[rows])]
+    return wrong
 
 
 def _out_of_fold(
@@ -97,8 +102,10 @@ def _folds(truth: Ids, groups: Ids, seed: int) -> Ids:
     largest = int(np.bincount(truth).max())
     dealt = StratifiedGroupKFold(min(FOLDS, there, max(largest, 2)), shuffle=True, random_state=seed)
     fold_of = np.zeros(len(truth), np.int64)
-    for fold, (_, rows) in enumerate(dealt.split(truth, truth, groups)):
-        fold_of[rows] = fold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a class has fewer rows than there are folds
+        for fold, (_, rows) in enumerate(dealt.split(truth, truth, groups)):
+            fold_of[rows] = fold
     return np.unique(fold_of, return_inverse=True)[1]
 
 

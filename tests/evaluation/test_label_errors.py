@@ -62,3 +62,9 @@ def test_one_text_alone_cannot_be_cross_validated(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a", "a"]}), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="fewer than two different texts"):
         find_label_errors(tmp_path / "t.parquet", np.array([0, 1]), np.array([0, 0]), 2)
+
+
+def test_a_class_of_too_few_rows_to_learn_is_left_alone(tmp_path: Path) -> None:
+    truth = np.append(np.arange(60) % 2, 2)
+    path = table(tmp_path / "t.parquet", truth % 2)
+    assert find_label_errors(path, truth, np.arange(61), 3).rows.tolist() == []
