@@ -2,10 +2,9 @@
 
 import copy
 import json
-import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,9 +38,6 @@ FIGURES = {name: f"score_{name}" for name in ("low", "high", "median", "spread")
     name: name for name in ("score", "unparsed_share")
 }
 """What `Figures` are called among metrics."""
-
-
-logger = logging.getLogger(__name__)
 
 
 class Figures(BaseModel):
@@ -88,12 +84,12 @@ class JudgementResult(BaseModel):
     artifacts: str
     """Folder of the run's artifacts in which all of it stands."""
     sentence: str
+    spent: str = ""
+    """What was asked now: requests, tokens, and money if there are prices. Kept verdicts need nothing."""
     warnings: list[str] = []
 
 
-def judge_run(
-    address: str, overrides: Iterable[str], home: Path, say: Callable[[str], None] = logger.info
-) -> JudgementResult:
+def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementResult:
     """Judge a run's responses with another judge, and log verdicts, figures and agreement to that run.
 
     Verdicts are kept in `<home>/verdicts.sqlite` as they are made: after an interruption only the rest is asked.
@@ -103,7 +99,6 @@ def judge_run(
         overrides: `judge.KEY=VALUE`; what is not set is as it was in the run. Another kind of judge has its own
             model, address and key.
         home: the folder of the local store.
-        say: is told what the judging spent.
 
     Raises:
         ConfigError: if an override is wrong.
@@ -126,14 +121,15 @@ def judge_run(
         tree = recorded_config(paths[CONFIG])
     config = judge_config(tree["judge"], overrides)
     prompt = PromptConfig.model_validate(tree["prompt"])
+    spent: list[str] = []
     with _folder(home, run) as folder:
         with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
             tables = _tables(responses, Path(scratch))
-            judged = judge(tables, config, prompt.text, verdicts_path(home), folder, say)
+            judged = judge(tables, config, prompt.text, verdicts_path(home), folder, spent.append)
         if "learned_before" in responses and not responses["learned_before"].all():  # in no figure of the run's
             responses = responses[~responses["learned_before"]].reset_index(drop=True)
         verdicts = read_verdicts(folder / VERDICTS, responses["row"])
-        result = _result(run, responses, facts, judged, verdicts)
+        result = _result(run, responses, facts, judged, verdicts).model_copy(update={"spent": "".join(spent)})
         _log(result, responses, verdicts["model"], folder, home)
     return result
 

@@ -43,7 +43,7 @@ def judge(
         from components.core.home import home
         from pipelines.judging import judge_run
 
-        found = judge_run(run, overrides or [], home(), lambda line: say(f"gradus: {line}"))
+        found = judge_run(run, overrides or [], home())
         print_result(found, as_json, _show)
         for warning in found.warnings:
             say(f"gradus: {warning}", style="yellow")
@@ -70,6 +70,8 @@ def _show(found: "JudgementResult") -> None:
         scored = f"another row's reference {control['other']:.1f}, the row's own {control['own']:.1f}"
         console.print(Text(f"control on {control['rows']} rows: {scored}"), soft_wrap=True)
     console.print(Text(found.sentence))
+    if found.spent:
+        console.print(Text(found.spent), soft_wrap=True)
     console.print(Text(f"run {found.run_id}: {found.artifacts}"), soft_wrap=True)
 
 
