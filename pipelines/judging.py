@@ -84,6 +84,8 @@ class JudgementResult(BaseModel):
     artifacts: str
     """Folder of the run's artifacts in which all of it stands."""
     sentence: str
+    spent: str = ""
+    """What was asked now: requests, tokens, and money if there are prices. Kept verdicts need nothing."""
     warnings: list[str] = []
 
 
@@ -119,14 +121,15 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
         tree = recorded_config(paths[CONFIG])
     config = judge_config(tree["judge"], overrides)
     prompt = PromptConfig.model_validate(tree["prompt"])
+    spent: list[str] = []
     with _folder(home, run) as folder:
         with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
             tables = _tables(responses, Path(scratch))
-            judged = judge(tables, config, prompt.text, verdicts_path(home), folder)
+            judged = judge(tables, config, prompt.text, verdicts_path(home), folder, spent.append)
         if "learned_before" in responses and not responses["learned_before"].all():  # in no figure of the run's
             responses = responses[~responses["learned_before"]].reset_index(drop=True)
         verdicts = read_verdicts(folder / VERDICTS, responses["row"])
-        result = _result(run, responses, facts, judged, verdicts)
+        result = _result(run, responses, facts, judged, verdicts).model_copy(update={"spent": "".join(spent)})
         _log(result, responses, verdicts["model"], folder, home)
     return result
 

@@ -35,6 +35,8 @@ class RunSummary(BaseModel):
     cached_steps: list[str] = []
     waits_for_sync: bool = False
     """Whether MLflow was away, and `gradus sync` has to send what the run has kept; `run_id` is its own name then."""
+    spent: dict[str, Any] = {}
+    """Requests and tokens that steps took of servers, by step (their fact `usage`); not of those that were cached."""
     figures: list[dict[str, Any]] = Field(default=[], exclude=True)
     """The figures of the test set, to be shown: a row a metric, each with the same columns."""
 
@@ -116,6 +118,11 @@ class FlowRun:
             model_uri=self.run.model_uri,
             cached_steps=self.cached,
             waits_for_sync=self.run.waits,
+            spent={
+                name: manifest.facts["usage"]
+                for name, manifest in self.steps.items()
+                if not manifest.cached and "usage" in manifest.facts
+            },
             figures=self.figures,
         )
 

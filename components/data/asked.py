@@ -82,7 +82,7 @@ def find_source(
         TableError: if the file cannot be read, as `readers.read_records`, or its format has to be given too.
     """
     learnt = learnt or {}
-    named = given.get("format") or _format(file, kind.may_be_json)
+    named = given.get("format") or format_of(file, kind.may_be_json)
     form: Format | None = named or (learnt["format"] if learnt.get("format") in DELIMITED else None)
     looked_into = not named and not given.keys() - {"encoding"}
     if form is None:
@@ -200,7 +200,8 @@ def read_lines(lines: Iterable[bytes], name: str, field: str) -> Iterator[Rows]:
         yield Rows({field: texts}, {field: texts})
 
 
-def _format(file: Path, may_be_json: bool) -> Format | None:
+def format_of(file: Path, may_be_json: bool) -> Format | None:
+    """Return the format that a file's name says it has, or JSON of its beginning where it may be that; else None."""
     suffix = file.suffix.lower()
     form: Format | None = "csv" if suffix in SPREADSHEETS else SUFFIXES.get(suffix)  # the first is refused when read
     if form == "json" or (form is None and may_be_json):

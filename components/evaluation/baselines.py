@@ -66,8 +66,17 @@ def fit_baselines(
     }
 
 
+def fit_baseline(name: str, texts: Sequence[str], truth: Ids, classes: int) -> Baseline:
+    """Fit one of the baselines that read texts and need no embeddings, as `fit_baselines` does.
+
+    It returns probabilities of all `classes`; those of which there is no row get 0.
+    """
+    alone = len(np.unique(truth)) < 2
+    return _spread(DummyClassifier().fit(texts, truth) if alone else _fit(name, texts, truth, None), classes)
+
+
 def _fit(name: str, texts: Sequence[str], truth: Ids, embed: Embed | None) -> Pipeline:
-    rows = _draw(truth, BASELINE_ROWS[name])
+    rows = draw_evenly(truth, BASELINE_ROWS[name])
     texts, truth = [texts[row] for row in rows.tolist()], truth[rows]
     model: BaseEstimator
     if name == "encoder":
@@ -97,7 +106,7 @@ def _fit(name: str, texts: Sequence[str], truth: Ids, embed: Embed | None) -> Pi
 
 def _tuned(model: BaseEstimator, grid: dict[str, list[object]], table: Any, truth: Ids) -> dict[str, object]:
     """Return the settings under which a model is right most often in cross-validation, the first of equals."""
-    rows = _draw(truth, TUNING_ROWS)
+    rows = draw_evenly(truth, TUNING_ROWS)
     rows = rows[_is_foldable(truth[rows])]
     if len(np.unique(truth[rows])) < 2:
         return {}
@@ -118,7 +127,7 @@ def _is_foldable(truth: Ids) -> NDArray[np.bool_]:
     return np.asarray(np.bincount(truth)[truth] >= FOLDS)
 
 
-def _draw(truth: Ids, most: int) -> Ids:
+def draw_evenly(truth: Ids, most: int) -> Ids:
     """Return the positions of about `most` rows, all if there are fewer: of each class its share, at even distances.
 
     Of a rare class there are more, so that none is missing.

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from components.core.errors import JudgeError
 from components.core.http_client import HTTPError
@@ -18,6 +18,7 @@ from components.judging.clients import Client
 from components.judging.config import JudgeConfig
 from components.judging.replies import Reply, Unreadable
 from components.judging.rubric import shipped_rubric
+from components.judging.spending import LimitReached, Spending, usage_of_reply
 from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, explained
 from components.judging.verdicts import ADVICE, REFUSED, Verdict, unparsed, verdict_of
 
@@ -47,6 +48,7 @@ class Question:
 def ask_all(
     questions: list[Question],
     client: Client,
+    spending: Spending,
     cache: Cache,
     concurrency: int,
     stop: threading.Event,
@@ -71,7 +73,7 @@ def ask_all(
     # Two processes with the same questions that begin somewhere share them, and hardly ever ask one both.
     start = random.Random().randrange(len(questions)) if questions else 0
     todo = _looked_up(questions[start:] + questions[:start], cache)
-    asking = _Asking(todo, Exchange(client), cache, stop, report)
+    asking = _Asking(todo, Exchange(client, spending), cache, stop, report)
     # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
     workers = [threading.Thread(target=asking.work, daemon=True) for _ in questions[:concurrency]]
     try:
@@ -80,9 +82,11 @@ def ask_all(
         while len(asking.kept) < len(questions) and not stop.is_set():
             for _ in range(asking.keep_next()):
                 next(meanwhile, None)
+        # At a limit nothing is wrong with the server, and what is under way has been paid for.
+        paid = any(isinstance(failure, LimitReached) for failure in asking.failures)
         deadline = time.monotonic() + GRACE
         for worker in workers:
-            worker.join(max(deadline - time.monotonic(), 0))
+            worker.join(None if paid else max(deadline - time.monotonic(), 0))
     finally:
         asking.close()  # an interruption costs no verdict that has arrived
     if asking.failures and asking.going:  # `stop` makes some of those under way fail
@@ -165,8 +169,10 @@ def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Questi
 class Exchange:
     """Asks questions, from any thread, and tells a prompt that is refused from a server that refuses every prompt."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, spending: Spending) -> None:
+        self._client, self._spending = client, spending
+        if isinstance(client, Client):
+            client.count_requests(spending.send)
         self._answered = False
         self._lock = threading.Lock()
 
@@ -175,7 +181,13 @@ class Exchange:
 
         Raises:
             JudgeError: if the server refuses every prompt, or as the client does.
+            LimitReached: if no more may be spent.
         """
+        self._spending.taken()
+        verdict = self._verdict(question)
+        return replace(verdict, **asdict(self._spending.taken()))
+
+    def _verdict(self, question: Question) -> Verdict:
         again, room, last = False, 1, None
         while True:
             try:
@@ -191,10 +203,15 @@ class Exchange:
                 again = True
 
     def _ask(self, text: str, seed: int, again: bool = False, room: int = 1) -> Reply:
-        try:
-            reply = self._client.ask(shipped_rubric().messages(text, again), seed, room)
-        except Unreadable as error:
-            reply = Reply(error.reply, broken=True)
+        messages = shipped_rubric().messages(text, again)
+        with self._spending.reserved(messages):
+            if not isinstance(self._client, Client):  # a judge of somebody's own, which does not count
+                self._spending.send()
+            try:
+                reply = self._client.ask(messages, seed, room)
+            except Unreadable as error:
+                reply = Reply(error.reply, broken=True)
+            self._spending.add(usage_of_reply(messages, reply))
         self._answered = True
         return reply
 

@@ -34,6 +34,10 @@ COLUMNS = {
     "finish_reason": "TEXT",
     "refusal": "TEXT NOT NULL DEFAULT ''",
     "prompt_tokens": "INTEGER",
+    "requests": "INTEGER",
+    "tokens_in": "INTEGER",
+    "tokens_out": "INTEGER",
+    "estimated": "INTEGER",
 }
 """Columns that `verdicts` got later, added to a file that has them not."""
 FIELDS = ("score", "reason", "reply", *COLUMNS)
@@ -73,6 +77,11 @@ class Cache:
         """Return the verdicts that there are, by key."""
         rows = self._run(f"SELECT key, {', '.join(FIELDS)} FROM verdicts WHERE key IN {KEYS}", json.dumps([*keys]))
         return {key: Verdict(*fields) for key, *fields in rows}
+
+    def count(self) -> int:
+        """Return how many verdicts there are."""
+        [(verdicts,)] = self._run("SELECT count(*) FROM verdicts")
+        return int(verdicts)
 
     def keep(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
         """Commit verdicts by key, and return those that are kept: another process may have been first."""

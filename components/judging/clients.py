@@ -2,7 +2,7 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 from typing import Any
 
@@ -42,6 +42,10 @@ class Client(ABC):
 
     def prepare(self, longest: int) -> None:  # noqa: B027 - most servers need no preparation
         """Prepare for messages of at most `longest` bytes, before the first `ask`."""
+
+    def count_requests(self, count: Callable[[], None]) -> None:
+        """Call `count` from now on before each request for a reply, the repeated ones too; it may raise."""
+        self._transport.before_post = count
 
     @abstractmethod
     def ask(self, messages: Messages, seed: int, room: int = 1) -> Reply:

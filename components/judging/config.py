@@ -109,6 +109,20 @@ class JudgeConfig(Config):
     """Seconds before the second attempt; the wait doubles with each. What the server asks to wait comes on top; after a
     429 that names no time the waits add up to 60 times as much."""
 
+    max_requests: int | None = Field(default=None, ge=1)
+    """Most requests that one judging sends, failed ones too; verdicts that are kept from before need none. By default
+    no limit. What surely needs more is refused before it starts; at the limit it stops, and what was judged is kept."""
+
+    max_tokens_total: int | None = Field(default=None, ge=1)
+    """Most tokens, of prompts and replies, that one judging takes, as the server counts them, or by estimate if it does
+    not. By default no limit. It is kept as `max_requests` is."""
+
+    price_in: float | None = Field(default=None, ge=0)
+    """Price of a million tokens of prompts, in any currency, to show what a judging costs."""
+
+    price_out: float | None = Field(default=None, ge=0)
+    """Price of a million tokens of replies, thoughts among them."""
+
     stream: bool = False
     """Whether replies come in pieces. The verdicts are the same; the timeout then counts for each piece."""
 

@@ -35,6 +35,8 @@ class Reply:
     """Why the model declines, where the protocol has a field for it."""
     prompt_tokens: int | None = None
     """Tokens of the prompt that the server has counted."""
+    completion_tokens: int | None = None
+    """Tokens of the reply, thoughts among them, that the server has counted."""
     broken: bool = False
     """Whether `content` is what the server sent instead of a reply in its protocol's form."""
 
@@ -62,7 +64,8 @@ def read_ollama(text: str) -> Reply:
         if pieces[-1]["done"] is not True:
             raise ValueError("a stream without its end")
         messages = [piece["message"] for piece in pieces if "message" in piece or not piece["done"]]
-        return _reply(messages, pieces[-1].get("done_reason"), pieces[-1].get("prompt_eval_count"))
+        counts = [pieces[-1].get(name) for name in ("prompt_eval_count", "eval_count")]
+        return _reply(messages, pieces[-1].get("done_reason"), counts)
     except MALFORMED as error:
         raise Unreadable(text) from error
 
@@ -80,28 +83,34 @@ def read_openai(text: str) -> Reply:
         choice = answer["choices"][0]
         # Some servers leave the message out where a filter has stopped it.
         message = choice["message"] if not choice.get("finish_reason") else choice.get("message") or {}
-        return _reply([message], choice.get("finish_reason"), (answer.get("usage") or {}).get("prompt_tokens"))
+        return _reply([message], choice.get("finish_reason"), _counts(answer))
     except MALFORMED as error:
         raise Unreadable(text) from error
 
 
 def _streamed(text: str) -> Reply:
-    messages, finish_reason, prompt_tokens = [], None, None
+    messages, finish_reason, counts = [], None, [None, None]
     events = [line.removeprefix("data:").strip() for line in text.split("\n") if line.startswith("data:")]
     ended = events[-1] == "[DONE]"
     for event in events[:-1] if ended else events:
         chunk = json.loads(event)
-        prompt_tokens = (chunk.get("usage") or {}).get("prompt_tokens", prompt_tokens)
+        counts = _counts(chunk) if chunk.get("usage") else counts
         for choice in chunk["choices"][:1]:
             messages.append(choice.get("delta") or {})
             finish_reason = choice.get("finish_reason") or finish_reason
     if not (ended or finish_reason):
         raise ValueError("a stream without its end")
-    return _reply(messages, finish_reason, prompt_tokens)
+    return _reply(messages, finish_reason, counts)
 
 
-def _reply(messages: Iterable[dict[str, Any]], finish_reason: Any, prompt_tokens: Any) -> Reply:
+def _counts(answer: dict[str, Any]) -> list[Any]:
+    """Return the tokens of prompt and reply that a server says it has counted."""
+    return [(answer.get("usage") or {}).get(name) for name in ("prompt_tokens", "completion_tokens")]
+
+
+def _reply(messages: Iterable[dict[str, Any]], finish_reason: Any, counts: Iterable[Any]) -> Reply:
     """Return the reply that a message is, or the pieces of one; content is text, or parts, some of them thoughts."""
+    asked, said = counts
     content: list[str] = []
     thinking: list[str] = []
     refusal: list[str] = []
@@ -121,7 +130,8 @@ def _reply(messages: Iterable[dict[str, Any]], finish_reason: Any, prompt_tokens
         "".join(thinking),
         str(finish_reason) if finish_reason else None,
         "".join(refusal),
-        prompt_tokens if isinstance(prompt_tokens, int) else None,
+        asked if isinstance(asked, int) else None,
+        said if isinstance(said, int) else None,
     )
 
 

@@ -44,6 +44,8 @@ class Transport:
     def __init__(self, config: JudgeConfig, stop: threading.Event | None = None) -> None:
         self.server = config.server
         self.stop = stop or threading.Event()
+        self.before_post: Callable[[], None] = lambda: None
+        """Called before each request for a reply is sent, to count it, or to raise."""
         self._config = config
         self._key = _read_key(config)
         self._sessions = threading.local()
@@ -65,6 +67,7 @@ class Transport:
         """
 
         def attempt() -> str:
+            self.before_post()
             text = self._ask("POST", path, self._config.timeout, json=body)
             if check:
                 check(text)

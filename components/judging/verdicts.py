@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.judging.replies import Reply
+from components.judging.spending import Usage
 
 Status = Literal["scored", "unparsed"]
 
@@ -39,6 +40,16 @@ class Verdict:
     finish_reason: str | None = None
     refusal: str = ""
     prompt_tokens: int | None = None
+    requests: int | None = None
+    """What it took to get it, with `tokens_in`, `tokens_out` and `estimated` (`spending.Usage`); None if unknown."""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    estimated: int | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """What it took; nothing where that is not known."""
+        return Usage(self.requests or 0, self.tokens_in or 0, self.tokens_out or 0, self.estimated or 0)
 
     @property
     def status(self) -> Status:

@@ -224,7 +224,7 @@ def judge(
     from components.judging.judge import judge as block
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
-    return block(tables, config, prompt.text, verdicts_path(), out)
+    return block(tables, config, prompt.text, verdicts_path(), out, run_logger().info)
 
 
 @step("components.evaluation.instruction", "components.data.split.row_index", timeout_seconds=HOUR)
@@ -252,10 +252,16 @@ def evaluate(
 
 
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
-def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig) -> None:
-    """Say before anything is trained what will be missed after it: the judge, or the prompt that the weights know."""
+def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig, splits: Manifest) -> None:
+    """Say before anything is trained what will be missed after it: the judge, or the prompt that the weights know.
+
+    Raises `JudgeError` where the judge's limits do not allow what it will surely be asked.
+    """
     from components.core.errors import JudgeError
+    from components.judging.cache import verdicts_path
+    from components.judging.forecast import refuse_before_training
     from components.judging.identity import judge_identity
+    from components.judging.spending import LimitReached
     from components.models.saved.language_model import saved_template
 
     folder = weights_folder(weights)
@@ -268,7 +274,10 @@ def look_ahead(weights: Manifest, prompt: PromptConfig, judge: JudgeConfig) -> N
             f"the model to start from was trained with another prompt.{key}: its own responses will suffer from it"
         )
     try:
+        refuse_before_training(splits.path("test.parquet"), judge, prompt.text, verdicts_path())
         judge_identity(judge)
+    except LimitReached:
+        raise
     except JudgeError as error:
         run_logger().warning(f"{error}: it will be asked after training")
 

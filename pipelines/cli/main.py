@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import check, presets, run, sweep, sync
+from pipelines.cli import check, data, presets, run, sweep, sync
 from pipelines.cli.choosing import compare, judge, promote, rollback
 from pipelines.cli.finding import doctor, explain, models, runs
 from pipelines.cli.using import export, generate, predict, push, respond, serve
@@ -51,6 +51,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None], str], ...] = (
 )
 for panel, name, command, examples in COMMANDS:
     app.command(name, epilog=examples or None, rich_help_panel=panel)(command)
+app.add_typer(data.app, name="data", rich_help_panel=TRAIN)
 
 
 def _print_version(wanted: bool) -> None:

@@ -134,6 +134,9 @@ def _print_summary(summary: "RunSummary") -> None:
         for row in summary.figures:
             table.add_row(*map(str, row.values()))
         console.print(table)
+    for step, used in summary.spent.items():
+        tokens = f"{used['tokens_in']:,} tokens in, {used['tokens_out']:,} tokens out"
+        console.print(f"{step:5}  {used['requests']:,} requests, {tokens}")
     waits = " (waits for `gradus sync`)" if summary.waits_for_sync else ""
     console.print(f"run    {summary.run_id}{waits}", highlight=False)
     no_model = "not in MLflow yet" if summary.waits_for_sync else "not kept (tracking.keep_model)"

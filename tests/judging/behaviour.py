@@ -49,6 +49,8 @@ class Behaviour:
     counted: str = ""
     """Tokens of the prompt that are reported: `all` (a word is a token and a half), `uncached` (without what the last
     prompt began with), or a number, to which prompts are cut."""
+    usage: bool = False
+    """Whether replies of OpenAI's kind say what was counted (as `counted` says, and 20 tokens of the reply)."""
     base: str = "/v1"
     """Path of OpenAI's protocol."""
     names: str = "data"

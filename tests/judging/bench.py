@@ -1,5 +1,6 @@
 """Tables of responses, and a judging of them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,13 @@ class Bench:
         self.out = folder / "none"
         self.judgings = 0
 
-    def judge(self, server: OllamaServer | None, **settings: Any) -> Facts:
+    def judge(self, server: OllamaServer | None, say: Callable[[str], None] = print, **settings: Any) -> Facts:
         """Judge the tables; what was written last is in `out`, also when it raises."""
         self.judgings += 1
         self.out = self.folder / f"out-{self.judgings}"
         self.out.mkdir()
         quick = {"backoff": 0.01, "timeout": 600, "attempts": 2, "url": server.url if server else None}
-        return judge(self.tables, JudgeConfig.model_validate(quick | settings), None, self.cache, self.out)
+        return judge(self.tables, JudgeConfig.model_validate(quick | settings), None, self.cache, self.out, say)
 
     def verdicts(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = pq.read_table(self.out / VERDICTS).to_pylist()

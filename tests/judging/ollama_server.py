@@ -215,7 +215,12 @@ class Handler(BaseHTTPRequestHandler):
             self.stream([f"data: {event}\n\n" for event in events + ["[DONE]"] * done])
         else:
             message = {"role": "assistant", "content": reply} | self.told()
-            self.answer(200, {"choices": [{"index": 0, "message": message, "finish_reason": self.finish_reason}]})
+            prompt = " ".join(message["content"] for message in self.body["messages"])
+            counted = {"prompt_tokens": tokens_of(prompt, self.how.counted or "all"), "completion_tokens": 20}
+            usage = {"usage": counted} if self.how.usage else {}
+            self.answer(
+                200, {"choices": [{"index": 0, "message": message, "finish_reason": self.finish_reason}]} | usage
+            )
 
     @property
     def finish_reason(self) -> str:

@@ -37,6 +37,7 @@ def test_judges_the_model_the_start_and_the_references(ollama: OllamaServer, ben
         "unparsed": {},
         "cut_prompts": 0,
         "control": {"rows": ROWS, "own": 100.0, "other": facts["control"]["other"], "apart": 30.0, "tells": True},
+        "usage": {"requests": ALL, "tokens_in": facts["usage"]["tokens_in"], "tokens_out": 20 * ALL, "estimated": ALL},
     }
     verdicts = bench.verdicts()
     assert [(verdict["of"], verdict["row"], verdict["repeat"]) for verdict in verdicts] == [

@@ -70,6 +70,8 @@ def _show(found: "JudgementResult") -> None:
         scored = f"another row's reference {control['other']:.1f}, the row's own {control['own']:.1f}"
         console.print(Text(f"control on {control['rows']} rows: {scored}"), soft_wrap=True)
     console.print(Text(found.sentence))
+    if found.spent:
+        console.print(Text(found.spent), soft_wrap=True)
     console.print(Text(f"run {found.run_id}: {found.artifacts}"), soft_wrap=True)
 
 

@@ -1,6 +1,7 @@
 """What is special to the check of instructions: what is learnt and masked, what answering costs, and the judge."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,13 @@ from components.core.errors import JudgeError, JudgeUnreachable
 from components.core.records import Facts, Manifest
 from components.generation.answers import room_for_prompts, rows_at_once
 from components.generation.forecast import answering_bytes, most_tokens, time_decoding
+from components.judging.cache import verdicts_path
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
 from components.judging.control import ROWS
+from components.judging.forecast import expected_usage, refuse_before_training
 from components.judging.identity import describe
+from components.judging.spending import LimitReached, Usage
 from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
@@ -165,11 +169,35 @@ class Check(check.Check):
 
     def look_further(self) -> None:
         """Ask the judge's server whether it is there."""
-        judge = self.found.judge = look_for_judge(self.config.judge, self.found.data["splits"]["test"])
+        config, test = self.config, self.splits.path("test.parquet")
+        judge = self.found.judge = look_for_judge(config.judge, self.found.data["splits"]["test"])
         there = f"It is there, at {judge['server']}." if judge["server"] else "It compares texts and needs no server."
         problem = f"It cannot be asked now: {judge['problem']}"
         self.show(line(f"judge: {judge['name']}, {judge['verdicts']:,} verdicts", TITLE))
         self.show(line(problem, WARNING) if judge["problem"] else line(there))
+        if config.judge.is_language_model:
+            usage = expected_usage(test, config.judge, config.prompt.text)
+            judge["usage"] = asdict(usage) | {"cost": usage.cost(config.judge)}
+            self.show(*_spending(usage, config.judge))
+            try:
+                refuse_before_training(test, config.judge, config.prompt.text, verdicts_path())
+            except LimitReached as error:
+                self.found.missing.append(str(error))
+            except JudgeError:
+                return  # it is not known what is kept; `problem` says why
+
+
+def _spending(usage: Usage, config: JudgeConfig) -> Iterator[Shown]:
+    """Yield what judging will take, and which limits may stop it."""
+    yield line(
+        f"about {usage.described(config)}, if responses are as long as the references and none is asked for again; "
+        "verdicts that are kept from before need no request"
+    )
+    limits = {"max_requests": usage.requests, "max_tokens_total": usage.tokens}
+    for key, expected in limits.items():
+        limit = getattr(config, key)
+        if limit is not None and expected > limit:
+            yield line(f"judge.{key}={limit:,} may stop it: about {expected:,} are expected", WARNING)
 
 
 def _texts(texts: Facts, data: Facts) -> Iterator[Shown]:

@@ -36,7 +36,7 @@ def instruction(config: InstructionConfig) -> RunSummary:
         table = run.step(validate, source, config.validation, prompt, model)
         splits = run.step(split, table, config.split)
         weights = run.step(fetch_weights, model)
-        look_ahead(weights, prompt, config.judge)
+        look_ahead(weights, prompt, config.judge, splits)
         trained = run.step(fine_tune, splits, weights, prompt, model, train, config.lora, run.id)
         if config.answer_validation:
             run.step(answer_validation, splits, trained, generation, train.device)

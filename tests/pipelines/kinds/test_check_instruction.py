@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from components.core.errors import ConfigError, DataRejected
-from components.tasks import download
-from components.tasks.instruction import split, validate
+from components.judging.spending import LimitReached
+from components.tasks import download, fetch_weights
+from components.tasks.instruction import look_ahead, split, validate
 from pipelines.check import check
 from pipelines.config import load_config
 from pipelines.kinds.instruction.config import InstructionConfig
@@ -186,6 +187,38 @@ def test_the_judge_is_looked_up_and_asked_nothing(tmp_path: Path, ollama: Ollama
     assert judge["name"] == "llama3 (Ollama, 365c365c365c)"
     assert judge["verdicts"] == 6 * 4 * 2
     assert {request["path"] for request in ollama.requests} == {"/api/tags"}
+
+
+def test_what_a_judge_will_take_is_forecast_and_a_limit_that_is_surely_too_low_refused(
+    tmp_path: Path, ollama: OllamaServer
+) -> None:
+    asked = {"kind": "ollama", "url": ollama.url, "price_in": 2.0, "price_out": 10.0}
+    found = check(config_of(tmp_path, judge=asked))
+    usage = found.judge["usage"]
+    assert usage["requests"] == found.judge["verdicts"] == 6 * 4
+    assert usage["cost"] == (2 * usage["tokens_in"] + 10 * usage["tokens_out"]) / 1_000_000 > 0
+    assert found.missing == []
+    shown = "\n".join(str(each) for each in found.shown)
+    assert f"24 requests, {usage['tokens_in']:,} tokens in" in shown
+    likely = check(config_of(tmp_path, judge=asked | {"max_requests": 23}))
+    assert likely.missing == []
+    assert "judge.max_requests=23 may stop it" in "\n".join(str(each) for each in likely.shown)
+    preset = write_preset(tmp_path, judge=asked | {"max_requests": 11})
+    done = gradus("check", preset)
+    assert done.returncode == 1
+    assert "judge.max_requests=11" in done.stderr
+    config = load_config(preset)
+    assert isinstance(config, InstructionConfig)
+    splits = split.without_prefect(
+        validate.without_prefect(
+            download.without_prefect(config.source), config.validation, config.prompt, config.model
+        ),
+        config.split,
+    )
+    weights = fetch_weights.without_prefect(config.model)
+    with pytest.raises(LimitReached, match=r"judge\.max_requests=11"):  # as the run does, before it trains
+        look_ahead.fn(weights, config.prompt, config.judge, splits)
+    assert ollama.chats == []
 
 
 def test_a_judge_that_cannot_be_asked_is_a_warning_that_says_what_to_do(tmp_path: Path, ollama: OllamaServer) -> None:
