@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from components.conversations import HISTORY, as_transcript, read_history
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.core.progress import progress_bar
 from components.core.records import Facts, fingerprint
-from components.judging.asking import Limits, Question, ask_all, why_unparsed
+from components.judging.asking import Form, Limits, Question, ask_all, grading, why_unparsed
 from components.judging.cache import Cache
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
@@ -136,20 +136,47 @@ def _read(responses: Mapping[str, Path], also: tuple[str, ...]) -> Iterator[Judg
 def _ask(
     judged: list[Judged], config: JudgeConfig, prompt: Prompt | None, cache: Cache, meanwhile: Iterator[object]
 ) -> tuple[str | None, list[list[Verdict]], int, JudgeError | None]:
+    """Ask a judge for scores; what it returns is that of `ask_judge`."""
+    return ask_judge(
+        [each.of for each in judged],
+        lambda digest: _questions(judged, config, prompt, digest),
+        config,
+        cache,
+        meanwhile,
+        grading(),
+    )
+
+
+def ask_judge(
+    owners: Sequence[str],
+    questions: Callable[[str | None], list[list[Question]]],
+    config: JudgeConfig,
+    cache: Cache,
+    meanwhile: Iterator[object],
+    form: Form,
+) -> tuple[str | None, list[list[Verdict]], int, JudgeError | None]:
     """Ask a judge; while the server works, take steps of `meanwhile`.
+
+    Args:
+        owners: whose responses what is judged is of: keys of `OWNERS`, or others, whose verdicts have no limit.
+        questions: returns what is asked about each, given the judge's digest.
+        config: the judge.
+        cache: the verdicts that are kept.
+        meanwhile: work that the judge need not wait for.
+        form: what the judge is told.
 
     Returns:
         The judge's digest; on each response the verdicts that were made, one a repeat; how many prompts the server has
         cut; and why nothing more was asked, if so.
     """
     stop = threading.Event()
-    client = connect(config, stop)
+    client = connect(config, stop, form.rubric)
     digest, down = find_digest(config, client, cache)
-    asked = _questions(judged, config, prompt, digest)
+    asked = questions(digest)
     unique = {question.key: question for each in asked for question in each}
     verdicts = cache.find(unique)
     todo = [question for key, question in unique.items() if key not in verdicts]
-    limits = Limits(config, zip([each.of for each in judged], asked, strict=True))
+    limits = Limits(config, zip(owners, asked, strict=True))
     for key, verdict in verdicts.items():
         limits.add(key, verdict)
     unread = 0
@@ -166,10 +193,12 @@ def _ask(
         if todo and down:
             raise down
         if todo and not limits.exceeded:
-            client.prepare(_frame(len, again=True) + max(len(question.text.encode()) for question in unique.values()))
+            client.prepare(
+                _frame(form, len, again=True) + max(len(question.text.encode()) for question in unique.values())
+            )
             shown, fields = ("judge  {task.fields[name]}", "unreadable {task.fields[unread]}"), {"name": config.model}
             with progress_bar(shown[0], len(unique), shown[1], len(verdicts), **fields, unread=0) as update:
-                verdicts |= ask_all(todo, client, cache, config.concurrency, stop, report, meanwhile)
+                verdicts |= ask_all(todo, client, cache, config.concurrency, stop, report, meanwhile, form)
     except JudgeError as error:
         made = sum(question.key in verdicts for each in asked for question in each)
         reached = f"{made:,} of {sum(map(len, asked)):,} verdicts are made and kept"
@@ -182,21 +211,21 @@ def _ask(
         # It may have been the server's fault: the next run asks anew.
         cache.forget([key for key, verdict in verdicts.items() if verdict.score is None])
     found = [[verdicts[question.key] for question in each if question.key in verdicts] for each in asked]
-    return digest, found, _cut_prompts(unique.values(), verdicts), failure
+    return digest, found, _cut_prompts(unique.values(), verdicts, form), failure
 
 
-def _frame(measure: Callable[[bytes], int], again: bool = False) -> int:
+def _frame(form: Form, measure: Callable[[bytes], int], again: bool = False) -> int:
     """Return how much of something the messages around a question have."""
-    return sum(measure(message["content"].encode()) for message in shipped_rubric().messages("", again))
+    return sum(measure(message["content"].encode()) for message in form.rubric.messages("", again))
 
 
-def _cut_prompts(questions: Iterable[Question], verdicts: Mapping[str, Verdict]) -> int:
+def _cut_prompts(questions: Iterable[Question], verdicts: Mapping[str, Verdict], form: Form) -> int:
     """Return how many prompts the server has cut; of one that was asked several times the highest count is taken."""
     counted: Counter[str] = Counter()
     for question in questions:
         verdict = verdicts.get(question.key)
         counted[question.text] = max(counted[question.text], (verdict and verdict.prompt_tokens) or 0)
-    frame = _frame(lambda content: fewest_tokens(content.decode()))
+    frame = _frame(form, lambda content: fewest_tokens(content.decode()))
     return count_cut((frame + fewest_tokens(text), tokens) for text, tokens in counted.items() if tokens)
 
 

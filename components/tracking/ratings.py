@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.core.progress import progress_bar
 from components.core.redaction import redact_prose
 from components.tracking.stores import every, open_client, tracking_errors
 
@@ -28,6 +29,8 @@ HIGHEST = 100
 LONGEST = 1000
 """Characters of a preview, in MLflow's list of traces."""
 HUMAN = "HUMAN"
+BATCH = 100
+"""Traces whose spans are written at once."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,13 @@ def offer(run_id: str, responses: Iterable[Response], home: Path) -> int:
         client, experiment = _traces(run_id, home)
         there = {_row(trace) for trace in _of_run(run_id, experiment, home)}
         missing = [response for response in responses if response.row not in there]
-        for response in missing:
-            info, span = _trace(run_id, experiment, response)
-            client.start_trace(info)
-            client.log_spans(experiment, [span])
+        with progress_bar("traces", len(missing), "") as update:
+            for start in range(0, len(missing), BATCH):
+                traces = [_trace(run_id, experiment, response) for response in missing[start : start + BATCH]]
+                for info, _ in traces:
+                    client.start_trace(info)
+                client.log_spans(experiment, [span for _, span in traces])
+                update(advance=len(traces))
     return len(missing)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli import check, presets, run, sync
-from pipelines.cli.choosing import compare, judge, promote
+from pipelines.cli.choosing import compare, judge, promote, rate
 from pipelines.cli.finding import doctor, explain, models, runs
 from pipelines.cli.using import generate, predict, respond
 
@@ -32,6 +32,7 @@ app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
 app.command("respond", epilog=respond.EXAMPLES)(respond.respond)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
+app.command("rate", epilog=rate.EXAMPLES)(rate.rate)
 app.command("generate", epilog=generate.EXAMPLES)(generate.generate)
 app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
 app.command("models", epilog=models.EXAMPLES)(models.models)

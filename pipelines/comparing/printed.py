@@ -14,6 +14,7 @@ from components.reporting.comparison import shown_kappa
 if TYPE_CHECKING:
     from components.evaluation.paired.comparison import MetricPair
     from components.evaluation.paired.groups import GroupDifference
+    from components.evaluation.ratings import PeopleAgreement
     from pipelines.compared import Comparisons, Details, RunComparison
 
 DIGITS = 8
@@ -87,20 +88,23 @@ def _show_two(found: "RunComparison", console: Console) -> None:
 
 
 def _show_details(found: "RunComparison", names: tuple[str, str], console: Console) -> None:
-    if people := found.people:
-        console.print(
-            Text(
-                f"People prefer the response that the judge prefers on {people.judge.agreed:.1%} of {people.rows:,} "
-                f"rated rows (Cohen's kappa {shown_kappa(people.judge)}); always preferring the longer one agrees on "
-                f"{people.longer.agreed:.1%} (kappa {shown_kappa(people.longer)})."
-            )
-        )
+    if found.people:
+        console.print(Text(said_of_people(found.people)))
     if details := found.details:
         for title, groups in ((details.group, details.by_group), ("characters", details.by_length)):
             if groups:
                 console.print(_groups(f"{details.metric} by {title}", groups, names))
         if details.disagreements:
             console.print(_examples(details, names))
+
+
+def said_of_people(found: "PeopleAgreement") -> str:
+    """Say how far a judge, and length alone, prefer the responses that people do."""
+    return (
+        f"People prefer the response that the judge prefers on {found.judge.agreed:.1%} of {found.rows:,} rated rows "
+        f"(Cohen's kappa {shown_kappa(found.judge)}); always preferring the longer one agrees on "
+        f"{found.longer.agreed:.1%} (kappa {shown_kappa(found.longer)})."
+    )
 
 
 def _figures(figures: "Sequence[MetricPair]", names: tuple[str, str]) -> Table:
