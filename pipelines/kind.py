@@ -109,7 +109,8 @@ class Kind(Protocol[Rows, Both]):
         """Return what a run's N test rows are, in the order of `read`, to be shown.
 
         Columns: `text`, what the model was given; `expected`; `said`, what it answered; `group`, None where a row has
-        none; and `row`, a number that stands for it, where people may rate what is answered.
+        none; and `row`, a number that stands for it, where people may rate what is answered. A kind may leave this
+        method out: its runs are then compared by their figures alone.
         """
 
     def read(self, run: RecordedRun, paths: Mapping[str, Path], home: Path) -> Rows:

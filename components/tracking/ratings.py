@@ -16,7 +16,7 @@ from components.core.redaction import redact_prose
 from components.tracking.stores import every, open_client, tracking_errors
 
 if TYPE_CHECKING:
-    from mlflow.entities import Assessment, Feedback, Span, Trace, TraceInfo
+    from mlflow.entities import Feedback, Span, Trace, TraceInfo
     from mlflow.tracing.client import TracingClient
 
 RATING = "rating"
@@ -110,7 +110,7 @@ def rate(run_id: str, ratings: Iterable[Rating], home: Path) -> int:
                 continue
             trace = trace_id(run_id, rating.row)
             if known:
-                client.update_assessment(trace, known.assessment_id, feedback)
+                client.update_assessment(trace, str(known.assessment_id), feedback)
             else:
                 client.log_assessment(trace, feedback)
             changed += 1
@@ -164,11 +164,13 @@ def _row(trace: "Trace") -> int:
     return int(trace.info.tags[ROW_TAG])
 
 
-def _by_people(trace: "Trace") -> "Iterator[Assessment]":
+def _by_people(trace: "Trace") -> "Iterator[Feedback]":
     """Yield what people have said and not taken back."""
-    return (
-        each for each in trace.info.assessments if each.feedback and each.source.source_type == HUMAN and each.valid
-    )
+    from mlflow.entities import Feedback
+
+    for each in trace.info.assessments:
+        if isinstance(each, Feedback) and each.source.source_type == HUMAN and each.valid:
+            yield each
 
 
 def _feedback(rating: Rating) -> "Feedback":

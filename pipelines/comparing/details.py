@@ -29,7 +29,7 @@ def details_of(kind: Kind[Any, Any], pairs: Pairs[Any], texts: tuple[pd.DataFram
     one, other = (table.iloc[at].reset_index(drop=True) for table, at in zip(texts, pairs.places, strict=True))
     sides = kind.sides(pairs)
     values = sides.reference, sides.candidate
-    groups, lengths = one["group"], one["text"].str.len().to_numpy(np.int64)
+    groups, lengths = one["group"], np.asarray(one["text"].str.len(), np.int64)
     table = pd.DataFrame(
         {
             "text": one["text"],

@@ -79,7 +79,7 @@ def judge_against(address: str, against: str, overrides: Iterable[str], home: Pa
     with judging_folder(home, both[0].run) as folder:
         facts = judge_pairs(_contests(pairs[~same]), config, prompt.text, verdicts_path(home), folder)
         preferences = _preferences(pd.read_parquet(folder / PREFERENCES), pairs["row"])
-        lengths = np.stack([pairs[name].str.len().to_numpy(np.float64) for name in ("response", "other")], axis=1)
+        lengths = np.stack([np.asarray(pairs[name].str.len(), np.float64) for name in ("response", "other")], axis=1)
         try:
             outcome = win_rate(preferences, lengths, same)
         except ValueError as error:

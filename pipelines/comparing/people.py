@@ -48,6 +48,6 @@ def preferred(rated: list[Floats], judged: list[Floats], said: "list[pd.Series[s
         said: both responses.
     """
     known = ~np.isnan(np.array([*rated, *judged], np.float64)).any(axis=0)
-    lengths = [each.str.len().to_numpy(np.float64) for each in said]
+    lengths: list[Floats] = [np.asarray(each.str.len(), np.float64) for each in said]
     people, judge, longer = (preferences(*(each[known] for each in both)) for both in (rated, judged, lengths))
     return agreement_with_people(people, judge, longer)

@@ -4,6 +4,7 @@ import getpass
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 
 from components.core.errors import ConfigError, TableError
 from components.evaluation.paired.response_pairing import Answers
-from components.evaluation.ratings import FEW, Kappa, cohen_kappa, good
+from components.evaluation.ratings import FEW, Floats, Kappa, cohen_kappa, good
 from components.tracking.ratings import Rating, Response, offer, rate, rating_of, read_ratings
 from components.tracking.reading import RecordedRun
 from pipelines.comparing.answered import answered_run
@@ -141,7 +142,7 @@ def ratings_report(address: str, home: Path) -> RatingsReport:
     )
 
 
-def _agreement(name: str, ratings: np.ndarray, scores: np.ndarray, lengths: np.ndarray) -> JudgeAgreement | None:
+def _agreement(name: str, ratings: Floats, scores: Floats, lengths: Floats) -> JudgeAgreement | None:
     known = ~np.isnan(ratings) & ~np.isnan(scores)
     if not known.any():
         return None
@@ -154,7 +155,7 @@ def _agreement(name: str, ratings: np.ndarray, scores: np.ndarray, lengths: np.n
     )
 
 
-def _response(row: dict[str, object]) -> Response:
+def _response(row: Mapping[Any, Any]) -> Response:
     asked = {name: str(row[name]) for name in ("instruction", "input") if row.get(name)}
     return Response(int(str(row["row"])), asked, str(row["response"] or ""))
 
@@ -177,7 +178,7 @@ def _read(file: Path, by: str, rows: set[int], run: RecordedRun) -> list[Rating]
     return [_rating(file, line, cells, by, rows, run) for line, cells in enumerate(table.to_dict("records"), start=1)]
 
 
-def _rating(file: Path, line: int, cells: dict[str, object], by: str, rows: set[int], run: RecordedRun) -> Rating:
+def _rating(file: Path, line: int, cells: Mapping[Any, Any], by: str, rows: set[int], run: RecordedRun) -> Rating:
     where, row, value = f"{file}, rating {line}", str(cells["row"]), rating_of(cells["rating"])
     if not WHOLE.fullmatch(row) or int(float(row)) not in rows:
         raise TableError(

@@ -36,8 +36,8 @@ class Classification:
         """Return the test texts with their labels, and what a run predicts."""
         table = pd.read_parquet(paths[PREDICTIONS])
         table = table[table["split"] == "test"].reset_index(drop=True)
-        chances = table[[name for name in table if name.startswith(PREFIX)]]
-        said = chances.idxmax(axis=1).str.removeprefix(PREFIX)
+        chances = table[[name for name in table if str(name).startswith(PREFIX)]]
+        said = [str(name).removeprefix(PREFIX) for name in chances.idxmax(axis=1)]
         columns = {"text": table["text"], "expected": table["label"], "said": said, "group": table["label"]}
         return pd.DataFrame(columns).astype(object)
 
