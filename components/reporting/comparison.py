@@ -14,6 +14,8 @@ Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 """Of each run, by its name, steps and values by the name of the curve."""
 QUANTITIES = ("loss", "accuracy")
 """Of which a run may have curves: of each on train and on validation."""
+MARKERS = ("", "s", "^", "D")
+"""What tells those runs apart that have one colour."""
 DASHES = {"train": ":", "validation": "-"}
 CURVES = tuple(f"curve/{split}_{quantity}" for quantity in QUANTITIES for split in DASHES)
 """The names of those curves among a run's metrics."""
@@ -45,11 +47,11 @@ def curves_figure(curves: Curves) -> "Figure":
     figure = new_figure(WIDTH, 4.8)
     for axes, quantity in zip(figure.subplots(1, len(there) or 1, squeeze=False)[0], there, strict=False):
         for place, (name, run) in enumerate(curves.items()):
+            style = {"color": PALETTE[place % len(PALETTE)], "marker": MARKERS[place // len(PALETTE) % len(MARKERS)]}
             for split, dash in DASHES.items():
-                points = run.get(f"curve/{split}_{quantity}", [])
-                style = {"color": PALETTE[place % len(PALETTE)], "linestyle": dash, "linewidth": 1.8}
-                marker = "o" if len(points) == 1 else None
-                axes.plot(*zip(*points, strict=True), marker=marker, **style) if points else None
-            axes.plot([], [], color=PALETTE[place % len(PALETTE)], label=name if quantity == there[0] else None)
+                if points := run.get(f"curve/{split}_{quantity}"):
+                    dot = {"marker": "o"} if len(points) == 1 else {}
+                    axes.plot(*zip(*points, strict=True), linestyle=dash, linewidth=1.8, **style | dot)
+            axes.plot([], [], label=name if quantity == there[0] else None, **style)
         axes_names(axes, "steps", f"{quantity} (dotted: train)")
     return finished(figure, "", columns=min(len(curves), 6))

@@ -28,6 +28,8 @@ READ: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
     ".parquet": pd.read_parquet,
 }
+OTHER_SCALE = 5
+"""Where all ratings are at most this, they are stars, or ones and zeros, and not of a hundred."""
 WHOLE = re.compile(r"\s*\d+(\.0+)?\s*")
 
 
@@ -175,7 +177,13 @@ def _read(file: Path, by: str, rows: set[int], run: RecordedRun) -> list[Rating]
         raise TableError(f"{file} has no column {lacking[0]}; it has {there}, and needs row and rating")
     if table.empty:
         raise TableError(f"{file} holds no ratings")
-    return [_rating(file, line, cells, by, rows, run) for line, cells in enumerate(table.to_dict("records"), start=1)]
+    records = enumerate(table.to_dict("records"), start=1)
+    ratings = [_rating(file, line, cells, by, rows, run) for line, cells in records]
+    if len(ratings) > 1 and 0 < (most := max(each.value for each in ratings)) <= OTHER_SCALE:
+        raise TableError(
+            f"{file}: no rating is above {most:g}, and they go to 100: is it another scale? good and bad do too"
+        )
+    return ratings
 
 
 def _rating(file: Path, line: int, cells: Mapping[Any, Any], by: str, rows: set[int], run: RecordedRun) -> Rating:

@@ -89,11 +89,14 @@ def _keep(found: "Comparisons", html: Path | None, log: bool) -> None:
     log = log and any(each.compared for each in found.comparisons)
     if not (html or log):
         return
-    page = page_of(found, home())
-    if html:
-        write_page(page, html)
-    if log:
-        try:
+    try:
+        page = page_of(found, home())
+        if html:
+            write_page(page, html)
+            html = None
+        if log:
             log_comparison(found, page, home())
-        except TrackingError as error:
-            say(f"gradus: the comparison is not logged: {error}", style="yellow")
+    except TrackingError as error:
+        if html:  # which was asked for and is not there
+            raise
+        say(f"gradus: the comparison is not logged: {error}", style="yellow")

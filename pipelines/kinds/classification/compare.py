@@ -34,8 +34,7 @@ class Classification:
 
     def texts(self, paths: Mapping[str, Path]) -> pd.DataFrame:
         """Return the test texts with their labels, and what a run predicts."""
-        table = pd.read_parquet(paths[PREDICTIONS])
-        table = table[table["split"] == "test"].reset_index(drop=True)
+        table = pd.read_parquet(paths[PREDICTIONS], filters=[("split", "==", "test")]).reset_index(drop=True)
         chances = table[[name for name in table if str(name).startswith(PREFIX)]]
         said = [str(name).removeprefix(PREFIX) for name in chances.idxmax(axis=1)]
         columns = {"text": table["text"], "expected": table["label"], "said": said, "group": table["label"]}

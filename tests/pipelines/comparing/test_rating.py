@@ -111,6 +111,9 @@ def test_bad_ratings_are_named_and_nothing_is_kept(home: Path, make: Make, tmp_p
         ("d.csv", ["row,rating"], "holds no ratings", 1),
         ("e.xlsx", ["PK"], "ratings are read from .csv", 2),
         ("f.csv", ["row,rating", "1,101"], "'101' is no rating", 1),
+        ("h.csv", ["row,rating", "1,1", "2,0"], "is it another scale", 1),
+        ("i.csv", ["row,rating", "1,90", "2"], "'' is no rating", 1),
+        ("j.csv", [""], "cannot be read as a table", 1),
         ("g.jsonl", ["{"], "cannot be read as a table", 1),
     ):
         done = gradus(home, "rate", run, "--file", str(write(tmp_path / name, *lines)))
