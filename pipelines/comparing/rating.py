@@ -129,7 +129,7 @@ def ratings_report(address: str, home: Path) -> RatingsReport:
         )
     answers: Answers = rows_of(run, kind_of(run), home)
     means = mean_ratings(ratings, found.responses["row"])
-    lengths = found.responses["response"].fillna("").str.len().to_numpy(np.float64)
+    lengths = np.asarray(found.responses["response"].fillna("").str.len(), np.float64)
     judges = [_agreement(judge.name, means, answers.scores[of], lengths) for of, judge in answers.judges.items()]
     known = means[~np.isnan(means)]
     few = f"{len(known):,} rated responses are few: from {FEW} on the intervals say something"
