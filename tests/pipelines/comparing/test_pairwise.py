@@ -23,14 +23,14 @@ def ollama(tmp_path: Path) -> Iterator[OllamaServer]:
         yield server
 
 
-@pytest.fixture
-def make(home: Path, tmp_path: Path) -> Make:
+@pytest.fixture(scope="module")
+def make(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """A function that records a finished run whose first `wrong` test responses are not the references."""
-    numbers = itertools.count()
-    return lambda wrong, **more: answered_run(home, tmp_path / str(next(numbers)), wrong, **more)
+    numbers, folder = itertools.count(), tmp_path_factory.mktemp("runs")
+    return lambda wrong, **more: answered_run(home, folder / str(next(numbers)), wrong, **more)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def both(make: Make) -> tuple[str, str]:
     """Two runs of which the first answers some rows with the reference that the second has no idea of."""
     return make(20), make(20 + DIFFERENT)

@@ -56,6 +56,8 @@ def test_ratings_become_assessments_of_traces(home: Path, make: Make, tmp_path: 
     assert (changed["changed"], changed["ratings"]) == (1, 3)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_what_is_rated_in_mlflows_page_is_read_back(home: Path, make: Make) -> None:
     run = make(21)
     offered = gradus(home, "rate", run)
