@@ -32,8 +32,10 @@ def compare_runs(first: str, second: str, home: Path, primary: str | None = None
     return compare_all([first, second], home, primary).comparisons[0]
 
 
-def compare_all(addresses: Sequence[str], home: Path, primary: str | None = None) -> Comparisons:
-    """Compare runs with the first of them by how their models did on the test rows that both have.
+def compare_all(
+    addresses: Sequence[str], home: Path, primary: str | None = None, baseline: str | None = None
+) -> Comparisons:
+    """Compare runs with a baseline by how their models did on the test rows that both have.
 
     Runs that are not finished or left nothing to test on are shown beside each other, with a warning and without a
     test; what cannot be compared is said in `refused`. `primary` is the metric that decides: that of the runs' kind,
@@ -41,25 +43,21 @@ def compare_all(addresses: Sequence[str], home: Path, primary: str | None = None
     (`components.evaluation.paired.p_values`).
 
     Args:
-        addresses: two or more runs or models, as in `components.tracking.reading`; the first is the baseline.
+        addresses: runs or models, as in `components.tracking.reading`.
         home: the folder of the local store.
         primary: the name of a metric.
+        baseline: the run that the others are compared with, which may be among them; by default the first.
 
     Raises:
         ConfigError: if there is no metric `primary`, there are fewer than two runs, or one of more stands there twice.
         TrackingError: if a run cannot be found, or the store cannot be read.
     """
-    if len(addresses) < 2:
-        raise ConfigError("give two runs or more, or one and --baseline RUN")
-    runs = [find_run(address, home) for address in addresses]
+    addresses, runs = _given(addresses, baseline, home)
     sides = [_side(address, run) for address, run in zip(addresses, runs, strict=True)]
-    twice = [side.run_id for place, side in enumerate(sides) if side.run_id in [each.run_id for each in sides[:place]]]
-    if twice and len(runs) > 2:
-        raise ConfigError(f"run {twice[0][:8]} is given twice; give each run once")
     found = [_beside(sides[0], side, (runs[0], run)) for side, run in zip(sides[1:], runs[1:], strict=True)]
     left = _Left(home)
-    matched = [each for comparison, run in zip(found, runs[1:], strict=True)
-               if (each := _matched(comparison, (runs[0], run), left, primary))]  # fmt: skip
+    both = [_matched(each, (runs[0], run), left, primary) for each, run in zip(found, runs[1:], strict=True)]
+    matched = [each for each in both if each]
     for each, paired in zip(matched, corrected([each.paired for each in matched]), strict=True):
         _fill(each._replace(paired=paired), left)
     _adjust(matched)
@@ -69,6 +67,21 @@ def compare_all(addresses: Sequence[str], home: Path, primary: str | None = None
         data=_differing([run.data for run in runs], {}),
         comparisons=found,
     )
+
+
+def _given(addresses: Sequence[str], baseline: str | None, home: Path) -> tuple[Sequence[str], list[RecordedRun]]:
+    """Return the runs with how they were named, the baseline first."""
+    runs = [find_run(address, home) for address in addresses]
+    if baseline:
+        first = find_run(baseline, home)
+        others = [pair for pair in zip(addresses, runs, strict=True) if pair[1].run_id != first.run_id]
+        addresses, runs = [baseline, *(address for address, _ in others)], [first, *(run for _, run in others)]
+    if len(runs) < 2:
+        raise ConfigError("give two runs or more, or one and --baseline RUN")
+    ids = [run.run_id for run in runs]
+    if len(ids) > 2 and (twice := [run_id for run_id in ids if ids.count(run_id) > 1]):
+        raise ConfigError(f"run {twice[0][:8]} is given twice; give each run once")
+    return addresses, runs
 
 
 class _Matched(NamedTuple):

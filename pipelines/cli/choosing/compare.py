@@ -23,7 +23,7 @@ RUN_HELP = "A run id, 8 or more of its first characters, or a runs:/ or models:/
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help=RUN_HELP)],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help=RUN_HELP)],
     baseline: Annotated[
         str | None, typer.Option(metavar="RUN", help="The run that all others are compared with; by default the first.")
     ] = None,
@@ -58,8 +58,7 @@ def compare(
 
         if html:
             check_place(html)
-        addresses = [baseline, *(run for run in runs if run != baseline)] if baseline else runs
-        found = compare_all(addresses, home(), primary)
+        found = compare_all(runs, home(), primary, baseline)
         # Of two runs, what `--json` prints is what it was before there could be more.
         if len(found.comparisons) == 1:
             print_result(found.comparisons[0], as_json, lambda _: _show(found))

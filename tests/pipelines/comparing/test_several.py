@@ -50,7 +50,7 @@ def artifacts(home: Path, run_id: str, folder: str) -> list[str]:
 def test_each_run_is_compared_with_the_baseline_and_all_is_logged(home: Path, make: Make, tmp_path: Path) -> None:
     base, better, alike = make(30, epochs="3"), make(5, epochs="4"), make(29, epochs="5")
     page = tmp_path / "comparison.html"
-    done = gradus(home, "compare", better, alike[:10], "--baseline", base, "--html", page, "--json")
+    done = gradus(home, "compare", better, base, alike[:10], "--baseline", base[:12], "--html", page, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [side["run_id"] for side in found["runs"]] == [base, better, alike]
