@@ -1,11 +1,13 @@
-"""What a comparison of two runs finds out: what `gradus compare` shows, and what `--json` prints."""
+"""What a comparison of runs finds out: what `gradus compare` shows, and what `--json` prints."""
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from components.evaluation.paired.comparison import MetricPair, Paired, Side
+from components.evaluation.paired.groups import GroupDifference
 from components.evaluation.paired.matching import Pairs
+from components.evaluation.ratings import PeopleAgreement
 
 
 def decided(pair: MetricPair, names: tuple[str, str], better: str, both: str, form: str, evidence: str) -> str:
@@ -133,8 +135,41 @@ class Answered(Compared):
         ]
 
 
+class Example(BaseModel):
+    """A row on which two models differ."""
+
+    text: str
+    """What both were given."""
+    expected: str
+    """The label or the reference."""
+    first: str
+    """What the first answered."""
+    second: str
+    first_value: float | None
+    """Whether the first is right (1 or 0), or its score."""
+    second_value: float | None
+
+
+class Details(BaseModel):
+    """Where two models differ; its figures are of the metric that the kind of runs goes by, whatever else decides."""
+
+    metric: str
+    """What the figures are: as `figures` names it."""
+    group: str
+    """What `by_group` goes by: labels, tasks, ..."""
+    by_group: list[GroupDifference]
+    by_length: list[GroupDifference]
+    """By the number of characters that both were given."""
+    disagreements: int
+    """Rows on which the two answered differently."""
+    examples: list[Example]
+    """Some of those rows: those where each of the two is ahead of the other the most, then others."""
+    rows: Any = Field(default=None, exclude=True)
+    """All of them, as a table."""
+
+
 class RunComparison(BaseModel):
-    """What `gradus compare` finds out."""
+    """What `gradus compare` finds out of two runs."""
 
     first: RunSide
     second: RunSide
@@ -146,6 +181,11 @@ class RunComparison(BaseModel):
     """Of two classifiers."""
     responses: Answered | None = None
     """Of two instruction runs."""
+    adjusted_p_value: float | None = None
+    """p value of the metric that decides, where it is one of several comparisons: after Holm's correction over them."""
+    details: Details | None = None
+    people: PeopleAgreement | None = None
+    """How far the judge's scores and people's ratings prefer the same responses, if people have rated both runs'."""
     sentence: str = ""
     warnings: list[str] = []
     refused: str | None = None
@@ -155,3 +195,31 @@ class RunComparison(BaseModel):
     def compared(self) -> Compared | None:
         """What was compared, whatever the kind; None if nothing was."""
         return self.test or self.responses
+
+
+class Comparisons(BaseModel):
+    """What `gradus compare` finds out of several runs: each of the others beside the first, which is the baseline."""
+
+    runs: list[RunSide]
+    """The baseline first."""
+    parameters: dict[str, list[str | None]]
+    """Keys whose values are not the same in all runs, with the value of each; None where a run does not have one."""
+    data: dict[str, list[str | None]]
+    """SHA-256 of the splits that are not the same."""
+    comparisons: list[RunComparison]
+    """Of the baseline with each of the others. All tests of the metric that decides are corrected together (Holm)."""
+
+    @property
+    def names(self) -> list[str]:
+        """The first characters of each run's id."""
+        return [side.run_id[:8] for side in self.runs]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What speaks against the comparisons, each said once."""
+        return list(dict.fromkeys(line for each in self.comparisons for line in each.warnings))
+
+    @property
+    def refused(self) -> list[str]:
+        """Why some of the runs cannot be compared, a line each."""
+        return list(dict.fromkeys(each.refused for each in self.comparisons if each.refused))

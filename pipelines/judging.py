@@ -2,10 +2,8 @@
 
 import copy
 import json
-import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,8 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from components.core.config import Config
-from components.core.errors import ConfigError, JudgeError
+from components.core.errors import ConfigError
 from components.core.records import Facts
-from components.core.store import replace_folder
-from components.core.yaml_loader import InvalidYAML, read_yaml
 from components.evaluation.instruction import PREFIXES, control_metrics, entries_of, response_metrics, warnings
 from components.evaluation.paired.comparison import COEFFICIENTS, agreement
 from components.evaluation.verdicts import Verdicts, read_verdicts
@@ -26,10 +22,9 @@ from components.judging.judge import judge
 from components.prompts import PromptConfig
 from components.reporting.plots import agreement_figure
 from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_judgement
-from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, artifacts_of, find_run
+from components.tracking.reading import RecordedRun
+from pipelines.comparing.answered import answered_run, judging_folder
 from pipelines.config import apply_override, explain, quoted
-from pipelines.kind import kind_of
-from pipelines.kinds import kind_named
 
 OF_ONE_KIND = ("model", "url", "api_key_env", "think", "extra")
 """Settings that mean nothing to a judge of another kind."""
@@ -105,24 +100,12 @@ def judge_run(address: str, overrides: Iterable[str], home: Path) -> JudgementRe
         JudgeError: if the run has no responses, or the judge fails or says too often what cannot be read.
         TrackingError: if there is no such run, or the store cannot be read or written.
     """
-    run = find_run(address, home)
-    if RESPONSES not in kind_of(run).needs:
-        raise JudgeError(
-            f"run {run.run_id[:8]} is of the pipeline {kind_named(run.pipeline)}, which makes no responses; "
-            "give an instruction run"
-        )
-    if not run.finished:
-        raise JudgeError(f"run {run.run_id[:8]} is {run.status.lower()}, not finished; judge one that came to its end")
-    with artifacts_of(run, [RESPONSES, FACTS, CONFIG], home) as paths:
-        if lacking := [name for name in (RESPONSES, FACTS, CONFIG) if name not in paths]:
-            raise JudgeError(f"run {run.run_id[:8]} left no {' and no '.join(lacking)}: there is nothing to judge")
-        responses = pd.read_parquet(paths[RESPONSES])
-        facts: dict[str, Facts] = json.loads(paths[FACTS].read_text(encoding="utf-8"))
-        tree = recorded_config(paths[CONFIG])
+    found = answered_run(address, home)
+    run, responses, facts, tree = found.run, found.responses, found.facts, found.config
     config = judge_config(tree["judge"], overrides)
     prompt = PromptConfig.model_validate(tree["prompt"])
     spent: list[str] = []
-    with _folder(home, run) as folder:
+    with judging_folder(home, run) as folder:
         with tempfile.TemporaryDirectory(prefix="gradus-") as scratch:
             tables = _tables(responses, Path(scratch))
             judged = judge(tables, config, prompt.text, verdicts_path(home), folder, spent.append)
@@ -163,33 +146,6 @@ def judge_config(base: dict[str, Any], overrides: Iterable[str]) -> JudgeConfig:
 
 class _Section(Config):
     judge: JudgeConfig
-
-
-def recorded_config(path: Path) -> dict[str, Any]:
-    """Return a run's own config; raises JudgeError if somebody changed it so that it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            tree: dict[str, Any] = read_yaml(file)
-    except InvalidYAML as error:
-        raise JudgeError(f"the run's {CONFIG} cannot be read: {error}; somebody changed it") from error
-    return tree
-
-
-@contextmanager
-def _folder(home: Path, run: RecordedRun) -> Iterator[Path]:
-    """Give a folder to write into, which is deleted afterwards, or kept if an error calls it its evidence."""
-    root = home / "judgements"
-    root.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{run.run_id[:8]}-", dir=root))
-    try:
-        yield draft
-    except JudgeError as error:
-        if error.evidence == draft:
-            error.evidence = root / f"{run.run_id}.failed"
-            replace_folder(draft, error.evidence)
-        raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _tables(responses: pd.DataFrame, folder: Path) -> dict[str, Path]:

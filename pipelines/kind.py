@@ -4,13 +4,14 @@ Comparison (`pipelines.comparison`) and promotion (`pipelines.promoting.evidence
 do not know which it is.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from components.core.errors import NotComparable, TrackingError, WeightsError
@@ -107,6 +108,16 @@ class Kind(Protocol[Rows, Both]):
     """Artifacts of a run without which there is nothing to test on."""
     reads: tuple[str, ...]
     """Artifacts that may be missing."""
+    group: str
+    """What the groups of rows are called by which a comparison tells where two differ."""
+
+    def texts(self, paths: Mapping[str, Path]) -> pd.DataFrame:
+        """Return what a run's N test rows are, in the order of `read`, to be shown.
+
+        Columns: `text`, what the model was given; `expected`; `said`, what it answered; `group`, None where a row has
+        none; and `row`, a number that stands for it, where people may rate what is answered. A kind may leave this
+        method out: its runs are then compared by their figures alone.
+        """
 
     def read(self, run: RecordedRun, paths: Mapping[str, Path], home: Path) -> Rows:
         """Return what a run left of its test rows, from its artifacts by name."""
@@ -215,8 +226,8 @@ def rows_of(run: RecordedRun, kind: Kind[Rows, Any], home: Path) -> Rows:
         return kind.read(run, paths, home)
 
 
-def pair_runs(runs: Runs, kind: Kind[Any, Both], home: Path) -> Both:
-    """Return what two runs' models predicted for the same rows.
+def pair_runs(runs: Runs, kind: Kind[Any, Both], home: Path, read: Callable[[RecordedRun], Any] | None = None) -> Both:
+    """Return what two runs' models predicted for the same rows; `read` gives what a run left of them: `rows_of`.
 
     Raises:
         NotComparable: if there are no rows to compare them on.
@@ -225,7 +236,7 @@ def pair_runs(runs: Runs, kind: Kind[Any, Both], home: Path) -> Both:
     rows, lacking = [], []
     for run in runs:
         try:
-            rows.append(rows_of(run, kind, home))
+            rows.append(read(run) if read else rows_of(run, kind, home))
         except NothingLeft as error:
             lacking.append(str(error))
     if lacking:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from components.core.errors import ConfigError, GradusError
 from components.core.records import Facts
 from components.tracking.reading import CONFIG, FACTS, PREDICTIONS, artifacts_of, find_run
-from pipelines.judging import recorded_config
+from pipelines.comparing.answered import recorded_config
 from pipelines.kinds import KINDS, config_class, kind_named, part_of
 from pipelines.preparing.prepare import new_folder
 

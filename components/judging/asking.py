@@ -17,10 +17,10 @@ from components.judging.cache import Cache
 from components.judging.clients import Client
 from components.judging.config import JudgeConfig
 from components.judging.replies import Reply, Unreadable
-from components.judging.rubric import shipped_rubric
+from components.judging.rubric import Rubric, shipped_rubric
 from components.judging.spending import LimitReached, Spending, usage_of_reply
 from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, explained
-from components.judging.verdicts import ADVICE, REFUSED, Verdict, unparsed, verdict_of
+from components.judging.verdicts import ADVICE, REFUSED, Read, Verdict, read_verdict, unparsed, verdict_of
 
 GRACE = 5.0
 """Seconds that requests under way get to come to an end after one of them has failed."""
@@ -33,7 +33,12 @@ MORE_ROOM = 4
 MOST_ROOM = MORE_ROOM**2
 PLAIN = {"instruction": "Say yes.", "input": "", "reference": "yes", "response": "yes"}
 """What no server has a reason to refuse: neither long nor offensive."""
-OWNERS = {"model": "the model's responses", "start": "the starting model's responses", "reference": "the references"}
+OWNERS = {
+    "model": "the model's responses",
+    "start": "the starting model's responses",
+    "reference": "the references",
+    "pair": "pairs of responses",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,19 @@ class Question:
     seed: int
 
 
+@dataclass(frozen=True)
+class Form:
+    """What a judge is told, and how the verdict is found in what it says."""
+
+    rubric: Rubric
+    read: Read
+
+
+def grading() -> Form:
+    """Return the form in which responses get scores."""
+    return Form(shipped_rubric(), read_verdict)
+
+
 def ask_all(
     questions: list[Question],
     client: Client,
@@ -54,6 +72,7 @@ def ask_all(
     stop: threading.Event,
     report: Callable[[str, Verdict], bool],
     meanwhile: Iterator[object],
+    form: Form | None = None,
 ) -> dict[str, Verdict]:
     """Ask every question, `concurrency` at a time, in any order; return the verdicts that are kept, by key.
 
@@ -73,7 +92,7 @@ def ask_all(
     # Two processes with the same questions that begin somewhere share them, and hardly ever ask one both.
     start = random.Random().randrange(len(questions)) if questions else 0
     todo = _looked_up(questions[start:] + questions[:start], cache)
-    asking = _Asking(todo, Exchange(client, spending), cache, stop, report)
+    asking = _Asking(todo, Exchange(client, spending, form), cache, stop, report)
     # Daemons, which no executor has: an interpreter that is told to leave does not wait for a judge's last reply.
     workers = [threading.Thread(target=asking.work, daemon=True) for _ in questions[:concurrency]]
     try:
@@ -169,8 +188,9 @@ def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Questi
 class Exchange:
     """Asks questions, from any thread, and tells a prompt that is refused from a server that refuses every prompt."""
 
-    def __init__(self, client: Client, spending: Spending) -> None:
+    def __init__(self, client: Client, spending: Spending, form: Form | None = None) -> None:
         self._client, self._spending = client, spending
+        self._form = form or grading()
         if isinstance(client, Client):
             client.count_requests(spending.send)
         self._answered = False
@@ -191,7 +211,8 @@ class Exchange:
         again, room, last = False, 1, None
         while True:
             try:
-                last = verdict_of(reply := self._ask(question.text, question.seed, again, room))
+                reply = self._ask(question.text, question.seed, again, room)
+                last = verdict_of(reply, self._form.read)
             except HTTPError as error:
                 self._check_server(error, question.seed)
                 return last or unparsed("", f"{REFUSED}: {error}")
@@ -203,7 +224,7 @@ class Exchange:
                 again = True
 
     def _ask(self, text: str, seed: int, again: bool = False, room: int = 1) -> Reply:
-        messages = shipped_rubric().messages(text, again)
+        messages = self._form.rubric.messages(text, again)
         with self._spending.reserved(messages):
             if not isinstance(self._client, Client):  # a judge of somebody's own, which does not count
                 self._spending.send()
@@ -223,7 +244,7 @@ class Exchange:
             if self._answered:
                 return
             try:
-                self._ask(shipped_rubric().question(PLAIN), seed)
+                self._ask(self._form.rubric.question(PLAIN), seed)
             except HTTPError as error:
                 if error.status not in NOT_THIS_PROMPT:
                     raise explained(error, self._client.missing) from error

@@ -9,7 +9,7 @@ from typing import Any
 from components.core.errors import JudgeError
 from components.judging.config import SERVERS, JudgeConfig
 from components.judging.replies import Reply
-from components.judging.rubric import Messages
+from components.judging.rubric import Messages, Rubric, shipped_rubric
 from components.judging.transport import Transport
 
 ROOM = ("max_tokens", "max_completion_tokens", "num_predict")
@@ -30,6 +30,8 @@ class Client(ABC):
     def __init__(self, config: JudgeConfig, stop: threading.Event | None = None) -> None:
         self._config = config
         self._transport = Transport(config, stop)
+        self.schema = shipped_rubric().json_schema
+        """The form of a reply, for servers that keep to one."""
 
     @abstractmethod
     def look_up(self) -> str | None:
@@ -62,9 +64,11 @@ class Client(ABC):
         return JudgeError(f"{server} has no model {self._config.model!r} (it has: {there}); {todo}")
 
 
-def connect(config: JudgeConfig, stop: threading.Event | None = None) -> Client:
-    """Return the client of a judge that is a language model; nothing is sent yet."""
+def connect(config: JudgeConfig, stop: threading.Event | None = None, rubric: Rubric | None = None) -> Client:
+    """Return the client of a judge that is a language model, told by `rubric` what to do; nothing is sent yet."""
     client: Client = resolve_name(SERVERS[config.kind].client)(config, stop)
+    if rubric:
+        client.schema = rubric.json_schema
     return client
 
 

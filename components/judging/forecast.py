@@ -7,6 +7,7 @@ from components.judging.clients import connect
 from components.judging.config import JudgeConfig
 from components.judging.identity import find_digest
 from components.judging.questions import Prompt, frame, questions_about, read_references
+from components.judging.rubric import shipped_rubric
 from components.judging.spending import REPLY_TOKENS, Usage, estimate_tokens, least_usage, refuse_beyond_limits
 
 
@@ -15,7 +16,7 @@ def expected_usage(table: Path, config: JudgeConfig, prompt: Prompt | None) -> U
 
     A request for each verdict, none of which is kept from before; tokens are estimated (`spending.BYTES_PER_TOKEN`).
     """
-    around = frame(lambda content: estimate_tokens(content.decode()))
+    around = frame(lambda content: estimate_tokens(content.decode()), shipped_rubric())
     tokens, rows = {"reference": 0, "other": 0}, {"reference": 0, "other": 0}
     references = list(read_references(table))
     for each, [first, *_] in zip(references, questions_about(references, config, prompt, None), strict=True):

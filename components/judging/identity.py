@@ -8,7 +8,7 @@ from components.core.records import fingerprint
 from components.judging.cache import Cache, verdicts_path
 from components.judging.clients import Client, connect
 from components.judging.config import SERVERS, JudgeConfig
-from components.judging.rubric import shipped_rubric
+from components.judging.rubric import Rubric, shipped_rubric
 
 
 def judge_identity(config: JudgeConfig, cache: Path | None = None) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def judge_identity(config: JudgeConfig, cache: Path | None = None) -> dict[str, 
     return verdict_identity(config, digest) | settings
 
 
-def verdict_identity(config: JudgeConfig, digest: str | None) -> dict[str, Any]:
+def verdict_identity(config: JudgeConfig, digest: str | None, rubric: Rubric | None = None) -> dict[str, Any]:
     """Return what a verdict depends on besides the question: the model, its options, the rubric.
 
     Not whether replies come in pieces, and not a longer context than `num_ctx` asks for, which is chosen so that all
@@ -40,7 +40,7 @@ def verdict_identity(config: JudgeConfig, digest: str | None) -> dict[str, Any]:
         "digest": digest,
         "server": config.server if digest is None else None,
         "temperature": config.sampling_temperature,
-        "rubric": shipped_rubric().digest,
+        "rubric": (rubric or shipped_rubric()).digest,
     }
 
 

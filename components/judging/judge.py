@@ -4,14 +4,14 @@ import logging
 import shutil
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.core.progress import progress_bar
 from components.core.records import Facts
-from components.judging.asking import Limits, Question, ask_all, why_unparsed
+from components.judging.asking import Form, Limits, Question, ask_all, grading, why_unparsed
 from components.judging.cache import Cache
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
@@ -137,15 +137,41 @@ def _ask(
     say: Callable[[str], None],
     meanwhile: Iterator[object],
 ) -> Asked:
-    """Ask a judge; while the server works, take steps of `meanwhile`."""
+    """Ask a judge for scores, as `ask_judge` does."""
+    owners = [each.of for each in judged]
+    return ask_judge(
+        owners, lambda digest: questions_about(judged, config, prompt, digest), config, cache, say, meanwhile, grading()
+    )
+
+
+def ask_judge(
+    owners: Sequence[str],
+    questions: Callable[[str | None], list[list[Question]]],
+    config: JudgeConfig,
+    cache: Cache,
+    say: Callable[[str], None],
+    meanwhile: Iterator[object],
+    form: Form,
+) -> Asked:
+    """Ask a judge; while the server works, take steps of `meanwhile`.
+
+    Args:
+        owners: whose responses what is judged is of: keys of `OWNERS`, or others, whose verdicts have no limit.
+        questions: returns what is asked about each, given the judge's digest.
+        config: the judge.
+        cache: the verdicts that are kept.
+        say: is told what was spent.
+        meanwhile: work that the judge need not wait for.
+        form: what the judge is told.
+    """
     stop = threading.Event()
-    client, spending = connect(config, stop), Spending(config, stop)
+    client, spending = connect(config, stop, form.rubric), Spending(config, stop)
     digest, down = find_digest(config, client, cache)
-    asked = questions_about(judged, config, prompt, digest)
+    asked = questions(digest)
     unique = {question.key: question for each in asked for question in each}
     verdicts = cache.find(unique)
     todo = [question for key, question in unique.items() if key not in verdicts]
-    limits = Limits(config, zip([each.of for each in judged], asked, strict=True))
+    limits = Limits(config, zip(owners, asked, strict=True))
     for key, verdict in verdicts.items():
         limits.add(key, verdict)
     unread = 0
@@ -163,11 +189,12 @@ def _ask(
             raise down
         if todo and not limits.exceeded:
             refuse_beyond_limits(least_usage(question.text for question in todo), config)
-            client.prepare(frame(len, again=True) + max(len(question.text.encode()) for question in unique.values()))
+            longest = max(len(question.text.encode()) for question in unique.values())
+            client.prepare(frame(len, form.rubric, again=True) + longest)
             what, more = "judge  {task.fields[name]}", "unreadable {task.fields[unread]}  {task.fields[spent]}"
             fields = {"name": config.model, "unread": 0, "spent": ""}
             with progress_bar(what, len(unique), more, len(verdicts), **fields) as update:
-                verdicts |= ask_all(todo, client, spending, cache, config.concurrency, stop, report, meanwhile)
+                verdicts |= ask_all(todo, client, spending, cache, config.concurrency, stop, report, meanwhile, form)
             say(f"judge: spent {spending.total.described(config)} ({spending.total.counted()})")
     except JudgeError as error:
         made = sum(question.key in verdicts for each in asked for question in each)
@@ -182,16 +209,17 @@ def _ask(
         cache.forget([key for key, verdict in verdicts.items() if verdict.score is None])
     found = [[verdicts[question.key] for question in each if question.key in verdicts] for each in asked]
     usage = sum((verdict.usage for verdict in verdicts.values()), Usage())
-    return Asked(digest, found, _cut_prompts(unique.values(), verdicts), usage, failure)
+    cut = _cut_prompts(unique.values(), verdicts, form)
+    return Asked(digest, found, cut, usage, failure)
 
 
-def _cut_prompts(questions: Iterable[Question], verdicts: Mapping[str, Verdict]) -> int:
+def _cut_prompts(questions: Iterable[Question], verdicts: Mapping[str, Verdict], form: Form) -> int:
     """Return how many prompts the server has cut; of one that was asked several times the highest count is taken."""
     counted: Counter[str] = Counter()
     for question in questions:
         verdict = verdicts.get(question.key)
         counted[question.text] = max(counted[question.text], (verdict and verdict.prompt_tokens) or 0)
-    around = frame(lambda content: fewest_tokens(content.decode()))
+    around = frame(lambda content: fewest_tokens(content.decode()), form.rubric)
     return count_cut((around + fewest_tokens(text), tokens) for text, tokens in counted.items() if tokens)
 
 

@@ -13,7 +13,7 @@ from components.core.http_client import HTTPError, Transient
 from components.judging.clients import Client, completed, full_name
 from components.judging.config import JudgeConfig
 from components.judging.replies import MALFORMED, Reply, read_ollama
-from components.judging.rubric import Messages, shipped_rubric
+from components.judging.rubric import Messages
 from components.judging.transport import SHOWN, explained
 
 BYTES_PER_TOKEN = 2
@@ -76,7 +76,7 @@ class Ollama(Client):
             "messages": messages,
             "stream": config.stream,
             "think": config.think,
-            "format": shipped_rubric().json_schema,
+            "format": self.schema,
             "options": {
                 "seed": seed,
                 "temperature": config.sampling_temperature,

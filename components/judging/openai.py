@@ -10,7 +10,7 @@ from components.core.http_client import HTTPError, Transient
 from components.judging.clients import Client, completed, may_be
 from components.judging.config import JudgeConfig
 from components.judging.replies import MALFORMED, Reply, read_openai
-from components.judging.rubric import Messages, folded, shipped_rubric
+from components.judging.rubric import Messages, folded
 from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, SHOWN, explained
 
 EFFORTS = {True: "medium", "low": "low", "medium": "medium", "high": "high"}
@@ -90,7 +90,7 @@ class OpenAI(Client):
         if config.think in EFFORTS:
             body["reasoning_effort"] = EFFORTS[config.think]
         if schema:
-            verdict = {"name": "verdict", "strict": True, "schema": shipped_rubric().json_schema}
+            verdict = {"name": "verdict", "strict": True, "schema": self.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": verdict}
         return completed(body, config.extra, room)
 

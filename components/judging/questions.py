@@ -13,7 +13,7 @@ from components.judging.asking import Question
 from components.judging.config import JudgeConfig
 from components.judging.control import draw_control
 from components.judging.identity import verdict_identity
-from components.judging.rubric import shipped_rubric
+from components.judging.rubric import Rubric, shipped_rubric
 
 Prompt = Callable[..., str]
 """From instruction and input, and the turns before them if there are such, to the task as the judge is shown it."""
@@ -92,6 +92,6 @@ def questions_about(
     return asked
 
 
-def frame(measure: Callable[[bytes], int], again: bool = False) -> int:
+def frame(measure: Callable[[bytes], int], rubric: Rubric, again: bool = False) -> int:
     """Return how much of something the messages around a question have."""
-    return sum(measure(message["content"].encode()) for message in shipped_rubric().messages("", again))
+    return sum(measure(message["content"].encode()) for message in rubric.messages("", again))

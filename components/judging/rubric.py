@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from components.core.records import fingerprint
 
 RUBRIC = Path(__file__).with_name("rubric.yaml")
+"""What a judge is told that grades responses."""
+PAIRWISE = RUBRIC.with_name("pairwise.yaml")
+"""What a judge is told that says which of two responses is better."""
 
 Messages = list[dict[str, str]]
 """What a chat request carries: role and content of each message."""
@@ -70,6 +73,6 @@ def quoted(data: dict[str, str]) -> str:
 
 
 @cache
-def shipped_rubric() -> Rubric:
-    """Return the rubric that Gradus ships."""
-    return Rubric.model_validate(yaml.safe_load(RUBRIC.read_text(encoding="utf-8")))
+def shipped_rubric(path: Path = RUBRIC) -> Rubric:
+    """Return a rubric that Gradus ships."""
+    return Rubric.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,6 +58,10 @@ class Verdict:
         return "unparsed" if self.score is None else "scored"
 
 
+Read = Callable[[str], Verdict | None]
+"""Finds the verdict in what a judge says, if there is one."""
+
+
 def scored(score: float, reason: str) -> Verdict:
     """Return a verdict with a score."""
     return Verdict(score, _line(reason))
@@ -67,13 +72,15 @@ def unparsed(reply: str, why: str = NO_VERDICT) -> Verdict:
     return Verdict(None, _line(why), _storable(reply))
 
 
-def verdict_of(reply: Reply) -> Verdict:
+def verdict_of(reply: Reply, read: Read | None = None) -> Verdict:
     """Return the verdict that a judge's reply is, or one without a score that says why it is none.
+
+    `read` finds the verdict in its content: by default `read_verdict`.
 
     A reply that was cut at its limit, or that came with a refusal, is none, whatever it holds: its end is missing.
     """
     whole = not (reply.cut or reply.declined or reply.broken)
-    found = read_verdict(reply.content) if whole else None
+    found = (read or read_verdict)(reply.content) if whole else None
     return Verdict(
         *((found.score, found.reason, "") if found else (None, _line(_why(reply)), _storable(reply.content))),
         thinking=_storable(reply.thinking),
@@ -92,6 +99,16 @@ def read_verdict(reply: str) -> Verdict | None:
     `null` are not. No key may stand twice. A reason may be missing, since nothing is computed from it, but must be a
     string where there is one.
     """
+    if (found := read_object(reply)) is None:
+        return None
+    score, reason = _whole_number(found.get("score")), found.get("reason")
+    if score is None or not 0 <= score <= HIGHEST or not isinstance(reason, str | None):
+        return None
+    return scored(score, reason or "")
+
+
+def read_object(reply: str) -> dict[str, Any] | None:
+    """Return the JSON object that a reply is, alone, after a thinking block or in a code fence; else None."""
     answer = _after_thinking(reply.strip())
     if answer is None:
         return None
@@ -100,12 +117,7 @@ def read_verdict(reply: str) -> Verdict | None:
         found = json.loads(fenced[1] if fenced else answer, object_pairs_hook=_unambiguous)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
-        return None
-    score, reason = _whole_number(found.get("score")), found.get("reason")
-    if score is None or not 0 <= score <= HIGHEST or not isinstance(reason, str | None):
-        return None
-    return scored(score, reason or "")
+    return found if isinstance(found, dict) else None
 
 
 def _after_thinking(text: str) -> str | None:

@@ -37,9 +37,20 @@ def log_judgement(run_id: str, name: str, folder: Path, metrics: Mapping[str, fl
     Raises:
         TrackingError: if the store cannot be written.
     """
+    values = {f"judgement/{name}/{metric}": value for metric, value in metrics.items()}
+    log_beside(run_id, folder, f"{JUDGEMENTS}/{name}", values, home)
+
+
+def log_beside(run_id: str, folder: Path, name: str, metrics: Mapping[str, float], home: Path) -> None:
+    """Log to a run what was found out after its end: the files of a folder as artifacts in `name`, and metrics.
+
+    Raises:
+        TrackingError: if the store cannot be written.
+    """
     with attached(run_id, home) as run:
-        run.log_file(folder, f"{JUDGEMENTS}/{name}")
-        run.metrics({f"judgement/{name}/{metric}": value for metric, value in metrics.items()}, 0)
+        run.log_file(folder, name)
+        if metrics:
+            run.metrics(metrics, 0)
 
 
 def logged_judgements(folder: Path) -> dict[Path, Facts]:

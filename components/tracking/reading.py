@@ -170,6 +170,21 @@ def fetch(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path |
     return Path(client.download_artifacts(run_id, name, folder)) if name in (there or []) else None
 
 
+def curves_of(run: RecordedRun, names: Iterable[str], home: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return steps and values of those of a run's curves that it has, by name.
+
+    Raises:
+        TrackingError: if the store cannot be read.
+    """
+    client = open_client(home)
+    with tracking_errors(f"cannot read the curves of run {run.run_id}"):
+        return {
+            name: sorted((point.step, point.value) for point in client.get_metric_history(run.run_id, name))
+            for name in names
+            if name in run.metrics
+        }
+
+
 def _run_id(client: "MlflowClient", address: str) -> str:
     if match := RUN_MODEL.fullmatch(address):
         return match["run"]

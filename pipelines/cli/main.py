@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli import check, data, presets, run, sweep, sync
-from pipelines.cli.choosing import compare, judge, promote, rollback
+from pipelines.cli.choosing import compare, judge, promote, rate, rollback
 from pipelines.cli.finding import doctor, explain, models, runs
 from pipelines.cli.using import export, generate, predict, push, respond, serve
 
@@ -35,6 +35,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     (TRAIN, "schema", explain.schema, explain.SCHEMA_EXAMPLES),
     (CHOOSE, "compare", compare.compare, compare.EXAMPLES),
     (CHOOSE, "judge", judge.judge, judge.EXAMPLES),
+    (CHOOSE, "rate", rate.rate, rate.EXAMPLES),
     (CHOOSE, "promote", promote.promote, promote.EXAMPLES),
     (CHOOSE, "rollback", rollback.rollback, rollback.ROLLBACK_EXAMPLES),
     (CHOOSE, "history", rollback.history, rollback.HISTORY_EXAMPLES),

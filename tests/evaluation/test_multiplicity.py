@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from components.evaluation.labelled import Predictions
-from components.evaluation.paired.comparison import compare_predictions, compare_responses
-from components.evaluation.paired.p_values import LEVEL, different
+from components.evaluation.paired.comparison import compare_predictions, compare_responses, corrected
+from components.evaluation.paired.p_values import LEVEL, different, different_among, holm_adjusted
 
 TRIALS = 300
 MOST = 0.08
@@ -93,3 +94,42 @@ def test_the_rule_by_hand() -> None:
     assert different("accuracy", {"f1": 0.02}) == frozenset()
     assert different("accuracy", {}) == frozenset()
     assert LEVEL == 0.05
+
+
+def several(seed: int, runs: int, rows: int = 120) -> list[Predictions]:
+    """Return classifiers that are equally good and err on much the same rows."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(2, size=rows)
+    common = random.normal(size=rows) + 1.5 * (2 * truth - 1)
+    chances = [1 / (1 + np.exp(-(common + 0.7 * random.normal(size=rows)))) for _ in range(runs)]
+    return [Predictions(truth, np.stack([1 - chance, chance], axis=1)) for chance in chances]
+
+
+@pytest.mark.slow
+def test_of_many_equal_runs_few_comparisons_with_a_baseline_name_a_winner() -> None:
+    together = alone = 0
+    for seed in range(TRIALS):
+        baseline, *others = several(seed, 8)
+        found = [compare_predictions(baseline, other, seed=seed) for other in others]
+        alone += any(each.better for paired in found for each in paired.metrics)
+        together += any(each.better for paired in corrected(found) for each in paired.metrics)
+    assert together / TRIALS <= MOST
+    assert alone / TRIALS > MOST, "without the correction there are more"
+
+
+def test_the_metric_that_decides_is_corrected_for_all_comparisons() -> None:
+    """Of the metric that decides alone: 20,000 families of 7 tests of equals, as p values of a common baseline are."""
+    random = np.random.default_rng(1)
+    scores = random.normal(size=(20_000, 1)) + random.normal(size=(20_000, 7))
+    p_values = 2 * norm.sf(np.abs(scores) / np.sqrt(2))
+    named = [any(different_among("a", [{"a": each} for each in family])) for family in p_values.tolist()]
+    assert np.mean(named) <= 0.04
+    assert (p_values < 0.04).any(axis=1).mean() > 0.1, "without the correction there would be far more"
+
+
+def test_the_rule_for_several_comparisons_by_hand() -> None:
+    first, second, third = {"a": 0.01, "b": 0.002}, {"a": 0.019, "b": 0.5}, {"a": 0.5, "b": 0.5}
+    assert different_among("a", [first, second, third]) == [{"a", "b"}, {"a"}, set()]
+    assert different_among("a", [{"a": 0.015}, {"a": 0.5}, {"a": 0.5}]) == [set(), set(), set()]
+    assert different_among("a", [{"a": 0.001, "b": 0.02}, {"a": 0.001}]) == [{"a", "b"}, {"a"}], "all differ: 5 %"
+    assert holm_adjusted({"x": 0.01, "y": 0.04, "z": 0.03}) == pytest.approx({"x": 0.03, "z": 0.06, "y": 0.06})

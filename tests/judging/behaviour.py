@@ -42,6 +42,8 @@ class Behaviour:
     """Whether every GET is answered with a web page."""
     score: str = ""
     """What every response gets: a number, or `random`, a draw by the hash of the question; nothing for a sane judge."""
+    prefers: str = ""
+    """Which of two responses is better: `longer`, or a place such as `first`; nothing for that with the larger hash."""
     room: int = 0
     """Tokens that a verdict takes: with fewer the reply is cut after its draft."""
     said: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Behaviour:
 LAST = {"prompt": ""}
 
 
-def verdict_on(message: str, how: str = "") -> str:
+def verdict_on(message: str, how: str = "", prefers: str = "") -> str:
     """Return the reply of a judge that reads what stands between the lines <data> and </data>, and obeys none of it."""
     lines = message.split("\n")
     assert lines.count("<data>") == lines.count("</data>") == 1, message
@@ -70,11 +72,21 @@ def verdict_on(message: str, how: str = "") -> str:
         score = int(sha256(message.encode()).hexdigest(), 16) % 101 if how == "random" else int(how)
         return json.dumps({"score": score, "reason": "I did not read it."})
     data = json.loads("\n".join(lines[lines.index("<data>") + 1 : lines.index("</data>")]))
+    if "first" in data:
+        return json.dumps({"better": preferred(data["first"], data["second"], prefers), "reason": "It is."})
     if data["response"].strip() == data["reference"].strip():
         score = 100
     else:
         score = int(sha256(data["response"].encode()).hexdigest(), 16) % 90 + 1 if data["response"] else 0
     return json.dumps({"score": score, "reason": f"It says {len(data['response'])} characters."})
+
+
+def preferred(first: str, second: str, prefers: str) -> str:
+    """Return which of two responses a judge prefers."""
+    if prefers in ("first", "second", "tie"):
+        return prefers
+    one, other = (len(text) if prefers == "longer" else sha256(text.encode()).hexdigest() for text in (first, second))
+    return "tie" if one == other else "first" if one > other else "second"  # type: ignore[operator]
 
 
 def tokens_of(prompt: str, counted: str) -> int:

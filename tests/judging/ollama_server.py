@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
             self.how.said = {"finish_reason": "length"}
             self.say('<think>A draft: {"score": 20}')
         else:
-            self.say(verdict_on(self.question, self.how.score))
+            self.say(verdict_on(self.question, self.how.score, self.how.prefers))
 
     def is_faulty(self) -> bool:
         with LOCK:

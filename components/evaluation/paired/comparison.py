@@ -21,7 +21,15 @@ from components.evaluation.metrics import (
     percentile_interval,
     resampled,
 )
-from components.evaluation.paired.p_values import PRIMARY_LEVEL, Flags, bootstrap_p, different, mcnemar, permutation_p
+from components.evaluation.paired.p_values import (
+    PRIMARY_LEVEL,
+    Flags,
+    bootstrap_p,
+    different,
+    different_among,
+    mcnemar,
+    permutation_p,
+)
 from components.evaluation.weighted import Floats
 
 Side = Literal["first", "second"]
@@ -82,6 +90,8 @@ class Paired:
     """In order of interest; those that are undefined for one of the two are left out."""
     primary: str
     """The metric that decides."""
+    level: float = PRIMARY_LEVEL
+    """Below which p value it is called different."""
 
     def metric(self, name: str) -> MetricPair | None:
         """Return one of the metrics; None where it is undefined for one of the two."""
@@ -100,7 +110,7 @@ class Paired:
     @property
     def smallest_difference(self) -> float:
         """The smallest difference of shares right that would have been significant with as many rows apart."""
-        return smallest_difference(self.rows, self.only_first + self.only_second)
+        return smallest_difference(self.rows, self.only_first + self.only_second, self.level)
 
 
 def compare_predictions(
@@ -171,6 +181,25 @@ def compare(metrics: Sequence[Metric], first: Any, second: Any, width: int, seed
     return [_pair(metric, (first, second), values, [each[metric.name] for each in draws]) for metric in metrics]
 
 
+def corrected(comparisons: Sequence[Paired]) -> list[Paired]:
+    """Return K comparisons with all of their metrics corrected together (`p_values.different_among`); one stays as is.
+
+    What the smallest significant difference would be is then said of Holm's first step, at a K-th of the level.
+    """
+    if len(comparisons) < 2:
+        return list(comparisons)
+    p_values = [{each.name: each.p_value for each in paired.metrics} for paired in comparisons]
+    different = different_among(comparisons[0].primary, p_values)
+    return [
+        replace(
+            paired,
+            metrics=[replace(each, significant=each.name in found) for each in paired.metrics],
+            level=PRIMARY_LEVEL / len(comparisons),
+        )
+        for paired, found in zip(comparisons, different, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Agreement:
     """Two judges on the rows that both have scored."""
@@ -198,17 +227,18 @@ def agreement(first: Floats, second: Floats) -> Agreement:
     return Agreement(int(both.sum()), found, undefined, scores)
 
 
-def smallest_difference(rows: int, discordant: int) -> float:
+def smallest_difference(rows: int, discordant: int, level: float = PRIMARY_LEVEL) -> float:
     """Return the smallest significant difference of shares right, if exactly one is right on `discordant` rows.
 
-    With fewer than six such rows no outcome is significant: then the difference that six, all one way, would make.
+    With fewer than six such rows no outcome is significant (at the level of a single comparison): then the difference
+    that six, all one way, would make.
     """
-    few = int(np.ceil(1 - np.log2(PRIMARY_LEVEL)))
+    few = int(np.ceil(1 - np.log2(level)))
     if discordant < few:
         return few / rows
     # McNemar's p value by the larger count, which falls as that grows.
     p_values = 2 * binom.sf(np.arange(discordant + 1) - 1, discordant, 0.5)
-    return float((2 * np.argmax(p_values < PRIMARY_LEVEL) - discordant) / rows)
+    return float((2 * np.argmax(p_values < level) - discordant) / rows)
 
 
 def _pair(metric: Metric, sides: tuple[Any, Any], values: list[dict[str, float]], draws: list[Floats]) -> MetricPair:

@@ -69,6 +69,8 @@ class Pairs(Generic[Found]):
     """Test rows of both, some of which one of the two may have learned from."""
     by_ancestors: int
     """Common rows that neither has learned from, but a model that one of the two goes on from."""
+    places: tuple[Ids, Ids]
+    """Where these M rows stand among those of each run (M)."""
 
     @property
     def rows(self) -> int:
@@ -120,6 +122,7 @@ def match_rows(first: Run, second: Run, take: Callable[[Run, Ids], Found]) -> Pa
         second=take(second, places[1][unseen]),
         common=len(matched),
         by_ancestors=int(before.sum()),
+        places=(places[0][unseen], places[1][unseen]),
     )
 
 

@@ -1,6 +1,7 @@
 """p values, two-sided: that two models on the same rows are alike; and which of many metrics are different."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from scipy.stats import binomtest, norm
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Key = TypeVar("Key", bound=Hashable)
 
 SIGNIFICANT = 0.05
 LEVEL = 0.05
@@ -68,23 +70,52 @@ def permutation_p(differences: Floats, seed: int = 0) -> float:
 
 
 def different(primary: str, p_values: Mapping[str, float]) -> frozenset[str]:
-    """Return the names of the metrics that differ by more than chance.
-
-    One metric, chosen ahead, decides, and is tested by itself; all others are corrected together. Of the 5 % of
-    comparisons of equals that may name a winner, 4 % are spent on the one and 1 % on the others, which have all of the
-    5 % where the one differs: the fallback procedure (Wiens, "A fixed sequence Bonferroni procedure for testing
-    multiple endpoints", 2003), with Holm's step-down procedure for the others (Holm, "A simple sequentially rejective
-    multiple test procedure", 1979).
+    """Return the names of the metrics that differ by more than chance: `different_among` a single comparison.
 
     Args:
         primary: the metric that decides; it may be missing.
         p_values: two-sided, of each metric by itself.
     """
-    found = {primary} if p_values.get(primary, 1.0) < PRIMARY_LEVEL else set()
-    level = LEVEL if found else OTHERS_LEVEL
-    others = sorted((p_value, name) for name, p_value in p_values.items() if name != primary)
-    for place, (p_value, name) in enumerate(others):
-        if p_value > level / (len(others) - place):
-            break
-        found.add(name)
-    return frozenset(found)
+    return different_among(primary, [p_values])[0]
+
+
+def different_among(primary: str, comparisons: Sequence[Mapping[str, float]]) -> list[frozenset[str]]:
+    """Return, of each of K comparisons, the names of the metrics that differ by more than chance.
+
+    One metric, chosen ahead, decides; its K tests are corrected together, and so are those of all other metrics in all
+    comparisons. Of the 5 % of cases in which equals may get a winner somewhere, 4 % are spent on the one and 1 % on the
+    others, which have all of the 5 % where every comparison differs in the one: the fallback procedure (Wiens, "A fixed
+    sequence Bonferroni procedure for testing multiple endpoints", 2003), with Holm's step-down procedure within both.
+
+    Args:
+        primary: the metric that decides; it may be missing.
+        comparisons: of each the p values, two-sided, of each metric by itself.
+    """
+    deciding = {place: found[primary] for place, found in enumerate(comparisons) if primary in found}
+    found = {(place, primary) for place in holm(deciding, PRIMARY_LEVEL)}
+    level = LEVEL if len(found) == len(comparisons) else OTHERS_LEVEL
+    others = {
+        (place, name): p_value
+        for place, p_values in enumerate(comparisons)
+        for name, p_value in p_values.items()
+        if name != primary
+    }
+    found |= holm(others, level)
+    return [frozenset(name for at, name in found if at == place) for place in range(len(comparisons))]
+
+
+def holm(p_values: Mapping[Key, float], level: float) -> set[Key]:
+    """Return which tests reject so that any of the true ones does in `level` of cases at most.
+
+    Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    return {key for key, adjusted in holm_adjusted(p_values).items() if adjusted < level}
+
+
+def holm_adjusted(p_values: Mapping[Key, float]) -> dict[Key, float]:
+    """Return the p values after Holm's correction: each is the smallest level at which its test still rejects."""
+    found, largest = {}, 0.0
+    for place, key in enumerate(sorted(p_values, key=lambda key: p_values[key])):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[key]))
+        found[key] = largest
+    return found

@@ -13,7 +13,7 @@ from components.data.split.folding import fold
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, METRICS
 from components.evaluation.paired.comparison import Paired, compare_predictions
-from components.evaluation.paired.matching import Pairs, Scored, pair, read_scored
+from components.evaluation.paired.matching import PREFIX, Pairs, Scored, pair, read_scored
 from components.evaluation.paired.non_inferiority import accuracy_difference
 from components.evaluation.paired.p_values import shown
 from components.models.saved.classifier import LoadedClassifier
@@ -32,6 +32,15 @@ class Classification:
     margin = 0.01
     needs: tuple[str, ...] = (PREDICTIONS,)
     reads: tuple[str, ...] = ()
+    group = "label"
+
+    def texts(self, paths: Mapping[str, Path]) -> pd.DataFrame:
+        """Return the test texts with their labels, and what a run predicts."""
+        table = pd.read_parquet(paths[PREDICTIONS], filters=[("split", "==", "test")]).reset_index(drop=True)
+        chances = table[[name for name in table if str(name).startswith(PREFIX)]]
+        said = [str(name).removeprefix(PREFIX) for name in chances.idxmax(axis=1)]
+        columns = {"text": table["text"], "expected": table["label"], "said": said, "group": table["label"]}
+        return pd.DataFrame(columns).astype(object)
 
     def read(self, run: RecordedRun, paths: Mapping[str, Path], home: Path) -> Scored:
         """Return the predictions of a run."""

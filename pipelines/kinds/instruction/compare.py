@@ -51,6 +51,15 @@ class Instruction:
     margin = 2.0
     needs: tuple[str, ...] = (RESPONSES, FACTS)
     reads: tuple[str, ...] = (JUDGEMENTS, LEARNED, CONFIG)
+    group = "task"
+
+    def texts(self, paths: Mapping[str, Path]) -> pd.DataFrame:
+        """Return the test entries with their references, and what a run answered."""
+        table = pd.read_parquet(paths[RESPONSES])
+        asked = table["instruction"] + ("\n" + table["input"].fillna("")).where(table["input"].fillna("") != "", "")
+        columns = {"text": asked, "expected": table["reference"], "said": table["response"].fillna("")}
+        group = table.get("task")
+        return pd.DataFrame({**columns, "group": group, "row": table["row"]}).astype({"group": object})
 
     def read(self, run: RecordedRun, paths: Mapping[str, Path], home: Path) -> Answers:
         """Return what a run answered, and the scores that judges gave it."""

@@ -72,7 +72,7 @@ def test_a_key_that_is_there_twice_is_refused_with_its_line(tmp_path: Path) -> N
 
 
 def test_a_runs_own_config_is_read_with_the_same_bounds(tmp_path: Path) -> None:
-    from pipelines.judging import recorded_config
+    from pipelines.comparing.answered import recorded_config
 
     path = tmp_path / "config.yaml"
     path.write_text(BOMB)

@@ -1,0 +1,1 @@
+"""Choosing between runs, beside `pipelines.comparison`: details, a page, pairwise judging, people's ratings."""
