@@ -19,6 +19,8 @@ from pipelines.comparing.people import people_of
 from pipelines.kind import Kind, NothingLeft, Runs, Unlike, kind_of_both, left_by, pair_runs, unknown_ancestors
 from pipelines.kinds import KINDS, config_class, kind_named
 
+OF_A_SWEEP = {"tracking.run_name", "tracking.parent", "tracking.keep_model"}
+"""Keys by which a sweep keeps its runs together: they change no model."""
 REMEDY = "run both on the same source and split"
 
 
@@ -175,7 +177,8 @@ def _side(address: str, run: RecordedRun) -> RunSide:
 
 def _differing(given: Sequence[Mapping[str, str]], defaults: Mapping[str, str]) -> dict[str, list[str | None]]:
     """Return what runs have differently; a key that one of them lacks and another has by default is the same."""
-    every = {key: [each.get(key) for each in given] for key in dict.fromkeys(key for each in given for key in each)}
+    keys = dict.fromkeys(key for each in given for key in each if key not in OF_A_SWEEP)
+    every = {key: [each.get(key) for each in given] for key in keys}
     return {key: row for key, row in every.items() if len({*row}) > 1 and {*row} != {None, defaults.get(key)}}
 
 

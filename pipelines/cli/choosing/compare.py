@@ -59,14 +59,16 @@ def compare(
         if html:
             check_place(html)
         found = compare_all(runs, home(), primary, baseline)
-        # Of two runs, what `--json` prints is what it was before there could be more.
-        if len(found.comparisons) == 1:
-            print_result(found.comparisons[0], as_json, lambda _: _show(found))
-        else:
-            print_result(found, as_json, _show)
-        for warning in found.warnings:
-            say(f"gradus: {warning}", style="yellow")
-        _keep(found, html, log)
+        try:
+            # Of two runs, what `--json` prints is what it was before there could be more.
+            if len(found.comparisons) == 1:
+                print_result(found.comparisons[0], as_json, lambda _: _show(found))
+            else:
+                print_result(found, as_json, _show)
+            for warning in found.warnings:
+                say(f"gradus: {warning}", style="yellow")
+        finally:  # also for whoever has read enough, such as `head`
+            _keep(found, html, log)
         for refused in found.refused:
             say(f"gradus: {refused}", style="red")
         if found.refused:
