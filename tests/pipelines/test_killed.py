@@ -87,7 +87,7 @@ def left(home: Path) -> dict[str, Any]:
     points = {
         key: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)]
         for key in run.data.metrics
-        if not key.startswith("seconds/")
+        if not key.startswith(("seconds/", "cost/"))
     }
     folder = Path(run.info.artifact_uri)
     versions = [client.search_model_versions(f"name='{model.name}'") for model in client.search_registered_models()]

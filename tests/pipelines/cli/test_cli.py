@@ -41,7 +41,7 @@ def test_a_run_and_predictions(environment: dict[str, str], tmp_path: Path) -> N
     done = gradus("run", "spam-demo", *TINY, "--set=train.max_steps=3", "--json", env=environment)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result.keys() == {"run_id", "status", "metrics", "model_uri", "cached_steps", "waits_for_sync"}
+    assert result.keys() == {"run_id", "status", "metrics", "model_uri", "cached_steps", "waits_for_sync", "spent"}
     assert (result["status"], result["cached_steps"]) == ("FINISHED", [])
     assert "split: done in" in done.stderr
     assert "Traceback" not in done.stderr
