@@ -55,6 +55,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("process")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _home_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is made for a module or a session, before a test has a home of its own, leaves nothing in the checkout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADUS_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test a home of its own, and switch off what would leave the machine."""
