@@ -103,7 +103,7 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
         ConfigError: naming every key that is unknown, of the wrong type or out of range.
     """
     source = _find_preset(preset)
-    tree = _read_yaml(source, preset)
+    tree = read_tree(source, preset, "a preset is a mapping of keys such as source, validation, train")
     tree.setdefault("name", Path(source.name).stem)
     if isinstance(source, Path) and source == Path(preset):
         _stand_beside(tree, source.parent)
@@ -179,16 +179,21 @@ def _find_preset(preset: str) -> Traversable:
     raise ConfigError(f"there is no preset {preset!r}{did_you_mean(preset, shipped)}; see `gradus presets`")
 
 
-def _read_yaml(source: Traversable, preset: str) -> dict[str, Any]:
+def read_tree(source: Traversable, name: str, meaning: str) -> dict[str, Any]:
+    """Return the mapping that a file in YAML holds, called `name` in errors.
+
+    Raises:
+        ConfigError: if it cannot be read, or is no mapping; `meaning` says what it should be, as in `a preset is ...`.
+    """
     try:
         with source.open("rb") as file:
             tree = read_yaml(file)
     except OSError as error:
-        raise ConfigError(f"{preset}: cannot be read: {error}") from error
+        raise ConfigError(f"{name}: cannot be read: {error.strerror or error}") from error
     except InvalidYAML as error:
-        raise ConfigError(f"{preset}: not valid YAML: {error}") from error
+        raise ConfigError(f"{name}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{preset}: a preset is a mapping of keys such as source, validation, train")
+        raise ConfigError(f"{name}: {meaning}")
     return tree
 
 

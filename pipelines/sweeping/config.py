@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from components.core.config import Config
 from components.core.errors import ConfigError, did_you_mean
-from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
-from pipelines.config import apply_override, explain, shipped_presets
+from components.core.yaml_loader import InvalidYAML, load_yaml
+from pipelines.config import apply_override, explain, read_tree, shipped_presets
 
 Values = dict[str, Any]
 """Keys of a preset, with dots, and what they are set to."""
@@ -203,15 +203,7 @@ def _read(name: str) -> Values:
         if name not in (known := [*shipped, *shipped_presets()]):
             raise ConfigError(f"there is no sweep or preset {name!r}{did_you_mean(name, known)}; see `gradus presets`")
         return {"name": f"{name}-sweep", "preset": name}
-    try:
-        with source.open("rb") as file:
-            tree = read_yaml(file)
-    except OSError as error:
-        raise ConfigError(f"{name}: cannot be read: {error.strerror or error}") from error
-    except InvalidYAML as error:
-        raise ConfigError(f"{name}: not valid YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{name}: a sweep is a mapping of keys such as preset, rows, seeds")
+    tree = read_tree(source, name, "a sweep is a mapping of keys such as preset, rows, seeds")
     if "source" in tree:  # a preset of runs
         return {"name": f"{source.name.rpartition('.')[0]}-sweep", "preset": name}
     tree.setdefault("name", source.name.rpartition(".")[0])
