@@ -14,6 +14,9 @@ export GRADUS_MIRROR ?= $(abspath $(SHARED))
 export TIKTOKEN_CACHE_DIR ?= $(abspath $(SHARED)/tiktoken-cache)
 endif
 
+# Tests start hundreds of processes, and pytest rewrites every module: compiled once, not each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 # Folders whose tests need neither MLflow nor Prefect, and those of what all share.
 UNIT := $(addprefix tests/,core data evaluation generation judging models training test_house.py)

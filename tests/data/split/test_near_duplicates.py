@@ -1,5 +1,7 @@
 """Near duplicates: what is found is right, and next to nothing is missed."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +55,11 @@ def templates(rows: int, seed: int) -> list[str]:
     return [forms[draw.integers(4)].format(*draw.choice(names, 3)) for _ in range(rows)]
 
 
-@pytest.mark.parametrize("texts", [varied(2000, 0), varied(2000, 1, vocabulary=40), templates(3000, 2)])
-def test_components_are_those_of_all_pairs(tmp_path: Path, texts: list[str]) -> None:
+@pytest.mark.parametrize(
+    "draw", [partial(varied, 2000, 0), partial(varied, 2000, 1, vocabulary=40), partial(templates, 3000, 2)]
+)
+def test_components_are_those_of_all_pairs(tmp_path: Path, draw: Callable[[], list[str]]) -> None:
+    texts = draw()
     pairs = word_overlap.count_by_pairs(texts)
     found = components(near_duplicates(texts, tmp_path))
     parent = list(range(len(texts)))
@@ -74,8 +79,9 @@ def test_components_are_those_of_all_pairs(tmp_path: Path, texts: list[str]) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("texts", [varied(20_000, 3), templates(20_000, 4)], ids=["varied", "templates"])
-def test_at_least_999_of_1000_pairs_are_found(tmp_path: Path, texts: list[str]) -> None:
+@pytest.mark.parametrize(("draw", "seed"), [(varied, 3), (templates, 4)])
+def test_at_least_999_of_1000_pairs_are_found(tmp_path: Path, draw: Callable[..., list[str]], seed: int) -> None:
+    texts = draw(20_000, seed)
     near = near_duplicates(texts, tmp_path)
     pairs = word_overlap.count_by_pairs(texts)
     assert len(pairs) > 5_000
