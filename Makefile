@@ -61,8 +61,8 @@ test: $(DEV) ## Run the tests (but for the slow ones)
 coverage: ARGS += --cov --cov-report=term:skip-covered
 coverage: test ## Run the same tests, and show what they leave out: a tenth slower
 
-test-unit: $(DEV) ## Run the tests of the blocks that start no process: what to run while writing
-	$(BIN)/python -m pytest -m "not slow and not process" --numprocesses 2 --dist loadfile $(UNIT) $(ARGS)
+test-unit: $(DEV) ## Run the short tests of the blocks that start no process: what to run while writing
+	$(BIN)/python -m pytest -m "not slow and not long and not process" --numprocesses 2 --dist loadfile $(UNIT) $(ARGS)
 
 test-ci: $(DEV) ## Run the slow tests that .ci/run has time for
 	$(BIN)/python -m pytest -m ci --numprocesses 2 --dist loadfile $(ARGS)

@@ -31,6 +31,7 @@ def imports(path: Path) -> Iterator[tuple[str, list[str]]]:
             yield from ((alias.name, []) for alias in node.names)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", sources("tests"), ids=name_of)
 def test_no_test_leans_on_another_or_on_a_private_name(path: Path) -> None:
     for module, names in imports(path):

@@ -67,6 +67,8 @@ def test_defaults_count_as_if_they_were_given() -> None:
     assert both() == [False, True, True]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_another_config_is_another_key() -> None:
     assert [m.cached for m in two_steps(Words())] == [False, False]
     assert [m.cached for m in two_steps(Words(text="bye"))] == [False, False]

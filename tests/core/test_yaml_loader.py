@@ -36,6 +36,7 @@ def test_what_is_nested_deeply_is_refused(text: str) -> None:
     assert "nested deeper than 50 levels" in refused(text)
 
 
+@pytest.mark.long
 def test_what_is_long_is_refused() -> None:
     assert "more than 20,000 values" in refused("[" + "a," * 200_000 + "]")
     assert "larger than 1 MiB" in refused("a" * (MOST_BYTES + 1))

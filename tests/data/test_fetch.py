@@ -110,6 +110,8 @@ def test_other_answers_fail_at_once(server: Server, downloads: Path, status: int
     assert left_behind(downloads) == []
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_stalled_answer_times_out_and_is_tried_again(server: Server, downloads: Path) -> None:
     with pytest.raises(DownloadError, match=r"no answer within 2 s"):
         fetch(config(server.url("stall/sms.tsv"), timeout=2, attempts=2), downloads, None)

@@ -157,6 +157,7 @@ def test_malformed_json_deep_in_a_file_names_line_and_column(tmp_path: Path, mar
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("broken", "says"),
     [

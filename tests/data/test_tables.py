@@ -139,6 +139,7 @@ def test_windows_line_ends_and_lines_without_text(tmp_path: Path) -> None:
     assert frame.to_numpy().tolist() == [[1, "a\r\n\r\nb", "x"], [2, "c", "y"]]
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.sampled_from(["a", "b", '"', ",", "\n", "\r\n", "\t", " ", "1", "é"]), max_size=30).map("".join),
@@ -196,6 +197,7 @@ def test_the_content_is_never_decompressed_by_its_name(tmp_path: Path) -> None:
     assert len(read_table(path, SourceConfig(url="raw"))) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("content", "options", "says"),
     [

@@ -157,6 +157,7 @@ ARCHIVES = [zipped({"readme": b"no", "sms": BODY}), gzip.compress(BODY, mtime=0)
 ARCHIVES += [tarred({"readme": b"no", "sms": BODY}, mode) for mode in TAR_MODES]
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(ARCHIVES), st.data())
 def test_a_truncated_archive_is_never_half_a_file(archive: bytes, data: st.DataObject) -> None:
@@ -170,6 +171,7 @@ def test_a_truncated_archive_is_never_half_a_file(archive: bytes, data: st.DataO
         assert found == BODY
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(ARCHIVES), st.data())
 def test_damage_ends_in_an_unpack_error_or_within_the_limit(archive: bytes, data: st.DataObject) -> None:

@@ -7,6 +7,7 @@ from components.evaluation import baselines
 from components.evaluation.baselines import fit_baselines
 
 
+@pytest.mark.long
 def test_fitted_twice_on_the_same_rows_they_say_the_same() -> None:
     drawn = np.random.default_rng(0)
     words = [f"word{number}" for number in range(200)]

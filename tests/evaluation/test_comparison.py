@@ -76,6 +76,7 @@ def test_the_interval_agrees_with_scipys_paired_bootstrap() -> None:
     assert found.difference_interval == pytest.approx((expected.low, expected.high), abs=0.015)
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=20)
 @given(st.integers(2, 4), st.integers(5, 40), st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
 def test_swapping_the_two_turns_every_sign(classes: int, rows: int, one: int, two: int, ordered: bool) -> None:

@@ -57,6 +57,7 @@ def test_classes_without_a_row_cost_no_figure_but_their_own(
     assert list(curves.columns) == ["classifier", "label", "curve", "area", "x", "y"]
 
 
+@pytest.mark.long
 def test_embeddings_of_a_frozen_encoder_are_a_baseline_where_one_is_named(
     splits: dict[str, Path], make_model: MakeModel, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ def test_lengths_are_counted_before_the_cut(splits: dict[str, Path], make_model:
     assert "test/mean_absolute_error" not in facts["metrics"]
 
 
+@pytest.mark.long
 def test_predictions_are_written_by_blocks_as_pandas_would_sort_them(tmp_path: Path) -> None:
     rows = BLOCK + READ + 5
     random = np.random.default_rng(0)

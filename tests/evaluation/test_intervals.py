@@ -46,12 +46,14 @@ def test_intervals_are_those_of_a_plain_bootstrap(classes: int, monkeypatch: pyt
         assert (found[f"{name}_low"], found[f"{name}_high"]) == (pytest.approx(low), pytest.approx(high))
 
 
+@pytest.mark.long
 def test_many_rows_are_drawn_in_blocks_and_narrow_the_interval() -> None:
     few, many = (intervals(draw(rows, 2, digits=6)) for rows in (200, 20_000))
     assert many["f1_high"] - many["f1_low"] == pytest.approx((few["f1_high"] - few["f1_low"]) / 10, rel=0.35)
     assert many == intervals(draw(20_000, 2, digits=6))
 
 
+@pytest.mark.long
 @given(st.integers(2, 4), st.integers(1, 30), st.integers(0, 10**6), st.booleans())
 def test_what_is_reported_is_finite_and_inside_its_interval(classes: int, rows: int, seed: int, ordered: bool) -> None:
     predictions = draw(rows, classes, seed)

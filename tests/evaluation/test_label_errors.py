@@ -21,6 +21,7 @@ def table(path: Path, truth: np.ndarray) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_planted_errors_are_ranked_first(tmp_path: Path) -> None:
     truth = np.arange(240) % 2
     given, planted = truth.copy(), np.arange(0, 240, 19)
@@ -64,6 +65,7 @@ def test_one_text_alone_cannot_be_cross_validated(tmp_path: Path) -> None:
         find_label_errors(tmp_path / "t.parquet", np.array([0, 1]), np.array([0, 0]), 2)
 
 
+@pytest.mark.long
 def test_a_class_of_too_few_rows_to_learn_is_left_alone(tmp_path: Path) -> None:
     truth = np.append(np.arange(60) % 2, 2)
     path = table(tmp_path / "t.parquet", truth % 2)

@@ -27,6 +27,7 @@ def classifiers(seed: int, rows: int, classes: int, better: float = 0.0) -> tupl
     return found[0], found[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rows", "classes", "ordered", "trials", "most"),
     [

@@ -72,6 +72,7 @@ def test_wins_ties_flips_and_what_cannot_be_read_by_hand() -> None:
         win_rate(np.full((2, 2), nan), lengths[:2], np.array([False, False]))
 
 
+@pytest.mark.long
 def test_equal_models_are_told_apart_in_one_case_of_twenty() -> None:
     named = 0
     for seed in range(200):

@@ -43,6 +43,7 @@ def in_batches(gpt: LanguageModel, prompts: list[list[int]], size: int, most: in
     return [each for start in starts for each in go_on(gpt, prompts[start : start + size], most)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [1, 3, 16])
 @pytest.mark.parametrize("gpt", [TIED, UNTIED], ids=["tied", "untied"])
 def test_a_batch_writes_what_the_uncached_loop_writes_to_the_end_of_the_context(gpt: LanguageModel, size: int) -> None:
@@ -73,6 +74,7 @@ def test_without_fast_paths_there_is_no_second_copy_of_the_weights(monkeypatch: 
         go_on(TIED, [[1, 2]], 3)
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 50), min_size=1, max_size=6),
@@ -87,6 +89,7 @@ def test_whatever_the_lengths(lengths: list[int], most: int, seed: int, tied: bo
         assert (each.stopped == "no_room") == (len(prompt) >= 48)
 
 
+@pytest.mark.long
 def test_a_memory_of_many_blocks_says_what_the_uncached_loop_says() -> None:
     gpt = network(context=400)
     prompts = prompts_of([60, 64, 65, 3, 130])
@@ -94,6 +97,7 @@ def test_a_memory_of_many_blocks_says_what_the_uncached_loop_says() -> None:
         assert_alike(gpt, prompt, each.tokens, alone(gpt, prompt, 150))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_a_batch_writes_what_transformers_writes(tmp_path: Path, tied: bool) -> None:
     theirs = peer(tied)

@@ -40,6 +40,7 @@ def test_rows_that_come_when_others_are_under_way_are_answered_as_if_alone(arriv
         assert_alike(GPT, prompt, each.tokens, alone(GPT, prompt, 5 + 6 * n))
 
 
+@pytest.mark.long
 def test_the_cache_of_rows_that_come_and_go_stays_as_short_as_the_longest_row() -> None:
     batch = RunningBatch(Decoder(GPT, "fp32"))
     rows = [row(PROMPTS[n % 7], 9) for n in range(60)]

@@ -34,6 +34,7 @@ def test_logits_are_the_models_in_fp32_and_its_weights_stay(tied: bool) -> None:
     assert all(parameter.requires_grad for parameter in gpt.parameters())
 
 
+@pytest.mark.long
 def test_a_network_of_real_size_says_the_same_within_1e_4_and_in_bf16_nearly_so() -> None:
     gpt = LanguageModel(GPT2(SIZES["124M"].model_copy(update={"layers": 3}), END + 1))
     gpt.initialise(4)

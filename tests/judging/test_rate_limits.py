@@ -77,6 +77,7 @@ class Busy(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.long
 def test_a_check_says_the_same() -> None:
     with HTTPServer(("127.0.0.1", 0), Busy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

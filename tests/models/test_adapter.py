@@ -108,6 +108,7 @@ def close(ours: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("targets", ["all", "attention", "some"])
 @torch.no_grad()
 def test_what_is_saved_here_loads_in_peft(

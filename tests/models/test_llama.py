@@ -123,6 +123,7 @@ def test_greedy_tokens_with_a_cache_and_without(both: tuple[PreTrainedModel, Lan
         assert list(generate(ours, prompt, GenerationConfig(max_new_tokens=20))) == following
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_transformers_reads_what_is_saved(both: tuple[PreTrainedModel, LanguageModel], tmp_path: Path) -> None:
     peer, ours = both

@@ -72,6 +72,8 @@ def refused(address: str) -> str:
     return message
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [

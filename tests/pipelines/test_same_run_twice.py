@@ -65,6 +65,8 @@ def test_two_processes_train_once_and_register_once() -> None:
     assert len(drawn[0]["curve/batch_loss"]) == 6
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_runs_that_publish_the_same_model_at_once_share_a_version(saved_model: Path, tmp_path: Path) -> None:
     def step(name: str) -> Manifest:
         return Manifest(step=name, key="k", folder=tmp_path, files={}, facts={"name": name})

@@ -99,6 +99,8 @@ def test_where_all_were_read_the_figure_says_so_and_a_lexical_one_has_no_such_pl
     assert [label.get_text() for label in lexical.axes[0].get_xticklabels()][-1] == "100"
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 8, 60])
 @pytest.mark.parametrize("missing", [[], ["exact_match_before", "score_before"], ["score"]])
 def test_tasks_are_drawn_before_and_after_with_their_baseline(count: int, missing: list[str]) -> None:

@@ -67,6 +67,8 @@ def check_responder(found: pd.DataFrame, saved: Path) -> None:
     assert found["response"].tolist() == expected["response"].tolist()
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_classifier_runs_its_own_code_in_an_empty_folder(classifier: Path, saved_model: Path, tmp_path: Path) -> None:
     check_classifier(predict_alone(Path(sys.executable), classifier, TEXTS, tmp_path / "empty"), saved_model)
 

@@ -54,6 +54,8 @@ def params(request: pytest.FixtureRequest) -> Params:
     return {"test": request.node.name}
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_it_has_every_point_and_every_row_once(home: Path, params: Params) -> None:
     run_id = kill_one(home, params)
     with opened(home, params) as run:
@@ -94,6 +96,8 @@ def test_it_may_have_been_closed_by_a_run_of_another_config_meanwhile(home: Path
         assert run.run_id == run_id
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_newest_is_gone_on_in_and_none_after_one_that_came_to_its_end(home: Path, params: Params) -> None:
     with opened(home, params) as live:  # so that the first is not gone on in by the second
         first, second = kill_one(home, params), None

@@ -237,6 +237,8 @@ def child(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_is_closed_by_the_next_and_a_live_one_is_not(home: Path) -> None:
     client, _ = connect(home, "gradus")
     with child(home) as (process, run_id), opened(home) as live:
@@ -302,6 +304,8 @@ def test_a_longer_run_is_sampled_as_it_goes(home: Path, monkeypatch: pytest.Monk
             time.sleep(0.1)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_opening_is_silent(tmp_path: Path) -> None:
     script = CHILD.replace("time.sleep(600)", "pass")
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -289,6 +289,8 @@ def learning(layers: int, tie: bool = False, **options: Any) -> int:
     return rehearse(writer(model, config, 50), "train", [list(range(8))]).activations
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_what_is_not_needed_for_gradients_is_not_kept() -> None:
     assert learning(8, trainable="last_block") == learning(3, trainable="last_block")
     # A head that is the embedding has a gradient at the very bottom.
@@ -340,6 +342,8 @@ def remembered(model: ModelConfig, config: InstructionTrainConfig) -> Memory:
     return estimate_memory(writer(model, config, 50_257), process=0)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_largest_network_is_estimated_without_being_made() -> None:
     model = ModelConfig(size="1558M", weights="openai-community/gpt2-xl")
     memory = remembered(model, InstructionTrainConfig(trainable="lora", keep="last"))

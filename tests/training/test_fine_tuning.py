@@ -72,6 +72,7 @@ def test_a_classifiers_adapters_and_head_are_left_apart_as_well(tmp_path: Path) 
         torch.testing.assert_close(parameter, merged.get_parameter(name), atol=1e-6, rtol=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_the_weights_that_are_kept(tmp_path: Path, keep: str) -> None:
     # So high a rate that the loss rises again after it fell.

@@ -79,6 +79,7 @@ def test_losses_with_class_weights_are_those_of_the_plain_way(tmp_path: Path) ->
         assert found == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.long
 def test_in_bf16_losses_stay_near(tmp_path: Path) -> None:
     both(tmp_path, precision="bf16", learning_rate=1e-3)
     assert open_states(tmp_path / "frozen/train.safetensors").values.dtype == torch.bfloat16
@@ -86,6 +87,7 @@ def test_in_bf16_losses_stay_near(tmp_path: Path) -> None:
         assert found == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("bf16", 0.02)])
 def test_probabilities_are_those_of_the_saved_model(tmp_path: Path, precision: str, bound: float) -> None:
     options = {"trainable": "last_block", "precision": precision}

@@ -48,6 +48,7 @@ def trainer(learnt: Instruction) -> Trainer:
     return Trainer(learnt, Recorder(), lambda *_: None, best=None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{}, {"batching": "packed"}, {"batching": "padded", "mask_prompt": False}])
 def test_it_learns_and_says_what_it_did(tmp_path: Path, options: dict[str, object]) -> None:
     logger = Recorder()
@@ -124,6 +125,7 @@ def test_gradient_checkpointing_changes_memory_and_nothing_else(tmp_path: Path) 
     assert count < 0.6 * (len(saved) - count)
 
 
+@pytest.mark.long
 def test_bf16_learns_about_the_same(tmp_path: Path) -> None:
     losses = {}
     for precision in ("fp32", "bf16"):
@@ -193,6 +195,7 @@ def heeded() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize(("keep", "trainable"), [("best", "all"), ("last", "lora")])
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path, keep: str, trainable: str) -> None:

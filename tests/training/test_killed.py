@@ -93,12 +93,16 @@ def costs(
     return made[0]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_checkpoints_come_every_few_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = costs(tmp_path, monkeypatch, (1.0,), minutes=5)
     assert timed.at == [pytest.approx(301 * count, abs=10) for count in range(1, 25)]
     assert [each.name for each in complete(tmp_path / "out/checkpoint")] == ["720"]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_slow_checkpoints_come_so_rarely_that_they_take_three_per_cent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

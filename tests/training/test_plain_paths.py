@@ -16,6 +16,7 @@ WITHOUT_DROPOUT = MODEL.model_copy(update={"dropout": 0.0})
 TOLERANCE = {"rtol": 0, "atol": 2e-5}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trainable", ["all", "last_block"])
 def test_a_classifier_is_the_same_without_fast_paths(tmp_path: Path, trainable: Trainable) -> None:
     for name, fast in (("fast", True), ("plain", False)):

@@ -35,6 +35,7 @@ PIECES = [
 ]
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES), max_size=40).map("".join),

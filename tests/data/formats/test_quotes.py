@@ -77,6 +77,7 @@ def full(records: list[list[str]]) -> Iterator[list[str]]:
         yield fields + [""] * (len(records[0]) - len(fields))
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, st.sampled_from([",", "\t", ";"]), SIZES, st.sampled_from([64, 1 << 20]))
 @example('"one,good\ntwo,bad\n"four,bad\n', ",", [], 64)
@@ -194,6 +195,7 @@ def test_any_table_of_a_csv_writer_is_read_back(tmp_path: Path) -> None:
     assert notes == []
 
 
+@pytest.mark.long
 def test_a_huge_field_is_read_and_one_beyond_the_limit_is_named(tmp_path: Path) -> None:
     huge = "long, \n" * 400_000
     rows, _ = check(tmp_path, f'{HEAD}"{huge}",b\nc,d\n')

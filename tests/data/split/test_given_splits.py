@@ -90,6 +90,7 @@ def test_both_may_be_given(tmp_path: Path) -> None:
     assert facts["rows"] == {"train": 196, "validation": 30, "test": 40}
 
 
+@pytest.mark.long
 def test_the_published_split_of_banking77(tmp_path: Path, shared_data: Path) -> None:
     folder = shared_data / "banking77"
     columns = {"text": "text", "label": "category"}

@@ -88,6 +88,8 @@ TEXTS = st.sampled_from(
 )
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     entries=st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(["one", "two", None])), min_size=1, max_size=120),
@@ -120,6 +122,7 @@ def test_no_entry_is_on_two_sides_and_every_row_in_one_split(
         assert counted.fillna(0).to_dict() == frame["task"].value_counts().reindex(counted.index).fillna(0).to_dict()
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(copies=st.lists(st.integers(0, 30), min_size=60, max_size=120), seed=st.integers(0, 99))
 def test_overlap_is_counted_as_it_is(copies: list[int], seed: int) -> None:
@@ -234,6 +237,7 @@ def test_a_preset_need_only_say_file() -> None:
     assert InstructionFractions() == InstructionFractions(train=0.85, validation=0.05, test=0.1)
 
 
+@pytest.mark.long
 def test_rows_beyond_a_batch_keep_their_place(tmp_path: Path) -> None:
     facts, parts = run(made_up(60_000), tmp_path, order="file")
     assert facts["rows"] == {"train": 51_000, "validation": 3_000, "test": 6_000}

@@ -60,6 +60,7 @@ def test_tickets_from_templates_are_dealt_like_any_other(tmp_path: Path, rows: i
     assert_samples(frame, tmp_path, seeds=5)
 
 
+@pytest.mark.long
 def test_splits_of_the_sms_collection_are_samples_of_it(tmp_path: Path, sms: pd.DataFrame) -> None:
     assert_samples(sms, tmp_path, seeds=2)
 
@@ -87,6 +88,7 @@ def assert_samples(frame: pd.DataFrame, folder: Path, seeds: int) -> None:
             assert max(abs(np.array(found) - SHARES[side])) < 5 * error * seeds**0.5, (name, side)
 
 
+@pytest.mark.long
 def test_small_tables_have_exact_shares_of_every_class(tmp_path: Path) -> None:
     frame = tickets(900, 1)
     for seed in range(5):

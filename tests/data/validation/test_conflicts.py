@@ -32,6 +32,7 @@ def checked(frame: pd.DataFrame, folder: Path, **sections: Any) -> tuple[dict[st
 CONFLICT = [("ok", "bad"), ("ok", "good"), ("hm", "good"), ("ok", "good"), ("hm", "fair")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("use", "left"),
     [("majority", ["good", "good"]), ("drop", []), ("keep", ["bad", "good", "good", "good", "fair"])],
@@ -50,6 +51,7 @@ def test_each_way_to_settle_them(tmp_path: Path, use: str, left: list[str], orde
     )
 
 
+@pytest.mark.long
 def test_the_majority_decides_unless_told_otherwise(tmp_path: Path) -> None:
     _, kept = checked(table(*CONFLICT), tmp_path)
     assert kept["label"][:2].tolist() == ["good", "good"]

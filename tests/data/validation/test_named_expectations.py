@@ -57,6 +57,7 @@ def of(facts: dict[str, Any], name: str) -> dict[str, Any]:
     return next(each for each in facts["expectations"] if each["name"] == name)
 
 
+@pytest.mark.long
 def test_rows_that_fail_are_left_out_and_stand_in_the_report(table: Table) -> None:
     table.texts("no digit", None, "none here")
     facts = table.check(named(REGEX, regex=r"\d"), text_not_null={"severity": "warn"})
@@ -70,6 +71,7 @@ def test_rows_that_fail_are_left_out_and_stand_in_the_report(table: Table) -> No
     assert name in (table.folder / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_an_error_stops_with_the_exit_code_of_rejected_data(table: Table) -> None:
     table.texts("no digit")
     with pytest.raises(DataRejected) as caught:
@@ -80,6 +82,7 @@ def test_an_error_stops_with_the_exit_code_of_rejected_data(table: Table) -> Non
     assert "validation.expectations" in first
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("mostly", "left"), [(0.98, 61), (0.99, 60)])
 def test_whether_most_pass_is_decided_by_all_parts_together(
     table: Table, monkeypatch: pytest.MonkeyPatch, mostly: float, left: int
@@ -103,6 +106,7 @@ def test_expectations_about_several_columns(table: Table) -> None:
     assert of(facts, "expect_column_pair_values_to_be_equal.text.label")["observed"] == "0 of 61 rows"
 
 
+@pytest.mark.long
 def test_copies_are_found_on_the_whole_column(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.data.batches.ROWS", 7)
     table.texts("message 3", "message 3")
@@ -193,6 +197,8 @@ def test_what_cannot_be_is_refused_before_anything_is_fetched(expectation: dict[
     assert all(word in message for word in ["validation.expectations", *words]), message
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_every_expectation_runs_or_says_in_one_line_why_not(table: Table) -> None:
     from great_expectations.expectations.registry import list_registered_expectation_implementations as known
 

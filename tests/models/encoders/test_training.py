@@ -45,6 +45,7 @@ def test_what_trains(folder: Path, tmp_path: Path, trainable: str, pooling: str 
     assert facts["trained_parameters"] > 0
 
 
+@pytest.mark.long
 def test_what_is_saved_says_the_same_and_is_gone_on_from(folder: Path, tmp_path: Path) -> None:
     learn(folder, tmp_path)
     model = tmp_path / "out/model"
@@ -58,6 +59,7 @@ def test_what_is_saved_says_the_same_and_is_gone_on_from(folder: Path, tmp_path:
     assert load_classifier(tmp_path / "again/model").card.pooling == "cls"
 
 
+@pytest.mark.long
 def test_frozen_blocks_are_computed_once_with_the_same_losses(folder: Path, tmp_path: Path) -> None:
     write_splits(tmp_path)
     tables = {name: tmp_path / f"{name}.parquet" for name in ("train", "validation")}
@@ -79,6 +81,7 @@ class StopAt(Recorder):
             raise KeyboardInterrupt
 
 
+@pytest.mark.long
 def test_going_on_after_an_interruption_changes_no_bit(folder: Path, tmp_path: Path) -> None:
     learn(folder, tmp_path, "whole")
     with pytest.raises(KeyboardInterrupt):

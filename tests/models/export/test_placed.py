@@ -28,6 +28,7 @@ def come_second(output: Path) -> None:
         output.mkdir()
 
 
+@pytest.mark.long
 def test_who_comes_second_leaves_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is there already"):
         come_second(tmp_path / "out")

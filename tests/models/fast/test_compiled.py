@@ -32,6 +32,7 @@ def gpu_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("wish", "device", "tokens", "expected"),
     [

@@ -73,6 +73,7 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainedTokenizer,
     return chat_model(folder, "qwen2", chat_templates.QWEN25), folder
 
 
+@pytest.mark.long
 @given(text=st.text(st.characters(exclude_categories=("Cs", "Cn")), min_size=1, max_size=30))
 def test_any_instruction_gives_the_tokens_of_transformers(qwen: tuple[PretrainedTokenizer, Path], text: str) -> None:
     encoding, folder = qwen

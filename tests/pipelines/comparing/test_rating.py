@@ -71,6 +71,8 @@ def test_what_is_rated_in_mlflows_page_is_read_back(home: Path, make: Make) -> N
     assert (found["offered"], found["ratings"], found["rated"]) == (0, 3, 3)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_judges_are_measured_by_people(home: Path, make: Make, tmp_path: Path) -> None:
     """In a run whose first 40 responses are wrong, people say so but for two of them."""
     run = make(40)
@@ -89,6 +91,8 @@ def test_judges_are_measured_by_people(home: Path, make: Make, tmp_path: Path) -
     assert "Cohen's kappa" in gradus(home, "judge", run, "--ratings").stdout
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_comparison_says_whether_the_judge_prefers_what_people_do(home: Path, make: Make, tmp_path: Path) -> None:
     one, other = make(60, "one"), make(20, "other")
     for run, good in ((one, set()), (other, set(range(21, 61)))):

@@ -83,6 +83,8 @@ def test_a_classifier_that_is_an_adapter_labels_like_a_whole_one(weights: Path) 
     pd.testing.assert_frame_equal(ours, theirs)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_base_that_is_gone_or_another_is_named(tmp_path: Path, weights: Path) -> None:
     summary = run(tmp_path / "alone", *of(weights), *ALONE, "train.max_steps=1")
     folder = saved(summary.model_uri or "")

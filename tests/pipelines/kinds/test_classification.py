@@ -165,6 +165,8 @@ def test_another_vocabulary_at_the_same_path_trains_again(tmp_path: Path) -> Non
     assert run(f"model.vocabulary={path}").cached_steps == STEPS[:4]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_another_recipe_skips_what_comes_before_training(finished: RunSummary) -> None:
     second = run("train.max_steps=3", "train.epochs=2")
     assert second.cached_steps == STEPS[:4]
@@ -234,6 +236,8 @@ def test_the_spam_preset_on_the_real_data() -> None:
     assert data["rows_test"] == pytest.approx(5574 * 0.2, abs=150), "within sampling error of groups dealt at random"
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_rejected_data_leaves_a_failed_run_with_its_evidence() -> None:
     with pytest.raises(DataRejected, match="label_in_set") as caught:
         run("validation.label_in_set.severity=error")

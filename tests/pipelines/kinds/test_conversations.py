@@ -27,6 +27,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_weights(tmp_path_factory.mktemp("weights"))
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_conversations_are_learnt_answered_judged_served_and_gone_on_with(weights: Path, tmp_path: Path) -> None:
     summary = run(tmp_path / "talked", *chat(weights, TURNS), content=conversations())
     assert summary.status == "FINISHED"

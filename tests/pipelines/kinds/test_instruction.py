@@ -64,6 +64,8 @@ def test_a_run_leaves_everything_where_it_belongs(instructed: tuple[Path, RunSum
     assert answered["response"].tolist() == test["response"].tolist()
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_second_run_does_nothing_and_another_recipe_only_what_it_must(instructed: tuple[Path, RunSummary]) -> None:
     folder, first = instructed
     again = run(folder)
@@ -77,6 +79,8 @@ def test_a_second_run_does_nothing_and_another_recipe_only_what_it_must(instruct
     assert shorter.cached_steps == ["download", "validate", "split", "fetch_weights", "fine_tune"]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(
     instructed: tuple[Path, RunSummary], tmp_path: Path
 ) -> None:
@@ -91,6 +95,8 @@ def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(
     assert first.run_id in Path(_artifact(second.run_id, "report.html")).read_text()
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_run_leaves_its_adapter_and_another_starts_from_it(tmp_path: Path) -> None:
     first = run(tmp_path, "train.trainable=lora")
     assert artifacts(first.run_id, "adapter") == {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}

@@ -26,6 +26,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_weights(tmp_path_factory.mktemp("weights"))
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_run_leaves_a_model_that_talks_as_it_was_taught_and_is_gone_on_from(weights: Path, tmp_path: Path) -> None:
     summary = run(tmp_path / "talked", *chat(weights, "prompt.system=Be brief."))
     assert (summary.status, summary.model_uri) == ("FINISHED", "models:/tiny/1")

@@ -91,6 +91,8 @@ def gradus_facts(home: Path, run_id: str) -> str:
     return next((home / "artifacts").glob(f"{run_id}/artifacts/facts.json")).read_text()
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_verdicts_of_different_judges_are_refused_until_one_judge_has_seen_both(
     home: Path, make: Make, ollama: OllamaServer
 ) -> None:

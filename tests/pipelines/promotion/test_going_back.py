@@ -81,6 +81,8 @@ def test_who_was_rolled_back_is_no_measure_for_later_ones(home: Path, make: Make
     assert [each.version for each in promote(make(30), home).measured] == ["1"]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_champion_that_was_deleted_is_one_line_and_rollback_the_way_out(
     home: Path, make: Make, name: str, client: MlflowClient
 ) -> None:

@@ -58,6 +58,8 @@ def make(home: Path, saved_model: Path, name: str, told: pd.DataFrame, tmp_path:
     return made
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_five_rows_prove_nothing(home: Path, make: Make, name: str) -> None:
     why = r"5 rows can be compared with the majority class, and fewer than 100 are no evidence; test on more rows: .*"
     with pytest.raises(PromotionRefused, match=why + "split.fractions.test; --force"):
@@ -84,6 +86,8 @@ def test_a_first_champion_must_beat_the_majority_class(home: Path, make: Make, t
     assert done.measured[0].version is None
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_hundred_rows_do_not_show_that_five_points_less_are_not_worse(home: Path, make: Make, name: str) -> None:
     promote(make(0, 100), home)
     for wrong in (5, 10, 0):
@@ -92,6 +96,8 @@ def test_a_hundred_rows_do_not_show_that_five_points_less_are_not_worse(home: Pa
     assert aliases(home, name) == {"champion": "1"}
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_small_losses_do_not_add_up(home: Path, make: Make, name: str) -> None:
     promote(make(0), home)
     assert promote(make(30), home, margin=0.02).champion_before == "1"
@@ -156,6 +162,8 @@ def test_the_margin_is_the_registered_models_or_who_promotes_and_never_the_runs(
     client.delete_registered_model_tag(name, "gradus.promotion.margin")
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_champion_that_was_tested_on_other_rows_is_run_on_the_candidates(home: Path, make: Make, name: str) -> None:
     promote(make(60, 400), home)
     # The champion's model is right on each of these, whatever its own run says.
@@ -171,6 +179,8 @@ def test_a_champion_that_was_tested_on_other_rows_is_run_on_the_candidates(home:
         promote(make(0, 150, first=1000), home)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_rows_that_an_earlier_model_has_learned_from_are_left_out(home: Path, make: Make, name: str) -> None:
     first = make(20, 600, train=range(1000, 1100))
     promote(first, home)

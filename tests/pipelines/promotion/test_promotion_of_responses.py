@@ -43,6 +43,8 @@ def make(home: Path, saved_language_model: Path, name: str, tmp_path: Path) -> M
     return made
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_champion_that_answered_other_rows_is_run_on_the_candidates(home: Path, make: Make) -> None:
     promote(make(20), home)
     # Ten rows are common; on the other 110 the champion says what its untrained network does.
@@ -73,6 +75,8 @@ def test_a_judge_that_is_away_leaves_the_champion_unmeasured(home: Path, make: M
     assert promote(last, home, force=True, reason="the judge is gone").forced
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_judge_that_cannot_tell_promotes_nothing(home: Path, make: Make, ollama: OllamaServer) -> None:
     def controlled(tells: bool) -> str:
         run_id = make(0 if tells else 3, judge={"kind": "ollama", "url": ollama.url})
@@ -111,6 +115,8 @@ def test_verdicts_that_cannot_be_read_refuse_above_a_share_and_rules_may_be_soft
     assert verdicts["judge_tells"] == ("passed", "tells")
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_rows_that_either_or_one_before_it_learned_from_are_left_out(home: Path, make: Make, name: str) -> None:
     first = make(40, train=range(1, 11))
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")
@@ -132,6 +138,8 @@ def test_rows_that_either_or_one_before_it_learned_from_are_left_out(home: Path,
     assert promote(third, home).measured[0].rows == 105
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_first_champion_must_be_better_than_the_model_that_it_started_from(home: Path, make: Make) -> None:
     with pytest.raises(
         PromotionRefused, match=r"and the model that it started from .*: it is not (shown to be )?better"
