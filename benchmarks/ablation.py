@@ -89,7 +89,7 @@ COLUMNS = (
 
 
 def spam() -> float:
-    """Benchmark 1, one epoch of five: less than the whole gains where blocks are computed once."""
+    """Benchmark 1, one epoch: what is computed once for all epochs gains more in its five."""
     from benchmarks.tutorial_spam import SEEDS, configure, run, warm_up
 
     warm_up(_dealt(), "spam")
