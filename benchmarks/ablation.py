@@ -161,6 +161,8 @@ MEASURED = {
     TCACHE: ("instruction",),
 }
 """The benchmarks that each path is measured in."""
+IN_BF16 = ("short attention",)
+"""Paths that are not taken in fp32, so not measured with `--avx2`."""
 
 
 def main(
@@ -173,6 +175,7 @@ def main(
     from components.models.fast import PATHS
 
     chosen = paths or [path for path in MEASURED if path in PATHS or path == TCACHE]
+    chosen = [path for path in chosen if not avx2 or path not in IN_BF16]
     if unknown := [path for path in chosen if path not in MEASURED]:
         raise typer.BadParameter(f"{unknown[0]!r} is not measured; there are: {', '.join(MEASURED)}")
     machine = Machine.this()
