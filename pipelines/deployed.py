@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import Flow, State, flow
+from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from components.core.errors import ConfigError, GradusError
@@ -50,7 +51,16 @@ def deployed(kind: str) -> Deployed:
             return Failed(message=message, data=error)
 
     run.__name__ = run.__qualname__ = _entry(kind)  # by which Prefect finds it again
-    return flow(name=kind, flow_run_name="{preset}", persist_result=False, on_running=[record_process])(run)
+    return flow(name=kind, flow_run_name=_run_name, persist_result=False, on_running=[record_process])(run)
+
+
+def _run_name() -> str:
+    """Return what MLflow calls the run that Prefect starts; the preset as it was given where that cannot be read."""
+    preset, overrides = (flow_run.parameters.get(name) for name in ("preset", "overrides"))
+    try:
+        return load_config(preset, overrides or ()).run_name
+    except GradusError:
+        return str(preset)
 
 
 def _entry(kind: str) -> str:

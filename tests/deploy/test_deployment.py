@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from prefect.client.orchestration import get_client
 
 from components.core.errors import ConfigError
 from pipelines.config import load_config
@@ -92,6 +93,8 @@ def test_parameters_that_cannot_be_run_fail_in_one_line(monkeypatch: pytest.Monk
     state: Any = run_preset("spma", return_state=True)
     assert state.name == "Failed"
     assert state.message == WRONG
+    with get_client(sync_client=True) as client:
+        assert client.read_flow_run(state.state_details.flow_run_id).name == "spma"
     state = run_preset("spam-demo", ["train.epoch=1", "train.batch_size=0"], return_state=True)
     assert state.is_failed()
     assert "train.epoch: unknown key, did you mean 'epochs'?" in state.message
@@ -166,7 +169,7 @@ def test_a_run_by_hand_is_one_flow_run_and_one_mlflow_run(service: Service) -> N
     before = service.mlflow_statuses()
     run_id = first_id(service.type(BY_HAND))
     run = service.flow_run(run_id)
-    assert (run.name, run.state.name) == ("spam-demo", "Completed")
+    assert (run.name, run.state.name) == ("spam-demo max_steps=20", "Completed")
     assert service.mlflow_statuses() == sorted([*before, "FINISHED"])
     assert run_id in service.type(LIST)
     assert "On 720 test rows the language model is" in service.type(f"{LOGS} {run_id}")
