@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -60,7 +61,8 @@ def peer_of_peft(loaded: Loaded, base: Path, adapter: Path, bias: bool) -> Peer:
     network = _auto(loaded, base)
     if bias:
         network.score = nn.Linear(network.score.in_features, network.score.out_features)
-    model = PeftModel.from_pretrained(network, adapter).eval()
+    with warnings.catch_warnings(action="ignore"):  # of what it calls in transformers
+        model = PeftModel.from_pretrained(network, adapter).eval()
     return _peer(model, f"{installed('peft')}", False)
 
 
