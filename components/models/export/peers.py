@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from components.core import versions
 from components.core.errors import ExportFailed
 from components.models.classifier import Classifier
 from components.models.config import ModelConfig
@@ -28,10 +28,8 @@ OURS = "Gradus's own reader"
 
 def installed(library: str) -> str | None:
     """Return the name and version of a library, None where it is not installed."""
-    try:
-        return f"{library} {version(library)}"
-    except PackageNotFoundError:
-        return None
+    version = versions.installed(library)
+    return version and f"{library} {version}"
 
 
 def peer_of_folder(loaded: Loaded, folder: Path) -> Peer:
