@@ -4,7 +4,7 @@ import logging
 import shutil
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -192,17 +192,24 @@ def ask_judge(
                 verdicts |= ask_all(todo, client, spending, cache, config.concurrency, stop, report, meanwhile, form)
             say(f"judge: spent {spending.total.described(config)} ({spending.total.counted()})")
     except JudgeError as error:
-        made = sum(question.key in verdicts for each in asked for question in each)
-        what = f"{made:,} of {sum(map(len, asked)):,} verdicts are made and kept"
-        if isinstance(error, JudgeUnreachable):
-            what = f"{error.todo or client.start}; {what}, and the next run goes on from there"
-        raise type(error)(f"{error}; {what}") from error
+        raise _with_progress(error, asked, verdicts, client.start) from error
     if failure := limits.failure(verdicts.values(), VERDICTS):
         # It may have been the server's fault: the next run asks anew.
         cache.forget([key for key, verdict in verdicts.items() if verdict.score is None])
     found = [[verdicts[question.key] for question in each if question.key in verdicts] for each in asked]
     usage = sum((verdict.usage for verdict in verdicts.values()), Usage())
     return Asked(digest, found, _cut_prompts(unique.values(), verdicts, form), usage, failure)
+
+
+def _with_progress(
+    error: JudgeError, asked: Iterable[list[Question]], verdicts: Container[str], start: str
+) -> JudgeError:
+    """Return an error that also says how far the judge came, and `start` where its server does not say what to do."""
+    made = [question.key in verdicts for each in asked for question in each]
+    what = f"{sum(made):,} of {len(made):,} verdicts are made and kept"
+    if isinstance(error, JudgeUnreachable):
+        what = f"{error.todo or start}; {what}, and the next run goes on from there"
+    return type(error)(f"{error}; {what}")
 
 
 def _cut_prompts(questions: Iterable[Question], verdicts: Mapping[str, Verdict], form: Form) -> int:

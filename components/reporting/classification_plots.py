@@ -226,7 +226,8 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
         share.plot(several["confidence"], several["accuracy"], label=label, **line)
         share.plot(single["confidence"], single["accuracy"], **{**line, "linestyle": "", "markerfacecolor": "none"})
         right = (points["rows"] * points["accuracy"]).round().astype(int)
-        low, high = zip(*map(wilson_interval, right, points["rows"]), strict=True)
+        ends = list(map(wilson_interval, right, points["rows"]))
+        low, high = [low for low, _ in ends], [high for _, high in ends]
         share.vlines(points["confidence"], low, high, color=colour, linewidth=1.2, alpha=0.55)
         width = points["high"] - points["low"]
         left = points["low"] + (0.04 + 0.31 * place) * width

@@ -61,11 +61,7 @@ def fine_tune(
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
     encoding = start.tokenizer()
-    if start.weights and kind_of(start.weights) == CLASSIFIER:
-        raise ConfigError(
-            "model.weights is a classifier, whose last blocks have learnt to feed its head and no longer write; "
-            "name a language model, such as the one that it was made from"
-        )
+    _refuse_classifier(start.weights)
     template = prompt.resolved(encoding)
     data = prepare(*splits, template, encoding, config, start.model.shape.context)
     with fine_tuning.prepared(config):
@@ -98,6 +94,14 @@ def fine_tune(
         "cut_conversations": {"train": data.train.cut_conversations, "validation": data.validation.cut_conversations},
         "trained_token_share": data.train.trained_share(config.mask_prompt),
     }
+
+
+def _refuse_classifier(weights: Path | None) -> None:
+    if weights and kind_of(weights) == CLASSIFIER:
+        raise ConfigError(
+            "model.weights is a classifier, whose last blocks have learnt to feed its head and no longer write; "
+            "name a language model, such as the one that it was made from"
+        )
 
 
 def prepare(
