@@ -6,7 +6,18 @@ from components.core.errors import JudgeError
 from components.reporting.evidence import counted_of_instructions
 from components.reporting.instruction import evidence, findings, response_rows
 from components.tasks import download, fetch_weights
-from components.tasks import instruction as tasks
+from components.tasks.instruction import (
+    answer_validation,
+    evaluate,
+    fine_tune,
+    judge,
+    look_ahead,
+    report_failed_judging,
+    respond,
+    respond_before,
+    split,
+    validate,
+)
 from components.tasks.results import Results
 from components.tracking.registry.publishing import publish_language_model
 from pipelines.kinds.instruction.config import InstructionConfig
@@ -22,21 +33,21 @@ def instruction(config: InstructionConfig) -> RunSummary:
     prompt, model, train, generation = config.prompt, config.model, config.train, config.generation
     with recorded(config) as run:
         source = run.step(download, config.source)
-        table = run.step(tasks.validate, source, config.validation, prompt, model)
-        splits = run.step(tasks.split, table, config.split)
+        table = run.step(validate, source, config.validation, prompt, model)
+        splits = run.step(split, table, config.split)
         weights = run.step(fetch_weights, model)
-        tasks.look_ahead(weights, prompt, config.judge, splits)
-        trained = run.step(tasks.fine_tune, splits, weights, prompt, model, train, config.lora, run.id)
+        look_ahead(weights, prompt, config.judge, splits)
+        trained = run.step(fine_tune, splits, weights, prompt, model, train, config.lora, run.id)
         if config.answer_validation:
-            run.step(tasks.answer_validation, splits, trained, generation, train.device)
-        responses = run.step(tasks.respond, splits, trained, generation, train.device)
-        before = run.step(tasks.respond_before, splits, weights, prompt, model, generation, train.device, train.seed)
+            run.step(answer_validation, splits, trained, generation, train.device)
+        responses = run.step(respond, splits, trained, generation, train.device)
+        before = run.step(respond_before, splits, weights, prompt, model, generation, train.device, train.seed)
         try:
-            verdicts = run.step(tasks.judge, responses, before, prompt, config.judge)
+            verdicts = run.step(judge, responses, before, prompt, config.judge)
         except JudgeError as error:
-            tasks.report_failed_judging(run.id, responses, error.evidence)
+            report_failed_judging(run.id, responses, error.evidence)
             raise
-        run.step(tasks.evaluate, splits, responses, before, verdicts, weights, run.names)
+        run.step(evaluate, splits, responses, before, verdicts, weights, run.names)
         run.finish(RESULTS)
     return run.summary()
 
