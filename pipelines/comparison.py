@@ -24,16 +24,6 @@ OF_A_SWEEP = {"tracking.run_name", "tracking.parent", "tracking.keep_model"}
 REMEDY = "run both on the same source and split"
 
 
-def compare_runs(first: str, second: str, home: Path, primary: str | None = None) -> RunComparison:
-    """Compare two runs, as `compare_all` does.
-
-    Raises:
-        ConfigError: if there is no metric `primary`.
-        TrackingError: if a run cannot be found, or the store cannot be read.
-    """
-    return compare_all([first, second], home, primary).comparisons[0]
-
-
 def compare_all(
     addresses: Sequence[str], home: Path, primary: str | None = None, baseline: str | None = None
 ) -> Comparisons:

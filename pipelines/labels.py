@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import ConfigError, GradusError
-from components.core.records import Facts
 from components.tracking.reading import CONFIG, FACTS, PREDICTIONS, artifacts_of, find_run
 from pipelines.comparing.answered import recorded_config
 from pipelines.kinds import KINDS, config_class, kind_named, part_of
@@ -131,15 +130,10 @@ def _left_by(address: str, home: Path) -> Iterator[Left]:
                 f"run {run.run_id[:8]} ({run.status.lower()}) left no {' and no '.join(lacking)}; give a run that "
                 "came to its end"
             )
-        tree, facts = recorded_config(paths[CONFIG]), _facts(paths[FACTS])
+        tree, facts = recorded_config(paths[CONFIG]), json.loads(paths[FACTS].read_text(encoding="utf-8"))
         try:
             config = config_class(kind).model_validate(tree)
         except ValidationError as error:
             raise GradusError(f"the config of run {run.run_id[:8]} is not one of this version; run it again") from error
         data = labels.read_data(config, facts, paths[PREDICTIONS], Path(folder))
         yield Left(run.run_id, labels, kind, tree, data, paths[PREDICTIONS])
-
-
-def _facts(path: Path) -> dict[str, Facts]:
-    facts: dict[str, Facts] = json.loads(path.read_text(encoding="utf-8"))
-    return facts

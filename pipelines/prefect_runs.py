@@ -24,7 +24,7 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Crashed, Pending
 
-from components.core.errors import GradusError
+from components.core.errors import GradusError, causes
 from components.tasks.shared import ServerErrors, lost_server
 from components.tracking.names import ORPHANED
 from components.tracking.provenance import PROCESS_TAG, is_orphan, process_tags
@@ -197,16 +197,14 @@ def _refused(what: str, error: BaseException) -> GradusError:
 
 def _reason(error: BaseException) -> str:
     """Return what an error, or the one that it came from, says of the server."""
-    causes = [error]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:
-        causes.append(cause)
-    for cause in causes:
+    came_from = list(causes(error))
+    for cause in came_from:
         if isinstance(cause, httpx.HTTPStatusError):
             return f"it answers {cause.response.status_code} {cause.response.reason_phrase}".rstrip()
-    for cause in reversed(causes):
+    for cause in reversed(came_from):
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror[0].lower() + cause.strerror[1:]
-    for cause in causes:
+    for cause in came_from:
         if isinstance(cause, httpx.HTTPError):
             return one_line(cause, 200).rstrip(".") or f"no answer ({type(cause).__name__})"
     return "it does not answer as a Prefect server does"

@@ -21,7 +21,7 @@ GradusError                 something failed; exit code 1
 A message is one line: what, where, and what to do about it. Secrets are taken out of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,15 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     if close := get_close_matches(word, known, n=1, cutoff=0.5):
         return f", did you mean {close[0]!r}?"
     return f"; {otherwise}" if otherwise else f"; known here: {', '.join(known)}"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, the one that it came from, and so on; raised again in another thread, they may go in a circle."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        yield error
+        seen.append(error)
+        error = error.__cause__ or error.__context__
 
 
 class GradusError(Exception):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from components.core.errors import causes
 from components.core.versions import installed
 
 if TYPE_CHECKING:
@@ -215,8 +216,5 @@ def _translated(error: Exception, name: str, timeout: float) -> HTTPError:
 
 def _cause(error: BaseException) -> str:
     """Return what the operating system reported, which the layers above wrap into several lines."""
-    reason, link = "the connection broke", error.__context__
-    while link:
-        reason = getattr(link, "strerror", None) or reason
-        link = link.__cause__ or link.__context__
-    return reason
+    said = [reason for each in causes(error.__context__) if (reason := getattr(each, "strerror", None))]
+    return said[-1] if said else "the connection broke"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from components.core.errors import GradusError, NoRoom
+from components.core.errors import GradusError, NoRoom, causes
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DISK_FULL = re.compile(
@@ -25,11 +25,10 @@ LITTLE = 10_000_000
 
 def is_full(error: BaseException | None) -> bool:
     """Tell whether an error, or one that it came from, says that a disk is full."""
-    while error is not None:
-        if isinstance(error, NoRoom) or getattr(error, "errno", None) in FULL or DISK_FULL.search(str(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        isinstance(each, NoRoom) or getattr(each, "errno", None) in FULL or DISK_FULL.search(str(each))
+        for each in causes(error)
+    )
 
 
 @contextmanager
@@ -95,12 +94,11 @@ def size_of(folder: Path) -> int:
 
 def _named(error: BaseException | None) -> Iterator[Path]:
     """Yield the folders of the files that an error names: of a copy where it goes to, then where it comes from."""
-    while error is not None:
-        for name in (getattr(error, "filename2", None), getattr(error, "filename", None)):
+    for each in causes(error):
+        for name in (getattr(each, "filename2", None), getattr(each, "filename", None)):
             path = Path(os.fsdecode(name)) if isinstance(name, (str, bytes, Path)) else Path()
             if path.is_absolute():
                 yield path.parent
-        error = error.__cause__ or error.__context__
 
 
 def _free(folder: Path) -> int:

@@ -1,15 +1,14 @@
 """The content-addressed store: a folder a step and key, complete or not there at all."""
 
-import fcntl
 import logging
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from components.core.durable import sync, sync_names
+from components.core.durable import locked, sync, sync_names
 from components.core.errors import DataRejected, GradusError, NoRoom
 from components.core.interruptions import hold_until_published, publication
 from components.core.records import Facts, File, Manifest, sha256_of
@@ -103,23 +102,18 @@ class Store:
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
-        # flock, not a lock file: the kernel releases it when the process dies, however it dies.
-        lock = folder.with_name(f".{folder.name}.lock")
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            file = lock.open("w")
-        except OSError as error:
-            if is_full(error):
-                raise NoRoom(no_room_left(folder.parent)) from error
-            raise GradusError(
-                f"cannot write to {folder.parent}: {error.strerror}; set GRADUS_HOME to a folder you can write"
-            ) from error
-        with file:
+        def waiting() -> None:
+            log.warning("%s: waiting for another run that computes it", folder.parent.name)
+
+        with ExitStack() as held:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.warning("%s: waiting for another run that computes it", folder.parent.name)
-                fcntl.flock(file, fcntl.LOCK_EX)
+                held.enter_context(locked(folder.with_name(f".{folder.name}.lock"), waiting))
+            except OSError as error:
+                if is_full(error):
+                    raise NoRoom(no_room_left(folder.parent)) from error
+                raise GradusError(
+                    f"cannot write to {folder.parent}: {error.strerror}; set GRADUS_HOME to a folder you can write"
+                ) from error
             yield
 
 

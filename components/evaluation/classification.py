@@ -11,14 +11,8 @@ import torch
 
 from components.core.progress import progress_bar
 from components.core.records import Facts
+from components.evaluation import curves
 from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, Baseline, fit_baselines
-from components.evaluation.curves import (
-    calibration_table,
-    cheapest_threshold,
-    curves_table,
-    lengths_table,
-    thresholds_table,
-)
 from components.evaluation.embeddings import Embedder
 from components.evaluation.labelled import Predictions
 from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics, confusion, per_class
@@ -111,12 +105,12 @@ def _write_figures(
 ) -> dict[str, float] | None:
     """Write what figures are drawn from; return the cheapest threshold, if there is one to choose."""
     folder.mkdir()
-    thresholds = thresholds_table(scored, miss_cost)
+    thresholds = curves.thresholds_table(scored, miss_cost)
     thresholds.to_parquet(folder / "thresholds.parquet", index=False)
-    curves_table(scored["test"], labels).to_parquet(folder / "curves.parquet", index=False)
-    calibration_table(scored).to_parquet(folder / "calibration.parquet", index=False)
-    lengths_table(scored).to_parquet(folder / "lengths.parquet", index=False)
-    return cheapest_threshold(thresholds)
+    curves.curves_table(scored["test"], labels).to_parquet(folder / "curves.parquet", index=False)
+    curves.calibration_table(scored).to_parquet(folder / "calibration.parquet", index=False)
+    curves.lengths_table(scored).to_parquet(folder / "lengths.parquet", index=False)
+    return curves.cheapest_threshold(thresholds)
 
 
 def verdict(test: Mapping[str, Predictions], best: str) -> str:

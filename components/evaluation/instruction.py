@@ -61,22 +61,18 @@ def evaluate_responses(
     judged = {of: each for of, each in read_verdicts(verdicts, rows["row"]).items() if of in PREFIXES}
     baseline = most_common_responses(train).matches(rows["task"], rows["output"])
     tasks = tasks_table(rows["task"], judged, baseline)
-    shown = tasks.head(MOST_TASKS)
-    many = f"there are {len(tasks):,} tasks, of which the {MOST_TASKS} largest have figures; is it the right column?"
+    largest = tasks.head(MOST_TASKS)
     sentences = [sentence(judged, baseline, judge["judge"], by_task=bool(len(tasks)))]
     facts: Facts = {
         "rows": len(rows),
-        "judge": judge["judge"],
-        "rubric": judge.get("rubric"),
-        "repeats": judge["repeats"],
-        "counts": judge["counts"],
+        **{name: judge.get(name) for name in ("judge", "rubric", "repeats", "counts")},
         "metrics": response_metrics(judged)
         | {"baseline/test/exact_match": float(baseline.mean())}
         | control_metrics(judge)
-        | task_metrics(shown),
+        | task_metrics(largest),
         "verdict": " ".join(sentences + (unseen.sentences() if unseen else [])),
-        "warnings": warnings(judged, judge) + [many] * (len(tasks) > MOST_TASKS),
-        "tasks": shown.astype(object).where(shown.notna(), None).to_dict("records"),
+        "warnings": warnings(judged, judge, len(tasks)),
+        "tasks": largest.astype(object).where(largest.notna(), None).to_dict("records"),
         **({"ancestors": unseen.facts()} if unseen else {}),
     }
     (out / "metrics.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False))
@@ -118,8 +114,8 @@ def control_metrics(judge: Facts) -> dict[str, float]:
     return {f"judge/control_{of}": control[of] for of in ("own", "other") if control.get(of) is not None}
 
 
-def warnings(verdicts: Mapping[str, Verdicts], judge: Facts) -> list[str]:
-    """Return what speaks against the judge, one sentence each."""
+def warnings(verdicts: Mapping[str, Verdicts], judge: Facts, tasks: int = 0) -> list[str]:
+    """Return what speaks against the judge, and against so many tasks, one sentence each."""
     name, control, found = judge["judge"]["name"], judge.get("control") or {"tells": True}, []
     if not control["tells"] and (why := control.get("why")):
         found.append(f"whether {name} can tell good from bad is not known: {why}")
@@ -146,6 +142,10 @@ def warnings(verdicts: Mapping[str, Verdicts], judge: Facts) -> list[str]:
         found.append(
             f"{name} saw only a part of {cut:,} prompts: its server counted fewer tokens than they have; raise "
             "judge.num_ctx (options.num_ctx), and the context that the server allows (OLLAMA_CONTEXT_LENGTH)"
+        )
+    if tasks > MOST_TASKS:
+        found.append(
+            f"there are {tasks:,} tasks, of which the {MOST_TASKS} largest have figures; is it the right column?"
         )
     return found
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from components.evaluation.paired.p_values import SIGNIFICANT
+from components.evaluation.paired.p_values import SIGNIFICANT, holm_adjusted
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -37,7 +37,7 @@ def contrasts(groups: Sequence[Sequence[float]], pairs: Iterable[tuple[int, int]
 
     By Welch's test ("The generalization of Student's problem when several different population variances are
     involved", 1947), as trainings of unlike recipes scatter unlike; seeds do not pair them, since another recipe makes
-    other use of its random numbers. Adjusted over all pairs (`holm`): give every pair that could have been looked at,
+    other use of its random numbers. Adjusted over all pairs (Holm): give every pair that could have been looked at,
     which is all of them where one of the groups was picked for its mean.
 
     Args:
@@ -45,11 +45,10 @@ def contrasts(groups: Sequence[Sequence[float]], pairs: Iterable[tuple[int, int]
         pairs: numbers of groups.
     """
     pairs = [(first, second) for first, second in pairs if min(len(groups[first]), len(groups[second])) > 1]
-    p_values = holm([welch(groups[first], groups[second]) for first, second in pairs])
-    differences = [mean(groups[second]) - mean(groups[first]) for first, second in pairs]
+    p_values = holm_adjusted({pair: welch(groups[pair[0]], groups[pair[1]]) for pair in pairs})
     return [
-        Contrast(*pair, difference, p_value)
-        for pair, difference, p_value in zip(pairs, differences, p_values, strict=True)
+        Contrast(first, second, mean(groups[second]) - mean(groups[first]), p_values[first, second])
+        for first, second in pairs
     ]
 
 
@@ -64,12 +63,3 @@ def welch(first: Sequence[float], second: Sequence[float]) -> float:
     if stdev(first) == stdev(second) == 0:
         return 1.0
     return float(ttest_ind(first, second, equal_var=False).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number (Holm, "A simple sequentially rejective multiple test procedure")."""
-    adjusted, least = [1.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = least
-    return adjusted

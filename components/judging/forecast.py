@@ -1,14 +1,35 @@
-"""What a judging will take, before there are responses: at least, and as is to be expected."""
+"""What a judging will be, before there are responses: by whom, and what it takes, at least and as is to be expected."""
 
 from pathlib import Path
 
+from components.core.errors import JudgeError, JudgeUnreachable
+from components.core.records import Facts
 from components.judging.cache import Cache
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
-from components.judging.identity import find_digest
+from components.judging.control import ROWS
+from components.judging.identity import describe, find_digest
 from components.judging.questions import Prompt, frame, questions_about, read_references
 from components.judging.rubric import shipped_rubric
 from components.judging.spending import REPLY_TOKENS, Usage, estimate_tokens, least_usage, refuse_beyond_limits
+
+
+def look_for_judge(config: JudgeConfig, entries: int) -> Facts:
+    """Return who judges so many entries, after asking its server once whether the model is there.
+
+    `name`, `is_language_model`, `server`, how many `verdicts`, and as `problem` why it cannot be asked now, if so.
+    """
+    is_model, digest, problem = config.is_language_model, None, ""
+    control = min(ROWS, entries) if "reference" in config.also else 0
+    verdicts = (entries * (1 + len(config.also)) + control) * (config.repeats if is_model else 1)
+    try:
+        if is_model:
+            client = connect(config.model_copy(update={"attempts": 1}))
+            digest = client.look_up()
+    except JudgeError as error:
+        problem = f"{error}; {error.todo or client.start}" if isinstance(error, JudgeUnreachable) else str(error)
+    facts = {"name": describe(config, digest)["name"], "is_language_model": is_model}
+    return facts | {"server": config.server if is_model else None, "verdicts": verdicts, "problem": problem}
 
 
 def expected_usage(table: Path, config: JudgeConfig, prompt: Prompt | None) -> Usage:

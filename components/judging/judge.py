@@ -4,7 +4,7 @@ import logging
 import shutil
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,15 +19,7 @@ from components.judging.control import CONTROL, control_facts, write_control, wr
 from components.judging.identity import describe, find_digest
 from components.judging.lexical import Measures, measure
 from components.judging.prompt_cuts import count_cut, fewest_tokens
-from components.judging.questions import (
-    OTHER,
-    REFERENCE,
-    Judged,
-    Prompt,
-    frame,
-    questions_about,
-    read_judged,
-)
+from components.judging.questions import OTHER, REFERENCE, Judged, Prompt, frame, questions_about, read_judged
 from components.judging.rubric import RUBRIC, shipped_rubric
 from components.judging.spending import Spending, Usage, least_usage, refuse_beyond_limits
 from components.judging.verdicts import Verdict, scored
@@ -86,32 +78,15 @@ def judge(
             references are unreadable. Then everything that was made is written, and `out` is the evidence.
     """
     judged = list(read_judged(responses, config.also))
-    pairs = [(each.response, each.reference) for each in judged]
-    asked = Asked(None, [], 0, Usage(), None)
+    asked, measures = _asked(judged, config, prompt, cache, say)
     if config.is_language_model:
-        with Cache(cache) as kept:
-            measures: list[Measures] = []
-            measuring = map(measures.append, measure(pairs, kept))
-            asked = _ask(judged, config, prompt, kept, say, meanwhile=measuring)
-            deque(measuring, maxlen=0)
-        verdicts = asked.verdicts
         shutil.copyfile(RUBRIC, out / RUBRIC.name)
-    else:
-        measures = list(measure(pairs))
-        verdicts = [[scored(found.chrf, found.described)] for found in measures]
-    results = [each for each in zip(judged, measures, verdicts, strict=True) if each[0].of != OTHER]
+    every = list(zip(judged, measures, asked.verdicts, strict=True))
+    results = [each for each in every if each[0].of != OTHER]
     _write(results, out / VERDICTS)
     if asked.failure:
         asked.failure.evidence = out
         raise asked.failure
-    own = {each.row: made for each, made in zip(judged, verdicts, strict=True) if each.of == REFERENCE}
-    found = [
-        ({"row": each.row, "other_row": each.other_row, "response": each.response}, own[each.row], made)
-        for each, made in zip(judged, verdicts, strict=True)
-        if each.of == OTHER
-    ]
-    write_control(found, out / CONTROL)
-    why_none = "judge.also lacks `reference`" if REFERENCE not in config.also else "all references are the same"
     counts = {of: {"scored": 0, "unparsed": 0} for of in dict.fromkeys(each.of for each, _, _ in results)}
     for each, _, made in results:
         for verdict in made:
@@ -124,24 +99,44 @@ def judge(
         "counts": counts,
         "unparsed": dict(sorted(unread.items())),
         "cut_prompts": asked.cut_prompts,
-        "control": control_facts(found, why_none if not found else ""),
+        "control": _control(every, REFERENCE in config.also, out),
         **({"usage": asdict(asked.usage)} if config.is_language_model else {}),
     }
 
 
-def _ask(
-    judged: list[Judged],
-    config: JudgeConfig,
-    prompt: Prompt | None,
-    cache: Cache,
-    say: Callable[[str], None],
-    meanwhile: Iterator[object],
-) -> Asked:
-    """Ask a judge for scores, as `ask_judge` does."""
-    owners = [each.of for each in judged]
-    return ask_judge(
-        owners, lambda digest: questions_about(judged, config, prompt, digest), config, cache, say, meanwhile, grading()
-    )
+def _asked(
+    judged: list[Judged], config: JudgeConfig, prompt: Prompt | None, cache: Path, say: Callable[[str], None]
+) -> tuple[Asked, list[Measures]]:
+    """Return what a judge says of responses, and how alike they are to their references, measured while it works."""
+    pairs = [(each.response, each.reference) for each in judged]
+    if not config.is_language_model:
+        measures = list(measure(pairs))
+        return Asked(None, [[scored(found.chrf, found.described)] for found in measures], 0, Usage(), None), measures
+
+    def questions(digest: str | None) -> list[list[Question]]:
+        return questions_about(judged, config, prompt, digest)
+
+    with Cache(cache) as kept:
+        measures = []
+        measuring = map(measures.append, measure(pairs, kept))
+        asked = ask_judge([each.of for each in judged], questions, config, kept, say, measuring, grading())
+        deque(measuring, maxlen=0)
+    return asked, measures
+
+
+def _control(results: Iterable[Result], references: bool, out: Path) -> Facts:
+    """Write what the judge said of other rows' references, and return the fact `control`."""
+    own: dict[int, list[Verdict]] = {}
+    found = []
+    for each, _, made in results:
+        if each.of == REFERENCE:
+            own[each.row] = made
+        elif each.of == OTHER:
+            row = {"row": each.row, "other_row": each.other_row, "response": each.response}
+            found.append((row, own[each.row], made))
+    write_control(found, out / CONTROL)
+    why_none = "all references are the same" if references else "judge.also lacks `reference`"
+    return control_facts(found, "" if found else why_none)
 
 
 def ask_judge(
@@ -197,20 +192,24 @@ def ask_judge(
                 verdicts |= ask_all(todo, client, spending, cache, config.concurrency, stop, report, meanwhile, form)
             say(f"judge: spent {spending.total.described(config)} ({spending.total.counted()})")
     except JudgeError as error:
-        made = sum(question.key in verdicts for each in asked for question in each)
-        reached = f"{made:,} of {sum(map(len, asked)):,} verdicts are made and kept"
-        if isinstance(error, JudgeUnreachable):
-            what = f"{error}; {error.todo or client.start}; {reached}, and the next run goes on from there"
-            raise JudgeUnreachable(what) from error
-        raise type(error)(f"{error}; {reached}") from error
-    failure = limits.failure(verdicts.values(), VERDICTS)
-    if failure:
+        raise _with_progress(error, asked, verdicts, client.start) from error
+    if failure := limits.failure(verdicts.values(), VERDICTS):
         # It may have been the server's fault: the next run asks anew.
         cache.forget([key for key, verdict in verdicts.items() if verdict.score is None])
     found = [[verdicts[question.key] for question in each if question.key in verdicts] for each in asked]
     usage = sum((verdict.usage for verdict in verdicts.values()), Usage())
-    cut = _cut_prompts(unique.values(), verdicts, form)
-    return Asked(digest, found, cut, usage, failure)
+    return Asked(digest, found, _cut_prompts(unique.values(), verdicts, form), usage, failure)
+
+
+def _with_progress(
+    error: JudgeError, asked: Iterable[list[Question]], verdicts: Container[str], start: str
+) -> JudgeError:
+    """Return an error that also says how far the judge came, and `start` where its server does not say what to do."""
+    made = [question.key in verdicts for each in asked for question in each]
+    what = f"{sum(made):,} of {len(made):,} verdicts are made and kept"
+    if isinstance(error, JudgeUnreachable):
+        what = f"{error.todo or start}; {what}, and the next run goes on from there"
+    return type(error)(f"{error}; {what}")
 
 
 def _cut_prompts(questions: Iterable[Question], verdicts: Mapping[str, Verdict], form: Form) -> int:

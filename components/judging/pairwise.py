@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from components.conversations import as_transcript, read_history
 from components.core.records import Facts, fingerprint
 from components.judging.asking import Form, Question, why_unparsed
 from components.judging.cache import Cache
@@ -14,7 +13,7 @@ from components.judging.config import JudgeConfig
 from components.judging.control import write_rows
 from components.judging.identity import describe, verdict_identity
 from components.judging.judge import ask_judge
-from components.judging.questions import Prompt
+from components.judging.questions import Prompt, repeated, task_of
 from components.judging.rubric import PAIRWISE, shipped_rubric
 from components.judging.verdicts import Verdict, read_object, scored
 
@@ -105,14 +104,9 @@ def read_preference(reply: str) -> Verdict | None:
 
 
 def _questions(contest: Contest, order: str, config: JudgeConfig, prompt: Prompt | None, judge: str) -> list[Question]:
-    before = read_history(contest.history)
-    task = {"instruction": contest.instruction, "input": contest.input}
-    task |= {"history": as_transcript(before)} if before else {}
-    task = {"task": prompt(contest.instruction, contest.input, *([before] if before else []))} if prompt else task
+    task = task_of(contest.instruction, contest.input, contest.history, prompt)
     both = (contest.first, contest.second) if order == "first" else (contest.second, contest.first)
-    text = shipped_rubric(PAIRWISE).question(task | dict(zip(ORDERS, both, strict=True)))
-    keys = (fingerprint([judge, text, repeat]) for repeat in range(config.repeats))
-    return [Question(key, text, config.seed + repeat) for repeat, key in enumerate(keys)]
+    return repeated(shipped_rubric(PAIRWISE).question(task | dict(zip(ORDERS, both, strict=True))), config, judge)
 
 
 def _rows(asked: Sequence[tuple[Contest, str]], verdicts: Sequence[Sequence[Verdict]]) -> Iterator[dict[str, object]]:

@@ -79,17 +79,27 @@ def questions_about(
     judged: Sequence[Judged], config: JudgeConfig, prompt: Prompt | None, digest: str | None
 ) -> list[list[Question]]:
     """Return what is asked about each response, once a repeat. The same words about the same task are one question."""
-    judge = fingerprint(verdict_identity(config, digest))
-    asked = []
+    judge, rubric = fingerprint(verdict_identity(config, digest)), shipped_rubric()
+    found = []
     for each in judged:
-        before = read_history(each.history)
-        task = {"instruction": each.instruction, "input": each.input}
-        task |= {"history": as_transcript(before)} if before else {}
-        task = {"task": prompt(each.instruction, each.input, *([before] if before else []))} if prompt else task
-        text = shipped_rubric().question(task | {"reference": each.reference, "response": each.response})
-        keys = (fingerprint([judge, text, repeat]) for repeat in range(config.repeats))
-        asked.append([Question(key, text, config.seed + repeat) for repeat, key in enumerate(keys)])
-    return asked
+        task = task_of(each.instruction, each.input, each.history, prompt)
+        text = rubric.question(task | {"reference": each.reference, "response": each.response})
+        found.append(repeated(text, config, judge))
+    return found
+
+
+def task_of(instruction: str, input: str, history: str | None, prompt: Prompt | None) -> dict[str, str]:
+    """Return a task as a judge is shown it: as such, or what `prompt` makes of it."""
+    before = read_history(history)
+    if prompt:
+        return {"task": prompt(instruction, input, *([before] if before else []))}
+    return {"instruction": instruction, "input": input} | ({"history": as_transcript(before)} if before else {})
+
+
+def repeated(text: str, config: JudgeConfig, judge: str) -> list[Question]:
+    """Return a question once a repeat, each with a seed of its own; `judge` stands for the judge in their keys."""
+    repeats = range(config.repeats)
+    return [Question(fingerprint([judge, text, repeat]), text, config.seed + repeat) for repeat in repeats]
 
 
 def frame(measure: Callable[[bytes], int], rubric: Rubric, again: bool = False) -> int:

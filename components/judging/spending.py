@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from components.core.errors import JudgeError
 from components.judging.config import JudgeConfig
@@ -71,11 +70,6 @@ class Usage:
         if not self.estimated:
             return "as the server counts"
         return f"estimated for {self.estimated:,} replies that the server has not counted"
-
-
-def usage_of(facts: dict[str, Any]) -> Usage:
-    """Return the usage in the facts of a judging."""
-    return Usage(**(facts.get("usage") or {}))
 
 
 def usage_of_reply(messages: Messages, reply: Reply) -> Usage:

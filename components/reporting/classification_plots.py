@@ -213,7 +213,7 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
         classes: number of classes; no predicted label has a probability below one in so many.
         title: the line above.
     """
-    from scipy.stats import binomtest
+    from components.evaluation.metrics import wilson_interval
 
     figure = plots.new_figure(6.6, 6.2)
     share, count = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -226,9 +226,8 @@ def calibration_figure(bins: "pd.DataFrame", errors: Mapping[str, float], classe
         share.plot(several["confidence"], several["accuracy"], label=label, **line)
         share.plot(single["confidence"], single["accuracy"], **{**line, "linestyle": "", "markerfacecolor": "none"})
         right = (points["rows"] * points["accuracy"]).round().astype(int)
-        counts = zip(right, points["rows"], strict=True)
-        ends = [binomtest(*each).proportion_ci(0.95, "wilson") for each in counts]
-        low, high = [each.low for each in ends], [each.high for each in ends]
+        ends = list(map(wilson_interval, right, points["rows"]))
+        low, high = [low for low, _ in ends], [high for _, high in ends]
         share.vlines(points["confidence"], low, high, color=colour, linewidth=1.2, alpha=0.55)
         width = points["high"] - points["low"]
         left = points["low"] + (0.04 + 0.31 * place) * width

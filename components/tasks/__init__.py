@@ -8,13 +8,7 @@ to MLflow and are not. Retries stand only where a network is involved: a failed 
 The tasks of classification are those of this package; those of instructions have the same names in their own module.
 """
 
-from components.tasks.classification import (
-    evaluate,
-    fine_tune,
-    read_frozen,
-    split,
-    validate,
-)
+from components.tasks.classification import evaluate, fine_tune, read_frozen, split, validate
 from components.tasks.results import log_results, register
 from components.tasks.shared import download, fetch_weights, report_failed_training, report_validation
 from components.training.config import uses_cached_features as reads_ahead

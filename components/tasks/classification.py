@@ -12,16 +12,8 @@ from components.data.split.config import BalanceConfig, SplitConfig
 from components.data.split.given_splits import SPLITS
 from components.data.validation.rules import ValidationConfig, of_a_trial
 from components.models.config import LoraConfig, ModelConfig
-from components.tasks.shared import (
-    DAY,
-    HOUR,
-    computed_on,
-    network_identity,
-    training_identity,
-    training_logger,
-    unseen_rows,
-    weights_folder,
-)
+from components.tasks import shared
+from components.tasks.shared import DAY, HOUR, weights_folder
 from components.training.config import TrainConfig
 
 READ_BY_FROZEN = {"fast", "trainable", "pooling", "causal", "padding", "max_length", "precision", "device"}
@@ -54,8 +46,8 @@ def _frozen_identity(arguments: Mapping[str, Any]) -> Any:
     # Only what the frozen blocks and their texts depend on, so that another learning rate finds them again.
     train = arguments["train"].model_dump(mode="json", include=READ_BY_FROZEN)
     drawn = None if arguments["weights"].files else arguments["train"].seed
-    model = network_identity(arguments["model"], {"tie_embeddings", "dropout"})
-    train |= computed_on(train["device"], train["precision"])
+    model = shared.network_identity(arguments["model"], {"tie_embeddings", "dropout"})
+    train |= shared.computed_on(train["device"], train["precision"])
     return identify({**arguments, "model": model, "train": train, "seed": drawn})
 
 
@@ -72,7 +64,7 @@ def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConf
 @step(
     "components.training.classification",
     # A classifier has no language-model head to tie.
-    identity=partial(training_identity, without={"tie_embeddings"}),
+    identity=partial(shared.training_identity, without={"tie_embeddings"}),
     timeout_seconds=7 * DAY,
     unkeyed=("run_id",),
 )
@@ -98,7 +90,7 @@ def fine_tune(
     tables = Splits(splits.path("train.parquet"), splits.path("validation.parquet"))
     classes = Classes(splits.facts["labels"], splits.facts.get("class_weights"))
     start = Start(model, weights_folder(weights), lora, mirror())
-    with training_logger(run_id, splits, weights) as logger:
+    with shared.training_logger(run_id, splits, weights) as logger:
         return block(tables, classes, start, train, logger, out, _folder(frozen))
 
 
@@ -136,7 +128,7 @@ def evaluate(
     ordered = bool(splits.facts.get("ordered", False))
     model, shares, device = trained.folder / "model", splits.facts["shares"], trained.facts["device"]
     labels, embedder = splits.facts["labels"], weights_folder(encoder) if encoder else None
-    unseen = unseen_rows(out, splits, lambda table: index_rows(table, labels), weights, flow)
+    unseen = shared.unseen_rows(out, splits, lambda table: index_rows(table, labels), weights, flow)
     with fast_paths(trained.facts.get("fast", True)):  # models of before the option have no such fact
         facts = block(tables, model, shares, device, out, ordered, _folder(frozen), unseen, embedder, miss_cost)
     draw(trained.path("history.parquet"), trained.facts["kept_step"], facts, out / "figures")

@@ -19,17 +19,8 @@ from components.generation.config import GenerationConfig
 from components.judging.config import SERVERS, JudgeConfig
 from components.models.config import LoraConfig, ModelConfig
 from components.prompts import AnyTemplate, PromptConfig
-from components.tasks.shared import (
-    DAY,
-    HOUR,
-    computed_on,
-    log_failed,
-    network_identity,
-    training_identity,
-    training_logger,
-    unseen_rows,
-    weights_folder,
-)
+from components.tasks import shared
+from components.tasks.shared import DAY, HOUR, weights_folder
 from components.training.config import InstructionTrainConfig
 
 if TYPE_CHECKING:
@@ -76,7 +67,9 @@ def split(out: Path, table: Manifest, config: InstructionSplitConfig = Instructi
     return split_instructions(table.path("table.parquet"), config, out)
 
 
-@step("components.training.instruction", identity=training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",))
+@step(
+    "components.training.instruction", identity=shared.training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",)
+)
 def fine_tune(
     out: Path,
     splits: Manifest,
@@ -97,7 +90,7 @@ def fine_tune(
 
     tables = Splits(splits.path("train.parquet"), splits.path("validation.parquet"))
     start = Start(model, weights_folder(weights), lora, mirror())
-    with training_logger(run_id, splits, weights) as logger:
+    with shared.training_logger(run_id, splits, weights) as logger:
         return block(tables, prompt, start, train, logger, _sample_response, out)
 
 
@@ -110,12 +103,12 @@ def _sample_response(model: "LanguageModel", encoding: "Tokenizer", template: An
 
 def _response_identity(arguments: Mapping[str, Any]) -> Any:
     """Return what responses depend on: what `auto` came to, and of the model to start from not how it would train."""
-    computed = computed_on(arguments["device"], arguments["config"].precision)
+    computed = shared.computed_on(arguments["device"], arguments["config"].precision)
     config = arguments["config"].model_copy(update={"precision": computed["precision"]})
     found = {**arguments, "config": config, "device": computed["device"]}
     if "model" in found:
         seed = None if found["weights"].files else found["seed"]
-        found |= {"model": network_identity(found["model"], {"dropout"}), "seed": seed}
+        found |= {"model": shared.network_identity(found["model"], {"dropout"}), "seed": seed}
     return identify(found)
 
 
@@ -132,13 +125,17 @@ def respond(
 
     It is written batch by batch; after an interruption the next run goes on from there.
     """
+    return _answer(splits.path("test.parquet"), trained, config, device, out)
+
+
+def _answer(entries: Path, trained: Manifest, config: GenerationConfig, device: str, out: Path) -> Facts:
+    """Let the fine-tuned model answer a split."""
     from components.generation.responses import respond as block
     from components.models.devices import pick_device
     from components.models.saved.language_model import load_gpt
 
     loaded = load_gpt(trained.folder / "model")
-    test = splits.path("test.parquet")
-    return block(test, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
+    return block(entries, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
 
 
 @step(
@@ -157,14 +154,9 @@ def answer_validation(
     """
     import pandas as pd
 
-    from components.generation.responses import respond as block
     from components.judging.lexical import Measures, measure
-    from components.models.devices import pick_device
-    from components.models.saved.language_model import load_gpt
 
-    loaded = load_gpt(trained.folder / "model")
-    entries = splits.path("validation.parquet")
-    block(entries, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
+    _answer(splits.path("validation.parquet"), trained, config, device, out)
     table = pd.read_parquet(out / RESPONSES, columns=["model_response", "output"])
     measures = list(measure(list(zip(table["model_response"], table["output"], strict=True))))
     return {name: fmean(getattr(each, name) for each in measures) for name in Measures._fields}
@@ -247,7 +239,7 @@ def evaluate(
 
     tables = {"model": responses.path(RESPONSES), "start": before.path(RESPONSES)}
     table = verdicts.path("verdicts.parquet")
-    unseen = unseen_rows(out, splits, index_instructions, weights, flow)
+    unseen = shared.unseen_rows(out, splits, index_instructions, weights, flow)
     return evaluate_responses(splits.path("train.parquet"), tables, table, verdicts.facts, out, unseen)
 
 
@@ -291,4 +283,4 @@ def _template(prompt: PromptConfig, folder: Path | None) -> AnyTemplate:
 @task(timeout_seconds=HOUR, cache_policy=NO_CACHE)
 def report_failed_judging(run_id: str, responses: Manifest, evidence: Path | None) -> None:
     """Log the responses that were to be judged, and the verdicts so far, to MLflow, in `failed/`."""
-    log_failed(run_id, [responses.path(RESPONSES), *(evidence.glob("*") if evidence else ())])
+    shared.log_failed(run_id, [responses.path(RESPONSES), *(evidence.glob("*") if evidence else ())])

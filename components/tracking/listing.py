@@ -58,10 +58,6 @@ class ListedModel(BaseModel):
     description: str
     versions: list[ListedVersion]
 
-    def with_alias(self, alias: str) -> ListedVersion | None:
-        """Return the version that has an alias."""
-        return next((each for each in self.versions if alias in each.aliases), None)
-
 
 def list_runs(home: Path, filters: Mapping[str, str], where: str | None, most: int) -> list[ListedRun]:
     """Return recorded runs, the newest first.

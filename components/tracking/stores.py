@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from components.core.durable import locked
-from components.core.errors import LONGEST_LINE, TrackingError, shortened
+from components.core.errors import LONGEST_LINE, TrackingError, causes, shortened
 from components.core.home import home as gradus_home
 from components.core.redaction import MASK, redact_addresses
 from components.core.room import describe_full, is_full
@@ -225,10 +225,8 @@ def is_lost_race(error: BaseException) -> bool:
 
 def root_of(error: BaseException, limit: int = 200) -> str:
     """Return the text of the error that one came from in the end, on one line: `Connection refused` and its like."""
-    seen = [error]
-    while (inner := error.__cause__ or error.__context__) and inner not in seen:  # it may go round in a circle
-        seen.append(error := inner)
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    *_, root = causes(error)
+    text = getattr(root, "strerror", None) or str(root) or type(root).__name__
     return one_line(text, limit)
 
 

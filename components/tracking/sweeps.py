@@ -38,14 +38,3 @@ def runs_under(parent: str, home: Path) -> list[RecordedRun]:
         experiment = client.get_run(parent).info.experiment_id
         found = list(every(client.search_runs, [experiment], f"tags.`{PARENT_TAG}` = '{parent}'"))
         return [RecordedRun.of(run) for run in sorted(found, key=lambda run: -run.info.start_time)]
-
-
-def points_of(run_id: str, metric: str, home: Path) -> list[tuple[int, float]]:
-    """Return the points (step, value) of a metric that have arrived, by step.
-
-    Raises:
-        TrackingError: if the store cannot be read.
-    """
-    client = open_client(home)
-    with tracking_errors(f"cannot read {metric} of run {run_id}"):
-        return sorted({point.step: point.value for point in client.get_metric_history(run_id, metric)}.items())

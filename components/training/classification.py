@@ -1,6 +1,6 @@
 """Fine-tuning a GPT as a text classifier: from two splits to a saved model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,18 +16,10 @@ from components.models.lora import merge_adapters
 from components.models.saved.classifier import save_classifier
 from components.models.tokenizer import Tokenizer, closing, encode_whole, end_of_text
 from components.models.weights import make_transformer
+from components.training import fine_tuning
 from components.training.batching import CutSplits, Examples, read_chunks
 from components.training.config import TrainConfig
-from components.training.fine_tuning import (
-    Splits,
-    Start,
-    count_parameters,
-    keep_adapter,
-    learn,
-    longest_allowed,
-    prepared,
-    unfrozen,
-)
+from components.training.fine_tuning import Splits, Start
 from components.training.history import Step
 from components.training.objectives import SPLITS, Split
 from components.training.objectives.classification import Classification, Features
@@ -61,50 +53,35 @@ def fine_tune(
     merged into the model, unless they alone are kept, and left as `adapter/` too. Same inputs, seed and machine: same
     weights, bit by bit.
 
-    Every `train.checkpoint_minutes` a checkpoint is written to `out/checkpoint` (`components.training.checkpoints`);
-    where one stands there at the start, training goes on from it. It is left there: whoever has the result in a safe
-    place may delete it. An interruption leaves a checkpoint too, and the model so far in `out/model`; an error leaves a
-    checkpoint, a loss that is not finite `batch.parquet`, its rows. The exception's `evidence` says so.
+    It goes on from a checkpoint, and what an interruption or an error leaves, is as `fine_tuning.train_to_end` says.
 
     Raises:
         ConfigError: if the options do not fit the data or the machine.
         TrainingError: if the loss is not a finite number.
         WeightsError: if the starting weights do not fit the model.
     """
-    device = pick_device(config.device)
+    device, names = pick_device(config.device), list(classes.names)
     encoding = start.tokenizer()
-    data = prepare(*splits, list(classes.names), encoding, config, start.model.shape.context)
-    with prepared(config):
-        count = len(classes.names)
-        classifier = build_classifier(start.model, start.lora, config, count, encoding.n_vocab, start.weights)
-        objective = Classification(
-            model=classifier.to(device),
-            train=data.train,
-            validation=data.validation,
-            config=config,
-            device=device,
-            precision=pick_precision(config.precision, device),
-            pad_id=end_of_text(encoding),
-            length=data.length,
-            class_weights=None if classes.weights is None else torch.tensor(classes.weights, device=device),
-        )
-        if frozen:
-            states: dict[Split, States] = {name: open_states(frozen / f"{name}.safetensors") for name in SPLITS}
-            objective = Features(**vars(objective), states=states)
-
-        parameters = count_parameters(classifier)
+    data = prepare(*splits, names, encoding, config, start.model.shape.context)
+    with fine_tuning.prepared(config):
+        classifier = build_classifier(start.model, start.lora, config, len(names), encoding.n_vocab, start.weights)
+        states = {name: open_states(frozen / f"{name}.safetensors") for name in SPLITS} if frozen else {}
+        objective = objective_of(classifier.to(device), data, config, device, end_of_text(encoding), states)
+        if classes.weights is not None:
+            objective.class_weights = torch.tensor(classes.weights, device=device)
+        parameters = fine_tuning.count_parameters(classifier)
         keep_used_rows(classifier.transformer, (data.train, data.validation), objective.pad_id)
 
         def write(folder: Path, steps: Sequence[Step]) -> None:
             put_rows_back(classifier.transformer, config, steps)
-            base = keep_adapter(classifier, start, config, folder)
+            base = fine_tuning.keep_adapter(classifier, start, config, folder)
             if base is None:
                 merge_adapters(classifier.transformer)
-            save_classifier(folder, classifier.cpu(), encoding, list(classes.names), data.limit, data.length, base)
+            save_classifier(folder, classifier.cpu(), encoding, names, data.limit, data.length, base)
 
-        facts, _ = learn(objective, splits, write, out, logger)
+        facts, _ = fine_tuning.learn(objective, splits, write, out, logger)
     return {
-        "labels": list(classes.names),
+        "labels": names,
         "longest_train_tokens": data.longest,
         "padded_length": data.length,
         "truncated_rows": data.truncated,
@@ -129,7 +106,7 @@ def prepare(
     Raises:
         ConfigError: if a length that is asked for exceeds the context.
     """
-    limit = longest_allowed(config, context)
+    limit = fine_tuning.longest_allowed(config, context)
     learnt, seen = (tokenise(path, labels, encoding) for path in (train, validation))
     longest = min(int(learnt.lengths.max()), limit)
     length = None
@@ -137,6 +114,20 @@ def prepare(
         length = min(limit, longest if config.padding == "train" else int(config.padding))
     cut = length or limit
     return Prepared(learnt.cut(cut), seen.cut(cut), cut, longest, length)
+
+
+def objective_of(
+    classifier: Classifier,
+    data: Prepared,
+    config: TrainConfig,
+    device: torch.device,
+    end: int,
+    states: Mapping[Split, States],
+) -> Classification:
+    """Return what a classifier learns from both splits: from the `states` of its frozen blocks, if there are such."""
+    precision = pick_precision(config.precision, device)
+    plain = Classification(classifier, data.train, data.validation, config, device, precision, end, data.length)
+    return Features(**vars(plain), states=states) if states else plain
 
 
 def tokenise(path: Path, labels: list[str], encoding: Tokenizer) -> Examples:
@@ -173,4 +164,4 @@ def build_classifier(
         network = make_network(model.shape, vocab_size, model.dropout)
     else:
         network = make_transformer(model, vocab_size, weights, config.seed)
-    return unfrozen(Classifier(network, classes, config.pooling, config.seed, config.causal), lora, config)
+    return fine_tuning.unfrozen(Classifier(network, classes, config.pooling, config.seed, config.causal), lora, config)

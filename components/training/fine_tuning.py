@@ -195,10 +195,11 @@ def _progress_bar(steps: int, epochs: int) -> Iterator[Progress]:
 def train_to_end(trainer: Trainer, splits: Splits, write: Write, out: Path) -> Facts:
     """Train, from a checkpoint in `out` if one fits, and save the model that is kept; return which steps' it is.
 
-    Every few minutes a checkpoint is written to `out`; it is left there for as long as the result is not in its place.
-    In the end there are `model/`, the history and, where another step's weights are better than those kept, these. An
-    interruption leaves all that of the model so far and a checkpoint, an error a checkpoint, a loss that is not finite
-    its rows as `batch.parquet`; the exception's `evidence` says so.
+    Every `train.checkpoint_minutes` a checkpoint is written to `out/checkpoint` (`components.training.checkpoints`); it
+    is left there: whoever has the result in a safe place may delete it. In the end there are `model/`, the history and,
+    where another step's weights are better than those kept, these. An interruption leaves all that of the model so far
+    and a checkpoint, an error a checkpoint, a loss that is not finite its rows as `batch.parquet`; the exception's
+    `evidence` says so.
     """
     checkpoints = Checkpoints(trainer, out / CHECKPOINT)
     checkpoints.go_on()

@@ -20,19 +20,10 @@ from components.models.saved.language_model import save_gpt
 from components.models.tokenizer import Tokenizer, encode, end_of_text
 from components.models.weights import make_gpt
 from components.prompts import AnyTemplate, PromptConfig
+from components.training import fine_tuning
 from components.training.batching import CutSplits, read_chunks
 from components.training.config import InstructionTrainConfig
-from components.training.fine_tuning import (
-    Sampler,
-    Splits,
-    Start,
-    count_parameters,
-    keep_adapter,
-    learn,
-    longest_allowed,
-    prepared,
-    unfrozen,
-)
+from components.training.fine_tuning import Sampler, Splits, Start
 from components.training.frozen_weights import restore_frozen, round_frozen
 from components.training.history import Evaluation, Sample, Step
 from components.training.objectives.instruction import Entries, Instruction
@@ -60,7 +51,7 @@ def fine_tune(
     into the model, unless they alone are kept, and left as `adapter/` too. Same inputs, seed and machine: same weights,
     bit by bit.
 
-    What an interruption or an error leaves is as with `components.training.classification.fine_tune`.
+    It goes on from a checkpoint, and what an interruption or an error leaves, is as `fine_tuning.train_to_end` says.
 
     Raises:
         ConfigError: if the options do not fit the data or the machine, or nothing would be learnt.
@@ -70,27 +61,23 @@ def fine_tune(
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
     encoding = start.tokenizer()
-    if start.weights and kind_of(start.weights) == CLASSIFIER:
-        raise ConfigError(
-            "model.weights is a classifier, whose last blocks have learnt to feed its head and no longer write; "
-            "name a language model, such as the one that it was made from"
-        )
+    _refuse_classifier(start.weights)
     template = prompt.resolved(encoding)
     data = prepare(*splits, template, encoding, config, start.model.shape.context)
-    with prepared(config):
+    with fine_tuning.prepared(config):
         gpt = build_gpt(start.model, start.lora, config, encoding.n_vocab, precision, start.weights).to(device)
         objective = Instruction(gpt, data.train, data.validation, config, device, precision, end=end_of_text(encoding))
 
         def write(folder: Path, _steps: Sequence[Step]) -> None:
-            base = keep_adapter(gpt, start, config, folder)
+            base = fine_tuning.keep_adapter(gpt, start, config, folder)
             if base is None:
                 restore_frozen(gpt, lambda: make_gpt(start.model, encoding.n_vocab, start.weights, config.seed))
                 merge_adapters(gpt.transformer)
             save_gpt(folder, gpt.cpu(), encoding, template, base)
 
-        parameters = count_parameters(gpt)
+        parameters = fine_tuning.count_parameters(gpt)
         sample = _sampler(objective, encoding, template, respond, splits.validation)
-        facts, history = learn(objective, splits, write, out, logger, sample)
+        facts, history = fine_tuning.learn(objective, splits, write, out, logger, sample)
     losses = {each.step: each.validation_loss for each in history.evaluations}
     loss = losses.get(facts["kept_step"])
     return {
@@ -109,6 +96,14 @@ def fine_tune(
     }
 
 
+def _refuse_classifier(weights: Path | None) -> None:
+    if weights and kind_of(weights) == CLASSIFIER:
+        raise ConfigError(
+            "model.weights is a classifier, whose last blocks have learnt to feed its head and no longer write; "
+            "name a language model, such as the one that it was made from"
+        )
+
+
 def prepare(
     train: Path,
     validation: Path,
@@ -122,7 +117,7 @@ def prepare(
     Raises:
         ConfigError: if `max_length` exceeds the context, or leaves nothing of any response.
     """
-    limit = longest_allowed(config, context)
+    limit = fine_tuning.longest_allowed(config, context)
     with_said = config.mask_prompt and config.learn == "assistant"
     tables = {"train": train, "validation": validation}
     entries = {name: tokenise(table, template, encoding, limit, with_said) for name, table in tables.items()}
@@ -183,7 +178,7 @@ def build_gpt(
     else:
         gpt = make_gpt(model, vocab_size, weights, config.seed)
     gpt.transformer.recompute = config.gradient_checkpointing
-    unfrozen(gpt, lora, config)
+    fine_tuning.unfrozen(gpt, lora, config)
     if precision == "bf16":
         round_frozen(gpt)
     return gpt

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.core.errors import DataRejected, GradusError, NoRoom, shortened
+from components.core.errors import DataRejected, GradusError, NoRoom, causes, shortened
 from components.core.home import home
 from components.core.redaction import protect_logs, redact
 from components.core.room import describe_full, is_full
@@ -70,8 +71,12 @@ def results() -> "Console":
 
 @contextmanager
 def errors_as_lines(debug: bool) -> Iterator[None]:
-    """Turn errors into a line on standard error and the exit code they stand for; `debug` adds the traceback."""
+    """Turn errors into a line on standard error and the exit code they stand for; `debug` adds the traceback.
+
+    Prefect and MLflow, if the command comes to load them, are told what to do by default.
+    """
     protect_logs()
+    set_defaults()
     try:
         yield
     except (typer.Exit, typer.Abort, SystemExit):
@@ -118,13 +123,7 @@ def _about(evidence: Path, error: BaseException) -> str:
 
 def noted(error: BaseException | None, name: str) -> Any:
     """Return what was noted as the attribute `name` on an error or on one that it came from, or None."""
-    seen: list[BaseException] = []  # errors that were raised again in another thread may go round in a circle
-    while error is not None and error not in seen:
-        if found := getattr(error, name, None):
-            return found
-        seen.append(error)
-        error = error.__cause__ or error.__context__
-    return None
+    return next((found for each in causes(error) if (found := getattr(each, name, None))), None)
 
 
 def print_result(found: "BaseModel", as_json: bool, show: Callable[[Any], None]) -> None:
@@ -133,6 +132,13 @@ def print_result(found: "BaseModel", as_json: bool, show: Callable[[Any], None])
         typer.echo(found.model_dump_json())
     else:
         show(found)
+
+
+def stop_cleanly() -> None:
+    """Let a command that is told to stop end as after Ctrl-C; also where its terminal is closed, but for `nohup`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def quieten() -> None:

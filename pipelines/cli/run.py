@@ -2,27 +2,13 @@
 
 import gc
 import os
-import signal
 from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli.console import (
-    AsJson,
-    Debug,
-    Limit,
-    Overrides,
-    errors_as_lines,
-    limited,
-    noted,
-    print_result,
-    quieten,
-    results,
-    say,
-    set_defaults,
-)
+from pipelines.cli import console
 
 if TYPE_CHECKING:
     from pipelines.config import PipelineConfig
@@ -41,36 +27,33 @@ gradus run my-data.yaml --json > result.json
 
 def run(
     preset: Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="A name from `gradus presets`, or a file.")],
-    overrides: Overrides = None,
-    limit: Limit = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
+    overrides: console.Overrides = None,
+    limit: console.Limit = None,
+    as_json: console.AsJson = False,
+    debug: console.Debug = False,
 ) -> None:
     """Run a pipeline, from download to registered model.
 
     Finished steps are kept under GRADUS_HOME (default .gradus) and taken from there while nothing they depend on
     has changed. Exit codes: 0 done, 1 failed, 2 bad usage or config, 3 data rejected, 130 interrupted.
     """
-    with errors_as_lines(debug):
+    with console.errors_as_lines(debug):
         from pipelines.config import load_config
 
-        config = load_config(preset, limited(overrides, limit))
-        print_result(_run(config, as_json, debug), as_json, _print_summary)
+        config = load_config(preset, console.limited(overrides, limit))
+        console.print_result(_run(config, as_json, debug), as_json, _print_summary)
 
 
 def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
-    set_defaults()
     if not debug:
-        quieten()
+        console.quieten()
     from components.tracking.stores import without_password
 
     server = os.environ.get("PREFECT_API_URL")
     place = without_password(server) if server else "a temporary Prefect server (PREFECT_API_URL names one that runs)"
-    say(f"gradus: running {config.run_name} with {place}")
+    console.say(f"gradus: running {config.run_name} with {place}")
     # Prefect turns SIGTERM into an exception, and when the flow has ended sends it again to the handler before.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` leaves it
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    console.stop_cleanly()
     gc.disable()  # nothing that is imported is garbage
     from pipelines.cli.prefect_server.temporary import temporary_server
 
@@ -90,7 +73,7 @@ def _run(config: "PipelineConfig", as_json: bool, debug: bool) -> "RunSummary":
         with heartbeats_if_wanted():
             return run_with_prefect(flow, config, config.run_name)
     except BaseException as error:
-        if as_json and (run_id := noted(error, "run_id")):
+        if as_json and (run_id := console.noted(error, "run_id")):
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
             typer.echo(RunSummary(run_id=run_id, status=status).model_dump_json())
         raise
@@ -128,16 +111,16 @@ def _use_the_wait() -> None:
 def _print_summary(summary: "RunSummary") -> None:
     from rich.table import Table
 
-    console = results()
+    out = console.results()
     if summary.figures:
         table = Table(*("test set" if name == "metric" else name for name in summary.figures[0]))
         for row in summary.figures:
             table.add_row(*map(str, row.values()))
-        console.print(table)
+        out.print(table)
     for step, used in summary.spent.items():
         tokens = f"{used['tokens_in']:,} tokens in, {used['tokens_out']:,} tokens out"
-        console.print(f"{step:5}  {used['requests']:,} requests, {tokens}")
+        out.print(f"{step:5}  {used['requests']:,} requests, {tokens}")
     waits = " (waits for `gradus sync`)" if summary.waits_for_sync else ""
-    console.print(f"run    {summary.run_id}{waits}", highlight=False)
+    out.print(f"run    {summary.run_id}{waits}", highlight=False)
     no_model = "not in MLflow yet" if summary.waits_for_sync else "not kept (tracking.keep_model)"
-    console.print(f"model  {summary.model_uri or no_model}", highlight=False)
+    out.print(f"model  {summary.model_uri or no_model}", highlight=False)

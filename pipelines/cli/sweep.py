@@ -1,24 +1,12 @@
 """`gradus sweep`: one preset in many variations, each with several seeds."""
 
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli.console import (
-    AsJson,
-    Debug,
-    Limit,
-    Overrides,
-    errors_as_lines,
-    print_result,
-    quieten,
-    results,
-    say,
-    set_defaults,
-)
+from pipelines.cli import console
 
 if TYPE_CHECKING:
     from pipelines.sweeping.forecast import Forecast
@@ -58,8 +46,8 @@ def sweep(
         str | None,
         typer.Option(metavar="NAME", help="Other weights for all rows, if the sweep has such."),
     ] = None,
-    overrides: Overrides = None,
-    limit: Limit = None,
+    overrides: console.Overrides = None,
+    limit: console.Limit = None,
     deployment: Annotated[
         str | None,
         typer.Option(metavar="FLOW/NAME", help="Have the workers of a Prefect deployment run it (deploy/README.md)."),
@@ -71,8 +59,8 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the rows and what they would take; train nothing.")
     ] = False,
-    as_json: AsJson = False,
-    debug: Debug = False,
+    as_json: console.AsJson = False,
+    debug: console.Debug = False,
 ) -> None:
     """Run a preset in many variations and seeds, and tell which differences are more than noise.
 
@@ -81,33 +69,32 @@ def sweep(
 
     Exit codes: 0 done, 1 a run failed, 2 bad usage or config, 130 interrupted.
     """
-    with errors_as_lines(debug):
-        set_defaults()
+    with console.errors_as_lines(debug):
         if not debug:
-            quieten()
+            console.quieten()
         from components.core.errors import ConfigError
         from pipelines.sweeping.config import load_sweep
         from pipelines.sweeping.sweep import Plan
 
         if markdown and not markdown.absolute().parent.is_dir():
             raise ConfigError(f"--markdown {markdown}: there is no folder {markdown.parent}")
-        changes = _changes(grid, ranges, [*(overrides or []), *([f"source.limit={limit}"] if limit else [])])
+        changes = _changes(grid, ranges, console.limited(overrides, limit))
         given = {"seeds": seeds, "trials": optuna, "metric": metric}
         plan = Plan(load_sweep(preset, changes | {key: value for key, value in given.items() if value}), base)
         prepared = plan.prepare(here=deployment is None)
         if dry_run:
             from pipelines.sweeping.forecast import forecast
 
-            print_result(forecast(prepared), as_json, _show_forecast)
+            console.print_result(forecast(prepared), as_json, _show_forecast)
             return
         result = _run(prepared, jobs, deployment)
         if markdown:
             from pipelines.sweeping.pages import write_markdown
 
             write_markdown(markdown, result)
-        print_result(result, as_json, _show)
+        console.print_result(result, as_json, _show)
         for line in result.failed:
-            say(f"gradus: failed: {line}", style="red")
+            console.say(f"gradus: failed: {line}", style="red")
         if result.failed:
             raise typer.Exit(1)
 
@@ -129,10 +116,7 @@ def _changes(grid: list[str] | None, ranges: list[str] | None, overrides: list[s
 def _run(prepared: "Prepared", jobs: int, deployment: str | None) -> "SweepResult":
     from pipelines.sweeping.sweep import run_sweep
 
-    # As in `gradus run`: what is told to stop ends as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    console.stop_cleanly()
     if deployment:
         from pipelines.sweeping.deployment import Deployment
 
@@ -141,7 +125,7 @@ def _run(prepared: "Prepared", jobs: int, deployment: str | None) -> "SweepResul
 
 
 def _tell(line: str) -> None:
-    say(f"  {line}")
+    console.say(f"  {line}")
 
 
 def _processes(plan: "Plan", jobs: int) -> "Runner":
@@ -167,14 +151,14 @@ def _show(found: "SweepResult") -> None:
 
     from pipelines.sweeping.table import columns, lines
 
-    console = results()
+    out = console.results()
     table = Table(*columns(found))
     for line in lines(found):
         table.add_row(*line)
-    console.print(table)
+    out.print(table)
     for sentence in found.sentences():
-        console.print(sentence, markup=False)
-    console.print(f"run    {found.run_id}", highlight=False)
+        out.print(sentence, markup=False)
+    out.print(f"run    {found.run_id}", highlight=False)
 
 
 def _show_forecast(found: "Forecast") -> None:
@@ -192,8 +176,8 @@ def _show_forecast(found: "Forecast") -> None:
             duration(row.seconds) if row.seconds is not None else "–",
             f"skipped: {row.skipped}" if row.skipped and not row.runs else row.skipped,
         )
-    console = results()
-    console.print(table)
-    console.print(f"{sum(row.runs for row in found.rows)} runs, about {duration(found.seconds)} one after the other")
+    out = console.results()
+    out.print(table)
+    out.print(f"{sum(row.runs for row in found.rows)} runs, about {duration(found.seconds)} one after the other")
     if found.trials:
-        console.print(f"Optuna would propose {found.trials} rows; each takes about as long as the preset")
+        out.print(f"Optuna would propose {found.trials} rows; each takes about as long as the preset")

@@ -141,12 +141,9 @@ def _format_of(address: str) -> str:
     else:
         found = SUFFIXES.get(path.suffix.lower())
     if found is None:
-        raise ConfigError(f"{path.name}: its name says no format; add --set source.format={'|'.join(_formats())}")
+        formats = "|".join(dict.fromkeys(SUFFIXES.values()))
+        raise ConfigError(f"{path.name}: its name says no format; add --set source.format={formats}")
     return found
-
-
-def _formats() -> list[str]:
-    return list(dict.fromkeys(SUFFIXES.values()))
 
 
 def read(form: Form, source: FileSource, work: Path) -> tuple[Facts, FoundEnds | None]:

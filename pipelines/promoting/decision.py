@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import ConfigError, GradusError
+from components.core.errors import ConfigError
 from components.evaluation.metrics import METRICS
 from components.tracking.names import EXPORT_PARITY_TAG
 from components.tracking.reading import RecordedRun, Registered
@@ -90,11 +90,6 @@ def _of_first(version: Registered, majority: Evidence, champions: Evidence) -> E
     beside_earlier = [champions.sentence] if champions.references else []
     sentence = " ".join([f"the first champion of {version.name}: {majority.sentence}", *beside_earlier])
     return replace(majority, sentence=sentence, references=majority.references + champions.references)
-
-
-def unmeasured(error: GradusError) -> Decision:
-    """Return what is recorded where nothing could be measured, and somebody insists."""
-    return Decision((), (), f"it was not compared: {error}")
 
 
 def allowed_margin(given: float | None, rules: Rules, kind: Kind[Any, Any], name: str, home: Path) -> float:

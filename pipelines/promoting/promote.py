@@ -20,7 +20,7 @@ from components.tracking.registry.promotion import (
 from pipelines.kind import kind_of, load_version
 from pipelines.promoting.announcing import announce
 from pipelines.promoting.config import load_rules
-from pipelines.promoting.decision import Decision, allowed_margin, decide, unmeasured
+from pipelines.promoting.decision import Decision, allowed_margin, decide
 from pipelines.promoting.evidence import Reference
 from pipelines.promoting.rules import RuleOutcome
 
@@ -122,7 +122,7 @@ def _promote(
     except GradusError as error:
         if not wish.force:
             raise
-        decision = unmeasured(error)
+        decision = Decision((), (), f"it was not compared: {error}")
     found |= {"margin": margin, "rules": decision.outcomes, "measured": decision.measured}
     result = PromotionResult(**found, **_said(decision, version, before, wish))
     log_decision(run.run_id, result.model_dump(mode="json"), home)

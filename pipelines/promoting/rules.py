@@ -59,10 +59,6 @@ def apply_rules(rules: Rules, found: Found) -> list[RuleOutcome]:
     return [outcome for name, check in CHECKS.items() for outcome in check(getattr(rules, name), found)]
 
 
-def _verdict(passed: bool | None) -> Verdict:
-    return "not measured" if passed is None else "passed" if passed else "failed"
-
-
 def _non_inferiority(rule: Rule, found: Found) -> Iterator[RuleOutcome]:
     """Ask for the lower end of the 95 % interval of the difference, the lowest of all champions."""
     evidence = found.champions
@@ -148,8 +144,9 @@ def _export_parity(rule: Rule, found: Found) -> Iterator[RuleOutcome]:
 def _outcome(
     name: str, rule: Rule, value: float | str | None, limit: float | str | None, passed: bool | None, sentence: str
 ) -> RuleOutcome:
+    verdict: Verdict = "not measured" if passed is None else "passed" if passed else "failed"
     return RuleOutcome(
-        rule=name, level=rule.level, value=value, limit=limit, verdict=_verdict(passed), sentence=sentence.strip()
+        rule=name, level=rule.level, value=value, limit=limit, verdict=verdict, sentence=sentence.strip()
     )
 
 

@@ -109,15 +109,12 @@ class SweepConfig(Config):
             raise ValueError("there is nothing to vary: give rows, a grid (--grid) or ranges with trials (--optuna)")
         if empty := [key for key, values in self.grid.items() if not values]:
             raise ValueError(f"grid: {empty[0]} has no values")
-        self._refuse_twice([row.name for row in self.rows])
-        known = {row.name for row in self.rows}
-        if unknown := [name for each in self.questions for name in each.rows if name not in known]:
-            raise ValueError(f"questions: there is no row {unknown[0]!r}{did_you_mean(unknown[0], known)}")
-        return self
-
-    def _refuse_twice(self, names: list[str]) -> None:
+        names = [row.name for row in self.rows]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"rows: two are called {twice[0]!r}")
+        if unknown := [name for each in self.questions for name in each.rows if name not in names]:
+            raise ValueError(f"questions: there is no row {unknown[0]!r}{did_you_mean(unknown[0], names)}")
+        return self
 
 
 def override(key: str, value: Any) -> str:

@@ -1,7 +1,7 @@
 """The rows of a sweep, each with a run a seed, and why some of them cannot be run here."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -78,7 +78,8 @@ def rows_of(sweep: SweepConfig, base: str | None = None) -> list[Row]:
     over = _base(sweep, base)
     alone = sweep.rows or [RowConfig.model_construct(name="", preset=None, set={}, published=None)]
     rows = []
-    for row, values in product(alone, _combinations(sweep.grid)):
+    for row, chosen in product(alone, product(*sweep.grid.values())):
+        values = dict(zip(sweep.grid, chosen, strict=True))
         own = {**row.set, **values}
         name = ", ".join(filter(None, [row.name, named(values, sweep.grid)]))
         why = f"the base {base} has one size" if SIZE in over and SIZE in own else ""
@@ -93,11 +94,6 @@ def _base(sweep: SweepConfig, base: str | None) -> Values:
         hint = did_you_mean(base, sweep.bases) if sweep.bases else f": {sweep.name} has none"
         raise ConfigError(f"--base {base}: there is no such base{hint}")
     return sweep.bases[base]
-
-
-def _combinations(grid: Mapping[str, Sequence[Any]]) -> Iterator[Values]:
-    for values in product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
 
 
 def named(values: Values, keys: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from pipelines.sweeping.rows import Child
 
@@ -94,7 +94,5 @@ class Processes:
         log = self._logs / f"{child.identity}.log"
         sets = [word for each in child.overrides for word in ("--set", each)]
         with log.open("wb") as errors:
-            return Process(self._run(child.row.preset, sets, errors), log)
-
-    def _run(self, preset: str, sets: list[str], errors: IO[bytes]) -> "subprocess.Popen[bytes]":
-        return self._start("-m", CHILD, "run", preset, *sets, environment=self._environment, errors=errors)
+            arguments = ("-m", CHILD, "run", child.row.preset, *sets)
+            return Process(self._start(*arguments, environment=self._environment, errors=errors), log)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from components.core.errors import GradusError, TrackingError
 from components.core.home import home
 from components.core.progress import progress_bar
-from components.tracking.sweeps import points_of, runs_under
+from components.tracking.reading import curves_of
+from components.tracking.sweeps import runs_under
 from pipelines.sweeping.rows import Child, Row, identity_of
 from pipelines.sweeping.running import INTERRUPTED, PRUNED, Running
 from pipelines.sweeping.search import CURVES, Search, Watching
@@ -62,9 +63,10 @@ class Trials:
 
     def _points(self, child: Child) -> list[tuple[int, float]]:
         """Return the points of a run that have arrived; none while MLflow does not answer."""
+        curve = CURVES[self.sweep.metric]
         try:
             runs = runs_under(self.sweep.parent, home())
             found = next((run for run in runs if identity_of(run.params) == child.identity), None)
-            return points_of(found.run_id, CURVES[self.sweep.metric], home()) if found else []
+            return curves_of(found, [curve], home()).get(curve, []) if found else []
         except TrackingError:
             return []

@@ -24,14 +24,7 @@ from pipelines.sweeping import pages
 from pipelines.sweeping.answers import answers
 from pipelines.sweeping.config import SweepConfig, Values, override
 from pipelines.sweeping.figures import more_is_better
-from pipelines.sweeping.outcome import (
-    RowResult,
-    SweepResult,
-    by_identity,
-    rank,
-    row_result,
-    verdict_of,
-)
+from pipelines.sweeping.outcome import RowResult, SweepResult, by_identity, rank, row_result, verdict_of
 from pipelines.sweeping.rows import Child, Row, children_of, identity_of, rows_of, with_reasons
 from pipelines.sweeping.runners import Runner
 from pipelines.sweeping.running import Running

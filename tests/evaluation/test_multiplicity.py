@@ -134,3 +134,5 @@ def test_the_rule_for_several_comparisons_by_hand() -> None:
     assert different_among("a", [{"a": 0.015}, {"a": 0.5}, {"a": 0.5}]) == [set(), set(), set()]
     assert different_among("a", [{"a": 0.001, "b": 0.02}, {"a": 0.001}]) == [{"a", "b"}, {"a"}], "all differ: 5 %"
     assert holm_adjusted({"x": 0.01, "y": 0.04, "z": 0.03}) == pytest.approx({"x": 0.03, "z": 0.06, "y": 0.06})
+    assert holm_adjusted({"x": 0.9, "y": 0.8}) == {"x": 1.0, "y": 1.0}
+    assert holm_adjusted({}) == {}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.evaluation.seeds import contrasts, holm, t_interval, welch
+from components.evaluation.seeds import contrasts, t_interval, welch
 
 SIMULATIONS = 250
 TOLERATED = 0.05 + 3 * (0.05 * 0.95 / SIMULATIONS) ** 0.5
@@ -18,12 +18,6 @@ def test_the_interval_is_students() -> None:
     values = [0.91, 0.95, 0.96]
     expected = stats.t.interval(0.95, 2, mean(values), stats.sem(values))
     assert t_interval(values) == pytest.approx(expected)
-
-
-def test_holm_is_as_in_his_paper() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_seeds_that_all_fall_on_the_same_step_prove_nothing() -> None:

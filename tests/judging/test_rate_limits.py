@@ -11,7 +11,7 @@ import pytest
 
 from components.core.errors import JudgeUnreachable
 from components.judging.config import JudgeConfig
-from pipelines.kinds.instruction.check import look_for_judge
+from components.judging.forecast import look_for_judge
 from tests.judging.bench import ROWS, Bench
 from tests.judging.serving import OllamaServer
 

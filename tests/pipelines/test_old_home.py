@@ -13,13 +13,12 @@ import pytest
 from components.core.errors import PromotionRefused
 from components.core.home import home
 from components.tracking.stores import open_client
-from pipelines.comparison import compare_runs
 from pipelines.config import load_config
 from pipelines.kinds.classification.flow import classification
 from pipelines.kinds.instruction.flow import instruction
 from pipelines.promoting.promote import promote
 from pipelines.run import RunSummary
-from tests.pipelines.commands import gradus
+from tests.pipelines.commands import compare_runs, gradus
 
 ARCHIVE = Path(__file__).parents[1] / "homes/before_one_house.tar.xz"
 KINDS = {"spam": "predictions.parquet", "instruct": "responses.parquet"}

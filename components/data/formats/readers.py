@@ -17,20 +17,12 @@ import pyarrow.parquet as pq
 
 from components.core.errors import TableError
 from components.data.columns import Key
+from components.data.formats import reading
 from components.data.formats.dialect import DELIMITED, is_utf8, open_text
 from components.data.formats.encoding import check_text
 from components.data.formats.json_readers import read_json, read_json_lines
 from components.data.formats.quotes import ADVICE, LONGEST_FIELD
-from components.data.formats.reading import (
-    BATCH,
-    NAMES_SHOWN,
-    Batch,
-    Seen,
-    empty,
-    no_column,
-    other_delimiter,
-    refuse_other_formats,
-)
+from components.data.formats.reading import BATCH, NAMES_SHOWN, Batch, Seen
 from components.data.sources import FileSource
 from components.data.unpack import is_archive
 
@@ -53,9 +45,9 @@ def read_records(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen
         DataRejected: if there is no such column.
     """
     if not path.stat().st_size:
-        raise empty(path)
+        raise reading.empty(path)
     seen = seen or Seen()
-    refuse_other_formats(path, source)
+    reading.refuse_other_formats(path, source)
     if source.format == "parquet":
         return (cells for _, cells in read_parquet(path, source, keys, seen))
     seen.notes += check_text(path, source)
@@ -71,12 +63,12 @@ def columns_there(path: Path, source: FileSource) -> list[Key]:
     """
     seen = Seen()
     if source.format in DELIMITED:
-        refuse_other_formats(path, source)
+        reading.refuse_other_formats(path, source)
         check_text(path, source)
         with open_text(path, source.encoding) as file:
             first = next(read_fields(path, source, file), None)
         if first is None:
-            raise empty(path)
+            raise reading.empty(path)
         return list(first if source.header else range(len(first)))
     deque(read_records(path, source, [], seen), maxlen=0)
     return list(seen.columns)
@@ -90,7 +82,7 @@ def _read_delimited(path: Path, source: FileSource, keys: Sequence[Key], seen: S
         records = read_fields(path, source, file)
         first = next(records, None)
         if first is None:
-            raise empty(path)
+            raise reading.empty(path)
         seen.columns.update(dict.fromkeys(first if source.header else range(len(first))))
         there = [key for key in keys if key in first or key != source.optional]
         places = [_place(path, source, key, first) for key in there]
@@ -173,7 +165,7 @@ def read_fields(path: Path, source: FileSource, file: TextIO) -> Iterator[list[s
                 if len(fields) > width:
                     advice = f"check source.format ({source.format}) and source.quoting ({source.quoting})"
                     found = f"line {line} has {len(fields)} fields, the first has {width}"
-                    raise TableError(f"{path.name}: {found}; {other_delimiter(path, source) or advice}")
+                    raise TableError(f"{path.name}: {found}; {reading.other_delimiter(path, source) or advice}")
                 yield fields + [""] * (width - len(fields)) if len(fields) < width else fields
             line = reader.line_num + 1
     except csv.Error as error:
@@ -185,14 +177,14 @@ def _place(path: Path, source: FileSource, key: Key, first: list[str]) -> int:
     """Return where the column `key` stands in a record, given the first one."""
     if isinstance(key, int):
         if key >= len(first):
-            raise no_column(path, source, key, range(len(first)))
+            raise reading.no_column(path, source, key, range(len(first)))
         return key
     if first.count(key) > 1:
         raise TableError(
             f"{path.name} has {first.count(key)} columns {key!r}; rename one, or give source.columns as positions"
         )
     if key not in first:
-        raise no_column(path, source, key, first)
+        raise reading.no_column(path, source, key, first)
     return first.index(key)
 
 
@@ -227,7 +219,7 @@ def _parquet_name(path: Path, source: FileSource, key: Key, schema: Any) -> str:
     names = schema.names
     if isinstance(key, int):
         if key >= len(names):
-            raise no_column(path, source, key, range(len(names)))
+            raise reading.no_column(path, source, key, range(len(names)))
         key = names[key]
     leaves = _flat(schema.empty_table()).schema.names
     if leaves.count(key) > 1:
@@ -240,7 +232,7 @@ def _parquet_name(path: Path, source: FileSource, key: Key, schema: Any) -> str:
             f"{path.name}: column {key!r} is a struct; name a field of it in source.columns: {' or '.join(inside)}"
         )
     if key not in leaves:
-        raise no_column(path, source, key, names)
+        raise reading.no_column(path, source, key, names)
     return str(key)
 
 

@@ -1,9 +1,9 @@
 """Asking the hub through its own library: tried again where that may help, and each error as one line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
-from components.core.errors import DownloadError, TransientError
+from components.core.errors import DownloadError, TransientError, causes
 from components.core.http_client import Transient, retried
 from components.data.hub.config import place_of
 from components.data.sources import FileSource
@@ -48,26 +48,26 @@ def _translated(error: Exception, name: str, revision: str) -> Exception:
     """Return what an error of the hub's library, which may be wrapped in others, means."""
     from huggingface_hub import errors
 
-    causes = {kind: each for each in reversed(list(_causes(error))) for kind in type(each).__mro__}
-    if errors.OfflineModeIsEnabled in causes:
+    among = {kind: each for each in reversed(list(causes(error))) for kind in type(each).__mro__}
+    if errors.OfflineModeIsEnabled in among:
         return TransientError(
             f"{name} is not in the hub's cache, and HF_HUB_OFFLINE is set: unset it, or {in_mirror(name)}"
         )
-    if errors.GatedRepoError in causes:
+    if errors.GatedRepoError in among:
         return DownloadError(
             f"{name} is gated: accept its terms on its page on the hub, and set HF_TOKEN to your token"
         )
-    if errors.RepositoryNotFoundError in causes:
+    if errors.RepositoryNotFoundError in among:
         return DownloadError(
             f"{name} is no data set on the hub that you may read; check source.url, and set HF_TOKEN if it is private"
         )
-    if errors.RevisionNotFoundError in causes:
+    if errors.RevisionNotFoundError in among:
         return DownloadError(f"{name} has no revision {revision!r}; set source.hub.revision to a branch, tag or commit")
-    if answered := causes.get(errors.HfHubHTTPError):
+    if answered := among.get(errors.HfHubHTTPError):
         return _refused(name, answered)
-    if isinstance(error, ValueError) or errors.FileMetadataError in causes:
+    if isinstance(error, ValueError) or errors.FileMetadataError in among:
         return DownloadError(f"{name}: {_last(error)}; check source.url, and HF_ENDPOINT if it is set")
-    if isinstance(error, OSError) and error.errno and errors.HTTPError not in causes:  # type: ignore[attr-defined]
+    if isinstance(error, OSError) and error.errno and errors.HTTPError not in among:  # type: ignore[attr-defined]
         why = error.strerror or error
         return DownloadError(f"cannot store {name} in the hub's cache: {why}; make room there, or set HF_HOME")
     return Transient(f"the hub cannot be reached ({_last(error)})")  # or what it sent ended too early
@@ -83,13 +83,7 @@ def _refused(name: str, answered: BaseException) -> Exception:
     return DownloadError(f"{name}: the hub answered {status} ({_last(answered)}); check source.url")
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _last(error: BaseException) -> str:
     """Return the first line of the error at the bottom, which says more than those raised around it."""
-    *_, last = _causes(error)
+    *_, last = causes(error)
     return (str(last).splitlines() or [""])[0] or type(last).__name__

@@ -8,11 +8,9 @@ from components.core.errors import GradusError, WeightsError
 from components.core.home import home, mirror
 from components.models.architecture import make_network
 from components.models.classifier import Classifier
-from components.models.export.hf import Loaded
+from components.models.export.hf import Loaded, files_of_tokenizer, write_texts
 from components.models.export.parity import Parity, check_parity
 from components.models.export.peers import installed, peer_of_model, peer_of_peft
-from components.models.export.templates import chat_template
-from components.models.export.tokenizer import tokenizer_files
 from components.models.language_model import LanguageModel
 from components.models.pretrained.files import ADAPTER_CONFIG, SETTINGS, find_adapter, folder_of
 from components.models.saved.adapter import merge_adapter
@@ -36,7 +34,7 @@ def export_adapter(loaded: Loaded, source: Path | None, folder: Path, notes: lis
         )
     for file in find_adapter(source):
         shutil.copyfile(file, folder / file.name)
-    _write_tokenizer(loaded, folder)
+    write_texts(files_of_tokenizer(loaded), folder)
     base = _base(folder)
     lacking = _lacking(loaded)
     if _has_bias(loaded):
@@ -45,16 +43,6 @@ def export_adapter(loaded: Loaded, source: Path | None, folder: Path, notes: lis
         return check_parity(loaded, peer_of_peft(loaded, base, folder, _has_bias(loaded)), FORM)
     notes += [lacking] if lacking else []
     return check_parity(loaded, peer_of_model(_merged(loaded, base, folder)), FORM)
-
-
-def _write_tokenizer(loaded: Loaded, folder: Path) -> None:
-    if isinstance(loaded, LoadedClassifier):
-        files = tokenizer_files(loaded.encoding, None, loaded.card.max_length)
-    else:
-        template = chat_template(loaded.card.template, loaded.encoding)
-        files = tokenizer_files(loaded.encoding, template, loaded.card.size.context)
-    for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _has_bias(loaded: Loaded) -> bool:

@@ -47,18 +47,28 @@ def write_transformers(loaded: Loaded, folder: Path) -> None:
         for name, change in head.added.items():
             tensors[name] = tensors[name] + change
         settings |= head.settings
-        files = tokenizer_files(loaded.encoding, None, loaded.card.max_length)
-    else:
-        template = chat_template(loaded.card.template, loaded.encoding)
-        files = tokenizer_files(loaded.encoding, template, loaded.card.size.context)
+    files = files_of_tokenizer(loaded)
     pad = _pad_token(loaded, json.loads(files[CONFIG_FILE]))
     settings |= _said_of(loaded, class_name, pad)
     files[SETTINGS] = json.dumps(settings, indent=1)
     if not classifies:
         files[GENERATION_FILE] = json.dumps(_generation(loaded.encoding, pad), indent=1)
+    write_texts(files, folder)
+    write_tensors(tensors, folder / WEIGHTS_FILE)
+
+
+def files_of_tokenizer(loaded: Loaded) -> dict[str, str]:
+    """Return the texts of a model's tokenizer files, by their names; a language model's have its chat template."""
+    if isinstance(loaded, LoadedClassifier):
+        return tokenizer_files(loaded.encoding, None, loaded.card.max_length)
+    template = chat_template(loaded.card.template, loaded.encoding)
+    return tokenizer_files(loaded.encoding, template, loaded.card.size.context)
+
+
+def write_texts(files: Mapping[str, str], folder: Path) -> None:
+    """Write files with these texts into a folder."""
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    write_tensors(tensors, folder / WEIGHTS_FILE)
 
 
 def _pad_token(loaded: Loaded, config: Mapping[str, Any]) -> int:

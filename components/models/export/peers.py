@@ -4,7 +4,6 @@ import json
 import tempfile
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from components.core import versions
 from components.core.errors import ExportFailed
 from components.models.classifier import Classifier
 from components.models.config import ModelConfig
@@ -29,10 +29,8 @@ OURS = "Gradus's own reader"
 
 def installed(library: str) -> str | None:
     """Return the name and version of a library, None where it is not installed."""
-    try:
-        return f"{library} {version(library)}"
-    except PackageNotFoundError:
-        return None
+    version = versions.installed(library)
+    return version and f"{library} {version}"
 
 
 def peer_of_folder(loaded: Loaded, folder: Path) -> Peer:

@@ -4,16 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from components.core.errors import GradusError, WeightsError
-from components.models.encoders.sizes import (
-    FAR,
-    NEAR,
-    OF_DEBERTA_V3,
-    BertSize,
-    DebertaSize,
-    EncoderSize,
-    ModernBertSize,
-    RobertaSize,
-)
+from components.models.encoders import sizes as encoders
 from components.models.sizes import AnySize, GPTSize, LlamaSize, Rope, size_from_settings
 
 Settings = dict[str, Any]
@@ -98,7 +89,7 @@ def _llama(size: LlamaSize) -> Settings:
     if kind == "mistral" and len(size.windowed) == size.layers:
         found["sliding_window"] = size.window  # with kinds of layers it would become another type
     elif size.windowed:
-        kinds = [NEAR if layer in size.windowed else FAR for layer in range(size.layers)]
+        kinds = [encoders.NEAR if layer in size.windowed else encoders.FAR for layer in range(size.layers)]
         found |= {"sliding_window": size.window, "use_sliding_window": True}
         found |= {"layer_types": kinds, "max_window_layers": min(size.windowed)}
     return found
@@ -122,7 +113,7 @@ def _rope(rope: Rope, context: int) -> Settings:
     return found | {name: getattr(rope, name) for name in own.get(rope.scaling, ())}
 
 
-def _encoder(size: EncoderSize, kind: str, context: int) -> Settings:
+def _encoder(size: encoders.EncoderSize, kind: str, context: int) -> Settings:
     return {
         "model_type": kind,
         "hidden_act": "gelu",
@@ -135,28 +126,28 @@ def _encoder(size: EncoderSize, kind: str, context: int) -> Settings:
     }
 
 
-def _bert(size: BertSize) -> Settings:
+def _bert(size: encoders.BertSize) -> Settings:
     return _encoder(size, "bert", size.context) | {"type_vocab_size": size.token_types}
 
 
-def _roberta(size: RobertaSize) -> Settings:
+def _roberta(size: encoders.RobertaSize) -> Settings:
     own = {"type_vocab_size": size.token_types, "pad_token_id": size.offset - 1}
     return _encoder(size, "roberta", size.context + size.offset) | own
 
 
-def _deberta(size: DebertaSize) -> Settings:
-    own = {**OF_DEBERTA_V3, "position_buckets": size.buckets, "max_relative_positions": size.farthest}
+def _deberta(size: encoders.DebertaSize) -> Settings:
+    own = {**encoders.OF_DEBERTA_V3, "position_buckets": size.buckets, "max_relative_positions": size.farthest}
     return _encoder(size, "deberta-v2", size.context) | own
 
 
-def _modernbert(size: ModernBertSize) -> Settings:
-    bases = {FAR: size.rope_base, NEAR: size.local_rope_base}
+def _modernbert(size: encoders.ModernBertSize) -> Settings:
+    bases = {encoders.FAR: size.rope_base, encoders.NEAR: size.local_rope_base}
     return {
         **_encoder(size, "modernbert", size.context),
         "hidden_activation": "gelu",
         "norm_eps": size.norm_epsilon,
         "local_attention": size.window,
-        "layer_types": [NEAR if layer in size.local else FAR for layer in range(size.layers)],
+        "layer_types": [encoders.NEAR if layer in size.local else encoders.FAR for layer in range(size.layers)],
         "rope_parameters": {kind: {"rope_type": "default", "rope_theta": base} for kind, base in bases.items()},
         **{name: getattr(size, name) for name in ("norm_bias", "attention_bias", "mlp_bias")},
     }
@@ -165,8 +156,8 @@ def _modernbert(size: ModernBertSize) -> Settings:
 WRITERS: dict[type[AnySize], Callable[[Any], Settings]] = {
     GPTSize: _gpt2,
     LlamaSize: _llama,
-    BertSize: _bert,
-    RobertaSize: _roberta,
-    DebertaSize: _deberta,
-    ModernBertSize: _modernbert,
+    encoders.BertSize: _bert,
+    encoders.RobertaSize: _roberta,
+    encoders.DebertaSize: _deberta,
+    encoders.ModernBertSize: _modernbert,
 }

@@ -13,20 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.errors import TrackingError
+from components.tracking import stores
 from components.tracking.names import CACHED_FROM, KEY_TAG
 from components.tracking.outbox.journal import Operation, Outbox
 from components.tracking.resuming import CHANGED_TAG, known_of, logged_steps
-from components.tracking.stores import (
-    StoreAway,
-    connect,
-    is_lost_race,
-    is_outage,
-    open_client,
-    root_of,
-    shown_store,
-    tracking_errors,
-    tracking_uri,
-)
+from components.tracking.stores import StoreAway, tracking_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,7 +62,7 @@ class Sender:
         Raises:
             TrackingError: if the store does not answer.
         """
-        return open_client(self.home)
+        return stores.open_client(self.home)
 
     @property
     def run_id(self) -> str:
@@ -102,8 +93,8 @@ class Sender:
                 learnt = self._do(operations)
         except Exception as error:  # it may come from the library of any store, and must not end the thread that sends
             self.again = True
-            if is_outage(error, self.uri, opened="run_id" in self.outbox.state):
-                raise StoreAway(root_of(error)) from error
+            if stores.is_outage(error, self.uri, opened="run_id" in self.outbox.state):
+                raise StoreAway(stores.root_of(error)) from error
             if isinstance(error, TrackingError):
                 raise
             raise TrackingError(f"{type(error).__name__}: {error}") from error
@@ -117,17 +108,17 @@ class Sender:
         try:
             return do(*operations)  # type: ignore[no-any-return]
         except Exception as error:
-            if not is_lost_race(error):
+            if not stores.is_lost_race(error):
                 raise
             self.again = True
             return do(*operations)  # type: ignore[no-any-return]
 
     def _create(self, operation: Operation) -> dict[str, Any]:
-        self.client, experiment_id = connect(self.home, operation["experiment"])
+        self.client, experiment_id = stores.connect(self.home, operation["experiment"])
         tags = {KEY_TAG: self.outbox.key, **operation["tags"]}
         known = self._runs(experiment_id) if self.again else []
         run_id = known[0] if known else self._prepare and self._prepare(self.client, experiment_id, tags)
-        place = {"experiment_id": experiment_id, "store": shown_store(self.home)}
+        place = {"experiment_id": experiment_id, "store": stores.shown_store(self.home)}
         if run_id:
             return {"run_id": run_id, **place, **known_of(self.client.get_run(run_id))}
         created = self.client.create_run(experiment_id, operation["time"], tags, operation["name"])

@@ -8,24 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from components.core.errors import TrackingError, did_you_mean
+from components.tracking.registry import promotion_tags as tag
 from components.tracking.registry.finding import unless_absent, version_by_alias, versions_of
-from components.tracking.registry.promotion_tags import (
-    AT_TAG,
-    BY_TAG,
-    CHAMPION,
-    EVIDENCE_TAG,
-    FORCED_TAG,
-    NO_REASON,
-    OVER_TAG,
-    REASON_TAG,
-)
 from components.tracking.stores import every, one_line, open_client, tracking_errors
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 Action = Literal["promoted", "forced", "rolled back"]
 
@@ -115,7 +103,7 @@ def read_history(name: str, home: Path) -> History:
             hint = did_you_mean(name, known) if known else "; none is registered"
             raise TrackingError(f"there is no registered model {name!r}{hint}")
         versions = versions_of(client, name)
-        champion = version_by_alias(client, name, CHAMPION)
+        champion = version_by_alias(client, name, tag.CHAMPION)
     known_events = list(_events(model.tags))
     times = {event.at for event in known_events}
     older = (_of_version(str(each.version), each.tags) for each in versions)
@@ -139,25 +127,15 @@ def _events(tags: Mapping[str, str]) -> Iterable[Event]:
 
 def _of_version(number: str, tags: Mapping[str, str]) -> Event | None:
     """Return the last promotion of a version as its own tags tell it, which is all that there was before events."""
-    if AT_TAG not in tags:
+    if tag.AT_TAG not in tags:
         return None
-    over, reason = tags.get(OVER_TAG), tags.get(REASON_TAG, NO_REASON)
+    over, reason = tags.get(tag.OVER_TAG), tags.get(tag.REASON_TAG, tag.NO_REASON)
     return Event(
-        at=tags[AT_TAG],
-        action="forced" if tags.get(FORCED_TAG) == "true" else "promoted",
+        at=tags[tag.AT_TAG],
+        action="forced" if tags.get(tag.FORCED_TAG) == "true" else "promoted",
         version=number,
         over=None if over == "none" else over,
-        by=tags.get(BY_TAG, "unknown"),
-        reason=None if reason == NO_REASON else reason,
-        evidence=tags.get(EVIDENCE_TAG, ""),
+        by=tags.get(tag.BY_TAG, "unknown"),
+        reason=None if reason == tag.NO_REASON else reason,
+        evidence=tags.get(tag.EVIDENCE_TAG, ""),
     )
-
-
-def write_event(client: "MlflowClient", name: str, event: Event) -> None:
-    """Write an event down."""
-    client.set_registered_model_tag(name, event.key, event.text)
-
-
-def delete_event(client: "MlflowClient", name: str, event: Event) -> None:
-    """Take back an event that did not come to pass."""
-    client.delete_registered_model_tag(name, event.key)

@@ -17,24 +17,9 @@ from components.core.interruptions import interruptions_held_back
 from components.core.records import fingerprint
 from components.tracking.provenance import user_tags
 from components.tracking.reading import Registered
+from components.tracking.registry import promotion_tags as tag
 from components.tracking.registry.finding import get_version, model_exists, version_by_alias, versions_of
-from components.tracking.registry.history import Action, Event, delete_event, write_event
-from components.tracking.registry.promotion_tags import (
-    AT_TAG,
-    BY_TAG,
-    CHAMPION,
-    EARNED_TAG,
-    EVIDENCE_TAG,
-    FORCED_TAG,
-    MARGIN_TAG,
-    NO_REASON,
-    OVER_TAG,
-    PREVIOUS,
-    REASON_TAG,
-    ROLLED_BACK_TAG,
-    TEXT_LIMIT,
-    USED_MARGIN_TAG,
-)
+from components.tracking.registry.history import Action, Event
 from components.tracking.stores import local_uri, one_line, open_client, tracking_errors, tracking_uri
 
 if TYPE_CHECKING:
@@ -74,7 +59,7 @@ def find_champion(name: str, home: Path) -> Registered | None:
         TrackingError: if the store cannot be read.
     """
     with tracking_errors(f"cannot look up the champion of {name}"):
-        found = version_by_alias(open_client(home), name, CHAMPION)
+        found = version_by_alias(open_client(home), name, tag.CHAMPION)
         return Registered.of(found) if found else None
 
 
@@ -91,21 +76,21 @@ def earlier_champions(name: str, champion: Registered | None, home: Path) -> lis
     with tracking_errors(f"cannot look up the versions of {name}"):
         versions = versions_of(open_client(home), name)
     present = champion.number if champion else None
-    last = next((version.tags.get(AT_TAG) for version in versions if str(version.version) == present), None)
+    last = next((version.tags.get(tag.AT_TAG) for version in versions if str(version.version) == present), None)
     found = [
         version
         for version in versions
         if _earned(version.tags)
-        and version.tags.get(ROLLED_BACK_TAG) != "true"
+        and version.tags.get(tag.ROLLED_BACK_TAG) != "true"
         and str(version.version) != present
-        and not (last and version.tags[AT_TAG] > last)
+        and not (last and version.tags[tag.AT_TAG] > last)
     ]
-    return [Registered.of(version) for version in sorted(found, key=lambda each: each.tags[AT_TAG], reverse=True)]
+    return [Registered.of(version) for version in sorted(found, key=lambda each: each.tags[tag.AT_TAG], reverse=True)]
 
 
 def _earned(tags: Mapping[str, str]) -> bool:
     # Promotions before there was the tag say only whether the last one was forced.
-    return AT_TAG in tags and tags.get(EARNED_TAG, str(tags.get(FORCED_TAG) == "false").lower()) == "true"
+    return tag.AT_TAG in tags and tags.get(tag.EARNED_TAG, str(tags.get(tag.FORCED_TAG) == "false").lower()) == "true"
 
 
 def model_margin(name: str, home: Path) -> float | None:
@@ -116,12 +101,12 @@ def model_margin(name: str, home: Path) -> float | None:
         TrackingError: if the store cannot be read.
     """
     with tracking_errors(f"cannot look up the registered model {name}"):
-        text = open_client(home).get_registered_model(name).tags.get(MARGIN_TAG)
+        text = open_client(home).get_registered_model(name).tags.get(tag.MARGIN_TAG)
     try:
         return None if text is None else float(text)
     except ValueError:
         raise ConfigError(
-            f"the tag {MARGIN_TAG} of {name} is {text!r}, not a number; set it to one such as 0.02"
+            f"the tag {tag.MARGIN_TAG} of {name} is {text!r}, not a number; set it to one such as 0.02"
         ) from None
 
 
@@ -195,14 +180,14 @@ def make_champion(version: Registered, promotion: Promotion, home: Path, run_id:
         event = promotion.event(number)
         tags = _tags(promotion, event, before.get(number, {}))
         with _taken_back_unless_done(client, name, event, tags, before.get(number, {})):
-            write_event(client, name, event)
+            client.set_registered_model_tag(name, event.key, event.text)
             for key, value in tags.items():
                 client.set_model_version_tag(name, number, key, value)
             # MLflow cannot set an alias on a condition; nothing is done between this look and the change.
-            present = version_by_alias(client, name, CHAMPION)
+            present = version_by_alias(client, name, tag.CHAMPION)
             if (str(present.version) if present else None) != promotion.over:
                 raise TrackingError(f"somebody else has just promoted a version of {name}; compare with that one")
-            client.set_registered_model_alias(name, CHAMPION, number)
+            client.set_registered_model_alias(name, tag.CHAMPION, number)
         _follow_up(client, version, promotion, before)
         if run := run_id or version.run_id:
             for key, value in {**tags, "gradus.promoted_as": f"models:/{name}/{number}"}.items():
@@ -219,7 +204,7 @@ def _taken_back_unless_done(
         yield
     except BaseException:
         with suppress(Exception):
-            delete_event(client, name, event)
+            client.delete_registered_model_tag(name, event.key)
             for key in tags:
                 if key in before:
                     client.set_model_version_tag(name, event.version, key, before[key])
@@ -233,17 +218,17 @@ def _follow_up(
 ) -> None:
     """Say of other versions what a new champion makes of them."""
     if promotion.over:
-        client.set_registered_model_alias(version.name, PREVIOUS, promotion.over)
+        client.set_registered_model_alias(version.name, tag.PREVIOUS, promotion.over)
     if promotion.action != "promoted":
         for other in _promoted_since(version.number, before):
-            client.set_model_version_tag(version.name, other, ROLLED_BACK_TAG, "true")
+            client.set_model_version_tag(version.name, other, tag.ROLLED_BACK_TAG, "true")
 
 
 def _promoted_since(number: str, before: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Return the versions that were promoted after a version was champion, if it ever was."""
-    followed = [tags[AT_TAG] for tags in before.values() if tags.get(OVER_TAG) == number and AT_TAG in tags]
-    then = before.get(number, {}).get(AT_TAG) or min(followed, default=None)
-    return [other for other, tags in before.items() if other != number and then and tags.get(AT_TAG, "") >= then]
+    followed = [tags[tag.AT_TAG] for tags in before.values() if tags.get(tag.OVER_TAG) == number and tag.AT_TAG in tags]
+    then = before.get(number, {}).get(tag.AT_TAG) or min(followed, default=None)
+    return [other for other, tags in before.items() if other != number and then and tags.get(tag.AT_TAG, "") >= then]
 
 
 def _tags(promotion: Promotion, event: Event, before: Mapping[str, str]) -> dict[str, str]:
@@ -254,13 +239,13 @@ def _tags(promotion: Promotion, event: Event, before: Mapping[str, str]) -> dict
     margin = "none" if promotion.margin is None else f"{promotion.margin:g}"
     back = promotion.action == "rolled back"
     return {
-        AT_TAG: event.at,
-        BY_TAG: event.by,
-        OVER_TAG: promotion.over or "none",
-        EVIDENCE_TAG: before.get(EVIDENCE_TAG, "") if back else one_line(promotion.evidence, TEXT_LIMIT),
-        REASON_TAG: one_line(promotion.reason or NO_REASON, TEXT_LIMIT),
-        FORCED_TAG: str(promotion.action == "forced").lower(),
-        EARNED_TAG: str(promotion.action == "promoted" or _earned(before)).lower(),
-        ROLLED_BACK_TAG: "false",
-        USED_MARGIN_TAG: before.get(USED_MARGIN_TAG, margin) if back else margin,
+        tag.AT_TAG: event.at,
+        tag.BY_TAG: event.by,
+        tag.OVER_TAG: promotion.over or "none",
+        tag.EVIDENCE_TAG: before.get(tag.EVIDENCE_TAG, "") if back else one_line(promotion.evidence, tag.TEXT_LIMIT),
+        tag.REASON_TAG: one_line(promotion.reason or tag.NO_REASON, tag.TEXT_LIMIT),
+        tag.FORCED_TAG: str(promotion.action == "forced").lower(),
+        tag.EARNED_TAG: str(promotion.action == "promoted" or _earned(before)).lower(),
+        tag.ROLLED_BACK_TAG: "false",
+        tag.USED_MARGIN_TAG: before.get(tag.USED_MARGIN_TAG, margin) if back else margin,
     }

@@ -4,7 +4,7 @@ What is returned is JSON, as `gradus check --json` prints it. Shapes: N rows.
 """
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import get_args
 
@@ -65,14 +65,12 @@ def sample_texts(
     tokens are cut off, and a character with them that they are a part of. `padded_to` is `length`, or None: as long as
     the longest of its batch; `read` feeds the classifier.
     """
-    rows = [row for label in range(len(labels)) for row in np.flatnonzero(examples.labels == label)[:each].tolist()]
-    whole, samples = examples.whole_lengths, []
-    for row in rows:
-        ids = examples.tokens(row)
-        lost = int(whole[row]) - len(ids)
-        pieces = list(_pieces(encoding, ids, cut=lost > 0))
-        shown = {"split": split, "label": labels[int(examples.labels[row])], "pieces": pieces, "ids": ids}
-        samples.append({**shown, "lost": lost, "padded_to": length, "read": _read(pooling, pieces, length)})
+    samples = []
+    for place, label in enumerate(labels):
+        for row in np.flatnonzero(examples.labels == place)[:each].tolist():
+            shown = _shown(encoding, examples.tokens(row), int(examples.whole_lengths[row]))
+            read = _read(pooling, shown["pieces"], length)
+            samples.append({"split": split, "label": label, **shown, "padded_to": length, "read": read})
     return samples
 
 
@@ -97,23 +95,22 @@ def sample_entries(
     `pieces` are as with `sample_texts`; of each `learnt` says whether the network learns to predict it; `lost` tokens
     are cut off at the end.
     """
-    end, whole, samples = end_of_text(encoding), entries.whole_lengths, []
+    end, samples = end_of_text(encoding), []
     for row in rows:
         # The first token is read, and nothing predicts it.
         ids = [*entries.tokens(row)[:1], *entries.targets(row, end, mask_prompt=False)]
         learnt = [False, *(target != IGNORED for target in entries.targets(row, end, mask_prompt))]
-        lost = int(whole[row]) + 1 - len(ids)
-        pieces = list(_pieces(encoding, ids, cut=lost > 0))
-        shown = {"split": split, "row": row, "pieces": pieces, "ids": ids, "learnt": learnt}
-        samples.append({**shown, "lost": lost})
+        shown = _shown(encoding, ids, int(entries.whole_lengths[row]) + 1)
+        samples.append({"split": split, "row": row, **shown, "learnt": learnt})
     return samples
 
 
-def _pieces(encoding: Tokenizer, ids: Sequence[int], cut: bool) -> Iterator[str]:
-    """Yield what each token adds to a text, of which a part was `cut` off the end, perhaps within a character."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for place, token in enumerate(ids):
-        yield decoder.decode(encoding.decode_single_token_bytes(token), final=not cut and place == len(ids) - 1)
+def _shown(encoding: Tokenizer, ids: Sequence[int], whole: int) -> Facts:
+    """Return `pieces`, `ids` and how many are `lost` of what had `whole` tokens, cut perhaps within a character."""
+    decoder, lost = codecs.getincrementaldecoder("utf-8")("replace"), whole - len(ids)
+    added = map(encoding.decode_single_token_bytes, ids)
+    pieces = [decoder.decode(each, final=lost <= 0 and place == len(ids)) for place, each in enumerate(added, 1)]
+    return {"pieces": pieces, "ids": ids, "lost": lost}
 
 
 def describe_entries(split: str, entries: Entries, limit: int) -> dict[str, Facts]:

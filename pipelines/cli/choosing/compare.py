@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say
 
 if TYPE_CHECKING:
     from pipelines.compared import Comparisons
@@ -51,7 +51,6 @@ def compare(
     Exit codes: 0 done, 1 some of the runs cannot be compared, 2 bad usage.
     """
     with errors_as_lines(debug):
-        set_defaults()
         from components.core.home import home
         from pipelines.comparing.page import check_place
         from pipelines.comparison import compare_all

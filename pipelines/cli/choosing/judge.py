@@ -1,11 +1,10 @@
 """`gradus judge`: have an existing run's responses judged, alone or against another run's, and judge the judge."""
 
-import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, stop_cleanly
 
 if TYPE_CHECKING:
     from pipelines.comparing.pairwise import PairwiseResult
@@ -51,8 +50,7 @@ def judge(
     command asks the rest. Exit codes: 0 done, 1 the judge failed, 2 bad usage.
     """
     with errors_as_lines(debug):
-        set_defaults()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stop_cleanly()
         from components.core.errors import ConfigError
         from components.core.home import home
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say
 
 if TYPE_CHECKING:
     from pipelines.promoting.promote import PromotionResult
@@ -52,7 +52,6 @@ def promote(
     usage.
     """
     with errors_as_lines(debug):
-        set_defaults()
         from components.core.errors import PromotionRefused
         from components.core.home import home
         from pipelines.promoting.promote import promote as decide

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result
 
 if TYPE_CHECKING:
     from pipelines.comparing.rating import RatingResult
@@ -42,7 +42,6 @@ def rate(
     Exit codes: 0 done, 1 the ratings or the run cannot be read, 2 bad usage.
     """
     with errors_as_lines(debug):
-        set_defaults()
         from components.core.home import home
         from pipelines.comparing.rating import rate_run
 

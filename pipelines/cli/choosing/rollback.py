@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say
 
 if TYPE_CHECKING:
     from pipelines.promoting.rollback import HistoryResult
@@ -37,7 +37,6 @@ def rollback(
     refused, nothing changed; 2 bad usage.
     """
     with errors_as_lines(debug):
-        set_defaults()
         from components.core.home import home
         from pipelines.promoting.rollback import rollback as go_back
 
@@ -53,7 +52,6 @@ def history(model: Model, as_json: AsJson = False, debug: Debug = False) -> None
     Exit codes: 0 done, 1 there is no such model, 2 bad usage.
     """
     with errors_as_lines(debug):
-        set_defaults()
         from components.core.home import home
         from pipelines.promoting.rollback import history_of
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, set_defaults
-from pipelines.cli.data.options import NewFolder, stop_cleanly
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, stop_cleanly
+from pipelines.cli.data.options import NewFolder
 
 if TYPE_CHECKING:
     from pipelines.labels import FoundLabels, MendedData
@@ -43,7 +43,6 @@ def labels(
     """
     with errors_as_lines(debug):
         stop_cleanly()
-        set_defaults()
         from components.core.home import home
         from pipelines.labels import find_labels
 
@@ -68,7 +67,6 @@ def mend(
     """
     with errors_as_lines(debug):
         stop_cleanly()
-        set_defaults()
         from components.core.home import home
         from pipelines.labels import mend as mend_data
 

@@ -1,6 +1,5 @@
 """What the commands of `gradus data` share."""
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +17,3 @@ Keys = Annotated[
         help="source.KEY (how the file is read), split.KEY (how rows are dealt), hosted.KEY.",
     ),
 ]
-
-
-def stop_cleanly() -> None:
-    """Let a command that is told to stop take away what it has begun to write, as with Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)

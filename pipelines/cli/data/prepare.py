@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say
-from pipelines.cli.data.options import As, Keys, NewFolder, stop_cleanly
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, stop_cleanly
+from pipelines.cli.data.options import As, Keys, NewFolder
 
 if TYPE_CHECKING:
     from pipelines.preparing.prepare import Prepared

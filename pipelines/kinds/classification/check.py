@@ -10,14 +10,14 @@ from components.models.fast.trunk import Trunk
 from components.models.saved.classifier import MODEL_FILE
 from components.models.weights import make_gpt
 from components.tasks import reads_ahead, split, validate
-from components.training.classification import build_classifier, prepare, tokenise
+from components.training.classification import build_classifier, objective_of, prepare, tokenise
 from components.training.frozen import blank_states, state_lengths, time_reading
-from components.training.objectives.classification import Classification, Features
+from components.training.objectives.classification import Classification
 from components.training.planning.preview import describe_lengths, sample_texts
 from components.training.planning.trial import Besides, Trial
 from pipelines import check
 from pipelines.kinds.classification.config import ClassificationConfig
-from pipelines.shown import TITLE, line, show_lengths, show_sample, table_of, visible
+from pipelines.shown import TITLE, line, table_of, visible
 
 ASKED = 20
 """Validation rows that a language model is asked about."""
@@ -70,18 +70,16 @@ class Check(check.Check):
         samples = sample_texts("train", self.data.train, self.labels, self.encoding, pooling, length)
         self.found.texts = {"lengths": lengths, "samples": samples}
         titles = {"tokens": "tokens", "cut_texts": f"texts over {limit}", "cut_tokens": "tokens cut off"}
-        self.show(line("tokens of a text", TITLE), *show_lengths(lengths, titles, "texts"))
+        self.show(line("tokens of a text", TITLE), *check.show_lengths(lengths, titles, "texts"))
         self.show(line("texts of train as the network gets them", TITLE))
         padded = f"padded to {length}" if length else "padded to the longest of its batch"
         for sample in samples:
             cut = f", {sample['lost']} more cut off" if sample["lost"] else ""
             label = f"label {sample['label']}; {len(sample['ids'])} tokens{cut}"
-            self.show(*show_sample(sample, ("|", "|"), f"{label}, {padded}; read at {sample['read']}"))
+            self.show(*check.show_sample(sample, ("|", "|"), f"{label}, {padded}; read at {sample['read']}"))
 
     def _learn(self, network: Classifier) -> Classification:
-        rows, config = (self.data.train, self.data.validation), self.config.train
-        plain = Classification(network, *rows, config, self.device, self.precision, self.end, self.data.length)
-        return Features(**vars(plain), states=self.states) if self.states else plain
+        return objective_of(network, self.data, self.config.train, self.device, self.end, self.states)
 
     def network(self, weights: Path | None) -> Classifier:
         """Return the classifier that training starts from."""

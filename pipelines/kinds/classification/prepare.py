@@ -31,32 +31,29 @@ USUAL_LENGTH = 4000
 WARN = {"severity": "warn"}
 
 
-class LabelledConfig(FormConfig):
+class WithLabels(FormConfig):
+    """How rows with a label each are dealt and written."""
+
+    split: SplitConfig = SplitConfig()
+    """How rows are dealt to train, validation and test."""
+
+    labels: list[Label] | None = None
+    """Which labels there are, in order: of two, the second is the positive one. Rows with others are left out. By
+    default all that there are, sorted."""
+
+
+class LabelledConfig(WithLabels):
     """How labelled texts are read, dealt and written."""
 
     source: SourceConfig
     """Where the data is and how it is read."""
 
-    split: SplitConfig = SplitConfig()
-    """How rows are dealt to train, validation and test."""
 
-    labels: list[Label] | None = None
-    """Which labels there are, in order: of two, the second is the positive one. Rows with others are left out. By
-    default all that there are, sorted."""
-
-
-class AnsweredConfig(FormConfig):
+class AnsweredConfig(WithLabels):
     """How chats, or prompts and completions, are read whose answers are labels."""
 
     source: InstructionSourceConfig
     """Where the data is and how it is read."""
-
-    split: SplitConfig = SplitConfig()
-    """How rows are dealt to train, validation and test."""
-
-    labels: list[Label] | None = None
-    """Which labels there are, in order: of two, the second is the positive one. Rows with others are left out. By
-    default all that there are, sorted."""
 
 
 class Labelled(Form):

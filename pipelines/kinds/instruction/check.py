@@ -7,32 +7,24 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from components.core.errors import JudgeError, JudgeUnreachable
+from components.core.errors import JudgeError
 from components.core.records import Facts, Manifest
 from components.generation.answers import room_for_prompts, rows_at_once
 from components.generation.forecast import answering_bytes, most_tokens, time_decoding
 from components.judging.cache import verdicts_path
-from components.judging.clients import connect
 from components.judging.config import JudgeConfig
-from components.judging.control import ROWS
-from components.judging.forecast import expected_usage, refuse_before_training
-from components.judging.identity import describe
+from components.judging.forecast import expected_usage, look_for_judge, refuse_before_training
 from components.judging.spending import LimitReached, Usage
 from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
 from components.training.instruction import build_gpt, prepare, tokenise
 from components.training.objectives.instruction import Instruction
-from components.training.planning.preview import (
-    compare_batchings,
-    describe_cuts,
-    describe_entries,
-    sample_entries,
-)
+from components.training.planning.preview import compare_batchings, describe_cuts, describe_entries, sample_entries
 from components.training.planning.trial import Besides, Trial
 from pipelines import check
 from pipelines.kinds.instruction.config import InstructionConfig
-from pipelines.shown import TITLE, WARNING, Shown, line, show_lengths, show_sample, table_of
+from pipelines.shown import TITLE, WARNING, Shown, line, table_of
 
 MARKS = ("⟦", "⟧")
 """What stands around learnt tokens where there are no colours."""
@@ -44,24 +36,6 @@ CUTS = {
     "without_response": "without a response",
 }
 BATCHINGS = {"batching": "train.batching", "rows": "rows", "width": "tokens of a row", "padding": "padding"}
-
-
-def look_for_judge(config: JudgeConfig, entries: int) -> Facts:
-    """Return who judges so many entries, after asking its server once whether the model is there.
-
-    `name`, `is_language_model`, `server`, how many `verdicts`, and as `problem` why it cannot be asked now, if so.
-    """
-    is_model, digest, problem = config.is_language_model, None, ""
-    control = min(ROWS, entries) if "reference" in config.also else 0
-    verdicts = (entries * (1 + len(config.also)) + control) * (config.repeats if is_model else 1)
-    try:
-        if is_model:
-            client = connect(config.model_copy(update={"attempts": 1}))
-            digest = client.look_up()
-    except JudgeError as error:
-        problem = f"{error}; {error.todo or client.start}" if isinstance(error, JudgeUnreachable) else str(error)
-    facts = {"name": describe(config, digest)["name"], "is_language_model": is_model}
-    return facts | {"server": config.server if is_model else None, "verdicts": verdicts, "problem": problem}
 
 
 class Found(check.Found):
@@ -218,14 +192,14 @@ def _texts(texts: Facts, data: Facts) -> Iterator[Shown]:
     for sample in texts["samples"]:
         cut = f", {sample['lost']:,} more cut off" if sample["lost"] else ""
         about = f"{sum(sample['learnt']):,} of {len(sample['ids']):,} tokens are learnt{cut}\n"
-        yield from show_sample(sample, MARKS, about)
+        yield from check.show_sample(sample, MARKS, about)
     masked = "prompts are masked" if texts["mask_prompt"] else "prompts are learnt as well"
     if texts["mask_prompt"] and data.get("conversations"):
         masked += f" ({'every turn' if texts['learn'] == 'assistant' else 'the last turn'} of the assistant is learnt)"
     yield line(f"{texts['trained_share']:.1%} of the training tokens are learnt from: {masked}.")
     yield line("tokens", TITLE)
     named = (each | {"split": f"{name}, {part}"} for name, of in texts["lengths"].items() for part, each in of.items())
-    yield from show_lengths(named, {"tokens": "all"}, "entries")
+    yield from check.show_lengths(named, {"tokens": "all"}, "entries")
     cuts, batchings = texts["cuts"], texts["batchings"]
     limits = f"{cuts[0]['limit']:,} tokens (train.max_length) and the context of {texts['context']:,}"
     yield line(f"what does not fit {limits}", TITLE)

@@ -15,10 +15,10 @@ from components.models.saved.language_model import load_gpt
 from components.serving.load import load_model
 from components.tracking.registry.finding import resolve_model
 from pipelines.cli.using.answering import load
-from pipelines.comparison import compare_runs
 from pipelines.promoting.promote import promote
 from tests.models.pretrained.small_tokenizers import folder_of, trained
 from tests.pipelines.classifying import run as classify
+from tests.pipelines.commands import compare_runs
 from tests.pipelines.instructing import config, run
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -275,7 +275,7 @@ def test_the_command_prints_json_and_refuses_with_2(tmp_path: Path) -> None:
 
 
 def test_the_mask_is_seen_with_colours_and_without(tmp_path: Path) -> None:
-    from pipelines.shown import STRIPES, tokens
+    from pipelines.check import STRIPES, tokens
 
     found = check(config_of(tmp_path))
     assert found.texts is not None

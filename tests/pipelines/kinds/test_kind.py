@@ -8,9 +8,9 @@ import pytest
 
 from components.tracking.config import TrackingConfig
 from components.tracking.runs import open_run
-from pipelines.comparison import compare_runs
 from pipelines.config import shipped_presets
 from pipelines.kinds import DEFAULT, KINDS, config_class, flow_of, kind_named, names_of
+from tests.pipelines.commands import compare_runs
 
 ROOT = Path(__file__).parents[3]
 OF_ANY_KIND = [

@@ -11,11 +11,11 @@ from components.core.errors import PromotionRefused
 from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import attached, open_run
-from pipelines.comparison import compare_runs
 from pipelines.judging import judge_run
 from pipelines.promoting.promote import promote
 from tests.judging.serving import OllamaServer
 from tests.pipelines.answered_runs import QUIET, ROWS, answered_run, gradus
+from tests.pipelines.commands import compare_runs
 from tests.pipelines.labelled_runs import aliases
 
 Make = Callable[..., str]

@@ -17,9 +17,9 @@ from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.promotion import Promotion, make_champion
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import Run, attached, open_run
-from pipelines.comparison import compare_runs
 from pipelines.promoting.promote import promote
 from tests.pipelines import commands
+from tests.pipelines.commands import compare_runs
 from tests.pipelines.labelled_runs import QUIET, ROWS, aliases, labelled_run
 
 Make = Callable[..., str]

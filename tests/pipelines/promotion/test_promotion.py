@@ -16,8 +16,8 @@ from components.tracking.registry.lineage import log_lineage
 from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
-from pipelines.comparison import compare_runs
 from pipelines.promoting.promote import promote
+from tests.pipelines.commands import compare_runs
 from tests.pipelines.labelled_runs import aliases
 
 QUIET = TrackingConfig(experiment="promoted", system_metrics=False)

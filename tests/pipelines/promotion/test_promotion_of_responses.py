@@ -17,10 +17,10 @@ from components.tracking.registry.lineage import log_lineage
 from components.tracking.registry.packages import language_model_package
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import attached
-from pipelines.comparison import compare_runs
 from pipelines.promoting.promote import promote
 from tests.judging.serving import OllamaServer, serve
 from tests.pipelines.answered_runs import ROWS, answered_run, entries
+from tests.pipelines.commands import compare_runs
 
 Make = Callable[..., str]
 

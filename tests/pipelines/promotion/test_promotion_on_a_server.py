@@ -9,8 +9,8 @@ from components.core.errors import PromotionRefused
 from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
-from pipelines.comparison import compare_runs
 from pipelines.promoting.promote import promote
+from tests.pipelines.commands import compare_runs
 from tests.pipelines.labelled_runs import QUIET, ROWS, predictions
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
