@@ -1,0 +1,57 @@
+"""The tab that compares two runs: the page that `gradus compare --html` writes, without logging anything."""
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.core.errors import ConfigError
+from pipelines.cli.page.shared import chosen, in_a_line, note, run_choices
+from pipelines.comparing.page import page_of
+from pipelines.comparison import compare_all
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+NOTHING = note(
+    "Two finished runs are compared on the test rows that both have. This makes two, in minutes and offline:",
+    "gradus run spam-demo --set train.max_steps=30",
+    "gradus run spam-demo --set train.max_steps=400",
+)
+
+
+def comparison(first: str | None, second: str | None, home: Path) -> str:
+    """Return how the second run compares with the first, as HTML: the page in a frame of its own.
+
+    Raises:
+        ConfigError: if two different runs are not chosen.
+        TrackingError: if a run cannot be found.
+    """
+    if not first or not second or first == second:
+        raise ConfigError("choose two different runs")
+    found = compare_all([first, second], home)
+    lines = "".join(f"<p class='warning'>{escape(each)}</p>" for each in (*found.refused, *found.warnings))
+    # A frame, since the page brings its own style; a sandbox, since it has no script.
+    return f'{lines}<iframe class="page" sandbox title="comparison" srcdoc="{escape(page_of(found, home))}"></iframe>'
+
+
+def compare_tab(page: "gr.Blocks", home: Path) -> None:
+    """Lay out the tab."""
+    import gradio as gr
+
+    def look(first: str | None, second: str | None) -> tuple[object, ...]:
+        runs = run_choices(home)
+        enough = gr.update(visible=len(runs) > 1)
+        lists = (gr.update(**chosen(runs, first, 1)), gr.update(**chosen(runs, second)))
+        return (*lists, enough, gr.update(visible=len(runs) < 2))
+
+    with gr.Tab("Compare") as tab:
+        empty = gr.HTML(NOTHING, visible=False)
+        with gr.Column() as inner:
+            with gr.Row(equal_height=True):
+                first = gr.Dropdown(label="The run to compare with", allow_custom_value=True)
+                second = gr.Dropdown(label="The run to look at", allow_custom_value=True)
+                button = gr.Button("Compare", variant="primary", scale=0, min_width=140)
+            shown = gr.HTML(elem_id="comparison", min_height=120)
+    for event in (page.load, tab.select):
+        event(in_a_line(look), [first, second], [first, second, inner, empty])
+    button.click(in_a_line(lambda a, b: comparison(a, b, home)), [first, second], shown)
