@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ OPTIONS = (
 NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 FIND = """
 (selector, text) => [...document.querySelectorAll(selector)].filter(each => each.checkVisibility()
-  && each.innerText.trim().startsWith(text) || each.ariaLabel === text && each.checkVisibility())[0]
+  && (each.innerText ?? "").trim().startsWith(text) || each.ariaLabel === text && each.checkVisibility())[0]
 """
 
 
@@ -86,10 +87,9 @@ class Browser:
 
     def wait_for(self, script: str) -> Any:
         """Return what a script comes to as soon as that counts as true."""
-        return self.evaluate(
-            f"new Promise(done => {{ const look = () => {{ const found = {script}; "
-            "found ? done(found) : setTimeout(look, 100) }; look() })"
-        )
+        while not (found := self.evaluate(script)):
+            time.sleep(0.1)
+        return found
 
     def find(self, selector: str, text: str = "") -> str:
         """Return a script for the first visible element with a selector whose text begins so, once it is there."""
@@ -98,7 +98,22 @@ class Browser:
         return script
 
     def click(self, selector: str, text: str = "") -> None:
-        self.evaluate(f"{self.find(selector, text)}.click()")
+        """Click on the middle of an element, as a mouse does."""
+        found = self.find(selector, text)
+        at = self.evaluate(
+            f"(() => {{ const each = {found}; each.scrollIntoView({{block: 'center'}}); "
+            "const box = each.getBoundingClientRect(); "
+            "return {x: box.x + box.width / 2, y: box.y + box.height / 2} })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
+
+    def click_until(self, selector: str, text: str, appears: str, with_text: str) -> None:
+        """Click, again where what was clicked on has been drawn anew meanwhile, until something appears."""
+        there = f"!!({FIND})({json.dumps(appears)}, {json.dumps(with_text)})"
+        while not self.evaluate(there):
+            self.click(selector, text)
+            time.sleep(0.3)
 
     def type(self, selector: str, text: str) -> None:
         """Type into the first visible element with a selector."""

@@ -75,7 +75,7 @@ def classify_tab(page: "gr.Blocks", shelf: Shelf) -> None:
                 text = gr.Textbox(label="Message", lines=5, placeholder="You have won a prize, claim it now!")
                 button = gr.Button("Classify", variant="primary")
             with gr.Column():
-                label = gr.Label(label="Label", show_heading=True, num_top_classes=10)
+                label = gr.Label(label="Label", num_top_classes=10, elem_id="label")
                 words = gr.HTML(elem_id="words", min_height=120)
     for event in (page.load, tab.select):
         event(in_a_line(look), model, [model, inner, empty])

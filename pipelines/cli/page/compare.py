@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.errors import ConfigError
-from pipelines.cli.page.shared import chosen, in_a_line, note, run_choices
+from pipelines.cli.page.shared import MOST_RUNS, in_a_line, note, run_choices
 from pipelines.comparing.page import page_of
 from pipelines.comparison import compare_all
+from pipelines.found import find
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -29,9 +30,18 @@ def comparison(first: str | None, second: str | None, home: Path) -> str:
     if not first or not second or first == second:
         raise ConfigError("choose two different runs")
     found = compare_all([first, second], home)
-    lines = "".join(f"<p class='warning'>{escape(each)}</p>" for each in (*found.refused, *found.warnings))
     # A frame, since the page brings its own style; a sandbox, since it has no script.
-    return f'{lines}<iframe class="page" sandbox title="comparison" srcdoc="{escape(page_of(found, home))}"></iframe>'
+    return f'<iframe class="page" sandbox title="comparison" srcdoc="{escape(page_of(found, home))}"></iframe>'
+
+
+def newest_pair(home: Path) -> tuple[str | None, str | None]:
+    """Return the two newest runs of one preset, the older one first; None where there is none."""
+    before: dict[str, str] = {}
+    for run in find(home, {"status": "finished"}, None, MOST_RUNS):
+        if run.preset in before:
+            return run.run_id, before[run.preset]
+        before[run.preset] = run.run_id
+    return None, None
 
 
 def compare_tab(page: "gr.Blocks", home: Path) -> None:
@@ -39,18 +49,19 @@ def compare_tab(page: "gr.Blocks", home: Path) -> None:
     import gradio as gr
 
     def look(first: str | None, second: str | None) -> tuple[object, ...]:
-        runs = run_choices(home)
-        enough = gr.update(visible=len(runs) > 1)
-        lists = (gr.update(**chosen(runs, first, 1)), gr.update(**chosen(runs, second)))
-        return (*lists, enough, gr.update(visible=len(runs) < 2))
+        runs, pair = run_choices(home), newest_pair(home)
+        lists = (
+            gr.update(choices=runs, value=each or newest) for each, newest in zip((first, second), pair, strict=True)
+        )
+        return (*lists, gr.update(visible=len(runs) > 1), gr.update(visible=len(runs) < 2))
 
     with gr.Tab("Compare") as tab:
         empty = gr.HTML(NOTHING, visible=False)
         with gr.Column() as inner:
-            with gr.Row(equal_height=True):
+            with gr.Row():
                 first = gr.Dropdown(label="The run to compare with", allow_custom_value=True)
                 second = gr.Dropdown(label="The run to look at", allow_custom_value=True)
-                button = gr.Button("Compare", variant="primary", scale=0, min_width=140)
+            button = gr.Button("Compare", variant="primary")
             shown = gr.HTML(elem_id="comparison", min_height=120)
     for event in (page.load, tab.select):
         event(in_a_line(look), [first, second], [first, second, inner, empty])

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
-table.figures { width: 100%; border-collapse: collapse; font-size: 0.9em; }
-table.figures th, table.figures td { text-align: left; padding: 5px 12px 5px 0; vertical-align: top;
-  border-bottom: 1px solid var(--border-color-primary); }
+.gradio-container { width: min(1240px, 100%) !important; max-width: none !important; margin: 0 auto !important; }
+.gradio-container .tabitem { width: 100%; }
+.table-container * { font-family: var(--font) !important; }
+table.figures { width: 100%; border-collapse: collapse; font-size: 0.9em; border: 0 !important; }
+table.figures thead, table.figures tbody, table.figures tr { border: 0 !important; }
+table.figures th, table.figures td { text-align: left; padding: 6px 14px 6px 0 !important; vertical-align: top;
+  border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; }
 div.wide { overflow-x: auto; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 16px; }
 dl.facts dt { color: var(--body-text-color-subdued); }
@@ -29,7 +32,6 @@ div.note pre { display: inline-block; text-align: left; padding: 10px 16px; bord
   background: var(--background-fill-secondary); border: 1px solid var(--border-color-primary); }
 iframe.page { width: 100%; height: 80vh; border: 1px solid var(--border-color-primary); border-radius: 8px;
   background: white; }
-p.warning { color: var(--error-text-color, #b91c1c); }
 div.words { font-size: 1.1em; line-height: 1.9; white-space: pre-wrap; overflow-wrap: anywhere; }
 span.for, span.against { border-radius: 4px; padding: 1px 2px; }
 span.for { background: rgb(234 88 12 / calc(0.75 * var(--strength, 1))); }

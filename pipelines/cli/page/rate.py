@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.errors import ConfigError
-from pipelines.cli.page.shared import chosen, in_a_line, note, run_choices
+from pipelines.cli.page.shared import TABLE, chosen, in_a_line, note, run_choices
 from pipelines.comparing.blind import Asked, Round, begin, keep, skip, verdicts
 
 if TYPE_CHECKING:
@@ -65,10 +65,12 @@ def rate_tab(page: "gr.Blocks", home: Path) -> None:
     for event in (page.load, tab.select):
         event(in_a_line(look), lists, [*lists, rating.inner, rating.empty])
     parts = rating.parts()
-    rating.begin.click(in_a_line(rating.start), lists, parts)
+    # Elsewhere it would cover what is to be clicked on, after an error too.
+    busy = {"show_progress_on": [rating.told]}
+    rating.begin.click(in_a_line(rating.start), lists, parts, **busy)
     given = [rating.round, *rating.scales, rating.comment]
-    rating.keep.click(in_a_line(rating.keep_and_go_on), given, parts)
-    rating.skip.click(in_a_line(rating.go_on), rating.round, parts)
+    rating.keep.click(in_a_line(rating.keep_and_go_on), given, parts, **busy)
+    rating.skip.click(in_a_line(rating.go_on), rating.round, parts, **busy)
     rating.browse.click(in_a_line(rating.every), rating.run, rating.table)
 
 
@@ -101,14 +103,19 @@ class RateTab:
             self.told = gr.HTML(elem_id="revealed")
             with gr.Accordion("All responses of the run, with the judge's verdicts and people's ratings", open=False):
                 self.browse = gr.Button("Show them")
-                how = {"interactive": False, "wrap": True, "max_height": 480}
-                self.table = gr.Dataframe(headers=COLUMNS, elem_id="verdicts", **how)
+                self.table = gr.Dataframe(headers=COLUMNS, elem_id="verdicts", **TABLE)
 
     def _response(self, letter: str) -> tuple[Any, Any]:
         import gradio as gr
 
         with gr.Column():
-            box = gr.Textbox(label=f"Response {letter}", lines=5, interactive=False, elem_id=f"response-{letter}")
+            box = gr.Textbox(
+                label=f"Response {letter}",
+                lines=5,
+                interactive=False,
+                placeholder="(empty)",
+                elem_id=f"response-{letter}",
+            )
             return box, gr.Radio(SCALE, label=f"How good is {letter}?", elem_id=f"rating-{letter}")
 
     def parts(self) -> list[Any]:

@@ -105,12 +105,12 @@ def respond_tab(page: "gr.Blocks", shelf: Shelf) -> None:
 
     def ask(*asked: Any) -> Iterator[list[object]]:
         yield [gr.update(value=WAITING, label=role) for role in ROLES]
-        for found in answers(*asked, shelf=shelf):
+        for found in answers(*asked, shelf):
             yield [_shown(found[role]) if role in found else gr.skip() for role in ROLES]
 
     def _shown(answer: Answer) -> object:
         title = f"{answer.role} · {answer.model}" if answer.model else f"{answer.role} · not there"
-        return gr.update(value=answer.text, label=title)
+        return gr.update(value=answer.text, label=title, placeholder="(an empty answer)")
 
     with gr.Tab("Respond") as tab:
         empty = gr.HTML(NOTHING, visible=False)

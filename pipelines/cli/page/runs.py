@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.cli.page.shared import MOST_RUNS, facts, in_a_line, note, table
+from pipelines.cli.page.shared import MOST_RUNS, TABLE, facts, in_a_line, note, table
 from pipelines.found import FoundModel, FoundRun, find, find_models, find_one
 from pipelines.promoting.rollback import history_of
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import gradio as gr
 
 RUNS = ["run", "name", "started (UTC)", "took", "status", "primary metric", "model", "verdict"]
+WIDTHS = ["8%", "14%", "13%", "7%", "8%", "13%", "14%", "23%"]
 MODELS = ["model", "versions", "champion", "candidate"]
 VERSIONS = ["version", "alias", "run", "registered (UTC)", "primary metric", "name of the run", "verdict"]
 HISTORY = ["when (UTC)", "what", "version", "before", "by", "why"]
@@ -99,7 +100,7 @@ def runs_tab(page: "gr.Blocks", home: Path) -> None:
 
     with gr.Tab("Runs") as tab:
         empty = gr.HTML(NO_RUN, visible=False)
-        listed = gr.Dataframe(headers=RUNS, interactive=False, wrap=True, max_height=420, elem_id="runs")
+        listed = gr.Dataframe(headers=RUNS, column_widths=WIDTHS, elem_id="runs", **TABLE)
         detail = gr.HTML("Choose a run to see its figures.", elem_id="run")
     for event in (page.load, tab.select):
         event(in_a_line(look), outputs=[listed, empty])
@@ -119,7 +120,9 @@ def models_tab(page: "gr.Blocks", home: Path) -> None:
 
     with gr.Tab("Models") as tab:
         empty = gr.HTML(NO_MODEL, visible=False)
-        listed = gr.Dataframe(headers=MODELS, interactive=False, wrap=True, max_height=420, elem_id="models")
+        listed = gr.Dataframe(
+            headers=MODELS, interactive=False, wrap=True, max_height=420, elem_id="models", buttons=[]
+        )
         detail = gr.HTML("Choose a model to see its versions and its history.", elem_id="model")
     for event in (page.load, tab.select):
         event(in_a_line(look), outputs=[listed, empty])

@@ -23,6 +23,8 @@ KEPT = 3
 """Models that stay in memory: base, champion and candidate are asked together."""
 ASKING = "models"
 """What Gradio calls the queue of all that ask a model: one at a time, as memory and cores allow."""
+TABLE = {"interactive": False, "wrap": True, "max_height": 460, "max_chars": 120, "buttons": []}
+"""How Gradio shows a table."""
 Choices = list[tuple[str, str]]
 """What a list shows, and what is meant by it."""
 
@@ -104,10 +106,10 @@ def line_of(error: Exception) -> str:
     return shortened(" ".join(text.split()))
 
 
-def _as_line(error: Exception) -> Exception:
+def _as_line(error: Exception) -> Any:
     import gradio as gr
 
-    return gr.Error(escape(line_of(error)), duration=None, title="That did not work", print_exception=False)
+    return gr.Error(escape(line_of(error)), duration=30, print_exception=False)
 
 
 def writes(pipeline: str) -> bool:
@@ -126,10 +128,9 @@ def _title(run: FoundRun) -> str:
     return " · ".join(filter(None, (run.model or "", run.name, run.primary, run.run_id[:8])))
 
 
-def chosen(choices: Choices, before: str | None, place: int = 0) -> dict[str, Any]:
-    """Return how choices are shown: what was chosen `before` stays, else the one at a place is, if it is there."""
-    values = [value for _, value in choices]
-    return {"choices": choices, "value": before or next(iter(values[place:]), None)}
+def chosen(choices: Choices, before: str | None) -> dict[str, Any]:
+    """Return how choices are shown: what was chosen `before` stays, else the first is chosen."""
+    return {"choices": choices, "value": before or next((value for _, value in choices), None)}
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

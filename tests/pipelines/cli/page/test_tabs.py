@@ -17,10 +17,17 @@ from tests.pipelines.labelled_runs import labelled_run
 from tests.pipelines.written_runs import written_run
 
 
-@pytest.fixture
-def classified(home: Path, saved_model: Path, name: str, tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def name() -> str:
+    """The registered classifier of the whole module."""
+    return "classifier"
+
+
+@pytest.fixture(scope="module")
+def classified(home: Path, saved_model: Path, name: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Two finished runs of one registered classifier, the first its champion."""
-    runs = [labelled_run(home, tmp_path, saved_model, name, wrong) for wrong in (30, 5)]
+    folder = tmp_path_factory.mktemp("predictions")
+    runs = [labelled_run(home, folder, saved_model, name, wrong) for wrong in (30, 5)]
     promoted = commands.gradus("promote", runs[0], "--force", "--reason", "a trial", GRADUS_HOME=str(home))
     assert promoted.returncode == 0, promoted.stderr
     return runs
@@ -75,10 +82,10 @@ def test_a_message_has_the_label_that_the_model_gives_and_weights_for_its_words(
         classify("a", "models:/no-such/1", shelf)
 
 
-def test_an_instruction_is_answered_by_those_that_are_there(home: Path, name: str, saved_language_model: Path) -> None:
-    written_run(home, saved_language_model, name, "random")
-    assert name in writers(home)
-    *_, found = answers(name, "Say hello", "", 20, 0, Shelf(home))
+def test_an_instruction_is_answered_by_those_that_are_there(home: Path, saved_language_model: Path) -> None:
+    written_run(home, saved_language_model, "alone")
+    assert "alone" in writers(home)
+    *_, found = answers("alone", "Say hello", "", 20, 0, Shelf(home))
     config = DEFAULTS.model_copy(update={"max_new_tokens": 20})
     expected = load_responder(saved_language_model).respond(["Say hello"], config=config)["response"][0]
     assert (found["candidate"].text, found["candidate"].missing) == (expected, False)
@@ -86,10 +93,10 @@ def test_an_instruction_is_answered_by_those_that_are_there(home: Path, name: st
     assert (found["base"].missing, "random weights" in found["base"].text) == (True, True)
 
 
-def test_the_base_is_what_training_went_on_from(home: Path, name: str, saved_language_model: Path) -> None:
-    first = written_run(home, saved_language_model, f"{name}-before")
-    written_run(home, saved_language_model, name, f"runs:/{first}")
-    *_, found = answers(name, "Say hello", "", 8, 0, Shelf(home))
+def test_the_base_is_what_training_went_on_from(home: Path, saved_language_model: Path) -> None:
+    first = written_run(home, saved_language_model, "before")
+    written_run(home, saved_language_model, "after", f"runs:/{first}")
+    *_, found = answers("after", "Say hello", "", 8, 0, Shelf(home))
     assert (found["base"].model, found["base"].missing) == (f"runs:/{first}", False)
     assert found["base"].text == found["candidate"].text
 
@@ -97,9 +104,9 @@ def test_the_base_is_what_training_went_on_from(home: Path, name: str, saved_lan
 def test_a_language_model_is_not_classified_with_nor_a_classifier_asked_to_write(
     home: Path, classified: list[str], name: str, saved_language_model: Path
 ) -> None:
-    written_run(home, saved_language_model, f"{name}-writes")
+    written_run(home, saved_language_model, "writes")
     with pytest.raises(ConfigError, match="language model, which has no labels"):
-        classify("a", f"models:/{name}-writes/1", Shelf(home))
+        classify("a", "models:/writes/1", Shelf(home))
     assert name not in writers(home)
     *_, found = answers(name, "a", "", 8, 0, Shelf(home))
     assert all(each.missing for each in found.values())
