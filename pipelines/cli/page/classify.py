@@ -8,8 +8,6 @@ from components.evaluation.occlusion import MOST, Weighed, weigh_words
 from pipelines.cli.page.shared import ASKING, Shelf, chosen, in_a_line, note, run_choices, table
 
 if TYPE_CHECKING:
-    import gradio as gr
-
     from components.models.saved.classifier import LoadedClassifier
 
 NOTHING = note("There is no classifier yet. This trains a small one in a minute, offline:", "gradus run spam-demo")
@@ -58,7 +56,7 @@ def _marked(piece: str, weight: float) -> str:
     return f'<span class="{side}" style="--strength:{strength:.2f}" title="{weight:+.3f}">{escape(piece)}</span>'
 
 
-def classify_tab(page: "gr.Blocks", shelf: Shelf) -> None:
+def classify_tab(shelf: Shelf) -> None:
     """Lay out the tab."""
     import gradio as gr
 
@@ -77,7 +75,6 @@ def classify_tab(page: "gr.Blocks", shelf: Shelf) -> None:
             with gr.Column():
                 label = gr.Label(label="Label", num_top_classes=10, elem_id="label")
                 words = gr.HTML(elem_id="words", min_height=120)
-    for event in (page.load, tab.select):
-        event(in_a_line(look), model, [model, inner, empty])
+    tab.select(in_a_line(look), model, [model, inner, empty])
     ask = in_a_line(lambda text, model: classify(text, model, shelf))
     gr.on([button.click, text.submit], ask, [text, model], [label, words], concurrency_id=ASKING)

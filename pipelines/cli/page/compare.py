@@ -11,7 +11,7 @@ from pipelines.comparison import compare_all
 from pipelines.found import find
 
 if TYPE_CHECKING:
-    import gradio as gr
+    pass
 
 NOTHING = note(
     "Two finished runs are compared on the test rows that both have. This makes two, in minutes and offline:",
@@ -44,7 +44,7 @@ def newest_pair(home: Path) -> tuple[str | None, str | None]:
     return None, None
 
 
-def compare_tab(page: "gr.Blocks", home: Path) -> None:
+def compare_tab(home: Path) -> None:
     """Lay out the tab."""
     import gradio as gr
 
@@ -63,6 +63,5 @@ def compare_tab(page: "gr.Blocks", home: Path) -> None:
                 second = gr.Dropdown(label="The run to look at", allow_custom_value=True)
             button = gr.Button("Compare", variant="primary")
             shown = gr.HTML(elem_id="comparison", min_height=120)
-    for event in (page.load, tab.select):
-        event(in_a_line(look), [first, second], [first, second, inner, empty])
+    tab.select(in_a_line(look), [first, second], [first, second, inner, empty])
     button.click(in_a_line(lambda a, b: comparison(a, b, home)), [first, second], shown)

@@ -59,9 +59,9 @@ def make_page(home: Path, device: str) -> "gr.Blocks":
         gr.Markdown("# Gradus")
         with gr.Tabs():
             runs_tab(page, home)
-            models_tab(page, home)
-            compare_tab(page, home)
-            classify_tab(page, shelf)
-            respond_tab(page, shelf)
-            rate_tab(page, home)
+            models_tab(home)
+            compare_tab(home)
+            classify_tab(shelf)
+            respond_tab(shelf)
+            rate_tab(home)
     return page

@@ -10,7 +10,7 @@ from pipelines.cli.page.shared import TABLE, chosen, in_a_line, note, run_choice
 from pipelines.comparing.blind import Asked, Round, begin, keep, skip, verdicts
 
 if TYPE_CHECKING:
-    import gradio as gr
+    pass
 
 NOTHING = note("No run has written responses yet. This makes one in minutes, offline:", "gradus run instruct-demo")
 ITSELF = "the model that training started from"
@@ -52,7 +52,7 @@ def verdict_rows(run: str | None, home: Path) -> list[list[str]]:
     return [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
 
 
-def rate_tab(page: "gr.Blocks", home: Path) -> None:
+def rate_tab(home: Path) -> None:
     """Lay out the tab."""
     import gradio as gr
 
@@ -62,8 +62,7 @@ def rate_tab(page: "gr.Blocks", home: Path) -> None:
     with gr.Tab("Rate") as tab:
         rating = RateTab(home)
     lists = [rating.run, rating.beside, rating.by]
-    for event in (page.load, tab.select):
-        event(in_a_line(look), lists, [*lists, rating.inner, rating.empty])
+    tab.select(in_a_line(look), lists, [*lists, rating.inner, rating.empty])
     parts = rating.parts()
     # Elsewhere it would cover what is to be clicked on, after an error too.
     busy = {"show_progress_on": [rating.told]}
@@ -87,7 +86,7 @@ class RateTab:
                 self.run = gr.Dropdown(label="Responses of", allow_custom_value=True, scale=3)
                 known = [(ITSELF, "")]
                 self.beside = gr.Dropdown(known, value="", label="Beside those of", allow_custom_value=True, scale=3)
-                self.by = gr.Textbox(label="Who rates", max_lines=1, scale=1, min_width=140)
+                self.by = gr.Textbox(label="Who rates", max_lines=1, scale=1, min_width=140, elem_id="by")
                 self.begin = gr.Button("Begin", variant="primary", scale=1, min_width=120)
             self.progress, self.asked = gr.Markdown(), gr.HTML(elem_id="asked")
             with gr.Row(visible=False, equal_height=True) as self.responses:

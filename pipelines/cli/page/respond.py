@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.core.errors import ConfigError, GradusError, TrackingError
+from components.core.errors import ConfigError, GradusError
 from components.serving.language_model import DEFAULTS
 from components.tracking.reading import find_run
-from pipelines.cli.page.shared import ASKING, Shelf, in_a_line, note, writes
-from pipelines.found import find_models
+from pipelines.cli.page.shared import ASKING, MOST_RUNS, Shelf, in_a_line, note, writes
+from pipelines.found import find
 
 if TYPE_CHECKING:
-    import gradio as gr
+    pass
 
 ROLES = ("base", "champion", "candidate")
 NOTHING = note("No language model is registered yet. This makes one in minutes, offline:", "gradus run instruct-demo")
@@ -33,16 +33,10 @@ class Answer:
 
 
 def writers(home: Path) -> list[str]:
-    """Return the names of the registered models that write responses."""
-    newest = {model.name: model.versions[0].run_id for model in find_models(home) if model.versions}
-    return [name for name, run_id in newest.items() if _writes(run_id, home)]
-
-
-def _writes(run_id: str, home: Path) -> bool:
-    try:
-        return bool(run_id) and writes(find_run(run_id, home).pipeline)
-    except TrackingError:  # its run was deleted
-        return False
+    """Return the names of the registered models that write responses, the one of the newest run first."""
+    found = find(home, {"status": "finished"}, None, MOST_RUNS)
+    models = [run.model for run in found if run.model and writes(run.pipeline)]
+    return list(dict.fromkeys(model.partition("/")[0] for model in models))
 
 
 def answers(
@@ -94,7 +88,7 @@ def _responder(role: str, name: str, shelf: Shelf) -> tuple[str, Any]:
     return weights, shelf.take_base(weights, shelf.take(f"models:/{name}/latest"))
 
 
-def respond_tab(page: "gr.Blocks", shelf: Shelf) -> None:
+def respond_tab(shelf: Shelf) -> None:
     """Lay out the tab."""
     import gradio as gr
 
@@ -126,7 +120,6 @@ def respond_tab(page: "gr.Blocks", shelf: Shelf) -> None:
             button = gr.Button("Ask all three", variant="primary")
             with gr.Row(equal_height=True):
                 boxes = [gr.Textbox(label=role, lines=8, interactive=False, elem_id=role) for role in ROLES]
-    for event in (page.load, tab.select):
-        event(in_a_line(look), model, [model, inner, empty])
+    tab.select(in_a_line(look), model, [model, inner, empty])
     asked = [model, instruction, given, tokens, temperature]
     gr.on([button.click, instruction.submit], in_a_line(ask), asked, boxes, concurrency_id=ASKING)

@@ -107,7 +107,7 @@ def runs_tab(page: "gr.Blocks", home: Path) -> None:
     listed.select(in_a_line(show), outputs=detail)
 
 
-def models_tab(page: "gr.Blocks", home: Path) -> None:
+def models_tab(home: Path) -> None:
     """Lay out the tab of models."""
     import gradio as gr
 
@@ -124,6 +124,5 @@ def models_tab(page: "gr.Blocks", home: Path) -> None:
             headers=MODELS, interactive=False, wrap=True, max_height=420, elem_id="models", buttons=[]
         )
         detail = gr.HTML("Choose a model to see its versions and its history.", elem_id="model")
-    for event in (page.load, tab.select):
-        event(in_a_line(look), outputs=[listed, empty])
+    tab.select(in_a_line(look), outputs=[listed, empty])
     listed.select(in_a_line(show), outputs=detail)

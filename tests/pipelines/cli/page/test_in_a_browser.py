@@ -49,6 +49,12 @@ def opened(shown: Browser, tab: str) -> None:
     shown.wait_for(f"""document.querySelector('[role="tab"][aria-selected="true"]')?.innerText.trim() === "{tab}" """)
 
 
+def filled_in(shown: Browser, tab: str) -> None:
+    """Open a tab, and wait until something is chosen in its list."""
+    opened(shown, tab)
+    shown.wait_for("[...document.querySelectorAll('input')].some(each => each.checkVisibility() && each.value !== '')")
+
+
 @pytest.fixture
 def filled(isolated: Path, saved_model: Path, saved_language_model: Path, tmp_path: Path) -> tuple[Path, str]:
     """A home with a classifier and its champion, a language model, and a run with responses; and the last one's id."""
@@ -67,15 +73,15 @@ def test_every_tab_does_what_it_is_for(filled: tuple[Path, str], tmp_path: Path)
         shown.click_until("#runs .cell-wrap", run[:8], "#run dd", run)
         opened(shown, "Models")
         shown.click_until("#models .cell-wrap", "spam", "#model td", "a trial")
-        opened(shown, "Compare")
+        filled_in(shown, "Compare")
         shown.click("button.primary", "Compare")
         shown.find("#comparison iframe")
-        opened(shown, "Classify")
+        filled_in(shown, "Classify")
         shown.type("textarea", "You have won a prize")
         shown.click("button.primary", "Classify")
         shown.find("#words span", "prize")
         assert re.match(r"Label\s+(ham|spam)", shown.text("#label"))
-        opened(shown, "Respond")
+        filled_in(shown, "Respond")
         shown.type("textarea", "Say hello")
         shown.click("button", "Ask all three")
         shown.wait_for("document.querySelector('#candidate textarea').value.length > 1")
@@ -84,7 +90,6 @@ def test_every_tab_does_what_it_is_for(filled: tuple[Path, str], tmp_path: Path)
         rate_one(shown)
         [rating] = read_ratings(run, home, MODEL)
         assert rating.value in (25, 100)
-        opened(shown, "Rate")
         elsewhere = [each for each in shown.requested if not each.startswith((address, "data:", "blob:", "about:"))]
         assert (elsewhere, shown.failures) == ([], [])
         process.send_signal(signal.SIGTERM)
@@ -94,7 +99,8 @@ def test_every_tab_does_what_it_is_for(filled: tuple[Path, str], tmp_path: Path)
 
 def rate_one(shown: Browser) -> None:
     """Rate one entry blind, and see whose the responses were."""
-    opened(shown, "Rate")
+    filled_in(shown, "Rate")
+    shown.wait_for("document.querySelector('#by textarea, #by input').value !== ''")
     shown.click("button.primary", "Begin")
     shown.find("#asked", "Say the number")
     assert "before training" not in shown.text("body"), "whose it is must not show before it is rated"
