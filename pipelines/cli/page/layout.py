@@ -1,6 +1,5 @@
 """How the page looks: its tabs, its theme, and the style of what we draw ourselves."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.cli.page.classify import classify_tab
@@ -50,11 +49,11 @@ def theme() -> "gr.themes.Base":
     return gr.themes.Soft(primary_hue="orange", neutral_hue="slate", font=FONT, font_mono=MONO)
 
 
-def make_page(home: Path, device: str) -> "gr.Blocks":
-    """Return the page of the runs and models in a home."""
+def make_page(shelf: Shelf) -> "gr.Blocks":
+    """Return the page of the runs and models in the home of a shelf."""
     import gradio as gr
 
-    shelf = Shelf(home, device)
+    home = shelf.home
     with gr.Blocks(title="Gradus", analytics_enabled=False) as page:
         gr.Markdown("# Gradus")
         with gr.Tabs():

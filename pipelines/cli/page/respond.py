@@ -67,7 +67,7 @@ def answers(
     for role in reversed(ROLES):
         try:
             model, responder = _responder(role, name, shelf)
-            text = responder.respond([instruction], [given or ""], config)["response"][0]
+            text = responder.respond([instruction], [given or ""], config, shelf.go_on)["response"][0]
             found[role] = Answer(role, model, text)
         except GradusError as error:
             found[role] = Answer(role, "", str(error), missing=True)
@@ -97,9 +97,9 @@ def respond_tab(shelf: Shelf) -> None:
         kept = before if before in names else next(iter(names), None)
         return gr.update(choices=names, value=kept), gr.update(visible=bool(names)), gr.update(visible=not names)
 
-    def ask(*asked: Any) -> Iterator[list[object]]:
+    def ask(name: str, instruction: str, given: str, tokens: int, temperature: float) -> Iterator[list[object]]:
         yield [gr.update(value=WAITING, label=role) for role in ROLES]
-        for found in answers(*asked, shelf):
+        for found in answers(name, instruction, given, tokens, temperature, shelf):
             yield [_shown(found[role]) if role in found else gr.skip() for role in ROLES]
 
     def _shown(answer: Answer) -> object:

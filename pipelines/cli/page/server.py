@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from components.core.only_from import OnlyFrom
 from pipelines.cli.page.layout import CSS, make_page, theme
+from pipelines.cli.page.shared import Shelf
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -90,9 +91,14 @@ def make_server(
     def is_right(_name: str, given: str) -> bool:
         return secrets.compare_digest(given.encode(), (password or "").encode())
 
+    def end() -> None:
+        shelf.ending.set()
+        tell()
+
+    shelf = Shelf(home, device)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     looks: dict[str, Any] = {"theme": theme(), "css": CSS, "footer_links": [], "run_history": False, "ssr_mode": False}
     if password:
         looks |= {"auth": is_right, "auth_message": "Any name; it stands beside what you rate."}
-    gr.mount_gradio_app(app, make_page(home, device), path="/", **looks)
-    return PageServer(OnlyFrom(StaysHere(app), hosts), tell)
+    gr.mount_gradio_app(app, make_page(shelf), path="/", **looks)
+    return PageServer(OnlyFrom(StaysHere(app), hosts), end)

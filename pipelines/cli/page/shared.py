@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -36,6 +37,8 @@ class Shelf:
         self.home, self.device = home, device
         self._loaded: dict[tuple[str, str], Any] = {}
         """By address, and where that leads now: an alias may point elsewhere later. The last one asked stands last."""
+        self.ending = threading.Event()
+        """Set when the page ends."""
 
     def take(self, address: str) -> Any:
         """Return a model by its address, a run's by its id or the beginning of it.
@@ -68,6 +71,11 @@ class Shelf:
             (weights, words.model_dump_json()),
             lambda: load_untuned_responder(weights, cache, mirror(), self.device, otherwise=words),
         )
+
+    def go_on(self, *_progress: int) -> None:
+        """Be told of each token; raise GradusError once the page ends: nobody reads what else would be written."""
+        if self.ending.is_set():
+            raise GradusError("the page ends")
 
     def _kept(self, key: tuple[str, str], load: Callable[[], Any]) -> Any:
         found = self._loaded.pop(key, None)
