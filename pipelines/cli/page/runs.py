@@ -91,9 +91,10 @@ def runs_tab(page: "gr.Blocks", home: Path) -> None:
     """Lay out the tab of runs."""
     import gradio as gr
 
-    def look() -> tuple[object, object]:
+    def look() -> tuple[object, ...]:
         rows = run_rows(home)
-        return gr.update(value=rows, visible=bool(rows)), gr.update(visible=not rows)
+        there = gr.update(visible=bool(rows))
+        return gr.update(value=rows, visible=bool(rows)), there, gr.update(visible=not rows)
 
     def show(event: gr.SelectData) -> str:
         return one_run(event.row_value[0], home)
@@ -103,7 +104,7 @@ def runs_tab(page: "gr.Blocks", home: Path) -> None:
         listed = gr.Dataframe(headers=RUNS, column_widths=WIDTHS, elem_id="runs", **TABLE)
         detail = gr.HTML("Choose a run to see its figures.", elem_id="run")
     for event in (page.load, tab.select):
-        event(in_a_line(look), outputs=[listed, empty])
+        event(in_a_line(look), outputs=[listed, detail, empty])
     listed.select(in_a_line(show), outputs=detail)
 
 
@@ -111,9 +112,10 @@ def models_tab(home: Path) -> None:
     """Lay out the tab of models."""
     import gradio as gr
 
-    def look() -> tuple[object, object]:
+    def look() -> tuple[object, ...]:
         rows = model_rows(home)
-        return gr.update(value=rows, visible=bool(rows)), gr.update(visible=not rows)
+        there = gr.update(visible=bool(rows))
+        return gr.update(value=rows, visible=bool(rows)), there, gr.update(visible=not rows)
 
     def show(event: gr.SelectData) -> str:
         return one_model(event.row_value[0], home)
@@ -124,5 +126,5 @@ def models_tab(home: Path) -> None:
             headers=MODELS, interactive=False, wrap=True, max_height=420, elem_id="models", buttons=[]
         )
         detail = gr.HTML("Choose a model to see its versions and its history.", elem_id="model")
-    tab.select(in_a_line(look), outputs=[listed, empty])
+    tab.select(in_a_line(look), outputs=[listed, detail, empty])
     listed.select(in_a_line(show), outputs=detail)
