@@ -8,12 +8,10 @@ from pydantic import BaseModel
 
 from components.evaluation.metrics import METRICS
 from components.tracking.listing import ListedModel, ListedRun, ListedVersion, list_models, list_runs, listed_run
-from components.tracking.names import ERROR_TAG, VERDICT_TAG
 from components.tracking.reading import find_run
 from pipelines.kinds import KINDS, kind_named, part_of
 
 TEST = "test/"
-COMMIT_TAG = "mlflow.source.git.commit"
 MINUTE, HOUR = 60, 3600
 
 
@@ -22,10 +20,6 @@ class FoundRun(ListedRun):
 
     primary: str
     """The metric that decides with its value on the test set; empty where there is none."""
-    verdict: str = ""
-    error: str = ""
-    code: str = ""
-    """The commit of the code that ran."""
 
     @property
     def took(self) -> str:
@@ -50,6 +44,7 @@ class FoundVersion(ListedVersion):
 
     primary: str = ""
     run_name: str = ""
+    verdict: str = ""
 
 
 class FoundModel(BaseModel):
@@ -80,9 +75,7 @@ def find_one(address: str, home: Path) -> FoundRun:
     Raises:
         TrackingError: if there is no such run, or the store cannot be read.
     """
-    run, tags = listed_run(find_run(address, home).run_id, home)
-    told = {"verdict": tags.get(VERDICT_TAG, ""), "error": tags.get(ERROR_TAG, ""), "code": tags.get(COMMIT_TAG, "")}
-    return _found(run).model_copy(update=told)
+    return _found(listed_run(find_run(address, home).run_id, home))
 
 
 def find_models(home: Path, name: str | None = None) -> list[FoundModel]:
@@ -121,7 +114,7 @@ def _found_model(model: ListedModel, home: Path, every: bool) -> FoundModel:
     for each in model.versions:
         told = {}
         if each.run_id and (every or each.aliases):
-            run, _ = listed_run(each.run_id, home)
-            told = {"primary": _primary(run), "run_name": run.name}
+            run = listed_run(each.run_id, home)
+            told = {"primary": _primary(run), "run_name": run.name, "verdict": run.verdict}
         versions.append(FoundVersion(**each.model_dump(), **told))
     return FoundModel(name=model.name, description=model.description, versions=versions)

@@ -40,6 +40,8 @@ NOT_RUN = {
     r"\bRUN\b": "stands for the id of a run; docs/choosing_a_model.md has real ones",
     r"(mlflow ui|mlflow server|prefect server start)": "serves until it is stopped",
     r"^gradus serve ": "the same; tests/pipelines/cli/test_cli_serve.py starts real ones",
+    r"^gradus ui": "the same; tests/pipelines/cli/page/test_in_a_browser.py starts a real one",
+    r"^pip install ": "installs into the environment that the tests run in",
     r"^mlflow models serve ": "the same; tests/serving/test_mlflow_serving.py starts real ones",
     r"^prefect ": "needs the server of deploy/README.md; tests/deploy/test_deployment.py starts a real one",
     r"http://127\.0\.0\.1:": "needs a server at this address; tests/tracking/test_server.py runs against one",

@@ -15,7 +15,7 @@ from components.generation.loading import load_language_model
 from components.models.devices import pick_precision
 from components.models.saved.language_model import LanguageModelCard, LoadedGPT, load_gpt
 from components.models.tokenizer import ends_of_text
-from components.prompts import PromptConfig
+from components.prompts import AnyTemplate, PromptConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,16 +113,23 @@ def load_responder(folder: Path, device: str = "cpu") -> Responder:
     return Responder(loaded.model, loaded.encoding, loaded.card)
 
 
-def load_untuned_responder(weights: str, cache: Path, mirror: Path | None, device: str = "cpu") -> Responder:
-    """Return a pretrained chat model as it comes, to be asked by its own template.
+def load_untuned_responder(
+    weights: str, cache: Path, mirror: Path | None, device: str = "cpu", otherwise: AnyTemplate | None = None
+) -> Responder:
+    """Return a pretrained model as it comes, to be asked by its own chat template, or `otherwise` where it has none.
 
     `weights`, `cache` and `mirror` are those of `components.generation.loading.load_language_model`.
 
     Raises:
         WeightsError: if it cannot be had.
-        ConfigError: if it has no chat template.
+        ConfigError: if it has no chat template, and there is no other.
     """
     model, encoding = load_language_model(weights, None, "auto", cache, mirror)
-    template = PromptConfig(template="chat").resolved(encoding)
+    try:
+        template = PromptConfig(template="chat").resolved(encoding)
+    except ConfigError:
+        if otherwise is None:
+            raise
+        template = otherwise
     card = LanguageModelCard(size=model.transformer.size, tie_embeddings=model.lm_head is None, template=template)
     return Responder(model.to(device), encoding, card)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from components.core.errors import TrackingError
-from components.tracking.names import PRESET_TAG, SET_TAG
+from components.tracking.names import COMMIT_TAG, ERROR_TAG, PRESET_TAG, SET_TAG, VERDICT_TAG
 from components.tracking.registry.finding import versions_of
 from components.tracking.stores import every, open_client, tracking_errors
 
@@ -38,6 +38,11 @@ class ListedRun(BaseModel):
     model: str | None
     """`NAME/VERSION`, with the version's aliases behind an @."""
     metrics: dict[str, float]
+    verdict: str = ""
+    """In a sentence, how its model did."""
+    error: str = ""
+    code: str = ""
+    """The commit of the code that ran."""
 
 
 class ListedVersion(BaseModel):
@@ -84,16 +89,15 @@ def list_runs(home: Path, filters: Mapping[str, str], where: str | None, most: i
     return [_listed(run, made.get(run.info.run_id)) for run in found]
 
 
-def listed_run(run_id: str, home: Path) -> tuple[ListedRun, dict[str, str]]:
-    """Return one run and its tags.
+def listed_run(run_id: str, home: Path) -> ListedRun:
+    """Return one run.
 
     Raises:
         TrackingError: if it is not there, or the store cannot be read.
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the run {run_id}"):
-        run = client.get_run(run_id)
-        return _listed(run, _models_by_run(client).get(run_id)), dict(run.data.tags)
+        return _listed(client.get_run(run_id), _models_by_run(client).get(run_id))
 
 
 def list_models(home: Path, name: str | None = None) -> list[ListedModel]:
@@ -158,6 +162,9 @@ def _listed(run: "Run", model: str | None) -> ListedRun:
         set=data.tags.get(SET_TAG, ""),
         model=model,
         metrics=data.metrics,
+        verdict=data.tags.get(VERDICT_TAG, ""),
+        error=data.tags.get(ERROR_TAG, ""),
+        code=data.tags.get(COMMIT_TAG, ""),
     )
 
 

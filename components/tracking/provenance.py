@@ -13,6 +13,7 @@ from typing import Any
 
 import components
 from components.core.versions import installed
+from components.tracking.names import COMMIT_TAG
 
 HOST_TAG = "gradus.host"
 PROCESS_TAG = "gradus.process"
@@ -33,7 +34,7 @@ def code_tags() -> Tags:
     for folder in (Path.cwd(), Path(components.__file__).parent):
         if revision := _git(folder, "rev-parse", "HEAD"):
             changes = _git(folder, "status", "--porcelain")
-            tags["mlflow.source.git.commit"] = revision
+            tags[COMMIT_TAG] = revision
             tags["gradus.git.dirty"] = "unknown" if changes is None else str(bool(changes)).lower()
             break
     return tags

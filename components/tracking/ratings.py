@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 RATING = "rating"
 """The assessment's name."""
-ROW_TAG = "gradus.row"
-"""On a trace: which row of the run's `responses.parquet` it stands for."""
+MODEL, START = "gradus.row", "gradus.start_row"
+"""Tags of a trace: of which row of the run's `responses.parquet` it is the response: by the run's own model, or by the
+one that training started from. Only the former count as ratings of the run."""
 WORDS = {"good": 100.0, "yes": 100.0, "true": 100.0, "up": 100.0, "bad": 0.0, "no": 0.0, "false": 0.0, "down": 0.0}
 """What may stand for a rating besides a number."""
 HIGHEST = 100
@@ -67,19 +68,21 @@ def rating_of(value: Any) -> float | None:
     return number if 0 <= number <= HIGHEST else None
 
 
-def offer(run_id: str, responses: Iterable[Response], home: Path) -> int:
+def offer(run_id: str, responses: Iterable[Response], home: Path, of: str = MODEL) -> int:
     """Make a trace of each response that has none yet, so that people can rate it; return how many there were made.
+
+    `of` says whose responses they are: `MODEL` or `START`.
 
     Raises:
         TrackingError: if the store cannot be written, or there is no such run.
     """
     with tracking_errors(f"cannot write traces of run {run_id}"):
         client, experiment = _traces(run_id, home)
-        there = {_row(trace) for trace in _of_run(run_id, experiment, home)}
+        there = {int(trace.info.tags[of]) for trace in _of_run(run_id, experiment, home, of)}
         missing = [response for response in responses if response.row not in there]
         with progress_bar("traces", len(missing), "") as update:
             for start in range(0, len(missing), BATCH):
-                traces = [_trace(run_id, experiment, response) for response in missing[start : start + BATCH]]
+                traces = [_trace(run_id, experiment, response, of) for response in missing[start : start + BATCH]]
                 for info, _ in traces:
                     client.start_trace(info)
                 client.log_spans(experiment, [span for _, span in traces])
@@ -87,7 +90,7 @@ def offer(run_id: str, responses: Iterable[Response], home: Path) -> int:
     return len(missing)
 
 
-def rate(run_id: str, ratings: Iterable[Rating], home: Path) -> int:
+def rate(run_id: str, ratings: Iterable[Rating], home: Path, of: str = MODEL) -> int:
     """Keep ratings of responses that have a trace (`offer`); return how many are new or other than before.
 
     Somebody's rating of a response replaces what the same person has said of it before.
@@ -99,8 +102,8 @@ def rate(run_id: str, ratings: Iterable[Rating], home: Path) -> int:
     with tracking_errors(f"cannot write ratings of run {run_id}"):
         client, experiment = _traces(run_id, home)
         before = {
-            (_row(trace), each.source.source_id): each
-            for trace in _of_run(run_id, experiment, home)
+            (int(trace.info.tags[of]), each.source.source_id): each
+            for trace in _of_run(run_id, experiment, home, of)
             for each in _by_people(trace)
             if each.name == RATING
         }
@@ -108,7 +111,7 @@ def rate(run_id: str, ratings: Iterable[Rating], home: Path) -> int:
             known, feedback = before.get((rating.row, rating.by)), _feedback(rating)
             if known and (rating_of(known.value), known.rationale or "") == (rating.value, rating.comment):
                 continue
-            trace = trace_id(run_id, rating.row)
+            trace = trace_id(run_id, rating.row, of)
             if known:
                 client.update_assessment(trace, str(known.assessment_id), feedback)
             else:
@@ -117,7 +120,7 @@ def rate(run_id: str, ratings: Iterable[Rating], home: Path) -> int:
     return changed
 
 
-def read_ratings(run_id: str, home: Path) -> list[Rating]:
+def read_ratings(run_id: str, home: Path, of: str = MODEL) -> list[Rating]:
     """Return what people have said of a run's responses, by whatever name; what is no rating is left out.
 
     Raises:
@@ -126,20 +129,21 @@ def read_ratings(run_id: str, home: Path) -> list[Rating]:
     with tracking_errors(f"cannot read ratings of run {run_id}"):
         _, experiment = _traces(run_id, home)
         return [
-            Rating(_row(trace), value, str(each.source.source_id), each.rationale or "")
-            for trace in _of_run(run_id, experiment, home)
+            Rating(int(trace.info.tags[of]), value, str(each.source.source_id), each.rationale or "")
+            for trace in _of_run(run_id, experiment, home, of)
             for each in _by_people(trace)
             if (value := rating_of(each.value)) is not None
         ]
 
 
-def trace_id(run_id: str, row: int) -> str:
+def trace_id(run_id: str, row: int, of: str = MODEL) -> str:
     """Return the trace of a response: the same however often it is offered."""
-    return f"tr-{_digest(run_id, row)}"
+    return f"tr-{_digest(run_id, row, of)}"
 
 
-def _digest(run_id: str, row: int) -> str:
-    return sha256(f"{run_id} {row}".encode()).hexdigest()[:32]
+def _digest(run_id: str, row: int, of: str) -> str:
+    whose = "" if of == MODEL else f" {of}"  # those of earlier ratings stay what they are
+    return sha256(f"{run_id} {row}{whose}".encode()).hexdigest()[:32]
 
 
 def _traces(run_id: str, home: Path) -> "tuple[TracingClient, str]":
@@ -150,18 +154,14 @@ def _traces(run_id: str, home: Path) -> "tuple[TracingClient, str]":
     return TracingClient(client.tracking_uri), str(client.get_run(run_id).info.experiment_id)
 
 
-def _of_run(run_id: str, experiment: str, home: Path) -> "Iterator[Trace]":
+def _of_run(run_id: str, experiment: str, home: Path, of: str) -> "Iterator[Trace]":
     client = open_client(home)
 
     def search(page_token: str | None) -> Any:
         where = {"locations": [experiment], "run_id": run_id}
         return client.search_traces(**where, include_spans=False, max_results=500, page_token=page_token)
 
-    return (trace for trace in every(search) if ROW_TAG in trace.info.tags)
-
-
-def _row(trace: "Trace") -> int:
-    return int(trace.info.tags[ROW_TAG])
+    return (trace for trace in every(search) if of in trace.info.tags)
 
 
 def _by_people(trace: "Trace") -> "Iterator[Feedback]":
@@ -180,14 +180,14 @@ def _feedback(rating: Rating) -> "Feedback":
     return Feedback(name=RATING, value=rating.value, source=source, rationale=rating.comment or None)
 
 
-def _trace(run_id: str, experiment: str, response: Response) -> "tuple[TraceInfo, Span]":
+def _trace(run_id: str, experiment: str, response: Response, of: str) -> "tuple[TraceInfo, Span]":
     """Return a response as a trace of a single call of a model, linked to the run."""
     import base64
 
     from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
     from mlflow.tracing.constant import TraceMetadataKey
 
-    digest, now = _digest(run_id, response.row), time.time_ns()
+    digest, now = _digest(run_id, response.row, of), time.time_ns()
     asked = redact_prose(dict(response.asked))
     info = TraceInfo(
         trace_id=f"tr-{digest}",
@@ -198,7 +198,7 @@ def _trace(run_id: str, experiment: str, response: Response) -> "tuple[TraceInfo
         request_preview="\n".join(filter(None, asked.values()))[:LONGEST],
         response_preview=response.text[:LONGEST],
         trace_metadata={TraceMetadataKey.SOURCE_RUN: run_id},
-        tags={ROW_TAG: str(response.row)},
+        tags={of: str(response.row)},
     )
     values = {"traceRequestId": info.trace_id, "spanType": "LLM", "spanInputs": asked, "spanOutputs": response.text}
     span = Span.from_dict(

@@ -12,7 +12,7 @@ import typer
 from pipelines.cli import check, data, presets, run, sweep, sync
 from pipelines.cli.choosing import compare, judge, promote, rate, rollback
 from pipelines.cli.finding import doctor, explain, models, runs
-from pipelines.cli.using import export, generate, predict, push, respond, serve
+from pipelines.cli.using import export, generate, predict, push, respond, serve, ui
 
 app = typer.Typer(
     name="gradus",
@@ -43,6 +43,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     (USE, "respond", respond.respond, respond.EXAMPLES),
     (USE, "generate", generate.generate, generate.EXAMPLES),
     (USE, "serve", serve.serve, serve.EXAMPLES),
+    (USE, "ui", ui.ui, ui.EXAMPLES),
     (USE, "export", export.export, export.EXAMPLES),
     (USE, "push", push.push, push.EXAMPLES),
     (FIND, "runs", runs.runs, runs.EXAMPLES),

@@ -97,7 +97,7 @@ def rate_run(address: str, file: Path | None, by: str | None, home: Path) -> Rat
     rows = found.responses
     ratings = _read(file, by or getpass.getuser(), set(rows["row"].tolist()), found.run) if file else []
     wanted = rows[rows["row"].isin([rating.row for rating in ratings])] if file else rows
-    offered = offer(found.run.run_id, [_response(row) for row in wanted.to_dict("records")], home)
+    offered = offer(found.run.run_id, [response_of(row) for row in wanted.to_dict("records")], home)
     changed = rate(found.run.run_id, ratings, home)
     there = read_ratings(found.run.run_id, home)
     return RatingResult(
@@ -157,9 +157,10 @@ def _agreement(name: str, ratings: Floats, scores: Floats, lengths: Floats) -> J
     )
 
 
-def _response(row: Mapping[Any, Any]) -> Response:
+def response_of(row: Mapping[Any, Any], column: str = "response") -> Response:
+    """Return what stands in a row of `responses.parquet`, of whose responses `column` holds."""
     asked = {name: str(row[name]) for name in ("instruction", "input") if row.get(name)}
-    return Response(int(str(row["row"])), asked, str(row["response"] or ""))
+    return Response(int(str(row["row"])), asked, str(row[column] or ""))
 
 
 def _read(file: Path, by: str, rows: set[int], run: RecordedRun) -> list[Rating]:

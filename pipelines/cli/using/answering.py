@@ -1,6 +1,7 @@
 """What the commands that ask a model share: its options, how it is loaded, and what is notable of the rows."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -22,8 +23,11 @@ Precision = Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="Number
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")]
 
 
-def load(model: str, device: str = "cpu") -> tuple[Any, dict[str, Any] | None]:
-    """Return a model of any kind by its address, and how the file that it learnt from was read, if that is known."""
+def load(model: str, device: str = "cpu", place: Path | None = None) -> tuple[Any, dict[str, Any] | None]:
+    """Return a model of any kind by its address, and how the file that it learnt from was read, if that is known.
+
+    Addresses are looked up in the home `place`, by default that of the environment.
+    """
     set_defaults()
     from components.core.home import home, mirror
     from components.models.pretrained.files import is_pretrained
@@ -31,11 +35,12 @@ def load(model: str, device: str = "cpu") -> tuple[Any, dict[str, Any] | None]:
     from components.tracking.registry.finding import resolve_model
     from components.tracking.stores import tracking_uri
 
+    place = place or home()
     if is_pretrained(model):
         from components.serving.language_model import load_untuned_responder
 
-        return load_untuned_responder(model, home() / "hub", mirror(), device), None
-    return load_with_reading(resolve_model(model, home()), tracking_uri(home()), device)
+        return load_untuned_responder(model, place / "hub", mirror(), device), None
+    return load_with_reading(resolve_model(model, place), tracking_uri(place), device)
 
 
 def identity_of(model: Any, *settings: Any) -> str:

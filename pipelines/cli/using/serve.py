@@ -1,17 +1,12 @@
 """`gradus serve`: a model over HTTP."""
 
-import os
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from components.core.errors import ConfigError
-from components.core.redaction import remember_secret
 from pipelines.cli.console import INTERRUPTED, Debug, errors_as_lines, say
 from pipelines.cli.using import answering
-
-if TYPE_CHECKING:
-    from socket import socket
+from pipelines.cli.using.listening import AllowHost, Host, Port, address_of, secret_of
 
 EXAMPLES = """
 [bold]Examples[/bold]\n
@@ -26,15 +21,13 @@ KEY = "GRADUS_API_KEY"
 
 def serve(
     model: answering.Model,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 is any that is free.")] = 8000,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     name: Annotated[str | None, typer.Option(help="What clients call the model; else its registered name.")] = None,
     api_key_env: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"The environment variable with the key to ask for; else {KEY}.")
     ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A name that clients may use besides; may be repeated.")
-    ] = None,
+    allow_host: AllowHost = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Most requests that are computed at once.")] = 64,
     queue: Annotated[int, typer.Option(min=0, help="Most requests that may wait; others are answered with 429.")] = 256,
     precision: Annotated[
@@ -50,7 +43,7 @@ def serve(
     /predict. What has begun is finished before the server ends. Where other machines can reach it, set a key.
     """
     with errors_as_lines(debug):
-        key = _key(api_key_env)
+        key = secret_of("--api-key-env", api_key_env, KEY, "key")
         from components.serving.http.app import paths_of
         from components.serving.http.server import LOOPBACK, Settings, bind, make_server
 
@@ -61,7 +54,7 @@ def serve(
             settings = Settings(name or _name(model), host, tuple(allow_host or ()), key, batch_size, queue, precision)
             server, served = make_server(loaded, bound, settings, _tell_ending)
             paths = ", ".join(paths_of(served))
-            say(f"gradus: {settings.name} is served on {_address(bound)} ({paths}); Ctrl-C ends it")
+            say(f"gradus: {settings.name} is served on {address_of(bound)} ({paths}); Ctrl-C ends it")
             try:
                 server.run(sockets=[bound])
             finally:
@@ -74,27 +67,7 @@ def _tell_ending(left: int) -> None:
     say(f"gradus: ending once {left} requests are answered; Ctrl-C again ends now" if left else "gradus: ending")
 
 
-def _address(bound: "socket") -> str:
-    host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _name(model: str) -> str:
     """Return what a model is called: its registered name, or the last part of its address."""
     words = model.removeprefix("models:").strip("/").replace("@", "/").split("/")
     return words[0] if model.startswith("models:") else words[-1] or model
-
-
-def _key(variable: str | None) -> str | None:
-    """Return the key that clients have to show, None if there is none."""
-    from components.judging.config import VARIABLE
-
-    if variable and not VARIABLE.fullmatch(variable):  # which may be the key itself: it is not repeated
-        raise ConfigError(f"--api-key-env takes the name of an environment variable, such as {KEY}, and not the key")
-    key = os.environ.get(variable or KEY, "").strip()
-    if variable and not key:
-        raise ConfigError(f"--api-key-env names {variable}, which is not set; put the key into it")
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError(f"the key in {variable or KEY} has characters that no header can carry; choose another")
-    remember_secret(key)
-    return key or None
