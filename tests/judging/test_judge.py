@@ -228,6 +228,8 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_two_processes_at_once_share_the_verdicts(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(delay=0.02)
     script = """

@@ -155,6 +155,8 @@ def lines(server: OllamaServer, name: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in (server.folder / name).read_text().splitlines()]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_two_judgings_at_once_do_not_get_in_each_others_way(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str]
 ) -> None:
@@ -173,6 +175,8 @@ def test_two_judgings_at_once_do_not_get_in_each_others_way(
     assert len(ollama.chats) == asked
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_too_many_unreadable_verdicts_are_kept_to_look_at(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str]
 ) -> None:

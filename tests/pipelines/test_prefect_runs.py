@@ -156,6 +156,8 @@ endless(Nothing()) if sys.argv[1] == "python" else run_with_prefect(endless, Not
 """
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("started_by", ["gradus", pytest.param("python", marks=pytest.mark.slow)])
 def test_flow_and_task_runs_of_a_dead_process_are_closed(started_by: str) -> None:

@@ -91,6 +91,8 @@ def check(found: dict[str, Any], models: list[Path], saved_model: Path, saved_la
             assert answers["response"] == said["response"].tolist()
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_kinds_load_in_one_process_beside_a_users_own_components(
     classifier: Path, responder: Path, own: Path, saved_model: Path, saved_language_model: Path, reverse: bool

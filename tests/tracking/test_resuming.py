@@ -87,6 +87,8 @@ def test_it_is_gone_on_in_as_often_as_it_is_killed(home: Path, params: Params) -
     assert times == sorted(times)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_it_may_have_been_closed_by_a_run_of_another_config_meanwhile(home: Path, params: Params) -> None:
     run_id = kill_one(home, params)
     with opened(home, {"other": params}) as other:

@@ -59,6 +59,8 @@ def started(code: str, *arguments: str, **environment: str) -> tuple["subprocess
     return parent, psutil.Process(int(parent.stdout.readline()))
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("child_code", [OBEDIENT, DEAF], ids=["obedient", "deaf to SIGTERM"])
 def test_a_child_ends_with_a_parent_that_is_killed(child_code: str) -> None:
     parent, child = started(PARENT, child_code)

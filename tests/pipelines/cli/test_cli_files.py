@@ -420,6 +420,8 @@ def test_what_cannot_be_done_is_one_line(
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_an_output_is_complete_or_as_it_was(model: Model, tmp_path: Path) -> None:
     folder, out = model(MAPPED), tmp_path / "out.jsonl"
     out.write_text("before")

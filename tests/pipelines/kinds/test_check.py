@@ -53,6 +53,8 @@ def test_everything_about_the_demo() -> None:
     assert found.cost.timing is not None
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_takes_the_data_from_the_check() -> None:
     config = load_config("spam-demo", TINY)

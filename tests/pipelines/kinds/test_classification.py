@@ -249,6 +249,8 @@ def test_rejected_data_leaves_a_failed_run_with_its_evidence() -> None:
     assert report["verdict"] == "rejected"
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_diverging_training_leaves_a_failed_run_with_the_rows_of_its_step() -> None:
     with pytest.raises(TrainingError, match=r"the loss of step \d+ is .*; lower train.learning_rate") as caught:
         run("train.learning_rate=1", "train.clip=null", "train.max_steps=60", "train.weight_decay=1e8")

@@ -185,6 +185,8 @@ def test_an_alias_that_cannot_be_set_leaves_nothing(
     assert not [tag for tag in client.get_model_version(name, "1").tags if "promot" in tag]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_of_two_who_promote_at_once_one_wins(
     home: Path, make: Make, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
