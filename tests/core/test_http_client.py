@@ -50,6 +50,8 @@ def test_a_pause_that_is_too_long_is_said_and_not_waited_for(server: Server, tmp
         fetch(config(server.url("busy/429/7200/sms.tsv")), tmp_path, None)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("attempts", [2, 3, 4, 5, 8])
 def test_attempts_after_429_without_a_time_are_spread_over_a_minute(
     caplog: pytest.LogCaptureFixture, attempts: int

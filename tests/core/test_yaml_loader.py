@@ -36,6 +36,8 @@ def test_what_is_nested_deeply_is_refused(text: str) -> None:
     assert "nested deeper than 50 levels" in refused(text)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.long
 def test_what_is_long_is_refused() -> None:
     assert "more than 20,000 values" in refused("[" + "a," * 200_000 + "]")

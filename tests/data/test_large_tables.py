@@ -81,6 +81,8 @@ def test_copies_are_found_across_parts_and_only_some_rows_are_shown(tmp_path: Pa
     assert not (tmp_path / "table.parquet").exists()
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_long_rows_make_small_batches(tmp_path: Path) -> None:
     texts = pd.DataFrame({"text": [str(row) * 10_000 for row in range(1000, 4000)]})
     texts.to_parquet(tmp_path / "long.parquet")

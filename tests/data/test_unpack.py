@@ -157,6 +157,8 @@ ARCHIVES = [zipped({"readme": b"no", "sms": BODY}), gzip.compress(BODY, mtime=0)
 ARCHIVES += [tarred({"readme": b"no", "sms": BODY}, mode) for mode in TAR_MODES]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.long
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(ARCHIVES), st.data())

@@ -261,6 +261,8 @@ judge({"model": Path(table)}, JudgeConfig(url=url, also=(), concurrency=2), None
     assert len(first) == len(ollama.answered) == 60
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_identity_is_the_model_on_the_server(ollama: OllamaServer, bench: Bench) -> None:
     config = JudgeConfig(url=ollama.url)
     identity = judge_identity(config, bench.cache)

@@ -19,6 +19,8 @@ THIRD = '"response": "Number 3!"'
 NAMES = {"llama3:latest": "sha256:1", "llama3": "sha256:1"}
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 @pytest.mark.parametrize(("asked", "least"), [("1.5", 1.5), ("0.25", 0.25), (" 1 ", 1.0)])
 def test_a_fraction_of_a_second_may_be_asked_for(
@@ -31,6 +33,8 @@ def test_a_fraction_of_a_second_may_be_asked_for(
     assert facts["counts"]["model"] == {"scored": ROWS, "unparsed": 0}
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 @pytest.mark.parametrize("attempts", [2, 4])
 def test_without_a_time_a_minute_is_waited_for_at_the_default_back_off(
@@ -47,6 +51,8 @@ def test_without_a_time_a_minute_is_waited_for_at_the_default_back_off(
     assert sum(waits) >= 60 * 0.02 - 0.05 * attempts  # the log rounds
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "fault", "todo"),
     [

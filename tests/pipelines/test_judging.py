@@ -55,6 +55,8 @@ def settings(server: OllamaServer, **more: object) -> list[str]:
     return [f"judge.{key}={value}" for key, value in {"kind": "ollama", "url": server.url, **QUICK, **more}.items()]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_another_judge_is_asked_and_all_is_logged_to_the_run(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str], tmp_path: Path
 ) -> None:
@@ -113,6 +115,8 @@ def test_another_judge_is_asked_and_all_is_logged_to_the_run(
     assert f"control on 20 rows: another row's reference {control['other']:.1f}, the row's own 100.0" in again.stdout
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_judge_that_cannot_tell_good_from_bad_is_named(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str]
 ) -> None:
@@ -127,6 +131,8 @@ def test_a_judge_that_cannot_tell_good_from_bad_is_named(
     assert metrics["judgement/ollama-phi3/control_other"] == 100
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_judge_that_dies_half_way_costs_no_verdict(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str]
 ) -> None:

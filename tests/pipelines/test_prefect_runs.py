@@ -96,12 +96,16 @@ def test_a_server_that_is_none_is_named_in_one_line(status: int, body: bytes, sa
     assert said in message
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
     message = refused("http://gradus:open-sesame@127.0.0.1:9/api")
     assert message.startswith("Prefect's server at http://127.0.0.1:9/api cannot be used: connection refused")
     assert "open-sesame" not in message
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["nonsense", "http://", "http://no-such-host.invalid/api", "ftp://127.0.0.1/api"])
 def test_an_address_that_is_none_is_named(address: str) -> None:
     refused(address)

@@ -75,6 +75,8 @@ def test_a_confusion_matrix_has_counts_and_shares_of_the_row() -> None:
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted label", "true label")
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_figures_can_be_drawn_in_threads_and_leave_pyplot_alone(tmp_path: Path) -> None:
     threads = [
         threading.Thread(

@@ -40,6 +40,8 @@ def flip(path: Path, place: int = -2) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_what_was_written_is_undamaged_and_every_file_is_known(logged: Path) -> None:
     assert find_damage(logged) is None
     load_model(logged)

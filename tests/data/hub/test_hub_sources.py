@@ -96,6 +96,8 @@ def test_one_file_of_it_is_a_source_like_any_other(hub: Hub) -> None:
     assert "did you mean 'a/mail.csv'" in refused(DownloadError, "hf://owner/mail/mail.csv")
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_large_file_goes_by_way_of_a_redirect_and_is_resumed_where_it_broke(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -378,6 +378,8 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_parts_are_added_up(case: Case) -> None:
     entries = good(100)
     entries[10] = entries[60] = ("a", "b " * 400, "c")

@@ -127,6 +127,8 @@ def test_what_is_about_a_column_counts_the_rows_that_are_left(table: Table) -> N
     assert facts["rows_out"] == 60
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_column_too_large_to_be_seen_as_a_whole_is_refused_by_name(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,8 @@ def written_file(loaded: LoadedGPT, folder: Path, rounding: Any = "f16") -> Path
     return folder / "model.gguf"
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rounding"), [("gpt2", "q4_0"), *(("llama", each) for each in ROUNDINGS)])
 def test_every_rounding_is_read_back(name: str, rounding: Any, tmp_path: Path) -> None:
     loaded, notes = language_model(DECODERS[name]), list[str]()

@@ -165,6 +165,8 @@ def test_delimiter_and_encoding_are_those_of_training_or_given(model: Model, tmp
     assert [row["text"] for row in printed(folder, "--file", tmp_path / "new.jsonl")] == ["어제"]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_logged_model_is_asked_by_its_address(saved_model: Path, tmp_path: Path) -> None:
     with open_run(TrackingConfig(system_metrics=False), home(), "spam", {}) as run:
         log_package(run, classifier_package(saved_model, ["a"], reading=MAPPED), "mapped")

@@ -156,6 +156,8 @@ def test_a_saved_language_model_goes_on_with_a_text(model: Path) -> None:
     assert len(done.stdout) > len("see you\n") + 3
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_registered_model_is_asked_by_its_address(model: Path, saved_model: Path) -> None:
     with open_run(TrackingConfig(system_metrics=False), home(), "tuned", {}) as run:
         logged = log_package(run, language_model_package(model, ENTRIES[:1]), "follower")

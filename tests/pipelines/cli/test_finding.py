@@ -56,6 +56,8 @@ def test_a_filter_that_means_nothing_is_one_line(home: Path, made: list[str]) ->
     assert "accuracy is good" in refused.stderr
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_models_are_listed_with_who_is_in_use(home: Path, made: list[str], name: str) -> None:
     listed = commands.gradus("models", GRADUS_HOME=str(home)).stdout
     line = next(line for line in listed.splitlines() if line.startswith(name))

@@ -46,6 +46,8 @@ def artifacts(home: Path, run_id: str, folder: str, to: Path) -> Path:
     return Path(MlflowClient(f"sqlite:///{home}/mlflow.db").download_artifacts(run_id, folder, str(to)))
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_judge_sees_both_orders_and_all_is_logged(
     home: Path, both: tuple[str, str], ollama: OllamaServer, tmp_path: Path
 ) -> None:

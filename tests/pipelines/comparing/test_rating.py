@@ -108,6 +108,8 @@ def test_a_comparison_says_whether_the_judge_prefers_what_people_do(home: Path, 
     )
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_bad_ratings_are_named_and_nothing_is_kept(home: Path, make: Make, tmp_path: Path) -> None:
     run = make(22)
     for name, lines, said, code in (

@@ -77,6 +77,8 @@ def test_a_check_shows_every_answer_as_learnt_and_what_is_cut(weights: Path, tmp
     assert sum(last.texts["samples"][0]["learnt"]) < sum(sample["learnt"])
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_what_is_too_long_is_left_out_where_the_preset_says_so(weights: Path, tmp_path: Path) -> None:
     content = [*conversations(40), *conversations(2, 40)]
     found = check(

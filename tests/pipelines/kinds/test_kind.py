@@ -79,6 +79,8 @@ def test_a_kind_is_found_with_all_its_parts(name: str) -> None:
     assert flow_of(name).name == name
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_an_old_run_that_names_no_kind_is_of_the_first_one(tmp_path: Path) -> None:
     tracking = TrackingConfig(experiment="old", system_metrics=False)
     with open_run(tracking, tmp_path, "old", {"seed": 1}) as run:

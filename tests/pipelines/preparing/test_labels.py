@@ -120,6 +120,8 @@ def test_where_the_source_has_changed_the_rows_of_the_run_are_used(
     assert {row["split"] for row in lines(tmp_path / "out" / "data.jsonl")} == {"train", "validation", "test"}
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "line", "named"),
     [
@@ -139,6 +141,8 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_runs_without_labels_or_data_are_named(home: Path, saved_model: Path, name: str, tmp_path: Path) -> None:
     make = partial(labelled_run, home, tmp_path, saved_model, name, 5)
     gradus = partial(commands.gradus, "data", "labels", GRADUS_HOME=str(home))

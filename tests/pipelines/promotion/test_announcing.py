@@ -35,6 +35,8 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADUS_WEBHOOK_SECRET", SECRET)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_promotion_is_posted_and_signed_and_tried_again(
     home: Path, make: Callable[..., str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

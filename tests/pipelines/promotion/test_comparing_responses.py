@@ -28,6 +28,8 @@ def make(home: Path, tmp_path: Path) -> Make:
     return lambda wrong, **more: answered_run(home, tmp_path / str(next(numbers)), wrong, **more)
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_the_higher_score_is_named_with_its_evidence(home: Path, make: Make) -> None:
     one, other = make(40, name="a"), make(20, name="b")
     found = compare_runs(one, other, home)
@@ -115,6 +117,8 @@ def test_verdicts_of_different_judges_are_refused_until_one_judge_has_seen_both(
     assert compare_runs(other, one, home).responses.judge.startswith("chrF")  # type: ignore[union-attr]
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_another_version_of_the_judges_model_is_another_judge(home: Path, make: Make, ollama: OllamaServer) -> None:
     asked = {"kind": "ollama", "url": ollama.url}
     one = make(10, judge=asked)

@@ -35,6 +35,8 @@ def gradus(home: Path, *arguments: str) -> CompletedProcess[str]:
     return commands.gradus(*arguments, GRADUS_HOME=str(home), COLUMNS="150")
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_a_comparison_says_what_differs_and_who_is_better(home: Path, make: Make, name: str) -> None:
     one = make(30, epochs="3", seed="1")
     other = make(5, epochs="4", seed="1", extra="yes")

@@ -117,6 +117,8 @@ def test_where_no_earlier_champion_can_be_measured_nothing_is_promoted(home: Pat
     assert promote(learned, home, force=True, reason="I know").changed
 
 
+@pytest.mark.ci
+@pytest.mark.slow
 def test_force_runs_no_champion(home: Path, make: Make, name: str) -> None:
     promote(make(60, 400), home)
     done = promote(make(20, 400, first=1000), home, force=True, reason="in haste")
