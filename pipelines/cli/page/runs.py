@@ -1,5 +1,6 @@
 """The tabs of runs and of models: what was run, how it went, and what is in use, as the commands list it."""
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,43 +89,43 @@ def _time(iso: str) -> str:
 
 
 def runs_tab(page: "gr.Blocks", home: Path) -> None:
-    """Lay out the tab of runs."""
-    import gradio as gr
-
-    def look() -> tuple[object, ...]:
-        rows = run_rows(home)
-        there = gr.update(visible=bool(rows))
-        return gr.update(value=rows, visible=bool(rows)), there, gr.update(visible=not rows)
-
-    def show(event: gr.SelectData) -> str:
-        return one_run(event.row_value[0], home)
-
-    with gr.Tab("Runs") as tab:
-        empty = gr.HTML(NO_RUN, visible=False)
-        listed = gr.Dataframe(headers=RUNS, column_widths=WIDTHS, elem_id="runs", **TABLE)
-        detail = gr.HTML("Choose a run to see its figures.", elem_id="run")
-    for event in (page.load, tab.select):
-        event(in_a_line(look), outputs=[listed, detail, empty])
-    listed.select(in_a_line(show), outputs=detail)
+    """Lay out the tab of runs, which the page opens with."""
+    hint = "Choose a run to see its figures."
+    look, parts = _tab("Run", hint, NO_RUN, RUNS, lambda: run_rows(home), lambda run: one_run(run, home), WIDTHS)
+    page.load(look, outputs=parts)
 
 
 def models_tab(home: Path) -> None:
     """Lay out the tab of models."""
+    hint = "Choose a model to see its versions and its history."
+    _tab("Model", hint, NO_MODEL, MODELS, lambda: model_rows(home), lambda model: one_model(model, home))
+
+
+def _tab(
+    what: str,
+    hint: str,
+    nothing: str,
+    headers: list[str],
+    rows: Callable[[], list[list[str]]],
+    one: Callable[[str], str],
+    widths: list[str] | None = None,
+) -> tuple[Callable[[], tuple[object, ...]], "list[gr.Component]"]:
+    """Lay out a list, read when the tab is opened, and below it what was chosen in it; return how both are filled."""
     import gradio as gr
 
     def look() -> tuple[object, ...]:
-        rows = model_rows(home)
-        there = gr.update(visible=bool(rows))
-        return gr.update(value=rows, visible=bool(rows)), there, gr.update(visible=not rows)
+        found = rows()
+        there = gr.update(visible=bool(found))
+        return gr.update(value=found, visible=bool(found)), there, gr.update(visible=not found)
 
     def show(event: gr.SelectData) -> str:
-        return one_model(event.row_value[0], home)
+        return one(event.row_value[0])
 
-    with gr.Tab("Models") as tab:
-        empty = gr.HTML(NO_MODEL, visible=False)
-        listed = gr.Dataframe(
-            headers=MODELS, interactive=False, wrap=True, max_height=420, elem_id="models", buttons=[]
-        )
-        detail = gr.HTML("Choose a model to see its versions and its history.", elem_id="model")
-    tab.select(in_a_line(look), outputs=[listed, detail, empty])
+    with gr.Tab(f"{what}s") as tab:
+        empty = gr.HTML(nothing, visible=False)
+        listed = gr.Dataframe(headers=headers, column_widths=widths, elem_id=f"{what.lower()}s", **TABLE)
+        detail = gr.HTML(hint, elem_id=what.lower())
+    parts = [listed, detail, empty]
+    tab.select(in_a_line(look), outputs=parts)
     listed.select(in_a_line(show), outputs=detail)
+    return in_a_line(look), parts
