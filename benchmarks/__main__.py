@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks.machine import Machine
 from benchmarks.report import Benchmark, table
 from benchmarks.subject import SIZE, SMALL
-from components.models.memory import reexec_without_tcache
+from pipelines.cli.start import reexec_tuned
 
 BENCHMARKS = {
     1: "spam",
@@ -101,5 +101,5 @@ def chosen(only: str, with_gpu: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    reexec_without_tcache()  # as `gradus` does
+    reexec_tuned()  # as `gradus` does
     typer.run(main)

@@ -2,10 +2,10 @@
 
 `python -m benchmarks.ablation [PATH...]`, names as in `components.models.fast`, all if none; of the others, the table
 keeps what was measured before. Every run is a process of its own, and does once, untimed, what warms it up. `--avx2`
-measures a processor without AVX-512 and bf16: PyTorch and oneDNN are told to leave both unused. Time gained is the
-share of the time without the path that it saves, the median of the rounds and from the lowest to the highest; memory
-gained likewise, of the most that was resident (`VmHWM`). A path stays if it gains 5 % of time or 10 % of memory
-(`stays`).
+measures a processor without AVX-512 and bf16: PyTorch and oneDNN are told to leave both unused. `--beside N` lets N
+programs compute beside it. Time gained is the share of the time without the path that it saves, the median of the
+rounds and from the lowest to the highest; memory gained likewise, of the most that was resident (`VmHWM`). A path stays
+if it gains 5 % of time or 10 % of memory (`stays`).
 """
 
 import json
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -31,11 +31,14 @@ ROOT = Path(__file__).parents[1]
 SPLITS = "GRADUS_ABLATION_SPLITS"
 """The variable that gives a child the manifest of the splits, which are made once."""
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-WITH_TCACHE, WITHOUT_TCACHE = ({"GLIBC_TUNABLES": f"glibc.malloc.tcache_count={count}"} for count in (7, 0))
+TUNED = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0", "GOMP_SPINCOUNT": "1000"}
+UNTUNED = {
+    "no thread cache": {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=7"},
+    "short waits": {"GOMP_SPINCOUNT": "300000"},
+}
+"""Not paths of a network, but what `pipelines.cli.start.reexec_tuned` tells libraries, and their defaults."""
 TIME, MEMORY = 5, 10
 """Per cent that a path has to gain."""
-TCACHE = "no thread cache"
-"""Not a path of a network: what `components.models.memory.reexec_without_tcache` does."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ MEASURED = {
     "used rows": ("all_layers",),
     "key-value cache": ("few_tokens",),
     "embedding bags": ("generation",),
-    TCACHE: ("instruction",),
+    "no thread cache": ("instruction",),
+    "short waits": ("all_layers", "instruction", "generation"),
 }
 """The benchmarks that each path is measured in."""
 IN_BF16 = ("short attention",)
@@ -169,18 +173,21 @@ def main(
     paths: Annotated[list[str] | None, typer.Argument(help="Which, by name; all if none.")] = None,
     rounds: Annotated[int, typer.Option(help="How often each is measured.")] = 3,
     avx2: Annotated[bool, typer.Option("--avx2", help="Measure as a processor with AVX2 alone would be.")] = False,
+    beside: Annotated[int, typer.Option(help="Programs beside it, each of which keeps one core busy.")] = 0,
     results: Annotated[Path, typer.Option(help="The folder that the table goes to.")] = RESULTS,
 ) -> None:
     """Measure what fast paths gain, print a table, and write it and every run to a folder."""
     from components.models.fast import PATHS
 
-    chosen = paths or [path for path in MEASURED if path in PATHS or path == TCACHE]
+    chosen = paths or [path for path in MEASURED if path in PATHS or path in UNTUNED]
     chosen = [path for path in chosen if not avx2 or path not in IN_BF16]
     if unknown := [path for path in chosen if path not in MEASURED]:
         raise typer.BadParameter(f"{unknown[0]!r} is not measured; there are: {', '.join(MEASURED)}")
     machine = Machine.this()
-    with _splits_for_children():
+    with _splits_for_children(), _busy_programs(beside):
         gains = [gain for job in JOBS for gain in measure(job, [p for p in chosen if job in MEASURED[p]], rounds, avx2)]
+    if beside:
+        gains = [replace(gain, job=f"{gain.job}, beside {beside} busy") for gain in gains]
     file = results / f"ablation-{machine.slug}{'-avx2' if avx2 else ''}.json"
     gains = sorted(_with_earlier(gains, file), key=lambda gain: (gain.job, gain.path))
     page = markdown(gains, machine, avx2)
@@ -223,7 +230,7 @@ def _gain(path: str, job: str, with_it: list[Run], without_it: list[Run]) -> Gai
 
 def run_in_child(job: str, path: str, avx2: bool) -> Run:
     """Run a job without a path, or with all (empty)."""
-    environment = os.environ | (AVX2 if avx2 else {}) | (WITH_TCACHE if path == TCACHE else WITHOUT_TCACHE)
+    environment = os.environ | (AVX2 if avx2 else {}) | TUNED | UNTUNED.get(path, {})
     command = [sys.executable, "-m", "benchmarks.ablation", "--child", job, path]
     done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -254,6 +261,17 @@ def _splits_for_children() -> Iterator[None]:
 
     with splits() as dealt, environment(**{SPLITS: dealt.model_dump_json()}):
         yield
+
+
+@contextmanager
+def _busy_programs(count: int) -> Iterator[None]:
+    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
 
 
 def _dealt() -> Manifest:

@@ -29,6 +29,11 @@ def held() -> int:
     return int(found.uss + found.swap)
 
 
+def printed(code: str, **said: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | said, capture_output=True, text=True, check=True).stdout
+
+
 def use_and_free(size: int = LARGE) -> None:
     torch.ones(size // 4)
 
@@ -38,7 +43,7 @@ def use_and_free(size: int = LARGE) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
 def test_memory_is_kept_until_the_outermost_context_ends() -> None:
     """In a process of its own: above what other tests left in the heap, a hole stays that is filled again."""
-    kept = started("from tests.models.test_memory import kept_in_contexts; print(*kept_in_contexts())")
+    kept = printed("from tests.models.test_memory import kept_in_contexts; print(*kept_in_contexts())")
     assert [int(grown) > LARGE / 2 for grown in kept.split()] == [True, True, False, False]
 
 
@@ -57,35 +62,13 @@ def kept_in_contexts() -> Iterator[int]:
     yield held() - before
 
 
-STARTED_OVER = "from components.models.memory import reexec_without_tcache; reexec_without_tcache(); "
-
-
-def started(code: str, **said: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"} | said
-    command = [sys.executable, "-X", "utf8", "-c", code, "one", "--two"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
-@pytest.mark.parametrize(
-    ("said", "heard"),
-    [
-        ({}, "glibc.malloc.tcache_count=0"),
-        ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}, "glibc.malloc.arena_max=2:glibc.malloc.tcache_count=0"),
-        ({"GLIBC_TUNABLES": "glibc.malloc.tcache_count=3"}, "glibc.malloc.tcache_count=3"),
-    ],
-)
-def test_a_process_starts_over_with_its_arguments_and_what_glibc_is_told(said: dict[str, str], heard: str) -> None:
-    told = "import os, sys; print(sys.argv[1:], sys.flags.utf8_mode, os.environ['GLIBC_TUNABLES'])"
-    assert started("print('begun'); " + STARTED_OVER + told, **said).splitlines()[-1] == f"['one', '--two'] 1 {heard}"
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
 @pytest.mark.skipif(not multiplies_bf16(), reason="in fp32, which is trained in here, little is gained: decision 0006")
 def test_a_training_takes_less_memory_without_thread_caches() -> None:
     code = "from tests.models.test_memory import peak_of_a_training; print(peak_of_a_training())"
-    assert int(started(STARTED_OVER + code)) < 0.9 * int(started(code))
+    without, with_them = (int(printed(code, GLIBC_TUNABLES=f"glibc.malloc.tcache_count={count}")) for count in (0, 7))
+    assert without < 0.9 * with_them
 
 
 def peak_of_a_training() -> int:
