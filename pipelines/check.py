@@ -106,8 +106,8 @@ class Check(ABC):
     def look_further(self) -> None:
         """Find and show what else there is."""
 
-    def run(self) -> Any:
-        """Find out all there is, and return it."""
+    def run(self, further: bool = True) -> Any:
+        """Find out all there is, or nothing `further` than the cost, and return it."""
         process = process_bytes()  # before the steps, which a run takes from the store
         config = self.config
         refuse_early(config)
@@ -125,7 +125,8 @@ class Check(ABC):
             trial = self.prepare()
             warmup_steps(config.train, trial.plan.steps)  # refuses what training would
             self._estimate(trial, process + TRACKING)
-        self.look_further()
+        if further:
+            self.look_further()
         return self.found
 
     def show(self, *items: Shown) -> None:
@@ -174,8 +175,10 @@ class Check(ABC):
             return None
 
 
-def check(config: PipelineConfig) -> Any:
+def check(config: PipelineConfig, further: bool = True) -> Any:
     """Validate a config and its data, and return the `Found` of its kind: what a run would train, and at what cost.
+
+    What else there is to find out, such as what the untrained weights answer, is left out unless `further`.
 
     The steps before training are done as in a run, and a run takes them from the store. A judge that cannot be asked is
     no error here: there is time until the run comes to it.
@@ -186,7 +189,7 @@ def check(config: PipelineConfig) -> Any:
         WeightsError: if the data cannot be validated without a vocabulary that is missing.
     """
     kind: type[Check] = part_of(config.pipeline, "check").Check
-    return kind(config).run()
+    return kind(config).run(further)
 
 
 def show_data(data: Facts, counts: Mapping[str, Mapping[str, int]], rows: str) -> Iterator[Shown]:

@@ -45,6 +45,7 @@ class FoundVersion(ListedVersion):
     primary: str = ""
     run_name: str = ""
     verdict: str = ""
+    pipeline: str = ""
 
 
 class FoundModel(BaseModel):
@@ -115,6 +116,11 @@ def _found_model(model: ListedModel, home: Path, every: bool) -> FoundModel:
         told = {}
         if each.run_id and (every or each.aliases):
             run = listed_run(each.run_id, home)
-            told = {"primary": _primary(run), "run_name": run.name, "verdict": run.verdict}
+            told = {
+                "primary": _primary(run),
+                "run_name": run.name,
+                "verdict": run.verdict,
+                "pipeline": run.pipeline,
+            }
         versions.append(FoundVersion(**each.model_dump(), **told))
     return FoundModel(name=model.name, description=model.description, versions=versions)

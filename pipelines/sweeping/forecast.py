@@ -58,7 +58,7 @@ def _forecast(row: Row, seeds: int) -> RowForecast:
         return RowForecast(name=row.name, overrides=row.overrides(), runs=0, skipped=row.skipped)
     found = RowForecast(name=row.name, overrides=row.overrides(), runs=seeds)
     try:
-        cost = check(row.config()).cost
+        cost = check(row.config(), further=False).cost
     except GradusError as error:  # the run would say it too, and the others go on
         found.skipped = f"would fail: {error}"
         return found

@@ -2,7 +2,7 @@
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results
 
 STYLES = {"ok": "green", "note": "yellow", "missing": "red"}
 
@@ -13,7 +13,6 @@ def doctor(as_json: AsJson = False, debug: Debug = False) -> None:
     Exit codes: 0 runs can start; 1 something is missing that every run needs.
     """
     with errors_as_lines(debug):
-        set_defaults()
         from pipelines.doctor import Diagnosis, diagnose
 
         def show(found: Diagnosis) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, results, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, results
 
 if TYPE_CHECKING:
     from pipelines.found import FoundModel
@@ -23,7 +23,6 @@ def models(
 ) -> None:
     """List registered models with their champions and candidates; or the versions of one, the newest first."""
     with errors_as_lines(debug):
-        set_defaults()
         from components.core.home import home
         from pipelines.found import find_models, lines
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, results, set_defaults
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, results
 
 if TYPE_CHECKING:
     from pipelines.found import FoundRun
@@ -31,7 +31,6 @@ def runs(
 ) -> None:
     """List runs, the newest first, with their primary metric, what was set and the model; or show one of them."""
     with errors_as_lines(debug):
-        set_defaults()
         from components.core.home import home
         from pipelines.found import find, find_one, lines
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import ConfigError
 from components.evaluation.occlusion import MOST, Weighed, weigh_words
-from pipelines.cli.page.shared import ASKING, Shelf, chosen, in_a_line, note, run_choices, table
+from pipelines.cli.page.shared import ASKING, Shelf, champion_choices, chosen, in_a_line, note, run_choices, table
 
 if TYPE_CHECKING:
     from components.models.saved.classifier import LoadedClassifier
@@ -61,8 +61,8 @@ def classify_tab(shelf: Shelf) -> None:
     import gradio as gr
 
     def look(before: str | None) -> tuple[object, ...]:
-        runs = run_choices(shelf.home, writing=False)
-        return gr.update(**chosen(runs, before)), gr.update(visible=bool(runs)), gr.update(visible=not runs)
+        models = champion_choices(shelf.home) + run_choices(shelf.home, writing=False)
+        return gr.update(**chosen(models, before)), gr.update(visible=bool(models)), gr.update(visible=not models)
 
     with gr.Tab("Classify") as tab:
         empty = gr.HTML(NOTHING, visible=False)

@@ -64,7 +64,7 @@ def rate_tab(home: Path) -> None:
     lists = [rating.run, rating.beside, rating.by]
     tab.select(in_a_line(look), lists, [*lists, rating.inner, rating.empty])
     parts = rating.parts()
-    # Elsewhere it would cover what is to be clicked on, after an error too.
+    # Elsewhere it would cover what is to be clicked on.
     busy = {"show_progress_on": [rating.told]}
     rating.begin.click(in_a_line(rating.start), lists, parts, **busy)
     given = [rating.round, *rating.scales, rating.comment]

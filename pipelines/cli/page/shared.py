@@ -14,8 +14,9 @@ from components.core.redaction import redact
 from components.models.pretrained.files import TRACKED, is_pretrained
 from components.tracking.reading import PREFIX, RESPONSES, find_run
 from components.tracking.registry.finding import resolve_model
+from components.tracking.registry.promotion_tags import CHAMPION
 from pipelines.cli.using import answering
-from pipelines.found import FoundRun, find
+from pipelines.found import FoundRun, find, find_models
 from pipelines.kinds import KINDS, kind_named, part_of
 
 MOST_RUNS = 500
@@ -86,7 +87,12 @@ class Shelf:
 
 
 def in_a_line(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what a page may call: an error of `function` becomes a line on the page, and no traceback anywhere."""
+    """Return what a page may call: an error of `function` becomes a line on the page, and no traceback anywhere.
+
+    What the page shows stays as it is then. (An error raised would lay a mark over everything that the call fills.)
+    """
+    import gradio as gr
+
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
@@ -94,7 +100,8 @@ def in_a_line(function: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 yield from function(*arguments)
             except Exception as error:  # noqa: BLE001 - as on the command line, every error becomes a line
-                raise _as_line(error) from None
+                _tell(error)
+                yield gr.skip()
 
         return generate
 
@@ -103,7 +110,8 @@ def in_a_line(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments)
         except Exception as error:  # noqa: BLE001 - likewise
-            raise _as_line(error) from None
+            _tell(error)
+            return gr.skip()
 
     return call
 
@@ -114,10 +122,10 @@ def line_of(error: Exception) -> str:
     return shortened(" ".join(text.split()))
 
 
-def _as_line(error: Exception) -> Any:
+def _tell(error: Exception) -> None:
     import gradio as gr
 
-    return gr.Error(escape(line_of(error)), duration=30, print_exception=False)
+    gr.Warning(escape(line_of(error)), duration=30, title="")
 
 
 def writes(pipeline: str) -> bool:
@@ -130,6 +138,16 @@ def run_choices(home: Path, writing: bool | None = None) -> Choices:
     """Return finished runs, the newest first; those that write responses, those that do not, or all (None)."""
     found = find(home, {"status": "finished"}, None, MOST_RUNS)
     return [(_title(run), run.run_id) for run in found if writing is None or writes(run.pipeline) == writing]
+
+
+def champion_choices(home: Path) -> Choices:
+    """Return the champions of registered models that write no responses."""
+    return [
+        (f"{model.name} · champion · version {version.version} · {version.primary}", f"models:/{model.name}@{CHAMPION}")
+        for model in find_models(home)
+        for version in model.versions
+        if CHAMPION in version.aliases and not writes(version.pipeline)
+    ]
 
 
 def _title(run: FoundRun) -> str:

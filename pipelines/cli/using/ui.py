@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from components.core.errors import ConfigError
-from pipelines.cli.console import Debug, errors_as_lines, say, set_defaults
+from pipelines.cli.console import Debug, errors_as_lines, say
 from pipelines.cli.using import answering
 from pipelines.cli.using.listening import AllowHost, Host, Port, address_of, secret_of
 
@@ -50,7 +50,6 @@ def ui(
                 f"{PASSWORD}, or leave --host out"
             )
         with bind(host, port) as bound:
-            set_defaults()
             os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
             from components.core.home import home
             from pipelines.cli.page.server import make_server
