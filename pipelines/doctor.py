@@ -128,7 +128,7 @@ def _room() -> Iterator[Finding]:
         name="home",
         found=f"{folder}, {left / GIB:.1f} GiB free",
         verdict="ok" if left >= LITTLE_DISK else "note",
-        advice="" if left >= LITTLE_DISK else "make room, or set GRADUS_HOME to a larger disk",
+        advice="" if left >= LITTLE_DISK else "make room (`gradus gc`), or set GRADUS_HOME to a larger disk",
     )
 
 

@@ -11,10 +11,10 @@ from components.core.errors import DataRejected, TrainingError
 from components.core.home import home
 from components.core.peak_memory import peak_memory
 from components.core.records import Facts, Manifest
-from components.core.steps import Step, run_logger
+from components.core.steps import Step, called, run_logger
 from components.tasks import log_results, register, report_failed_training, report_validation
 from components.tasks.results import Results
-from components.tracking.names import PRESET_TAG, SET_TAG
+from components.tracking.names import PRESET_TAG, SET_TAG, STEPS_TAG
 from components.tracking.registry.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from components.tracking.sweeps import PARENT_TAG
@@ -142,7 +142,24 @@ def recorded(config: PipelineConfig) -> Iterator[FlowRun]:
     under = {PARENT_TAG: config.tracking.parent} if config.tracking.parent else {}
     changed = {SET_TAG: " ".join(config.overrides)} if config.overrides else {}
     tags = {PRESET_TAG: config.name, **changed, **under}
-    with open_run(config.tracking, home(), config.run_name, config.recorded(), tags) as run:
+    with open_run(config.tracking, home(), config.run_name, config.recorded(), tags) as run, _steps_noted(run):
         log_lineage(run, config.model.weights, home())
         refuse_early(config)
         yield FlowRun(config, run)
+
+
+@contextmanager
+def _steps_noted(run: Run) -> Iterator[None]:
+    """Note on a run what each step takes from the store, or will put there, for `gradus gc`."""
+    entries: list[str] = []
+
+    def note(entry: str) -> None:
+        if entry not in entries:
+            entries.append(entry)
+            run.set_tags({STEPS_TAG: " ".join(entries)})
+
+    token = called.set(note)
+    try:
+        yield
+    finally:
+        called.reset(token)

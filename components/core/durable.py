@@ -1,10 +1,18 @@
-"""Files and folders that outlast a power cut, and locks that no process outlasts."""
+"""Files and folders that outlast a power cut, locks that no process outlasts, and what processes have in use."""
 
 import fcntl
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
+
+MOST_IN_USE = 200
+"""Files that one process keeps in use at a time, those that it asked for last: each takes a descriptor."""
+
+in_use: "OrderedDict[Path, TextIO]" = OrderedDict()
+"""What this process has in use, each file held open."""
 
 
 def sync(path: Path) -> None:
@@ -50,3 +58,28 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def keep_in_use(path: Path) -> None:
+    """Have a file count as in use (`unused`) until this process ends; nothing where it cannot be made or locked."""
+    with suppress(OSError):
+        if path not in in_use:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a")
+            fcntl.flock(file, fcntl.LOCK_SH)
+            in_use[path] = file
+        in_use.move_to_end(path)
+        if len(in_use) > MOST_IN_USE:
+            in_use.popitem(last=False)[1].close()
+
+
+@contextmanager
+def unused(path: Path) -> Iterator[bool]:
+    """Tell whether no process holds a file locked or in use; if so, none begins to before the block ends."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

@@ -79,7 +79,8 @@ def no_room_left(folder: Path, needed: int = LITTLE) -> str:
     """Return the line for whoever has to make room."""
     return (
         f"no room left in {folder}, needs about {_readable(needed)} and has {_readable(_free(folder))}: make room "
-        "there, or set GRADUS_HOME (TMPDIR for temporary files) to a folder on a larger disk"
+        "there (`gradus gc` lists what nothing needs), or set GRADUS_HOME (TMPDIR for temporary files) to a folder on "
+        "a larger disk"
     )
 
 

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, cast
 
@@ -25,6 +26,8 @@ P = ParamSpec("P")
 Write = Callable[Concatenate[Path, P], Facts]
 Identity = Callable[[Mapping[str, Any]], Any]
 
+called: ContextVar[Callable[[str], None]] = ContextVar("called", default=lambda _: None)
+"""Is told of every step that is called in this context, as `STEP/KEY` of the store, before it runs."""
 RESULTS = "results"
 """Folder under the home in which Prefect keeps the manifests it caches."""
 
@@ -63,6 +66,7 @@ class Step(Generic[P]):
         """Run the step, or take its manifest from the cache; `cached` on the manifest says which."""
         protect_logs()
         arguments, key, found = self._look_up(*args, **kwargs)
+        called.get()(f"{self.name}/{key}")
         (home() / RESULTS).mkdir(parents=True, exist_ok=True)
         runnable = self.task.with_options(result_storage=home() / RESULTS, refresh_cache=found is None)
         state = cast(State[Manifest], runnable(key=key, arguments=arguments, return_state=True))

@@ -1,6 +1,7 @@
 """The content-addressed store: a folder a step and key, complete or not there at all."""
 
 import logging
+import re
 import shutil
 import tempfile
 import time
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from components.core.durable import locked, sync, sync_names
+from components.core.durable import keep_in_use, locked, sync, sync_names, unused
 from components.core.errors import DataRejected, GradusError, NoRoom
 from components.core.interruptions import hold_until_published, publication
 from components.core.records import Facts, File, Manifest, sha256_of
@@ -19,6 +20,9 @@ MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"
 """Folder in which a block keeps what it goes on from if it is stopped. It must be of use whenever the block is cut off:
 what stands in it under its name is whole."""
+
+ENTRY = re.compile(r"\.?([0-9a-f]{32})(?:$|[.-])")
+"""Names of folders of a key: its result, and before a dot or a hyphen what attempts at it have left."""
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,7 @@ class Store:
                 the result is in its place; it is no part of the result.
         """
         folder = self.root / step / key
+        keep_in_use(_used(folder))
         with self._locked(folder):
             if found := self.find(step, key):
                 _sweep(_stopped(folder))  # of a process that was killed right after it had published
@@ -49,14 +54,41 @@ class Store:
             return self._write(step, key, folder, write)
 
     def find(self, step: str, key: str) -> Manifest | None:
-        """Return the manifest under `step` and `key` if it is there and every file is as it was written."""
+        """Return the manifest under `step` and `key` if it is there and every file is as it was written.
+
+        It stays there while this process lives (`remove`).
+        """
         path = self.root / step / key / MANIFEST
+        if path.is_file():
+            keep_in_use(_used(path.parent))
         try:
             manifest = Manifest.model_validate_json(path.read_text())
         except (OSError, ValueError):
             return None
         manifest = manifest.model_copy(update={"folder": path.parent})  # the store may have been moved
         return None if manifest.damage() else manifest
+
+    def folders(self) -> Iterator[tuple[str, str, Path]]:
+        """Yield the step, the key and the folder of every result, and of what attempts at one have left."""
+        for folder in sorted(self.root.glob("*/*")):
+            if folder.is_dir() and (match := ENTRY.match(folder.name)):
+                yield folder.parent.name, match[1], folder
+
+    @contextmanager
+    def idle(self, step: str, key: str) -> Iterator[bool]:
+        """Tell whether no process uses or computes what stands under a key; if so, none begins to within the block."""
+        result = self.root / step / key
+        with unused(_lock(result)) as computed, unused(_used(result)) as free:
+            yield computed and free
+
+    def remove(self, step: str, key: str, folder: Path) -> bool:
+        """Remove a folder of `folders`, all of it or nothing; False if a process uses or computes what it holds."""
+        with self.idle(step, key) as idle:
+            if idle and folder.is_dir():
+                aside = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=folder.parent))
+                folder.rename(aside / "old")
+                shutil.rmtree(aside, ignore_errors=True)
+            return idle
 
     def _write(self, step: str, key: str, folder: Path, write: Callable[[Path], Facts]) -> Manifest:
         started = time.monotonic()
@@ -107,7 +139,7 @@ class Store:
 
         with ExitStack() as held:
             try:
-                held.enter_context(locked(folder.with_name(f".{folder.name}.lock"), waiting))
+                held.enter_context(locked(_lock(folder), waiting))
             except OSError as error:
                 if is_full(error):
                     raise NoRoom(no_room_left(folder.parent)) from error
@@ -115,6 +147,16 @@ class Store:
                     f"cannot write to {folder.parent}: {error.strerror}; set GRADUS_HOME to a folder you can write"
                 ) from error
             yield
+
+
+def _lock(folder: Path) -> Path:
+    """Return the file that is locked while a result is computed."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _used(folder: Path) -> Path:
+    """Return the file that is in use while a process has taken a result."""
+    return folder.with_name(f".{folder.name}.used")
 
 
 def _drafts(key: str) -> str:

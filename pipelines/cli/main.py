@@ -11,7 +11,7 @@ import typer
 
 from pipelines.cli import check, data, presets, run, sweep, sync
 from pipelines.cli.choosing import compare, judge, promote, rate, rollback
-from pipelines.cli.finding import doctor, explain, models, runs
+from pipelines.cli.finding import doctor, explain, models, runs, store
 from pipelines.cli.using import export, generate, predict, push, respond, serve, ui
 
 app = typer.Typer(
@@ -49,6 +49,8 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     (FIND, "runs", runs.runs, runs.EXAMPLES),
     (FIND, "models", models.models, models.EXAMPLES),
     (FIND, "sync", sync.sync, sync.EXAMPLES),
+    (FIND, "store", store.store, ""),
+    (FIND, "gc", store.gc, store.GC_EXAMPLES),
     (FIND, "doctor", doctor.doctor, ""),
 )
 for panel, name, command, examples in COMMANDS:

@@ -24,9 +24,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 def service(tmp_path: Path) -> Iterator[Service]:
     """A server with a deployment that may run several at once, and two workers, all with the same home."""
     written = yaml.safe_load((ROOT / "deploy/prefect.yaml").read_text())
-    (deployment,) = written["deployments"]
+    deployment = next(each for each in written["deployments"] if each["schedules"])
     deployment |= {"name": "sweeps", "schedules": []}
     del deployment["concurrency_limit"]
+    written["deployments"] = [deployment]
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(written))
     passwords = {"PREFECT_SERVER_API_AUTH_STRING": PASSWORD, "PREFECT_API_AUTH_STRING": PASSWORD}
     service = Service(tmp_path, {**passwords, "GRADUS_HOME": str(tmp_path / "home")})
