@@ -46,12 +46,13 @@ class Store:
                 the result is in its place; it is no part of the result.
         """
         folder = self.root / step / key
-        keep_in_use(_used(folder))
         with self._locked(folder):
             if found := self.find(step, key):
                 _sweep(_stopped(folder))  # of a process that was killed right after it had published
                 return found
-            return self._write(step, key, folder, write)
+            manifest = self._write(step, key, folder, write)
+            keep_in_use(_used(folder))
+            return manifest
 
     def find(self, step: str, key: str) -> Manifest | None:
         """Return the manifest under `step` and `key` if it is there and every file is as it was written.
