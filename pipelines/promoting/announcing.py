@@ -17,8 +17,8 @@ from components.core.redaction import redact, remember_secret
 from components.tracking.reading import Registered
 from components.tracking.registry.history import Event
 from components.tracking.registry.webhooks import server_tells
+from pipelines.events import MODEL_PROMOTED, MODEL_ROLLED_BACK, emit
 
-PROMOTED, ROLLED_BACK = "gradus.model.promoted", "gradus.model.rolled_back"
 URL, SECRET = "GRADUS_WEBHOOK_URL", "GRADUS_WEBHOOK_SECRET"
 """Environment variables: where to, and what it is signed with. Neither is ever written anywhere."""
 SIGNATURE = "X-Gradus-Signature"
@@ -32,12 +32,12 @@ def announce(version: Registered, event: Event, home: Path) -> list[str]:
     Returns:
         A line for each that could not be told. That undoes nothing.
     """
-    name = ROLLED_BACK if event.action == "rolled back" else PROMOTED
+    name = MODEL_ROLLED_BACK if event.action == "rolled back" else MODEL_PROMOTED
     told = {"event": name, "model": version.name, "run_id": version.run_id, **asdict(event)}
     body = redact(json.dumps(told, ensure_ascii=False))
     lines: list[str] = []
     with _failures(lines):
-        _emit(name, version, json.loads(body))
+        emit(name, f"gradus.model.{version.name}", {"gradus.model.version": version.number}, json.loads(body))
     if url := os.environ.get(URL):
         for secret in (url, urlsplit(url).path):  # whoever knows the path of some webhooks may post to them
             remember_secret(secret)
@@ -52,32 +52,6 @@ def _failures(lines: list[str]) -> Iterator[None]:
         yield
     except (GradusError, HTTPError) as error:
         lines.append(redact(f"the champion has changed, but not everybody was told: {error}"))
-
-
-def _emit(name: str, version: Registered, payload: dict[str, str | None]) -> None:
-    """Send an event to Prefect's server, if one is set up.
-
-    Raises:
-        GradusError: if it does not take it.
-    """
-    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-
-    if not PREFECT_API_URL.value():
-        return
-    from prefect.client.orchestration import get_client
-    from prefect.events.schemas.events import Event as PrefectEvent
-    from prefect.events.schemas.events import Resource
-
-    from pipelines.prefect_runs import ANSWER, server_errors
-
-    resource = {"prefect.resource.id": f"gradus.model.{version.name}", "gradus.model.version": version.number}
-    event = PrefectEvent(event=name, resource=Resource(resource), payload=payload)
-    with (
-        server_errors("did not take the event"),
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}),
-        get_client(sync_client=True, httpx_settings={"timeout": ANSWER}) as client,
-    ):
-        client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
 
 
 def _post(name: str, url: str, body: bytes, home: Path) -> None:
