@@ -1,5 +1,6 @@
 """Presets and overrides, read here only: which config they make says their kind."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -109,8 +110,8 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
         _stand_beside(tree, source.parent)
     trained = _trainable(tree)
     overrides = list(overrides)
-    for override in overrides:
-        apply_override(tree, override)
+    for each in overrides:
+        apply_override(tree, each)
     if _trainable(tree) == "lora" != trained:
         _learn_faster(tree["train"], overrides)
     _name_after_limit(tree)
@@ -124,6 +125,11 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
         raise ConfigError("\n".join(explain(error, preset, kind))) from error
     config._overrides = tuple(map(shown, overrides))
     return config
+
+
+def override(key: str, value: Any) -> str:
+    """Return `KEY=VALUE`, as `--set` takes it."""
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 def _stand_beside(tree: dict[str, Any], folder: Path) -> None:

@@ -4,8 +4,9 @@
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import Flow, State, flow
 from prefect.runtime import flow_run
@@ -22,6 +23,7 @@ from pipelines.prefect_runs import record_process
 from pipelines.run import RunSummary
 
 Deployed = Flow[..., RunSummary | State[Any]]
+Done = TypeVar("Done")
 
 
 def deployed(kind: str) -> Deployed:
@@ -43,12 +45,7 @@ def deployed(kind: str) -> Deployed:
         Raises:
             GradusError: what the kind's flow raises, and ConfigError for parameters or folders that cannot be used.
         """
-        try:
-            return flow_of(kind).fn(_load(kind, preset, overrides))
-        except GradusError as error:
-            message = describe_error(error)
-            run_logger().error(message)
-            return Failed(message=message, data=error)
+        return in_one_line(lambda: flow_of(kind).fn(_load(kind, preset, overrides)))
 
     run.__name__ = run.__qualname__ = _entry(kind)  # by which Prefect finds it again
     return flow(name=kind, flow_run_name=_run_name, persist_result=False, on_running=[record_process])(run)
@@ -71,9 +68,8 @@ def _load(kind: str, preset: str, overrides: list[str]) -> PipelineConfig:
     """Return the config of a preset, if it is of the flow that was deployed.
 
     Raises:
-        ConfigError: if it is not, or nothing would be kept of its run.
+        ConfigError: if it is not.
     """
-    prepare_worker()
     config = load_config(preset, overrides)
     if config.pipeline != kind:
         entry = f"pipelines.deployed.{_entry(config.pipeline)}"
@@ -81,7 +77,23 @@ def _load(kind: str, preset: str, overrides: list[str]) -> PipelineConfig:
     return config
 
 
-def prepare_worker() -> None:
+def in_one_line(work: Callable[[], Done]) -> Done | State[Any]:
+    """Do what a worker's flow does.
+
+    Returns:
+        What `work` does; or, where it fails for a reason that Gradus knows, a failed state that says it in one line.
+        Called from Python, the reason is raised.
+    """
+    try:
+        _prepare_worker()
+        return work()
+    except GradusError as error:
+        message = describe_error(error)
+        run_logger().error(message)
+        return Failed(message=message, data=error)
+
+
+def _prepare_worker() -> None:
     """Let nothing of a run be lost or seen that a worker started.
 
     Raises:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 
-PROMOTION = "promotion"
-"""The name of the flow that promotes, which is of no kind."""
+PROMOTION, SWEEP, JUDGING = OF_NO_KIND = ("promotion", "sweep", "judging")
+"""The names of the flows that are of no kind."""
 OPEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 """States in which a process works on a run, or should."""
 PAGE = 200
@@ -171,7 +171,7 @@ def _open_runs(client: SyncPrefectClient) -> list[FlowRun]:
     found: list[FlowRun] = []
     while True:
         page = client.read_flow_runs(
-            flow_filter=FlowFilter.model_validate({"name": {"any_": [*KINDS, PROMOTION]}}),
+            flow_filter=FlowFilter.model_validate({"name": {"any_": [*KINDS, *OF_NO_KIND]}}),
             flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": OPEN}}}),
             sort=FlowRunSort.START_TIME_ASC,
             limit=PAGE,

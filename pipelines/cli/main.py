@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli import check, data, presets, run, sweep, sync
+from pipelines.cli import check, data, deploy, presets, run, sweep, sync
 from pipelines.cli.choosing import compare, judge, promote, rate, rollback
 from pipelines.cli.finding import doctor, explain, models, runs, store
 from pipelines.cli.using import export, generate, predict, push, respond, serve, ui
@@ -23,7 +23,7 @@ app = typer.Typer(
     epilog="Start with [bold]gradus run spam-demo[/bold] or [bold]gradus run instruct-demo[/bold]: "
     "minutes, no network, nothing to set up.",
 )
-TRAIN, CHOOSE, USE, FIND = "Train", "Choose", "Use", "Find"
+TRAIN, CHOOSE, USE, DEPLOY, FIND = "Train", "Choose", "Use", "Deploy", "Find"
 """Panels of `gradus --help`."""
 COMMANDS: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     (TRAIN, "check", check.check, check.EXAMPLES),
@@ -46,6 +46,7 @@ COMMANDS: tuple[tuple[str, str, Callable[..., None], str], ...] = (
     (USE, "ui", ui.ui, ui.EXAMPLES),
     (USE, "export", export.export, export.EXAMPLES),
     (USE, "push", push.push, push.EXAMPLES),
+    (DEPLOY, "deploy", deploy.deploy, deploy.EXAMPLES),
     (FIND, "runs", runs.runs, runs.EXAMPLES),
     (FIND, "models", models.models, models.EXAMPLES),
     (FIND, "sync", sync.sync, sync.EXAMPLES),

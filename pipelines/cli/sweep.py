@@ -131,7 +131,6 @@ def _tell(line: str) -> None:
 def _processes(plan: "Plan", jobs: int) -> "Runner":
     """Return what runs the runs as processes: with one Prefect server for all of them."""
     from components.core.home import home
-    from pipelines.cli.prefect_server.child import start_child
     from pipelines.cli.prefect_server.temporary import temporary_server
     from pipelines.sweeping.runners import Processes
     from pipelines.sweeping.sweep import SWEEPS
@@ -143,7 +142,7 @@ def _processes(plan: "Plan", jobs: int) -> "Runner":
     prefect = get_current_settings().to_environment_variables(exclude_unset=True, include_secrets=True)
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} if jobs > 1 else {}
     environment = {**threads, **os.environ, **prefect}
-    return Processes(start_child, environment, home() / SWEEPS / plan.identity)
+    return Processes(environment, home() / SWEEPS / plan.identity)
 
 
 def _show(found: "SweepResult") -> None:

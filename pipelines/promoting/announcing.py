@@ -17,7 +17,7 @@ from components.core.redaction import redact, remember_secret
 from components.tracking.reading import Registered
 from components.tracking.registry.history import Event
 from components.tracking.registry.webhooks import server_tells
-from pipelines.events import MODEL_PROMOTED, MODEL_ROLLED_BACK, emit
+from pipelines.service.events import MODEL_PROMOTED, MODEL_ROLLED_BACK, emit
 
 URL, SECRET = "GRADUS_WEBHOOK_URL", "GRADUS_WEBHOOK_SECRET"
 """Environment variables: where to, and what it is signed with. Neither is ever written anywhere."""

@@ -7,14 +7,12 @@ limit of 1 (`deploy/prefect.yaml`) holds for all that go through Prefect.
 from typing import Any
 
 from prefect import State, flow
-from prefect.states import Failed
 
-from components.core.errors import GradusError, PromotionRefused
+from components.core.errors import PromotionRefused
 from components.core.home import home
 from components.core.steps import run_logger
 from components.tasks.shared import show_table
-from components.tracking.runs import describe_error
-from pipelines.deployed import prepare_worker
+from pipelines.deployed import in_one_line
 from pipelines.prefect_runs import PROMOTION, record_process
 from pipelines.promoting.promote import PromotionResult, promote
 from pipelines.promoting.rollback import RollbackResult, rollback
@@ -50,23 +48,23 @@ def promotion(
     Raises:
         GradusError: as `promote` and `rollback` do.
     """
-    try:
-        prepare_worker()
-        done: Done = (
-            rollback(model, home(), reason=reason)
-            if back
-            else promote(model, home(), model_name, force, reason, margin, rules)
-        )
-    except GradusError as error:
-        message = describe_error(error)
-        if isinstance(error, PromotionRefused) and error.result:
-            _show(error.result)
-        run_logger().error(message)
-        return Failed(message=message, data=error)
-    if isinstance(done, PromotionResult):
+
+    def work() -> Done:
+        if back:
+            return rollback(model, home(), reason=reason)
+        try:
+            done = promote(model, home(), model_name, force, reason, margin, rules)
+        except PromotionRefused as error:
+            if error.result:
+                _show(error.result)
+            raise
         _show(done)
-    for line in (done.sentence, *done.warnings):
-        run_logger().info(line)
+        return done
+
+    done = in_one_line(work)
+    if not isinstance(done, State):
+        for line in (done.sentence, *done.warnings):
+            run_logger().info(line)
     return done
 
 

@@ -1,6 +1,5 @@
 """What a sweep is: presets of sweeps and files in YAML, and what the command line adds."""
 
-import json
 import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -115,11 +114,6 @@ class SweepConfig(Config):
         if unknown := [name for each in self.questions for name in each.rows if name not in names]:
             raise ValueError(f"questions: there is no row {unknown[0]!r}{did_you_mean(unknown[0], names)}")
         return self
-
-
-def override(key: str, value: Any) -> str:
-    """Return `KEY=VALUE`, as `--set` takes it."""
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 def parse_range(key: str, text: str) -> RangeConfig:

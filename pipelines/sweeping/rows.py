@@ -9,8 +9,8 @@ from typing import Any
 from components.core.errors import ConfigError, GradusError, WeightsError, did_you_mean
 from components.core.records import fingerprint
 from components.tracking.run import flatten, shorten
-from pipelines.config import PipelineConfig, load_config
-from pipelines.sweeping.config import RowConfig, SweepConfig, Values, override
+from pipelines.config import PipelineConfig, load_config, override
+from pipelines.sweeping.config import RowConfig, SweepConfig, Values
 
 MARK = "tracking."
 """How the keys begin that say how a run is recorded: they are no part of what it is."""

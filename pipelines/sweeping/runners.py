@@ -6,18 +6,17 @@ measured, and is given back when it ends. Each is a flow run of its own all the 
 
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from pipelines.child_process import start_child
 from pipelines.sweeping.rows import Child
 
 CHILD = "pipelines.cli.sweep_child"
 """The module that runs `gradus run` in a process that ends with the one that started it."""
 STOPPING = 300.0
 """Seconds that a run gets to write a checkpoint and close its record before it is killed."""
-
-StartChild = Callable[..., "subprocess.Popen[bytes]"]
 
 
 class Job(Protocol):
@@ -78,15 +77,14 @@ class Processes:
 
     here = True
 
-    def __init__(self, start: StartChild, environment: Mapping[str, str], logs: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], logs: Path) -> None:
         """Start nothing yet.
 
         Args:
-            start: starts Python with arguments, as `pipelines.cli.prefect_server.child.start_child` does.
             environment: of the processes.
             logs: a folder for what they say, a file each.
         """
-        self._start, self._environment, self._logs = start, environment, logs
+        self._environment, self._logs = environment, logs
 
     def start(self, child: Child) -> Process:
         """Start a process that runs `gradus run`."""
@@ -95,4 +93,4 @@ class Processes:
         sets = [word for each in child.overrides for word in ("--set", each)]
         with log.open("wb") as errors:
             arguments = ("-m", CHILD, "run", child.row.preset, *sets)
-            return Process(self._start(*arguments, environment=self._environment, errors=errors), log)
+            return Process(start_child(*arguments, environment=self._environment, errors=errors), log)

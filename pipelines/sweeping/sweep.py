@@ -18,11 +18,11 @@ from components.tracking.reading import RecordedRun
 from components.tracking.run import Run
 from components.tracking.runs import open_run
 from components.tracking.sweeps import SWEEP_TAG, find_sweep, runs_under
-from pipelines.config import PipelineConfig, load_config
+from pipelines.config import PipelineConfig, load_config, override
 from pipelines.kinds import part_of
 from pipelines.sweeping import pages
 from pipelines.sweeping.answers import answers
-from pipelines.sweeping.config import SweepConfig, Values, override
+from pipelines.sweeping.config import SweepConfig, Values
 from pipelines.sweeping.figures import more_is_better
 from pipelines.sweeping.outcome import RowResult, SweepResult, by_identity, rank, row_result, verdict_of
 from pipelines.sweeping.rows import Child, Row, children_of, identity_of, rows_of, with_reasons

@@ -16,7 +16,8 @@ import time
 from typing import IO
 
 from components.core.errors import GradusError
-from pipelines.cli.prefect_server.child import LOOPBACK, hosts, start_child
+from pipelines.child_process import start_child
+from pipelines.cli.prefect_server.child import LOOPBACK, hosts
 
 QUIET = {
     "PREFECT_UI_ENABLED": "0",

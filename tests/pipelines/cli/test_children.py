@@ -16,13 +16,13 @@ from tests.patience import PATIENCE
 
 PARENT = """
 import signal, sys, time
-from pipelines.cli.prefect_server.child import start_child
+from pipelines.child_process import start_child
 child = start_child("-c", sys.argv[1])
 print(child.pid, flush=True)
 signal.pause()
 """
 OBEDIENT = """
-from pipelines.cli.prefect_server.child import end_with_parent
+from pipelines.child_process import end_with_parent
 end_with_parent()
 import time
 while True: time.sleep(60)
@@ -30,7 +30,7 @@ while True: time.sleep(60)
 DEAF = """
 import signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-import pipelines.cli.prefect_server.child as children
+import pipelines.child_process as children
 children.GRACE = 0.5
 children.end_with_parent()
 while True: signal.pause()

@@ -1,0 +1,1 @@
+"""What machines start: flows that a server hands to workers, and what tells it of them."""

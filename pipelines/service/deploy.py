@@ -1,0 +1,122 @@
+"""Telling Prefect's server what is deployed: work pools, deployments with their triggers, and automations."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from components.core.errors import ConfigError, GradusError
+from components.core.yaml_loader import read_yaml
+
+AUTOMATIONS = "automations.yaml"
+"""Beside the file of deployments: what the server does by itself. There may be none."""
+SAID = 20
+"""Lines of what Prefect's command said that an error shows."""
+
+
+class Deployed(BaseModel):
+    """What stands on the server now, and what `gradus deploy --json` prints."""
+
+    pools: list[str]
+    """Work pools that were made."""
+    deployments: list[str]
+    automations: list[str]
+
+
+def deploy(file: Path) -> Deployed:
+    """Apply a `prefect.yaml` and the automations beside it; what is there already is brought up to date.
+
+    Raises:
+        ConfigError: if a file is missing or says something that Prefect does not know, or no server is set up.
+        GradusError: if the server does not answer, or refuses.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value():
+        raise ConfigError("no Prefect server is set up to deploy to: set PREFECT_API_URL (deploy/README.md)")
+    entries = _read(file).get("deployments") or []
+    pools = sorted({entry["work_pool"]["name"] for entry in entries if entry.get("work_pool")})
+    automations = _automations(file.parent / AUTOMATIONS)
+    made = [pool for pool in pools if _make_pool(pool)]
+    _prefect("deploy", "--prefect-file", str(file), "--all")
+    for automation in automations:
+        _put(automation)
+    names = [f"{_flow_name(entry)}/{entry['name']}" for entry in entries]
+    return Deployed(pools=made, deployments=names, automations=[each.name for each in automations])
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ConfigError(f"there is no file {file}: name one with --file, or stand in a checkout of Gradus")
+    tree = read_yaml(file)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{file}: it is no mapping of keys such as deployments")
+    return tree
+
+
+def _flow_name(entry: dict[str, Any]) -> str:
+    from prefect.flows import load_flow_from_entrypoint
+
+    return load_flow_from_entrypoint(entry["entrypoint"]).name
+
+
+def _make_pool(name: str) -> bool:
+    """Make a work pool of type process, unless there is one of that name, of whatever type."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    from pipelines.prefect_runs import server_errors
+
+    with server_errors("cannot be used"), get_client(sync_client=True) as client:
+        try:
+            client.read_work_pool(name)
+        except ObjectNotFound:
+            template = ProcessWorker.get_default_base_job_template()
+            client.create_work_pool(WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template))
+            return True
+    return False
+
+
+def _prefect(*arguments: str) -> None:
+    """Run Prefect's command, which knows best what its file means.
+
+    Raises:
+        GradusError: with the end of what it said, if it failed.
+    """
+    command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+        raise GradusError("\n".join([f"`prefect {' '.join(arguments)}` failed:", *said[-SAID:]]))
+
+
+def _automations(file: Path) -> list[Any]:
+    from prefect.events.schemas.automations import AutomationCore
+
+    if not file.is_file():
+        return []
+    try:
+        return [AutomationCore.model_validate(entry) for entry in _read(file).get("automations") or []]
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ConfigError(f"{file}: {found}") from error
+
+
+def _put(automation: Any) -> None:
+    """Make an automation, or change the one of that name, so that nothing happens twice."""
+    from prefect.client.orchestration import get_client
+
+    from pipelines.prefect_runs import server_errors
+
+    with server_errors("refused an automation"), get_client(sync_client=True) as client:
+        before = client.read_automations_by_name(automation.name)
+        if before:
+            client.update_automation(before[0].id, automation)
+        else:
+            client.create_automation(automation)
