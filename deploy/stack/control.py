@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
@@ -184,8 +185,6 @@ def _end_of_log(stack: Stack, name: str) -> str:
 
 
 def _deploy(stack: Stack) -> None:
-    from pathlib import Path
-
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "pipelines.cli.start", "deploy", "--file", str(root / "deploy/prefect.yaml")]
     environment = {**os.environ, **stack.client_environment(), "PREFECT_HOME": str(stack.folder / "prefect")}

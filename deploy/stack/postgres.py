@@ -58,8 +58,8 @@ def make_cluster(stack: Stack) -> None:
         shutil.chown(partial, user)
         if subprocess.run(["test", "-w", partial], user=user, check=False).returncode:
             raise ConfigError(
-                f"PostgreSQL runs as {user}, who cannot get to {stack.folder}: choose a --folder that everybody may walk "
-                "into, or do this as somebody else than root"
+                f"PostgreSQL runs as {user}, who cannot get to {stack.folder}: choose a --folder that everybody may "
+                "walk into, or do this as somebody else than root"
             )
     _run(
         *(program("initdb"), "--pgdata", str(partial), "--username", USER, "--encoding", "UTF8", "--locale", "C.UTF-8"),

@@ -63,8 +63,8 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read, whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
     partial.unlink(missing_ok=True)
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
+    partial.touch(mode=0o600, exist_ok=False)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
