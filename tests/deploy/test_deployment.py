@@ -21,13 +21,12 @@ from tests.pages import ROOT, read_page
 from tests.pipelines.labelled_runs import labelled_run
 
 FILE = ROOT / "deploy/prefect.yaml"
-NAME = "classification/nightly"
+NAME = "classification/training"
 RUN = f"prefect deployment run {NAME}"
 CHAMPION = "promotion/champion"
 SCHEDULE = "prefect deployment schedule"
 SERVER = "prefect server start"
-POOL = "prefect work-pool create gradus --type process"
-DEPLOY = "prefect deploy --prefect-file deploy/prefect.yaml --all"
+DEPLOY = "gradus deploy"
 WORKER = "prefect worker start --pool gradus --limit 1"
 BY_HAND = RUN + """ --watch --params '{"preset": "spam-demo", "overrides": ["train.max_steps=20"]}'"""
 PROMOTE = f"prefect deployment run {CHAMPION}" + """ --watch --params '{"model": "models:/spam-demo@candidate"}'"""
@@ -36,7 +35,7 @@ LIST = "prefect flow-run ls --flow-name classification"
 LOGS = "prefect flow-run logs"
 CANCEL = "prefect flow-run cancel"
 TYPED = [
-    *(SERVER, POOL, DEPLOY, WORKER, BY_HAND, PROMOTE, BACK, LIST, f"{LOGS} FLOW_RUN", f"{CANCEL} FLOW_RUN"),
+    *("prefect deployment ls", SERVER, WORKER, BY_HAND, PROMOTE, BACK, LIST, f"{LOGS} FLOW_RUN", f"{CANCEL} FLOW_RUN"),
     *(f"{SCHEDULE} ls {NAME}", f"{SCHEDULE} pause {NAME} SCHEDULE", f"{SCHEDULE} resume {NAME} SCHEDULE"),
 ]
 """The page's commands, each typed by a test below."""
@@ -83,9 +82,9 @@ def test_what_it_deploys_can_be_run() -> None:
     deployments = yaml.safe_load(FILE.read_text())["deployments"]
     flows = [load_flow_from_entrypoint(each["entrypoint"], use_placeholder_flow=False) for each in deployments]
     names = [f"{flow.name}/{each['name']}" for flow, each in zip(flows, deployments, strict=True)]
-    assert names == [NAME, CHAMPION]
-    parameters = flows[0].validate_parameters(deployments[0]["parameters"])
-    assert load_config(**parameters).name == "spam"
+    assert names == [NAME, "instruction/training", CHAMPION, "sweep/sweep", "judging/judging"]
+    for flow, each, preset in zip(flows, deployments[:2], ("spam", "instruct-smollm2"), strict=False):
+        assert load_config(**flow.validate_parameters(each["parameters"])).name == preset
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -122,7 +121,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     try:
         service.start(SERVER)
         wait_until(service.answers, service)
-        service.type(POOL)
         service.type(DEPLOY)
         service.start_on_new_machine(WORKER)
         service.start_on_new_machine(WORKER)
@@ -136,7 +134,7 @@ def test_the_server_answers_nobody_without_the_password(service: Service) -> Non
     count = f"{service.api}/deployments/count"
     assert requests.post(count, json={}, timeout=30).status_code == 401
     user, password = service.environment["PREFECT_API_AUTH_STRING"].split(":")
-    assert requests.post(count, json={}, auth=(user, password), timeout=30).json() == 2
+    assert requests.post(count, json={}, auth=(user, password), timeout=30).json() == 5
 
 
 @pytest.mark.slow

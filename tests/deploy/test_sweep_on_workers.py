@@ -26,7 +26,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     written = yaml.safe_load((ROOT / "deploy/prefect.yaml").read_text())
     deployment = next(each for each in written["deployments"] if each["schedules"])
     deployment |= {"name": "sweeps", "schedules": []}
-    del deployment["concurrency_limit"]
+    del deployment["concurrency_limit"], deployment["triggers"]
     written["deployments"] = [deployment]
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(written))
     passwords = {"PREFECT_SERVER_API_AUTH_STRING": PASSWORD, "PREFECT_API_AUTH_STRING": PASSWORD}
@@ -34,8 +34,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     try:
         service.start("prefect server start")
         wait_until(service.answers, service)
-        service.type("prefect work-pool create gradus --type process")
-        service.type(f"prefect deploy --prefect-file {tmp_path}/prefect.yaml --all")
+        service.type(f"gradus deploy --file {tmp_path}/prefect.yaml")
         for _ in range(2):
             service.start("prefect worker start --pool gradus --limit 1")
         yield service

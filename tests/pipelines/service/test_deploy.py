@@ -1,0 +1,66 @@
+"""What `gradus deploy` leaves on a server, once and again."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.client.orchestration import SyncPrefectClient
+
+from components.core.errors import ConfigError, GradusError
+from pipelines.service.deploy import deploy
+from tests.pages import ROOT
+
+FILE = ROOT / "deploy/prefect.yaml"
+
+
+def test_it_may_be_repeated(client: SyncPrefectClient) -> None:
+    found = deploy(FILE)
+    assert found.pools == ["gradus"]
+    names = ["classification/training", "instruction/training", "promotion/champion", "sweep/sweep", "judging/judging"]
+    assert found.deployments == names
+    deployments = [client.read_deployment_by_name(name) for name in names]
+    automations = {each.name for each in client.read_automations()}
+    assert automations == {
+        "new data for a classifier",
+        "new data for a language model",
+        "a new candidate",
+        "runs whose process is gone are crashed",
+    }
+    assert client.read_work_pool("gradus").type == "process"
+
+    again = deploy(FILE)
+    assert again.pools == []
+    assert [client.read_deployment_by_name(name).id for name in names] == [each.id for each in deployments]
+    assert len(client.read_automations()) == len(automations)
+
+
+def test_every_parameter_of_a_form_has_a_type_and_says_what_it_is(client: SyncPrefectClient) -> None:
+    for name in deploy(FILE).deployments:
+        schema = client.read_deployment_by_name(name).parameter_openapi_schema
+        for key, parameter in schema["properties"].items():
+            assert parameter["description"], (name, key)
+            assert "type" in parameter or "anyOf" in parameter, (name, key)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no file .*nothing\.yaml"):
+        deploy(tmp_path / "nothing.yaml")
+    wrong = tmp_path / "prefect.yaml"
+    wrong.write_text("- a\n- list\n")
+    with pytest.raises(ConfigError, match="mapping"):
+        deploy(wrong)
+    entry = {"name": "broken", "entrypoint": "pipelines.deployed.nothing", "work_pool": {"name": "gradus"}}
+    wrong.write_text(yaml.safe_dump({"name": "gradus", "deployments": [entry]}))
+    with pytest.raises(GradusError, match="nothing"):
+        deploy(wrong)
+    wrong.write_text(yaml.safe_dump({"name": "gradus", "deployments": []}))
+    (tmp_path / "automations.yaml").write_text(yaml.safe_dump({"automations": [{"name": "no trigger"}]}))
+    with pytest.raises(ConfigError, match=r"automations\.yaml.*trigger"):
+        deploy(wrong)
+
+
+@pytest.mark.usefixtures("nobody")
+def test_without_a_server_it_says_so() -> None:
+    with pytest.raises(ConfigError, match="PREFECT_API_URL"):
+        deploy(FILE)
