@@ -59,6 +59,7 @@ def up(stack: Stack, tell: Tell) -> None:
     else:
         _free_ports(stack)
         postgres.make_cluster(stack)
+        stack.keep_settings()
         write_private(file, wanted)
         write_private(stack.folder / "mlflow.ini", mlflow_users(stack))
         subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(file)], check=True)

@@ -85,7 +85,6 @@ class Stack:
         kept = cls.find(folder)
         settings = (kept.settings if kept else Settings()).model_copy(update=changes)
         passwords = kept.passwords if kept else Secrets.make()
-        write_private(folder / "settings.json", settings.model_dump_json(indent=2))
         if not kept:
             write_private(folder / "secrets.json", passwords.model_dump_json(indent=2))
         return cls(folder, settings, passwords)
@@ -95,8 +94,13 @@ class Stack:
         """Return the service of a folder, if there is one."""
         if not (folder / "secrets.json").is_file():
             return None
-        settings = Settings.model_validate_json((folder / "settings.json").read_text())
+        kept = folder / "settings.json"
+        settings = Settings.model_validate_json(kept.read_text()) if kept.is_file() else Settings()
         return cls(folder, settings, Secrets.model_validate_json((folder / "secrets.json").read_text()))
+
+    def keep_settings(self) -> None:
+        """Let the next `up` have the same settings."""
+        write_private(self.folder / "settings.json", self.settings.model_dump_json(indent=2))
 
     @property
     def logs(self) -> Path:
