@@ -28,6 +28,7 @@ LONGEST_SOCKET = 100
 """Characters of a socket's path; Linux allows 107."""
 SHOWN = 15
 """Lines of a log that an error shows."""
+SERVERS = ("postgres", "prefect", "mlflow")
 Tell = Callable[[str], None]
 
 
@@ -64,12 +65,16 @@ def up(stack: Stack, tell: Tell) -> None:
         write_private(stack.folder / "mlflow.ini", mlflow_users(stack))
         subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(file)], check=True)
         _wait(lambda: _answers(stack), "supervisord", stack)
-    for program in programs(stack):
-        if program.name == "worker-1":  # their pool has to be there
-            _deploy(stack)
-        _start(stack, program.name)
-        _wait(lambda name=program.name: check(stack, name).healthy, program.name, stack)  # type: ignore[misc]
-        tell(f"{program.name} is up")
+    for each in SERVERS:
+        _start(stack, each)
+        _wait_for(stack, each, tell)
+    _deploy(stack)  # the pool has to be there before workers look for it
+    workers = [program.name for program in programs(stack) if program.name not in SERVERS]
+    for each in workers:
+        (stack.folder / each).mkdir(mode=0o700, exist_ok=True)
+        _start(stack, each)
+    for each in workers:
+        _wait_for(stack, each, tell)
 
 
 def status(stack: Stack) -> list[Part]:
@@ -179,6 +184,11 @@ def _wait(true: Callable[[], bool], name: str, stack: Stack) -> None:
         time.sleep(0.5)
 
 
+def _wait_for(stack: Stack, name: str, tell: Tell) -> None:
+    _wait(lambda: check(stack, name).healthy, name, stack)
+    tell(f"{name} is up")
+
+
 def _end_of_log(stack: Stack, name: str) -> str:
     log = stack.logs / f"{name}.log"
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
@@ -187,7 +197,7 @@ def _end_of_log(stack: Stack, name: str) -> str:
 
 def _deploy(stack: Stack) -> None:
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "pipelines.cli.start", "deploy", "--file", str(root / "deploy/prefect.yaml")]
+    command = [str(Path(sys.executable).parent / "gradus"), "deploy", "--file", str(root / "deploy/prefect.yaml")]
     environment = {**os.environ, **stack.client_environment(), "PREFECT_HOME": str(stack.folder / "prefect")}
     done = subprocess.run(command, cwd=root, env=environment, text=True, capture_output=True, check=False)
     if done.returncode:

@@ -64,6 +64,7 @@ def _mlflow(stack: Stack) -> dict[str, str]:
         "MLFLOW_AUTH_ADMIN_USERNAME": USER,
         "MLFLOW_AUTH_ADMIN_PASSWORD": stack.passwords.mlflow,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": stack.passwords.session,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # four processes for what nobody asks for here
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import ConfigError, GradusError
-from components.core.yaml_loader import read_yaml
+from pipelines.config import read_tree
 
 AUTOMATIONS = "automations.yaml"
 """Beside the file of deployments: what the server does by itself. There may be none."""
@@ -51,10 +51,7 @@ def deploy(file: Path) -> Deployed:
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ConfigError(f"there is no file {file}: name one with --file, or stand in a checkout of Gradus")
-    tree = read_yaml(file)
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{file}: it is no mapping of keys such as deployments")
-    return tree
+    return read_tree(file, str(file), "it is a mapping of keys such as deployments or automations")
 
 
 def _flow_name(entry: dict[str, Any]) -> str:
@@ -88,8 +85,11 @@ def _prefect(*arguments: str) -> None:
     Raises:
         GradusError: with the end of what it said, if it failed.
     """
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings().to_environment_variables(exclude_unset=True, include_secrets=True)
     command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    environment = {**os.environ, **settings, "COLUMNS": "200", "NO_COLOR": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
