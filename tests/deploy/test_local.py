@@ -171,8 +171,8 @@ def test_new_data_starts_a_run_and_what_is_not_good_enough_stays_a_candidate(loc
     assert promotion.state.name == "Failed"
     assert promotion.parameters["model"] == "models:/spam-demo/2"
     said = local.shell("gradus models spam-demo --json")
-    versions = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
-    aliases = {alias: version["version"] for version in versions["versions"] for alias in version["aliases"]}
+    (model,) = json.loads(next(line for line in said.splitlines() if line.startswith("[")))
+    aliases = {alias: version["version"] for version in model["versions"] for alias in version["aliases"]}
     assert (aliases["champion"], aliases["candidate"]) == ("1", "2")
 
 
