@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 
-PROMOTION, SWEEP, JUDGING = OF_NO_KIND = ("promotion", "sweep", "judging")
+PROMOTION, SWEEP, JUDGING, MONITORING = OF_NO_KIND = ("promotion", "sweep", "judging", "monitoring")
 """The names of the flows that are of no kind."""
 OPEN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 """States in which a process works on a run, or should."""

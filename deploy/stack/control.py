@@ -24,6 +24,9 @@ from deploy.stack.settings import HOST, MARK, POOL, USER, Stack, write_private
 PATIENCE = 300.0
 """Seconds that a server gets to answer: on a busy machine Prefect's makes its tables in a minute."""
 ANSWER = 10.0
+UNDER_WAY = ["RUNNING", "PENDING", "CANCELLING"]
+LAST_WORD = 10.0
+"""Seconds that a worker gets to say that a run whose process has ended was cancelled."""
 LONGEST_SOCKET = 100
 """Characters of a socket's path; Linux allows 107."""
 SHOWN = 15
@@ -142,16 +145,19 @@ def _prefect(stack: Stack, path: str, **body: Any) -> Any:
 
 
 def _cancel_runs(stack: Stack, tell: Tell) -> None:
-    """Have the workers cancel what they run, and wait until they have."""
-    under_way = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-    runs = _prefect(stack, "/flow_runs/filter", flow_runs=under_way)
+    """Have the workers cancel what they run, and wait until they have, and have said so."""
+    runs = _prefect(stack, "/flow_runs/filter", flow_runs={"state": {"type": {"any_": UNDER_WAY}}})
     for run in runs:
         tell(f"{run['name']} is cancelled; started again, it goes on from what it has left")
         _prefect(stack, f"/flow_runs/{run['id']}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
     deadline = time.monotonic() + STOPPING
     while runs and time.monotonic() < deadline:
         time.sleep(1)
-        runs = _prefect(stack, "/flow_runs/filter", flow_runs=under_way)
+        found = _prefect(stack, "/flow_runs/filter", flow_runs={"id": {"any_": [run["id"] for run in runs]}})
+        # A process that is told to end says Crashed by itself, and its worker Cancelled after it.
+        runs = [run for run in found if run["state_type"] != "CANCELLED"]
+        if all(run["state_type"] not in UNDER_WAY for run in runs):
+            deadline = min(deadline, time.monotonic() + LAST_WORD)
 
 
 def supervisor(stack: Stack) -> Any:

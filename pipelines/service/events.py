@@ -5,6 +5,7 @@ from typing import Any
 
 DATA_PUBLISHED = "gradus.data.published"
 MODEL_REGISTERED = "gradus.model.registered"
+MODEL_DEGRADED = "gradus.model.degraded"
 MODEL_PROMOTED, MODEL_ROLLED_BACK = "gradus.model.promoted", "gradus.model.rolled_back"
 
 

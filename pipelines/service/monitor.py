@@ -1,0 +1,86 @@
+"""The flow `monitoring`: whether a champion still does what it did, on data that have arrived since."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow
+
+from components.core.errors import GradusError
+from components.core.steps import run_logger
+from components.tasks.classification import validate
+from components.tasks.shared import download, show_table
+from pipelines.deployed import in_one_line
+from pipelines.kinds import kind_named
+from pipelines.prefect_runs import MONITORING, record_process
+from pipelines.service.events import MODEL_DEGRADED, emit
+from pipelines.service.retraining import config_of, from_file, retraining
+from pipelines.service.watching import Champion, Watched, read_labelled, read_unlabelled, watch
+
+
+@flow(name=MONITORING, flow_run_name="{model}", persist_result=False, on_running=[record_process])
+def monitoring(
+    model: str,
+    data: str,
+    labelled: bool = False,
+    rows: int = 20_000,
+    most_drift: float = 0.1,
+    most_worse: float = 0.02,
+    overrides: list[str] = [],  # noqa: B006 - Prefect shows it
+) -> Watched | State[Any]:
+    """Compare messages that have arrived, and what the champion says of them, with the test split of its run.
+
+    Args:
+        model: a registered model, whose champion is watched; or a models:/ address.
+        data: the absolute path of a file like the one that it learnt from, on the worker's machine.
+        labelled: whether it has labels; then errors are compared too, and a degraded champion can be retrained on it.
+        rows: how many rows are looked at, at most.
+        most_drift: how far apart lengths, words, labels and probabilities may be, 0 to 1.
+        most_worse: by how much the share of wrong labels may grow.
+        overrides: what else is other than in the champion's preset, such as `source.format=jsonl`.
+
+    Returns:
+        What was seen, which is logged to MLflow; or, where it failed, a failed state that says why in one line.
+
+    Raises:
+        GradusError: from Python, if there is no champion, or the file cannot be read.
+    """
+
+    def work() -> Watched:
+        champion, file = Champion.find(model), Path(data)
+        if labelled:
+            config: Any = config_of(champion, [*from_file(file, rows), *overrides])
+            arrived = read_labelled(
+                champion, validate(download(config.source), config.validation).path("table.parquet")
+            )
+        else:
+            arrived = read_unlabelled(champion, file, rows)
+        found = watch(champion, arrived, data, most_drift, most_worse)
+        if not found.degraded:
+            return found
+        again = retraining(champion, arrived) if labelled else None
+        _tell(champion, found, again)
+        return found.model_copy(update={"retraining": again[0] if again else None})
+
+    found = in_one_line(work)
+    if not isinstance(found, State):
+        show_table(key="drift", table=[each.model_dump() for each in found.drifts], description=found.sentence)
+        (run_logger().warning if found.degraded else run_logger().info)(found.sentence)
+    return found
+
+
+def _tell(champion: Champion, found: Watched, again: tuple[str, list[str]] | None) -> None:
+    """Emit the event that starts a retraining, if there is something to learn from."""
+    preset, overrides = again or (None, [])
+    told = {
+        "model": found.model,
+        "run_id": found.run_id,
+        "why": found.sentence,
+        "preset": preset,
+        "overrides": overrides,
+    }
+    kind = kind_named(champion.run.pipeline)
+    labels = {"gradus.kind": kind, "gradus.retrain": "true" if again else "false"}
+    try:
+        emit(MODEL_DEGRADED, f"gradus.model.{champion.version.name}", labels, told)
+    except GradusError as error:
+        run_logger().warning(f"{found.model} is degraded, and nobody was told: {error}")

@@ -1,0 +1,126 @@
+"""A champion is watched: what is like its test data raises no alarm, what is not does, and the rules decide."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from prefect.client.orchestration import SyncPrefectClient
+
+from components.core.errors import ConfigError, PromotionRefused
+from pipelines.config import load_config
+from pipelines.deployed import run_preset
+from pipelines.kinds.classification.flow import classification
+from pipelines.promoting.promote import promote
+from pipelines.service.events import MODEL_DEGRADED
+from pipelines.service.monitor import monitoring
+from pipelines.service.watching import Watched
+from tests.patience import eventually
+
+SAMPLE = Path(__file__).parents[3] / "components/data/samples/spam.tsv"
+MONEY = ("rent", "petrol", "a taxi", "lunch", "the plumber", "shoes", "a ticket", "the vet")
+WHO = ("mum", "dad", "nan", "mate", "love", "sis", "boss", "neighbour")
+pytestmark = [pytest.mark.slow, pytest.mark.ci]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Iterator[Path]:
+    """A home with a champion that is right on most of the sample."""
+    home = tmp_path_factory.mktemp("champion")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADUS_HOME", str(home))
+        summary = classification(load_config("spam-demo", ["tracking.system_metrics=false"]))
+        promote(summary.run_id, home)
+        yield home
+
+
+@pytest.fixture
+def champion(trained: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GRADUS_HOME", str(trained))
+    return trained
+
+
+def write(path: Path, rows: list[tuple[str, str]]) -> Path:
+    pd.DataFrame(rows, columns=["label", "text"]).to_csv(path, sep="\t", header=False, index=False, quoting=3)
+    return path
+
+
+def asking_for_money(rng: np.random.Generator, count: int) -> list[tuple[str, str]]:
+    """A new fraud, in the words of friends; and honest notices, in the words of frauds."""
+    rows = []
+    for number in range(count):
+        what, who, sum_ = rng.choice(MONEY), rng.choice(WHO), rng.integers(20, 900)
+        fraud = f"hi {who}, my phone broke so this is my new one, can you send me {sum_} pounds for {what}, x{number}"
+        notice = f"URGENT {sum_}: your order of {what} is free to collect today, call desk {number} now"
+        rows += [("spam", fraud), ("ham", notice)]
+    return rows
+
+
+def degraded_events(client: SyncPrefectClient, name: str) -> list[Any]:
+    wanted = {"event": {"name": [MODEL_DEGRADED]}, "resource": {"id": [f"gradus.model.{name}"]}}
+    return list(client.request("POST", "/events/filter", json={"filter": wanted}).json()["events"])
+
+
+def champion_of(home: Path) -> str:
+    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    return str(client.get_model_version_by_alias("spam-demo", "champion").version)
+
+
+def test_of_more_of_the_same_nothing_is_said(champion: Path, tmp_path: Path) -> None:
+    lines = SAMPLE.read_text(encoding="utf-8").splitlines()
+    rows = [tuple(line.split("\t", 1)) for line in lines if "\t" in line]
+    some = [rows[place] for place in np.random.default_rng(0).choice(len(rows), 300, replace=False)]
+    texts = tmp_path / "texts.csv"
+    pd.DataFrame({"text": [text for _, text in some]}).to_csv(texts, index=False)
+    found = monitoring("spam-demo", str(texts))
+    assert isinstance(found, Watched)
+    assert not [each for each in found.drifts if each.alarm and each.measure in ("length", "confidence")], found
+
+
+def test_what_cannot_be_watched_is_said(champion: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fewer than 30"):
+        monitoring("spam-demo", str(write(tmp_path / "few.tsv", [("ham", "hello there")] * 3)))
+    state: Any = monitoring("nobody", str(tmp_path / "few.tsv"), return_state=True)
+    assert state.is_failed()
+    assert "nobody" in state.message
+
+
+def test_noise_degrades_it_and_what_it_teaches_is_refused(
+    champion: Path, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    noise = [(str(rng.choice(["ham", "spam"])), text) for _, text in asking_for_money(rng, 150)]
+    found = monitoring("spam-demo", str(write(tmp_path / "noise.tsv", noise)), labelled=True)
+    assert isinstance(found, Watched)
+    assert "errors" in [each.measure for each in found.drifts if each.alarm]
+    before = champion_of(champion)
+    event = eventually(lambda: degraded_events(client, "spam-demo"))[0]
+    run = run_preset(event["payload"]["preset"], [*event["payload"]["overrides"], "train.max_steps=20"])
+    with pytest.raises(PromotionRefused):
+        promote(run.run_id, champion)
+    assert champion_of(champion) == before
+
+
+def test_a_new_fraud_degrades_it_and_a_retrained_one_takes_its_place(
+    champion: Path, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    before = champion_of(champion)
+    heard = len(degraded_events(client, "spam-demo"))
+    arrived = write(tmp_path / "new.tsv", asking_for_money(np.random.default_rng(2), 300))
+    found = monitoring("spam-demo", str(arrived), labelled=True)
+    assert isinstance(found, Watched)
+    assert found.degraded
+    assert "errors" in [each.measure for each in found.drifts if each.alarm]
+    run = MlflowClient(f"sqlite:///{champion}/mlflow.db").get_run(found.run_id)
+    assert run.data.metrics["drift/alarms"] >= 1
+    assert run.data.tags["gradus.monitored"] == found.model
+
+    event = eventually(lambda: (now := degraded_events(client, "spam-demo"))[: len(now) - heard])[0]
+    assert event["resource"]["gradus.retrain"] == "true"
+    again = run_preset(event["payload"]["preset"], event["payload"]["overrides"])
+    assert again.model_uri == f"models:/spam-demo/{int(before) + 2}"
+    result = promote(again.run_id, champion)
+    assert champion_of(champion) != before, result
