@@ -7,13 +7,14 @@ from prefect import State, flow
 
 from components.core.errors import GradusError
 from components.core.steps import run_logger
+from components.data.formats.dialect import READING
 from components.tasks.classification import validate
 from components.tasks.shared import download, show_table
 from pipelines.deployed import in_one_line
 from pipelines.kinds import kind_named
 from pipelines.prefect_runs import MONITORING, record_process
 from pipelines.service.events import MODEL_DEGRADED, emit
-from pipelines.service.retraining import config_of, from_file, retraining
+from pipelines.service.retraining import config_of, first_run, from_file, retraining
 from pipelines.service.watching import Champion, Watched, read_labelled, read_unlabelled, watch
 
 
@@ -47,19 +48,20 @@ def monitoring(
 
     def work() -> Watched:
         champion, file = Champion.find(model), Path(data)
+        first = first_run(champion)
         if labelled:
-            config: Any = config_of(champion, [*from_file(file, rows), *overrides])
-            arrived = read_labelled(
-                champion, validate(download(config.source), config.validation).path("table.parquet")
-            )
+            config = config_of(first, [*from_file(file, rows), *overrides])
+            checked = validate(download(config.source), config.validation)
+            arrived = read_labelled(champion, checked.path("table.parquet"))
         else:
-            arrived = read_unlabelled(champion, file, rows)
+            source = config_of(first, overrides).source
+            arrived = read_unlabelled(champion, file, source.model_dump(mode="json", include=set(READING)), rows)
         found = watch(champion, arrived, data, most_drift, most_worse)
-        if not found.degraded:
-            return found
-        again = retraining(champion, arrived) if labelled else None
-        _tell(champion, found, again)
-        return found.model_copy(update={"retraining": again[0] if again else None})
+        if found.degraded:
+            if labelled:
+                found = found.model_copy(update={"retraining": str(retraining(champion, arrived))})
+            _tell(champion, found)
+        return found
 
     found = in_one_line(work)
     if not isinstance(found, State):
@@ -68,18 +70,11 @@ def monitoring(
     return found
 
 
-def _tell(champion: Champion, found: Watched, again: tuple[str, list[str]] | None) -> None:
+def _tell(champion: Champion, found: Watched) -> None:
     """Emit the event that starts a retraining, if there is something to learn from."""
-    preset, overrides = again or (None, [])
-    told = {
-        "model": found.model,
-        "run_id": found.run_id,
-        "why": found.sentence,
-        "preset": preset,
-        "overrides": overrides,
-    }
-    kind = kind_named(champion.run.pipeline)
-    labels = {"gradus.kind": kind, "gradus.retrain": "true" if again else "false"}
+    told = {"model": found.model, "run_id": found.run_id, "why": found.sentence, "preset": found.retraining}
+    retrain = "true" if found.retraining else "false"
+    labels = {"gradus.kind": kind_named(champion.run.pipeline), "gradus.retrain": retrain}
     try:
         emit(MODEL_DEGRADED, f"gradus.model.{champion.version.name}", labels, told)
     except GradusError as error:

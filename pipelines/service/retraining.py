@@ -1,39 +1,56 @@
 """Retraining a champion on old and new data: a preset made of the one that its run was trained with."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import yaml
 
+from components.core.errors import ConfigError
 from components.core.home import home
-from components.core.records import Manifest, fingerprint
+from components.core.records import fingerprint
 from components.tasks.shared import download
-from components.tracking.reading import artifacts_of
-from pipelines.config import PipelineConfig, load_config, override
-from pipelines.service.watching import CONFIG, Champion
+from components.tracking.reading import RecordedRun, artifacts_of, find_run
+from pipelines.config import PipelineConfig, load_config, override, read_tree
+from pipelines.service.watching import Champion
 
+CONFIG = "config.yaml"
 RETRAINING = "retraining"
 """Folder under the home for tables of old and new data."""
 
 
-def config_of(champion: Champion, overrides: list[str]) -> PipelineConfig:
-    """Return what the champion's run was trained with, but for `overrides`.
+def config_of(run: RecordedRun, overrides: list[str]) -> Any:
+    """Return what a run was trained with, but for `overrides`: the config of its kind.
 
     Raises:
         ConfigError: if it is a config of an older version, or does not fit the overrides.
         TrackingError: if the store cannot be read.
     """
-    with artifacts_of(champion.run, [CONFIG], home()) as files:
+    with _config_file(run) as files:
         return load_config(str(files[CONFIG]), overrides)
 
 
+def first_run(champion: Champion) -> RecordedRun:
+    """Return the run whose data a champion goes back to: its own, or the first before it that was no retraining.
+
+    Raises:
+        ConfigError, TrackingError: as `config_of` does.
+    """
+    run = champion.run
+    while _is_retraining(config := config_of(run, [])):
+        run = find_run(config.model.weights, home())
+    return run
+
+
 def from_file(file: Path, rows: int) -> list[str]:
-    """Return the overrides by which a run's preset reads another file, and the rules about numbers of rows warn."""
+    """Return the overrides by which a run's preset reads another file, and its rules about numbers of rows warn."""
     where = {"source.url": str(file.absolute()), "source.sha256": None, "source.member": None, "source.limit": rows}
     return [override(key, value) for key, value in where.items()]
 
 
-def retraining(champion: Champion, arrived: pd.DataFrame) -> tuple[str, list[str]]:
-    """Return the preset and the overrides of a run that continues from the champion on old and new data.
+def retraining(champion: Champion, arrived: pd.DataFrame) -> Path:
+    """Write the preset of a run that continues from the champion on old and new data, and return its path.
 
     Old rows keep their split, since it depends on each row alone; new ones are dealt like them. What either model has
     learnt from is in no comparison of the two.
@@ -41,28 +58,44 @@ def retraining(champion: Champion, arrived: pd.DataFrame) -> tuple[str, list[str
     Args:
         champion: whom the run continues.
         arrived: the new rows: `text` and `label`.
+
+    Raises:
+        ConfigError, TrackingError: as `config_of` does.
     """
-    with artifacts_of(champion.run, [CONFIG], home()) as files:
-        text = files[CONFIG].read_text(encoding="utf-8")
-        old = download(load_config(str(files[CONFIG])).source)  # type: ignore[attr-defined]
-    table = pd.concat([_rows(old), arrived[["text", "label"]]], ignore_index=True)
+    old = pd.read_parquet(download(config_of(champion.run, []).source).path("table.parquet"), columns=["text", "label"])
+    table = pd.concat([old, arrived[["text", "label"]]], ignore_index=True)
     folder = home() / RETRAINING / fingerprint([champion.uri, table.to_dict("list")])[:32]
     folder.mkdir(parents=True, exist_ok=True)
     data, preset = folder / "old_and_new.parquet", folder / f"{champion.version.name}.yaml"
-    for path, write in ((data, table.to_parquet), (preset, lambda path: path.write_text(text, encoding="utf-8"))):
-        draft = path.with_name(f".{path.name}")
+    with _config_file(champion.run) as files:
+        tree = read_tree(files[CONFIG], CONFIG, "it is the config of a run")
+    tree["source"] = {"url": str(data), "format": "parquet", "columns": {"text": "text", "label": "label"}}
+    tree["model"]["weights"] = champion.uri
+    tree["validation"]["rows"]["max"] = None  # there are more than there were
+    tree["tracking"] |= {
+        "model_name": champion.version.name,
+        "run_name": f"{champion.version.name} retrained from version {champion.version.number}",
+        "parent": None,
+    }
+    _write(data, table.to_parquet)
+    _write(preset, lambda draft: draft.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), "utf-8"))
+    return preset
+
+
+def _config_file(run: RecordedRun) -> Any:
+    return artifacts_of(run, [CONFIG], home())
+
+
+def _is_retraining(config: PipelineConfig) -> bool:
+    url = str(config.source.url)  # type: ignore[attr-defined]
+    return RETRAINING in Path(url).parts and config.model.weights.startswith("models:/")
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    draft = path.with_name(f".{path.name}")
+    try:
         write(draft)
         draft.replace(path)
-    keys = {
-        "source": {"url": str(data), "format": "parquet", "columns": {"text": "text", "label": "label"}},
-        "model.weights": champion.uri,
-        "tracking.model_name": champion.version.name,
-        "tracking.run_name": None,
-        "tracking.parent": None,
-        "validation.rows.max": None,  # there are more than there were
-    }
-    return str(preset), [override(key, value) for key, value in keys.items()]
-
-
-def _rows(old: Manifest) -> pd.DataFrame:
-    return pd.read_parquet(old.path("table.parquet"), columns=["text", "label"])
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error

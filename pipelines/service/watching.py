@@ -1,5 +1,6 @@
 """Whether a classifier in use still does what it did: on what has arrived, beside the test split of its run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from components.data.asked import TextSource
 from components.evaluation.drift import Drift, Sample, drifts, words_of
 from components.models.saved.classifier import LoadedClassifier
 from components.reporting.drift import drift_figure
-from components.serving.load import load_with_reading
+from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
 from components.tracking.reading import RecordedRun, Registered, artifacts_of, find_registered, find_run
 from components.tracking.registry.finding import resolve_model
@@ -26,7 +27,7 @@ MONITORED_TAG = "gradus.monitored"
 """Tag of a run that watched: the version that it looked at."""
 FEWEST = 30
 """Rows that have arrived: fewer tell nothing."""
-PREDICTIONS, CONFIG = "predictions.parquet", "config.yaml"
+PREDICTIONS = "predictions.parquet"
 
 
 class Watched(BaseModel):
@@ -52,8 +53,6 @@ class Champion:
     version: Registered
     run: RecordedRun
     model: LoadedClassifier
-    reading: dict[str, object] | None
-    """How the file was read that it learnt from."""
 
     @property
     def uri(self) -> str:
@@ -71,14 +70,20 @@ class Champion:
         address = model if model.startswith("models:/") else f"models:/{model}@champion"
         version = find_registered(address, None, home())
         place = resolve_model(f"models:/{version.name}/{version.number}", home())
-        loaded, reading = load_with_reading(place, tracking_uri(home()))
+        loaded = load_model(place, tracking_uri(home()))
         if not isinstance(loaded, LoadedClassifier):
             raise ConfigError(f"{address} is a language model, and only classifiers can be watched")
-        return cls(version, find_run(version.run_id, home()), loaded, reading)
+        return cls(version, find_run(version.run_id, home()), loaded)
 
 
-def read_unlabelled(champion: Champion, file: Path, rows: int) -> pd.DataFrame:
+def read_unlabelled(champion: Champion, file: Path, learnt: Mapping[str, Any], rows: int) -> pd.DataFrame:
     """Return the texts of a file with their predictions: `text`, `predicted`, `probability`; the first `rows`.
+
+    Args:
+        champion: who predicts.
+        file: in any format.
+        learnt: how the file was read that it learnt from, keys of `source`.
+        rows: how many are looked at.
 
     Raises:
         ConfigError: if the file cannot be read.
@@ -88,7 +93,7 @@ def read_unlabelled(champion: Champion, file: Path, rows: int) -> pd.DataFrame:
     asked, found = Asked(TextSource, file, {}, [], None), list[pd.DataFrame]()
     kinds = {"label": pa.string(), "probability": pa.float64()}
     answers = asked.answers(
-        champion.reading,
+        learnt,
         lambda some, _first: champion.model.predict(some["text"])[[*kinds]].to_dict("list"),  # type: ignore[arg-type,return-value]
         kinds,
     )

@@ -31,11 +31,25 @@ WORKER = "prefect worker start --pool gradus --limit 1"
 BY_HAND = RUN + """ --watch --params '{"preset": "spam-demo", "overrides": ["train.max_steps=20"]}'"""
 PROMOTE = f"prefect deployment run {CHAMPION}" + """ --watch --params '{"model": "models:/spam-demo@candidate"}'"""
 BACK = f"prefect deployment run {CHAMPION}" + """ --watch --params '{"model": "spam-demo", "back": true}'"""
+MONITOR = "prefect deployment run monitoring/daily --watch --params " + (
+    """'{"model": "spam-demo", "data": "/data/arrived.tsv", "labelled": true}'"""
+)
 LIST = "prefect flow-run ls --flow-name classification"
 LOGS = "prefect flow-run logs"
 CANCEL = "prefect flow-run cancel"
 TYPED = [
-    *("prefect deployment ls", SERVER, WORKER, BY_HAND, PROMOTE, BACK, LIST, f"{LOGS} FLOW_RUN", f"{CANCEL} FLOW_RUN"),
+    *(
+        "prefect deployment ls",
+        SERVER,
+        WORKER,
+        BY_HAND,
+        PROMOTE,
+        BACK,
+        MONITOR,
+        LIST,
+        f"{LOGS} FLOW_RUN",
+        f"{CANCEL} FLOW_RUN",
+    ),
     *(f"{SCHEDULE} ls {NAME}", f"{SCHEDULE} pause {NAME} SCHEDULE", f"{SCHEDULE} resume {NAME} SCHEDULE"),
 ]
 """The page's commands, each typed by a test below."""
@@ -82,7 +96,7 @@ def test_what_it_deploys_can_be_run() -> None:
     deployments = yaml.safe_load(FILE.read_text())["deployments"]
     flows = [load_flow_from_entrypoint(each["entrypoint"], use_placeholder_flow=False) for each in deployments]
     names = [f"{flow.name}/{each['name']}" for flow, each in zip(flows, deployments, strict=True)]
-    assert names == [NAME, "instruction/training", CHAMPION, "sweep/sweep", "judging/judging"]
+    assert names == [NAME, "instruction/training", CHAMPION, "sweep/sweep", "judging/judging", "monitoring/daily"]
     for flow, each, preset in zip(flows, deployments[:2], ("spam", "instruct-smollm2"), strict=False):
         assert load_config(**flow.validate_parameters(each["parameters"])).name == preset
 
@@ -134,7 +148,7 @@ def test_the_server_answers_nobody_without_the_password(service: Service) -> Non
     count = f"{service.api}/deployments/count"
     assert requests.post(count, json={}, timeout=30).status_code == 401
     user, password = service.environment["PREFECT_API_AUTH_STRING"].split(":")
-    assert requests.post(count, json={}, auth=(user, password), timeout=30).json() == 5
+    assert requests.post(count, json={}, auth=(user, password), timeout=30).json() == 6
 
 
 @pytest.mark.slow
@@ -188,6 +202,12 @@ def test_promotions_are_one_at_a_time_and_say_why_not(service: Service, saved_mo
     nobody = json.dumps({"model": "models:/nobody@candidate"})
     run_id = first_id(service.type(f"prefect deployment run {CHAMPION} --watch --params '{nobody}'", exit_code=1))
     assert "there is no registered model models:/nobody@candidate" in service.flow_run(run_id).state.message
+
+
+@pytest.mark.slow
+def test_a_champion_that_cannot_be_watched_fails_in_one_line(service: Service) -> None:
+    run = service.flow_run(first_id(service.type(MONITOR, exit_code=1)))
+    assert "arrived.tsv" in run.state.message or "there is no registered model" in run.state.message
 
 
 @pytest.mark.slow

@@ -18,9 +18,10 @@ FILE = ROOT / "deploy/prefect.yaml"
 @pytest.mark.slow
 @pytest.mark.ci
 def test_it_may_be_repeated(client: SyncPrefectClient) -> None:
+    names = ["classification/training", "instruction/training", "promotion/champion", "sweep/sweep", "judging/judging"]
+    names.append("monitoring/daily")
     found = deploy(FILE)
     assert found.pools == ["gradus"]
-    names = ["classification/training", "instruction/training", "promotion/champion", "sweep/sweep", "judging/judging"]
     assert found.deployments == names
     deployments = [client.read_deployment_by_name(name) for name in names]
     automations = {each.name for each in client.read_automations()}
@@ -28,6 +29,7 @@ def test_it_may_be_repeated(client: SyncPrefectClient) -> None:
         "new data for a classifier",
         "new data for a language model",
         "a new candidate",
+        "a degraded champion",
         "runs whose process is gone are crashed",
     }
     assert client.read_work_pool("gradus").type == "process"

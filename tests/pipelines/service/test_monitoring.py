@@ -20,8 +20,8 @@ from pipelines.service.monitor import monitoring
 from pipelines.service.watching import Watched
 from tests.patience import eventually
 
-SAMPLE = Path(__file__).parents[3] / "components/data/samples/spam.tsv"
 MONEY = ("rent", "petrol", "a taxi", "lunch", "the plumber", "shoes", "a ticket", "the vet")
+OTHER = [first + last for first in ("ta", "lo", "mi", "ke", "ru") for last in ("bel", "dor", "nim", "vek", "zan")]
 WHO = ("mum", "dad", "nan", "mate", "love", "sis", "boss", "neighbour")
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
@@ -48,14 +48,15 @@ def write(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
-def asking_for_money(rng: np.random.Generator, count: int) -> list[tuple[str, str]]:
-    """A new fraud, in the words of friends; and honest notices, in the words of frauds."""
+def changed_world(rng: np.random.Generator, count: int) -> list[tuple[str, str]]:
+    """What the champion takes for spam and is not any more, and a new fraud in the words of honest notices."""
     rows = []
     for number in range(count):
         what, who, sum_ = rng.choice(MONEY), rng.choice(WHO), rng.integers(20, 900)
-        fraud = f"hi {who}, my phone broke so this is my new one, can you send me {sum_} pounds for {what}, x{number}"
-        notice = f"URGENT {sum_}: your order of {what} is free to collect today, call desk {number} now"
-        rows += [("spam", fraud), ("ham", notice)]
+        first, second = (" ".join(rng.choice(OTHER, size=12)) for _ in range(2))  # no two are nearly the same
+        request = f"hi {who}, send {sum_} pounds for {what}: {first}"
+        notice = f"URGENT {sum_}: your {what} is free, call {number} now: {second}"
+        rows += [("ham", request), ("spam", notice)]
     return rows
 
 
@@ -70,14 +71,20 @@ def champion_of(home: Path) -> str:
 
 
 def test_of_more_of_the_same_nothing_is_said(champion: Path, tmp_path: Path) -> None:
-    lines = SAMPLE.read_text(encoding="utf-8").splitlines()
-    rows = [tuple(line.split("\t", 1)) for line in lines if "\t" in line]
-    some = [rows[place] for place in np.random.default_rng(0).choice(len(rows), 300, replace=False)]
+    client = MlflowClient(f"sqlite:///{champion}/mlflow.db")
+    run_id = client.get_model_version_by_alias("spam-demo", "champion").run_id
+    left = pd.read_parquet(client.download_artifacts(run_id, "predictions.parquet", str(tmp_path)))
+    tested = left[left["split"] == "test"].sample(300, random_state=0)
     texts = tmp_path / "texts.csv"
-    pd.DataFrame({"text": [text for _, text in some]}).to_csv(texts, index=False)
+    tested[["text"]].to_csv(texts, index=False)
     found = monitoring("spam-demo", str(texts))
     assert isinstance(found, Watched)
-    assert not [each for each in found.drifts if each.alarm and each.measure in ("length", "confidence")], found
+    assert (found.rows, found.labelled, found.degraded) == (300, False, False)
+    labelled = write(tmp_path / "labelled.tsv", list(zip(tested["label"], tested["text"], strict=True)))
+    again = monitoring("spam-demo", str(labelled), labelled=True)
+    assert isinstance(again, Watched)
+    assert (again.labelled, again.degraded) == (True, False)
+    assert "errors" in {each.measure for each in again.drifts}
 
 
 def test_what_cannot_be_watched_is_said(champion: Path, tmp_path: Path) -> None:
@@ -92,13 +99,13 @@ def test_noise_degrades_it_and_what_it_teaches_is_refused(
     champion: Path, client: SyncPrefectClient, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(1)
-    noise = [(str(rng.choice(["ham", "spam"])), text) for _, text in asking_for_money(rng, 150)]
+    noise = [(str(rng.choice(["ham", "spam"])), text) for _, text in changed_world(rng, 600)]
     found = monitoring("spam-demo", str(write(tmp_path / "noise.tsv", noise)), labelled=True)
     assert isinstance(found, Watched)
     assert "errors" in [each.measure for each in found.drifts if each.alarm]
     before = champion_of(champion)
     event = eventually(lambda: degraded_events(client, "spam-demo"))[0]
-    run = run_preset(event["payload"]["preset"], [*event["payload"]["overrides"], "train.max_steps=20"])
+    run = run_preset(event["payload"]["preset"], ["train.epochs=3"])
     with pytest.raises(PromotionRefused):
         promote(run.run_id, champion)
     assert champion_of(champion) == before
@@ -109,7 +116,7 @@ def test_a_new_fraud_degrades_it_and_a_retrained_one_takes_its_place(
 ) -> None:
     before = champion_of(champion)
     heard = len(degraded_events(client, "spam-demo"))
-    arrived = write(tmp_path / "new.tsv", asking_for_money(np.random.default_rng(2), 300))
+    arrived = write(tmp_path / "new.tsv", changed_world(np.random.default_rng(2), 300))
     found = monitoring("spam-demo", str(arrived), labelled=True)
     assert isinstance(found, Watched)
     assert found.degraded
@@ -120,7 +127,7 @@ def test_a_new_fraud_degrades_it_and_a_retrained_one_takes_its_place(
 
     event = eventually(lambda: (now := degraded_events(client, "spam-demo"))[: len(now) - heard])[0]
     assert event["resource"]["gradus.retrain"] == "true"
-    again = run_preset(event["payload"]["preset"], event["payload"]["overrides"])
+    again = run_preset(event["payload"]["preset"])
     assert again.model_uri == f"models:/spam-demo/{int(before) + 2}"
     result = promote(again.run_id, champion)
     assert champion_of(champion) != before, result
