@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
+from components.tracking.stores import open_client
 from pipelines.judging import JudgementResult
 from pipelines.run import RunSummary
 from pipelines.service.judge import judging
@@ -30,12 +30,14 @@ def test_a_sweep_runs_its_rows_and_one_that_cannot_be_says_why(isolated: Path) -
     assert sorted(row.runs for row in again.rows) == sorted(row.runs for row in found.rows)
 
 
-def test_responses_are_judged_again(instructed: tuple[Path, RunSummary]) -> None:
-    home, summary = instructed
+def test_responses_are_judged_again(instructed: tuple[Path, RunSummary], isolated: Path, tmp_path: Path) -> None:
+    summary = instructed[1]
     found = judging(summary.run_id, overrides=["judge.kind=lexical"])
     assert isinstance(found, JudgementResult)
-    artifacts = MlflowClient(f"sqlite:///{home}/mlflow.db").list_artifacts(summary.run_id, "judgements")
-    assert artifacts
+    kept = open_client(isolated).download_artifacts(
+        summary.run_id, f"{found.artifacts}/verdicts.parquet", str(tmp_path)
+    )
+    assert Path(kept).stat().st_size
     state: Any = judging("nobody-here", return_state=True)
     assert state.is_failed()
     assert "nobody-here" in state.message
