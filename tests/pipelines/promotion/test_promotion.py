@@ -144,6 +144,8 @@ def test_who_was_forced_or_rolled_back_is_no_measure_for_later_ones(home: Path, 
     assert [each.version for each in promote(make(42), home, margin=0.02).measured] == ["4", "2"]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_margin_is_the_registered_models_or_who_promotes_and_never_the_runs(
     home: Path, make: Make, name: str
 ) -> None:

@@ -42,6 +42,8 @@ def test_a_champion_registered_by_hand_yields_to_force(home: Path, make: Make, s
     yields_to_force_alone(home, make, name, "no run made that version")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_champion_whose_run_was_purged_yields_to_force(home: Path, make: Make, name: str) -> None:
     promote(gone := make(10), home)
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")
