@@ -41,6 +41,7 @@ NOT_RUN = {
     r"(mlflow ui|mlflow server|prefect server start)": "serves until it is stopped",
     r"^gradus serve ": "the same; tests/pipelines/cli/test_cli_serve.py starts real ones",
     r"^gradus ui": "the same; tests/pipelines/cli/page/test_in_a_browser.py starts a real one",
+    r"^(docker|helm|kubectl) ": "needs a container engine; tests/deploy/test_containers.py validates the files",
     r"^apt-get ": "installs for the whole system; .ci/apt.txt has the same package",
     r"(^deploy/local|deploy/local env)": "starts a service; tests/deploy/test_local.py starts a real one",
     r"^gradus (deploy|data publish)": "needs a server; tests/deploy/test_local.py has one",

@@ -1,0 +1,3 @@
+-- The databases beside Prefect's, which the image makes by itself.
+CREATE DATABASE mlflow;
+CREATE DATABASE mlflow_auth;
