@@ -71,7 +71,7 @@ def retraining(champion: Champion, arrived: pd.DataFrame) -> Path:
         tree = read_tree(files[CONFIG], CONFIG, "it is the config of a run")
     tree["source"] = {"url": str(data), "format": "parquet", "columns": {"text": "text", "label": "label"}}
     tree["model"]["weights"] = champion.uri
-    tree["validation"]["rows"]["max"] = None  # there are more than there were
+    tree["validation"].setdefault("rows", {})["max"] = None  # there are more than there were
     tree["tracking"] |= {
         "model_name": champion.version.name,
         "run_name": f"{champion.version.name} retrained from version {champion.version.number}",
