@@ -68,7 +68,7 @@ test-unit: $(DEV) ## Run the short tests of the blocks that start no process: wh
 	$(BIN)/python -m pytest -m "not slow and not long and not process" --numprocesses 2 --dist loadfile $(UNIT) $(ARGS)
 
 test-ci: $(DEV) ## Run the slow tests that .ci/run has time for
-	$(BIN)/python -m pytest -m ci --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m ci --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(DEV) ## Run the slow tests
 	$(BIN)/python -m pytest -m slow --numprocesses $(WORKERS) --dist loadfile $(ARGS)

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +30,36 @@ settings.load_profile("patient")
 
 PREFECT = re.compile(r"prefect_server|finished: RunSummary|instructed: tuple|environment: dict")
 """What a module says whose tests have the fixture `prefect_server`, by itself or through another."""
+WITH_PREFECT, MINUTES = 1, "pytest.mark.minutes"
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """Have one process run a module's tests, and one all modules that need Prefect: its server takes ten seconds."""
+    """Have one process run a module's tests, and one all modules that need Prefect: its server takes ten seconds.
+
+    Those that take minutes start one of their own.
+    """
     root = config.rootpath
 
     class OneStartsPrefect(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
-            return "with Prefect" if PREFECT.search((root / module).read_text(encoding="utf-8")) else module
+            return "with Prefect" if place_of(root / module) == WITH_PREFECT else module
 
     return OneStartsPrefect(config, log)
 
 
+@cache
+def place_of(module: Path) -> int:
+    """Return when a module's turn is where order is kept: first those that take minutes, then those with Prefect."""
+    text = module.read_text(encoding="utf-8")
+    return 0 if MINUTES in text else WITH_PREFECT if PREFECT.search(text) else 2
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test-unit` leaves out: tests with a server, and modules that start processes of their own."""
+    """Put what takes minutes first, and mark what `make test-unit` leaves out: tests with a server, or processes."""
+    items.sort(key=lambda item: place_of(item.path))
     servers = {"prefect_server", "mlflow_server", "ollama"}
     starters = {"subprocess", "Server", "serve"}
     for item in items:

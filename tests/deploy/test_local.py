@@ -26,6 +26,7 @@ TRAINING = "classification/training"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.ci,
+    pytest.mark.minutes,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(
         not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")), reason="PostgreSQL is not installed"

@@ -34,7 +34,7 @@ signal.pause()
 """
 EVIL = "http://evil.example"
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci]
+pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.minutes]
 
 
 class Started:

