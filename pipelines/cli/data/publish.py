@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 [bold]Examples[/bold]\n
 gradus data publish /data/messages-2026-12.csv --preset /data/messages.yaml\n
-gradus data publish new.tsv --preset spam --set source.header=true --set validation.rows=null --json
+gradus data publish new.tsv --preset spam --set 'validation.rows={min: 100}' --json
 """
 
 
