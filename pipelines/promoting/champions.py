@@ -1,6 +1,7 @@
 """How a candidate did beside the champion and earlier ones on the same rows, whatever its kind."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,9 +139,11 @@ def _run_of(champion: Registered, home: Path) -> RecordedRun:
 def _measure(
     champion: Registered, other: RecordedRun, run: RecordedRun, names: tuple[str, str], home: Path, anew: bool
 ) -> Measured | None:
-    """Compare a candidate's run with that of a champion, which is run on its test rows if they share too few.
+    """Compare a candidate's run with that of a champion on rows that both were tested on.
 
-    None if it may not be run (`anew`) and has to be. `names` are what to call champion and candidate.
+    The champion is run on all of the candidate's test rows where it has seen too few of them, or where many are new
+    to it: what a model has learned of new data shows on those alone. None if it has to be run and may not (`anew`).
+    `names` are what to call champion and candidate.
     """
     kind, runs = kind_of_both(other, run), (other, run)
     try:
@@ -151,6 +154,9 @@ def _measure(
         pairs = None
     if pairs is None or pairs.rows < FEWEST_ROWS:
         return _run_anew(champion, runs, names[0], kind, home) if anew else None
+    if anew and pairs.new_to_the_first >= FEWEST_ROWS:
+        with suppress(NotComparable):  # its files are gone, say: there are the common rows
+            return _run_anew(champion, runs, names[0], kind, home)
     measured = kind.measure(kind.sides(pairs), common_rows(pairs), _notes(runs, pairs.runs))
     return replace(measured, detail=kind.sentence(pairs, kind.compare(runs, pairs, kind.decides), names))
 

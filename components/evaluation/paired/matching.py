@@ -88,6 +88,12 @@ class Pairs(Generic[Found]):
         return self.common - self.rows
 
     @property
+    def new_to_the_first(self) -> int:
+        """How many more test rows of the second neither has learned from: the first was not tested on them."""
+        first, second = self.runs
+        return int((second.unseen & second.unseen_by(first)).sum()) - self.rows
+
+    @property
     def learned_known(self) -> tuple[bool, bool]:
         """Whether it is known of each what it learned from."""
         return self.runs[0].learned_known, self.runs[1].learned_known

@@ -129,5 +129,5 @@ def test_a_new_fraud_degrades_it_and_a_retrained_one_takes_its_place(
     assert event["resource"]["gradus.retrain"] == "true"
     again = run_preset(event["payload"]["preset"])
     assert again.model_uri == f"models:/spam-demo/{int(before) + 2}"
-    result = promote(again.run_id, champion, margin=0.05)  # of the old rows, which are those that both were tested on
+    result = promote(again.run_id, champion)
     assert champion_of(champion) != before, result
