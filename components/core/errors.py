@@ -14,6 +14,7 @@ GradusError                 something failed; exit code 1
 |   `-- JudgeUnreachable    ... or its server is down, stalls, or went away
 |-- NotComparable           two runs have no test rows in common on which they can be compared
 |-- NoRoom                  a disk is full
+|-- OutOfMemory             a step got no memory
 |-- ExportFailed            an exported model does not compute what the original does
 |-- PromotionRefused        a model may not become the champion
 `-- TrackingError           an MLflow run, model or store could not be reached or written
@@ -147,6 +148,10 @@ class PromotionRefused(GradusError):
 
 class NoRoom(GradusError):
     """A disk is full, or has no room for what is about to be written."""
+
+
+class OutOfMemory(GradusError):
+    """A step needs more memory than there is; the message says which key to lower."""
 
 
 class ExportFailed(GradusError):

@@ -1,4 +1,4 @@
-"""A disk that is full, whichever library notices it first, as one line."""
+"""A disk that is full, or memory that ran out, whichever library notices it first, as one line."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from components.core.errors import GradusError, NoRoom, causes
+from components.core.errors import GradusError, NoRoom, OutOfMemory, causes
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DISK_FULL = re.compile(
@@ -21,6 +21,13 @@ TIGHT = 100_000
 """Bytes: a disk that has no more is full, whatever the error says."""
 LITTLE = 10_000_000
 """Bytes: what is asked for where nothing says how much it would have been."""
+NO_MEMORY = re.compile(
+    r"out of memory|not enough memory|(can't|cannot|unable to|failed to) allocate|std::bad_alloc|\bos error 12\b",
+    re.IGNORECASE,
+)
+"""How libraries say it that raise no MemoryError: PyTorch on a CPU and on GPUs, CUDA, oneDNN, libraries in Rust."""
+ASKED_FOR = re.compile(r"(?:tried|trying|unable) to allocate (\d[\d.,]* ?(?:[kmgtp]i?b|bytes))", re.IGNORECASE)
+"""How much PyTorch and NumPy say that they asked for."""
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -82,6 +89,41 @@ def no_room_left(folder: Path, needed: int = LITTLE) -> str:
         "there (`gradus gc` lists what nothing needs), or set GRADUS_HOME (TMPDIR for temporary files) to a folder on "
         "a larger disk"
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error, or one that it came from, says that this process got no memory.
+
+    What a server says of its own memory, which arrives as an error of Gradus, does not count.
+    """
+    return any(
+        isinstance(each, MemoryError | OutOfMemory)
+        or getattr(each, "errno", None) == errno.ENOMEM
+        or (not isinstance(each, GradusError) and NO_MEMORY.search(str(each)))
+        for each in causes(error)
+    )
+
+
+@contextmanager
+def out_of_memory_as_a_line(step: str, advice: str) -> Iterator[None]:
+    """Turn what any library says of memory that ran out in a step into one line with `advice` at its end.
+
+    Raises:
+        OutOfMemory: instead of that error, with the evidence that it has kept.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, GradusError) or not is_out_of_memory(error):
+            raise
+        evidence = next((found for each in causes(error) if (found := getattr(each, "evidence", None))), None)
+        raise OutOfMemory(f"{step}: {describe_out_of_memory(error)}: {advice}", evidence) from error
+
+
+def describe_out_of_memory(error: BaseException) -> str:
+    """Return what happened in a few words, with how much was asked for where the library says so."""
+    asked = next((match[1] for each in causes(error) if (match := ASKED_FOR.search(str(each)))), None)
+    return f"out of memory (it asked for another {asked})" if asked else "out of memory"
 
 
 def size_of(folder: Path) -> int:

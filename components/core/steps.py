@@ -19,6 +19,7 @@ from components.core.home import home
 from components.core.interruptions import interruptions_held_back
 from components.core.records import Facts, Manifest, fingerprint
 from components.core.redaction import EXACT, protect_logs, redact
+from components.core.room import out_of_memory_as_a_line
 from components.core.store import Store
 from components.core.versions import library_versions, source_version
 
@@ -28,6 +29,8 @@ Identity = Callable[[Mapping[str, Any]], Any]
 
 called: ContextVar[Callable[[str], None]] = ContextVar("called", default=lambda _: None)
 """Is told of every step that is called in this context, as `STEP/KEY` of the store, before it runs."""
+FEWER_ROWS = "lower source.limit, which is the number of rows that are read"
+"""What to do about too little memory where nothing better is known."""
 RESULTS = "results"
 """Folder under the home in which Prefect keeps the manifests it caches."""
 
@@ -42,7 +45,13 @@ class Step(Generic[P]):
     """
 
     def __init__(
-        self, write: Write[P], sources: tuple[str, ...], identity: Identity, unkeyed: tuple[str, ...], **options: Any
+        self,
+        write: Write[P],
+        sources: tuple[str, ...],
+        identity: Identity,
+        unkeyed: tuple[str, ...],
+        out_of_memory: str,
+        **options: Any,
     ) -> None:
         self.name = write.__name__
         self.__doc__ = write.__doc__
@@ -50,6 +59,7 @@ class Step(Generic[P]):
         self._sources = sources
         self._identity = identity
         self._unkeyed = unkeyed
+        self._out_of_memory = out_of_memory
         parameters = list(inspect.signature(write).parameters.values())[1:]
         self.__signature__ = inspect.Signature(parameters, return_annotation=Manifest)
         self.task: Task[Any, Manifest] = Task(
@@ -110,7 +120,8 @@ class Step(Generic[P]):
                 for source in self._sources:
                     importlib.import_module(source)
             try:
-                return self._write(out, **arguments)
+                with out_of_memory_as_a_line(self.name, self._out_of_memory):
+                    return self._write(out, **arguments)
             except Exception as error:  # Prefect keeps the text of what ends a step
                 if not isinstance(error, GradusError) and redact(str(error)) != str(error):
                     raise GradusError(f"{type(error).__name__}: {error}") from None
@@ -125,15 +136,18 @@ def step(
     timeout_seconds: float,
     identity: Identity | None = None,
     unkeyed: tuple[str, ...] = (),
+    out_of_memory: str = FEWER_ROWS,
     **options: Any,
 ) -> Callable[[Write[P]], Step[P]]:
     """Turn a function `(out, ...) -> Facts` into a `Step`.
 
     `sources` are the modules whose source closure is the step's version; `identity` maps the arguments to what
     the key depends on, where that is not simply the arguments; `unkeyed` names arguments that change nothing
-    in the result, such as where to log. Other options go to Prefect's `task`.
+    in the result, such as where to log; `out_of_memory` says which keys to lower where there is too little memory.
+    Other options go to Prefect's `task`.
     """
-    return lambda write: Step(write, sources, identity or identify, unkeyed, timeout_seconds=timeout_seconds, **options)
+    options["timeout_seconds"] = timeout_seconds
+    return lambda write: Step(write, sources, identity or identify, unkeyed, out_of_memory, **options)
 
 
 def identify(value: Any) -> Any:

@@ -51,7 +51,12 @@ def _frozen_identity(arguments: Mapping[str, Any]) -> Any:
     return identify({**arguments, "model": model, "train": train, "seed": drawn})
 
 
-@step("components.training.frozen", identity=_frozen_identity, timeout_seconds=DAY)
+@step(
+    "components.training.frozen",
+    identity=_frozen_identity,
+    timeout_seconds=DAY,
+    out_of_memory=shared.SHORTER_TEXTS,
+)
 def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConfig, train: TrainConfig) -> Facts:
     """Compute the blocks that do not train, once for all texts: `<split>.safetensors`, none if they were too large."""
     from components.training.fine_tuning import Start
@@ -67,6 +72,7 @@ def read_frozen(out: Path, splits: Manifest, weights: Manifest, model: ModelConf
     identity=partial(shared.training_identity, without={"tie_embeddings"}),
     timeout_seconds=7 * DAY,
     unkeyed=("run_id",),
+    out_of_memory=shared.SMALLER_BATCHES,
 )
 def fine_tune(
     out: Path,
@@ -99,6 +105,7 @@ def fine_tune(
     "components.reporting.classification_plots",
     "components.data.split.row_index",
     timeout_seconds=DAY,
+    out_of_memory=shared.SHORTER_TEXTS,
 )
 def evaluate(
     out: Path,

@@ -68,7 +68,11 @@ def split(out: Path, table: Manifest, config: InstructionSplitConfig = Instructi
 
 
 @step(
-    "components.training.instruction", identity=shared.training_identity, timeout_seconds=7 * DAY, unkeyed=("run_id",)
+    "components.training.instruction",
+    identity=shared.training_identity,
+    timeout_seconds=7 * DAY,
+    unkeyed=("run_id",),
+    out_of_memory=f"{shared.SMALLER_BATCHES} or train.gradient_checkpointing=true",
 )
 def fine_tune(
     out: Path,
@@ -117,6 +121,7 @@ def _response_identity(arguments: Mapping[str, Any]) -> Any:
     "components.models.saved.language_model",
     identity=_response_identity,
     timeout_seconds=2 * DAY,
+    out_of_memory=shared.FEWER_PROMPTS,
 )
 def respond(
     out: Path, splits: Manifest, trained: Manifest, config: GenerationConfig = GenerationConfig(), device: str = "auto"
@@ -144,6 +149,7 @@ def _answer(entries: Path, trained: Manifest, config: GenerationConfig, device: 
     "components.judging.lexical",
     identity=_response_identity,
     timeout_seconds=2 * DAY,
+    out_of_memory=shared.FEWER_PROMPTS,
 )
 def answer_validation(
     out: Path, splits: Manifest, trained: Manifest, config: GenerationConfig = GenerationConfig(), device: str = "auto"
@@ -167,6 +173,7 @@ def answer_validation(
     "components.models.weights",
     identity=_response_identity,
     timeout_seconds=2 * DAY,
+    out_of_memory=shared.FEWER_PROMPTS,
 )
 def respond_before(
     out: Path,

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+SMALLER_BATCHES = (
+    "lower train.batch_size (train.accumulate makes up for it) or train.max_length, or set train.trainable=lora"
+)
+SHORTER_TEXTS = "lower train.max_length, or source.limit, which is the number of rows that are read"
+FEWER_PROMPTS = "lower generation.batch_size or generation.max_new_tokens"
+"""What to do where a step gets no memory."""
 
 
 ServerErrors = (httpx.HTTPError, httpx.InvalidURL, OSError, RuntimeError, ValueError, TypeError, LookupError)
@@ -122,6 +128,7 @@ def download(out: Path, source: FileSource) -> Facts:
     "components.learned",
     identity=_weights_identity,
     timeout_seconds=6 * HOUR,
+    out_of_memory="choose a smaller model.weights",
     retries=2,
     retry_delay_seconds=exponential_backoff(backoff_factor=10),
     retry_condition_fn=may_pass,

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.core.errors import DataRejected, GradusError, NoRoom, causes, shortened
+from components.core.errors import DataRejected, GradusError, NoRoom, OutOfMemory, causes, shortened
 from components.core.home import home
 from components.core.redaction import protect_logs, redact
-from components.core.room import describe_full, is_full
+from components.core.room import describe_full, describe_out_of_memory, is_full, is_out_of_memory
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -102,6 +102,9 @@ def _describe(error: BaseException) -> tuple[str, int]:
         return "gradus: " + "\n".join(map(shortened, lines)) + kept, error.exit_code
     if isinstance(error, Exception) and is_full(error):
         return f"gradus: {describe_full(error, home())}{kept}", NoRoom.exit_code
+    if isinstance(error, Exception) and is_out_of_memory(error):
+        what = describe_out_of_memory(error)
+        return f"gradus: {what}: end other programs, or give it less at once{kept}", OutOfMemory.exit_code
     if isinstance(error, Exception):
         text = shortened(" ".join(str(error).split())) or "no message"
         return f"gradus: {type(error).__name__}: {text} (--debug shows where){kept}", 1
