@@ -20,7 +20,9 @@ PROCESS_TAG = "gradus.process"
 GIT_TIMEOUT = 10.0
 """Seconds; a repository too slow to answer is left out of the tags."""
 SAME_START = 2.0
-"""Seconds by which two readings of one process's start may differ: the clock may have been set meanwhile."""
+"""Seconds by which two readings of one process's start may differ, where only the clock tells it."""
+STARTED_AT = 19
+"""Place of a process's start in `/proc/PID/stat`, counted from what follows its name."""
 
 Tags = dict[str, str]
 
@@ -57,7 +59,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def process_tags(pid: int | None = None) -> Tags:
     """Return the tags `gradus.host` and `gradus.process`, which identify a process, this one by default.
 
-    The second is JSON: process number and its name space, when the process started, and the machine and its boot.
+    The second is JSON: process number and its name space, when the process started (by the clock, and in ticks since
+    the boot, where the system tells them: setting the clock changes the first), and the machine and its boot.
     """
     import psutil
 
@@ -65,6 +68,7 @@ def process_tags(pid: int | None = None) -> Tags:
     process = {
         "pid": pid,
         "started": round(psutil.Process(pid).create_time(), 2),
+        "ticks": _ticks_at_start(pid),
         "boot": _first_line("/proc/sys/kernel/random/boot_id") or f"{psutil.boot_time():.0f}",
         "machine": _first_line("/etc/machine-id", "/var/lib/dbus/machine-id") or platform.node(),
         "namespace": str(namespace.readlink()) if namespace.is_symlink() else "none",  # no Linux
@@ -100,12 +104,22 @@ def is_orphan(tags: Mapping[str, Any]) -> bool:
         return False
     try:
         process = psutil.Process(then["pid"])
-        same = abs(process.create_time() - then["started"]) < SAME_START
+        ticks = _ticks_at_start(then["pid"])
+        if ticks is None or then.get("ticks") is None:  # another system, or an older run
+            same = abs(process.create_time() - then["started"]) < SAME_START
+        else:
+            same = ticks == then["ticks"]
         return bool(not same or process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
     except psutil.AccessDenied:
         return False
+
+
+def _ticks_at_start(pid: int) -> int | None:
+    """Return when a process started, in ticks since the boot; None where the system does not tell."""
+    line = _first_line(f"/proc/{pid}/stat")
+    return int(line.rpartition(")")[2].split()[STARTED_AT]) if line else None
 
 
 def _first_line(*paths: str) -> str | None:
