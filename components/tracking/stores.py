@@ -16,6 +16,7 @@ from components.core.errors import LONGEST_LINE, TrackingError, causes, shortene
 from components.core.home import home as gradus_home
 from components.core.redaction import MASK, redact_addresses
 from components.core.room import describe_full, is_full
+from components.tracking.damage import damage_of
 from components.tracking.relocation import ARTIFACTS, follow_home
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ def tracking_uri(home: Path) -> str:
 def local_uri(home: Path) -> str:
     """Return the address of the SQLite database in `home`."""
     return f"{SQLITE}{home.expanduser().absolute() / DATABASE}"
+
+
+def damage_of_local(home: Path, error: BaseException) -> str | None:
+    """Return what is wrong with the database in `home`, where `error` came of it and it is the store."""
+    path = home.expanduser().absolute() / DATABASE
+    return damage_of(path, error) if tracking_uri(home) == local_uri(home) else None
 
 
 def shown_store(home: Path) -> str:
@@ -160,7 +167,9 @@ def tracking_errors(doing: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, UnicodeDecodeError, OSError) as error:
+        if damage := damage_of_local(gradus_home(), error):
+            raise TrackingError(f"{doing}: {damage}") from error
         if is_full(error):
             raise TrackingError(f"{doing}: {describe_full(error, gradus_home())}") from error
         reason = one_line(error.strerror or error) if isinstance(error, OSError) else one_line(error)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.core.errors import DataRejected, GradusError, NoRoom, OutOfMemory, causes, shortened
+from components.core.errors import DataRejected, GradusError, NoRoom, OutOfMemory, TrackingError, causes, shortened
 from components.core.home import home
 from components.core.redaction import protect_logs, redact
 from components.core.room import describe_full, describe_out_of_memory, is_full, is_out_of_memory
@@ -106,6 +106,10 @@ def _describe(error: BaseException) -> tuple[str, int]:
         what = describe_out_of_memory(error)
         return f"gradus: {what}: end other programs, or give it less at once{kept}", OutOfMemory.exit_code
     if isinstance(error, Exception):
+        from components.tracking.stores import damage_of_local
+
+        if damage := damage_of_local(home(), error):
+            return f"gradus: {damage}{kept}", TrackingError.exit_code
         text = shortened(" ".join(str(error).split())) or "no message"
         return f"gradus: {type(error).__name__}: {text} (--debug shows where){kept}", 1
     # KeyboardInterrupt, or Prefect's TerminationSignal where the process was told to stop.
