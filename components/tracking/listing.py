@@ -156,7 +156,7 @@ def _listed(run: "Run", model: str | None) -> ListedRun:
         name=info.run_name or "run",
         status=info.status,
         started=_time(info.start_time),
-        seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
+        seconds=max(info.end_time - info.start_time, 0) / 1000 if info.end_time else None,  # clocks go back
         pipeline=data.params.get("pipeline", ""),
         preset=data.tags.get(PRESET_TAG, ""),
         set=data.tags.get(SET_TAG, ""),

@@ -115,6 +115,16 @@ def test_an_interrupted_run_is_killed(home: Path, interruption: type[BaseExcepti
     assert stored(run).data.tags["gradus.error"] == interruption.__name__
 
 
+def test_a_run_ends_after_its_beginning_though_the_clock_is_set_back(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns
+    with opened(home) as run:
+        monkeypatch.setattr(time, "time_ns", lambda: now() - 3600 * 10**9)
+    info = stored(run).info
+    assert info.start_time <= info.end_time
+
+
 def test_a_run_of_which_the_config_cannot_be_written_is_failed_too(home: Path) -> None:
     client, experiment_id = connect(home, "gradus")
     with pytest.raises(TypeError), open_run(QUIET, home, "bad", {"train": object()}, {}):  # type: ignore[dict-item]

@@ -198,7 +198,8 @@ class Sender:
             self.client.set_tag(self.run_id, CACHED_FROM, earlier)
 
     def _end(self, operation: Operation) -> None:
-        self.client.set_terminated(self.run_id, operation["status"], operation["time"])
+        begun = self.client.get_run(self.run_id).info.start_time
+        self.client.set_terminated(self.run_id, operation["status"], max(begun, operation["time"]))  # clocks go back
         if self.again and self.experiment_id:
             # A server that hung may have created the run once more when it came to.
             for twin in self._runs(self.experiment_id):
