@@ -19,18 +19,22 @@ GradusError                 something failed; exit code 1
 |-- PromotionRefused        a model may not become the champion
 `-- TrackingError           an MLflow run, model or store could not be reached or written
 
-A message is one line: what, where, and what to do about it. Secrets are taken out of it.
+A message is one line: what, where, and what to do about it; or one for each key of a config, each column of a table.
+Secrets are taken out of it, and what a terminal would obey: it may quote what strangers have written.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from components.core.redaction import redact
 
 LONGEST_LINE = 1000
 """Characters of an error's line that are shown and recorded."""
+OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+"""What a terminal obeys or cannot write: controls, turns of the direction of writing, halves of characters."""
 
 
 def shortened(text: str, limit: int = LONGEST_LINE) -> str:
@@ -40,6 +44,11 @@ def shortened(text: str, limit: int = LONGEST_LINE) -> str:
     gap = f" ... [{len(text) - limit:,} more characters] ... "
     end = (limit - len(gap)) // 3
     return f"{text[: limit - len(gap) - end]}{gap}{text[len(text) - end :]}"
+
+
+def harmless(text: str) -> str:
+    """Return a text in which what a terminal would obey is written as an escape, such as `\\x1b`."""
+    return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
@@ -66,9 +75,12 @@ class GradusError(Exception):
     """
 
     exit_code = 1
+    one_line: ClassVar[bool] = False
+    """Whether line ends in what a message quotes are blanks."""
 
     def __init__(self, message: str, evidence: Path | None = None) -> None:
-        super().__init__(redact(message))
+        message = redact(message)
+        super().__init__(harmless(" ".join(message.splitlines()) if self.one_line else message))
         self.evidence = evidence
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -91,6 +103,8 @@ class DataRejected(GradusError):
 class DownloadError(GradusError):
     """A source could not be fetched."""
 
+    one_line = True
+
 
 class TransientError(DownloadError):
     """A fetch failed in a way that the next attempt may not: the connection, or the server (5xx)."""
@@ -107,9 +121,13 @@ class HashMismatch(DownloadError):
 class TableError(GradusError):
     """A file could not be read as a table in the declared format."""
 
+    one_line = True
+
 
 class WeightsError(GradusError):
     """Weights or a vocabulary could not be found, or do not fit the model."""
+
+    one_line = True
 
 
 class WeightsUnreachable(WeightsError, TransientError):
@@ -122,6 +140,8 @@ class TrainingError(GradusError):
 
 class JudgeError(GradusError):
     """A judge cannot be asked, refused, or said too often what cannot be read. Verdicts that were made are kept."""
+
+    one_line = True
 
 
 class JudgeUnreachable(JudgeError):

@@ -41,10 +41,10 @@ def find_damage(model: Path, ignored: tuple[str, ...] = ()) -> str | None:
         return f"{HASHES} is gone" if HASHED_KEY in metadata_of(model) else None
     try:
         hashes = dict(json.loads((model / HASHES).read_bytes()))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return f"{HASHES} has changed"
     for name, expected in hashes.items():
-        if not (model / name).is_file():
+        if not (model / str(name)).is_file():
             return f"{name} is gone"
         if name not in ignored and _hash(model / name) != expected:
             return f"{name} has changed"
@@ -73,6 +73,6 @@ def _description(path: Path) -> dict[str, object]:
 
     try:
         found = yaml.safe_load(path.read_bytes())
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return found if isinstance(found, dict) else {}

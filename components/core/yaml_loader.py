@@ -1,5 +1,9 @@
-"""YAML that people write, read with bounds: what is nested, repeated or large without end is refused, and soon."""
+"""YAML that people write, read with bounds: what is nested, repeated or large without end is refused, and soon.
 
+And JSON that strangers write, in which Python bounds all but the depth.
+"""
+
+import json
 from typing import IO, Any
 
 import yaml
@@ -46,6 +50,18 @@ def read_yaml(file: IO[bytes]) -> Any:
         return load_yaml(content if len(content) > MOST_BYTES else content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InvalidYAML(f"it is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def load_json(text: str | bytes) -> Any:
+    """Return what a text in JSON says.
+
+    Raises:
+        ValueError: if it is not JSON, or nested deeper than Python can read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from components.conversations import Message, as_message, find_fault, write_history
 from components.core.errors import DataRejected, TableError
+from components.core.yaml_loader import load_json
 from components.data.columns import Key
 from components.data.formats.dialect import DELIMITED, open_text
 from components.data.sources import InstructionSourceConfig
@@ -162,7 +163,7 @@ def _turns(cell: Any, role: str) -> list[Message]:
     """
     if isinstance(cell, str) and cell.lstrip().startswith("["):
         with suppress(ValueError):
-            cell = json.loads(cell)
+            cell = load_json(cell)
     if cell is None or cell == "":
         return []
     if isinstance(cell, str):

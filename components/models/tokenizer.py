@@ -20,6 +20,7 @@ from components.core.errors import WeightsError, WeightsUnreachable
 from components.core.home import home
 from components.core.home import mirror as home_mirror
 from components.core.records import sha256_of
+from components.core.yaml_loader import load_json
 from components.models.pretrained.byte_pairs import GPT2_PATTERN, printable_bytes
 from components.models.pretrained.files import TRACKED, find_local_weights, folder_of, read_settings
 from components.models.pretrained.tokenizer import PretrainedTokenizer
@@ -34,6 +35,8 @@ TOKENIZER_FILE = "tokenizer.json"
 GPT2_MERGES = "vocab.bpe"
 GPT2_MERGES_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
 
+PROBE = "".join(map(chr, range(256)))
+"""What every vocabulary encodes."""
 
 Tokenizer = tiktoken.Encoding | PretrainedTokenizer
 """What turns texts into tokens and back."""
@@ -144,7 +147,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """
     path = folder / TOKENIZER_FILE
     try:
-        rest = json.loads(path.read_text(encoding="utf-8"))
+        rest = load_json(path.read_text(encoding="utf-8"))
         if "model" in rest:
             return read_pretrained_tokenizer(folder)
         name, pattern, special_tokens = rest["name"], rest["pattern"], rest["special_tokens"]
@@ -159,10 +162,20 @@ def _encoding(
     name: str, pattern: str, ranks: dict[bytes, int], special_tokens: dict[str, int], path: Path
 ) -> tiktoken.Encoding:
     # tiktoken checks the ids it is told to expect by assert, and crashes later on a vocabulary without all bytes.
-    ids = sorted([*ranks.values(), *special_tokens.values()])
-    if ids != list(range(len(ids))) or any(bytes([byte]) not in ranks for byte in range(256)):
-        raise WeightsError(f"{path} is not a whole vocabulary: it needs all 256 bytes, and ids from 0 without gaps")
-    return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special_tokens)
+    try:
+        ids = sorted([*ranks.values(), *special_tokens.values()])
+        if ids != list(range(len(ids))) or any(bytes([byte]) not in ranks for byte in range(256)):
+            raise WeightsError(f"{path} is not a whole vocabulary: it needs all 256 bytes, and ids from 0 without gaps")
+        encoding = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special_tokens)
+        encoding.encode_ordinary(PROBE)
+    except BaseException as error:
+        # What tiktoken raises where a pattern finds nothing is no Exception, and has no name outside of it.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path} is no vocabulary that is known here ({error}); fetch or save it again") from error
+    return encoding
 
 
 def _read_ranks(path: Path) -> dict[bytes, int]:

@@ -56,7 +56,7 @@ def conversation(cell: Any, place: int) -> list[dict[str, Any]]:
         turns = json.loads(cell) if isinstance(cell, str) else list(cell)
         turns = [{"role": str(turn["role"]), "content": turn["content"]} for turn in turns]
         fault = find_fault([*turns, {"role": "assistant", "content": "-"}])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         fault = 'it is no list of {"role": ..., "content": ...}'
     if fault:
         raise MlflowException.invalid_parameter_value(f"{MESSAGES} of row {place}: {fault}")

@@ -206,7 +206,7 @@ def read_parquet(
                 flat = _flat(pa.Table.from_batches([batch]))
                 found = {key: flat[name].to_pylist() for key, name in zip(there, names, strict=True)}
                 yield batch, _fill_missing(keys, found, batch.num_rows)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if is_archive(path):
             raise TableError(f"{path.name} is an archive; set source.member to the file inside it") from error
         fault = " ".join(str(error).split())

@@ -3,10 +3,10 @@
 Without the libraries that compute, since configurations ask for a model's shape.
 """
 
-import json
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from components.core.errors import WeightsError
 from components.core.home import home, mirror
 from components.core.records import sha256_of
+from components.core.yaml_loader import load_json
 from components.models.pretrained.hub import download
 
 WEIGHTS_FILE = "model.safetensors"
@@ -47,8 +48,22 @@ PACKAGED = "package:"
 def brings_all(weights: str) -> bool:
     """Tell whether `weights` names what says its shape and vocabulary by itself, as far as that shows at once."""
     folder = Path(weights).expanduser()
-    described = any((folder / name).is_file() for name in (SETTINGS, SAVED))
+    described = any(_is_file(folder / name) for name in (SETTINGS, SAVED))
     return is_pretrained(weights) or weights.startswith(TRACKED) or described
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether a path is a file; one that is too long to be one is none."""
+    with suppress(OSError):
+        return path.is_file()
+    return False
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder, likewise."""
+    with suppress(OSError):
+        return path.is_dir()
+    return False
 
 
 def is_pretrained(weights: str) -> bool:
@@ -70,11 +85,11 @@ def find_local_weights(weights: str, mirror: Path | None = None) -> Path | None:
         return _packaged(weights.removeprefix(PACKAGED))
     path = Path(weights).expanduser()
     if weights.endswith(".gguf"):
-        if not path.is_file():
+        if not _is_file(path):
             raise WeightsError(f"there is no file {weights}; check model.weights")
         return path
     candidates = [path, mirror / path, mirror / path.name] if mirror else [path]
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    return next((folder for folder in candidates if _is_folder(folder)), None)
 
 
 def _packaged(address: str) -> Path:
@@ -114,7 +129,7 @@ def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path 
         raise WeightsError(f"{weights} is a tracked model: download it first and name its folder in model.weights")
     if found := find_local_weights(weights, mirror):
         return _unpacked(found, cache) if found.is_file() else _holding_safetensors(found, weights)
-    if Path(weights).expanduser().is_file():
+    if _is_file(Path(weights).expanduser()):
         raise WeightsError(
             f"{weights} is a file: name the folder that it lies in, with config.json and {WEIGHTS_FILE}; pickles "
             "(.bin, .pt) are never read"
@@ -126,7 +141,7 @@ def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path 
 
 def is_adapter_alone(folder: Path) -> bool:
     """Tell whether a folder holds a saved model that is an adapter, whose base lies elsewhere."""
-    return (folder / SAVED).is_file() and (folder / ADAPTER_WEIGHTS).is_file()
+    return _is_file(folder / SAVED) and _is_file(folder / ADAPTER_WEIGHTS)
 
 
 def find_adapter(folder: Path | str) -> tuple[Path, Path]:
@@ -137,7 +152,7 @@ def find_adapter(folder: Path | str) -> tuple[Path, Path]:
     """
     place = Path(folder).expanduser()
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-        if not (place / name).is_file():
+        if not _is_file(place / name):
             pickled = (place / name).with_suffix(".bin")
             if pickled.is_file():
                 raise WeightsError(
@@ -163,7 +178,7 @@ def weight_files(folder: Path) -> list[Path]:
             raise WeightsError(f"{folder} has {len(shards)} of {int(of[1])} files of weights; fetch the model again")
         return shards
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(load_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
         lacking = [name for name in names if "/" in name or not (folder / name).is_file()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{index} cannot be read ({error}); fetch the model again") from error
@@ -184,7 +199,7 @@ def settings_of(weights: str) -> dict[str, Any]:
     if not saved.is_file():
         return read_settings(folder)
     try:
-        return dict(json.loads(saved.read_text(encoding="utf-8")))
+        return dict(load_json(saved.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{saved} cannot be read ({error}); save the model again") from error
 
@@ -232,7 +247,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """
     path = folder / SETTINGS
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = load_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read ({error}); fetch the model again") from error
     if not isinstance(settings, dict):

@@ -90,12 +90,15 @@ def _open(path: Path) -> "GGUFReader":
         """Says in our words that a file ends too early, before numpy does in its own."""
 
         def _build_tensors(self, start_offs: int, fields: Any) -> None:
-            ends = [0]
+            ends, held = [0], 0
             for *_, dims, kind, offset in (field.parts for field in fields):
                 block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind[0])]
-                ends.append(int(start_offs) + int(offset[0]) + math.prod(dims.tolist()) * size // block)
+                held += (bytes_of := math.prod(dims.tolist()) * size // block)
+                ends.append(int(start_offs) + int(offset[0]) + bytes_of)
             if (needed := max(ends)) > (there := path.stat().st_size):
                 raise WeightsError(f"{path} is cut off: it has {there:,} of {needed:,} bytes; fetch it again")
+            if held > there:
+                raise WeightsError(f"{path} is damaged: its tensors lie in one another; fetch it again")
             super()._build_tensors(start_offs, fields)
 
     try:

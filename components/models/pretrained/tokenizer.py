@@ -86,8 +86,9 @@ class PretrainedTokenizer:
             return self.files[TEMPLATE_FILE]
         found = self._config.get("chat_template")
         if isinstance(found, list):  # several, by name
-            found = next((each["template"] for each in found if each.get("name") == "default"), None)
-        return found
+            named = [each for each in found if isinstance(each, dict) and each.get("name") == "default"]
+            found = named[0].get("template") if named else None
+        return found if isinstance(found, str) else None
 
     @cached_property
     def turn_ends(self) -> tuple[int, ...]:
@@ -117,7 +118,7 @@ class PretrainedTokenizer:
         named = {
             name: config[name] for name in ("bos_token", "eos_token", "pad_token", "unk_token") if config.get(name)
         }
-        return {name: str(each["content"] if isinstance(each, dict) else each) for name, each in named.items()}
+        return {name: str(each.get("content", "") if isinstance(each, dict) else each) for name, each in named.items()}
 
     @cached_property
     def starts(self) -> tuple[int, ...]:

@@ -1,6 +1,5 @@
 """A pretrained model's tokenizer, read from a folder in the layout of `transformers`."""
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import tokenizers
 
 from components.core.errors import WeightsError
+from components.core.yaml_loader import load_json
 from components.models.pretrained.tokenizer import (
     CONFIG_FILE,
     FILES,
@@ -34,9 +34,7 @@ def _read(folder: Path, _changed: tuple[int, ...]) -> PretrainedTokenizer:
     path = folder / TOKENIZER_FILE
     try:
         files = {name: (folder / name).read_text(encoding="utf-8") for name in FILES if (folder / name).is_file()}
-        settings = {
-            name: dict(json.loads(files.get(name, "{}"))) for name in (CONFIG_FILE, MODEL_FILE, GENERATION_FILE)
-        }
+        settings = {name: dict(load_json(files.get(name, "{}"))) for name in (CONFIG_FILE, MODEL_FILE, GENERATION_FILE)}
         library = tokenizers.Tokenizer.from_str(files[TOKENIZER_FILE])
     except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"the tokenizer in {folder} cannot be read ({error}); fetch the model again") from error

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from components.core.errors import WeightsError
 from components.core.room import require_room
+from components.core.yaml_loader import load_json
 from components.models.architecture import Transformer, transformer_of
 from components.models.classifier import Classifier
 from components.models.config import LoraConfig
@@ -138,7 +139,7 @@ def _settings_of(model: LanguageModel | Classifier, config: LoraConfig, base: st
 def _read_settings(path: Path) -> dict[str, Any]:
     """Return what the config says, once nothing in it asks for what is not known here."""
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = load_json(path.read_text(encoding="utf-8"))
         kind = settings["peft_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{path} is no config of an adapter; save it again") from error

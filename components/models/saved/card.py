@@ -1,6 +1,5 @@
 """The card of a saved model: what `model.json` in its folder holds, and which kind of model it says the folder is."""
 
-import json
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 
 from components.core.config import Config
 from components.core.errors import WeightsError
+from components.core.yaml_loader import load_json
 
 CARD_FILE = "model.json"
 INSIDE = "artifacts/*"
@@ -31,7 +31,7 @@ def find_saved(folder: Path) -> Path | None:
 def kind_of(folder: Path) -> str | None:
     """Return which kind of model a folder says that it holds, or None where its card names none that is known."""
     try:
-        form = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))["format"]
+        form = load_json((folder / CARD_FILE).read_text(encoding="utf-8"))["format"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return next((kind for kind in USES if str(form).startswith(f"gradus-{kind.replace(' ', '-')}-")), None)

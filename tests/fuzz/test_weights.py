@@ -1,0 +1,57 @@
+"""Models that strangers made: whatever their bytes are, a model or one line that says what is wrong."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.mutations import mutated
+from tests.fuzz.weights import TARGETS
+
+DEEP = b"[" * 5000
+OWN = {"name": "own", "pattern": ".", "special_tokens": {"<|endoftext|>": 256}}
+TALK = {"eos_token": "<|end|>"}
+
+
+def own(**values: object) -> bytes:
+    return json.dumps(OWN | values).encode()
+
+
+def talk(**values: object) -> bytes:
+    return json.dumps(TALK | values).encode()
+
+
+FOUND = [
+    # RecursionError
+    *((name, DEEP) for name in TARGETS if name.endswith(".json") or name in ("index", "adapter-config")),
+    # UnicodeEncodeError, ValueError, TypeError, a panic of Rust's
+    *(("own-tokenizer.json", own(pattern=pattern)) for pattern in ("\ud800", "[", "", "x*", 5, None)),
+    *(("own-tokenizer.json", own(special_tokens=tokens)) for tokens in ([], {"a": "b"}, None, {"a": 2**70})),
+    # ValidationError, AttributeError, KeyError
+    *(("tokenizer_config.json", talk(chat_template=template)) for template in (5, [5], [{"name": "default"}], {})),
+    # half a character, and what turns the direction of writing, in a message
+    ("index", b'{"weight_map": {"a": "model\\ud800"}}'),
+    ("config.json", b'{"model_type": "\xef\xbb\xbfgpt2\\u202e\\u001b[2J\\n"}'),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TARGETS)
+def test_valid_files_are_read(name: str) -> None:
+    seeds = TARGETS[name].seeds()
+    assert [TARGETS[name].check(seed) for seed in seeds] == [True] * len(seeds)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TARGETS)
+@settings(max_examples=60)
+@given(st.data())
+def test_no_bytes_bring_more_than_a_line(name: str, data: st.DataObject) -> None:
+    TARGETS[name].check(data.draw(mutated(TARGETS[name].seeds())))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_was_found_once_is_a_line(name: str, data: bytes) -> None:
+    TARGETS[name].check(data)
