@@ -40,11 +40,13 @@ def find_damage(model: Path, ignored: tuple[str, ...] = ()) -> str | None:
     if not (model / HASHES).is_file():
         return f"{HASHES} is gone" if HASHED_KEY in metadata_of(model) else None
     try:
-        hashes = dict(json.loads((model / HASHES).read_bytes()))
-    except (ValueError, TypeError, RecursionError):
+        hashes = json.loads((model / HASHES).read_bytes())
+    except (ValueError, RecursionError):
+        hashes = None
+    if not isinstance(hashes, dict) or any(Path(name).is_absolute() or ".." in Path(name).parts for name in hashes):
         return f"{HASHES} has changed"
     for name, expected in hashes.items():
-        if not (model / str(name)).is_file():
+        if not (model / name).is_file():
             return f"{name} is gone"
         if name not in ignored and _hash(model / name) != expected:
             return f"{name} has changed"
