@@ -4,14 +4,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 
+from tests.pipelines.faults.runs import left, only_run
 from tests.pipelines.instructing import entries, write_preset
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +63,6 @@ RECORDING = [
     "components.tracking.runs:Run.close:1:before",
 ]
 """When there are metrics and a table; when the model's files are there; before it is registered, and after."""
-TABLES = ["predictions_test.json", "errors_test.json", "responses_test.json", "samples.json"]
 OPTIONS = ["--set=train.checkpoint_minutes=1e-9", "--set=train.max_steps=5", "--set=train.eval_every=2", "--json"]
 
 
@@ -73,41 +70,6 @@ def gradus(home: Path, kill: str, environment: dict[str, str], *arguments: str) 
     command = [sys.executable, "-c", DRIVER, kill, "run", *arguments, *OPTIONS]
     env = environment | {"GRADUS_HOME": str(home)}
     return subprocess.run(command, env=env, capture_output=True, text=True)
-
-
-def only_run(home: Path) -> tuple[MlflowClient, Any]:
-    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
-    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-    return client, run
-
-
-def left(home: Path) -> dict[str, Any]:
-    """What a run has left in MLflow and in the store, but for times and addresses."""
-    client, run = only_run(home)
-    points = {
-        key: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)]
-        for key in run.data.metrics
-        if not key.startswith(("seconds/", "cost/"))
-    }
-    folder = Path(run.info.artifact_uri)
-    versions = [client.search_model_versions(f"name='{model.name}'") for model in client.search_registered_models()]
-    models = client.search_logged_models([run.info.experiment_id])
-    return {
-        "status": run.info.status,
-        "params": {key: value for key, value in run.data.params.items() if key != "source.url"},
-        "points": points,
-        "tags": sorted(set(run.data.tags) - {"gradus.resumed", "gradus.cached_steps"}),
-        "inputs": Counter(each.dataset.digest for each in run.inputs.dataset_inputs),
-        "artifacts": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
-        "tables": {
-            path.name: json.loads(path.read_text())
-            for path in [*folder.glob("*_test.json"), *folder.glob("samples.json")]
-        },
-        "versions": [[version.version for version in each] for each in versions],
-        "models": len([model for model in models if str(model.status) == "READY"]),
-        "weights": [path.read_bytes() for path in home.glob("store/fine_tune/*/model/model.safetensors")],
-        "drafts": [path.name for path in home.glob("store/*/.*-*")],
-    }
 
 
 def check(tmp_path: Path, environment: dict[str, str], moments: list[str], *arguments: str) -> None:

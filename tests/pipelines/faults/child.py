@@ -20,12 +20,17 @@ CALL = "CALL"
 """Variable: `MODULE:NAME`, a function of the tests that is called before anything else."""
 REACHED = "REACHED"
 """Variable: the file that says that the process is there and waits."""
+GO_ON = ".go"
+"""Suffix of the file beside it that lets the process go on."""
 
 
 def wait() -> None:
-    """Say that the process is where it was meant to be hit, and wait for it."""
-    Path(os.environ[REACHED]).touch()
-    time.sleep(PATIENCE)
+    """Say that the process is where it was meant to be hit, and wait for that, or until it may go on."""
+    here = Path(os.environ[REACHED])
+    here.touch()
+    deadline = time.monotonic() + PATIENCE
+    while not here.with_suffix(GO_ON).exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def wait_in(step: str, moment: str) -> None:

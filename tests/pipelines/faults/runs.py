@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from tests.patience import PATIENCE, eventually
 from tests.pipelines import instructing
-from tests.pipelines.faults.child import REACHED, WAIT_IN
+from tests.pipelines.faults.child import GO_ON, REACHED, WAIT_IN
 
 STEPS = {
     "classification": ["download", "validate", "split", "fetch_weights", "read_frozen", "fine_tune", "evaluate"],
@@ -131,6 +131,11 @@ def at_work(
     return reached(*arguments, environment=environment, folder=folder, **{WAIT_IN: f"{step}:{moment}"})
 
 
+def go_on(folder: Path) -> None:
+    """Let a process that `reached` has started go on."""
+    (folder / "reached").with_suffix(GO_ON).touch()
+
+
 def children_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
@@ -177,7 +182,7 @@ def left(home: Path) -> dict[str, Any]:
     """What the only run of a home has left in MLflow and in the store, but for times and addresses."""
     client, run = only_run(home)
     points = {
-        key: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)]
+        key: sorted((point.step, point.value) for point in client.get_metric_history(run.info.run_id, key))
         for key in metrics_of(run)
     }
     folder = Path(run.info.artifact_uri)
