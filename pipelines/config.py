@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 from components.core.config import Config
 from components.core.errors import ConfigError, did_you_mean, shortened
 from components.core.redaction import MASK, redact
+from components.core.remote import StoreConfig
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
 from components.data.addresses import scheme_of
 from components.data.split.given_splits import SPLITS
@@ -51,6 +52,9 @@ class PipelineConfig(Config):
 
     promotion: PromotionConfig = PromotionConfig()
     """How its model becomes champion."""
+
+    store: StoreConfig = StoreConfig()
+    """Where its steps keep what they have made."""
 
     if TYPE_CHECKING:  # declared by each kind, in the order of its keys
         model: ModelConfig

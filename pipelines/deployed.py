@@ -22,6 +22,9 @@ from pipelines.kinds import DEFAULT, KINDS, flow_of
 from pipelines.prefect_runs import record_process
 from pipelines.run import RunSummary
 
+ATTEMPTS = 3
+"""How often a run is begun whose process or machine was lost each time: it may be the run that loses it."""
+
 Deployed = Flow[..., RunSummary | State[Any]]
 Done = TypeVar("Done")
 
@@ -98,7 +101,13 @@ def _prepare_worker() -> None:
 
     Raises:
         ConfigError: if nothing would be kept of it.
+        GradusError: if it has been begun too often.
     """
+    if (times := flow_run.get_run_count()) > ATTEMPTS:
+        raise GradusError(
+            f"this run has crashed {times - 1} times, and is not begun again: its worker's log says what happened, "
+            "often that memory ran out; start a new one when that is mended"
+        )
     if not Path(os.environ.get("GRADUS_HOME", "")).expanduser().is_absolute():  # a worker deletes a run's own folder
         raise ConfigError(
             "GRADUS_HOME is not an absolute path where this run was started, and its working directory may be deleted: "

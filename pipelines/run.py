@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec
 
+from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
 from components.core.errors import DataRejected, GradusError, TrainingError
 from components.core.home import home
 from components.core.peak_memory import peak_memory
 from components.core.records import Facts, Manifest
+from components.core.remote import stored_at
 from components.core.steps import Step, called, run_logger
 from components.tasks import log_results, register, report_failed_training, report_validation
 from components.tasks.results import Results
-from components.tracking.names import PRESET_TAG, SET_TAG, STEPS_TAG
+from components.tracking.names import FLOW_RUN_TAG, PRESET_TAG, SET_TAG, STEPS_TAG
 from components.tracking.registry.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from components.tracking.sweeps import PARENT_TAG
@@ -156,8 +158,10 @@ def recorded(config: PipelineConfig) -> Iterator[FlowRun]:
     """
     under = {PARENT_TAG: config.tracking.parent} if config.tracking.parent else {}
     changed = {SET_TAG: " ".join(config.overrides)} if config.overrides else {}
-    tags = {PRESET_TAG: config.name, **changed, **under}
-    with open_run(config.tracking, home(), config.run_name, config.recorded(), tags) as run, _steps_noted(run):
+    whose = {FLOW_RUN_TAG: found} if (found := flow_run.get_id()) else {}
+    tags = {PRESET_TAG: config.name, **changed, **under, **whose}
+    opened = open_run(config.tracking, home(), config.run_name, config.recorded(), tags)
+    with stored_at(config.store.remote), opened as run, _steps_noted(run):
         log_lineage(run, config.model.weights, home())
         refuse_early(config)
         yield FlowRun(config, run)

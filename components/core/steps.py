@@ -19,6 +19,7 @@ from components.core.home import home
 from components.core.interruptions import interruptions_held_back
 from components.core.records import Facts, Manifest, fingerprint
 from components.core.redaction import EXACT, protect_logs, redact
+from components.core.remote import remote
 from components.core.room import out_of_memory_as_a_line
 from components.core.store import Store
 from components.core.versions import library_versions, source_version
@@ -84,6 +85,7 @@ class Step(Generic[P]):
         # Where the store has it, nothing was done anew, whether or not Prefect still had a record of it.
         # So it is as well where another run was computing it, and this one waited (`_produce`).
         manifest = (found or manifest).model_copy(update={"cached": found is not None or manifest.cached})
+        _store().share(manifest)
         run_logger().info(_summary(manifest))
         for note in manifest.facts.get("notes", ()):
             run_logger().warning(f"{manifest.step}: {note}")
@@ -108,7 +110,7 @@ class Step(Generic[P]):
         call = self.__signature__.bind(*args, **kwargs)
         call.apply_defaults()
         key = self.key(call.arguments)
-        return call.arguments, key, Store(home() / "store").find(self.name, key)
+        return call.arguments, key, _store().find(self.name, key)
 
     def _produce(self, key: str, arguments: dict[str, Any]) -> Manifest:
         wrote = False
@@ -127,7 +129,7 @@ class Step(Generic[P]):
                     raise GradusError(f"{type(error).__name__}: {error}") from None
                 raise
 
-        manifest = Store(home() / "store").produce(self.name, key, write)
+        manifest = _store().produce(self.name, key, write)
         return manifest.model_copy(update={"cached": not wrote})
 
 
@@ -167,6 +169,10 @@ def run_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
         return get_run_logger()
     except MissingContextError:
         return get_logger("gradus")
+
+
+def _store() -> Store:
+    return Store(home() / "store", remote())
 
 
 def _summary(manifest: Manifest) -> str:

@@ -14,6 +14,7 @@ from components.core.errors import DataRejected, GradusError, NoRoom
 from components.core.interruptions import hold_until_published, publication
 from components.core.records import Facts, File, Manifest, sha256_of
 from components.core.redaction import redact_prose
+from components.core.remote import Remote, Sender
 from components.core.room import disk_full_as_a_line, is_full, no_room_left
 
 MANIFEST = "manifest.json"
@@ -30,14 +31,15 @@ log = logging.getLogger(__name__)
 class Store:
     """Folders `<root>/<step>/<key>/`, written beside and renamed into place, the manifest last."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, remote: Remote | None = None) -> None:
+        self.root, self.remote = root, remote
 
     def produce(self, step: str, key: str, write: Callable[[Path], Facts]) -> Manifest:
         """Let `write` fill an empty folder, and publish what it wrote under `step` and `key`.
 
         Two processes that want the same key do the work once: the second says so, waits and takes the first's result.
-        A result whose files are gone or changed is written again.
+        A result whose files are gone or changed is written again. What another machine has sent to the remote store is
+        taken from there, and what it has begun is gone on with.
 
         Raises:
             GradusError: if the store cannot be written, or whatever `write` raises. If that names `out` as its
@@ -50,7 +52,7 @@ class Store:
             if found := self.find(step, key):
                 _sweep(_stopped(folder))  # of a process that was killed right after it had published
                 return found
-            manifest = self._write(step, key, folder, write)
+            manifest = self._fetch(step, key, folder) or self._write(step, key, folder, write)
             keep_in_use(_used(folder))
             return manifest
 
@@ -91,6 +93,48 @@ class Store:
                 shutil.rmtree(aside, ignore_errors=True)
             return idle
 
+    def share(self, manifest: Manifest) -> None:
+        """Let other machines have a result, where there is a remote store and it has not got it."""
+        if self.remote:
+            self.remote.send(manifest)
+
+    def _fetch(self, step: str, key: str, folder: Path) -> Manifest | None:
+        """Take a result from the remote store, if that has it."""
+        if not self.remote:
+            return None
+        draft = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=folder.parent))
+        try:
+            with disk_full_as_a_line(draft):
+                if not (found := self.remote.fetch(step, key, draft)):
+                    return None
+                manifest = found.model_copy(update={"folder": folder})
+                (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+            replace_folder(draft, folder)
+            sync_names(folder.parent)
+            _sweep(_stopped(folder))
+            return manifest
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    @contextmanager
+    def _checkpoints_shared(self, step: str, key: str, draft: Path) -> Iterator[None]:
+        """Go on from what another machine has sent, and send what is written meanwhile."""
+        if not self.remote:
+            yield
+            return
+        if not (draft / CHECKPOINT).is_dir():
+            fetched = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))
+            if self.remote.fetch_checkpoint(step, key, fetched):
+                fetched.rename(draft / CHECKPOINT)
+            shutil.rmtree(fetched, ignore_errors=True)
+        sender = Sender(self.remote, step, key, draft / CHECKPOINT)
+        try:
+            yield
+        except BaseException:
+            sender.stop()
+            raise
+        sender.finish()
+
     def _write(self, step: str, key: str, folder: Path, write: Callable[[Path], Facts]) -> Manifest:
         started = time.monotonic()
         left = _stopped(folder)
@@ -99,7 +143,7 @@ class Store:
             try:
                 _bring_checkpoint(left, draft)
                 _sweep(each for each in left if each.name.startswith("."))
-                with disk_full_as_a_line(draft):
+                with disk_full_as_a_line(draft), self._checkpoints_shared(step, key, draft):
                     facts = redact_prose(write(draft))
                 hold_until_published()
                 if (draft / CHECKPOINT).is_dir():  # kept in a draft of its own until the result is in its place

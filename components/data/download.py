@@ -154,9 +154,10 @@ def _link(fetched: Path, raw: Path) -> Path:
 def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonValue]:
     """Return what the step's result depends on: the config, and the content of the file as far as it is known.
 
-    `content` is the SHA-256 of a local file (the source's own, or the mirror's), None if there is no such file. For a
-    URL without `source.sha256` it is what the server says of the file's version when it is asked now; if it says
-    nothing, a value that is new each time, so that the file is fetched; if it cannot be reached, what it said last.
+    `content` is None where `source.sha256` says it, on whichever machine the file is. Otherwise it is the SHA-256 of a
+    local file (the source's own, or the mirror's), None if there is no such file; of a URL what the server says of the
+    file's version when it is asked now; if it says nothing, a value that is new each time, so that the file is fetched;
+    if it cannot be reached, what it said last.
     Of a data set of the hub it is its commit now, with the files of each split. `files` has the same of the files of
     other splits.
     """
@@ -164,10 +165,12 @@ def source_identity(source: FileSource, mirror: Path | None) -> dict[str, JsonVa
     given = {"files": files} if files else {}
     if is_hub(source.url):
         content: JsonValue = _content_of_hub(source, mirror)
+    elif source.sha256:
+        content = None
     elif path := locate(source, mirror):
         content = sha256_of(path) if path.is_file() else None
     else:
-        content = None if source.sha256 else _revision(source)
+        content = _revision(source)
     return {**source.model_dump(mode="json", exclude=NOT_IDENTITY, context=EXACT), "content": content, **given}
 
 

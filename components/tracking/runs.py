@@ -14,7 +14,7 @@ from components.core.durable import locked
 from components.core.errors import GradusError, TrackingError
 from components.tracking import resuming
 from components.tracking.config import TrackingConfig
-from components.tracking.names import ERROR_TAG, NOTE_TAG, ORPHANED, OUTBOX_TAG
+from components.tracking.names import ERROR_TAG, FLOW_RUN_TAG, LOST, NOTE_TAG, ORPHANED, OUTBOX_TAG
 from components.tracking.outbox.journal import Outbox
 from components.tracking.outbox.syncing import is_left_to_sync
 from components.tracking.provenance import code_tags, is_orphan, process_tags, user_tags
@@ -154,25 +154,32 @@ def _go_on(
     """
     # Two processes that start at once must not go on in the same run, nor close it for each other.
     with locked(home / ".runs.lock"):
-        reconcile(client, experiment_id)
+        reconcile(client, experiment_id, tags.get(FLOW_RUN_TAG))
         with tracking_errors("cannot go on in an MLflow run"):
             return resuming.go_on(client, experiment_id, tags, again)
 
 
-def reconcile(client: "MlflowClient", experiment_id: str) -> list[str]:
+def reconcile(client: "MlflowClient", experiment_id: str, flow_run: str | None = None) -> list[str]:
     """Set runs to KILLED whose process on this machine is gone (`kill -9`, power loss), and return their ids.
 
     A run that came to its end while the store was away is left to `gradus sync`; what a killed one has left to be sent
-    is sent first.
+    is sent first. A run of `flow_run`, which Prefect's server has given to this process, was that of a machine that is
+    lost; should that come back, it says itself how its run ended.
 
     Raises:
         TrackingError: if the store cannot be read or written.
     """
     with tracking_errors("cannot close the runs of killed processes"):
         running = list(every(client.search_runs, [experiment_id], "attributes.status = 'RUNNING'"))
-        orphans = [run for run in running if is_orphan(run.data.tags) and not is_left_to_sync(run.data.tags)]
-        for run in orphans:
-            client.set_tag(run.info.run_id, ERROR_TAG, ORPHANED)
-            client.set_tag(run.info.run_id, NOTE_TAG, f"Killed: {ORPHANED}")
-            client.set_terminated(run.info.run_id, "KILLED")
-    return [run.info.run_id for run in orphans]
+        gone = {}
+        for run in running:
+            if is_orphan(run.data.tags):
+                if not is_left_to_sync(run.data.tags):
+                    gone[run.info.run_id] = ORPHANED
+            elif flow_run and run.data.tags.get(FLOW_RUN_TAG) == flow_run:
+                gone[run.info.run_id] = LOST
+        for run_id, reason in gone.items():
+            client.set_tag(run_id, ERROR_TAG, reason)
+            client.set_tag(run_id, NOTE_TAG, f"Killed: {reason}")
+            client.set_terminated(run_id, "KILLED")
+    return list(gone)

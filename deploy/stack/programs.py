@@ -72,6 +72,7 @@ def _worker(stack: Stack, home: Path) -> dict[str, str]:
     return {
         **stack.client_environment(),
         "GRADUS_HOME": str(home),
+        "GRADUS_STORE_REMOTE": str(stack.folder / "store"),  # one worker goes on with what the other has begun
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }

@@ -89,6 +89,26 @@ class Local:
 
         return eventually(look)
 
+    def begin(self, epochs: int, more: str = "tracking.system_metrics=false") -> None:
+        """Have a worker take a training, and wait until it is under way."""
+        keys = [f"train.epochs={epochs}", "tracking.system_metrics=false", more]
+        parameters = json.dumps({"preset": "spam-demo", "overrides": keys})
+        self.shell(f"prefect deployment run {TRAINING} --params '{parameters}'")
+
+        def training() -> bool:
+            with self.prefect() as client:
+                runs = client.read_task_runs()
+            return any(run.name.startswith("fine_tune") and run.state.is_running() for run in runs)
+
+        eventually(training)
+
+    def kill(self, command: str) -> bool:
+        """Kill the processes that have this in their command, and say whether there was one."""
+        found = [each for each in self.processes() if command in " ".join(each.cmdline())]
+        for process in found:
+            process.kill()
+        return bool(found)
+
     def processes(self) -> list[psutil.Process]:
         found = []
         for process in psutil.process_iter():
@@ -188,18 +208,29 @@ def test_a_part_that_dies_is_started_again(local: Local) -> None:
     assert eventually(lambda: re.search(r"worker-1\s+│ up", local.type("status", exit_code=None)))
 
 
+def test_servers_and_database_may_restart_under_a_run(local: Local) -> None:
+    local.begin(epochs=6)
+    assert all(map(local.kill, ("bin/postgres", "prefect server", "mlflow server")))
+    run = local.ended("classification", 3)[2]
+    assert run.state.name == "Completed", (run.state.message, local.logs())
+    found = json.loads(local.shell("gradus runs --json").splitlines()[-1])
+    assert found[0]["status"] == "FINISHED", found[0]
+
+
+def test_a_run_that_is_killed_is_begun_again_and_goes_on(local: Local) -> None:
+    local.begin(epochs=7, more="train.checkpoint_minutes=0.02")
+    eventually(lambda: list(local.folder.glob("worker-*/store/fine_tune/.*/checkpoint/*[0-9]")))
+    assert local.kill("prefect.engine")
+    run = local.ended("classification", 4)[3]
+    assert (run.state.name, run.run_count) == ("Completed", 2), (run.state.message, local.logs())
+    assert "going on from step" in local.logs()
+
+
 def test_down_cancels_what_runs_leaves_no_process_and_up_goes_on(local: Local) -> None:
-    parameters = '{"preset": "spam-demo", "overrides": ["train.epochs=900", "tracking.system_metrics=false"]}'
-    local.shell(f"prefect deployment run {TRAINING} --params '{parameters}'")
-
-    def training() -> bool:
-        with local.prefect() as client:
-            return any(run.name.startswith("fine_tune") and run.state.is_running() for run in client.read_task_runs())
-
-    eventually(training)
+    local.begin(epochs=900)
     assert "is cancelled" in local.type("down")
     assert local.processes() == []
     assert "down" in local.type("status", exit_code=1)
     local.up()
-    assert local.ended("classification", 3)[2].state.name == "Cancelled"
+    assert local.ended("classification", 5)[4].state.name == "Cancelled"
     assert "champion" in local.shell("gradus models")

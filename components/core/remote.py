@@ -1,0 +1,272 @@
+"""What a store shares with those of other machines: results, and checkpoints of what is under way.
+
+It lies in a folder that all can reach, or in a bucket (`store.remote`, any address that fsspec knows). Results are
+`<step>/<key>.json`, a sealed manifest, and its files by their SHA-256 under `files/`; checkpoints are
+`<step>/<key>.checkpoint.json`, written after what it names. So nobody takes half of one, and what has been changed on
+its way is not taken at all. One that is away stops nobody: the work is done here, and said once.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pydantic import Field
+
+from components.core.config import Address, Config
+from components.core.errors import ConfigError
+from components.core.records import File, Manifest
+from components.core.redaction import redact
+from components.core.room import require_room
+
+VARIABLE = "GRADUS_STORE_REMOTE"
+CHUNK = 1 << 22
+PAUSE = 60.0
+"""Seconds in which one that was away is not asked again."""
+INTERVAL = 10.0
+"""Seconds between two looks for a new checkpoint."""
+S3 = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}}
+"""Its own defaults wait for a server that is gone for minutes."""
+
+Done = TypeVar("Done")
+
+log = logging.getLogger(__name__)
+
+
+class StoreConfig(Config):
+    """Where steps keep what they have made, beside this machine's store."""
+
+    remote: Address | None = Field(default_factory=lambda: os.environ.get(VARIABLE) or None)
+    """A folder that other machines reach too, or a bucket (`s3://bucket/folder`; extra `s3`): results and checkpoints
+    are sent there, and taken from there where another machine has made them. null: nowhere. Where a preset does not
+    say, the environment variable GRADUS_STORE_REMOTE does."""
+
+
+class Remote:
+    """The place at an address of fsspec's.
+
+    Raises:
+        ConfigError: if there is no such kind of address, or what it takes is not installed.
+    """
+
+    def __init__(self, address: str) -> None:
+        import fsspec
+
+        self.address = address
+        options = S3 if address.startswith("s3://") else {}
+        try:
+            self._files, self._root = fsspec.url_to_fs(
+                str(Path(address).expanduser()) if "://" not in address else address, **options
+            )
+        except ImportError as error:
+            raise ConfigError(f"store.remote: {redact(address)} takes a library: `pip install 'gradus[s3]'`") from error
+        except ValueError as error:
+            raise ConfigError(f"store.remote: {redact(address)} is no folder and no address: {error}") from error
+        self._lock = threading.Lock()
+        self._away_until = 0.0
+
+    def fetch(self, step: str, key: str, folder: Path) -> Manifest | None:
+        """Bring a result into an empty folder; None if it is not there, or not as it was written."""
+        return self._safely(lambda: self._fetch(f"{step}/{key}.json", _by_hash, folder))
+
+    def send(self, manifest: Manifest) -> None:
+        """Let others have a result, unless it is there already."""
+        self._safely(lambda: self._send(manifest))
+
+    def fetch_checkpoint(self, step: str, key: str, folder: Path) -> bool:
+        """Bring the newest checkpoint of what another machine began into an empty folder, if there is one."""
+        name = f"{step}/{key}.checkpoint.json"
+        return self._safely(lambda: self._fetch(name, _by_place, folder)) is not None
+
+    def send_checkpoint(self, step: str, key: str, folder: Path, there: dict[str, int]) -> None:
+        """Send files of a folder, by their names and as many of their bytes as were there when they were listed.
+
+        Those before are deleted.
+        """
+        self._safely(lambda: self._send_checkpoint(step, key, folder, there))
+
+    def forget_checkpoint(self, step: str, key: str) -> None:
+        """Delete the checkpoints of what is done."""
+
+        def forget() -> None:
+            if self._files.exists(name := self._at(f"{step}/{key}.checkpoint.json")):
+                self._files.rm(name)
+                self._files.rm(self._at(f"{step}/{key}.checkpoint"), recursive=True)
+
+        self._safely(forget)
+
+    def _at(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}"
+
+    def _safely(self, work: Callable[[], Done]) -> Done | None:
+        """Do what takes the network; what fails is said in a line, and is not tried again at once."""
+        with self._lock:
+            if time.monotonic() < self._away_until:
+                return None
+            try:
+                return work()
+            except Exception as error:  # noqa: BLE001 - each kind of place has errors of its own
+                self._away_until = time.monotonic() + PAUSE
+                reason = redact(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
+                log.warning("store.remote: %s cannot be used, going on without: %s", redact(self.address), reason)
+                return None
+
+    def _fetch(self, name: str, place: Callable[[Manifest, str], str], folder: Path) -> Manifest | None:
+        try:
+            told = self._files.cat_file(self._at(name))
+        except FileNotFoundError:
+            return None
+        try:
+            manifest = Manifest.model_validate_json(told).model_copy(update={"folder": folder})
+        except ValueError:
+            log.warning("store.remote: %s is no manifest, and is not taken", name)
+            return None
+        if any(PurePosixPath(each).is_absolute() or ".." in PurePosixPath(each).parts for each in manifest.files):
+            log.warning("store.remote: %s names files outside of its folder, and is not taken", name)
+            return None
+        require_room(folder, sum(file.bytes for file in manifest.files.values()))
+        for each in manifest.files:
+            (folder / each).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                self._files.get_file(self._at(place(manifest, each)), str(folder / each))
+        if damage := manifest.damage():
+            log.warning("store.remote: %s is not taken: %s", name, damage)
+            return None
+        return manifest
+
+    def _send(self, manifest: Manifest) -> None:
+        name = self._at(f"{manifest.step}/{manifest.key}.json")
+        if self._files.exists(name):
+            return
+        began = time.monotonic()
+        for each, file in manifest.files.items():
+            there = self._at(_by_hash(manifest, each))
+            if not (self._files.exists(there) and self._files.size(there) == file.bytes):
+                self._put(manifest.folder / each, there, file.bytes)
+        self._write(name, manifest)
+        total = sum(file.bytes for file in manifest.files.values())
+        log.info("store.remote: sent %s, %.1f MB in %.1f s", manifest.step, total / 1e6, time.monotonic() - began)
+
+    def _send_checkpoint(self, step: str, key: str, folder: Path, there: dict[str, int]) -> None:
+        parent = f"{step}/{key}.checkpoint"
+        place = f"{parent}/{uuid.uuid4().hex}"
+        files = {
+            name: File(sha256=self._put(folder / name, self._at(f"{place}/{name}"), size), bytes=size)
+            for name, size in there.items()
+        }
+        told = Manifest(step=step, key=key, folder=folder, files=files, facts={"place": place})
+        self._write(self._at(f"{parent}.json"), told.sealed())
+        for each in self._files.ls(self._at(parent), detail=False):
+            if PurePosixPath(each).name != PurePosixPath(place).name:
+                self._files.rm(each, recursive=True)
+
+    def _put(self, path: Path, place: str, size: int) -> str:
+        """Send so many bytes of a file, and return their SHA-256."""
+        self._files.makedirs(str(PurePosixPath(place).parent), exist_ok=True)
+        digest, left = hashlib.sha256(), size
+        with path.open("rb") as source, self._files.open(place, "wb") as target:
+            while left and (chunk := source.read(min(CHUNK, left))):
+                digest.update(chunk)
+                target.write(chunk)
+                left -= len(chunk)
+        return digest.hexdigest()
+
+    def _write(self, place: str, manifest: Manifest) -> None:
+        self._files.makedirs(str(PurePosixPath(place).parent), exist_ok=True)
+        # Where it lay on this machine is nobody's business.
+        self._files.pipe_file(place, manifest.model_copy(update={"folder": Path()}).model_dump_json().encode())
+
+
+def _by_hash(manifest: Manifest, name: str) -> str:
+    """Return where a file of a result lies: equal ones lie there once."""
+    digest = manifest.files[name].sha256
+    return f"files/{digest[:2]}/{digest}"
+
+
+def _by_place(manifest: Manifest, name: str) -> str:
+    """Return where a file of a checkpoint lies: with those of the same one."""
+    return f"{manifest.facts['place']}/{name}"
+
+
+class Sender:
+    """Sends the checkpoints of one result from a thread of its own, while the work goes on that writes them."""
+
+    def __init__(self, remote: Remote, step: str, key: str, checkpoint: Path) -> None:
+        self._remote, self._step, self._key, self._checkpoint = remote, step, key, checkpoint
+        self._sent: dict[str, int] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="store.remote", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send no other; one that is on its way may arrive."""
+        self._stopped.set()
+
+    def finish(self) -> None:
+        """Delete what was sent: the result is there."""
+        self.stop()
+        self._thread.join()
+        if self._sent:
+            self._remote.forget_checkpoint(self._step, self._key)
+
+    def _work(self) -> None:
+        while not self._stopped.wait(INTERVAL):
+            if self._checkpoint.is_dir():
+                with _held(self._checkpoint, f".{self._key}-") as (folder, there):
+                    if there and there != self._sent:
+                        self._remote.send_checkpoint(self._step, self._key, folder, there)
+                        self._sent = there
+
+
+@contextmanager
+def _held(checkpoint: Path, prefix: str) -> Iterator[tuple[Path, dict[str, int]]]:
+    """Keep the files of a checkpoint within reach, though the work deletes them, or writes on at their ends.
+
+    Yields a folder of links to them, beside the draft that they are of, and how long each was. What is called
+    `<name>.part` is not complete.
+    """
+    links = Path(tempfile.mkdtemp(prefix=prefix, dir=checkpoint.parents[1]))
+    there = {}
+    try:
+        for path in sorted(checkpoint.rglob("*")):
+            name = path.relative_to(checkpoint)
+            if not any(part.endswith(".part") for part in name.parts):
+                with suppress(FileNotFoundError):  # deleted meanwhile: there is a newer one
+                    if path.is_file():
+                        (links / name).parent.mkdir(parents=True, exist_ok=True)
+                        os.link(path, links / name)
+                        there[name.as_posix()] = path.stat().st_size
+        yield links, there
+    finally:
+        shutil.rmtree(links, ignore_errors=True)
+
+
+_current: ContextVar[Remote | None] = ContextVar("remote", default=None)
+
+
+def remote() -> Remote | None:
+    """Return the remote store of the run that is under way, if it has one."""
+    return _current.get()
+
+
+@contextmanager
+def stored_at(address: str | None) -> Iterator[None]:
+    """Have the steps of a run share what they make at an address.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    token = _current.set(Remote(address) if address else None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
