@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SETUP  := $(VENV)/.setup
 DEV    := $(VENV)/.setup-dev
+TOOLS  := $(VENV)/tools
 MODELS := $(VENV)/.models
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -24,7 +25,7 @@ UNIT := $(addprefix tests/,core data evaluation generation judging models traini
 # One more than cores: many tests wait for a server.
 WORKERS ?= 3
 
-.PHONY: help setup demo demo-real models test coverage test-unit test-ci test-slow test-avx2 lint types docs bench clean
+.PHONY: help setup demo demo-real models test coverage test-unit test-ci test-slow test-avx2 lint types audit fuzz docs bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -84,6 +85,23 @@ lint: $(DEV) ## Check style and the direction of imports
 
 types: $(DEV) ## Check types
 	$(BIN)/mypy
+
+audit: $(DEV) ## Look the pinned packages up among known vulnerabilities, which takes the network
+	@test -x $(TOOLS)/bin/pip-audit || { $(PYTHON) -m venv $(TOOLS) && \
+		$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; } || \
+		{ echo "audit: pip-audit cannot be installed; connect to the network and try again"; exit 2; }
+	@$(BIN)/python -m tests.security.audit $(TOOLS)/bin/pip-audit constraints.txt
+
+# Parsers that `make fuzz` is for, by default all of them, and for how long each.
+PARSERS ?= $(shell $(BIN)/python -m tests.fuzz.parsers)
+SECONDS ?= 60
+
+fuzz: $(DEV) ## Fuzz parsers with atheris, PARSERS="csv gguf" some of them, SECONDS=60 each
+	@test -x $(VENV)/atheris/bin/python || { $(PYTHON) -m venv $(VENV)/atheris && \
+		$(VENV)/atheris/bin/python -m pip install --quiet --disable-pip-version-check atheris; } || \
+		{ echo "fuzz: atheris cannot be installed; it has wheels for some versions of Python only"; exit 2; }
+	@for parser in $(PARSERS); do PYTHONPATH=.:$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])') \
+		$(VENV)/atheris/bin/python -m tests.fuzz $$parser --seconds $(SECONDS) || exit 1; done
 
 docs: $(DEV) ## Draw docs/architecture.md from the code
 	$(BIN)/python -m docs.draw_architecture

@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+FOUND = Path(".gradus/fuzz")
+"""Where inputs are kept that nothing good came of."""
 PATIENCE, MEMORY = 60, 8192
 """Seconds for one input, and MiB of memory in all."""
 
@@ -41,13 +43,14 @@ def main() -> None:
             os._exit(0)
         target.check(data)
 
+    FOUND.mkdir(parents=True, exist_ok=True)
     corpus = given.corpus or Path(tempfile.mkdtemp())
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
     options = [f"-timeout={PATIENCE}", f"-rss_limit_mb={MEMORY}", "-max_len=40000", "-verbosity=0"]
     os.environ["GRADUS_HOME"] = tempfile.mkdtemp()
-    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={given.parser}-", str(corpus)], check)
+    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={FOUND / given.parser}-", str(corpus)], check)
     atheris.Fuzz()
 
 
