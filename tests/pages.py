@@ -110,7 +110,7 @@ def read_page(path: Path) -> Page:
 
 def pages() -> list[Page]:
     """Return the pages whose commands people copy."""
-    names = ["README.md", "CONTRIBUTING.md", "deploy/README.md", "mlflow/README.md"]
+    names = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md", "mlflow/README.md"]
     return [read_page(path) for path in (*(ROOT / name for name in names), *sorted((ROOT / "docs").glob("*.md")))]
 
 

@@ -51,7 +51,7 @@ OWN_FIELDS = {
 def _size_kind(value: object) -> str:
     if isinstance(value, str):
         return "name"
-    fields = value if isinstance(value, dict) else vars(value)
+    fields = value if isinstance(value, dict) else getattr(value, "__dict__", {})
     return next((kind for field, kind in OWN_FIELDS.items() if field in fields), "gpt2")
 
 

@@ -163,12 +163,18 @@ class LlamaSize(Size):
         return self
 
 
+MOST_LAYERS = 10_000
+"""Of a network whose config is believed."""
+
+
 def _windowed(settings: Mapping[str, Any], kind: str, layers: int) -> tuple[int, ...]:
     """Return the layers in which a sliding window applies."""
     if not settings.get("sliding_window") or (kind != "mistral" and not settings.get("use_sliding_window")):
         return ()
     if kinds := settings.get("layer_types"):
         return tuple(layer for layer, each in enumerate(kinds) if each == "sliding_attention")
+    if layers > MOST_LAYERS:
+        raise ValueError(f"{layers:,} layers")
     first = settings.get("max_window_layers", 0) if kind != "mistral" else 0
     return tuple(range(first, layers))
 
@@ -178,8 +184,17 @@ AnySize = GPTSize | LlamaSize | BertSize | RobertaSize | ModernBertSize | Debert
 
 
 def saved_size(values: Any) -> AnySize:
-    """Return a shape from the fields of it that a saved model keeps."""
-    return TypeAdapter(AnySize).validate_python(values)
+    """Return a shape from the fields of it that a saved model keeps.
+
+    Raises:
+        WeightsError: if they are none.
+    """
+    try:
+        found: AnySize = TypeAdapter(AnySize).validate_python(values)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise WeightsError(f"the size that the model's files say is none ({reason}); fetch or save it again") from error
+    return found
 
 
 MODEL_TYPES: dict[str, type[AnySize]] = {

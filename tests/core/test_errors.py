@@ -1,6 +1,6 @@
 import pytest
 
-from components.core.errors import LONGEST_LINE, shortened
+from components.core.errors import LONGEST_LINE, ConfigError, WeightsError, shortened
 from components.tracking.stores import one_line
 
 
@@ -19,3 +19,10 @@ def test_what_is_recorded_of_an_error_is_one_line_of_a_sane_length() -> None:
     assert text.endswith("x x last")
     assert len(text) <= 1000
     assert len(one_line("y" * 9000, limit=4000)) <= 4000
+
+
+def test_what_a_message_quotes_is_shown_and_not_obeyed() -> None:
+    quoted = "a\x1b[2J\rb\u202ec\ud800\x00"
+    shown = "a\\x1b[2J\\rb\\u202ec\\ud800\\x00"
+    assert str(ConfigError(f"{quoted}\nsecond line, 안녕 👩‍👩‍👧\u3000")) == f"{shown}\nsecond line, 안녕 👩‍👩‍👧\u3000"
+    assert str(WeightsError("first\nsecond\u2028third")) == "first second third"

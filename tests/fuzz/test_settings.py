@@ -11,6 +11,8 @@ FOUND = [
     ("preset", b"model: {weights: " + b"x" * 3000 + b"}"),  # OSError: File name too long
     ("override", b"model.s\x08.layers=2\x7f"),  # what the terminal obeys
     ("override", b"a\nb=1"),
+    ("preset", b"model: {size: 5}"),  # TypeError
+    ("preset", b"model: {size: [5]}"),
 ]
 
 

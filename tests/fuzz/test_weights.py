@@ -1,11 +1,14 @@
 """Models that strangers made: whatever their bytes are, a model or one line that says what is wrong."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.core.errors import WeightsError
+from components.models.pretrained.gguf import gguf_settings
 from tests.fuzz.mutations import mutated
 from tests.fuzz.weights import TARGETS
 
@@ -30,6 +33,16 @@ FOUND = [
     *(("own-tokenizer.json", own(special_tokens=tokens)) for tokens in ([], {"a": "b"}, None, {"a": 2**70})),
     # ValidationError, AttributeError, KeyError
     *(("tokenizer_config.json", talk(chat_template=template)) for template in (5, [5], [{"name": "default"}], {})),
+    # ValidationError, TypeError
+    ("config.json", b'{"size": {"layers": true}}'),
+    ("config.json", b'{"size": 5}'),
+    *(
+        (
+            "adapter-config",
+            json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 1, "modules_to_save": heads}).encode(),
+        )
+        for heads in (5, [[]], "score", {"score": 1})
+    ),
     # half a character, and what turns the direction of writing, in a message
     ("index", b'{"weight_map": {"a": "model\\ud800"}}'),
     ("config.json", b'{"model_type": "\xef\xbb\xbfgpt2\\u202e\\u001b[2J\\n"}'),
@@ -55,3 +68,12 @@ def test_no_bytes_bring_more_than_a_line(name: str, data: st.DataObject) -> None
 @pytest.mark.parametrize(("name", "data"), FOUND)
 def test_what_was_found_once_is_a_line(name: str, data: bytes) -> None:
     TARGETS[name].check(data)
+
+
+def test_tensors_that_lie_in_one_another_are_refused(tmp_path: Path) -> None:
+    gguf = TARGETS["gguf"].seeds()[0]
+    place = gguf.index(b"output_norm.weight") + len(b"output_norm.weight") + 4 + 8 + 4  # after its one dimension
+    assert gguf[place : place + 8] != bytes(8)
+    (path := tmp_path / "model.gguf").write_bytes(gguf[:place] + bytes(8) + gguf[place + 8 :])
+    with pytest.raises(WeightsError, match="its tensors lie in one another"):
+        gguf_settings(path)

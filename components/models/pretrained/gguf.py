@@ -8,6 +8,7 @@ import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +91,14 @@ def _open(path: Path) -> "GGUFReader":
         """Says in our words that a file ends too early, before numpy does in its own."""
 
         def _build_tensors(self, start_offs: int, fields: Any) -> None:
-            ends, held = [0], 0
+            places: list[tuple[int, int]] = []
             for *_, dims, kind, offset in (field.parts for field in fields):
                 block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind[0])]
-                held += (bytes_of := math.prod(dims.tolist()) * size // block)
-                ends.append(int(start_offs) + int(offset[0]) + bytes_of)
-            if (needed := max(ends)) > (there := path.stat().st_size):
+                start = int(start_offs) + int(offset[0])
+                places.append((start, start + math.prod(dims.tolist()) * size // block))
+            if (needed := max((end for _, end in places), default=0)) > (there := path.stat().st_size):
                 raise WeightsError(f"{path} is cut off: it has {there:,} of {needed:,} bytes; fetch it again")
-            if held > there:
+            if any(start < end for (_, end), (start, _) in pairwise(sorted(places))):
                 raise WeightsError(f"{path} is damaged: its tensors lie in one another; fetch it again")
             super()._build_tensors(start_offs, fields)
 

@@ -152,7 +152,8 @@ def _read_settings(path: Path) -> dict[str, Any]:
     }
     if settings.get("init_lora_weights", True) not in BASE_STAYS:
         wrong["init_lora_weights"] = settings["init_lora_weights"]
-    if not set(settings.get("modules_to_save") or ()) <= set(HEADS):
+    heads = settings.get("modules_to_save") or []
+    if not isinstance(heads, list) or not all(each in HEADS for each in heads):
         wrong["modules_to_save"] = settings["modules_to_save"]
     for key, value in sorted(wrong.items()):
         raise WeightsError(f"{path} has {key}={json.dumps(value)}, which cannot be loaded here")
