@@ -69,6 +69,9 @@ def wait_for_others() -> None:
     folder, me = Path(os.environ[NOTES]), os.getpid()
     produce, warn = stores.Store.produce, stores.log.warning
 
+    def count(what: str) -> int:
+        return len(list(folder.glob(f"{what}-*")))
+
     def noted(message: str, *arguments: object) -> None:
         if (message, *arguments) == ("%s: waiting for another run that computes it", step):
             (folder / f"waits-{me}").touch()
@@ -78,7 +81,7 @@ def wait_for_others() -> None:
         def write_when_others_wait(out: Path) -> Facts:
             if name == step:
                 (folder / f"computes-{me}").touch()
-                eventually(lambda: len(list(folder.glob("waits-*"))) == int(others))
+                eventually(lambda: count("waits") == int(others) or count("computes") > 1)
             return write(out)
 
         return produce(store, name, key, write_when_others_wait)

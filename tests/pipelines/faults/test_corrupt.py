@@ -88,7 +88,6 @@ def test_damaged_records_of_prefect_cost_nothing(
     assert taken(again) == STEPS["instruction"]
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_a_damaged_database_is_one_line_and_nothing_else_is_lost(
     instructed: tuple[Path, RunSummary], environment: dict[str, str], tmp_path: Path

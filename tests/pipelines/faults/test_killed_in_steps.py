@@ -24,6 +24,7 @@ from tests.pipelines.faults.runs import (
     write_preset,
 )
 
+pytestmark = pytest.mark.minutes
 REGISTRATION = [
     "mlflow:MlflowClient.log_model_artifacts:1",
     "mlflow:MlflowClient.create_model_version:1",

@@ -27,6 +27,7 @@ from tests.pipelines.faults.runs import (
     write_preset,
 )
 
+pytestmark = pytest.mark.minutes
 INTERRUPTED = 130
 LINE = "gradus: interrupted; finished steps are kept, the next run goes on after them"
 
