@@ -13,7 +13,6 @@ from tests.fuzz.tables import TARGETS
 FOUND = [
     ("parquet", edited(LABELLED, [(4, 68, 0, b"\xff\xfe")])),  # UnicodeDecodeError: a text
     ("parquet", edited(LABELLED, [(3, 195, 0, b"\xff" * 8)])),  # Arrow repeats a byte of the file
-    ("parquet", edited(LABELLED, [(3, 11, 0, b"\xff\xff\xff\xff\x0f")])),  # a page of 2 GiB
     ("asked-json", json.dumps([{"messages": "[" * 5000}]).encode()),  # RecursionError
 ]
 
@@ -27,7 +26,7 @@ def test_valid_files_are_read(name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_no_bytes_bring_more_than_a_line(name: str, data: st.DataObject) -> None:
     TARGETS[name].check(data.draw(mutated(TARGETS[name].seeds())))

@@ -58,7 +58,7 @@ def test_valid_files_are_read(name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.data())
 def test_no_bytes_bring_more_than_a_line(name: str, data: st.DataObject) -> None:
     TARGETS[name].check(data.draw(mutated(TARGETS[name].seeds())))
