@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from prefect import Flow, State, flow
 from prefect.runtime import flow_run
-from prefect.states import Failed
+from prefect.states import Crashed, Failed
 
 from components.core.errors import ConfigError, GradusError
 from components.core.home import keep_files_private
@@ -21,6 +21,7 @@ from pipelines.config import PipelineConfig, load_config
 from pipelines.kinds import DEFAULT, KINDS, flow_of
 from pipelines.prefect_runs import record_process
 from pipelines.run import RunSummary
+from pipelines.service.turns import SlotLost, leave_if_alone, leave_if_taken_over, times_begun
 
 ATTEMPTS = 3
 """How often a run is begun whose process or machine was lost each time: it may be the run that loses it."""
@@ -84,28 +85,37 @@ def in_one_line(work: Callable[[], Done]) -> Done | State[Any]:
     """Do what a worker's flow does.
 
     Returns:
-        What `work` does; or, where it fails for a reason that Gradus knows, a failed state that says it in one line.
-        Called from Python, the reason is raised.
+        What `work` does; or, where it fails for a reason that Gradus knows, a failed state that says it in one line, a
+        crashed one where the server has stopped it. Called from Python, the reason is raised.
+
+    Raises:
+        Abort: if the run is another process's by now, or nobody is there to be told of it.
     """
+    done: Done | State[Any]
+    turn = times_begun()
     try:
-        _prepare_worker()
-        return work()
+        _prepare_worker(turn)
+        done = work()
     except GradusError as error:
         message = describe_error(error)
         run_logger().error(message)
-        return Failed(message=message, data=error)
+        if lost := isinstance(error, SlotLost):
+            leave_if_alone()
+        done = (Crashed if lost else Failed)(message=message, data=error)
+    leave_if_taken_over(turn)
+    return done
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(turn: int) -> None:
     """Let nothing of a run be lost or seen that a worker started.
 
     Raises:
         ConfigError: if nothing would be kept of it.
         GradusError: if it has been begun too often.
     """
-    if (times := flow_run.get_run_count()) > ATTEMPTS:
+    if turn > ATTEMPTS:
         raise GradusError(
-            f"this run has crashed {times - 1} times, and is not begun again: its worker's log says what happened, "
+            f"this run has crashed {turn - 1} times, and is not begun again: its worker's log says what happened, "
             "often that memory ran out; start a new one when that is mended"
         )
     if not Path(os.environ.get("GRADUS_HOME", "")).expanduser().is_absolute():  # a worker deletes a run's own folder

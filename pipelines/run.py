@@ -24,6 +24,8 @@ from pipelines.config import PipelineConfig
 from pipelines.kinds import names_of
 from pipelines.refusals import refuse_early
 from pipelines.service.events import MODEL_REGISTERED, emit
+from pipelines.service.structured_logs import logs_of_run
+from pipelines.service.turns import say_if_slot_was_lost
 
 P = ParamSpec("P")
 
@@ -70,6 +72,9 @@ class FlowRun:
             if error.evidence:
                 report = report_validation if isinstance(error, DataRejected) else report_failed_training
                 report(self.id, error.evidence)
+            raise
+        except TimeoutError as error:
+            say_if_slot_was_lost(error)
             raise
         self.steps[step.name] = manifest
         if step.name == "validate":
@@ -161,7 +166,7 @@ def recorded(config: PipelineConfig) -> Iterator[FlowRun]:
     whose = {FLOW_RUN_TAG: found} if (found := flow_run.get_id()) else {}
     tags = {PRESET_TAG: config.name, **changed, **under, **whose}
     opened = open_run(config.tracking, home(), config.run_name, config.recorded(), tags)
-    with stored_at(config.store.remote), opened as run, _steps_noted(run):
+    with stored_at(config.store.remote), opened as run, logs_of_run(run.run_id), _steps_noted(run):
         log_lineage(run, config.model.weights, home())
         refuse_early(config)
         yield FlowRun(config, run)

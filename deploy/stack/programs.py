@@ -54,6 +54,8 @@ def _prefect(stack: Stack) -> dict[str, str]:
         "PREFECT_SERVER_API_AUTH_STRING": f"{USER}:{stack.passwords.prefect}",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": stack.database("prefect", "postgresql+asyncpg"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # By itself it has them in memory, and stops every run of a limited deployment some minutes after its restart.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
 
 

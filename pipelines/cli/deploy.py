@@ -45,3 +45,5 @@ def _show(found: "Deployed") -> None:
     ):
         for name in names:
             typer.echo(f"{what:<10}  {name}")
+    for name in found.left_out:
+        typer.echo(f"left out    {name}: there is no block of the name that it gives (deploy/README.md)")

@@ -3,16 +3,24 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import ConfigError, GradusError
 from pipelines.config import read_tree
 
+if TYPE_CHECKING:
+    from prefect.events.schemas.automations import AutomationCore
+
 AUTOMATIONS = "automations.yaml"
 """Beside the file of deployments: what the server does by itself. There may be none."""
+BLOCK = "block"
+"""Key of an action: the name of the block that it uses, a webhook where it calls one, else one that can notify."""
+CALL, WEBHOOK = "call-webhook", "webhook"
 SAID = 20
 """Lines of what Prefect's command said that an error shows."""
 
@@ -24,6 +32,8 @@ class Deployed(BaseModel):
     """Work pools that were made."""
     deployments: list[str]
     automations: list[str]
+    left_out: list[str] = []
+    """Automations that have nobody to tell: there is no block of the name that they give."""
 
 
 def deploy(file: Path) -> Deployed:
@@ -42,10 +52,10 @@ def deploy(file: Path) -> Deployed:
     automations = _automations(file.parent / AUTOMATIONS)
     made = [pool for pool in pools if _make_pool(pool)]
     _prefect("deploy", "--prefect-file", str(file), "--all")
-    for automation in automations:
-        _put(automation)
+    put = [automation for automation in automations if _put(automation, file.parent / AUTOMATIONS)]
     names = [f"{_flow_name(entry)}/{entry['name']}" for entry in entries]
-    return Deployed(pools=made, deployments=names, automations=[each.name for each in automations])
+    left_out = [each["name"] for each in automations if each not in put]
+    return Deployed(pools=made, deployments=names, automations=[each["name"] for each in put], left_out=left_out)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -96,27 +106,53 @@ def _prefect(*arguments: str) -> None:
         raise GradusError("\n".join([f"`prefect {' '.join(arguments)}` failed:", *said[-SAID:]]))
 
 
-def _automations(file: Path) -> list[Any]:
-    from prefect.events.schemas.automations import AutomationCore
-
+def _automations(file: Path) -> list[dict[str, Any]]:
+    """Return a file's automations as they are written, if Prefect knows what they say."""
     if not file.is_file():
         return []
+    found = _read(file).get("automations") or []
+    for entry in found:
+        _checked(_with_blocks(entry, lambda _: uuid4()), file)
+    return found
+
+
+def _checked(entry: dict[str, Any], file: Path) -> "AutomationCore":
+    from prefect.events.schemas.automations import AutomationCore
+
     try:
-        return [AutomationCore.model_validate(entry) for entry in _read(file).get("automations") or []]
+        return AutomationCore.model_validate(entry)
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ConfigError(f"{file}: {found}") from error
 
 
-def _put(automation: Any) -> None:
-    """Make an automation, or change the one of that name, so that nothing happens twice."""
+def _with_blocks(entry: dict[str, Any], id_of: Callable[[dict[str, Any]], UUID | None]) -> dict[str, Any]:
+    """Put the ids of blocks in the place of their names (`block`); an action whose block is not there is left out."""
+    actions = []
+    for action in entry["actions"]:
+        if BLOCK not in action:
+            actions.append(action)
+        elif found := id_of(action):
+            actions.append({key: value for key, value in action.items() if key != BLOCK} | {"block_document_id": found})
+    return entry | {"actions": actions}
+
+
+def _put(entry: dict[str, Any], file: Path) -> bool:
+    """Make an automation, or change the one of that name, so that nothing happens twice; False if it has no action."""
     from prefect.client.orchestration import get_client
 
     from pipelines.prefect_runs import server_errors
 
     with server_errors("refused an automation"), get_client(sync_client=True) as client:
+        blocks = client.read_block_documents(include_secrets=False)
+        known = {(each.name, bool(each.block_type and each.block_type.slug == WEBHOOK)): each.id for each in blocks}
+        found = _with_blocks(entry, lambda action: known.get((action[BLOCK], action["type"] == CALL)))
+        if not found["actions"]:
+            return False
+        automation = _checked(found, file)
         before = client.read_automations_by_name(automation.name)
         if before:
             client.update_automation(before[0].id, automation)
         else:
             client.create_automation(automation)
+    return True

@@ -102,6 +102,18 @@ class Local:
 
         eventually(training)
 
+    def is_slot_kept(self) -> bool:
+        """Tell whether the run that is under way can keep its slot of the deployment; once the server is back."""
+        import httpx
+
+        try:
+            with self.prefect() as client:
+                running = next(run for run in client.read_flow_runs() if run.state.is_running())
+                client.renew_concurrency_lease(running.state.state_details.deployment_concurrency_lease_id, 300)
+        except httpx.TransportError:
+            return False
+        return True
+
     def kill(self, command: str) -> bool:
         """Kill the processes that have this in their command, and say whether there was one."""
         found = [each for each in self.processes() if command in " ".join(each.cmdline())]
@@ -211,6 +223,7 @@ def test_a_part_that_dies_is_started_again(local: Local) -> None:
 def test_servers_and_database_may_restart_under_a_run(local: Local) -> None:
     local.begin(epochs=6)
     assert all(map(local.kill, ("bin/postgres", "prefect server", "mlflow server")))
+    eventually(local.is_slot_kept)
     run = local.ended("classification", 3)[2]
     assert run.state.name == "Completed", (run.state.message, local.logs())
     found = json.loads(local.shell("gradus runs --json").splitlines()[-1])

@@ -103,7 +103,6 @@ def test_two_kinds_load_in_one_process_beside_a_users_own_components(
     assert len(found["private"]) == 2
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_a_model_alone_imports_nothing_that_is_called_components(
     classifier: Path, responder: Path, own: Path, saved_model: Path, saved_language_model: Path
@@ -124,7 +123,6 @@ def test_they_load_beside_gradus(
         check(found, [classifier, responder], saved_model, saved_language_model)
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_two_versions_each_run_their_own_code(
     classifier: Path, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -150,7 +148,6 @@ def test_two_versions_each_run_their_own_code(
     assert len(found["private"]) == 2
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_models_of_one_version_share_their_code_also_if_the_first_is_gone(
     classifier: Path, responder: Path, tmp_path: Path, saved_model: Path, saved_language_model: Path

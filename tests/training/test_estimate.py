@@ -342,7 +342,6 @@ def remembered(model: ModelConfig, config: InstructionTrainConfig) -> Memory:
     return estimate_memory(writer(model, config, 50_257), process=0)
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_the_largest_network_is_estimated_without_being_made() -> None:
     model = ModelConfig(size="1558M", weights="openai-community/gpt2-xl")

@@ -118,9 +118,8 @@ def test_a_disk_that_becomes_slow_is_made_up_for(tmp_path: Path, monkeypatch: py
     assert timed.spent <= SHARE * timed.clock()
 
 
-@pytest.mark.ci
 @pytest.mark.slow
-@pytest.mark.parametrize("minutes", [0, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("minutes", [0, None])
 def test_checkpoints_can_be_switched_off(
     tmp_path: Path, minutes: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,9 +91,7 @@ def test_rejected_data_exits_with_3_and_shows_the_rows(environment: dict[str, st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sent", "name"), [(signal.SIGINT, "Ctrl-C"), pytest.param(signal.SIGTERM, "kill", marks=pytest.mark.ci)]
-)
+@pytest.mark.parametrize(("sent", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "kill")])
 def test_an_interrupted_run_is_killed_and_exits_with_130(
     environment: dict[str, str], sent: signal.Signals, name: str
 ) -> None:

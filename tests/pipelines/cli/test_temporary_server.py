@@ -34,7 +34,7 @@ signal.pause()
 """
 EVIL = "http://evil.example"
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.minutes]
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 
 class Started:
@@ -87,6 +87,7 @@ def test_it_answers_its_own_client_and_whoever_asks_whether_it_is_there(started:
         ({"Origin": "http://127.0.0.1:1"}, 403),
     ],
 )
+@pytest.mark.ci
 @pytest.mark.parametrize("path", ["/hello", "/health", "/flow_runs/filter"])
 def test_it_refuses_strangers(started: Started, headers: dict[str, str], status: int, path: str) -> None:
     wrong_place = status != 401
@@ -117,6 +118,7 @@ def test_nor_open_a_web_socket(started: Started, options: dict[str, object], sta
     assert refused.value.response.status_code == status
 
 
+@pytest.mark.ci
 def test_the_password_is_new_every_time_and_nowhere_to_be_read(started: Started, tmp_path: Path) -> None:
     secret = started.auth[1]
     assert len(secret) > 30
