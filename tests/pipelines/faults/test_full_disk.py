@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.core.store import CHECKPOINT
 from tests.pipelines.faults.child import CALL
 from tests.pipelines.faults.limits import FILLER, FULL_IN
 from tests.pipelines.faults.runs import STEPS, drafts, gradus, lines_of, statuses, taken, write_preset
@@ -41,11 +42,13 @@ def test_a_run_on_a_full_disk_says_so_and_goes_on_once_there_is_room(
     assert refused.returncode == 1, refused.stderr
     (line,) = lines_of(refused.stderr)
     assert re.search(r"no room left in .*disk.*, needs about", line)
-    assert drafts(disk / "home") == []
+    left = [path for name in drafts(disk / "home") for path in disk.glob(f"home/store/*/{name}/*")]
+    assert {path.name for path in left} <= {CHECKPOINT}, "nothing is left but what the next run goes on from"
     filler.unlink()
     again = gradus("run", preset, "--json", environment=environment)
     assert again.returncode == 0, again.stderr
     assert taken(again) == STEPS[kind][: STEPS[kind].index(step)]
+    assert drafts(disk / "home") == []
     sent = gradus("sync", environment=environment)  # as the first run has said: it could not write its end down
     assert sent.returncode == 0, sent.stderr
     assert statuses(disk / "home")["FINISHED"] == 1
