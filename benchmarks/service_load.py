@@ -27,6 +27,7 @@ POINTS = 1000
 """Of each run's curve."""
 TRAINED = ("--limit", "600", "--set", "train.max_steps=20", "--set", "tracking.system_metrics=false")
 NAME = "spam-demo"
+GRADUS = (sys.executable, "-c", "from pipelines.cli.start import main; main()")
 Database = Literal["sqlite", "postgresql"]
 Row = dict[str, float]
 
@@ -46,14 +47,14 @@ class Place:
         """Run a command that prints JSON; return its seconds, and what it printed."""
         began = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "pipelines.cli.start", *arguments, "--json"],
+            [*GRADUS, *arguments, "--json"],
             env=self.environment,
             capture_output=True,
             text=True,
             check=False,
         )
         seconds = time.perf_counter() - began
-        if done.returncode not in (0, 1):
+        if done.returncode not in (0, 1) or not done.stdout:
             raise SystemExit(f"gradus {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
         lines = [line for line in done.stdout.splitlines() if line.startswith(("{", "["))]
         return seconds, json.loads(lines[-1]) if lines else None
@@ -157,9 +158,7 @@ def queue(place: Place, sizes: Sequence[int]) -> Iterator[Row]:
         while not _answers(client):
             time.sleep(0.5)
         file = _without_limits(place.home.parent)
-        subprocess.run(
-            [sys.executable, "-m", "pipelines.cli.start", "deploy", "--file", str(file)], env=told, check=True
-        )
+        subprocess.run([*GRADUS, "deploy", "--file", str(file)], env=told, check=True)
         for _ in range(2):
             stack.enter_context(_running(told, "worker", "start", "--pool", "gradus", "--limit", "2"))
         deployment = client.read_deployment_by_name("promotion/champion").id

@@ -252,7 +252,8 @@ def test_a_run_that_is_killed_is_begun_again_and_goes_on(local: Local) -> None:
     eventually(lambda: list(local.folder.glob("worker-*/store/fine_tune/.*/checkpoint/*[0-9]")))
     assert local.kill("prefect.engine")
     run = local.end(begun)
-    assert (run.state.name, run.run_count) == ("Completed", 2), (run.state.message, local.logs())
+    assert run.state.name == "Completed", (run.state.message, local.logs())
+    assert run.run_count >= 2
     assert "going on from step" in local.logs()
 
 

@@ -40,7 +40,15 @@ def test_another_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_a_run_says_it_of_all_that_its_steps_log(environment: dict[str, str]) -> None:
     keys = ["--limit", "300", "--set", "train.max_steps=3", "--set", "tracking.system_metrics=false"]
-    command = [sys.executable, "-m", "pipelines.cli.start", "run", "spam-demo", *keys, "--json"]
+    command = [
+        sys.executable,
+        "-c",
+        "from pipelines.cli.start import main; main()",
+        "run",
+        "spam-demo",
+        *keys,
+        "--json",
+    ]
     done = subprocess.run(
         command, env=environment | {"GRADUS_LOG_FORMAT": "json"}, text=True, capture_output=True, check=True
     )
