@@ -26,7 +26,7 @@ from deploy.stack.settings import Settings, Stack
 POINTS = 1000
 """Of each run's curve."""
 TRAINED = ("--limit", "600", "--set", "train.max_steps=20", "--set", "tracking.system_metrics=false")
-NAME = "spam-demo"
+PRESET = "spam-demo"
 GRADUS = (sys.executable, "-c", "from pipelines.cli.start import main; main()")
 Database = Literal["sqlite", "postgresql"]
 Row = dict[str, float]
@@ -89,7 +89,7 @@ def runs(place: Place, sizes: Sequence[int]) -> Iterator[Row]:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
 
-    (_, first), (_, second) = (place.gradus("run", NAME, *TRAINED, "--set", f"train.seed={seed}") for seed in (1, 2))
+    (_, first), (_, second) = (place.gradus("run", PRESET, *TRAINED, "--set", f"train.seed={seed}") for seed in (1, 2))
     client = MlflowClient(place.tracking)
     experiment = client.get_run(first["run_id"]).info.experiment_id
     there, now = 2, int(time.time() * 1000)
@@ -97,7 +97,7 @@ def runs(place: Place, sizes: Sequence[int]) -> Iterator[Row]:
         began = time.perf_counter()
         while there < size:
             run_id = client.create_run(
-                experiment, tags={"gradus.preset": NAME, "mlflow.runName": f"run {there}"}
+                experiment, tags={"gradus.preset": PRESET, "mlflow.runName": f"run {there}"}
             ).info.run_id
             client.log_batch(run_id, [Metric("curve/train_loss", 1 / (step + 1), now, step) for step in range(POINTS)])
             client.log_batch(
@@ -122,19 +122,20 @@ def versions(place: Place, sizes: Sequence[int]) -> Iterator[Row]:
     """Yield, for each number of versions of a model, the seconds to list them and to weigh the last one's promotion."""
     from mlflow import MlflowClient
 
-    _, trained = place.gradus("run", NAME, *TRAINED)
+    _, trained = place.gradus("run", PRESET, *TRAINED)
+    name = str(trained["model_uri"]).split("/")[1]
     place.gradus("promote", trained["run_id"], "--force", "--reason", "a champion to measure beside")
     client = MlflowClient(place.tracking)
-    original = client.get_model_version(NAME, "1")
+    original = client.get_model_version(name, "1")
     there = 1
     for size in sizes:
         while there < size:
-            client.create_model_version(NAME, str(original.source), original.run_id, dict(original.tags))
+            client.create_model_version(name, str(original.source), original.run_id, dict(original.tags))
             there += 1
-        last = f"models:/{NAME}/{size}"
+        last = f"models:/{name}/{size}"
         yield {
             "versions": size,
-            "list": place.gradus("models", NAME)[0],
+            "list": place.gradus("models", name)[0],
             "promote": place.gradus("promote", last, "--dry-run")[0],
         }
 

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -172,7 +172,7 @@ def set_defaults() -> None:
     os.environ.setdefault("PREFECT_API_REQUEST_TIMEOUT", "30")
 
 
-class StepHandler(logging.Handler):
+class StepHandler(logging.StreamHandler[TextIO]):
     """Shows what steps and flows say of themselves, not what Prefect says of them."""
 
     def __init__(self, **_options: object) -> None:
