@@ -8,7 +8,7 @@ from typing import Any, ParamSpec
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field
 
-from components.core.errors import DataRejected, GradusError, TrainingError
+from components.core.errors import DataRejected, TrainingError
 from components.core.home import home
 from components.core.peak_memory import peak_memory
 from components.core.records import Facts, Manifest
@@ -23,7 +23,7 @@ from components.tracking.sweeps import PARENT_TAG
 from pipelines.config import PipelineConfig
 from pipelines.kinds import names_of
 from pipelines.refusals import refuse_early
-from pipelines.service.events import MODEL_REGISTERED, emit
+from pipelines.service.events import tell_of_candidate
 from pipelines.service.structured_logs import logs_of_run
 from pipelines.service.turns import say_if_slot_was_lost
 
@@ -101,23 +101,13 @@ class FlowRun:
         """Log and register the model; or leave nothing of it, if that is wanted and it was made for this run."""
         if self.config.tracking.keep_model:
             found = register(self.id, self.steps, results, self.config.tracking.model_name)
-            self._tell_of(found)
+            uri, new = self.run.model_uri, not found.get("cached_from")
+            if uri and new and (warning := tell_of_candidate(uri, self.id, self.config.pipeline, self.config.name)):
+                run_logger().warning(warning)
             return found
         if not (trained := self.steps["fine_tune"]).cached:
             shutil.rmtree(trained.folder, ignore_errors=True)
         return {}
-
-    def _tell_of(self, found: dict[str, str | None]) -> None:
-        """Tell Prefect's server of a new candidate, which may start its promotion; that nobody hears it is no error."""
-        name, uri = self.config.tracking.model_name, self.run.model_uri
-        if name is None or uri is None or found.get("cached_from"):
-            return
-        told = {"model": uri, "name": name, "run_id": self.id}
-        labels = {"gradus.kind": self.config.pipeline, "gradus.preset": self.config.name}
-        try:
-            emit(MODEL_REGISTERED, f"gradus.model.{name}", labels, told)
-        except GradusError as error:
-            run_logger().warning(f"nothing is started by the new candidate {uri}: {error}")
 
     def _log_cost(self, trained: Manifest) -> None:
         """Log what a training took, also one that was taken from the store; its memory only this process can know."""

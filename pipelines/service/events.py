@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from components.core.errors import GradusError
+
 DATA_PUBLISHED = "gradus.data.published"
 MODEL_REGISTERED = "gradus.model.registered"
 MODEL_DEGRADED = "gradus.model.degraded"
@@ -42,3 +44,24 @@ def emit(event: str, resource: str, labels: Mapping[str, str], payload: Mapping[
     ):
         client.request("POST", "/events", json=[told.model_dump(mode="json")]).raise_for_status()
     return True
+
+
+def tell_of_candidate(model: str, run_id: str, kind: str, preset: str) -> str | None:
+    """Tell Prefect's server of a new candidate, which may start its promotion; that nobody hears it is no error.
+
+    Args:
+        model: its address, `models:/NAME/VERSION`.
+        run_id: the MLflow run that made it.
+        kind: of that run.
+        preset: of that run.
+
+    Returns:
+        A warning, if a server is set up and does not take it.
+    """
+    name = model.removeprefix("models:/").partition("/")[0]
+    labels = {"gradus.kind": kind, "gradus.preset": preset}
+    try:
+        emit(MODEL_REGISTERED, f"gradus.model.{name}", labels, {"model": model, "name": name, "run_id": run_id})
+    except GradusError as error:
+        return f"nothing is started by the new candidate {model}: {error}"
+    return None
