@@ -1,4 +1,4 @@
-"""Models that strangers made: whatever their bytes are, a model or one line that says what is wrong."""
+"""Whatever bytes a parser gets, it finds what they say, or says in a line what is wrong; `parsers.py` has them all."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from components.core.errors import WeightsError
 from components.models.pretrained.gguf import gguf_settings
-from tests.fuzz.mutations import mutated
-from tests.fuzz.weights import TARGETS
+from tests.fuzz.mutations import edited, mutated
+from tests.fuzz.parsers import TARGETS
 
 DEEP = b"[" * 5000
 OWN = {"name": "own", "pattern": ".", "special_tokens": {"<|endoftext|>": 256}}
@@ -25,7 +25,16 @@ def talk(**values: object) -> bytes:
     return json.dumps(TALK | values).encode()
 
 
+(LABELLED,) = TARGETS["parquet"].seeds()
 FOUND = [
+    ("preset", b"model: {weights: " + b"x" * 3000 + b"}"),  # OSError: File name too long
+    ("override", b"model.s\x08.layers=2\x7f"),  # what the terminal obeys
+    ("override", b"a\nb=1"),
+    ("preset", b"model: {size: 5}"),  # TypeError
+    ("preset", b"model: {size: [5]}"),
+    ("parquet", edited(LABELLED, [(4, 68, 0, b"\xff\xfe")])),  # UnicodeDecodeError: a text
+    ("parquet", edited(LABELLED, [(3, 195, 0, b"\xff" * 8)])),  # Arrow repeats a byte of the file
+    ("asked-json", json.dumps([{"messages": "[" * 5000}]).encode()),  # RecursionError
     # RecursionError
     *((name, DEEP) for name in TARGETS if name.endswith(".json") or name in ("index", "adapter-config")),
     # UnicodeEncodeError, ValueError, TypeError, a panic of Rust's
@@ -47,6 +56,7 @@ FOUND = [
     ("index", b'{"weight_map": {"a": "model\\ud800"}}'),
     ("config.json", b'{"model_type": "\xef\xbb\xbfgpt2\\u202e\\u001b[2J\\n"}'),
 ]
+"""Inputs that once brought more than a line."""
 
 
 @pytest.mark.long
