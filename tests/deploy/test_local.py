@@ -27,7 +27,6 @@ PARTS = ("postgres", "prefect", "mlflow", "worker-1", "worker-2")
 TRAINING = "classification/training"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.ci,
     pytest.mark.minutes,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(
@@ -163,6 +162,7 @@ def local() -> Iterator[Local]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.ci
 def test_all_of_it_is_up_and_up_again_changes_nothing(local: Local) -> None:
     before = {process.pid for process in local.processes()}
     local.up()
@@ -177,6 +177,7 @@ def test_all_of_it_is_up_and_up_again_changes_nothing(local: Local) -> None:
         assert "there is no service" in local.type(f"status --folder {other}/nothing", exit_code=2)
 
 
+@pytest.mark.ci
 def test_nobody_is_answered_without_a_password_and_none_can_be_read(local: Local) -> None:
     told = local.exported()
     api, tracking = told["PREFECT_API_URL"], told["MLFLOW_TRACKING_URI"]
@@ -197,6 +198,7 @@ def test_nobody_is_answered_without_a_password_and_none_can_be_read(local: Local
     assert listening == {"127.0.0.1"}
 
 
+@pytest.mark.ci
 def test_a_clock_starts_a_run_and_its_candidate_is_promoted_by_the_rules(local: Local) -> None:
     due = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
     parameters = '{"preset": "spam-demo", "overrides": ["tracking.system_metrics=false"]}'
@@ -209,6 +211,7 @@ def test_a_clock_starts_a_run_and_its_candidate_is_promoted_by_the_rules(local: 
     assert "champion" in local.shell("gradus models")
 
 
+@pytest.mark.ci
 def test_new_data_starts_a_run_and_what_is_not_good_enough_stays_a_candidate(local: Local, tmp_path: Path) -> None:
     file = tmp_path / "new messages.tsv"
     shutil.copy(ROOT / "components/data/samples/spam.tsv", file)
@@ -226,6 +229,7 @@ def test_new_data_starts_a_run_and_what_is_not_good_enough_stays_a_candidate(loc
     assert (aliases["champion"], aliases["candidate"]) == ("1", "2")
 
 
+@pytest.mark.ci
 def test_a_part_that_dies_is_started_again(local: Local) -> None:
     def worker() -> psutil.Process | None:
         return next((each for each in local.processes() if "worker-1" in each.cmdline()), None)
@@ -257,6 +261,7 @@ def test_a_run_that_is_killed_is_begun_again_and_goes_on(local: Local) -> None:
     assert "going on from step" in local.logs()
 
 
+@pytest.mark.ci
 def test_down_cancels_what_runs_leaves_no_process_and_up_goes_on(local: Local) -> None:
     begun = local.begin(epochs=900)
     assert "is cancelled" in local.type("down")

@@ -62,7 +62,6 @@ def test_flows_at_once_train_once_and_the_others_say_that_they_wait(
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_sixteen_processes_at_once_download_once(tmp_path: Path, environment: dict[str, str]) -> None:
     preset = write_preset("classification", tmp_path / "data")
     (tmp_path / "notes").mkdir()

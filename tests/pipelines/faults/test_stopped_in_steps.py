@@ -80,7 +80,6 @@ def test_a_run_that_is_stopped_while_its_model_is_registered_leaves_one_version(
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_ctrl_c_at_a_terminal_ends_the_temporary_server_too_and_is_one_line(tmp_path: Path) -> None:
     preset = write_preset("classification", tmp_path / "data")
     environment = environment_without_prefect() | {"PREFECT_HOME": str(tmp_path / "prefect")}

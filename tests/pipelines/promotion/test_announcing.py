@@ -123,7 +123,6 @@ def test_a_prefect_server_that_is_away_undoes_nothing(home: Path, make: Callable
     assert aliases(home, name) == {"champion": "1"}
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_where_mlflows_server_tells_the_address_by_itself_nobody_else_does(
     tmp_path: Path, saved_model: Path, monkeypatch: pytest.MonkeyPatch, patient_tracking: None

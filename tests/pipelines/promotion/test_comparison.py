@@ -188,7 +188,6 @@ def test_one_that_is_shown_not_to_be_worse_is_promoted_and_the_page_says_so(home
         assert tags["gradus.promotion_margin"] == "0.01"
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_force_needs_a_reason_and_goes_back(home: Path, make: Make, name: str) -> None:
     promote(make(30), home)

@@ -58,7 +58,6 @@ def test_a_champion_that_answered_other_rows_is_run_on_the_candidates(home: Path
         promote(make(0, first=1), home)
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_a_judge_that_is_away_leaves_the_champion_unmeasured(home: Path, make: Make, tmp_path: Path, name: str) -> None:
     with serve(tmp_path / "ollama") as server:
@@ -115,7 +114,6 @@ def test_verdicts_that_cannot_be_read_refuse_above_a_share_and_rules_may_be_soft
     assert verdicts["judge_tells"] == ("passed", "tells")
 
 
-@pytest.mark.ci
 @pytest.mark.slow
 def test_rows_that_either_or_one_before_it_learned_from_are_left_out(home: Path, make: Make, name: str) -> None:
     first = make(40, train=range(1, 11))
