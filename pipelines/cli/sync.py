@@ -29,14 +29,14 @@ def sync(debug: Debug = False) -> None:
             what = "its own process, or another gradus sync, is sending it" if run.by_itself else run.error or "sent"
             say(f"run {run.name} {run.run_id or ''}: {what}", style="red" if run.error else "")
             if what == "sent" and run.run_id:
-                _tell_of_its_candidate(run.run_id)
+                tell_of_its_candidate(run.run_id)
         if not done:
             say("gradus: nothing waits to be sent")
         if any(run.error for run in done):
             raise typer.Exit(1)
 
 
-def _tell_of_its_candidate(run_id: str) -> None:
+def tell_of_its_candidate(run_id: str) -> None:
     """Tell Prefect's server, where one is set up, of the candidate that a run has left by now."""
     from components.core.home import home
     from components.tracking.listing import listed_run

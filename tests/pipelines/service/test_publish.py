@@ -8,7 +8,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
 from components.core.errors import ConfigError, GradusError
-from pipelines.cli.sync import _tell_of_its_candidate
+from pipelines.cli.sync import tell_of_its_candidate
 from pipelines.config import load_config
 from pipelines.service.events import DATA_PUBLISHED, MODEL_REGISTERED, emit
 from pipelines.service.publish import publish
@@ -76,7 +76,7 @@ def test_a_candidate_that_reached_mlflow_late_is_told_of_by_sync(
     client: SyncPrefectClient, isolated: Path, saved_model: Path, tmp_path: Path
 ) -> None:
     run_id = labelled_run(isolated, tmp_path, saved_model, "late", wrong=0, pipeline="classification")
-    _tell_of_its_candidate(run_id)
+    tell_of_its_candidate(run_id)
     (event,) = eventually(lambda: heard(client, "gradus.model.late"))
     assert event["event"] == MODEL_REGISTERED
     assert event["payload"] == {"model": "models:/late/1", "name": "late", "run_id": run_id}
