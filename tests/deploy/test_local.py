@@ -261,7 +261,6 @@ def test_a_run_that_is_killed_is_begun_again_and_goes_on(local: Local) -> None:
     assert "going on from step" in local.logs()
 
 
-@pytest.mark.ci
 def test_down_cancels_what_runs_leaves_no_process_and_up_goes_on(local: Local) -> None:
     begun = local.begin(epochs=900)
     assert "is cancelled" in local.type("down")

@@ -20,7 +20,7 @@ from tests.pipelines.instructing import PRESET, entries
 from tests.ports import free_port
 from tests.tracking.mlflow_server import MlflowServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.minutes]
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 TRACKING, SOURCE, JUDGE, PREFECT = (f"planted-password-{number}" for number in range(1, 5))
 TOKEN, SIGNATURE = "planted-token-5", "planted%2Bsignature%2F6"

@@ -41,7 +41,6 @@ def sample() -> list[list[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_planted_errors_are_found_mended_and_trained_on(prefect_server: None, tmp_path: Path, isolated: Path) -> None:
     rows = sample()
     there = [number for number, row in enumerate(rows) if row[0] in ("ham", "spam") and row[-1].strip()]

@@ -23,7 +23,7 @@ from tests.patience import eventually
 MONEY = ("rent", "petrol", "a taxi", "lunch", "the plumber", "shoes", "a ticket", "the vet")
 OTHER = [first + last for first in ("ta", "lo", "mi", "ke", "ru") for last in ("bel", "dor", "nim", "vek", "zan")]
 WHO = ("mum", "dad", "nan", "mate", "love", "sis", "boss", "neighbour")
-pytestmark = [pytest.mark.slow, pytest.mark.ci, pytest.mark.minutes]
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,7 @@ def champion_of(home: Path) -> str:
     return str(client.get_model_version_by_alias("spam-demo", "champion").version)
 
 
+@pytest.mark.ci
 def test_of_more_of_the_same_nothing_is_said(champion: Path, tmp_path: Path) -> None:
     client = MlflowClient(f"sqlite:///{champion}/mlflow.db")
     run_id = client.get_model_version_by_alias("spam-demo", "champion").run_id
@@ -87,6 +88,7 @@ def test_of_more_of_the_same_nothing_is_said(champion: Path, tmp_path: Path) -> 
     assert "errors" in {each.measure for each in again.drifts}
 
 
+@pytest.mark.ci
 def test_what_cannot_be_watched_is_said(champion: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fewer than 30"):
         monitoring("spam-demo", str(write(tmp_path / "few.tsv", [("ham", "hello there")] * 3)))
@@ -111,6 +113,7 @@ def test_noise_degrades_it_and_what_it_teaches_is_refused(
     assert champion_of(champion) == before
 
 
+@pytest.mark.ci
 def test_a_new_fraud_degrades_it_and_a_retrained_one_takes_its_place(
     champion: Path, client: SyncPrefectClient, tmp_path: Path
 ) -> None:

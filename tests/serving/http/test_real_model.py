@@ -39,7 +39,6 @@ def server(responder: Responder) -> Iterator[Running]:
         yield found
 
 
-@pytest.mark.ci
 def test_eight_clients_are_answered_as_offline(server: Running, responder: Responder) -> None:
     lengths = [10 + 4 * number for number in range(len(ASKED))]
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, timeout=PATIENCE)
