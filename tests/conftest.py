@@ -93,7 +93,7 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_stand_in() -> None:
-    """Where two threads load models at once, MLflow leaves its stand-in for a module, which Hypothesis stumbles over."""
+    """Where threads load models at once, MLflow leaves its stand-in for a module, which Hypothesis stumbles over."""
     if type(sys.modules.get("dbutils")).__name__ == "MockDbutils":
         del sys.modules["dbutils"]
 
