@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from prefect import Flow, State, flow
 from prefect.runtime import flow_run
-from prefect.states import Crashed, Failed
+from prefect.states import Cancelled, Crashed, Failed
 
 from components.core.errors import ConfigError, GradusError
 from components.core.home import keep_files_private
@@ -21,7 +21,7 @@ from pipelines.config import PipelineConfig, load_config
 from pipelines.kinds import DEFAULT, KINDS, flow_of
 from pipelines.prefect_runs import record_process
 from pipelines.run import RunSummary
-from pipelines.service.turns import SlotLost, leave_if_alone, leave_if_taken_over, times_begun
+from pipelines.service.turns import SlotLost, leave_if_alone, leave_if_taken_over, times_begun, was_cancelled
 
 ATTEMPTS = 3
 """How often a run is begun whose process or machine was lost each time: it may be the run that loses it."""
@@ -93,6 +93,8 @@ def in_one_line(work: Callable[[], Done]) -> Done | State[Any]:
     """
     done: Done | State[Any]
     turn = times_begun()
+    if turn > 1 and was_cancelled():
+        return Cancelled(message="It was cancelled, and is not begun again.")
     try:
         _prepare_worker(turn)
         done = work()

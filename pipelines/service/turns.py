@@ -5,6 +5,7 @@ only have been cut off: it ends without a word then, as the flow run is not its 
 """
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
 
@@ -30,6 +31,18 @@ def times_begun() -> int:
         return 0
     with server_errors("cannot be used"), get_client(sync_client=True) as client:
         return client.read_flow_run(context.flow_run.id).run_count
+
+
+def was_cancelled() -> bool:
+    """Tell whether somebody has cancelled this flow run before it was begun again.
+
+    Raises:
+        GradusError: if the server does not answer.
+    """
+    if not (context := FlowRunContext.get()) or not context.flow_run:
+        return False
+    with server_errors("cannot be used"), get_client(sync_client=True) as client:
+        return any(state.type == StateType.CANCELLING for state in client.read_flow_run_states(context.flow_run.id))
 
 
 def leave_if_taken_over(turn: int) -> None:

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import Abort
 from prefect.runtime import flow_run
-from prefect.states import Crashed, Pending, Running
+from prefect.states import Cancelling, Crashed, Pending, Running
 
 from components.core.errors import GradusError
 from pipelines import deployed
@@ -88,3 +88,14 @@ def test_what_took_too_long_is_no_lost_slot(client: SyncPrefectClient) -> None:
         say_if_slot_was_lost(TimeoutError("Scope timed out"))
 
     assert slow(return_state=True).name == "Completed"
+
+
+def test_one_that_was_cancelled_is_not_begun_again(client: SyncPrefectClient) -> None:
+    done = []
+
+    def cancelled() -> None:
+        client.set_flow_run_state(flow_run.get_id(), Cancelling(), force=True)  # type: ignore[arg-type]
+        crash_and_begin(client)
+
+    assert run(lambda: done.append(1), before=cancelled).name == "Cancelled"
+    assert not done
