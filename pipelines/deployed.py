@@ -94,7 +94,7 @@ def in_one_line(work: Callable[[], Done]) -> Done | State[Any]:
     done: Done | State[Any]
     turn = times_begun()
     if turn > 1 and was_cancelled():
-        return Cancelled(message="It was cancelled, and is not begun again.")
+        return Cancelled(message="It was cancelled, and is not begun again: start a new run.")
     try:
         _prepare_worker(turn)
         done = work()

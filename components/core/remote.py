@@ -73,6 +73,8 @@ class Remote:
             raise ConfigError(f"store.remote: {redact(address)} is no folder and no address: {error}") from error
         self._lock = threading.Lock()
         self._away_until = 0.0
+        self._wrong: set[str] = set()
+        """Names of manifests that could not be believed: they are written anew, with all of their files."""
 
     def fetch(self, step: str, key: str, folder: Path) -> Manifest | None:
         """Bring a result into an empty folder; None if it is not there, or not as it was written."""
@@ -125,6 +127,7 @@ class Remote:
             told = self._files.cat_file(self._at(name))
         except FileNotFoundError:
             return None
+        self._wrong.add(name)  # until it is shown to be right
         try:
             manifest = Manifest.model_validate_json(told).model_copy(update={"folder": folder})
         except ValueError:
@@ -132,6 +135,9 @@ class Remote:
             return None
         if any(PurePosixPath(each).is_absolute() or ".." in PurePosixPath(each).parts for each in manifest.files):
             log.warning("store.remote: %s names files outside of its folder, and is not taken", name)
+            return None
+        if f"{manifest.step}/{manifest.key}" != name.partition(".")[0]:
+            log.warning("store.remote: %s is that of something else, and is not taken", name)
             return None
         require_room(folder, sum(file.bytes for file in manifest.files.values()))
         for each in manifest.files:
@@ -141,18 +147,21 @@ class Remote:
         if damage := manifest.damage():
             log.warning("store.remote: %s is not taken: %s", name, damage)
             return None
+        self._wrong.discard(name)
         return manifest
 
     def _send(self, manifest: Manifest) -> None:
-        name = self._at(f"{manifest.step}/{manifest.key}.json")
-        if self._files.exists(name):
+        name = f"{manifest.step}/{manifest.key}.json"
+        anew = name in self._wrong
+        if not anew and self._files.exists(self._at(name)):
             return
         began = time.monotonic()
         for each, file in manifest.files.items():
             there = self._at(_by_hash(manifest, each))
-            if not (self._files.exists(there) and self._files.size(there) == file.bytes):
+            if anew or not (self._files.exists(there) and self._files.size(there) == file.bytes):
                 self._put(manifest.folder / each, there, file.bytes)
-        self._write(name, manifest)
+        self._write(self._at(name), manifest)
+        self._wrong.discard(name)
         total = sum(file.bytes for file in manifest.files.values())
         log.info("store.remote: sent %s, %.1f MB in %.1f s", manifest.step, total / 1e6, time.monotonic() - began)
 

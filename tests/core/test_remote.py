@@ -84,7 +84,7 @@ def test_it_says_nothing_of_where_it_was_made(tmp_path: Path) -> None:
     assert str(tmp_path) not in told
 
 
-@pytest.mark.parametrize("harm", ["changed", "gone", "short", "no manifest", "another manifest"])
+@pytest.mark.parametrize("harm", ["changed", "gone", "short", "no manifest", "another manifest", "of another step"])
 def test_what_was_changed_on_its_way_is_not_taken(harm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     shared = tmp_path / "shared"
     store = machine(tmp_path, "a", Remote(str(shared)))
@@ -101,12 +101,17 @@ def test_what_was_changed_on_its_way_is_not_taken(harm: str, tmp_path: Path, cap
         weights.write_bytes(weights.read_bytes()[:-1])
     elif harm == "no manifest":
         told.write_text(told.read_text()[:-20])
+    elif harm == "of another step":
+        told.write_text(made.model_copy(update={"step": "validate"}).sealed().model_dump_json())
     else:
         told.write_text(told.read_text().replace('"rows":3', '"rows":4'))
+    other = machine(tmp_path, "b", Remote(str(shared)))
     with caplog.at_level(logging.WARNING):
-        again = machine(tmp_path, "b", Remote(str(shared))).produce("split", KEY, write)
+        again = other.produce("split", KEY, write)
     assert again.digest == made.digest
     assert "not taken" in caplog.text
+    other.share(again)  # and what was wrong there is right again
+    assert machine(tmp_path, "c", Remote(str(shared))).produce("split", KEY, never).digest == made.digest
 
 
 def test_no_file_leaves_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
