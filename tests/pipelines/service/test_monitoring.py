@@ -131,6 +131,6 @@ def test_a_new_fraud_degrades_it_and_a_retrained_one_takes_its_place(
     event = eventually(lambda: (now := degraded_events(client, "spam-demo"))[: len(now) - heard])[0]
     assert event["resource"]["gradus.retrain"] == "true"
     again = run_preset(event["payload"]["preset"])
-    assert again.model_uri == f"models:/spam-demo/{int(before) + 2}"
+    assert again.model_uri not in (None, f"models:/spam-demo/{before}")
     result = promote(again.run_id, champion)
     assert champion_of(champion) != before, result
