@@ -7,7 +7,15 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from components.evaluation.metrics import METRICS
-from components.tracking.listing import ListedModel, ListedRun, ListedVersion, list_models, list_runs, listed_run
+from components.tracking.listing import (
+    ListedModel,
+    ListedRun,
+    ListedVersion,
+    list_models,
+    list_runs,
+    listed_run,
+    listed_runs,
+)
 from components.tracking.reading import find_run
 from pipelines.kinds import KINDS, kind_named, part_of
 
@@ -85,7 +93,10 @@ def find_models(home: Path, name: str | None = None) -> list[FoundModel]:
     Raises:
         TrackingError: if there is none of that name, or the store cannot be read.
     """
-    return [_found_model(model, home, every=name is not None) for model in list_models(home, name)]
+    models = list_models(home, name)
+    wanted = {each.run_id for model in models for each in model.versions if name or each.aliases}
+    runs = listed_runs(wanted, home)
+    return [_found_model(model, runs) for model in models]
 
 
 def lines(found: Sequence[BaseModel]) -> str:
@@ -109,13 +120,12 @@ def _primary(run: ListedRun) -> str:
     return "" if value is None else f"{METRICS[name].title} {value:.{METRICS[name].digits}f}"
 
 
-def _found_model(model: ListedModel, home: Path, every: bool) -> FoundModel:
-    """Return a model with the figures of those of its versions that have an alias, or of `every` one."""
+def _found_model(model: ListedModel, runs: Mapping[str, ListedRun]) -> FoundModel:
+    """Return a model with the figures of those of its versions whose runs were looked up."""
     versions = []
     for each in model.versions:
         told = {}
-        if each.run_id and (every or each.aliases):
-            run = listed_run(each.run_id, home)
+        if run := runs.get(each.run_id):
             told = {
                 "primary": _primary(run),
                 "run_name": run.name,

@@ -1,6 +1,6 @@
 """Lists of what is recorded: runs, and registered models with their versions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from components.core.errors import TrackingError
 from components.tracking.names import COMMIT_TAG, ERROR_TAG, PRESET_TAG, SET_TAG, VERDICT_TAG
 from components.tracking.registry.finding import versions_of
-from components.tracking.stores import every, open_client, tracking_errors
+from components.tracking.stores import every, open_client, quoted, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 NEWEST = ["attributes.start_time DESC"]
+AT_ONCE = 100
+"""Runs that one search asks for by their ids: databases and MLflow's parser limit the length of a condition."""
 
 
 class ListedRun(BaseModel):
@@ -79,13 +81,13 @@ def list_runs(home: Path, filters: Mapping[str, str], where: str | None, most: i
     client = open_client(home)
     conditions = [where] if where else []
     if preset := filters.get("preset"):
-        conditions.append(f"tags.`{PRESET_TAG}` = '{_quoted(preset)}'")
+        conditions.append(f"tags.`{PRESET_TAG}` = {quoted(preset)}")
     if status := filters.get("status"):
-        conditions.append(f"attributes.status = '{_quoted(status.upper())}'")
+        conditions.append(f"attributes.status = {quoted(status.upper())}")
     with tracking_errors(f"cannot list runs{f' where {where}' if where else ''}"):
         experiments = [each.experiment_id for each in every(client.search_experiments)]
         found = client.search_runs(experiments, " and ".join(conditions), max_results=most, order_by=NEWEST)
-        made = _models_by_run(client)
+        made = _models_by_run(client, [run.info.run_id for run in found])
     return [_listed(run, made.get(run.info.run_id)) for run in found]
 
 
@@ -97,7 +99,25 @@ def listed_run(run_id: str, home: Path) -> ListedRun:
     """
     client = open_client(home)
     with tracking_errors(f"cannot look up the run {run_id}"):
-        return _listed(client.get_run(run_id), _models_by_run(client).get(run_id))
+        return _listed(client.get_run(run_id), _models_by_run(client, [run_id]).get(run_id))
+
+
+def listed_runs(run_ids: Iterable[str], home: Path) -> dict[str, ListedRun]:
+    """Return runs by their ids, deleted ones too; those that are not there are left out.
+
+    Raises:
+        TrackingError: if the store cannot be read.
+    """
+    from mlflow.entities import ViewType
+
+    client, found = open_client(home), {}
+    with tracking_errors("cannot look up runs"):
+        experiments = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
+        for some in _batches(run_ids):
+            made = _models_by_run(client, some)
+            for run in client.search_runs(experiments, _with_ids("attributes.run_id", some), ViewType.ALL):
+                found[run.info.run_id] = _listed(run, made.get(run.info.run_id))
+    return found
 
 
 def list_models(home: Path, name: str | None = None) -> list[ListedModel]:
@@ -116,10 +136,7 @@ def list_models(home: Path, name: str | None = None) -> list[ListedModel]:
 
 
 def _listed_model(client: "MlflowClient", model: "RegisteredModel") -> ListedModel:
-    # A version that a search finds does not know its aliases.
-    aliases: dict[str, list[str]] = {}
-    for alias, number in sorted((client.get_registered_model(model.name).aliases or {}).items()):
-        aliases.setdefault(str(number), []).append(alias)
+    aliases = _aliases(model)
     return ListedModel(
         name=model.name,
         description=model.description or "",
@@ -127,6 +144,14 @@ def _listed_model(client: "MlflowClient", model: "RegisteredModel") -> ListedMod
             _listed_version(each, aliases.get(str(each.version), [])) for each in versions_of(client, model.name)
         ],
     )
+
+
+def _aliases(model: "RegisteredModel") -> dict[str, list[str]]:
+    """Return the aliases of each version by its number: a version that a search finds does not know its own."""
+    found: dict[str, list[str]] = {}
+    for alias, number in sorted((model.aliases or {}).items()):
+        found.setdefault(str(number), []).append(alias)
+    return found
 
 
 def _listed_version(version: "ModelVersion", aliases: list[str]) -> ListedVersion:
@@ -139,14 +164,25 @@ def _listed_version(version: "ModelVersion", aliases: list[str]) -> ListedVersio
     )
 
 
-def _models_by_run(client: "MlflowClient") -> dict[str, str]:
-    """Return the newest version that each run made, by its id."""
+def _models_by_run(client: "MlflowClient", run_ids: Iterable[str]) -> dict[str, str]:
+    """Return the newest version that each of some runs made, by the run's id."""
     found: dict[str, str] = {}
-    for model in every(client.search_registered_models):
-        for version in reversed(_listed_model(client, model).versions):
-            aliases = f" @{' @'.join(version.aliases)}" if version.aliases else ""
-            found[version.run_id] = f"{model.name}/{version.version}{aliases}"
+    models = {each.name: _aliases(each) for each in every(client.search_registered_models)}
+    for some in _batches(run_ids) if models else ():
+        versions = every(client.search_model_versions, _with_ids("run_id", some))
+        for version in sorted(versions, key=lambda each: (each.name, int(each.version))):
+            aliases = "".join(f" @{alias}" for alias in models[version.name].get(str(version.version), []))
+            found[str(version.run_id)] = f"{version.name}/{version.version}{aliases}"
     return found
+
+
+def _batches(run_ids: Iterable[str]) -> list[list[str]]:
+    distinct = sorted({each for each in run_ids if each})
+    return [distinct[first : first + AT_ONCE] for first in range(0, len(distinct), AT_ONCE)]
+
+
+def _with_ids(key: str, run_ids: Iterable[str]) -> str:
+    return f"{key} IN ({', '.join(map(quoted, run_ids))})"
 
 
 def _listed(run: "Run", model: str | None) -> ListedRun:
@@ -170,7 +206,3 @@ def _listed(run: "Run", model: str | None) -> ListedRun:
 
 def _time(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

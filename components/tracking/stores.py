@@ -185,6 +185,11 @@ def every(search: "Callable[..., PagedList[Found]]", *what: str | list[str]) -> 
         token = page.token or ""
 
 
+def quoted(text: str) -> str:
+    """Return a text as MLflow's filters take it; they know no way to write one that has quotes of both kinds."""
+    return f'"{text}"' if "'" in text else f"'{text}'"
+
+
 def one_line(error: object, limit: int = LONGEST_LINE) -> str:
     """Return the text of an error on one line of at most `limit` characters: its beginning and its end."""
     return shortened(" ".join(str(error).split()), limit)

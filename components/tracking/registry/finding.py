@@ -14,7 +14,7 @@ from components.models.pretrained.files import is_adapter_alone
 from components.models.saved.card import find_saved
 from components.tracking.names import CACHED_FROM, HASHES_TAG, KEY_TAG, MODEL_ID_TAG, MODEL_NAME
 from components.tracking.registry.promotion_tags import CHAMPION
-from components.tracking.stores import every, open_client, tracking_errors, tracking_uri, without_password
+from components.tracking.stores import every, open_client, quoted, tracking_errors, tracking_uri, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -203,8 +203,7 @@ def version_source(version: "ModelVersion") -> str:
 
 def versions_of(client: "MlflowClient", name: str) -> "list[ModelVersion]":
     """Return all versions of a registered model, the newest first."""
-    quoted = name.replace("'", "''")
-    found = every(client.search_model_versions, f"name = '{quoted}'")
+    found = every(client.search_model_versions, f"name = {quoted(name)}")
     return sorted(found, key=lambda version: -int(version.version))
 
 
