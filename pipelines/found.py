@@ -17,7 +17,7 @@ from components.tracking.listing import (
     listed_runs,
 )
 from components.tracking.reading import find_run
-from pipelines.kinds import KINDS, kind_named, part_of
+from pipelines.kinds import KINDS, deciding, kind_named
 
 TEST = "test/"
 MINUTE, HOUR = 60, 3600
@@ -42,7 +42,7 @@ class FoundRun(ListedRun):
     @property
     def test(self) -> dict[str, str]:
         """The figures of the test set by their titles, the metric that decides first."""
-        names = sorted(METRICS, key=lambda name: name != deciding(self.pipeline))
+        names = sorted(METRICS, key=lambda name: name != deciding_of(self.pipeline))
         there = {name: self.metrics[f"{TEST}{name}"] for name in names if f"{TEST}{name}" in self.metrics}
         return {METRICS[name].title_with_unit: f"{value:.{METRICS[name].digits}f}" for name, value in there.items()}
 
@@ -104,10 +104,10 @@ def lines(found: Sequence[BaseModel]) -> str:
     return json.dumps([each.model_dump() for each in found])
 
 
-def deciding(pipeline: str) -> str:
+def deciding_of(pipeline: str) -> str:
     """Return the metric that decides between runs of a kind; nothing for kinds that are not known here."""
     kind = kind_named(pipeline)
-    return str(part_of(kind, "compare").KIND.decides) if kind in KINDS else ""
+    return deciding(kind) if kind in KINDS else ""
 
 
 def _found(run: ListedRun) -> FoundRun:
@@ -115,7 +115,7 @@ def _found(run: ListedRun) -> FoundRun:
 
 
 def _primary(run: ListedRun) -> str:
-    name = deciding(run.pipeline)
+    name = deciding_of(run.pipeline)
     value = run.metrics.get(f"{TEST}{name}")
     return "" if value is None else f"{METRICS[name].title} {value:.{METRICS[name].digits}f}"
 

@@ -11,7 +11,6 @@ from math import inf
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import binomtest
 
 from components.evaluation import weighted as of
 from components.evaluation.labelled import Predictions
@@ -147,6 +146,8 @@ def percentile_interval(values: Floats) -> Interval:
 
 def wilson_interval(successes: int, trials: int) -> Interval:
     """Return the 95 % score interval of a share (Wilson, "Probable Inference", 1927)."""
+    from scipy.stats import binomtest  # a second, which lists of runs do without
+
     interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
 

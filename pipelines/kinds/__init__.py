@@ -1,6 +1,8 @@
 """What can be fine-tuned for: a folder a kind, and the list of them.
 
-A kind's package holds what runs, checks and commands ask it for, each part imported when it is wanted:
+A kind's package says which metric decides between its models (DECIDES, the name of a row of
+`components.evaluation.metrics`), and holds what runs, checks and commands ask it for, each part imported when it is
+wanted:
 
     config.py       CONFIG, a `pipelines.config.PipelineConfig` whose key `pipeline` is the kind's name
     flow.py         FLOW, a Prefect flow of that name, which takes such a config (`pipelines.run` has what all share)
@@ -35,6 +37,11 @@ def kind_named(name: str | None) -> str:
 def names_of(kind: str) -> tuple[str, ...]:
     """Return what runs of a kind say they are of."""
     return (kind, "") if kind == DEFAULT else (kind,)
+
+
+def deciding(kind: str) -> str:
+    """Return the metric that decides between models of a kind, without what comparing them imports."""
+    return str(import_module(KINDS[kind]).DECIDES)
 
 
 def config_class(kind: str) -> "type[PipelineConfig]":

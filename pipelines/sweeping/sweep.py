@@ -19,7 +19,7 @@ from components.tracking.run import Run
 from components.tracking.runs import open_run
 from components.tracking.sweeps import SWEEP_TAG, find_sweep, runs_under
 from pipelines.config import PipelineConfig, load_config, override
-from pipelines.kinds import part_of
+from pipelines.kinds import deciding, part_of
 from pipelines.sweeping import pages
 from pipelines.sweeping.answers import answers
 from pipelines.sweeping.config import SweepConfig, Values
@@ -101,7 +101,7 @@ class Sweep:
     def __init__(self, prepared: Prepared, parent: str) -> None:
         self.plan, self.parent, self.metric = prepared.plan, parent, prepared.metric
         self.experiment = prepared.config.tracking.experiment
-        self.decides = str(part_of(prepared.config.pipeline, "compare").KIND.decides)
+        self.decides = deciding(prepared.config.pipeline)
         self.rows: list[Row] = []
         self.children: dict[str, list[Child]] = {}
         """The runs of each row, by its name."""

@@ -20,6 +20,7 @@ from components.models.saved.classifier import LoadedClassifier
 from components.tracking.reading import PREDICTIONS, RecordedRun, Registered
 from pipelines.compared import Tested, decided, of_every_kind
 from pipelines.kind import Candidate, Kind, Measured, Runs, Sides, ancestry_of, common_rows, load_version
+from pipelines.kinds.classification import DECIDES
 
 
 class Classification:
@@ -27,7 +28,7 @@ class Classification:
 
     key = "test"
     metrics = LABELS
-    decides = "accuracy"
+    decides = DECIDES
     selects: str | None = "validation/accuracy"
     margin = 0.01
     needs: tuple[str, ...] = (PREDICTIONS,)

@@ -8,11 +8,12 @@ from components.reporting.evidence import counted
 from components.tasks import download, evaluate, fetch_weights, fine_tune, read_frozen, reads_ahead, split, validate
 from components.tasks.results import Results
 from components.tracking.registry.publishing import publish_classifier
+from pipelines.kinds.classification import DECIDES
 from pipelines.kinds.classification.config import ClassificationConfig
 from pipelines.prefect_runs import record_process
 from pipelines.run import RunSummary, recorded
 
-RESULTS = Results(counted, findings, evidence, publish_classifier, headline_rows, decides="accuracy")
+RESULTS = Results(counted, findings, evidence, publish_classifier, headline_rows, decides=DECIDES)
 
 
 @flow(name="classification", flow_run_name="{config.run_name}", persist_result=False, on_running=[record_process])

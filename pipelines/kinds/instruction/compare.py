@@ -39,6 +39,7 @@ from components.tracking.judgements import JUDGEMENTS, logged_judgements
 from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, Registered
 from pipelines.compared import Answered, decided, of_every_kind
 from pipelines.kind import Candidate, Kind, Measured, Runs, Sides, Unlike, ancestry_of, common_rows, load_version
+from pipelines.kinds.instruction import DECIDES
 
 
 class Instruction:
@@ -46,7 +47,7 @@ class Instruction:
 
     key = "responses"
     metrics = METRICS
-    decides = "score"
+    decides = DECIDES
     selects: str | None = "validation/loss"
     margin = 2.0
     needs: tuple[str, ...] = (RESPONSES, FACTS)

@@ -20,11 +20,12 @@ from components.tasks.instruction import (
 )
 from components.tasks.results import Results
 from components.tracking.registry.publishing import publish_language_model
+from pipelines.kinds.instruction import DECIDES
 from pipelines.kinds.instruction.config import InstructionConfig
 from pipelines.prefect_runs import record_process
 from pipelines.run import RunSummary, recorded
 
-RESULTS = Results(counted_of_instructions, findings, evidence, publish_language_model, response_rows, decides="score")
+RESULTS = Results(counted_of_instructions, findings, evidence, publish_language_model, response_rows, decides=DECIDES)
 
 
 @flow(name="instruction", flow_run_name="{config.run_name}", persist_result=False, on_running=[record_process])
