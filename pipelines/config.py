@@ -13,10 +13,11 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_valid
 
 from components.core.config import Config
 from components.core.errors import ConfigError, did_you_mean, shortened
+from components.core.home import home
 from components.core.redaction import MASK, redact
 from components.core.remote import StoreConfig
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
-from components.data.addresses import scheme_of
+from components.data.addresses import RUN_FILE, scheme_of
 from components.data.split.given_splits import SPLITS
 from components.models.pretrained.files import TRACKED, is_adapter_alone
 from pipelines.kinds import DEFAULT, KINDS, config_class
@@ -102,10 +103,12 @@ class PipelineConfig(Config):
 def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
     """Return the config of a preset or YAML file, with `KEY=VALUE` overrides applied.
 
-    Its key `pipeline` says which kind it is of (`pipelines.kinds`).
+    The file may be one that a run logged: `runs:/RUN/config.yaml` is what that run was trained with. The key
+    `pipeline` says which kind it is of (`pipelines.kinds`).
 
     Raises:
         ConfigError: naming every key that is unknown, of the wrong type or out of range.
+        TrackingError: if a run has no such file, or the store cannot be read.
     """
     source = _find_preset(preset)
     tree = read_tree(source, preset, "a preset is a mapping of keys such as source, validation, train")
@@ -182,6 +185,10 @@ def _find_preset(preset: str) -> Traversable:
     shipped = _shipped()
     if preset in shipped:
         return shipped[preset]
+    if RUN_FILE.fullmatch(preset):
+        from components.tracking.run_files import run_file
+
+        return run_file(preset, home())
     if preset.endswith((".yaml", ".yml")):
         if not Path(preset).is_file():
             raise ConfigError(f"there is no file {preset}")

@@ -39,7 +39,8 @@ def deployed(kind: str) -> Deployed:
         It is one flow run, and stands with those of `gradus run` under the flow of its kind.
 
         Args:
-            preset: a name from `gradus presets`, or the absolute path of a YAML file on the worker's machine.
+            preset: a name from `gradus presets`, the absolute path of a YAML file on the worker's machine, or one that
+                an MLflow run logged, such as `runs:/RUN/config.yaml`.
             overrides: what `--set` takes, such as `train.epochs=3`.
 
         Returns:

@@ -1,6 +1,7 @@
-"""Where a file may be: http(s), the disk, or among the samples; and what it is called there."""
+"""Where a file may be: http(s), the disk, an MLflow run, or among the samples; and what it is called there."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -9,21 +10,43 @@ from components.data.hub.config import place_of
 
 SAMPLES = Path(__file__).with_name("samples")
 REMOTE = ("http", "https")
-SCHEMES = (*REMOTE, "file", "sample", "hf")
+RUN_FILE = re.compile(r"runs:/+(?P<run>[0-9a-f]{32})/+(?P<path>[^/].*)")
+"""A file that a run logged, as MLflow writes it."""
+SCHEMES = (*REMOTE, "file", "sample", "hf", "runs")
 LONGEST_NAME = 200  # bytes; file systems allow 255, and temporary names add to it
 
 
 def scheme_of(url: str) -> str | None:
     """Return the scheme of a URL in lower case, or None for a bare path."""
-    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", url)
-    return found[1].lower() if found else None
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://|(runs):/", url)
+    return (found[1] or found[2]).lower() if found else None
+
+
+def find_run_files_with(finder: Callable[[str], Path]) -> None:
+    """Let files of runs be brought by a function from their address to a copy; this room knows no MLflow."""
+    _finders.append(finder)
+
+
+def _no_finder(url: str) -> Path:
+    raise RuntimeError(f"{url}: nothing that could fetch files of runs was imported")
+
+
+_finders: list[Callable[[str], Path]] = [_no_finder]
 
 
 def local_path(url: str) -> Path | None:
-    """Return the absolute path of the file that a local `url` means, or None for one on a network."""
+    """Return the absolute path of the file that a local `url` means, or None for one on a network.
+
+    A file of a run is brought to this machine.
+
+    Raises:
+        TrackingError: if there is no such file of a run.
+    """
     scheme = scheme_of(url)
     if scheme in (*REMOTE, "hf"):
         return None
+    if scheme == "runs":
+        return _finders[-1](url)
     if scheme == "sample":
         return SAMPLES / url.partition("://")[2]
     if scheme == "file":
@@ -57,7 +80,8 @@ def url_problem(url: str) -> str | None:
         return "its secrets were taken out (***) when it was recorded or shown: put them back"
     if scheme not in SCHEMES:
         return (
-            f"{url!r} starts with {scheme}://; use https://, http://, file://, hf://OWNER/NAME, sample://NAME or a path"
+            f"{url!r} starts with {scheme}://; "
+            "use https://, http://, file://, hf://OWNER/NAME, runs:/RUN/FILE, sample://NAME or a path"
         )
     if scheme == "sample":
         name = url.partition("://")[2]
@@ -65,6 +89,9 @@ def url_problem(url: str) -> str | None:
     if scheme == "hf":
         form = "hf://OWNER/NAME or hf://OWNER/NAME/FILE; split, subset and revision stand in source.hub"
         return None if place_of(url) else f"{url!r} names no data set of the hub; write {form}"
+    if scheme == "runs":
+        match = RUN_FILE.fullmatch(url)
+        return None if match and is_safe_member(match["path"]) else f"{url!r} names no file of a run: runs:/RUN/FILE"
     if scheme in REMOTE and has_user(url):
         # The URL is logged with the run's config, so a password in it would be too.
         return "the URL holds a password; put it into ~/.netrc"

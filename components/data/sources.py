@@ -33,8 +33,8 @@ class FileSource(GivenSplits):
 
     url: Address
     """`https://`, `http://`, `file://`, `sample://NAME` (a file that Gradus ships) or the path of a local file, in
-    a preset relative to its file; or `hf://OWNER/NAME`, a data set of the Hugging Face hub, and `hf://OWNER/NAME/FILE`,
-    a file of it."""
+    a preset relative to its file; `runs:/RUN/FILE`, which an MLflow run logged; or `hf://OWNER/NAME`, a data set of the
+    Hugging Face hub, and `hf://OWNER/NAME/FILE`, a file of it."""
 
     hub: HubConfig = HubConfig()
     """Which part of a data set of the hub is used."""

@@ -19,6 +19,7 @@ from components.core.errors import TransientError
 from components.core.home import home, mirror
 from components.core.records import Facts, Logger, Manifest, NoLogger
 from components.core.steps import identify, run_logger, step
+from components.data.addresses import find_run_files_with
 from components.data.sources import FileSource
 from components.learned import LEARNED, Ancestry, Hashes, TestedRows, write_learned
 from components.models.config import ModelConfig
@@ -89,7 +90,14 @@ def _tracked_folder(weights: str) -> Path:
     return target if target.is_dir() else download_model_folder(weights, home(), target)
 
 
+def _run_file(address: str) -> Path:
+    from components.tracking.run_files import run_file
+
+    return run_file(address, home())
+
+
 find_tracked_with(_tracked_folder)
+find_run_files_with(_run_file)
 
 
 def _source_identity(arguments: Mapping[str, Any]) -> Any:

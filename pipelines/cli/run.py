@@ -26,7 +26,12 @@ gradus run my-data.yaml --json > result.json
 
 
 def run(
-    preset: Annotated[str, typer.Argument(metavar="PRESET_OR_YAML", help="A name from `gradus presets`, or a file.")],
+    preset: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRESET_OR_YAML", help="A name from `gradus presets`, or a file; `runs:/RUN/config.yaml`: again."
+        ),
+    ],
     overrides: console.Overrides = None,
     limit: console.Limit = None,
     as_json: console.AsJson = False,

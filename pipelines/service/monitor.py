@@ -1,5 +1,6 @@
 """The flow `monitoring`: whether a champion still does what it did, on data that have arrived since."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,9 @@ def monitoring(
         else:
             source = config_of(first, overrides).source
             arrived = read_unlabelled(champion, file, source.model_dump(mode="json", include=set(READING)), rows)
-        found = watch(champion, arrived, data, most_drift, most_worse)
+        retrain = partial(retraining, champion, arrived) if labelled else None
+        found = watch(champion, arrived, data, most_drift, most_worse, retrain)
         if found.degraded:
-            if labelled:
-                found = found.model_copy(update={"retraining": str(retraining(champion, arrived))})
             _tell(champion, found)
         return found
 

@@ -1,23 +1,19 @@
 """Retraining a champion on old and new data: a preset made of the one that its run was trained with."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from components.core.errors import ConfigError
 from components.core.home import home
-from components.core.records import fingerprint
+from components.core.records import sha256_of
 from components.tasks.shared import download
 from components.tracking.reading import RecordedRun, artifacts_of, find_run
 from pipelines.config import PipelineConfig, load_config, override, read_tree
-from pipelines.service.watching import Champion
+from pipelines.service.watching import RETRAINING, Champion
 
 CONFIG = "config.yaml"
-RETRAINING = "retraining"
-"""Folder under the home for tables of old and new data."""
 
 
 def config_of(run: RecordedRun, overrides: list[str]) -> Any:
@@ -49,8 +45,8 @@ def from_file(file: Path, rows: int) -> list[str]:
     return [override(key, value) for key, value in where.items()]
 
 
-def retraining(champion: Champion, arrived: pd.DataFrame) -> Path:
-    """Write the preset of a run that continues from the champion on old and new data, and return its path.
+def retraining(champion: Champion, arrived: pd.DataFrame, folder: Path, logged: str) -> Path:
+    """Write the preset of a run that continues from the champion on old and new data, and that data beside it.
 
     Old rows keep their split, since it depends on each row alone; new ones are dealt like them. What either model has
     learnt from is in no comparison of the two.
@@ -58,18 +54,26 @@ def retraining(champion: Champion, arrived: pd.DataFrame) -> Path:
     Args:
         champion: whom the run continues.
         arrived: the new rows: `text` and `label`.
+        folder: where both are written, to be logged.
+        logged: the address that the folder will have, `runs:/RUN/FOLDER`: whichever machine retrains finds it there.
+
+    Returns:
+        The preset's path.
 
     Raises:
         ConfigError, TrackingError: as `config_of` does.
     """
     old = pd.read_parquet(download(config_of(champion.run, []).source).path("table.parquet"), columns=["text", "label"])
-    table = pd.concat([old, arrived[["text", "label"]]], ignore_index=True)
-    folder = home() / RETRAINING / fingerprint([champion.uri, table.to_dict("list")])[:32]
-    folder.mkdir(parents=True, exist_ok=True)
-    data, preset = folder / "old_and_new.parquet", folder / f"{champion.version.name}.yaml"
+    data = folder / "old_and_new.parquet"
+    pd.concat([old, arrived[["text", "label"]]], ignore_index=True).to_parquet(data)
     with _config_file(champion.run) as files:
         tree = read_tree(files[CONFIG], CONFIG, "it is the config of a run")
-    tree["source"] = {"url": str(data), "format": "parquet", "columns": {"text": "text", "label": "label"}}
+    tree["source"] = {
+        "url": f"{logged}/{data.name}",
+        "sha256": sha256_of(data),
+        "format": "parquet",
+        "columns": {"text": "text", "label": "label"},
+    }
     tree["model"]["weights"] = champion.uri
     tree["validation"].setdefault("rows", {})["max"] = None  # there are more than there were
     tree["tracking"] |= {
@@ -77,8 +81,8 @@ def retraining(champion: Champion, arrived: pd.DataFrame) -> Path:
         "run_name": f"{champion.version.name} retrained from version {champion.version.number}",
         "parent": None,
     }
-    _write(data, table.to_parquet)
-    _write(preset, lambda draft: draft.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), "utf-8"))
+    preset = folder / f"{champion.version.name}.yaml"
+    preset.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), "utf-8")
     return preset
 
 
@@ -89,13 +93,3 @@ def _config_file(run: RecordedRun) -> Any:
 def _is_retraining(config: PipelineConfig) -> bool:
     url = str(config.source.url)  # type: ignore[attr-defined]
     return RETRAINING in Path(url).parts and config.model.weights.startswith("models:/")
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    draft = path.with_name(f".{path.name}")
-    try:
-        write(draft)
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,6 +1,6 @@
 """Whether a classifier in use still does what it did: on what has arrived, beside the test split of its run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
 from components.tracking.reading import RecordedRun, Registered, artifacts_of, find_registered, find_run
 from components.tracking.registry.finding import resolve_model
-from components.tracking.runs import open_run
+from components.tracking.runs import Run, open_run
 from components.tracking.stores import tracking_uri
 from pipelines.asking import Asked
 
@@ -28,6 +28,8 @@ MONITORED_TAG = "gradus.monitored"
 FEWEST = 30
 """Rows that have arrived: fewer tell nothing."""
 PREDICTIONS = "predictions.parquet"
+RETRAINING = "retraining"
+"""Folder among the artifacts of a run that watched: the preset that retrains, with old and new data."""
 
 
 class Watched(BaseModel):
@@ -43,7 +45,7 @@ class Watched(BaseModel):
     degraded: bool
     sentence: str
     retraining: str | None = None
-    """The preset that retrains it on old and new data, if it was written."""
+    """The address of the preset that retrains it on old and new data, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,14 @@ def read_labelled(champion: Champion, table: Path) -> pd.DataFrame:
     return frame.assign(predicted=said["label"].to_numpy(), probability=said["probability"].to_numpy())
 
 
-def watch(champion: Champion, arrived: pd.DataFrame, data: str, most_drift: float, most_worse: float) -> Watched:
+def watch(
+    champion: Champion,
+    arrived: pd.DataFrame,
+    data: str,
+    most_drift: float,
+    most_worse: float,
+    retrain: Callable[[Path, str], Path] | None = None,
+) -> Watched:
     """Compare what has arrived with the champion's test split, and log it as a run of the champion's experiment.
 
     Args:
@@ -121,6 +130,8 @@ def watch(champion: Champion, arrived: pd.DataFrame, data: str, most_drift: floa
         data: where they come from.
         most_drift: how far apart distributions may be, 0 to 1.
         most_worse: by how much the share of wrong labels may grow.
+        retrain: writes, for a champion that is degraded, the preset of its retraining with its data into a folder,
+            whose address among the run's artifacts it is told; returns the preset's path.
 
     Raises:
         ConfigError: if there are too few rows, or the champion's run has no predictions.
@@ -149,6 +160,7 @@ def watch(champion: Champion, arrived: pd.DataFrame, data: str, most_drift: floa
         folder = run.outbox.new_folder()
         (folder / "drift.png").write_bytes(drift_figure(tested, arrived, labels, _title(champion, alarms)))
         run.log_file(folder / "drift.png", "plots")
+        preset = _log_retraining(run, retrain) if alarms and retrain else None
         run_id = run.run_id
     return Watched(
         model=champion.uri,
@@ -158,7 +170,16 @@ def watch(champion: Champion, arrived: pd.DataFrame, data: str, most_drift: floa
         drifts=found,
         degraded=bool(alarms),
         sentence=sentence,
+        retraining=preset,
     )
+
+
+def _log_retraining(run: Run, retrain: Callable[[Path, str], Path]) -> str:
+    folder, address = run.outbox.new_folder(), f"runs:/{run.run_id}/{RETRAINING}"
+    preset = retrain(folder, address)
+    for file in folder.iterdir():
+        run.log_file(file, RETRAINING)
+    return f"{address}/{preset.name}"
 
 
 def _sample(rows: pd.DataFrame, labels: list[str]) -> Sample:

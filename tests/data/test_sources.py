@@ -19,6 +19,8 @@ from components.data.sources import SourceConfig
         ("http://me:hun?ter#two@example.org/a", "netrc"),
         ("sample://../sources.py", "the name of a file that Gradus ships"),
         ("sample://", "the name of a file that Gradus ships"),
+        ("runs:/nobody/a.csv", "names no file of a run"),
+        (f"runs:/{'0' * 32}/../a.csv", "names no file of a run"),
         (" ", "empty"),
     ],
 )
