@@ -42,6 +42,7 @@ def _show(found: "Deployed") -> None:
         ("work pool", found.pools),
         ("deployment", found.deployments),
         ("automation", found.automations),
+        ("secret", found.secrets),
     ):
         for name in names:
             typer.echo(f"{what:<10}  {name}")

@@ -21,6 +21,10 @@ AUTOMATIONS = "automations.yaml"
 BLOCK = "block"
 """Key of an action: the name of the block that it uses, a webhook where it calls one, else one that can notify."""
 CALL, WEBHOOK = "call-webhook", "webhook"
+SECRET = "secret"
+"""Prefect's type of blocks that hold a secret, encrypted in its database."""
+OF_ENVIRONMENT = "gradus-env-"
+"""What the names of secret blocks begin with that runs get as variables of their environment."""
 SAID = 20
 """Lines of what Prefect's command said that an error shows."""
 
@@ -32,6 +36,8 @@ class Deployed(BaseModel):
     """Work pools that were made."""
     deployments: list[str]
     automations: list[str]
+    secrets: list[str] = []
+    """Variables that runs get from secret blocks."""
     left_out: list[str] = []
     """Automations that have nobody to tell: there is no block of the name that they give."""
 
@@ -51,11 +57,18 @@ def deploy(file: Path) -> Deployed:
     pools = sorted({entry["work_pool"]["name"] for entry in entries if entry.get("work_pool")})
     automations = _automations(file.parent / AUTOMATIONS)
     made = [pool for pool in pools if _make_pool(pool)]
+    secrets = _give_secrets(pools)
     _prefect("deploy", "--prefect-file", str(file), "--all")
     put = [automation for automation in automations if _put(automation, file.parent / AUTOMATIONS)]
     names = [f"{_flow_name(entry)}/{entry['name']}" for entry in entries]
     left_out = [each["name"] for each in automations if each not in put]
-    return Deployed(pools=made, deployments=names, automations=[each["name"] for each in put], left_out=left_out)
+    return Deployed(
+        pools=made,
+        deployments=names,
+        automations=[each["name"] for each in put],
+        secrets=sorted(secrets),
+        left_out=left_out,
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -87,6 +100,37 @@ def _make_pool(name: str) -> bool:
             client.create_work_pool(WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template))
             return True
     return False
+
+
+def _give_secrets(pools: list[str]) -> dict[str, str]:
+    """Let the runs of pools have what secret blocks hold: their workers look it up when a run begins.
+
+    It stands in the pools, as references: `prefect deploy` would write what a deployment refers to into it.
+
+    Returns:
+        The reference of each variable.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolUpdate
+
+    from pipelines.prefect_runs import server_errors
+
+    with server_errors("cannot be used"), get_client(sync_client=True) as client:
+        blocks = client.read_block_documents(include_secrets=False)
+        names = [str(each.name) for each in blocks if each.block_type and each.block_type.slug == SECRET]
+        found = {
+            name.removeprefix(OF_ENVIRONMENT).upper().replace("-", "_"): f"{{{{ prefect.blocks.{SECRET}.{name} }}}}"
+            for name in names
+            if name.startswith(OF_ENVIRONMENT)
+        }
+        for pool in pools:
+            template = client.read_work_pool(pool).base_job_template
+            env = template["variables"]["properties"].setdefault("env", {"type": "object"})
+            before = env.get("default") or {}
+            env["default"] = {key: value for key, value in before.items() if OF_ENVIRONMENT not in str(value)} | found
+            if env["default"] != before:
+                client.update_work_pool(pool, WorkPoolUpdate(base_job_template=template))
+    return found
 
 
 def _prefect(*arguments: str) -> None:
