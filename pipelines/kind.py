@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,16 +21,16 @@ from components.evaluation.paired.comparison import Paired
 from components.evaluation.paired.matching import Pairs, RunRows, read_scored
 from components.evaluation.paired.non_inferiority import Difference
 from components.learned import NO_ANCESTRY, Ancestry
-from components.models.devices import pick_device
-from components.models.saved.classifier import LoadedClassifier
-from components.serving.language_model import Responder
-from components.serving.load import load_with_reading
 from components.tracking.reading import RecordedRun, Registered, artifacts_of
 from components.tracking.registry.finding import resolve_model
 from components.tracking.registry.lineage import ancestors_of, learned_by
 from components.tracking.stores import tracking_uri
 from pipelines.compared import Compared
 from pipelines.kinds import KINDS, kind_named, names_of, part_of
+
+if TYPE_CHECKING:  # models need torch, which comparing what runs have left does without
+    from components.models.saved.classifier import LoadedClassifier
+    from components.serving.language_model import Responder
 
 Rows = TypeVar("Rows", bound=RunRows)
 """What a run left of its test rows."""
@@ -244,12 +244,15 @@ def pair_runs(runs: Runs, kind: Kind[Any, Both], home: Path, read: Callable[[Rec
     return kind.pair(runs, (rows[0], rows[1]))
 
 
-def load_version(version: Registered, home: Path) -> LoadedClassifier | Responder:
+def load_version(version: Registered, home: Path) -> "LoadedClassifier | Responder":
     """Return the model of a registered version.
 
     Raises:
         NotComparable: if its files are gone or damaged.
     """
+    from components.models.devices import pick_device
+    from components.serving.load import load_with_reading
+
     try:
         folder = resolve_model(f"models:/{version.name}/{version.number}", home)
         return load_with_reading(folder, tracking_uri(home), str(pick_device("auto")))[0]

@@ -103,7 +103,9 @@ def listed_run(run_id: str, home: Path) -> ListedRun:
 
 
 def listed_runs(run_ids: Iterable[str], home: Path) -> dict[str, ListedRun]:
-    """Return runs by their ids, deleted ones too; those that are not there are left out.
+    """Return runs by their ids, deleted ones too, without the versions that they made (`model`).
+
+    Those that are not there are left out.
 
     Raises:
         TrackingError: if the store cannot be read.
@@ -114,9 +116,8 @@ def listed_runs(run_ids: Iterable[str], home: Path) -> dict[str, ListedRun]:
     with tracking_errors("cannot look up runs"):
         experiments = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
         for some in _batches(run_ids):
-            made = _models_by_run(client, some)
             for run in client.search_runs(experiments, _with_ids("attributes.run_id", some), ViewType.ALL):
-                found[run.info.run_id] = _listed(run, made.get(run.info.run_id))
+                found[run.info.run_id] = _listed(run, None)
     return found
 
 

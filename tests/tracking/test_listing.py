@@ -29,7 +29,6 @@ def test_runs_know_the_newest_version_that_they_made_and_its_aliases(tmp_path: P
     client.set_registered_model_alias("it's", "best", "2")
     made = {run.run_id: run.model for run in list_runs(tmp_path, {}, None, 10)}
     assert made == {first: "it's/2 @best @champion", second: "it's/3", third: None}
-    assert {run_id: run.model for run_id, run in listed_runs(made, tmp_path).items()} == made
     assert listed_run(first, tmp_path).model == made[first]
     [model] = list_models(tmp_path, "it's")
     assert [(each.version, each.aliases) for each in model.versions] == [

@@ -16,7 +16,6 @@ from components.evaluation.paired.comparison import Paired, compare_predictions
 from components.evaluation.paired.matching import PREFIX, Pairs, Scored, pair, read_scored
 from components.evaluation.paired.non_inferiority import accuracy_difference
 from components.evaluation.paired.p_values import shown
-from components.models.saved.classifier import LoadedClassifier
 from components.tracking.reading import PREDICTIONS, RecordedRun, Registered
 from pipelines.compared import Tested, decided, of_every_kind
 from pipelines.kind import Candidate, Kind, Measured, Runs, Sides, ancestry_of, common_rows, load_version
@@ -115,6 +114,8 @@ class Classification:
 
     def run_anew(self, champion: Registered, name: str, candidate: Candidate[Scored], home: Path) -> Sides:
         """Let a champion predict a candidate's test rows."""
+        from components.models.saved.classifier import LoadedClassifier
+
         labels = candidate.rows.labels
         model = load_version(champion, home)
         if not isinstance(model, LoadedClassifier) or set(model.card.labels) != set(labels):

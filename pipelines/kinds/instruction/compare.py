@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -34,12 +34,14 @@ from components.judging.config import JudgeConfig
 from components.judging.judge import VERDICTS, judge
 from components.learned import LEARNED, read_learned
 from components.prompts import PromptConfig
-from components.serving.language_model import Responder
 from components.tracking.judgements import JUDGEMENTS, logged_judgements
 from components.tracking.reading import CONFIG, FACTS, RESPONSES, RecordedRun, Registered
 from pipelines.compared import Answered, decided, of_every_kind
 from pipelines.kind import Candidate, Kind, Measured, Runs, Sides, Unlike, ancestry_of, common_rows, load_version
 from pipelines.kinds.instruction import DECIDES
+
+if TYPE_CHECKING:
+    from components.serving.language_model import Responder
 
 
 class Instruction:
@@ -159,6 +161,8 @@ class Instruction:
 
     def run_anew(self, champion: Registered, name: str, candidate: Candidate[Answers], home: Path) -> Sides:
         """Let a champion answer a candidate's test rows, and the candidate's judge score that."""
+        from components.serving.language_model import Responder
+
         path = candidate.paths.get(CONFIG)
         tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
         if "judge" not in tree:
@@ -206,7 +210,9 @@ def _remedy(second: RecordedRun, one: Answers, other: Answers) -> str:
     return f"judge one of them again, as with `gradus judge {second.run_id[:8]} {settings}`"
 
 
-def _judged(model: Responder, rows: pd.DataFrame, tree: dict[str, Any], wanted: Judge, name: str, home: Path) -> Floats:
+def _judged(
+    model: "Responder", rows: pd.DataFrame, tree: dict[str, Any], wanted: Judge, name: str, home: Path
+) -> Floats:
     """Return the scores (N) that the candidate's judge gives a model's responses to N rows.
 
     Raises:
