@@ -1,4 +1,4 @@
-"""Whether texts that have arrived, and what a classifier says of them, are like those that it was tested on.
+"""Whether texts that have arrived, and what a model says of them, are like those that it was tested on.
 
 Each measure is a permutation test (Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005): who is
 which sample is drawn anew many times, so that nothing is assumed of how lengths or probabilities are distributed. All
@@ -31,7 +31,13 @@ TITLES = {
     "labels": "predicted labels",
     "confidence": "probability of the predicted label",
     "errors": "share of wrong labels",
+    "endings": "how responses ended",
+    "response_length": "tokens of a response",
+    "missed": "what responses lack of the references (1 - chrF)",
 }
+OF_LABELS = ("labels", "confidence", "errors")
+OF_RESPONSES = ("endings", "response_length", "missed")
+"""What is compared of what a model says: a class, a number, and how wrong it is."""
 
 Values = NDArray[np.float64]
 Masks = NDArray[np.bool_]
@@ -41,15 +47,15 @@ Distance = Callable[[Masks], Values]
 
 @dataclass(frozen=True)
 class Sample:
-    """N texts, and what a classifier says of them."""
+    """N texts, and what a model says of them."""
 
     texts: Sequence[str]
-    predicted: NDArray[np.int64]
-    """Positions of labels (N)."""
-    probability: Values
-    """Of the predicted label (N)."""
-    wrong: Masks | None = None
-    """Whether the label is another one (N), where that is known."""
+    classes: NDArray[np.int64]
+    """Positions of the predicted labels, or of how responses ended (N)."""
+    values: Values
+    """Probabilities of the predicted labels, or numbers of tokens of responses (N)."""
+    wrong: Values | None = None
+    """How wrong it is, from 0 to 1 (N), where that is known."""
 
 
 class Drift(BaseModel):
@@ -72,7 +78,13 @@ class Drift(BaseModel):
 
 
 def drifts(
-    reference: Sample, arrived: Sample, known: Collection[str], most_drift: float, most_worse: float, seed: int = 0
+    reference: Sample,
+    arrived: Sample,
+    known: Collection[str],
+    most_drift: float,
+    most_worse: float,
+    said: tuple[str, str, str] = OF_LABELS,
+    seed: int = 0,
 ) -> list[Drift]:
     """Return how far arrived texts are from those that a model was tested on.
 
@@ -82,6 +94,7 @@ def drifts(
         known: the words of the training split; none: they are not known, and words are not compared.
         most_drift: the limit of distances.
         most_worse: the limit of by how much the share of errors may grow.
+        said: what the model's classes, values and errors are, keys of `TITLES`.
         seed: of the permutations.
     """
     rng = np.random.default_rng(seed)
@@ -90,14 +103,15 @@ def drifts(
     found: dict[str, Distance] = {"length": _of_distributions([[len(text) for text in each.texts] for each in samples])}
     if known:
         found["vocabulary"] = _of_distributions([[_unknown(text, known) for text in each.texts] for each in samples])
-    found["labels"] = _of_shares(np.concatenate([each.predicted for each in samples]))
-    found["confidence"] = _of_distributions([each.probability for each in samples])
+    classes, values, errors = said
+    found[classes] = _of_shares(np.concatenate([each.classes for each in samples]))
+    found[values] = _of_distributions([each.values for each in samples])
     wrong = [each.wrong for each in samples]
     if wrong[0] is not None and wrong[1] is not None:
-        found["errors"] = _of_means(np.concatenate([wrong[0], wrong[1]]).astype(np.float64))
+        found[errors] = _of_means(np.concatenate([wrong[0], wrong[1]]))
     observed, above = _permuted(found, sizes, rng)
     adjusted = holm_adjusted({name: (1 + count) / (DRAWN + 1) for name, count in above.items()})
-    limits = {name: most_worse if name == "errors" else most_drift for name in found}
+    limits = {name: most_worse if name == errors else most_drift for name in found}
     return [
         Drift(
             measure=name,
@@ -124,7 +138,7 @@ def _drawn(sample: Sample) -> Sample:
     rows = draw_evenly(np.zeros(len(sample.texts), np.int64), MOST)
     wrong = None if sample.wrong is None else sample.wrong[rows]
     texts = [sample.texts[row] for row in rows.tolist()]
-    return Sample(texts, sample.predicted[rows], sample.probability[rows], wrong)
+    return Sample(texts, sample.classes[rows], sample.values[rows], wrong)
 
 
 def _permuted(

@@ -1,4 +1,4 @@
-"""A plot of what has arrived beside what a classifier was tested on."""
+"""A plot of what has arrived beside what a model was tested on."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,23 +27,24 @@ MOST_LABELS = 30
 """Labels of which bars are drawn: the most frequent ones."""
 
 
-def drift_figure(tested: "pd.DataFrame", arrived: "pd.DataFrame", labels: list[str], title: str) -> bytes:
-    """Return a PNG file: lengths, predicted labels and their probabilities, of the test split and of what has arrived.
+def drift_figure(
+    tested: "pd.DataFrame", arrived: "pd.DataFrame", classes: list[str], axes: tuple[str, str], title: str
+) -> bytes:
+    """Return a PNG file: lengths of texts, and classes and values of what a model said of them.
 
     Args:
-        tested: rows with `text`, `predicted` and `probability`.
+        tested: rows with `text`, `class` and `value`.
         arrived: the same of what has arrived.
-        labels: in their order.
+        classes: in their order.
+        axes: what class and value are.
         title: what was found.
     """
     figure = new_figure(WIDTH, 4.6)
-    lengths, shares, probabilities = figure.subplots(1, 3)
+    lengths, shares, values = figure.subplots(1, 3)
     both = (tested, arrived)
     _distributions(lengths, [rows["text"].str.len().to_numpy(np.float64) for rows in both], "characters of a text")
-    _shares(shares, both, labels)
-    _distributions(
-        probabilities, [rows["probability"].to_numpy(np.float64) for rows in both], "probability of the label"
-    )
+    _shares(shares, both, classes, axes[0])
+    _distributions(values, [rows["value"].to_numpy(np.float64) for rows in both], axes[1])
     return png(finished(figure, title, columns=2))
 
 
@@ -56,14 +57,14 @@ def _distributions(axes: "Axes", samples: "Sequence[NDArray[Any]]", name: str) -
     axes_names(axes, name, "share of the texts")
 
 
-def _shares(axes: "Axes", both: Sequence["pd.DataFrame"], labels: list[str]) -> None:
-    counts = [rows["predicted"].value_counts(normalize=True).reindex(labels, fill_value=0) for rows in both]
+def _shares(axes: "Axes", both: Sequence["pd.DataFrame"], classes: list[str], name: str) -> None:
+    counts = [rows["class"].value_counts(normalize=True).reindex(classes, fill_value=0) for rows in both]
     shown = list((counts[0] + counts[1]).nlargest(MOST_LABELS).index)
     places = np.arange(len(shown))
     for count, side, (label, colour, _width) in zip(counts, (-0.2, 0.2), _styles(), strict=True):
         axes.bar(places + side, count[shown], 0.4, color=colour, label=label)
     axes.set_xticks(places, list(map(str, shown)), rotation=90 if len(shown) > 4 else 0)
-    axes_names(axes, "predicted label", "share of the texts")
+    axes_names(axes, name, "share of the texts")
 
 
 def _styles() -> tuple[tuple[str, str, float], ...]:

@@ -7,6 +7,7 @@ wanted:
     config.py       CONFIG, a `pipelines.config.PipelineConfig` whose key `pipeline` is the kind's name
     flow.py         FLOW, a Prefect flow of that name, which takes such a config (`pipelines.run` has what all share)
     check.py        Check, a `pipelines.check.Check`
+    watch.py        WATCHED, a `pipelines.service.watching.WatchedKind`
     compare.py      KIND, which fulfils `pipelines.kind.Kind`
     presets/        the presets that come with it, a YAML file each, if any do
 """

@@ -8,15 +8,13 @@ from prefect import State, flow
 
 from components.core.errors import GradusError
 from components.core.steps import run_logger
-from components.data.formats.dialect import READING
-from components.tasks.classification import validate
-from components.tasks.shared import download, show_table
+from components.tasks.shared import show_table
 from pipelines.deployed import in_one_line
 from pipelines.kinds import kind_named
 from pipelines.prefect_runs import MONITORING, record_process
 from pipelines.service.events import MODEL_DEGRADED, emit
 from pipelines.service.retraining import config_of, first_run, from_file, retraining
-from pipelines.service.watching import Champion, Watched, read_labelled, read_unlabelled, watch
+from pipelines.service.watching import Champion, Watched, watch
 
 
 @flow(name=MONITORING, flow_run_name="{model}", persist_result=False, on_running=[record_process])
@@ -34,10 +32,13 @@ def monitoring(
     Args:
         model: a registered model, whose champion is watched; or a models:/ address.
         data: the absolute path of a file like the one that it learnt from, on the worker's machine.
-        labelled: whether it has labels; then errors are compared too, and a degraded champion can be retrained on it.
-        rows: how many rows are looked at, at most.
-        most_drift: how far apart lengths, words, labels and probabilities may be, 0 to 1.
-        most_worse: by how much the share of wrong labels may grow.
+        labelled: whether it has labels, or responses; then errors are compared too, and a degraded classifier can be
+            retrained on it.
+        rows: how many rows are looked at, at most; of a language model, which has to answer them, no more than 200.
+        most_drift: how far apart lengths, words, and labels and probabilities or the ends and lengths of responses may
+            be, 0 to 1.
+        most_worse: by how much the share of wrong labels may grow, or what responses lack of the references
+            (1 - chrF, so that 0.02 is 2 points of it).
         overrides: what else is other than in the champion's preset, such as `source.format=jsonl`.
 
     Returns:
@@ -49,15 +50,13 @@ def monitoring(
 
     def work() -> Watched:
         champion, file = Champion.find(model), Path(data)
-        first = first_run(champion)
+        how, first = champion.model, first_run(champion)
+        most = min(rows, how.most or rows)
         if labelled:
-            config = config_of(first, [*from_file(file, rows), *overrides])
-            checked = validate(download(config.source), config.validation)
-            arrived = read_labelled(champion, checked.path("table.parquet"))
+            arrived = how.labelled(config_of(first, [*from_file(file, most), *overrides]))
         else:
-            source = config_of(first, overrides).source
-            arrived = read_unlabelled(champion, file, source.model_dump(mode="json", include=set(READING)), rows)
-        retrain = partial(retraining, champion, arrived) if labelled else None
+            arrived = how.unlabelled(config_of(first, overrides), file, most)
+        retrain = partial(retraining, champion, arrived) if labelled and how.retrained else None
         found = watch(champion, arrived, data, most_drift, most_worse, retrain)
         if found.degraded:
             _tell(champion, found)

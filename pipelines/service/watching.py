@@ -1,9 +1,9 @@
-"""Whether a classifier in use still does what it did: on what has arrived, beside the test split of its run."""
+"""Whether a model in use still does what it did: on what has arrived, beside the test split of its run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,7 @@ from pydantic import BaseModel
 
 from components.core.errors import ConfigError
 from components.core.home import home
-from components.data.asked import TextSource
-from components.evaluation.drift import Drift, Sample, drifts, words_of
-from components.models.saved.classifier import LoadedClassifier
+from components.evaluation.drift import Drift, Sample, drifts
 from components.reporting.drift import drift_figure
 from components.serving.load import load_model
 from components.tracking.config import TrackingConfig
@@ -21,15 +19,39 @@ from components.tracking.reading import RecordedRun, Registered, artifacts_of, f
 from components.tracking.registry.finding import resolve_model
 from components.tracking.runs import Run, open_run
 from components.tracking.stores import tracking_uri
-from pipelines.asking import Asked
+from pipelines.kinds import kind_named, part_of
 
 MONITORED_TAG = "gradus.monitored"
 """Tag of a run that watched: the version that it looked at."""
 FEWEST = 30
 """Rows that have arrived: fewer tell nothing."""
-PREDICTIONS = "predictions.parquet"
 RETRAINING = "retraining"
 """Folder among the artifacts of a run that watched: the preset that retrains, with old and new data."""
+
+
+class WatchedKind(Protocol):
+    """What a kind's `watch.WATCHED` knows of a model. Its rows have `text`, `class`, `value` and perhaps `wrong`."""
+
+    artifact: str
+    """Of a run: what its model said of the test split."""
+    measures: tuple[str, str, str]
+    """What class, value and error are (`components.evaluation.drift.TITLES`)."""
+    axes: tuple[str, str]
+    """The names of class and value in plots."""
+    classes: list[str]
+    most: int | None
+    """Rows that are looked at, at most."""
+    retrained: bool
+    """Whether a champion can be retrained on what has arrived (`pipelines.service.retraining`)."""
+
+    def tested(self, path: Path) -> tuple[pd.DataFrame, set[str]]:
+        """Return the rows of the test split, and the words that training had, if they are known."""
+
+    def labelled(self, config: Any) -> pd.DataFrame:
+        """Return the rows of a config's source, once they are validated."""
+
+    def unlabelled(self, config: Any, file: Path, most: int) -> pd.DataFrame:
+        """Return the first rows of a file."""
 
 
 class Watched(BaseModel):
@@ -54,7 +76,7 @@ class Champion:
 
     version: Registered
     run: RecordedRun
-    model: LoadedClassifier
+    model: WatchedKind
 
     @property
     def uri(self) -> str:
@@ -66,52 +88,13 @@ class Champion:
         """Return the champion of a registered model, or the version that an address names.
 
         Raises:
-            ConfigError: if it is a language model.
             TrackingError: if there is none, or it cannot be read.
         """
         address = model if model.startswith("models:/") else f"models:/{model}@champion"
         version = find_registered(address, None, home())
         place = resolve_model(f"models:/{version.name}/{version.number}", home())
-        loaded = load_model(place, tracking_uri(home()))
-        if not isinstance(loaded, LoadedClassifier):
-            raise ConfigError(f"{address} is a language model, and only classifiers can be watched")
-        return cls(version, find_run(version.run_id, home()), loaded)
-
-
-def read_unlabelled(champion: Champion, file: Path, learnt: Mapping[str, Any], rows: int) -> pd.DataFrame:
-    """Return the texts of a file with their predictions: `text`, `predicted`, `probability`; the first `rows`.
-
-    Args:
-        champion: who predicts.
-        file: in any format.
-        learnt: how the file was read that it learnt from, keys of `source`.
-        rows: how many are looked at.
-
-    Raises:
-        ConfigError: if the file cannot be read.
-    """
-    import pyarrow as pa
-
-    asked, found = Asked(TextSource, file, {}, [], None), list[pd.DataFrame]()
-    kinds = {"label": pa.string(), "probability": pa.float64()}
-    answers = asked.answers(
-        learnt,
-        lambda some, _first: champion.model.predict(some["text"])[[*kinds]].to_dict("list"),  # type: ignore[arg-type,return-value]
-        kinds,
-    )
-    for read, said in answers:
-        found.append(pd.DataFrame({"text": read.texts["text"], **said}).dropna())
-        if sum(map(len, found)) >= rows:
-            break
-    whole = pd.concat(found, ignore_index=True).head(rows) if found else pd.DataFrame(columns=["text", *kinds])
-    return whole.rename(columns={"label": "predicted"})
-
-
-def read_labelled(champion: Champion, table: Path) -> pd.DataFrame:
-    """Return a validated table with predictions: `text`, `label`, `predicted`, `probability`."""
-    frame = pd.read_parquet(table, columns=["text", "label"])
-    said = champion.model.predict(frame["text"].tolist())
-    return frame.assign(predicted=said["label"].to_numpy(), probability=said["probability"].to_numpy())
+        loaded, run = load_model(place, tracking_uri(home())), find_run(version.run_id, home())
+        return cls(version, run, part_of(kind_named(run.pipeline), "watch").WATCHED(loaded))
 
 
 def watch(
@@ -126,7 +109,7 @@ def watch(
 
     Args:
         champion: whom it is about.
-        arrived: rows with `text`, `predicted`, `probability`, and `label` if it is known.
+        arrived: rows of the champion's kind.
         data: where they come from.
         most_drift: how far apart distributions may be, 0 to 1.
         most_worse: by how much the share of wrong labels may grow.
@@ -134,19 +117,21 @@ def watch(
             whose address among the run's artifacts it is told; returns the preset's path.
 
     Raises:
-        ConfigError: if there are too few rows, or the champion's run has no predictions.
+        ConfigError: if there are too few rows, or nothing to compare them with.
         TrackingError: if the store cannot be read or written.
     """
     if len(arrived) < FEWEST:
         raise ConfigError(f"{data}: {len(arrived)} rows can be used, and fewer than {FEWEST} tell nothing")
-    with artifacts_of(champion.run, [PREDICTIONS], home()) as files:
-        if PREDICTIONS not in files:
-            raise ConfigError(f"run {champion.run.run_id}, which made {champion.uri}, has no {PREDICTIONS}")
-        before = pd.read_parquet(files[PREDICTIONS], columns=["split", "text", "label", "predicted", "probability"])
-    tested = before[before["split"] == "test"]
-    known = words_of(before.loc[before["split"] == "train", "text"].tolist())
-    labels = champion.model.card.labels
-    found = drifts(_sample(tested, labels), _sample(arrived, labels), known, most_drift, most_worse)
+    how = champion.model
+    with artifacts_of(champion.run, [how.artifact], home()) as files:
+        tested, known = how.tested(files[how.artifact]) if how.artifact in files else (pd.DataFrame(), set())
+    if tested.empty:
+        raise ConfigError(
+            f"run {champion.run.run_id}, which made {champion.uri}, has no {how.artifact} that what arrives could be "
+            "compared with"
+        )
+    samples = _sample(tested, how.classes), _sample(arrived, how.classes)
+    found = drifts(*samples, known, most_drift, most_worse, how.measures)
     alarms = [each for each in found if each.alarm]
     sentence = _sentence(champion, len(arrived), len(tested), found)
     tags = {MONITORED_TAG: champion.uri, "gradus.verdict": sentence}
@@ -158,7 +143,9 @@ def watch(
         run.metrics(values | {"drift/alarms": float(len(alarms))}, 0)
         run.log_table(pd.DataFrame([each.model_dump() for each in found]), "drift.json")
         folder = run.outbox.new_folder()
-        (folder / "drift.png").write_bytes(drift_figure(tested, arrived, labels, _title(champion, alarms)))
+        (folder / "drift.png").write_bytes(
+            drift_figure(tested, arrived, how.classes, how.axes, _title(champion, alarms))
+        )
         run.log_file(folder / "drift.png", "plots")
         preset = _log_retraining(run, retrain) if alarms and retrain else None
         run_id = run.run_id
@@ -166,7 +153,7 @@ def watch(
         model=champion.uri,
         run_id=run_id,
         rows=len(arrived),
-        labelled="label" in arrived,
+        labelled="wrong" in arrived,
         drifts=found,
         degraded=bool(alarms),
         sentence=sentence,
@@ -182,10 +169,10 @@ def _log_retraining(run: Run, retrain: Callable[[Path, str], Path]) -> str:
     return f"{address}/{preset.name}"
 
 
-def _sample(rows: pd.DataFrame, labels: list[str]) -> Sample:
-    predicted = pd.Index(labels).get_indexer(pd.Index(rows["predicted"])).astype(np.int64)
-    wrong = (rows["label"] != rows["predicted"]).to_numpy() if "label" in rows else None
-    return Sample(rows["text"].tolist(), predicted, rows["probability"].to_numpy(np.float64), wrong)
+def _sample(rows: pd.DataFrame, classes: list[str]) -> Sample:
+    positions = pd.Index(classes).get_indexer(pd.Index(rows["class"])).astype(np.int64)
+    wrong = rows["wrong"].to_numpy(np.float64) if "wrong" in rows else None
+    return Sample(rows["text"].tolist(), positions, rows["value"].to_numpy(np.float64), wrong)
 
 
 def _title(champion: Champion, alarms: list[Drift]) -> str:

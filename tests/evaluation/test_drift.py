@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.evaluation.drift import ALPHA, Sample, drifts, words_of
+from components.evaluation.drift import ALPHA, OF_RESPONSES, Sample, drifts, words_of
 
 WORDS = [f"word{number}" for number in range(400)]
 KNOWN = set(WORDS[:350])
@@ -19,7 +19,7 @@ def sample(rng: np.random.Generator, rows: int, length: float = 8, spam: float =
     counts = rng.poisson(length + 6 * predicted) + 1
     texts = [" ".join(rng.choice(WORDS, size=count)) for count in counts]
     probability = np.round(0.5 + rng.beta(5, 1, rows) / 2, 2)
-    return Sample(texts, predicted, probability, rng.random(rows) < wrong)
+    return Sample(texts, predicted, probability, (rng.random(rows) < wrong).astype(np.float64))
 
 
 @pytest.mark.slow
@@ -51,10 +51,21 @@ def test_what_has_changed_is_named(changed: dict[str, float], measure: str) -> N
 def test_new_words_are_seen() -> None:
     rng = np.random.default_rng(3)
     reference, arrived = sample(rng, 300), sample(rng, 200)
-    strange = Sample([text.replace("word1", "new1") for text in arrived.texts], arrived.predicted, arrived.probability)
+    strange = Sample([text.replace("word1", "new1") for text in arrived.texts], arrived.classes, arrived.values)
     found = {each.measure: each for each in drifts(reference, strange, KNOWN, 0.1, 0.02)}
     assert [name for name, each in found.items() if each.alarm] == ["vocabulary"]
     assert "errors" not in found
+
+
+def test_of_responses_other_words_are_used_and_their_errors_are_by_degrees() -> None:
+    rng = np.random.default_rng(6)
+    first, second = sample(rng, 300), sample(rng, 300)
+    worse = Sample(second.texts, second.classes, second.values, 0.3 + rng.random(300) / 2)
+    better = Sample(first.texts, first.classes, first.values, rng.random(300) / 2)
+    found = {each.measure: each for each in drifts(better, worse, (), 0.1, 0.02, OF_RESPONSES)}
+    assert set(found) == {"length", *OF_RESPONSES}
+    assert [name for name, each in found.items() if each.alarm] == ["missed"]
+    assert found["missed"].limit == 0.02
 
 
 def test_what_is_small_is_no_alarm_however_sure_it_is() -> None:
@@ -71,10 +82,8 @@ def test_distances_are_scipys() -> None:
     found = {each.measure: each for each in drifts(first, second, KNOWN, 0.1, 0.02)}
     lengths = [[len(text) for text in each.texts] for each in (first, second)]
     assert found["length"].distance == pytest.approx(stats.ks_2samp(*lengths).statistic)
-    assert found["confidence"].distance == pytest.approx(
-        stats.ks_2samp(first.probability, second.probability).statistic
-    )
-    assert found["labels"].distance == pytest.approx(abs(first.predicted.mean() - second.predicted.mean()))
+    assert found["confidence"].distance == pytest.approx(stats.ks_2samp(first.values, second.values).statistic)
+    assert found["labels"].distance == pytest.approx(abs(first.classes.mean() - second.classes.mean()))
     assert first.wrong is not None
     assert second.wrong is not None
     assert found["errors"].distance == pytest.approx(second.wrong.mean() - first.wrong.mean())
