@@ -22,6 +22,8 @@ def run_file(address: str, home: Path) -> Path:
         TrackingError: if there is no such run or file, or the store cannot be read.
     """
     run_id, _, path = address.removeprefix("runs:").lstrip("/").partition("/")
+    if ".." in Path(path).parts:
+        raise TrackingError(f"{address} names no file of a run: a path of its artifacts does not lead out of them")
     kept = home / RUN_FILES / run_id / path
     if kept.is_file():
         return kept

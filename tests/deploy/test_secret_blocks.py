@@ -14,13 +14,15 @@ import sys
 from prefect.blocks.system import Secret
 Secret(value=sys.argv[1]).save("gradus-env-mlflow-tracking-uri", overwrite=True)
 """
+PASSWORD = "gradus:of-this-test"
 DEPLOY = f"gradus deploy --file {ROOT}/deploy/prefect.yaml --json"
 pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(tmp_path, {"GRADUS_HOME": str(tmp_path / "home")})
+    passwords = {"PREFECT_SERVER_API_AUTH_STRING": PASSWORD, "PREFECT_API_AUTH_STRING": PASSWORD}
+    service = Service(tmp_path, {**passwords, "GRADUS_HOME": str(tmp_path / "home")})
     try:
         service.start("prefect server start")
         wait_until(service.answers, service)

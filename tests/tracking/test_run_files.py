@@ -47,7 +47,7 @@ def test_a_file_of_a_run_is_fetched_once(home: Path, run_id: str) -> None:
     assert run_file(f"runs:/{run_id}/data/new.tsv", home).read_text("utf-8").startswith("ham\tare you there")
 
 
-@pytest.mark.parametrize("path", ["nothing.tsv", "data"])
+@pytest.mark.parametrize("path", ["nothing.tsv", "data", "data/../again.yaml", "../../mlflow.db"])
 def test_what_is_no_file_is_said_and_nothing_is_left(home: Path, run_id: str, path: str) -> None:
     with pytest.raises(TrackingError, match=path):
         run_file(f"runs:/{run_id}/{path}", home)

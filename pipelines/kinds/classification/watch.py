@@ -16,7 +16,7 @@ from pipelines.asking import Asked
 from pipelines.kinds.classification.config import ClassificationConfig
 
 
-class Watched:
+class WatchedClassifier:
     """A classifier."""
 
     artifact = PREDICTIONS
@@ -67,4 +67,4 @@ class Watched:
         return whole.rename(columns={"label": "class", "probability": "value"})
 
 
-WATCHED = Watched
+WATCHED = WatchedClassifier

@@ -25,7 +25,7 @@ FULL = 100.0
 """What chrF is of a response that is its reference."""
 
 
-class Watched:
+class WatchedLanguageModel:
     """A language model."""
 
     artifact = RESPONSES
@@ -90,4 +90,4 @@ def _rows(entries: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"text": texts, "class": answers["stopped"], "value": answers["new_tokens"]})
 
 
-WATCHED = Watched
+WATCHED = WatchedLanguageModel
