@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.schemas.events import Resource, ResourceSpecification
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
@@ -30,6 +31,7 @@ def test_it_may_be_repeated(client: SyncPrefectClient) -> None:
         "a new candidate",
         "a degraded champion",
         "runs whose process is gone are crashed",
+        "crashed runs are begun again",
     }
     assert client.read_work_pool("gradus").type == "process"
 
@@ -37,6 +39,21 @@ def test_it_may_be_repeated(client: SyncPrefectClient) -> None:
     assert again.pools == []
     assert [client.read_deployment_by_name(name).id for name in names] == [each.id for each in deployments]
     assert len(client.read_automations()) == len(automations)
+
+
+def test_a_killed_run_is_begun_again_however_it_is_reported_and_one_that_was_stopped_is_not() -> None:
+    rules = yaml.safe_load((ROOT / "deploy/automations.yaml").read_text())["automations"]
+    (begun_again,) = [each["trigger"]["match"] for each in rules if each["name"] == "crashed runs are begun again"]
+
+    def matches(message: str) -> bool:
+        run = {"prefect.resource.id": "prefect.flow-run.1", "prefect.state-message": message}
+        return ResourceSpecification(begun_again).matches(Resource(run))
+
+    reports = ("Process exited with status code: {}.", "Flow run infrastructure exited with non-zero status code {}.")
+    for report in reports:
+        assert all(matches(report.format(code)) for code in (-9, -6, -11, 137, 134, 139))
+        assert not any(matches(report.format(code)) for code in (1, 2, -15, 143, -2, 130))
+    assert not matches("Execution was aborted by a termination signal.")
 
 
 def test_every_parameter_of_a_form_has_a_type_and_says_what_it_is() -> None:
