@@ -253,7 +253,7 @@ def test_servers_and_database_may_restart_under_a_run(local: Local) -> None:
 
 def test_a_run_that_is_killed_is_begun_again_and_goes_on(local: Local) -> None:
     begun = local.begin(9, "train.checkpoint_minutes=0.02")
-    eventually(lambda: list(local.folder.glob("worker-*/store/fine_tune/.*/checkpoint/*[0-9]")))
+    eventually(lambda: list(local.folder.glob("store/fine_tune/*.checkpoint.json")))  # for whichever worker goes on
     assert local.kill("prefect.engine")
     run = local.end(begun)
     assert run.state.name == "Completed", (run.state.message, local.logs())
