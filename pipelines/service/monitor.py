@@ -50,7 +50,7 @@ def monitoring(
 
     def work() -> Watched:
         champion, file = Champion.find(model), Path(data)
-        how, first = champion.model, first_run(champion)
+        how, first = champion.watched, first_run(champion)
         most = min(rows, how.most or rows)
         if labelled:
             arrived = how.labelled(config_of(first, [*from_file(file, most), *overrides]))

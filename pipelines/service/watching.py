@@ -76,7 +76,7 @@ class Champion:
 
     version: Registered
     run: RecordedRun
-    model: WatchedKind
+    watched: WatchedKind
 
     @property
     def uri(self) -> str:
@@ -122,14 +122,8 @@ def watch(
     """
     if len(arrived) < FEWEST:
         raise ConfigError(f"{data}: {len(arrived)} rows can be used, and fewer than {FEWEST} tell nothing")
-    how = champion.model
-    with artifacts_of(champion.run, [how.artifact], home()) as files:
-        tested, known = how.tested(files[how.artifact]) if how.artifact in files else (pd.DataFrame(), set())
-    if tested.empty:
-        raise ConfigError(
-            f"run {champion.run.run_id}, which made {champion.uri}, has no {how.artifact} that what arrives could be "
-            "compared with"
-        )
+    how = champion.watched
+    tested, known = _tested(champion)
     samples = _sample(tested, how.classes), _sample(arrived, how.classes)
     found = drifts(*samples, known, most_drift, most_worse, how.measures)
     alarms = [each for each in found if each.alarm]
@@ -138,15 +132,7 @@ def watch(
     tracking = TrackingConfig(experiment=champion.run.params["tracking.experiment"], system_metrics=False)
     about: dict[str, Any] = {"monitoring": {"model": champion.uri, "data": data, "rows": len(arrived)}}
     with open_run(tracking, home(), f"monitoring {champion.version.name}", about, tags) as run:
-        values = {f"drift/{each.measure}": each.distance for each in found}
-        values |= {f"drift_p_value/{each.measure}": each.p_value for each in found}
-        run.metrics(values | {"drift/alarms": float(len(alarms))}, 0)
-        run.log_table(pd.DataFrame([each.model_dump() for each in found]), "drift.json")
-        folder = run.outbox.new_folder()
-        (folder / "drift.png").write_bytes(
-            drift_figure(tested, arrived, how.classes, how.axes, _title(champion, alarms))
-        )
-        run.log_file(folder / "drift.png", "plots")
+        _log_drifts(run, found, drift_figure(tested, arrived, how.classes, how.axes, _title(champion, alarms)))
         preset = _log_retraining(run, retrain) if alarms and retrain else None
         run_id = run.run_id
     return Watched(
@@ -159,6 +145,33 @@ def watch(
         sentence=sentence,
         retraining=preset,
     )
+
+
+def _tested(champion: Champion) -> tuple[pd.DataFrame, set[str]]:
+    """Return what the champion said of its test split, and the words that it learnt, as far as its run has kept them.
+
+    Raises:
+        ConfigError: if it has kept nothing.
+    """
+    how = champion.watched
+    with artifacts_of(champion.run, [how.artifact], home()) as files:
+        tested, known = how.tested(files[how.artifact]) if how.artifact in files else (pd.DataFrame(), set())
+    if tested.empty:
+        raise ConfigError(
+            f"run {champion.run.run_id}, which made {champion.uri}, has no {how.artifact} that what arrives could be "
+            "compared with: run its pipeline again, and promote that"
+        )
+    return tested, known
+
+
+def _log_drifts(run: Run, found: list[Drift], figure: bytes) -> None:
+    values = {f"drift/{each.measure}": each.distance for each in found}
+    values |= {f"drift_p_value/{each.measure}": each.p_value for each in found}
+    run.metrics(values | {"drift/alarms": float(sum(each.alarm for each in found))}, 0)
+    run.log_table(pd.DataFrame([each.model_dump() for each in found]), "drift.json")
+    folder = run.outbox.new_folder()
+    (folder / "drift.png").write_bytes(figure)
+    run.log_file(folder / "drift.png", "plots")
 
 
 def _log_retraining(run: Run, retrain: Callable[[Path, str], Path]) -> str:

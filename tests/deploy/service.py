@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,8 @@ import requests
 from tests.pages import ROOT
 from tests.patience import PATIENCE
 from tests.ports import free_port
+
+PASSWORD = "gradus:of-this-test"
 
 
 class Service:
@@ -131,6 +133,19 @@ class Service:
                 experiments = [experiment.experiment_id for experiment in client.search_experiments()]
                 found += [run.info.status for run in client.search_runs(experiments)]
         return sorted(found)
+
+
+@contextmanager
+def with_password(folder: Path) -> Iterator[Service]:
+    """Give a server that answers, to who knows its password, and stop at the end what was started beside it."""
+    passwords = {"PREFECT_SERVER_API_AUTH_STRING": PASSWORD, "PREFECT_API_AUTH_STRING": PASSWORD}
+    service = Service(folder, {**passwords, "GRADUS_HOME": str(folder / "home")})
+    try:
+        service.start("prefect server start")
+        wait_until(service.answers, service)
+        yield service
+    finally:
+        service.stop()
 
 
 def wait_until(true: Callable[[], object], service: Service, seconds: float = PATIENCE) -> None:

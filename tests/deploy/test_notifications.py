@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from prefect.states import Failed
 
-from tests.deploy.service import Service, wait_until
+from tests.deploy.service import Service, with_password
 from tests.pages import ROOT
 from tests.patience import eventually
 from tests.pipelines.promotion.receiver import receiving
 
-PASSWORD = "gradus:of-this-test"
 NAME = "classification/training"
 BLOCKS = """
 import sys
@@ -28,14 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    passwords = {"PREFECT_SERVER_API_AUTH_STRING": PASSWORD, "PREFECT_API_AUTH_STRING": PASSWORD}
-    service = Service(tmp_path, {**passwords, "GRADUS_HOME": str(tmp_path / "home")})
-    try:
-        service.start("prefect server start")
-        wait_until(service.answers, service)
+    with with_password(tmp_path) as service:
         yield service
-    finally:
-        service.stop()
 
 
 def fail(service: Service, tags: list[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.service import Service, wait_until
+from tests.deploy.service import Service, wait_until, with_password
 from tests.pages import ROOT
 
 BLOCK = """
@@ -14,21 +14,14 @@ import sys
 from prefect.blocks.system import Secret
 Secret(value=sys.argv[1]).save("gradus-env-mlflow-tracking-uri", overwrite=True)
 """
-PASSWORD = "gradus:of-this-test"
 DEPLOY = f"gradus deploy --file {ROOT}/deploy/prefect.yaml --json"
 pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    passwords = {"PREFECT_SERVER_API_AUTH_STRING": PASSWORD, "PREFECT_API_AUTH_STRING": PASSWORD}
-    service = Service(tmp_path, {**passwords, "GRADUS_HOME": str(tmp_path / "home")})
-    try:
-        service.start("prefect server start")
-        wait_until(service.answers, service)
+    with with_password(tmp_path) as service:
         yield service
-    finally:
-        service.stop()
 
 
 def test_a_run_gets_what_a_secret_block_holds_and_the_server_shows_none_of_it(service: Service, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -8,6 +9,13 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
     with get_client(sync_client=True) as client:
         yield client
+
+
+@pytest.fixture
+def champion(trained: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a module's champion (`trained`), which commands and flows then use."""
+    monkeypatch.setenv("GRADUS_HOME", str(trained))
+    return trained
 
 
 @pytest.fixture

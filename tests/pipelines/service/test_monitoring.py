@@ -37,12 +37,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> I
         yield home
 
 
-@pytest.fixture
-def champion(trained: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GRADUS_HOME", str(trained))
-    return trained
-
-
 def write(path: Path, rows: list[tuple[str, str]]) -> Path:
     pd.DataFrame(rows, columns=["label", "text"]).to_csv(path, sep="\t", header=False, index=False, quoting=3)
     return path

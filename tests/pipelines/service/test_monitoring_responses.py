@@ -33,12 +33,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> I
 
 
 @pytest.fixture
-def champion(trained: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GRADUS_HOME", str(trained))
-    return trained
-
-
-@pytest.fixture
 def tested(champion: Path, tmp_path: Path) -> pd.DataFrame:
     """Entries of its test split."""
     client = MlflowClient(f"sqlite:///{champion}/mlflow.db")
