@@ -118,10 +118,10 @@ class Task:
         """The network, made when it is first asked for."""
         return self.subject.ours().eval()
 
-    def answer(self, new: int, numbers: Precision) -> None:
-        """Continue all prompts as the product does."""
+    def answer(self, new: int, numbers: Precision, take: bool = False) -> None:
+        """Continue all prompts as the product does; with `take`, once, as a run's steps do."""
         config = GenerationConfig(max_new_tokens=new, precision=numbers)
-        answers = answer(self.gpt, self.encoding, self.template, self.entries, config)
+        answers = answer(self.gpt, self.encoding, self.template, self.entries, config, take=take)
         check([each.new_tokens for each in answers], new)
 
     def tokens(self, new: int) -> Rows:

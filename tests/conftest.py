@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,14 @@ def _same_random_numbers() -> None:
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C is ignored where tests run in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

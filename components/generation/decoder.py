@@ -22,16 +22,22 @@ from components.models.language_model import LanguageModel
 class Decoder:
     """A language model that decodes, on the device of its weights; another `Decoder` is due when these change."""
 
-    def __init__(self, model: LanguageModel, precision: str) -> None:
-        """`precision` is `fp32` or `bf16`, the numbers that are multiplied."""
+    def __init__(self, model: LanguageModel, precision: str, take: bool = False) -> None:
+        """`precision` is `fp32` or `bf16`, the numbers that are multiplied.
+
+        With `take` the model loses the weights of its linear layers when they are converted, so that there are never
+        two of them; from then on it can be run by this decoder alone.
+        """
         self.model, self.size = model, model.transformer.size
+        # A text that is longer than a window is read by the model itself.
+        self._take = take and model.transformer.window is None
         self.device = model.head.device
         self.type = dtype_of(precision)
 
     @cached_property
     def _network(self) -> Transformer:
         """The network made ready when it is first used: what reads texts without a cache needs no second copy of it."""
-        return prepared(self.model.transformer, self.type)
+        return prepared(self.model.transformer, self.type, self._take)
 
     @cached_property
     def _head(self) -> PackedLinear:

@@ -79,13 +79,24 @@ def time_decoding(
     return Pace(token=reading / (len(batch) * len(batch[-1])), turn=max(alone - row, 0.0), row=row)
 
 
+def weights_bytes(model: LanguageModel, precision: str) -> int:
+    """Return the bytes of a model's weights while the step `respond` decodes: it is converted and, if it may be, taken.
+
+    What is no linear layer stays as it is, and so does all of a network with a window (see `Decoder`).
+    """
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    layers = [part for part in model.transformer.modules() if isinstance(part, torch.nn.Linear)]
+    taken = sum(parameter.nbytes for layer in layers for parameter in layer.parameters())
+    left = weights if model.transformer.window is not None else weights - taken
+    return left + weights * dtype_of(precision).itemsize // 4
+
+
 def answering_bytes(
     size: AnySize, weights: int, vocab_size: int, prompts: NDArray[np.int64], config: GenerationConfig, precision: str
 ) -> int:
     """Return the bytes of `weights` and of what is held while the longest prompts (N tokens each) are answered.
 
-    These are keys and values of all blocks, what reading the prompts takes in passing, logits, and a second copy of the
-    weights, made for decoding.
+    These are keys and values of all blocks, what reading the prompts takes in passing, and logits.
     """
     longest = min(int(prompts.max()), size.context)
     rows = min(rows_at_once(size, longest, config, precision), len(prompts))
@@ -93,4 +104,4 @@ def answering_bytes(
     # When rows leave, those that stay are copied, block by block.
     memory = row_bytes(size, longest, config, precision) * rows * (size.layers + 1) // size.layers
     passing = max(min(rows, CHUNK) * longest * size.width * number * PASSING, 3 * rows * vocab_size * number)
-    return weights + weights * number // 4 + memory + passing
+    return weights + memory + passing

@@ -87,11 +87,13 @@ def respond(
     config: GenerationConfig,
     device: torch.device,
     out: Path,
+    take: bool = False,
 ) -> Facts:
     """Let a language model answer every entry of a split, and write the answers to `out`, in the split's order.
 
     Writes `responses.parquet` (the split's columns, `model_response`, `new_tokens` without the end-of-text token, and
     why it `stopped`) and `instruction-data-with-response.json`. Same model, entries, seed and machine: same answers.
+    With `take` the model may lose its weights, of which two copies would be in memory otherwise.
 
     While it works, what is done stands in `out/checkpoint`, written batch by batch. An interruption or an error leaves
     it there, and the exception's `evidence` says so; where it stands in `out` at the start, the rest is done, and the
@@ -105,7 +107,10 @@ def respond(
     identity = fingerprint([prompts, template.model_dump(), config.model_dump(), device.type, precision])
     journal = Journal(out / CHECKPOINT / JOURNAL, identity)
     with _kept_if_stopped(journal, out), generation_bar(len(prompts), len(journal.answers)) as report:
-        for batch in answer_batches(model.to(device), encoding, template, prompts, config, journal.answers, report):
+        batches = answer_batches(
+            model.to(device), encoding, template, prompts, config, journal.answers, report, take=take
+        )
+        for batch in batches:
             journal.add(batch)
     hold_until_published()
     answers = [journal.answers[number] for number in range(len(prompts))]

@@ -27,6 +27,8 @@ from components.models.saved.adapter import merge_adapter
 PREFIX = "transformer."
 """What the names of a network's parameters begin with in a language model or a classifier."""
 HEAD = "lm_head.weight"
+READ_AT_ONCE = 64 << 20
+"""Bytes of a file after which it is opened anew: until it is closed, what was read takes memory beside the copy."""
 
 Network = TypeVar("Network", Transformer, LanguageModel)
 
@@ -147,9 +149,15 @@ def _stored(folder: Path, names: WeightNames) -> Iterator[tuple[str, Tensor]]:
     """Yield the parameters in a folder by short name, each read when it is asked for."""
     for path in weight_files(folder):
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 (it is no dict)
-                if not name.endswith(names.buffers):
-                    yield names.short(name), file.get_tensor(name)
+            left = [name for name in file.keys() if not name.endswith(names.buffers)]  # noqa: SIM118 (it is no dict)
+        while left:
+            with safe_open(path, framework="pt") as file:
+                read = 0
+                while left and read < READ_AT_ONCE:
+                    name = left.pop(0)
+                    tensor = file.get_tensor(name)
+                    read += tensor.nbytes
+                    yield names.short(name), tensor
 
 
 def _copy(name: str, tensor: Tensor, targets: Mapping[str, Tensor], names: WeightNames, folder: Path) -> None:

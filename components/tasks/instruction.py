@@ -140,7 +140,8 @@ def _answer(entries: Path, trained: Manifest, config: GenerationConfig, device: 
     from components.models.saved.language_model import load_gpt
 
     loaded = load_gpt(trained.folder / "model")
-    return block(entries, loaded.model, loaded.encoding, loaded.card.template, config, pick_device(device), out)
+    own = (loaded.model, loaded.encoding, loaded.card.template)
+    return block(entries, *own, config, pick_device(device), out, take=True)
 
 
 @step(
@@ -193,9 +194,8 @@ def respond_before(
 
     encoding = load_tokenizer(model.tokenizer, mirror())
     start = make_gpt(model, encoding.n_vocab, weights_folder(weights), seed).eval()
-    return block(
-        splits.path("test.parquet"), start, encoding, prompt.resolved(encoding), config, pick_device(device), out
-    )
+    entries, template = splits.path("test.parquet"), prompt.resolved(encoding)
+    return block(entries, start, encoding, template, config, pick_device(device), out, take=True)
 
 
 def _judging_identity(arguments: Mapping[str, Any]) -> Any:

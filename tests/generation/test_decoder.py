@@ -4,13 +4,19 @@ import pytest
 import torch
 from torch import nn
 
+from components.generation.answers import answer_batches
 from components.generation.cache import Reader
+from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
+from components.generation.forecast import weights_bytes
 from components.models.config import SIZES, LoraConfig
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
+from components.models.llama import Llama
 from components.models.lora import add_adapters
-from tests.generation.models import END, network, uncached
+from components.models.sizes import LlamaSize
+from components.prompts import TEMPLATES
+from tests.generation.models import ENCODING, END, network, uncached
 
 ROWS = [[5, 6, 7, 8, 9], [5, 6, 7, 1], [5, 6, 20, 21, 22, 23, 24]]
 
@@ -19,9 +25,11 @@ def plain(gpt: LanguageModel, rows: list[list[int]] = ROWS) -> torch.Tensor:
     return torch.cat([uncached(gpt)(torch.tensor([row])) for row in rows])
 
 
-def decoded(gpt: LanguageModel, precision: str = "fp32", rows: list[list[int]] = ROWS) -> torch.Tensor:
+def decoded(
+    gpt: LanguageModel, precision: str = "fp32", rows: list[list[int]] = ROWS, take: bool = False
+) -> torch.Tensor:
     """Logits after all tokens, of which the last is read in a turn of its own."""
-    reader = Reader(Decoder(gpt, precision), [row[:-1] for row in rows])
+    reader = Reader(Decoder(gpt, precision, take), [row[:-1] for row in rows])
     return reader.read(torch.tensor([row[-1] for row in rows]))
 
 
@@ -32,6 +40,36 @@ def test_logits_are_the_models_in_fp32_and_its_weights_stay(tied: bool) -> None:
     assert torch.allclose(decoded(gpt), plain(gpt), atol=1e-3, rtol=1e-4)
     assert all(torch.equal(tensor, before[name]) for name, tensor in gpt.state_dict().items())
     assert all(parameter.requires_grad for parameter in gpt.parameters())
+
+
+def linear_layers(gpt: LanguageModel) -> list[nn.Linear]:
+    return [part for part in gpt.modules() if isinstance(part, nn.Linear)]
+
+
+def test_weights_that_are_taken_are_in_memory_once_and_say_the_same() -> None:
+    gpt = network()
+    expected, weights = plain(gpt), sum(each.nbytes for each in gpt.parameters())
+    taken = sum(each.nbytes for layer in linear_layers(gpt) for each in layer.parameters())
+    assert weights_bytes(gpt, "fp32") == 2 * weights - taken
+    assert torch.allclose(decoded(gpt, take=True), expected, atol=1e-3, rtol=1e-4)
+    assert not [layer for layer in linear_layers(gpt) if layer.weight is not None]
+    assert sum(each.nbytes for each in gpt.parameters()) == weights - taken
+
+
+def test_a_model_with_a_window_keeps_its_weights_which_longer_texts_are_read_with() -> None:
+    size = LlamaSize(
+        layers=2, heads=2, width=32, context=64, kv_heads=1, head_width=16, mlp_width=48, window=12, windowed=(0,)
+    )
+    gpt = LanguageModel(Llama(size, ENCODING.n_vocab))
+    gpt.initialise(3)
+    config = GenerationConfig(max_new_tokens=6, precision="fp32")
+    prompts = [[5, 6, 7], list(range(20))]
+    assert weights_bytes(gpt, "fp32") == 2 * sum(each.nbytes for each in gpt.parameters())
+    kept, taken = (
+        list(answer_batches(gpt, ENCODING, TEMPLATES["alpaca"], prompts, config, take=take)) for take in (False, True)
+    )
+    assert kept == taken
+    assert all(layer.weight is not None for layer in linear_layers(gpt))
 
 
 @pytest.mark.long

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,14 +165,6 @@ class Interrupted:
             if self.error:
                 raise self.error
             signal.raise_signal(signal.SIGINT)
-
-
-@pytest.fixture
-def heeded() -> Iterator[None]:
-    """Ctrl-C is ignored where tests run in a shell's background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("heeded")

@@ -17,6 +17,7 @@ from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
 from components.models.memory import freed_memory_kept
 from components.models.processor import multiplies_bf16
+from components.models.weights import save_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,8 +30,8 @@ def held() -> int:
     return int(found.uss + found.swap)
 
 
-def printed(code: str, **said: str) -> str:
-    command = [sys.executable, "-c", code]
+def printed(code: str, *arguments: str, **said: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, cwd=ROOT, env=os.environ | said, capture_output=True, text=True, check=True).stdout
 
 
@@ -88,3 +89,27 @@ def peak_of_a_training() -> int:
             optimiser.step()
     (line,) = (each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from components.models.config import GPTSize
+from components.models.gpt2 import GPT2
+from components.models.weights import load_weights
+def most(): return 1024 * int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+model = GPT2(GPTSize(layers=6, heads=8, width=1024, context=64), 100)
+before = most()
+load_weights(model, Path(sys.argv[1]))
+print((most() - before) / sum(parameter.nbytes for parameter in model.parameters()))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_weights_that_are_loaded_are_in_memory_once(tmp_path: Path) -> None:
+    model = GPT2(GPTSize(layers=6, heads=8, width=1024, context=64), 100)
+    model.initialise(1)
+    save_weights(model, tmp_path / "model.safetensors")
+    # The network's own memory is taken when it is filled, and some of the file's is there beside it.
+    assert 0.9 < float(printed(LOAD, str(tmp_path))) < 1.5

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -185,14 +184,6 @@ def test_what_is_frozen_stays(tmp_path: Path, trainable: str) -> None:
         | {"transformer.wte.weight"},  # which the head is tied to
     }[trainable]
     assert expected <= changed if trainable == "all" else expected == changed
-
-
-@pytest.fixture
-def heeded() -> Iterator[None]:
-    """Ctrl-C is ignored where tests run in a shell's background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.long

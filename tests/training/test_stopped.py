@@ -1,7 +1,7 @@
 """A training that does not come to its end: nothing of it is lost, and it goes on as if nothing had happened."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,6 @@ class Impatient(Recorder):
         super().metrics(values, step)
         if step == self.step:
             signal.raise_signal(signal.SIGINT)
-
-
-@pytest.fixture
-def heeded() -> Iterator[None]:
-    """Ctrl-C is ignored where tests run in a shell's background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("heeded")

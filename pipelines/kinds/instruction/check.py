@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from components.core.errors import JudgeError
 from components.core.records import Facts, Manifest
 from components.generation.answers import room_for_prompts, rows_at_once
-from components.generation.forecast import answering_bytes, most_tokens, time_decoding
+from components.generation.forecast import answering_bytes, most_tokens, time_decoding, weights_bytes
 from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig
 from components.judging.forecast import expected_usage, look_for_judge, refuse_before_training
@@ -81,7 +81,7 @@ class Check(check.Check):
         read, written = model.weights != "random", config.lora.save == "merged"
         trial = Trial(partial(build_gpt, *self.recipe, outline=True), self._learn, read, written)
         self.generating = pick_precision(config.generation.precision, self.device)
-        weights = sum(parameter.nbytes for parameter in trial.objective.model.parameters())
+        weights = weights_bytes(trial.objective.model, self.generating)
         generation = (self.test.prompts, config.generation, self.generating)
         self.bytes_later = answering_bytes(model.shape, weights, words, *generation)
         self._describe_texts(trial.objective.model)

@@ -15,6 +15,7 @@ def stopped_by(number: signal.Signals, output: Path) -> None:
         signal.raise_signal(number)
 
 
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_stopped_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
