@@ -29,11 +29,12 @@ BENCHMARKS = {
     11: "smollm2",
     12: "smollm2_generation",
     13: "serving_load",
+    14: "encoder",
 }
 """The modules of this package that measure something: `measure()` returns a `Benchmark`."""
 SIZED = ("spam", "spam_book", "all_layers", "instruction", "generation", "long_rows")
 """Those whose network has a size."""
-WITH_NETWORKS = (*SIZED, "smollm2", "smollm2_generation", "serving_load")
+WITH_NETWORKS = (*SIZED, "smollm2", "smollm2_generation", "serving_load", "encoder")
 """Those that compute on the GPU if there is one."""
 ON_GPU = ("long_rows",)
 """Those that would take too long without one."""
@@ -52,8 +53,8 @@ def main(
     """Run the benchmarks one after the other, print one table, and write one file for each.
 
     1 spam, 2 spam_book, 3 all_layers, 4 instruction, 5 generation, 6 judging, 7 data, 8 overhead, 9 memory, 11 smollm2,
-    12 smollm2_generation, 13 serving_load; and 10 long_rows where there is a GPU, on which 1 to 5 and 11 to 13 compute
-    too. Targets are for two CPU cores, of 1 to 5 for 124M.
+    12 smollm2_generation, 13 serving_load, 14 encoder; and 10 long_rows where there is a GPU, on which 1 to 5 and 11 to
+    14 compute too. Targets are for two CPU cores, of 1 to 5 for 124M.
     """
     os.environ[SIZE] = size
     notes = Console(stderr=True)

@@ -62,12 +62,13 @@ class Contestant:
     losses: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     """Examples a second, by round."""
+    batch: int = BATCH
 
     def compete(self) -> None:
         """Take the steps of a round, after some to warm up, and note the examples a second."""
         with self.context():
             self._take(WARM)
-            self.rates.append(self.steps * BATCH / self._take(self.steps))
+            self.rates.append(self.steps * self.batch / self._take(self.steps))
 
     def _take(self, steps: int) -> float:
         """Take some steps; return their seconds."""
