@@ -44,6 +44,7 @@ PAIRS = {"validation": "validation in train", "test": "test in train", "test_val
 TWICE = {"exact": "word for word", "folded": "once folded", "near": "near duplicates too"}
 PEAKS = {
     "training": "while it trains",
+    "sampling": "while a sample is decoded",
     "saving": "while the model is written",
     "loading": "while the starting weights are read",
 }

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from components.models.config import SIZES, LoraConfig, ModelConfig
+from components.models.weights import READ_AT_ONCE
 from components.training.batching import Examples
 from components.training.classification import build_classifier
 from components.training.config import InstructionTrainConfig, TrainConfig
@@ -348,8 +349,25 @@ def test_the_largest_network_is_estimated_without_being_made() -> None:
     memory = remembered(model, InstructionTrainConfig(trainable="lora", keep="last"))
     assert memory.weights == pytest.approx(4 * 1_557_611_200, rel=0.02)
     assert memory.optimiser == 2 * memory.gradients < 2 * memory.weights / SIZES["1558M"].layers
+    # Of the file that is read there is never the whole in memory.
+    assert memory.total < 1.15 * memory.weights
+
+
+def test_a_sample_is_decoded_with_a_copy_of_the_weights() -> None:
+    config = InstructionTrainConfig(trainable="lora", batch_size=1, keep="last")
+    plain = replace(writer(ModelConfig(size=shape(6, 512), weights="random"), config, 3000), writes_weights=False)
+    without = estimate_memory(plain, process=0)
+    memory = estimate_memory(replace(plain, converted=without.weights), process=0)
+    assert (without.peak, memory.peak) == ("training", "sampling")
+    assert memory.total > 2 * memory.weights + memory.optimiser
+
+
+def test_a_training_of_little_takes_most_while_its_weights_are_read() -> None:
+    config = InstructionTrainConfig(trainable="lora", batch_size=1, keep="last")
+    read = writer(ModelConfig(size=shape(6, 512), weights="a/folder"), config, 3000)
+    memory = estimate_memory(replace(read, writes_weights=False), process=0)
     assert memory.peak == "loading"
-    assert memory.total == memory.data + 2 * memory.weights - memory.gradients
+    assert memory.copies == READ_AT_ONCE + 4 * 3000 * 512
 
 
 def test_the_parts_that_are_held_are_all_of_it() -> None:

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from components.models.architecture import transformer_of
 from components.models.lora import is_adapter
+from components.models.weights import READ_AT_ONCE
 from components.training.objectives import SPLITS, Split
 from components.training.planning.trial import Plan, Timing, Trial
 
@@ -31,7 +32,7 @@ GAPS, CHURN, UNRECORDED = 0.25, 0.35, 0.15
 """Share by which the heap is larger than what is in it, and share of what comes and goes in a forward pass by which it
 grows besides, less where autograd records nothing; as measured (`tests/training/test_estimate.py`)."""
 
-Phase = Literal["training", "saving", "loading"]
+Phase = Literal["training", "sampling", "saving", "loading"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Memory:
 
     On the CPU that of the process: `process` (interpreter and libraries), `data` (all tokens), `weights`, and of
     `gradients`, the `optimiser`'s moments, `activations`, `logits` (of a language model) and `copies` of weights that
-    are written or read, those that are `held` then. On another device it is what training allocates there. `rest` is
-    what gaps between tensors add, less what is not held at the very same time.
+    are written, read, or made to decode a sample, those that are `held` then. On another device it is what training
+    allocates there. `rest` is what gaps between tensors add, less what is not held at the very same time.
     """
 
     process: int
@@ -115,12 +116,14 @@ def estimate_memory(trial: Trial, process: int) -> Memory:
     saved, loaded = _copies(trial) if on_cpu else (0, 0)
     parts: dict[Phase, dict[str, int]] = {
         "training": state | {"activations": step.activations, "logits": step.logits},
+        "sampling": state | {"copies": trial.converted},
         "saving": state | {"copies": saved},
         "loading": {"copies": loaded},
     }
     gaps = step.gaps if on_cpu else 0  # stay in the heap once they are there
     totals: dict[Phase, int] = {
         "training": MOMENTS * trained + step.peak + gaps,
+        "sampling": sum(parts["sampling"].values()) + gaps,
         "saving": sum(parts["saving"].values()) + gaps,
         "loading": loaded,
     }
@@ -160,16 +163,18 @@ def _copies(trial: Trial) -> tuple[int, int]:
     """Return the bytes of weights that are made anew while the model is saved, and while the starting ones are read.
 
     When it is saved each is written in fp32, those kept in bf16 (`components.training.frozen_weights`) are made once
-    more, and the trained ones are read back if others were best. When they are read they are in fp32 at first.
+    more, and the trained ones are read back if others were best. When they are read they are in fp32 at first, and of
+    the file there is as much as is read before it is opened anew.
     """
     network = trial.objective.model
     every = list(network.parameters())
     whole = FLOAT * sum(each.numel() for each in every)
     trained = sum(each.nbytes for each in every if each.requires_grad)
     rounded = whole - sum(each.nbytes for each in every)
-    written = FLOAT * max(each.numel() for each in every) + (whole if rounded else 0) if trial.writes_weights else 0
+    largest = FLOAT * max(each.numel() for each in every)
+    written = largest + (whole if rounded else 0) if trial.writes_weights else 0
     stored = FLOAT * sum(each.numel() for name, each in network.named_parameters() if not is_adapter(name))
-    loaded = rounded + (stored if trial.reads_weights else 0)
+    loaded = rounded + (min(stored, READ_AT_ONCE + largest) if trial.reads_weights else 0)
     return max(written, trained if trial.objective.config.keep == "best" else 0), loaded
 
 

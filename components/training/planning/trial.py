@@ -56,13 +56,15 @@ class Trial:
     """A training that is not run.
 
     `outline` makes its network without content, `learn` says what a network learns from which rows, `reads_weights`
-    whether it starts from weights in files, `writes_weights` whether it leaves more than an adapter.
+    whether it starts from weights in files, `writes_weights` whether it leaves more than an adapter. `converted` are
+    the bytes of the weights that an evaluation's sample is decoded with, beside the network's own.
     """
 
     outline: Callable[[], nn.Module]
     learn: Callable[[Any], Objective]
     reads_weights: bool = False
     writes_weights: bool = True
+    converted: int = 0
 
     @cached_property
     def objective(self) -> Objective:
