@@ -34,7 +34,7 @@ from components.core.home import mirror
 from components.generation.answers import answer, make_prompts
 from components.generation.batched import continue_prompts
 from components.generation.config import GenerationConfig
-from components.generation.decoder import Decoder
+from components.generation.decoder import Decoder, Weights
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
 from components.prompts import Template
@@ -118,10 +118,10 @@ class Task:
         """The network, made when it is first asked for."""
         return self.subject.ours().eval()
 
-    def answer(self, new: int, numbers: Precision, take: bool = False) -> None:
-        """Continue all prompts as the product does; with `take`, once, as a run's steps do."""
+    def answer(self, new: int, numbers: Precision, weights: Weights = "copied") -> None:
+        """Continue all prompts as the product does; weights that are `taken`, as a run's steps do, are there once."""
         config = GenerationConfig(max_new_tokens=new, precision=numbers)
-        answers = answer(self.gpt, self.encoding, self.template, self.entries, config, take=take)
+        answers = answer(self.gpt, self.encoding, self.template, self.entries, config, weights=weights)
         check([each.new_tokens for each in answers], new)
 
     def tokens(self, new: int) -> Rows:

@@ -58,7 +58,7 @@ def peak_of(name: str, size: int) -> float:
 if __name__ == "__main__":
     task = Task(smollm2())
     if sys.argv[1] == "ours":
-        task.answer(LONG, precision(), take=True)
+        task.answer(LONG, precision(), weights="taken")
     else:
         peer_tokens(task, task.subject.peer(precision()).eval(), LONG, int(sys.argv[2]))
     print(peak() / 1e9)

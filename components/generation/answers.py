@@ -7,7 +7,7 @@ from itertools import repeat
 from components.conversations import Entry
 from components.generation.batched import Report, Stopped, continue_prompts
 from components.generation.config import GenerationConfig
-from components.generation.decoder import Decoder
+from components.generation.decoder import Decoder, Weights
 from components.generation.decoding import as_text
 from components.generation.kv_cache import whole_steps
 from components.models.devices import dtype_of, pick_precision
@@ -73,17 +73,17 @@ def answer_batches(
     done: Container[int] = (),
     report: Report | None = None,
     first: int = 0,
-    take: bool = False,
+    weights: Weights = "copied",
 ) -> Iterator[dict[int, Answer]]:
     """Yield the answers of one batch of prompts after the other, by the prompt's number.
 
     Batches of which all numbers are in `done` are left out. The model is on the device to compute on. Draws are those
-    of the rows from number `first` on. With `take` the model may lose its weights, as in `Decoder`.
+    of the rows from number `first` on. `Decoder` says what becomes of the `weights`.
     """
     precision = pick_precision(config.precision, model.head.device)
     longest = max(map(len, prompts), default=0)
     most = rows_at_once(model.transformer.size, longest, config, precision)
-    decoder = Decoder(model, precision, take)
+    decoder = Decoder(model, precision, weights)
     for batch in make_batches(prompts, most):
         if all(number in done for number in batch):
             continue
@@ -103,11 +103,11 @@ def answer(
     config: GenerationConfig,
     report: Report | None = None,
     first: int = 0,
-    take: bool = False,
+    weights: Weights = "copied",
 ) -> list[Answer]:
-    """Return the answers to entries, in their order; `first` and `take` are as in `answer_batches`."""
+    """Return the answers to entries, in their order; `first` and `weights` are as in `answer_batches`."""
     room = room_for_prompts(model.transformer.size, config)
     prompts = [prompt.tokens for prompt in make_prompts(template, encoding, entries, room)]
-    batches = answer_batches(model, encoding, template, prompts, config, report=report, first=first, take=take)
+    batches = answer_batches(model, encoding, template, prompts, config, report=report, first=first, weights=weights)
     answers = {number: each for batch in batches for number, each in batch.items()}
     return [answers[number] for number in range(len(prompts))]

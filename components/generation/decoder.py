@@ -5,10 +5,12 @@ fp32. What the tokens see of each other is left to whoever calls, who may keep i
 Shapes: B rows, T tokens, D width, V vocabulary.
 """
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from components.generation.kv_cache import KVCache
@@ -18,29 +20,38 @@ from components.models.fast.onednn import PackedLinear
 from components.models.fast.prepared import prepared
 from components.models.language_model import LanguageModel
 
+Weights = Literal["copied", "taken", "lent"]
+"""What becomes of a model's weights: they are converted and stay, are converted and go, or are used as they lie."""
+
 
 class Decoder:
     """A language model that decodes, on the device of its weights; another `Decoder` is due when these change."""
 
-    def __init__(self, model: LanguageModel, precision: str, take: bool = False) -> None:
+    def __init__(self, model: LanguageModel, precision: str, weights: Weights = "copied") -> None:
         """`precision` is `fp32` or `bf16`, the numbers that are multiplied.
 
-        With `take` the model loses the weights of its linear layers when they are converted, so that there are never
-        two of them; from then on it can be run by this decoder alone.
+        Of the weights of linear layers there are two, unless the model loses its own (`taken`: from then on it can be
+        run by this decoder alone) or lends them. Those that are lent suffice for a row or two, in evaluation mode; they
+        are copied all the same where anything is not in fp32.
         """
         self.model, self.size = model, model.transformer.size
         # A text that is longer than a window is read by the model itself.
-        self._take = take and model.transformer.window is None
+        self._take = weights == "taken" and model.transformer.window is None
         self.device = model.head.device
         self.type = dtype_of(precision)
+        # Whatever is multiplied in bf16 would be converted again for every token.
+        in_fp32 = {self.type, *(each.dtype for each in model.parameters())} == {torch.float32}
+        self.lends = weights == "lent" and in_fp32
 
     @cached_property
     def _network(self) -> Transformer:
         """The network made ready when it is first used: what reads texts without a cache needs no second copy of it."""
-        return prepared(self.model.transformer, self.type, self._take)
+        return self.model.transformer if self.lends else prepared(self.model.transformer, self.type, self._take)
 
     @cached_property
-    def _head(self) -> PackedLinear:
+    def _head(self) -> Callable[[Tensor], Tensor]:
+        if self.lends:
+            return partial(F.linear, weight=self.model.head)
         return PackedLinear(self.model.head, None, self.type)
 
     def sees_all(self, length: int) -> bool:

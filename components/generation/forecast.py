@@ -91,6 +91,12 @@ def weights_bytes(model: LanguageModel, precision: str) -> int:
     return left + weights * dtype_of(precision).itemsize // 4
 
 
+def copied_bytes(model: LanguageModel, precision: str) -> int:
+    """Return the bytes of the copy that is made of weights which a model lends a decoder (see `Decoder`)."""
+    numbers = 0 if Decoder(model, precision, "lent").lends else sum(each.numel() for each in model.parameters())
+    return numbers * dtype_of(precision).itemsize
+
+
 def answering_bytes(
     size: AnySize, weights: int, vocab_size: int, prompts: NDArray[np.int64], config: GenerationConfig, precision: str
 ) -> int:

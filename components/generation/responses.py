@@ -23,6 +23,7 @@ from components.core.store import CHECKPOINT
 from components.generation.answers import Answer, answer_batches, make_prompts, room_for_prompts
 from components.generation.batched import Report, Stopped
 from components.generation.config import GenerationConfig
+from components.generation.decoder import Weights
 from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
 from components.models.tokenizer import Tokenizer
@@ -87,13 +88,13 @@ def respond(
     config: GenerationConfig,
     device: torch.device,
     out: Path,
-    take: bool = False,
+    weights: Weights = "copied",
 ) -> Facts:
     """Let a language model answer every entry of a split, and write the answers to `out`, in the split's order.
 
     Writes `responses.parquet` (the split's columns, `model_response`, `new_tokens` without the end-of-text token, and
     why it `stopped`) and `instruction-data-with-response.json`. Same model, entries, seed and machine: same answers.
-    With `take` the model may lose its weights, of which two copies would be in memory otherwise.
+    Weights that are `taken` are in memory once, and the model has none then (see `Decoder`).
 
     While it works, what is done stands in `out/checkpoint`, written batch by batch. An interruption or an error leaves
     it there, and the exception's `evidence` says so; where it stands in `out` at the start, the rest is done, and the
@@ -108,7 +109,7 @@ def respond(
     journal = Journal(out / CHECKPOINT / JOURNAL, identity)
     with _kept_if_stopped(journal, out), generation_bar(len(prompts), len(journal.answers)) as report:
         batches = answer_batches(
-            model.to(device), encoding, template, prompts, config, journal.answers, report, take=take
+            model.to(device), encoding, template, prompts, config, journal.answers, report, weights=weights
         )
         for batch in batches:
             journal.add(batch)

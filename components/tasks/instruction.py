@@ -102,7 +102,7 @@ def _sample_response(model: "LanguageModel", encoding: "Tokenizer", template: An
     from components.generation.answers import answer
 
     config = GenerationConfig(max_new_tokens=SAMPLE_TOKENS)
-    return answer(model, encoding, template, [entry], config)[0].response
+    return answer(model, encoding, template, [entry], config, weights="lent")[0].response
 
 
 def _response_identity(arguments: Mapping[str, Any]) -> Any:
@@ -141,7 +141,7 @@ def _answer(entries: Path, trained: Manifest, config: GenerationConfig, device: 
 
     loaded = load_gpt(trained.folder / "model")
     own = (loaded.model, loaded.encoding, loaded.card.template)
-    return block(entries, *own, config, pick_device(device), out, take=True)
+    return block(entries, *own, config, pick_device(device), out, weights="taken")
 
 
 @step(
@@ -195,7 +195,7 @@ def respond_before(
     encoding = load_tokenizer(model.tokenizer, mirror())
     start = make_gpt(model, encoding.n_vocab, weights_folder(weights), seed).eval()
     entries, template = splits.path("test.parquet"), prompt.resolved(encoding)
-    return block(entries, start, encoding, template, config, pick_device(device), out, take=True)
+    return block(entries, start, encoding, template, config, pick_device(device), out, weights="taken")
 
 
 def _judging_identity(arguments: Mapping[str, Any]) -> Any:

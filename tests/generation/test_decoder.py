@@ -7,8 +7,8 @@ from torch import nn
 from components.generation.answers import answer_batches
 from components.generation.cache import Reader
 from components.generation.config import GenerationConfig
-from components.generation.decoder import Decoder
-from components.generation.forecast import weights_bytes
+from components.generation.decoder import Decoder, Weights
+from components.generation.forecast import copied_bytes, weights_bytes
 from components.models.config import SIZES, LoraConfig
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
@@ -18,6 +18,7 @@ from components.models.sizes import LlamaSize
 from components.prompts import TEMPLATES
 from tests.generation.models import ENCODING, END, network, uncached
 
+USES: tuple[Weights, ...] = ("copied", "taken")
 ROWS = [[5, 6, 7, 8, 9], [5, 6, 7, 1], [5, 6, 20, 21, 22, 23, 24]]
 
 
@@ -26,10 +27,10 @@ def plain(gpt: LanguageModel, rows: list[list[int]] = ROWS) -> torch.Tensor:
 
 
 def decoded(
-    gpt: LanguageModel, precision: str = "fp32", rows: list[list[int]] = ROWS, take: bool = False
+    gpt: LanguageModel, precision: str = "fp32", rows: list[list[int]] = ROWS, weights: Weights = "copied"
 ) -> torch.Tensor:
     """Logits after all tokens, of which the last is read in a turn of its own."""
-    reader = Reader(Decoder(gpt, precision, take), [row[:-1] for row in rows])
+    reader = Reader(Decoder(gpt, precision, weights), [row[:-1] for row in rows])
     return reader.read(torch.tensor([row[-1] for row in rows]))
 
 
@@ -51,9 +52,36 @@ def test_weights_that_are_taken_are_in_memory_once_and_say_the_same() -> None:
     expected, weights = plain(gpt), sum(each.nbytes for each in gpt.parameters())
     taken = sum(each.nbytes for layer in linear_layers(gpt) for each in layer.parameters())
     assert weights_bytes(gpt, "fp32") == 2 * weights - taken
-    assert torch.allclose(decoded(gpt, take=True), expected, atol=1e-3, rtol=1e-4)
+    assert torch.allclose(decoded(gpt, weights="taken"), expected, atol=1e-3, rtol=1e-4)
     assert not [layer for layer in linear_layers(gpt) if layer.weight is not None]
     assert sum(each.nbytes for each in gpt.parameters()) == weights - taken
+
+
+@pytest.mark.parametrize("adapted", [False, True])
+def test_weights_that_are_lent_are_not_copied_in_fp32_and_say_the_same(adapted: bool) -> None:
+    gpt = network()
+    if adapted:
+        add_adapters(gpt.transformer, LoraConfig(rank=4, alpha=8, targets=["attn.c_attn", "mlp.c_fc"]), seed=1)
+        for name, parameter in gpt.named_parameters():
+            if name.endswith("lora_b"):
+                nn.init.normal_(parameter, std=0.1)
+    expected = plain(gpt.eval())
+    assert torch.allclose(decoded(gpt, weights="lent"), expected, atol=1e-3, rtol=1e-4)
+    assert copied_bytes(gpt, "fp32") == 0
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(decoded(gpt, weights="lent"), expected, atol=1e-3, rtol=1e-4)
+
+
+def test_weights_that_are_lent_are_copied_where_they_are_multiplied_in_bf16_or_rounded_already() -> None:
+    gpt = network().eval()
+    numbers = sum(each.numel() for each in gpt.parameters())
+    assert copied_bytes(gpt, "bf16") == 2 * numbers
+    assert torch.equal(decoded(gpt, "bf16", weights="lent"), decoded(gpt, "bf16"))
+    rounded = network().eval()
+    for layer in linear_layers(rounded):
+        layer.bfloat16()
+    assert copied_bytes(rounded, "fp32") == 4 * numbers
+    assert torch.equal(decoded(rounded, weights="lent"), decoded(rounded))
 
 
 def test_a_model_with_a_window_keeps_its_weights_which_longer_texts_are_read_with() -> None:
@@ -66,13 +94,13 @@ def test_a_model_with_a_window_keeps_its_weights_which_longer_texts_are_read_wit
     prompts = [[5, 6, 7], list(range(20))]
     assert weights_bytes(gpt, "fp32") == 2 * sum(each.nbytes for each in gpt.parameters())
     kept, taken = (
-        list(answer_batches(gpt, ENCODING, TEMPLATES["alpaca"], prompts, config, take=take)) for take in (False, True)
+        list(answer_batches(gpt, ENCODING, TEMPLATES["alpaca"], prompts, config, weights=use)) for use in USES
     )
     assert kept == taken
     assert all(layer.weight is not None for layer in linear_layers(gpt))
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_a_network_of_real_size_says_the_same_within_1e_4_and_in_bf16_nearly_so() -> None:
     gpt = LanguageModel(GPT2(SIZES["124M"].model_copy(update={"layers": 3}), END + 1))
     gpt.initialise(4)

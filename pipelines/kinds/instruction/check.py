@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 from components.core.errors import JudgeError
 from components.core.records import Facts, Manifest
 from components.generation.answers import room_for_prompts, rows_at_once
-from components.generation.forecast import answering_bytes, most_tokens, time_decoding, weights_bytes
+from components.generation.forecast import answering_bytes, copied_bytes, most_tokens, time_decoding, weights_bytes
 from components.judging.cache import verdicts_path
 from components.judging.config import JudgeConfig
 from components.judging.forecast import expected_usage, look_for_judge, refuse_before_training
 from components.judging.spending import LimitReached, Usage
-from components.models.devices import dtype_of, pick_precision
+from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
 from components.training.instruction import build_gpt, prepare, tokenise
@@ -80,8 +80,7 @@ class Check(check.Check):
         self.recipe = (model, config.lora, config.train, words, self.precision)
         read, written = model.weights != "random", config.lora.save == "merged"
         trial = Trial(partial(build_gpt, *self.recipe, outline=True), self._learn, read, written)
-        sampled = dtype_of(pick_precision("auto", self.device)).itemsize
-        trial.converted = sampled * sum(each.numel() for each in trial.objective.model.parameters())
+        trial.converted = copied_bytes(trial.objective.model, pick_precision("auto", self.device))
         self.generating = pick_precision(config.generation.precision, self.device)
         weights = weights_bytes(trial.objective.model, self.generating)
         generation = (self.test.prompts, config.generation, self.generating)
