@@ -1,17 +1,14 @@
 """The template of a model that was taught to talk: from the turns of a conversation to a text."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from components.conversations import Entry, Message, as_message
 from components.core.config import Config
 from components.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    import jinja2
 
 
 class ChatTemplate(Config):
@@ -35,7 +32,7 @@ class ChatTemplate(Config):
         """Return everything up to the response: a system message if there is one, the turns before, the entry, a turn.
 
         Raises:
-            ConfigError: if the template cannot be rendered, or renders nothing.
+            ConfigError: if the template cannot be rendered, renders nothing, or leaves out what a user says.
         """
         return self.render(self.messages(Entry(instruction, input, history)))
 
@@ -87,13 +84,15 @@ class ChatTemplate(Config):
         """Return messages written out, and after them, if asked for, what an assistant's turn begins with.
 
         Raises:
-            ConfigError: if that fails, or gives nothing.
+            ConfigError: if that fails, gives nothing, or leaves out what a user says.
         """
         import jinja2
 
+        from components.chat_sandbox import render
+
         values: dict[str, Any] = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": turn}
         try:
-            text = _compiled(self.jinja).render(**self.variables, **values)
+            text = render(self.jinja, {**self.variables, **values})
         except Exception as error:
             where = f" (line {error.lineno})" if isinstance(error, jinja2.TemplateSyntaxError) else ""
             why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".") + where
@@ -102,7 +101,17 @@ class ChatTemplate(Config):
             ) from error
         if not text.strip():
             raise ConfigError("prompt.template: the model's chat template writes nothing; write one of your own")
+        if any(each["role"] == "user" and not _says(text, each["content"].strip()) for each in messages):
+            raise ConfigError(
+                "prompt.template: the model's chat template leaves out or rewrites what a user says; write one of your "
+                "own"
+            )
         return text
+
+
+def _says(text: str, content: str) -> bool:
+    """Tell whether a text holds what somebody said, be it as a string in JSON."""
+    return content in text or any(json.dumps(content, ensure_ascii=each)[1:-1] in text for each in (True, False))
 
 
 def _unlearnable(fault: str) -> ConfigError:
@@ -110,43 +119,3 @@ def _unlearnable(fault: str) -> ConfigError:
         f"prompt.template: the model's chat template {fault}, so earlier answers cannot be learnt as they will be "
         "asked for; set train.learn=last to learn the last answer only"
     )
-
-
-@lru_cache(maxsize=8)
-def _compiled(source: str) -> "jinja2.Template":
-    """Return a template that can do nothing but write, as `transformers` compiles it."""
-    import jinja2
-    from jinja2.ext import Extension
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """`{% generation %}`, with which some templates mark what an assistant says."""
-
-        tags = {"generation"}  # noqa: RUF012 - as its base has it
-
-        def parse(self, parser: Any) -> list[Any]:
-            next(parser.stream)
-            return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
-
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
-    )
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = _now
-    environment.filters["tojson"] = _json
-    return environment.from_string(source)
-
-
-def _now(form: str) -> str:
-    from datetime import datetime
-
-    return datetime.now().strftime(form)
-
-
-def _json(value: Any, **options: Any) -> str:
-    import json
-
-    return json.dumps(value, **{"ensure_ascii": False, **options})

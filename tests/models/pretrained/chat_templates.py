@@ -128,7 +128,10 @@ MARKED = (
 )
 """With the marks that `transformers` has for what an assistant says."""
 
-TOOLS_NOT_NONE = "{% if tools is not none %}tools{% endif %}{{ messages[0].content }}{{ documents is none }}"
+TOOLS_NOT_NONE = (
+    "{% if tools is not none %}tools{% endif %}"
+    "{% for message in messages %}{{ message.content }}{% endfor %}{{ documents is none }}"
+)
 
 LLAMA2 = (
     "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] %}{% set messages = messages[1:] %}"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
+from components import chat_sandbox
 from components.chat import ChatTemplate
 from components.core.errors import ConfigError
 from components.models.pretrained.tokenizer import PretrainedTokenizer
@@ -53,6 +54,7 @@ def prompts(
     return encode_prompts(encoding, template, entries)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("kind", "name"), FAMILIES)
 @pytest.mark.parametrize("system", [None, "Answer in one word: it's 5."])
 def test_prompts_are_the_tokens_of_transformers(tmp_path: Path, kind: str, name: str, system: str | None) -> None:
@@ -73,7 +75,7 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainedTokenizer,
     return chat_model(folder, "qwen2", chat_templates.QWEN25), folder
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @given(text=st.text(st.characters(exclude_categories=("Cs", "Cn")), min_size=1, max_size=30))
 def test_any_instruction_gives_the_tokens_of_transformers(qwen: tuple[PretrainedTokenizer, Path], text: str) -> None:
     encoding, folder = qwen
@@ -91,6 +93,7 @@ def test_several_turns_are_written_as_transformers_does(tmp_path: Path) -> None:
         assert encoding.encode_rendered(template.render(messages)) == peer_ids(encoding, folder, messages)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("kind", "name"), FAMILIES)
 def test_a_special_token_in_an_instruction_is_text(tmp_path: Path, kind: str, name: str) -> None:
     encoding = chat_model(tmp_path, kind, getattr(chat_templates, name))
@@ -124,11 +127,26 @@ BAD = [
     ("{{ messages.append(1) }}x", "unsafe"),
     ("{{ raise_exception.__globals__ }}", "writes nothing"),
     ("{{ raise_exception.__globals__.os }}", "unsafe"),
+    ("Hello", "leaves out or rewrites what a user says"),
+    ("{% for message in messages %}<|{{ message.role }}|>{% endfor %}", "leaves out"),
+    ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "does not end within"),
+    ("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(99) }}", "does not end"),
+    ("{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}", "more than"),
+    ("{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}", "more than"),
+    ("{% for a in range(99999) %}{{ 'x' * 99999 }}{% endfor %}", "more than"),
+    ("{{ 'x' * 99999999999 }}", "more than"),
+    ("{{ 9 ** (9 ** 9) }}", "more than"),
+    ("{{ 'x'.ljust(99999999999) }}", "more than"),
+    ("{{ 'x' | center(99999999999) }}", "center"),
+    ("{{ lipsum() }}", "lipsum"),
 ]
 
 
 @pytest.mark.parametrize(("template", "told"), BAD)
-def test_a_template_that_cannot_be_used_is_one_clear_line(template: str, told: str) -> None:
+def test_a_template_that_cannot_be_used_is_one_clear_line(
+    template: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_sandbox, "SECONDS", 0.2)
     with pytest.raises(ConfigError, match=f"(?i)^prompt.template: .*{told}") as raised:
         ChatTemplate(jinja=template).prompt("Hi")
     assert "\n" not in str(raised.value)

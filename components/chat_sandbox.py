@@ -1,0 +1,147 @@
+"""The Jinja that chat templates are written in, as `transformers` has it: one can write, and not without end.
+
+A template comes with a model that anybody may have made. What it can reach is bounded by Jinja's own sandbox, how long
+it takes and how much it makes by what is put into it here, before it is compiled: every turn of a loop and every call
+of a macro looks at the clock, and what is joined is measured.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from time import thread_time
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+SECONDS = 5
+"""What a rendering may take of a processor; one that ends takes thousandths."""
+LONGEST = 10_000_000
+"""Characters of a text, or values of a list, that may be made."""
+TURN, MEASURED = "gradus_turn", "gradus_measured"
+"""What both are called in a template."""
+
+
+def render(source: str, values: Mapping[str, Any]) -> str:
+    """Return what a template writes.
+
+    Raises:
+        jinja2.TemplateError: if it is none, or does what it may not, or takes too long or makes too much.
+        Exception: whatever what it calls raises.
+    """
+    started = thread_time()
+
+    def turn() -> None:
+        if thread_time() - started > SECONDS:
+            raise jinja2.TemplateError(f"it does not end within {SECONDS} s")
+
+    written, length = list[str](), 0
+    for piece in _compiled(source).generate({**values, TURN: turn, MEASURED: _measured}):
+        turn()
+        written.append(piece)
+        length += len(piece)
+        _bound(length)
+    return "".join(written)
+
+
+def _bound(length: int) -> None:
+    if length > LONGEST:
+        raise jinja2.TemplateError(f"it writes more than {LONGEST:,} characters")
+
+
+def _measured(value: Any) -> Any:
+    if isinstance(value, str | list | tuple):
+        _bound(len(value))
+    return value
+
+
+class _Generation(Extension):
+    """`{% generation %}`, with which some templates mark what an assistant says."""
+
+    tags = {"generation"}  # noqa: RUF012 - as its base has it
+
+    def parse(self, parser: Any) -> list[Any]:
+        next(parser.stream)
+        return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Makes nothing that is huge at once."""
+
+    intercepted_binops = frozenset(("*", "**"))
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Multiply, unless that makes too much."""
+        if operator == "**":
+            _bound(abs(int(right)) * abs(int(left)).bit_length())
+        for many, times in ((left, right), (right, left)):
+            if isinstance(many, str | list | tuple):
+                _bound(len(many) * int(times))
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call, unless with a number that may be a width and is too large for one."""
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, int):
+                _bound(value)
+        return super().call(context, called, *args, **kwargs)
+
+
+class _Watched(NodeTransformer):
+    """Puts into a template what looks at the clock and measures."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - as its base calls it
+        return self._timed(node)
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
+        return self._timed(node)
+
+    def visit_Add(self, node: nodes.Add) -> nodes.Node:  # noqa: N802
+        return _call(MEASURED, self.generic_visit(node))
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        return _call(MEASURED, self.generic_visit(node))
+
+    def _timed(self, node: Any) -> nodes.Node:
+        self.generic_visit(node)
+        node.body.insert(0, nodes.ExprStmt(_call(TURN)))
+        return node  # type: ignore[no-any-return]
+
+
+def _call(name: str, *arguments: nodes.Node) -> nodes.Call:
+    return nodes.Call(nodes.Name(name, "load"), list(arguments), [], None, None)
+
+
+@lru_cache(maxsize=8)
+def _compiled(source: str) -> jinja2.Template:
+    environment = _Environment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
+    )
+    del environment.globals["lipsum"]
+    del environment.filters["center"]
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = _now
+    environment.filters["tojson"] = _json
+    tree = _Watched().visit(environment.parse(source))
+    tree.set_environment(environment)
+    tree.set_lineno(1)
+    code = environment.compile(tree)
+    return environment.template_class.from_code(environment, code, environment.make_globals(None))
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _now(form: str) -> str:
+    from datetime import datetime
+
+    return datetime.now().strftime(form)
+
+
+def _json(value: Any, **options: Any) -> str:
+    import json
+
+    return json.dumps(value, **{"ensure_ascii": False, **options})
