@@ -5,6 +5,7 @@ What is special to a kind stands in its own `check.py`, as a `Check`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -20,6 +21,7 @@ from components.core.records import Facts, Manifest
 from components.models.devices import pick_device, pick_precision
 from components.models.fast import fast_paths
 from components.models.tokenizer import end_of_text, load_tokenizer
+from components.models.weights import check_shapes
 from components.tasks import download, fetch_weights
 from components.tasks.shared import weights_folder
 from components.training.fine_tuning import check_vocabulary
@@ -162,6 +164,8 @@ class Check(ABC):
         if max(memory.total, self.later) < memory.available:
             network = self._or_missing(lambda: self.network(self.weights)) or self.network(None)
             cost.timing, besides = time_training(network, trial, lambda token: self.time_besides(network, token))
+        elif self.weights:
+            self._or_missing(partial(check_shapes, trial.objective.model, self.weights))
         self.found.cost = cost
         self.show(line(f"learning rate {self.config.train.learning_rate:g} at its highest", TITLE))
         self.show(*show_cost(cost, besides.later, self.later if self.bytes_later and cost.timing else 0))

@@ -2,9 +2,22 @@
 
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, SerializationInfo, model_validator
+from annotated_types import Le, Lt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from components.core.redaction import EXACT, redact, remember_secrets
+
+LARGEST = 2**31 - 1
+"""The largest whole number of a setting that has no bound of its own; beyond it libraries fail in their own words."""
 
 
 class Config(BaseModel):
@@ -28,6 +41,14 @@ class Config(BaseModel):
                 if isinstance(value, bool) and field and bool not in (field.annotation, *get_args(field.annotation)):
                     raise ValueError(f"{name} is {str(value).lower()}, but true and false are not among its values")
         return values
+
+    @field_validator("*")
+    @classmethod
+    def _no_number_is_too_large(cls, value: Any, info: ValidationInfo) -> Any:
+        metadata = cls.model_fields[str(info.field_name)].metadata
+        if type(value) is int and abs(value) > LARGEST and not any(isinstance(each, Le | Lt) for each in metadata):
+            raise ValueError(f"no number here is larger than {LARGEST:,}")
+        return value
 
 
 def _dumped(address: str, info: SerializationInfo) -> str:

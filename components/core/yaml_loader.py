@@ -4,6 +4,7 @@ And JSON that strangers write, in which Python bounds all but the depth.
 """
 
 import json
+import re
 from typing import IO, Any
 
 import yaml
@@ -15,6 +16,8 @@ MOST_NODES = 20_000
 DEEPEST = 50
 LONGEST_NUMBER = 100  # characters; numbers of base 60 (`1:30:00`) take quadratic time
 
+OTHER_BASES = re.compile(r"[-+]?(?:0[0-7_]+$|[0-9_]+(:))")
+"""`010` is 8 in YAML, and `1:30` is 90."""
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
 MERGE = "tag:yaml.org,2002:merge"
 
@@ -64,6 +67,18 @@ def load_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
+def load_json_object(text: str | bytes) -> dict[str, Any]:
+    """Return what a text in JSON says by name.
+
+    Raises:
+        ValueError: as `load_json`, or if it says it of no names.
+    """
+    found = load_json(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds a {type(found).__name__} where names and values belong")
+    return found
+
+
 class _Loader(yaml.SafeLoader):
     """Counts what it composes before anything is made of it."""
 
@@ -93,10 +108,13 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
-        """Compose a scalar; a number has a length."""
+        """Compose a scalar; a number has a length, and is what it looks like."""
         node = super().compose_scalar_node(anchor)
         if node.tag in NUMBERS and len(node.value) > LONGEST_NUMBER:
             raise _refusal(f"a number has more than {LONGEST_NUMBER} characters", node)
+        if node.tag == NUMBERS[0] and (base := OTHER_BASES.match(node.value)):
+            what = "of base 60" if base[1] else "octal"
+            raise _refusal(f"{node.value} is {what} in YAML; write it in decimals, or in quotes if it is a text", node)
         return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:

@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from components.core.config import Config
 from components.core.errors import ConfigError
 
+MOST_LAYERS = 1_000
+"""Of a network whose config is believed: more would take minutes to be made, before it is seen what they are."""
+
 
 class Size(Config):
     """What networks of all families have."""
@@ -16,7 +19,7 @@ class Size(Config):
     pooling: ClassVar[Literal["last_token", "mean"]] = "last_token"
     """What feeds a classifier, where a preset does not say."""
 
-    layers: int = Field(gt=0)
+    layers: int = Field(gt=0, le=MOST_LAYERS)
     """Number of transformer blocks."""
     heads: int = Field(gt=0)
     """Attention heads in each block."""

@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from components.core.config import Config
 from components.core.errors import WeightsError
 from components.models.encoders.sizes import BertSize, DebertaSize, ModernBertSize, RobertaSize
-from components.models.shape import DividedSize, Size
+from components.models.shape import MOST_LAYERS, DividedSize, Size
 
 
 class GPTSize(DividedSize):
@@ -48,6 +48,12 @@ class Rope(Config):
     """What each frequency is divided by besides, as files of llama.cpp have it for Llama 3."""
     attention_factor: float = 1.0
     """`yarn`: what the rotated queries and keys are multiplied by."""
+
+    @model_validator(mode="after")
+    def _frequencies_differ(self) -> Self:
+        if self.scaling == "yarn" and self.base <= 1:
+            raise ValueError(f"yarn needs a base above 1, not {self.base:g}")
+        return self
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
@@ -163,10 +169,6 @@ class LlamaSize(Size):
         return self
 
 
-MOST_LAYERS = 10_000
-"""Of a network whose config is believed."""
-
-
 def _windowed(settings: Mapping[str, Any], kind: str, layers: int) -> tuple[int, ...]:
     """Return the layers in which a sliding window applies."""
     if not settings.get("sliding_window") or (kind != "mistral" and not settings.get("use_sliding_window")):
@@ -226,8 +228,9 @@ def size_from_settings(settings: Mapping[str, Any], model: str) -> AnySize:
         ) from error
     except ValidationError as error:
         reason = error.errors()[0]
-        where = ".".join(map(str, reason["loc"]))
-        raise WeightsError(f"the config.json of {model} describes no network ({where}: {reason['msg']})") from error
+        where = "".join(f"{each}: " for each in reason["loc"])
+        why = reason["msg"].removeprefix("Value error, ")
+        raise WeightsError(f"the config.json of {model} describes no network ({where}{why})") from error
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise WeightsError(f"the config.json of {model} describes no network ({error}); fetch it again") from error
 

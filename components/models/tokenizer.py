@@ -20,7 +20,7 @@ from components.core.errors import WeightsError, WeightsUnreachable
 from components.core.home import home
 from components.core.home import mirror as home_mirror
 from components.core.records import sha256_of
-from components.core.yaml_loader import load_json
+from components.core.yaml_loader import load_json_object
 from components.models.pretrained.byte_pairs import GPT2_PATTERN, printable_bytes
 from components.models.pretrained.files import TRACKED, find_local_weights, folder_of, read_settings
 from components.models.pretrained.tokenizer import PretrainedTokenizer
@@ -147,11 +147,13 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """
     path = folder / TOKENIZER_FILE
     try:
-        rest = load_json(path.read_text(encoding="utf-8"))
+        rest = load_json_object(path.read_text(encoding="utf-8"))
         if "model" in rest:
             return read_pretrained_tokenizer(folder)
+        if lacking := {"name", "pattern", "special_tokens"} - rest.keys():
+            raise ValueError(f"it has no {min(lacking)}")
         name, pattern, special_tokens = rest["name"], rest["pattern"], rest["special_tokens"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise WeightsError(
             f"{path} cannot be read as a saved tokenizer ({error}); fetch or save the model again"
         ) from error

@@ -6,7 +6,8 @@ the same layout.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,18 +62,19 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     not have are left where they are.
 
     Raises:
-        WeightsError: if a file is missing or damaged, or a tensor is missing, left over or of another shape.
+        WeightsError: if a file is missing or damaged, or a tensor is missing, left over, of another shape, or holds
+            what are no weights.
     """
     names = transformer_of(model).names
     embedding = f"{names.embedding}.weight"
-    targets = {name.removeprefix(PREFIX): parameter for name, parameter in model.named_parameters()}
+    targets = _targets(model)
     found: set[str] = set()
-    try:
+    with _readable(folder):
         for name, tensor in _stored(folder, names):
-            _copy(name, tensor, targets, names, folder)
+            if (target := _target(name, tensor.shape, targets, names, folder)) is not None:
+                _check_numbers(name, tensor, folder)
+                _assign(target, _transposed(name, tensor, names))
             found.add(name)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"the weights in {folder} cannot be read ({error}); fetch or save them again") from error
     for name in targets.keys() - found:
         if names.optional and name.startswith(names.optional):
             init_normal_(targets[name], INITIAL_STD * (not name.endswith("bias")), 0, name)
@@ -88,6 +90,20 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         )
     if isinstance(model, LanguageModel) and model.lm_head is None:
         _check_tied(targets[embedding], names, folder)
+
+
+def check_shapes(model: nn.Module, folder: Path) -> None:
+    """Refuse weights of other shapes than those of a model, which may have no content; they are not read.
+
+    Raises:
+        WeightsError: if a file is missing or damaged, or a tensor is left over or of another shape.
+    """
+    names, targets = transformer_of(model).names, _targets(model)
+    for path in weight_files(folder):
+        with _readable(folder), safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no dict)
+                if not name.endswith(names.buffers):
+                    _target(names.short(name), file.get_slice(name).get_shape(), targets, names, folder)
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -160,18 +176,43 @@ def _stored(folder: Path, names: WeightNames) -> Iterator[tuple[str, Tensor]]:
                     yield names.short(name), tensor
 
 
-def _copy(name: str, tensor: Tensor, targets: Mapping[str, Tensor], names: WeightNames, folder: Path) -> None:
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"the weights in {folder} cannot be read ({error}); fetch or save them again") from error
+
+
+def _targets(model: nn.Module) -> dict[str, Tensor]:
+    return {name.removeprefix(PREFIX): parameter for name, parameter in model.named_parameters()}
+
+
+def _target(
+    name: str, shape: Sequence[int], targets: Mapping[str, Tensor], names: WeightNames, folder: Path
+) -> Tensor | None:
+    """Return the parameter that a stored tensor is for, if the model has it; its shape is as it has to be."""
     if name not in targets:
         if name.startswith(names.parts):
             raise WeightsError(f"the weights in {folder} have {name}, which the model has not; check model.size")
-        return
+        return None
     expected = tuple(_transposed(name, targets[name], names).shape)
-    if tuple(tensor.shape) != expected:
+    if tuple(shape) != expected:
         raise WeightsError(
-            f"{name} has shape {tuple(tensor.shape)} in {folder}, the model needs {expected}; "
+            f"{name} has shape {tuple(shape)} in {folder}, the model needs {expected}; "
             "check model.size, model.vocabulary and model.weights"
         )
-    _assign(targets[name], _transposed(name, tensor, names))
+    return targets[name]
+
+
+def _check_numbers(name: str, tensor: Tensor, folder: Path) -> None:
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise WeightsError(f"{name} holds {kind} in {folder}, which are no weights; fetch or save them again")
+    # Not `tensor.isfinite()`, which makes another tensor of that size. Numbers of 8 bits have no order in PyTorch.
+    ends = (tensor if tensor.itemsize > 1 else tensor.float()).aminmax()
+    if not torch.stack(ends).isfinite().all():
+        raise WeightsError(f"{name} holds numbers that are not finite in {folder}; fetch or save them again")
 
 
 def _transposed(name: str, tensor: Tensor, names: WeightNames) -> Tensor:

@@ -29,6 +29,7 @@ def test_aliases_that_multiply_are_refused(bomb: str) -> None:
     assert "more than 20,000 values, counting what each alias stands for (line" in refused(bomb)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "text", ["[" * 10_000, "- " * 5000, "{a: " * 5000, "".join(" " * i + "a:\n" for i in range(900))]
 )
@@ -37,8 +38,6 @@ def test_what_is_nested_deeply_is_refused(text: str) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
-@pytest.mark.long
 def test_what_is_long_is_refused() -> None:
     assert "more than 20,000 values" in refused("[" + "a," * 200_000 + "]")
     assert "larger than 1 MiB" in refused("a" * (MOST_BYTES + 1))
@@ -46,9 +45,16 @@ def test_what_is_long_is_refused() -> None:
         read_yaml(io.BytesIO(b"\xff" * (MOST_BYTES + 1)))
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("number", ["1" * 5000, "1" + ":59" * 100_000, "0." + "1" * 5000, "0x" + "f" * 5000])
 def test_numbers_without_end_are_refused(number: str) -> None:
     assert "a number has more than 100 characters (line 1" in refused(f"a: {number}")
+
+
+@pytest.mark.parametrize(("number", "told"), [("010", "octal"), ("-07_1", "octal"), ("1:30", "of base 60")])
+def test_numbers_that_are_not_what_they_look_like_are_refused(number: str, told: str) -> None:
+    assert f"{number} is {told} in YAML; write it in decimals" in refused(f"a: {number}")
+    assert load_yaml(f"[0, -10, 1_000, 0x10, 0.5, '{number}', 1:x]") == [0, -10, 1000, 16, 0.5, number, "1:x"]
 
 
 def test_an_alias_inside_of_itself_is_refused() -> None:
@@ -84,6 +90,7 @@ def test_what_is_no_yaml_is_one_line(text: str) -> None:
     refused(text)
 
 
+@pytest.mark.ci
 def test_files() -> None:
     assert read_yaml(io.BytesIO("\ufeffa: ü".encode())) == {"a": "ü"}
     assert read_yaml(io.BytesIO(b"")) is None

@@ -14,7 +14,7 @@ from components.models.config import GPTSize, ModelConfig, Pooling
 from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
 from components.models.pretrained.files import find_weights
-from components.models.weights import load_weights, make_gpt, make_transformer, save_weights
+from components.models.weights import check_shapes, load_weights, make_gpt, make_transformer, save_weights
 from tests.tutorial import tutorial_classifier, tutorial_model
 
 TINY = GPTSize(layers=3, heads=4, width=32, context=24)
@@ -66,6 +66,7 @@ def in_layout(model: GPT2LMHeadModel, prefix: bool, buffers: bool, head: bool) -
     return tensors if prefix else {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("prefix", [True, False])
 @pytest.mark.parametrize("buffers", [True, False])
@@ -167,6 +168,13 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path, size: GPTSize, voc
     folder = written(tmp_path, in_layout(peer(), prefix=True, buffers=True, head=False))
     with pytest.raises(WeightsError, match=told):
         make_gpt(config(size=size), vocabulary, folder, seed=0)
+    with torch.device("meta"):
+        outline = LanguageModel(GPT2(size, vocabulary))
+    if told.startswith("lack"):
+        check_shapes(outline, folder)
+    else:
+        with pytest.raises(WeightsError, match=told):
+            check_shapes(outline, folder)
 
 
 def test_shapes_are_named_as_the_file_has_them(tmp_path: Path) -> None:

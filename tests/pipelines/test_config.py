@@ -21,6 +21,7 @@ def test_every_shipped_preset_loads_and_describes_itself() -> None:
     assert all(config.description and config.name == name for name, config in presets.items())
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", sorted(shipped_presets()))
 def test_what_show_prints_loads_as_the_same_config(name: str, tmp_path: Path) -> None:
     config = load_config(name)
@@ -60,6 +61,7 @@ def test_a_trial_is_named_after_its_limit_once(tmp_path: Path) -> None:
     assert load_config(str(path)).recorded() == trial.recorded()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("override", "value"),
     [
@@ -107,6 +109,12 @@ def test_a_size_of_ones_own() -> None:
         ("train.epochs=true", "epochs is true, but true and false are not among its values"),
         ("train.clip=.inf", "train.clip: Input should be a finite number"),
         ("split.seed=99999999999", "split.seed: Input should be less than 4294967296"),
+        ("train.epochs=99999999999999999999", "train.epochs: no number here is larger than 2,147,483,647"),
+        ("train.batch_size=-99999999999999999999", "train.batch_size: Input should be greater than"),
+        ("lora.rank=3000000000", "lora.rank: no number here is larger than 2,147,483,647"),
+        ("model.size={layers: 1, heads: 1, width: 2, context: 3000000000}", "context: no number here is larger"),
+        ("model.size={layers: 1001, heads: 1, width: 2, context: 8}", "layers: Input should be less than"),
+        ("train.epochs=010", "010 is octal in YAML; write it in decimals"),
         ("train.epochs", "is not KEY=VALUE"),
         ("=3", "is not KEY=VALUE"),
         ("train.epochs=[", "is not valid YAML"),

@@ -172,15 +172,16 @@ class Engine:
         for entry in [result["exception_info"], *result["exception_info"].values()]:
             if isinstance(entry, dict) and entry.get("raised_exception"):
                 raise _failed(result["expectation_config"]["meta"], str(entry["exception_message"]))
+        success = bool(result["success"])  # some expectations say it in numpy's own
         outcome = outcomes.setdefault(name, Outcome())
-        outcome.success &= result["success"]
+        outcome.success &= success
         outcome.failing.update(result["result"].get("unexpected_index_list") or ())
         outcome.observed = result["result"].get("observed_value", outcome.observed)
         record = {
             "name": name,
             "expectation": kind,
             "arguments": {k: v for k, v in result["expectation_config"]["kwargs"].items() if k != "batch_id"},
-            "success": result["success"],
+            "success": success,
             # Lists of failing values stay out: they stand in rejected.parquet, and here they would fill the report.
             "result": {key: _short(result["result"][key]) for key in FIGURES if key in result["result"]},
         }
@@ -213,7 +214,9 @@ def _sum(before: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """Return a value as the log keeps it: JSON has no infinity, which is the ratio to a class without rows."""
+    """Return a value as the log keeps it: JSON has no numpy, and no infinity, the ratio to a class without rows."""
+    if hasattr(value, "tolist"):
+        return _short(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

@@ -29,6 +29,11 @@ class EncoderSize(DividedSize):
     norm_epsilon: float = Field(default=1e-12, gt=0)
     """What is added to a variance before its root is taken."""
 
+    @property
+    def products(self) -> int:
+        """How many weights the blocks multiply each token with, at least: ModernBERT has half as many again."""
+        return 2 * self.layers * self.width * (2 * self.width + self.mlp_width)
+
     @classmethod
     def common(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields that every family's `config.json` calls the same.

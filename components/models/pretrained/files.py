@@ -15,7 +15,7 @@ from typing import Any
 from components.core.errors import WeightsError
 from components.core.home import home, mirror
 from components.core.records import sha256_of
-from components.core.yaml_loader import load_json
+from components.core.yaml_loader import load_json_object
 from components.models.pretrained.hub import download
 
 WEIGHTS_FILE = "model.safetensors"
@@ -178,9 +178,11 @@ def weight_files(folder: Path) -> list[Path]:
             raise WeightsError(f"{folder} has {len(shards)} of {int(of[1])} files of weights; fetch the model again")
         return shards
     try:
-        names = sorted(set(load_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if not isinstance(files := load_json_object(index.read_text(encoding="utf-8")).get("weight_map"), dict):
+            raise ValueError("it has no weight_map")
+        names = sorted(set(files.values()))
         lacking = [name for name in names if "/" in name or not (folder / name).is_file()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"{index} cannot be read ({error}); fetch the model again") from error
     if lacking:
         raise WeightsError(f"{folder} lacks {lacking[0]}, which its {INDEX} names; fetch the model again")
@@ -199,8 +201,8 @@ def settings_of(weights: str) -> dict[str, Any]:
     if not saved.is_file():
         return read_settings(folder)
     try:
-        return dict(load_json(saved.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return load_json_object(saved.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{saved} cannot be read ({error}); save the model again") from error
 
 
@@ -247,11 +249,9 @@ def read_settings(folder: Path) -> dict[str, Any]:
     """
     path = folder / SETTINGS
     try:
-        settings = load_json(path.read_text(encoding="utf-8"))
+        settings = load_json_object(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read ({error}); fetch the model again") from error
-    if not isinstance(settings, dict):
-        raise WeightsError(f"{path} cannot be read as the config of a model; fetch the model again")
     if "auto_map" in settings:
         raise WeightsError(
             f"the model in {folder} wants code of its own run (auto_map, trust_remote_code), which is not done here; "

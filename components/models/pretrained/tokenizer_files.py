@@ -7,8 +7,9 @@ from typing import Any
 
 import tokenizers
 
+from components.core.config import LARGEST
 from components.core.errors import WeightsError
-from components.core.yaml_loader import load_json
+from components.core.yaml_loader import load_json_object
 from components.models.pretrained.tokenizer import (
     CONFIG_FILE,
     FILES,
@@ -17,6 +18,8 @@ from components.models.pretrained.tokenizer import (
     TOKENIZER_FILE,
     PretrainedTokenizer,
 )
+
+PROBE = "What is 1 + 1?"
 
 
 def read_pretrained_tokenizer(folder: Path) -> PretrainedTokenizer:
@@ -34,7 +37,8 @@ def _read(folder: Path, _changed: tuple[int, ...]) -> PretrainedTokenizer:
     path = folder / TOKENIZER_FILE
     try:
         files = {name: (folder / name).read_text(encoding="utf-8") for name in FILES if (folder / name).is_file()}
-        settings = {name: dict(load_json(files.get(name, "{}"))) for name in (CONFIG_FILE, MODEL_FILE, GENERATION_FILE)}
+        named = (CONFIG_FILE, MODEL_FILE, GENERATION_FILE)
+        settings = {name: load_json_object(files.get(name, "{}")) for name in named}
         library = tokenizers.Tokenizer.from_str(files[TOKENIZER_FILE])
     except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"the tokenizer in {folder} cannot be read ({error}); fetch the model again") from error
@@ -47,7 +51,9 @@ def _read(folder: Path, _changed: tuple[int, ...]) -> PretrainedTokenizer:
             f"the tokenizer in {folder} has {known:,} tokens and the network knows {n_vocab:,}: they do not belong "
             "together; fetch both from one model"
         )
-    ends = tuple(_number(each, folder) for each in _ends(settings, library))
+    if not library.encode(PROBE, add_special_tokens=False).ids:
+        raise WeightsError(f"the tokenizer in {folder} makes no token of {PROBE!r}; fetch the model again")
+    ends = tuple(_number(each, folder) for each in _ends(settings, library, folder))
     if unknown := [each for each in ends if not 0 <= each < n_vocab]:
         raise WeightsError(f"{folder} ends texts with the token {unknown[0]}, the network knows {n_vocab:,}")
     if not ends:
@@ -56,18 +62,23 @@ def _read(folder: Path, _changed: tuple[int, ...]) -> PretrainedTokenizer:
 
 
 def _number(value: object, folder: Path) -> int:
-    if not isinstance(value, int):
+    if not isinstance(value, int) or value > LARGEST:
         raise WeightsError(
             f"{folder}: {str(value)[:40]!r} is no number of a token, or of tokens; fetch the model again"
         )
     return value
 
 
-def _ends(settings: Mapping[str, Mapping[str, Any]], library: tokenizers.Tokenizer) -> tuple[object, ...]:
+def _ends(settings: Mapping[str, Mapping[str, Any]], library: tokenizers.Tokenizer, folder: Path) -> tuple[object, ...]:
     """Return the tokens that end a text or a turn; the first is what training puts there."""
     named = settings[CONFIG_FILE].get("eos_token") or settings[CONFIG_FILE].get("sep_token")
     named = named.get("content") if isinstance(named, dict) else named
     found = [library.token_to_id(str(named))] if named else []
+    if None in found:
+        raise WeightsError(
+            f"{folder}: texts end with {str(named)[:40]!r} by {CONFIG_FILE}, which is no token of {TOKENIZER_FILE}: "
+            "they do not belong together; fetch both from one model"
+        )
     for name in (GENERATION_FILE, MODEL_FILE):
         given = settings[name].get("eos_token_id")
         found += given if isinstance(given, list) else [given]

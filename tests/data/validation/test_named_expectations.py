@@ -57,7 +57,7 @@ def of(facts: dict[str, Any], name: str) -> dict[str, Any]:
     return next(each for each in facts["expectations"] if each["name"] == name)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_rows_that_fail_are_left_out_and_stand_in_the_report(table: Table) -> None:
     table.texts("no digit", None, "none here")
     facts = table.check(named(REGEX, regex=r"\d"), text_not_null={"severity": "warn"})
@@ -71,7 +71,7 @@ def test_rows_that_fail_are_left_out_and_stand_in_the_report(table: Table) -> No
     assert name in (table.folder / "report.html").read_text()
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_an_error_stops_with_the_exit_code_of_rejected_data(table: Table) -> None:
     table.texts("no digit")
     with pytest.raises(DataRejected) as caught:
@@ -82,7 +82,7 @@ def test_an_error_stops_with_the_exit_code_of_rejected_data(table: Table) -> Non
     assert "validation.expectations" in first
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(("mostly", "left"), [(0.98, 61), (0.99, 60)])
 def test_whether_most_pass_is_decided_by_all_parts_together(
     table: Table, monkeypatch: pytest.MonkeyPatch, mostly: float, left: int
@@ -96,6 +96,7 @@ def test_whether_most_pass_is_decided_by_all_parts_together(
     assert finding["success"] is (left == 61)
 
 
+@pytest.mark.ci
 def test_expectations_about_several_columns(table: Table) -> None:
     table.texts("ham")
     facts = table.check(
@@ -116,6 +117,26 @@ def test_copies_are_found_on_the_whole_column(table: Table, monkeypatch: pytest.
     assert of(facts, "duplicates")["detail"] == "0 of 59 rows"
 
 
+def test_figures_of_whole_columns_are_kept_whatever_their_type(table: Table) -> None:
+    table.texts()
+    quantiles = {"quantiles": [0.25, 0.5], "value_ranges": [[1, 20], [1, 20]]}
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("quantile_values", {"quantile_ranges": quantiles}),
+        *((kind, {"min_value": 30, "max_value": 31}) for kind in ("mean", "median")),
+        *((kind, {"min_value": 0, "max_value": 31}) for kind in ("stdev", "sum", "max", "min", "unique_value_count")),
+        ("proportion_of_unique_values", {"min_value": 0.5}),
+    ]
+    asked = [named(f"expect_column_{kind}_to_be_between", "row", **kwargs) for kind, kwargs in kinds]
+    facts = table.check(*asked, named("expect_column_distinct_values_to_contain_set", "row", value_set=[1, 2]))
+    found = {each["name"].split(".")[0]: each["success"] for each in facts["expectations"]}
+    failed = {name for name, success in found.items() if not success}
+    assert failed == {
+        f"expect_column_{kind}_to_be_between" for kind in ("quantile_values", "sum", "max", "unique_value_count")
+    }
+    assert json.loads((table.folder / "report.json").read_text())["verdict"]
+
+
+@pytest.mark.ci
 def test_what_is_about_a_column_counts_the_rows_that_are_left(table: Table) -> None:
     table.texts("", "")
     facts = table.check(
@@ -128,7 +149,6 @@ def test_what_is_about_a_column_counts_the_rows_that_are_left(table: Table) -> N
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_column_too_large_to_be_seen_as_a_whole_is_refused_by_name(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +161,7 @@ def test_a_column_too_large_to_be_seen_as_a_whole_is_refused_by_name(
     table.check(named(REGEX, regex="."))  # which is seen in parts
 
 
+@pytest.mark.ci
 def test_further_columns_of_a_table_of_any_type(table: Table) -> None:
     table.texts(weight=[float(number) for number in range(60)])
     facts = table.check(named("expect_column_values_to_be_between", "weight", min_value=2))
@@ -148,6 +169,7 @@ def test_further_columns_of_a_table_of_any_type(table: Table) -> None:
     assert facts["rows_out"] == 58
 
 
+@pytest.mark.ci
 def test_the_same_expectation_twice_is_told_apart(table: Table) -> None:
     table.texts("x 1")
     facts = table.check(named(REGEX, regex="m"), named(REGEX, regex=r"\d"))
@@ -155,6 +177,7 @@ def test_the_same_expectation_twice_is_told_apart(table: Table) -> None:
     assert of(facts, f"{REGEX}.text.2")["success"] is True
 
 
+@pytest.mark.ci
 def test_more_than_a_byte_of_expectations(table: Table) -> None:
     table.texts("odd")
     table.check(*(named(REGEX, regex=f"message|{number}") for number in range(12)))
@@ -200,7 +223,6 @@ def test_what_cannot_be_is_refused_before_anything_is_fetched(expectation: dict[
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_every_expectation_runs_or_says_in_one_line_why_not(table: Table) -> None:
     from great_expectations.expectations.registry import list_registered_expectation_implementations as known
 

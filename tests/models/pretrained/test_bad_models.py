@@ -80,6 +80,25 @@ def cut(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-100])
 
 
+def written(name: str, content: Any) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        if name == INDEX:
+            (folder / WEIGHTS).unlink()
+        (folder / name).write_text(json.dumps(content))
+
+    return write
+
+
+def changed(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], None]:
+    """Change the last norm's weights."""
+
+    def write(folder: Path) -> None:
+        tensors = load_file(folder / WEIGHTS)
+        save_file({**tensors, "model.norm.weight": change(tensors["model.norm.weight"])}, folder / WEIGHTS)
+
+    return write
+
+
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "weights wider than their config": (
         edited("config.json", hidden_size=16),
@@ -97,6 +116,38 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         edited("config.json", vocab_size=300),
         r"the tokenizer in .* has \d+ tokens and the network knows 300: they do not belong together; fetch both",
     ),
+    "a tokenizer without the token that ends texts": (
+        edited("tokenizer_config.json", eos_token="<|over|>"),
+        r"texts end with '<\|over\|>' by tokenizer_config\.json, which is no token of tokenizer\.json",
+    ),
+    "a tokenizer that reads nothing": (
+        edited("tokenizer.json", normalizer={"type": "Replace", "pattern": {"Regex": ".*"}, "content": ""}),
+        r"makes no token of .*; fetch the model again",
+    ),
+    "a tokenizer's settings without names": (written("tokenizer_config.json", []), "it holds a list where names"),
+    "what ends an answer without names": (written("generation_config.json", [3]), "it holds a list where names"),
+    "a config without names": (
+        written("config.json", [3]),
+        r"config\.json cannot be read \(it holds a list",
+    ),
+    "an index without files": (written(INDEX, {}), r"cannot be read \(it has no weight_map\)"),
+    "more layers than anybody made": (edited("config.json", num_hidden_layers=20_000), "layers: .*less than.* 1000"),
+    "a vocabulary without end": (edited("config.json", vocab_size=10**25), "is no number of a token, or of tokens"),
+    "a context without end": (
+        edited("config.json", max_position_embeddings=10**25),
+        "describes no network .context: no number here is larger than 2,147,483,647",
+    ),
+    "positions that turn alike": (
+        edited("config.json", rope_parameters={"rope_theta": 1, "rope_type": "yarn", "factor": 2}),
+        "describes no network .yarn needs a base above 1, not 1",
+    ),
+    "heads that are not shared evenly": (
+        edited("config.json", num_key_value_heads=3),
+        r"describes no network \(heads 4 is not divisible by kv_heads 3\)",
+    ),
+    "a number that is none": (changed(lambda tensor: tensor.fill_(float("nan"))), "norm.* numbers that are not finite"),
+    "a number without end": (changed(lambda tensor: tensor.fill_(float("inf"))), "norm.* numbers that are not finite"),
+    "whole numbers": (changed(lambda tensor: tensor.to(torch.int8)), "norm.* holds int8 .*which are no weights"),
     "a template that does not render": (
         edited("tokenizer_config.json", chat_template="{{ messages[0].content"),
         r"prompt\.template: the model's chat template cannot be rendered: .*write a template of your own",
