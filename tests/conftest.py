@@ -61,11 +61,18 @@ def place_of(module: Path) -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes minutes first, and mark what `make test-unit` leaves out: tests with a server, or processes."""
+    """Put what takes minutes first, and mark what `make test` leaves out, or `make test-unit`: servers, processes."""
     items.sort(key=lambda item: place_of(item.path))
     servers = {"prefect_server", "mlflow_server", "ollama"}
     starters = {"subprocess", "Server", "serve"}
+    begun = set()
     for item in items:
+        case_of = item.path, getattr(item, "originalname", item.name)
+        if item.get_closest_marker("one_case") and case_of in begun:
+            item.add_marker("ci")
+        begun.add(case_of)
+        if item.get_closest_marker("ci"):
+            item.add_marker("slow")
         names = set(getattr(item, "fixturenames", ())), set(vars(getattr(item, "module", item)))
         if servers & names[0] or starters & names[1]:
             item.add_marker("process")

@@ -103,6 +103,7 @@ def test_commands_are_read_as_bash_reads_them(tmp_path: Path) -> None:
 # What can be seen without running anything.
 
 
+@pytest.mark.ci
 @each_page(pages())
 def test_every_command_is_run_or_has_a_reason_not_to_be(page: Page) -> None:
     for command in page.commands:
@@ -110,12 +111,14 @@ def test_every_command_is_run_or_has_a_reason_not_to_be(page: Page) -> None:
         assert reason_not_to_run(command) or not unknown, f"{command}: say in NOT_RUN why no test runs {unknown}"
 
 
+@pytest.mark.ci
 def test_every_reason_is_needed() -> None:
     commands = [command for page in pages() for command in page.commands]
     idle = [pattern for pattern in NOT_RUN if not any(re.search(pattern, command) for command in commands)]
     assert idle == []
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("words", uses("gradus"))
 def test_gradus_has_the_command_and_its_options(words: list[str]) -> None:
     group: Any = typer.main.get_command(app)
@@ -128,6 +131,7 @@ def test_gradus_has_the_command_and_its_options(words: list[str]) -> None:
         load_config(given["preset"], given.get("overrides") or [])
 
 
+@pytest.mark.ci
 @each_page(pages())
 def test_gradus_has_the_commands_that_the_text_names(page: Page) -> None:
     group: Any = typer.main.get_command(app)
@@ -135,6 +139,7 @@ def test_gradus_has_the_commands_that_the_text_names(page: Page) -> None:
     assert named <= set(group.commands)
 
 
+@pytest.mark.ci
 @each_page(pages())
 def test_its_presets_can_be_loaded(page: Page, tmp_path: Path) -> None:
     for block in page.blocks:
@@ -173,6 +178,7 @@ def test_mlflow_and_prefect_have_the_command_and_its_options(words: list[str], t
     assert options <= set(re.findall(r"(?<!\w)--?[a-z-]+", done.stdout))
 
 
+@pytest.mark.ci
 @each_page([page for page in pages() if page.path != PAGE])  # whose modules look like keys
 def test_every_key_is_one_of_the_config(page: Page) -> None:
     texts = [*page.spans, *page.commands]
@@ -207,6 +213,7 @@ def is_key(parts: list[str], annotation: Any) -> bool:
     return any(is_key(parts, inner) for inner in get_args(annotation))
 
 
+@pytest.mark.ci
 @each_page(pages())
 def test_every_file_and_module_that_it_names_is_there(page: Page) -> None:
     folders = [ROOT, page.path.parent, ROOT / "components", ROOT / "pipelines"]
@@ -219,6 +226,7 @@ def test_every_file_and_module_that_it_names_is_there(page: Page) -> None:
             assert find_spec(span), f"there is no module {span}"
 
 
+@pytest.mark.ci
 @each_page([*pages(), *(read_page(path) for path in sorted((ROOT / "docs/decisions").glob("*.md")))])
 def test_every_link_inside_the_repository_leads_somewhere(page: Page) -> None:
     for link in page.links:
@@ -232,6 +240,7 @@ def test_every_link_inside_the_repository_leads_somewhere(page: Page) -> None:
             assert anchor in [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings], link
 
 
+@pytest.mark.ci
 @each_page(pages())
 def test_python_in_it_compiles(page: Page) -> None:
     for block in page.blocks:
@@ -256,6 +265,7 @@ def test_the_index_lists_every_page() -> None:
     assert len(listed) == len(set(listed))
 
 
+@pytest.mark.ci
 def test_the_picture_of_the_house_is_up_to_date() -> None:
     assert draw() == PAGE.read_text(encoding="utf-8"), "docs/architecture.md is not what the code says; run `make docs`"
 

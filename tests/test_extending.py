@@ -82,6 +82,7 @@ def served(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("heading", "new", "lines"),
     [("A data set", 1, []), ("A metric", 0, [1]), ("A judge", 1, [1]), ("A step", 2, [2]), ("A kind", 6, [1, 2])],

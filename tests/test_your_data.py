@@ -80,6 +80,7 @@ def test_the_rows_shown_can_be_read(folder: Path, name: str) -> None:
     assert all(text and "{" not in text for text in table["text"].to_pylist())
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_gets_through_the_data_steps(folder: Path, name: str) -> None:
     config = preset(name)

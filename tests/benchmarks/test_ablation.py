@@ -6,6 +6,7 @@ from benchmarks.ablation import COLUMNS, JOBS, MEASURED, UNTUNED, Gain
 from components.models.fast import PATHS
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("time", "memory", "stays"),
     [([6.0, 4.0, 5.5], [0.0] * 3, True), ([4.0, 4.9, 9.0], [9.0] * 3, False), ([-1.0] * 3, [10.0, 9.0, 12.0], True)],

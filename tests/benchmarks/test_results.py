@@ -94,6 +94,7 @@ def test_outcomes_on_other_rows_are_not_filed_beside_each_other(
         results.file(filed.model_copy(update={"rows": ROWS[1:]}))
 
 
+@pytest.mark.ci
 def test_the_page_is_the_one_that_is_drawn_from_what_is_on_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

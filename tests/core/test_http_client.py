@@ -34,6 +34,7 @@ def waits(caplog: pytest.LogCaptureFixture) -> list[float]:
     return [float(found) for found in re.findall(r"again in ([\d.]+) s", caplog.text)]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(("asked", "least"), [("1", 1.0), ("0.4", 0.4), ("", 0.0)])
 def test_a_download_waits_as_long_as_it_is_asked_to(
@@ -51,7 +52,6 @@ def test_a_pause_that_is_too_long_is_said_and_not_waited_for(server: Server, tmp
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize("attempts", [2, 3, 4, 5, 8])
 def test_attempts_after_429_without_a_time_are_spread_over_a_minute(
     caplog: pytest.LogCaptureFixture, attempts: int

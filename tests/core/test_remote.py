@@ -64,6 +64,7 @@ def machine(tmp_path: Path, name: str, place: Remote) -> Store:
     return Store(tmp_path / name, place)
 
 
+@pytest.mark.ci
 def test_what_one_machine_has_made_another_takes(place: Remote, tmp_path: Path) -> None:
     first, second = (machine(tmp_path, name, place) for name in "ab")
     made = first.produce("split", KEY, write)
@@ -137,6 +138,7 @@ def test_equal_files_are_sent_once(tmp_path: Path) -> None:
     assert len([path for path in (shared / "files").rglob("*") if path.is_file()]) == 2
 
 
+@pytest.mark.one_case
 def test_a_checkpoint_is_sent_and_another_machine_goes_on_from_it(place: Remote, tmp_path: Path) -> None:
     class HostLost(BaseException):
         pass
@@ -173,6 +175,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.mark.ci
 def test_once_it_is_done_no_checkpoint_is_left(place: Remote, tmp_path: Path) -> None:
     def work(out: Path) -> Facts:
         (out / CHECKPOINT / "2").mkdir(parents=True)
@@ -215,6 +218,7 @@ def test_one_that_is_away_stops_nobody(tmp_path: Path, caplog: pytest.LogCapture
     assert "going on without" in caplog.text
 
 
+@pytest.mark.ci
 def test_no_server_is_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",

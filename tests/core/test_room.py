@@ -76,6 +76,7 @@ def wrapped(out: Path) -> None:
         raise GradusError("cannot write notes") from None
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("write", [table, pandas, torch_pickle, tensors, sqlite, text, wrapped])
 def test_a_step_says_what_it_needs_and_leaves_nothing(small: Path, write: Callable[[Path], None]) -> None:
     def block(out: Path) -> dict[str, Any]:
@@ -110,6 +111,7 @@ def test_a_disk_that_is_full_to_the_last_byte(small: Path) -> None:
         Store(small / "store").produce("demo", "k", lambda out: {"written": (out / "x").write_text("x" * 100_000)})
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "error",
     [

@@ -53,12 +53,14 @@ def no_calls() -> None:
     CALLS.clear()
 
 
+@pytest.mark.ci
 def test_a_second_flow_run_takes_both_from_the_cache() -> None:
     assert [manifest.cached for manifest in two_steps(Words())] == [False, False]
     assert [manifest.cached for manifest in two_steps(Words(), note="elsewhere")] == [True, True]
     assert len(CALLS) == 1
 
 
+@pytest.mark.ci
 def test_defaults_count_as_if_they_were_given() -> None:
     @flow
     def both() -> list[bool]:
@@ -68,13 +70,13 @@ def test_defaults_count_as_if_they_were_given() -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_another_config_is_another_key() -> None:
     assert [m.cached for m in two_steps(Words())] == [False, False]
     assert [m.cached for m in two_steps(Words(text="bye"))] == [False, False]
     assert [m.cached for m in two_steps(Words())] == [True, True]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("harm", ["flip", "delete", "folder"])
 def test_harm_runs_that_step_again_and_no_other(harm: str) -> None:
     path = two_steps(Words())[0].path("words.txt")
@@ -92,6 +94,7 @@ def test_harm_runs_that_step_again_and_no_other(harm: str) -> None:
     assert first.path("words.txt").read_text() == "hello"
 
 
+@pytest.mark.ci
 def test_another_home_shares_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two_steps(Words())
     monkeypatch.setenv("GRADUS_HOME", str(tmp_path / "other"))
@@ -100,6 +103,7 @@ def test_another_home_shares_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert first.folder.is_relative_to(tmp_path / "other")
 
 
+@pytest.mark.ci
 def test_a_rejection_arrives_as_it_was_raised() -> None:
     @flow
     def rejecting() -> None:

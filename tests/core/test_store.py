@@ -120,6 +120,7 @@ def test_what_is_worth_keeping_of_a_step_that_fails_is_kept(
     assert Store(tmp_path).find("demo", "k") is None
 
 
+@pytest.mark.ci
 def test_what_a_killed_process_had_done_is_gone_on_from_and_swept(tmp_path: Path) -> None:
     killed = """
 import os, signal, sys
@@ -172,6 +173,7 @@ def _produce(root: Path) -> list[str]:
     return sorted(Store(root).produce("demo", "k", _slow_write).files)
 
 
+@pytest.mark.ci
 def test_two_processes_do_the_work_once(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         first, second = pool.map(_produce, [tmp_path, tmp_path])

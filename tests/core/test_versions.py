@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from components.core.versions import closure, source_version
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.ci
 def test_the_closure_follows_imports_inside_functions() -> None:
     found = closure("components.evaluation.classification")
     assert "components.evaluation.baselines" in found
@@ -29,18 +32,21 @@ def versions_after(folder: Path, edited: str) -> dict[str, str]:
     return dict(zip(modules, eval(done.stdout), strict=True))
 
 
+@pytest.mark.ci
 def test_an_edited_helper_changes_what_uses_it_and_nothing_else(tmp_path: Path) -> None:
     after = versions_after(tmp_path, "components/data/split/folding.py")
     changed = {module for module, version in after.items() if version != source_version(module)}
     assert changed == {"components.data.split.labelled"}
 
 
+@pytest.mark.ci
 def test_a_template_counts_as_part_of_its_module(tmp_path: Path) -> None:
     after = versions_after(tmp_path, "components/data/validation/report.html")
     changed = {module for module, version in after.items() if version != source_version(module)}
     assert changed == {"components.data.validation.labelled"}
 
 
+@pytest.mark.ci
 def test_a_helper_of_all_changes_all(tmp_path: Path) -> None:
     after = versions_after(tmp_path, "components/core/errors.py")
     assert all(version != source_version(module) for module, version in after.items())

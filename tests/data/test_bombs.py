@@ -26,6 +26,7 @@ REFUSED = (
 COMPRESSIONS = [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_a_zip_is_refused_by_what_it_declares(tmp_path: Path, compression: int) -> None:
     archive = bytearray(zipped({"sms": ZEROS}, compression))
@@ -40,7 +41,7 @@ def test_a_zip_is_refused_by_what_it_declares(tmp_path: Path, compression: int) 
         unpacked(tmp_path, bytes(archive), "sms", GENEROUS)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
 def test_what_declares_nothing_is_stopped_on_the_way(tmp_path: Path, pack: object) -> None:
     for body in (ZEROS, tarred({"sms": ZEROS}), tarred({"other": ZEROS, "sms": b"x"})):

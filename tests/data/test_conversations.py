@@ -174,7 +174,7 @@ def test_a_judge_reads_what_was_said_before() -> None:
     assert text == "system: Be brief.\n\nuser: Hi\n\nassistant: Hello 안녕\n\nuser: 3 + 4?"
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_rows_pass_through_in_batches(tmp_path: Path) -> None:
     """The first are there before the last are read, which here cannot be."""
     path = tmp_path / "chat.jsonl"

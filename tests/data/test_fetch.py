@@ -102,6 +102,7 @@ def test_server_errors_end_after_the_attempts(server: Server, downloads: Path) -
     assert len(server.requests) == 3
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("status", [204, 304, 403, 404])
 def test_other_answers_fail_at_once(server: Server, downloads: Path, status: int) -> None:
     with pytest.raises(DownloadError, match=f"answered {status}.*check source.url"):
@@ -111,7 +112,6 @@ def test_other_answers_fail_at_once(server: Server, downloads: Path, status: int
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_stalled_answer_times_out_and_is_tried_again(server: Server, downloads: Path) -> None:
     with pytest.raises(DownloadError, match=r"no answer within 2 s"):
         fetch(config(server.url("stall/sms.tsv"), timeout=2, attempts=2), downloads, None)
@@ -182,6 +182,7 @@ def test_a_circle_of_redirects_ends(server: Server, downloads: Path) -> None:
         fetch(config(server.url("circle")), downloads, None)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("path", "options", "says"),
     [
@@ -286,6 +287,7 @@ def test_a_fetch_leaves_alone_what_another_one_is_at(server: Server, downloads: 
         process.kill()
 
 
+@pytest.mark.ci
 def test_progress_is_shown_on_a_terminal_only(server: Server, downloads: Path) -> None:
     command = [sys.executable, "-c", FETCH, server.url("file/sms.tsv"), str(downloads)]
     root = Path(__file__).parents[2]

@@ -52,6 +52,7 @@ def downloads(tmp_path: Path) -> Path:
     return tmp_path / "downloads"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "localhost", "0.0.0.0", "2130706433", "127.1", "[::ffff:127.0.0.1]", "127.0.0.1.", "LOCALHOST"],
@@ -68,6 +69,7 @@ def test_a_redirect_into_this_machine_is_refused(outer: Server, inner: Server, d
     assert left_behind(downloads) == []
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "target",
     ["http://169.254.169.254/latest/meta-data/", "http://10.1.2.3/", "https://192.168.0.1/", "http://[fd00::1]/",
@@ -88,6 +90,7 @@ def test_every_hop_is_looked_at(outer: Server, inner: Server, downloads: Path) -
     assert len(inner.requests) == 1, "not again, even where a connection is open"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("first", ["inner", "outer"])
 def test_what_may_be_followed_is(request: pytest.FixtureRequest, first: str, tmp_path: Path, downloads: Path) -> None:
     """From a private address to any, and from a public one to a public one."""
@@ -100,6 +103,7 @@ def test_what_may_be_followed_is(request: pytest.FixtureRequest, first: str, tmp
             assert fetch(source, downloads, None).read_bytes() == BODY
 
 
+@pytest.mark.ci
 def test_a_private_source_that_fails_on_the_way_is_tried_again(outer: Server, inner: Server, downloads: Path) -> None:
     path = fetch(config(inner.url("redirect?" + outer.url("flaky/1/sms.tsv"))), downloads, None)
     assert path.read_bytes() == BODY, "the second attempt begins at the private address again"
@@ -137,6 +141,7 @@ class Proxy(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.ci
 def test_behind_a_proxy_names_are_looked_at(downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy's own address is private, and counts for nothing."""
     with HTTPServer(("127.0.0.1", 0), Proxy) as proxy:

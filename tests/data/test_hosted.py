@@ -11,6 +11,7 @@ from components.data.hosted.ends import Ends, choose_ends, find_ends
 TEXTS = st.text(alphabet="ab #\nEND->", min_size=1, max_size=12).filter(lambda text: bool(text.strip()))
 
 
+@pytest.mark.ci
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8))
 def test_what_is_put_around_texts_stands_nowhere_in_them_and_can_be_taken_off(pairs: list[tuple[str, str]]) -> None:
     ends = choose_ends(pairs, HostedConfig())
@@ -34,6 +35,7 @@ def test_one_of_your_own_that_texts_hold_is_refused_with_the_key(key: str) -> No
         choose_ends([("a", "b"), ("x -> y", "x -> y")], HostedConfig.model_validate({key: "->"}))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("separator", ["\n\n###\n\n", " ->", "\n", "\n\n---\n\n", "<|answer|>"])
 @pytest.mark.parametrize("stop", ["\n", " END", "###", " <|end|>"])
 def test_what_stands_around_the_texts_of_a_file_is_found(separator: str, stop: str) -> None:

@@ -145,6 +145,7 @@ def long_list(entries: int, broken: str) -> str:
     return json.dumps(good, indent=1)[:-2] + ",\n " + broken + "\n]\n"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_malformed_json_deep_in_a_file_names_line_and_column(tmp_path: Path, mark: str) -> None:
     broken = '{"instruction": "Ins", "input": "" "output": "x"}'
@@ -157,7 +158,7 @@ def test_malformed_json_deep_in_a_file_names_line_and_column(tmp_path: Path, mar
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("broken", "says"),
     [

@@ -62,6 +62,7 @@ def test_parts_are_added_up(tmp_path: Path) -> None:
     assert evaluations["expect_column_proportion_of_unique_values_to_be_between"]["result"]["observed_value"] == 1.0
 
 
+@pytest.mark.ci
 def test_copies_are_found_across_parts_and_only_some_rows_are_shown(tmp_path: Path) -> None:
     rows = ROWS + 1000
     frame = pd.DataFrame({"row": range(1, rows + 1), "text": [f"text {row % ROWS}" for row in range(rows)]})
@@ -82,7 +83,6 @@ def test_copies_are_found_across_parts_and_only_some_rows_are_shown(tmp_path: Pa
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_long_rows_make_small_batches(tmp_path: Path) -> None:
     texts = pd.DataFrame({"text": [str(row) * 10_000 for row in range(1000, 4000)]})
     texts.to_parquet(tmp_path / "long.parquet")
@@ -95,6 +95,7 @@ def test_long_rows_make_small_batches(tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "copy.parquet").equals(texts)
 
 
+@pytest.mark.ci
 def test_conflicts_are_found_in_the_last_part(tmp_path: Path) -> None:
     rows = ROWS + 1000
     frame = pd.DataFrame({"row": range(1, rows + 1), "text": [f"text {row}" for row in range(rows)]})
@@ -107,6 +108,7 @@ def test_conflicts_are_found_in_the_last_part(tmp_path: Path) -> None:
     assert rejected["row"].tolist() == [rows - 1, rows]
 
 
+@pytest.mark.ci
 def test_equal_texts_have_equal_hashes_in_every_process() -> None:
     texts = np.array(["", "a", "b", "a", "\u00e9\0", "\u00e9"], object)
     found = hashed(texts)

@@ -53,6 +53,7 @@ def test_the_real_data_reads_as_pandas_reads_it(sms: Path) -> None:
     assert frame["row"].tolist() == list(range(1, 5573))
 
 
+@pytest.mark.ci
 def test_the_real_data_without_quoting_has_every_line(sms: Path) -> None:
     frame = read_table(sms, SourceConfig.model_validate({"url": "sms", "quoting": "none", **SMS}))
     lines = [line.split("\t") for line in sms.read_text(encoding="utf-8").rstrip("\n").split("\n")]

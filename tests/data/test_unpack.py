@@ -102,6 +102,7 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
         unpacked(tmp_path, bytes(archive), "sms")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("mode", ["zip", "gz", *TAR_MODES])
 def test_bombs_stop_at_the_limit(tmp_path: Path, mode: str) -> None:
     bomb = {"sms": b"\0" * 20_000_000}
@@ -158,8 +159,6 @@ ARCHIVES += [tarred({"readme": b"no", "sms": BODY}, mode) for mode in TAR_MODES]
 
 
 @pytest.mark.ci
-@pytest.mark.slow
-@pytest.mark.long
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(ARCHIVES), st.data())
 def test_a_truncated_archive_is_never_half_a_file(archive: bytes, data: st.DataObject) -> None:

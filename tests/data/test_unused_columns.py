@@ -57,6 +57,7 @@ def test_columns_of_labelled_texts(tmp_path: Path, kind: str) -> None:
     assert found["unused"] == ["id", "date"]
 
 
+@pytest.mark.ci
 def test_a_column_that_a_late_record_has_and_one_that_is_used_from_inside(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"text": "a", "meta": {"label": "b", "x": 1}}] * 20_000
     columns = {"text": "text", "label": "meta.label"}

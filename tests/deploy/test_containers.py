@@ -50,6 +50,7 @@ def test_the_image_is_well_made_and_not_roots() -> None:
     assert not [line for line in lines if line.startswith("FROM") and ("latest" in line or ":" not in line)]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
 def test_manifests_are_kubernetes(path: Path) -> None:
     done = run(tool("kubernetes-validate"), "--strict", str(path))
@@ -66,6 +67,7 @@ def test_secrets_are_referred_to_by_keys_that_are_there() -> None:
     assert values == [], "an example holds no secret"
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(COMPOSE is None, reason="docker-compose is not installed")
 def test_compose_is_read_and_has_no_default_password() -> None:
     assert COMPOSE

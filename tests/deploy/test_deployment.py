@@ -75,6 +75,7 @@ def exports() -> dict[str, str]:
 # What can be seen without a service.
 
 
+@pytest.mark.ci
 def test_every_command_of_the_page_is_typed_here() -> None:
     assert page_commands("prefect") == TYPED
     assert list(exports()) == EXPORTED

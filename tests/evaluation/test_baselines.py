@@ -7,7 +7,7 @@ from components.evaluation import baselines
 from components.evaluation.baselines import fit_baselines
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_fitted_twice_on_the_same_rows_they_say_the_same() -> None:
     drawn = np.random.default_rng(0)
     words = [f"word{number}" for number in range(200)]
@@ -31,6 +31,7 @@ def test_a_class_of_few_rows_among_many_is_no_error(rare: int, monkeypatch: pyte
         assert (said.argmax(1) == [1, 0]).all()
 
 
+@pytest.mark.ci
 def test_one_row_of_a_third_class_leaves_the_others_calibrated() -> None:
     drawn = np.random.default_rng(0)
     texts = [" ".join(drawn.choice(["up", "down", "left", "right"], 6)) for _ in range(600)]

@@ -29,6 +29,7 @@ def telling(correct: list[int]) -> Predictions:
     return Predictions(np.zeros(len(right), np.int64), np.where(right[:, None], [0.9, 0.1], [0.2, 0.8]))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("classes", "ordered"), [(2, False), (2, True), (4, True)])
 def test_whole_weights_do_what_writing_rows_down_so_often_does(classes: int, ordered: bool) -> None:
     predictions = draw(30, classes, seed=5)
@@ -45,7 +46,6 @@ def test_whole_weights_do_what_writing_rows_down_so_often_does(classes: int, ord
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_the_interval_of_a_difference_is_that_of_a_plain_paired_bootstrap() -> None:
     first, second = draw(50, 3, seed=1), draw(50, 3, seed=2)
     drawn = np.random.default_rng(0).integers(50, size=(RESAMPLES, 50))
@@ -76,7 +76,7 @@ def test_the_interval_agrees_with_scipys_paired_bootstrap() -> None:
     assert found.difference_interval == pytest.approx((expected.low, expected.high), abs=0.015)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @settings(deadline=None, max_examples=20)
 @given(st.integers(2, 4), st.integers(5, 40), st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
 def test_swapping_the_two_turns_every_sign(classes: int, rows: int, one: int, two: int, ordered: bool) -> None:
@@ -93,6 +93,7 @@ def test_swapping_the_two_turns_every_sign(classes: int, rows: int, one: int, tw
         assert here.first_interval == other.second_interval
 
 
+@pytest.mark.ci
 @settings(deadline=None, max_examples=20)
 @given(st.integers(2, 4), st.integers(1, 40), st.integers(0, 10**6))
 def test_a_classifier_does_not_differ_from_itself(classes: int, rows: int, seed: int) -> None:
@@ -118,6 +119,7 @@ def test_less_loss_is_better() -> None:
     assert (found["loss"], found["accuracy"]) == ("second", None)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("discordant", [0, 5, 6, 7, 20, 33, 120])
 def test_the_smallest_difference_is_the_first_that_would_be_significant(discordant: int) -> None:
     counts = max(discordant, 6)

@@ -22,7 +22,6 @@ def sample(rng: np.random.Generator, rows: int, length: float = 8, spam: float =
     return Sample(texts, predicted, probability, (rng.random(rows) < wrong).astype(np.float64))
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_of_data_that_are_alike_one_in_a_hundred_raises_an_alarm_at_most() -> None:
     rng, looks = np.random.default_rng(1), 400
@@ -34,6 +33,7 @@ def test_of_data_that_are_alike_one_in_a_hundred_raises_an_alarm_at_most() -> No
     assert alarms <= stats.binom.ppf(0.999, looks, ALPHA)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("changed", "measure"),
     [
@@ -68,6 +68,7 @@ def test_of_responses_other_words_are_used_and_their_errors_are_by_degrees() -> 
     assert found["missed"].limit == 0.02
 
 
+@pytest.mark.ci
 def test_what_is_small_is_no_alarm_however_sure_it_is() -> None:
     rng = np.random.default_rng(4)
     found = drifts(sample(rng, 5000), sample(rng, 5000, spam=0.25), KNOWN, most_drift=0.1, most_worse=0.02)

@@ -31,6 +31,7 @@ def splits(tmp_path: Path) -> dict[str, Path]:
     return {name: write_split(tmp_path / f"{name}.parquet", rows) for name, rows in labels.items()}
 
 
+@pytest.mark.ci
 def test_classes_without_a_row_cost_no_figure_but_their_own(
     splits: dict[str, Path], make_model: MakeModel, tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_embeddings_of_a_frozen_encoder_are_a_baseline_where_one_is_named(
     assert set(predicted["encoder"]) <= set(STARS)
 
 
+@pytest.mark.ci
 def test_lengths_are_counted_before_the_cut(splits: dict[str, Path], make_model: MakeModel, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -84,7 +86,7 @@ def test_lengths_are_counted_before_the_cut(splits: dict[str, Path], make_model:
     assert "test/mean_absolute_error" not in facts["metrics"]
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_predictions_are_written_by_blocks_as_pandas_would_sort_them(tmp_path: Path) -> None:
     rows = BLOCK + READ + 5
     random = np.random.default_rng(0)

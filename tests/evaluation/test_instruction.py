@@ -96,6 +96,7 @@ def test_everything_is_written_and_by_the_names_that_were_agreed(bench: Bench) -
     assert scores.groupby("of")["rows"].sum().to_dict() == {"model": 30, "reference": 30, "start": 30}
 
 
+@pytest.mark.ci
 def test_the_worst_comes_first_and_what_has_no_score_last(bench: Bench) -> None:
     def change(verdicts: pd.DataFrame) -> None:
         mine = verdicts["of"] == "model"
@@ -119,6 +120,7 @@ def test_the_worst_comes_first_and_what_has_no_score_last(bench: Bench) -> None:
     assert "on the 29 rows that both have a score of" in facts["verdict"]
 
 
+@pytest.mark.ci
 def test_the_baseline_says_each_tasks_most_common_response_the_first_of_equals(bench: Bench) -> None:
     facts = bench.evaluate(right=15)
     found = most_common_responses(bench.folder / "train.parquet")
@@ -168,6 +170,7 @@ def test_a_verdict_that_finds_nothing_says_so(bench: Bench) -> None:
     assert "not significantly more or fewer than of the starting model's (10.0%, McNemar p = 1.000)" in verdict
 
 
+@pytest.mark.ci
 def test_a_worse_model_is_called_worse(bench: Bench) -> None:
     verdict = bench.evaluate(right=0, before=30)["verdict"]
     assert "difference -" in verdict

@@ -24,6 +24,7 @@ def intervals(predictions: Predictions) -> dict[str, float]:
     return bootstrap_intervals(LABELS, predictions, predictions.classes)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("classes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_intervals_are_those_of_a_plain_bootstrap(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "RESAMPLES", FEWEST_RESAMPLES)
@@ -46,7 +47,7 @@ def test_intervals_are_those_of_a_plain_bootstrap(classes: int, monkeypatch: pyt
         assert (found[f"{name}_low"], found[f"{name}_high"]) == (pytest.approx(low), pytest.approx(high))
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_many_rows_are_drawn_in_blocks_and_narrow_the_interval() -> None:
     few, many = (intervals(draw(rows, 2, digits=6)) for rows in (200, 20_000))
     assert many["f1_high"] - many["f1_low"] == pytest.approx((few["f1_high"] - few["f1_low"]) / 10, rel=0.35)

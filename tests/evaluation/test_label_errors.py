@@ -21,7 +21,7 @@ def table(path: Path, truth: np.ndarray) -> Path:
     return path
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_planted_errors_are_ranked_first(tmp_path: Path) -> None:
     truth = np.arange(240) % 2
     given, planted = truth.copy(), np.arange(0, 240, 19)

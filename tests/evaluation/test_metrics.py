@@ -116,6 +116,7 @@ def draw(rows: int, classes: int, seed: int) -> Predictions:
     return Predictions(truth, scores / scores.sum(axis=1, keepdims=True))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_metrics_are_those_of_scikit_learn(classes: int) -> None:
     said = draw(97, classes, seed=classes)

@@ -27,7 +27,7 @@ def classifiers(seed: int, rows: int, classes: int, better: float = 0.0) -> tupl
     return found[0], found[1]
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("rows", "classes", "ordered", "trials", "most"),
     [
@@ -118,6 +118,7 @@ def test_of_many_equal_runs_few_comparisons_with_a_baseline_name_a_winner() -> N
     assert alone / TRIALS > MOST, "without the correction there are more"
 
 
+@pytest.mark.ci
 def test_the_metric_that_decides_is_corrected_for_all_comparisons() -> None:
     """Of the metric that decides alone: 20,000 families of 7 tests of equals, as p values of a common baseline are."""
     random = np.random.default_rng(1)

@@ -87,6 +87,7 @@ def test_no_interval_is_without_width_or_outside_of_what_is_possible() -> None:
             tango_interval(*counts)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("margin", [0.01, 0.02])
 @pytest.mark.parametrize(
     "rows", [100, 200, 381, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (707, 2000, 5000))]
@@ -96,6 +97,7 @@ def test_one_that_is_just_the_margin_worse_seldom_passes(rows: int, margin: floa
         assert passed(rows, margin, draw(rows, margin, apart)) <= LEVEL + CHANCE, apart
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("margin", [0.01, 0.02])
 @pytest.mark.parametrize("rows", [100, 200, 500, 2000])
 def test_one_that_is_five_points_worse_hardly_ever_passes(rows: int, margin: float) -> None:
@@ -103,6 +105,7 @@ def test_one_that_is_five_points_worse_hardly_ever_passes(rows: int, margin: flo
         assert passed(rows, margin, draw(rows, 0.05, apart)) <= 0.005, apart
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("rows", [100, 381, pytest.param(2000, marks=pytest.mark.slow)])
 def test_one_that_is_as_good_as_a_baseline_is_seldom_called_better(rows: int) -> None:
     for apart in (0.01, 0.05, 0.1, 0.3):
@@ -113,6 +116,7 @@ def test_an_equal_one_passes_where_there_are_enough_rows() -> None:
     assert passed(2000, 0.02, draw(2000, 0, 0.05)) >= 0.9
 
 
+@pytest.mark.ci
 def test_what_was_seen_before() -> None:
     right, wrong = np.ones(5, bool), np.zeros(5, bool)
     assert not accuracy_difference(right, right).not_worse(0.01), "5 rows say nothing"
@@ -123,6 +127,7 @@ def test_what_was_seen_before() -> None:
     assert np.mean([accuracy_difference(*each).not_worse(0.01) for each in trials]) <= 0.005
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("apart", [0.0, 0.01, 0.05, 0.3])
 @pytest.mark.parametrize("margin", [0.01, 0.03])
 def test_the_rows_needed_are_those_with_which_most_equals_pass(apart: float, margin: float) -> None:
@@ -151,6 +156,7 @@ def test_the_bound_of_scores_is_clopper_and_pearsons_where_there_are_two(rows: i
     assert mean_lower_bound(differences, -100) == pytest.approx(exact, abs=1e-5)
 
 
+@pytest.mark.ci
 def test_the_chance_of_the_bound_is_that_of_weights_drawn_at_random() -> None:
     rng = np.random.default_rng(1)
     values = np.append(np.clip(rng.normal(0, 25, 150), -100, 100), -100)
@@ -200,6 +206,7 @@ def steps(mean: float) -> list[float]:
     return [worse, 0.15, 0.75 - worse, 0.1]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("rows", [100, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (200, 600))])
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in COSTLY else ()) for name in judged(-2)]
@@ -213,6 +220,7 @@ def test_scores_that_are_just_the_margin_or_more_lower_seldom_pass(name: str, ro
         assert share <= most + 2.5 * np.sqrt(most * (1 - most) / trials), mean
 
 
+@pytest.mark.ci
 def test_equal_scores_pass_with_the_rows_that_are_said_to_be_needed() -> None:
     rng = np.random.default_rng(4)
     spread = 20.0

@@ -68,6 +68,7 @@ def test_intervals_are_those_of_a_plain_paired_bootstrap() -> None:
 whole = arrays.arrays(np.float64, st.integers(1, 30), elements=st.integers(0, 100).map(float))
 
 
+@pytest.mark.ci
 @settings(deadline=None, max_examples=30)
 @given(whole, st.integers(0, 10**6))
 def test_swapping_the_two_turns_every_sign(first: Floats, seed: int) -> None:

@@ -45,7 +45,7 @@ def shares(generator: np.random.Generator) -> list[list[float]]:
     return [list(generator.binomial(557, 0.985, size=3) / 557) for _ in range(4)]
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("draw", [normal, shares])
 @pytest.mark.parametrize("pairs", ["with the first", "with the best"])
 def test_of_equals_at_most_5_percent_of_sweeps_find_a_difference(draw: object, pairs: str) -> None:

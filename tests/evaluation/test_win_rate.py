@@ -41,6 +41,7 @@ def test_what_is_better_stays_better_and_a_short_one_gets_its_due() -> None:
     assert unbiased.longer == pytest.approx(0.0, abs=0.2)
 
 
+@pytest.mark.ci
 def test_the_interval_holds_the_truth_in_19_of_20_cases() -> None:
     held = 0
     for seed in range(200):
@@ -72,7 +73,7 @@ def test_wins_ties_flips_and_what_cannot_be_read_by_hand() -> None:
         win_rate(np.full((2, 2), nan), lengths[:2], np.array([False, False]))
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_equal_models_are_told_apart_in_one_case_of_twenty() -> None:
     named = 0
     for seed in range(200):

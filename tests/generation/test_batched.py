@@ -43,7 +43,7 @@ def in_batches(gpt: LanguageModel, prompts: list[list[int]], size: int, most: in
     return [each for start in starts for each in go_on(gpt, prompts[start : start + size], most)]
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("size", [1, 3, 16])
 @pytest.mark.parametrize("gpt", [TIED, UNTIED], ids=["tied", "untied"])
 def test_a_batch_writes_what_the_uncached_loop_writes_to_the_end_of_the_context(gpt: LanguageModel, size: int) -> None:
@@ -74,7 +74,7 @@ def test_without_fast_paths_there_is_no_second_copy_of_the_weights(monkeypatch: 
         go_on(TIED, [[1, 2]], 3)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @settings(max_examples=25, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 50), min_size=1, max_size=6),
@@ -89,7 +89,7 @@ def test_whatever_the_lengths(lengths: list[int], most: int, seed: int, tied: bo
         assert (each.stopped == "no_room") == (len(prompt) >= 48)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_a_memory_of_many_blocks_says_what_the_uncached_loop_says() -> None:
     gpt = network(context=400)
     prompts = prompts_of([60, 64, 65, 3, 130])
@@ -97,7 +97,7 @@ def test_a_memory_of_many_blocks_says_what_the_uncached_loop_says() -> None:
         assert_alike(gpt, prompt, each.tokens, alone(gpt, prompt, 150))
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_a_batch_writes_what_transformers_writes(tmp_path: Path, tied: bool) -> None:
     theirs = peer(tied)
@@ -136,6 +136,7 @@ def speaking_of_the_end(prompt: list[int], after: int) -> LanguageModel:
     return gpt
 
 
+@pytest.mark.ci
 def test_rows_end_each_at_its_own_end_of_text_and_leave_the_others_alone() -> None:
     prompts = prompts_of([6, 9, 30, 2, 17])
     gpt = speaking_of_the_end(prompts[1], after=4)
@@ -188,6 +189,7 @@ def test_markers_are_found_however_characters_are_cut(marker: str, before: str) 
     assert "".join(as_text(ENCODING, row.tokens)) == before + marker
 
 
+@pytest.mark.ci
 def test_a_row_is_drawn_alike_whatever_its_batch_and_its_neighbours() -> None:
     prompts = prompts_of([5, 9, 2, 5, 30, 7])
     prompts[3] = prompts[0]
@@ -201,6 +203,7 @@ def test_a_row_is_drawn_alike_whatever_its_batch_and_its_neighbours() -> None:
     assert go_on(TIED, prompts, 12, **options) == together
 
 
+@pytest.mark.ci
 def test_draws_come_as_often_as_their_probability() -> None:
     prompt = prompts_of([5])[0]
     config = GenerationConfig(temperature=1.3, top_k=4, max_new_tokens=1)

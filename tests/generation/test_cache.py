@@ -42,6 +42,7 @@ def test_what_rows_share_leaves_a_token_of_each(rows: list[list[int]], shared: i
     assert shared_length(rows) == shared
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("shared", [0, 1, 23, 70])
 @pytest.mark.parametrize("lengths", [[8, 5], [1, 1], [64, 63, 1], [65], [100, 3, 30]])
 def test_the_logits_are_those_of_the_whole_text(shared: int, lengths: list[int]) -> None:
@@ -62,6 +63,7 @@ def test_more_rows_than_are_read_at_once() -> None:
     assert_like(reader.read(torch.full((len(rows),), 5)), [[*each, 5] for each in rows])
 
 
+@pytest.mark.ci
 def test_rows_that_are_forgotten_do_not_change_the_others() -> None:
     rows = [[9, 9, *row(length, length)] for length in (10, 3, 7, 5)]
     reader = Reader(DECODER, rows)
@@ -88,6 +90,7 @@ def test_a_row_beyond_the_context_is_no_trouble_to_the_others() -> None:
     assert_like(logits[1:], rows[1:])
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("prompt", [1, 190, 200, 230])
 def test_the_cached_loop_writes_what_the_uncached_one_does_also_beyond_the_context(prompt: int) -> None:
     for seed in (0, 1):

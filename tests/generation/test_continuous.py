@@ -26,6 +26,7 @@ def row(prompt: Sequence[int], most: int = 12, seed: int = 1, **options: float) 
     return Continuation(list(prompt) or [END], 48, config, ends, row_generator(seed, 0, torch.device("cpu")), False)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("arrivals", [[7], [1] * 7, [2, 0, 0, 3, 0, 1, 1], [1, 0, 0, 0, 0, 0, 6]])
 def test_rows_that_come_when_others_are_under_way_are_answered_as_if_alone(arrivals: list[int]) -> None:
     batch, left = RunningBatch(Decoder(GPT, "fp32")), [row(prompt, 5 + 6 * n) for n, prompt in enumerate(PROMPTS)]
@@ -40,7 +41,7 @@ def test_rows_that_come_when_others_are_under_way_are_answered_as_if_alone(arriv
         assert_alike(GPT, prompt, each.tokens, alone(GPT, prompt, 5 + 6 * n))
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_the_cache_of_rows_that_come_and_go_stays_as_short_as_the_longest_row() -> None:
     batch = RunningBatch(Decoder(GPT, "fp32"))
     rows = [row(PROMPTS[n % 7], 9) for n in range(60)]
@@ -101,6 +102,7 @@ class Told:
             assert self._ended.wait_for(lambda: all(each.is_over for each in rows), PATIENCE)
 
 
+@pytest.mark.ci
 def test_many_threads_are_answered_as_offline(make: Made) -> None:
     told = Told()
     scheduler, config = make(report=told), GenerationConfig(max_new_tokens=20, precision="fp32")

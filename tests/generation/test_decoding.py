@@ -33,6 +33,7 @@ def without_prefix(model: GPT2LMHeadModel, folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("layout", ["prefix", "no prefix", "own head"])
 def test_greedy_output_is_that_of_transformers(tmp_path: Path, layout: str) -> None:
     model = peer(tied=layout != "own head")

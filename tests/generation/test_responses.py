@@ -55,6 +55,7 @@ def run(folder: Path, out: Path, config: GenerationConfig = QUICK, template: Tem
     return respond(folder / "entries.parquet", GPT, ENCODING, template, config, CPU, out)
 
 
+@pytest.mark.ci
 def test_responses_stand_beside_their_entries_in_the_order_of_the_split(tmp_path: Path) -> None:
     frame = write_entries(tmp_path / "entries.parquet")
     facts = run(tmp_path, tmp_path / "out")
@@ -167,6 +168,7 @@ class Interrupted:
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("error", [None, RuntimeError("out of memory")], ids=["Ctrl-C", "an error"])
 @pytest.mark.parametrize("drawn", [False, True])
@@ -224,6 +226,7 @@ def test_what_is_damaged_is_done_again_and_no_more(tmp_path: Path, harm: str) ->
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.ci
 def test_other_options_begin_anew(tmp_path: Path) -> None:
     write_entries(tmp_path / "entries.parquet")
     with Interrupted(at=3, error=RuntimeError("no")), pytest.raises(RuntimeError):
@@ -282,6 +285,7 @@ def test_a_process_that_is_stopped_loses_one_batch_at_most(tmp_path: Path, how: 
     assert not [path for path in (tmp_path / "store/respond").iterdir() if path.is_dir() and path.name != "k"]
 
 
+@pytest.mark.ci
 def test_the_bar_counts_rows_and_tokens_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_entries(tmp_path / "entries.parquet")
     monkeypatch.setenv("COLUMNS", "120")

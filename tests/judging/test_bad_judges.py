@@ -102,6 +102,7 @@ def test_a_reply_that_ends_before_its_end_is_unreadable(
     assert len([body for body in ollama.chats if THIRD in body["messages"][1]["content"]]) == 2
 
 
+@pytest.mark.ci
 def test_a_second_reply_that_can_be_read_counts(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(fault="eighty", times=1)
     facts = bench.judge(ollama, also=[], concurrency=1)
@@ -122,6 +123,7 @@ def test_too_many_unreadable_replies_end_the_judging(ollama: OllamaServer, bench
     assert {verdict["of"] for verdict in unread} == {"model"}
 
 
+@pytest.mark.ci
 def test_after_too_many_unreadable_replies_they_alone_are_asked_for_anew(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(fault="html", where='"response": "Number ')
     with pytest.raises(JudgeError, match="then run again, which asks for these anew"):
@@ -134,11 +136,13 @@ def test_after_too_many_unreadable_replies_they_alone_are_asked_for_anew(ollama:
     assert len(ollama.answered) == ALL
 
 
+@pytest.mark.ci
 def test_a_server_that_streams_whatever_is_asked_for_is_understood(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(streams=True)
     assert bench.judge(ollama, stream=False)["counts"]["model"] == {"scored": ROWS, "unparsed": 0}
 
 
+@pytest.mark.ci
 def test_a_model_may_be_listed_without_its_tag(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(models={"llama3": "sha256:1"})
     assert bench.judge(ollama, also=[])["judge"]["digest"] == "sha256:1"
@@ -155,6 +159,7 @@ def test_an_error_with_status_200_is_tried_again(ollama: OllamaServer, bench: Be
     assert facts["counts"] == {"model": {"scored": ROWS, "unparsed": 0}}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("fault", ["500", "503", "429", "reset", "cut", "failed_stream"])
 def test_what_may_pass_is_tried_again(ollama: OllamaServer, bench: Bench, fault: str) -> None:
     ollama.behave(fault=fault, where=THIRD, times=2)
@@ -164,6 +169,7 @@ def test_what_may_pass_is_tried_again(ollama: OllamaServer, bench: Bench, fault:
     assert set(ollama.answered.values()) == {1}
 
 
+@pytest.mark.ci
 def test_a_server_may_say_how_long_to_wait(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(fault="429", headers={"Retry-After": "1"}, times=1)
     started = time.monotonic()
@@ -206,6 +212,7 @@ def test_what_does_not_pass_ends_the_judging_and_keeps_the_verdicts(
     assert len(bench.verdicts()) == ROWS
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -231,6 +238,7 @@ def test_a_refusal_is_not_tried_again_and_keeps_the_verdicts(
     assert len(ollama.chats) - before == ROWS - made
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_server_that_dies_half_way_and_comes_back(ollama: OllamaServer, bench: Bench, stream: bool) -> None:
     write_responses(bench.tables["model"], [f"Number {row}!" for row in range(1, 41)])
@@ -293,6 +301,7 @@ def kept(cache: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM verdicts").fetchone()[0]) if tables else 0
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_judging_that_is_stopped_goes_on_where_it_was(
     ollama: OllamaServer, bench: Bench, blow: signal.Signals
@@ -324,6 +333,7 @@ INJECTIONS = [
 ]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("response", INJECTIONS)
 def test_what_a_response_says_to_the_judge_is_quoted(ollama: OllamaServer, bench: Bench, response: str) -> None:
     write_responses(bench.tables["model"], [response])

@@ -38,6 +38,7 @@ def said_of(facts: dict[str, Any]) -> list[str]:
     return [line for line in warnings({}, facts) if "good from bad" in line]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 @pytest.mark.parametrize(("score", "tells"), [("", True), ("100", False), ("0", False), ("random", False)])
 def test_a_judge_that_cannot_tell_good_from_bad_is_found_out(
@@ -63,6 +64,7 @@ def test_a_judge_that_cannot_tell_good_from_bad_is_found_out(
     assert {each["of"] for each in bench.verdicts()} == {"model", "reference"}, "it is in no other figure"
 
 
+@pytest.mark.ci
 def test_another_rows_reference_is_what_is_judged(ollama: OllamaServer, bench: Bench) -> None:
     references = different(30)
     write(bench, references)
@@ -111,6 +113,7 @@ def test_where_it_is_impossible_that_is_said(
     assert control_metrics(facts) == {}
 
 
+@pytest.mark.ci
 def test_a_judge_that_refuses_other_references_is_not_trusted(ollama: OllamaServer, bench: Bench) -> None:
     write(bench, ["yes", *["no"] * 9])
     ollama.behave(fault="400", where='"reference": "no",\n "response": "yes"')

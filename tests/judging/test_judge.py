@@ -21,6 +21,7 @@ from tests.judging.serving import OllamaServer
 DIGEST = "sha256:" + "365c" * 16
 
 
+@pytest.mark.ci
 def test_judges_the_model_the_start_and_the_references(ollama: OllamaServer, bench: Bench) -> None:
     facts = bench.judge(ollama)
     assert facts == {
@@ -52,6 +53,7 @@ def test_judges_the_model_the_start_and_the_references(ollama: OllamaServer, ben
     assert yaml.safe_load((bench.out / "rubric.yaml").read_text())["version"] == 2
 
 
+@pytest.mark.ci
 def test_the_requests_are_what_ollama_documents(ollama: OllamaServer, bench: Bench) -> None:
     bench.judge(ollama, also=[])
     first, *others = ollama.requests
@@ -65,6 +67,7 @@ def test_the_requests_are_what_ollama_documents(ollama: OllamaServer, bench: Ben
         assert [message["role"] for message in body["messages"]] == ["system", "user"]
 
 
+@pytest.mark.ci
 def test_scores_stand_beside_the_responses_they_are_about(ollama: OllamaServer, bench: Bench) -> None:
     bench.judge(ollama)
     for table in ("model", "start"):
@@ -75,6 +78,7 @@ def test_scores_stand_beside_the_responses_they_are_about(ollama: OllamaServer, 
             assert scores[row["row"]] == json.loads(reply)["score"]
 
 
+@pytest.mark.ci
 def test_streamed_replies_give_the_same_verdicts(ollama: OllamaServer, bench: Bench) -> None:
     bench.judge(ollama)
     plain = bench.verdicts()
@@ -84,6 +88,7 @@ def test_streamed_replies_give_the_same_verdicts(ollama: OllamaServer, bench: Be
     assert [body["stream"] for body in ollama.chats] == [False] * ALL + [True] * ALL
 
 
+@pytest.mark.ci
 def test_judging_again_asks_nothing(ollama: OllamaServer, bench: Bench) -> None:
     facts = bench.judge(ollama)
     first, asked = bench.verdicts(), len(ollama.chats)
@@ -96,6 +101,7 @@ def test_judging_again_asks_nothing(ollama: OllamaServer, bench: Bench) -> None:
     assert len(ollama.chats) == asked
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("change", [{"seed": 7}, {"temperature": 0.5}, {"max_tokens": 64}, {"model": "phi3"}])
 def test_another_judge_asks_anew(ollama: OllamaServer, bench: Bench, change: dict[str, Any]) -> None:
     ollama.behave(models={"llama3:latest": DIGEST, "phi3:latest": "sha256:other"})
@@ -107,6 +113,7 @@ def test_another_judge_asks_anew(ollama: OllamaServer, bench: Bench, change: dic
     assert len(ollama.chats) == 3 * ROWS
 
 
+@pytest.mark.ci
 def test_only_what_changed_is_asked(ollama: OllamaServer, bench: Bench) -> None:
     bench.judge(ollama, also=[])
     write_responses(bench.tables["model"], ["Number 1!", "something new", *[f"Number {row}!" for row in range(3, 8)]])
@@ -115,6 +122,7 @@ def test_only_what_changed_is_asked(ollama: OllamaServer, bench: Bench) -> None:
     assert len(bench.verdicts()) == 7
 
 
+@pytest.mark.ci
 def test_the_same_words_about_the_same_task_are_asked_once(ollama: OllamaServer, bench: Bench) -> None:
     write_responses(bench.tables["model"], [f"The number {row}." for row in range(1, ROWS + 1)])
     bench.judge(ollama, also=["reference"])
@@ -122,6 +130,7 @@ def test_the_same_words_about_the_same_task_are_asked_once(ollama: OllamaServer,
     assert [verdict["score"] for verdict in bench.verdicts()] == [100] * 2 * ROWS
 
 
+@pytest.mark.ci
 def test_repeats_vary_seed_and_temperature(ollama: OllamaServer, bench: Bench) -> None:
     facts = bench.judge(ollama, repeats=3, also=[])
     assert facts["repeats"] == 3
@@ -134,6 +143,7 @@ def test_repeats_vary_seed_and_temperature(ollama: OllamaServer, bench: Bench) -
     ]
 
 
+@pytest.mark.ci
 def test_a_prompt_of_ones_own_is_what_the_judge_sees(ollama: OllamaServer, bench: Bench, tmp_path: Path) -> None:
     from components.judging.judge import judge
 
@@ -143,6 +153,7 @@ def test_a_prompt_of_ones_own_is_what_the_judge_sees(ollama: OllamaServer, bench
     assert '"task": "### Say the number 1. / "' in texts[0]
 
 
+@pytest.mark.ci
 def test_the_context_grows_with_the_longest_prompt(ollama: OllamaServer, bench: Bench) -> None:
     write_responses(bench.tables["model"], ["short", "word " * 1500])
     bench.judge(ollama, also=[])
@@ -159,6 +170,7 @@ def test_no_context_beyond_the_models_own(ollama: OllamaServer, bench: Bench, ca
     assert "llama3 holds 4096" in caplog.text
 
 
+@pytest.mark.ci
 def test_openai_gives_the_same_verdicts(ollama: OllamaServer, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", "a secret")
     ollama.behave(models={"llama3": ""}, key="a secret")
@@ -178,6 +190,7 @@ def test_openai_gives_the_same_verdicts(ollama: OllamaServer, bench: Bench, monk
     assert body["response_format"]["json_schema"]["schema"]["required"] == ["score", "reason"]
 
 
+@pytest.mark.ci
 def test_openai_without_schemas_is_asked_without(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(models={"llama3": ""}, schema=False)
     facts = bench.judge(ollama, kind="openai", also=[], concurrency=1)
@@ -193,6 +206,7 @@ def test_openai_need_not_list_its_models(ollama: OllamaServer, bench: Bench) -> 
     assert {request["path"] for request in ollama.requests} == {"/v1/models", "/v1/chat/completions"}
 
 
+@pytest.mark.ci
 def test_a_terminal_shows_how_far_it_is(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(delay=0.1)
     script = """
@@ -229,7 +243,6 @@ def _read(terminal: int) -> bytes:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_two_processes_at_once_share_the_verdicts(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(delay=0.02)
     script = """
@@ -262,7 +275,6 @@ judge({"model": Path(table)}, JudgeConfig(url=url, also=(), concurrency=2), None
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_identity_is_the_model_on_the_server(ollama: OllamaServer, bench: Bench) -> None:
     config = JudgeConfig(url=ollama.url)
     identity = judge_identity(config, bench.cache)
@@ -279,6 +291,7 @@ def test_identity_is_the_model_on_the_server(ollama: OllamaServer, bench: Bench)
         judge_identity(config.model_copy(update={"backoff": 0.01}), bench.cache)
 
 
+@pytest.mark.ci
 def test_unparsed_is_counted_against_each(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(fault="eighty", where='"response": "Number 3!"')
     facts = bench.judge(ollama, max_unparsed=0.1)

@@ -74,6 +74,7 @@ def test_measures_of_words(response: str, reference: str, exact: float, f1: floa
         assert found.chrf == 100
 
 
+@pytest.mark.ci
 def test_token_f1_is_squads_on_the_tutorials_data(shared_data: Path) -> None:
     """Against the normalisation of the SQuAD evaluation script, written out here, on real English."""
     import re

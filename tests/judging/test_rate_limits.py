@@ -20,7 +20,6 @@ NAMES = {"llama3:latest": "sha256:1", "llama3": "sha256:1"}
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 @pytest.mark.parametrize(("asked", "least"), [("1.5", 1.5), ("0.25", 0.25), (" 1 ", 1.0)])
 def test_a_fraction_of_a_second_may_be_asked_for(
@@ -34,7 +33,6 @@ def test_a_fraction_of_a_second_may_be_asked_for(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 @pytest.mark.parametrize("attempts", [2, 4])
 def test_without_a_time_a_minute_is_waited_for_at_the_default_back_off(
@@ -52,7 +50,6 @@ def test_without_a_time_a_minute_is_waited_for_at_the_default_back_off(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "fault", "todo"),
     [

@@ -28,6 +28,7 @@ def third(bench: Bench) -> dict[str, Any]:
 # --- prompts that are refused
 
 
+@pytest.mark.ci
 @KINDS
 @pytest.mark.parametrize("status", ["400", "413", "422"])
 def test_a_prompt_that_is_refused_is_one_verdict_without_a_score(
@@ -51,6 +52,7 @@ def test_a_prompt_that_is_refused_is_one_verdict_without_a_score(
         bench.judge(ollama, kind=kind)
 
 
+@pytest.mark.ci
 @KINDS
 def test_a_first_prompt_that_is_refused_does_not_end_the_judging(ollama: OllamaServer, bench: Bench, kind: str) -> None:
     write_responses(bench.tables["model"], ["Number 3!", "Number 4!"])
@@ -62,6 +64,7 @@ def test_a_first_prompt_that_is_refused_does_not_end_the_judging(ollama: OllamaS
     assert facts["counts"]["model"] == {"scored": 0, "unparsed": 2}, "max_unparsed decides"
 
 
+@pytest.mark.ci
 @KINDS
 @pytest.mark.parametrize("status", ["400", "422"])
 def test_a_server_that_refuses_every_prompt_is_asked_a_few_times_only(
@@ -79,6 +82,7 @@ def test_a_server_that_refuses_every_prompt_is_asked_a_few_times_only(
     assert bench.judge(ollama, kind=kind)["counts"]["model"] == {"scored": 1, "unparsed": 0}, "nothing was kept"
 
 
+@pytest.mark.ci
 @KINDS
 def test_a_prompt_that_is_forbidden_is_one_verdict_without_a_score(
     ollama: OllamaServer, bench: Bench, kind: str
@@ -100,6 +104,7 @@ def test_a_key_that_may_not_do_it_is_no_prompts_fault(ollama: OllamaServer, benc
     assert len(ollama.chats) == 2, "the prompt, and one that nobody minds"
 
 
+@pytest.mark.ci
 def test_too_many_refused_prompts_end_the_judging_at_once(ollama: OllamaServer, bench: Bench) -> None:
     write_responses(bench.tables["model"], [f"Number {row}!" for row in range(1, 401)])
     ollama.behave(fault="400", where='"response": "Number')
@@ -112,6 +117,7 @@ def test_too_many_refused_prompts_end_the_judging_at_once(ollama: OllamaServer, 
     assert sum('"response": "Number' in body["messages"][1]["content"] for body in ollama.chats) == len(refused)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("code", [400, "400", 403, "413", "content_filter", "context_length_exceeded"])
 def test_an_error_of_one_prompt_with_status_200_is_its_own(ollama: OllamaServer, bench: Bench, code: int | str) -> None:
     ollama.behave(fault="error_200_of_the_prompt", where=THIRD, code=code)
@@ -123,6 +129,7 @@ def test_an_error_of_one_prompt_with_status_200_is_its_own(ollama: OllamaServer,
 # --- replies that are cut, empty, or refusals
 
 
+@pytest.mark.ci
 @KINDS
 @STREAMS
 def test_a_reply_that_is_cut_is_asked_for_again_with_more_room(
@@ -137,6 +144,7 @@ def test_a_reply_that_is_cut_is_asked_for_again_with_more_room(
         assert all(body["options"]["num_ctx"] >= body["options"]["num_predict"] + 700 for body in ollama.chats)
 
 
+@pytest.mark.one_case
 @KINDS
 def test_a_reply_that_is_always_cut_is_no_verdict_whatever_it_holds(
     ollama: OllamaServer, bench: Bench, kind: str
@@ -201,6 +209,7 @@ def counted(ollama: OllamaServer, bench: Bench, how: str, words: int = 500, **se
     return int(bench.judge(ollama, **settings)["cut_prompts"])
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("cap", ["300", "512", "600"])
 def test_a_server_that_cuts_prompts_is_warned_of(ollama: OllamaServer, bench: Bench, cap: str) -> None:
     found = counted(ollama, bench, cap)
@@ -212,6 +221,7 @@ def test_a_server_that_cuts_prompts_is_warned_of(ollama: OllamaServer, bench: Be
     assert "num_ctx" in line
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("how", ["all", "uncached", "1", ""])
 @pytest.mark.parametrize("words", [1, 100, 500, 2000])
 def test_a_server_that_cuts_nothing_is_not_suspected(ollama: OllamaServer, bench: Bench, how: str, words: int) -> None:
@@ -241,6 +251,7 @@ def test_thinking_is_asked_for_in_the_servers_words(
     assert {body.get("reasoning_effort") for body in ollama.chats[ROWS:]} == {openai_says}
 
 
+@pytest.mark.ci
 def test_fields_are_added_renamed_and_dropped(ollama: OllamaServer, bench: Bench) -> None:
     extra = {"max_completion_tokens": 300, "max_tokens": None, "seed": None, "temperature": 1, "top_p": 0.9}
     ollama.behave(rejects=["max_tokens", "seed"], room=1000)
@@ -264,6 +275,7 @@ def test_a_field_that_a_server_does_not_know_is_one_line(ollama: OllamaServer, b
         bench.judge(ollama, kind="openai")
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     "change", [{"think": True}, {"max_tokens": 64}, {"extra": {"top_p": 0.5}}, {"extra": {"seed": None}}]
 )
@@ -290,6 +302,7 @@ def test_extra_fields_are_set_one_by_one_on_the_command_line() -> None:
 # --- addresses, lists, names, roles
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("path", "base"),
     [("", "/v1"), ("/", "/v1"), ("/v1", "/v1"), ("/v1beta/openai", "/v1beta/openai"), ("/api/v3/", "/api/v3")],
@@ -301,6 +314,7 @@ def test_a_path_is_kept_as_it_is(ollama: OllamaServer, bench: Bench, path: str, 
     assert {request["path"] for request in ollama.requests} == {f"{base}/models", f"{base}/chat/completions"}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("names", ["data", "bare", "strings"])
 @pytest.mark.parametrize("listed", ["gemini-2.5-flash", "models/gemini-2.5-flash", "google/gemini-2.5-flash"])
 def test_lists_of_models_may_be_bare_and_prefixed(ollama: OllamaServer, bench: Bench, names: str, listed: str) -> None:
@@ -311,6 +325,7 @@ def test_lists_of_models_may_be_bare_and_prefixed(ollama: OllamaServer, bench: B
         bench.judge(ollama, kind="openai", also=[], model="gemini")
 
 
+@pytest.mark.ci
 def test_names_are_compared_as_ollama_compares_them(ollama: OllamaServer, bench: Bench) -> None:
     same = ["llama3", "Llama3:latest", "library/llama3", "registry.ollama.ai/library/LLAMA3:Latest"]
     assert {full_name(name) for name in same} == {"registry.ollama.ai/library/llama3:latest"}
@@ -324,6 +339,7 @@ def test_names_are_compared_as_ollama_compares_them(ollama: OllamaServer, bench:
         bench.judge(ollama, also=[], model="llama3:8b")
 
 
+@pytest.mark.ci
 @STREAMS
 def test_a_server_without_a_system_role_gets_one_message(ollama: OllamaServer, bench: Bench, stream: bool) -> None:
     bench.judge(ollama, kind="openai", also=[])

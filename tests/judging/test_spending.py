@@ -16,6 +16,7 @@ from tests.judging.serving import OllamaServer
 NAMES = {"llama3:latest": "sha256:1", "llama3": "sha256:1"}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 def test_tokens_are_those_that_the_server_counts(ollama: OllamaServer, bench: Bench, kind: str) -> None:
     ollama.behave(counted="all", usage=True, models=NAMES)
@@ -39,6 +40,7 @@ def test_what_no_server_counts_is_estimated_and_said_so(ollama: OllamaServer, be
     assert f"estimated for {ROWS} replies" in said[0]
 
 
+@pytest.mark.ci
 def test_verdicts_that_are_kept_cost_nothing_and_what_they_took_stays_known(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(counted="all")
     first = bench.judge(ollama)
@@ -56,6 +58,7 @@ def test_what_surely_exceeds_a_limit_asks_nothing(ollama: OllamaServer, bench: B
     assert ollama.chats == []
 
 
+@pytest.mark.ci
 def test_unreadable_replies_end_at_the_limit_of_requests_and_a_higher_one_goes_on(
     ollama: OllamaServer, bench: Bench
 ) -> None:
@@ -94,6 +97,7 @@ def test_the_limit_of_tokens_is_kept_and_a_higher_one_goes_on(
     assert len(ollama.chats) - before == ALL
 
 
+@pytest.mark.ci
 def test_a_limit_that_just_fits_stops_nothing(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(counted="all")
     usage = Usage(**bench.judge(ollama)["usage"])
@@ -101,6 +105,7 @@ def test_a_limit_that_just_fits_stops_nothing(ollama: OllamaServer, bench: Bench
     assert again["usage"]["requests"] == ALL
 
 
+@pytest.mark.ci
 def test_a_judging_is_forecast_from_the_references(ollama: OllamaServer, bench: Bench) -> None:
     ollama.behave(counted="all")
     expected = expected_usage(bench.tables["model"], JudgeConfig(), None)
@@ -109,6 +114,7 @@ def test_a_judging_is_forecast_from_the_references(ollama: OllamaServer, bench: 
     assert expected.tokens_in == pytest.approx(found["tokens_in"], rel=0.05)
 
 
+@pytest.mark.ci
 def test_a_limit_is_refused_before_training_as_far_as_nothing_is_kept(ollama: OllamaServer, bench: Bench) -> None:
     table, few = bench.tables["model"], {"url": ollama.url, "max_requests": ROWS}
     with pytest.raises(LimitReached, match=rf"max_requests={ROWS}.*{2 * ROWS} at least"):

@@ -116,7 +116,6 @@ def test_guesses_nothing(reply: str) -> None:
     assert read_verdict(reply) is None
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 @given(st.text())
 def test_no_reply_is_too_strange(reply: str) -> None:
@@ -125,6 +124,7 @@ def test_no_reply_is_too_strange(reply: str) -> None:
     unparsed(reply).reply.encode()
 
 
+@pytest.mark.ci
 @given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")), min_size=1))
 def test_quoting_changes_nothing_and_lets_nothing_out(data: dict[str, str]) -> None:
     text = quoted(data)
@@ -158,6 +158,7 @@ def test_keeps_verdicts_of_both_kinds(tmp_path: Path) -> None:
         assert cache.find(["a", "b", "c", *(str(number) for number in range(2000))]) == kept
 
 
+@pytest.mark.ci
 def test_threads_and_processes_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.sqlite"
     script = """
@@ -218,6 +219,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         Cache(tmp_path / "folder.sqlite")
 
 
+@pytest.mark.ci
 def test_an_answer_of_yesterday_survives_a_writer_that_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.sqlite"
     script = """

@@ -108,7 +108,7 @@ def close(ours: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("targets", ["all", "attention", "some"])
 @torch.no_grad()
 def test_what_is_saved_here_loads_in_peft(
@@ -123,6 +123,7 @@ def test_what_is_saved_here_loads_in_peft(
     close(model(tokens()), loaded(tokens()).logits)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_what_peft_saves_loads_here(base: Path, kind: dict[str, Any], tmp_path: Path) -> None:
     options = {f"use_{name}": value for name, value in kind.items()}
@@ -138,6 +139,7 @@ def test_what_peft_saves_loads_here(base: Path, kind: dict[str, Any], tmp_path: 
     assert found.model_dump() == LoraConfig(rank=4, alpha=10, targets=found.targets, **kind).model_dump()
 
 
+@pytest.mark.ci
 def test_the_files_are_those_that_peft_writes(base: Path, kind: dict[str, Any], tmp_path: Path) -> None:
     config = LoraConfig(rank=4, alpha=10, dropout=0.1, **kind)
     save_adapter(learnt(base, config), config, str(base), tmp_path / "ours")
@@ -151,6 +153,7 @@ def test_the_files_are_those_that_peft_writes(base: Path, kind: dict[str, Any], 
     assert ours == theirs
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_a_merged_adapter_says_what_it_said_apart(base: Path, kind: dict[str, Any], tmp_path: Path) -> None:
     config = LoraConfig(rank=4, **kind)
@@ -194,6 +197,7 @@ def classifier(base: Path) -> Classifier:
     return Classifier(make_transformer(settings(base), WORDS, base, seed=0), CLASSES).eval()
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_a_classifiers_adapter_of_peft_loads_here(base: Path, tmp_path: Path) -> None:
     config = peft.LoraConfig(r=4, target_modules="all-linear", task_type="SEQ_CLS")

@@ -133,6 +133,7 @@ def test_without_padding_states_and_gradients_are_the_same(network: Other, recom
         torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("pooling", ["last_token", "first_token", "mean"])
 @pytest.mark.parametrize("blocks", [1, 2, 3])

@@ -54,6 +54,7 @@ def test_the_head_reads_what_is_pooled(pooling: Pooling) -> None:
     torch.testing.assert_close(model(tokens, lengths), model.head(torch.stack(pooled)))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("pooling", get_args(Pooling))
 def test_padding_matters_only_to_the_poolings_that_read_it(pooling: Pooling, causal: bool) -> None:
@@ -81,6 +82,7 @@ def test_open_attention_is_the_tutorials_with_its_mask_taken_away(pooling: Pooli
     assert (model(tokens, lengths) - expected).abs().max() < 1e-4
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("pooling", get_args(Pooling))
 @pytest.mark.parametrize("length", [None, 24])
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
@@ -93,6 +95,7 @@ def test_batches_give_what_single_texts_give_in_the_same_order(
     torch.testing.assert_close(together, torch.cat(alone))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("pooling", get_args(Pooling))
 @pytest.mark.parametrize("causal", [True, False])
 def test_prepacked_layers_give_the_same_logits(pooling: Pooling, causal: bool) -> None:

@@ -168,6 +168,7 @@ def test_a_local_folder_is_told_from_a_hub_id(tmp_path: Path) -> None:
         assert find_local_weights(weights) is None
 
 
+@pytest.mark.ci
 def test_a_hub_id_is_downloaded_once_and_then_found_without_the_hub(tmp_path: Path, hub: str) -> None:
     [found] = ask(hub, tmp_path / "cache", "org/whole")
     assert sorted(path.name for path in Path(found).iterdir()) == ["config.json", "model.safetensors"]
@@ -179,7 +180,6 @@ def test_a_hub_id_is_downloaded_once_and_then_found_without_the_hub(tmp_path: Pa
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_dropped_download_is_resumed(tmp_path: Path, hub: str) -> None:
     [found] = ask(hub, tmp_path / "cache", "org/flaky")
     sent = tmp_path / "hub/org/flaky/model.safetensors"
@@ -200,6 +200,7 @@ for weights in sys.argv[2:]:
 """
 
 
+@pytest.mark.ci
 def test_a_hub_id_brings_its_shape_before_its_weights_are_fetched(tmp_path: Path, hub: str) -> None:
     repository = tmp_path / "hub" / "org" / "whole"
     described = {
@@ -217,6 +218,7 @@ def test_a_hub_id_brings_its_shape_before_its_weights_are_fetched(tmp_path: Path
     assert "model.safetensors" not in (tmp_path / "requests").read_text()
 
 
+@pytest.mark.ci
 def test_each_way_a_hub_refuses_is_one_line(tmp_path: Path, hub: str) -> None:
     unknown, gated, broken, old = ask(hub, tmp_path / "cache", "org/unknown", "org/gated", "org/broken", "org/old")
     assert unknown.startswith("WeightsError org/unknown is neither a folder nor a repository on the Hugging Face hub")

@@ -20,6 +20,7 @@ def some_tokens(rows: int = 2, length: int = 24) -> torch.Tensor:
     return torch.randint(VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(7))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("name", "tied", "untied"),
     [

@@ -70,6 +70,7 @@ def tokens(rows: int = 2, length: int = 30) -> Tensor:
     return torch.randint(WORDS, (rows, length), generator=torch.Generator().manual_seed(7))
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_logits(both: tuple[PreTrainedModel, LanguageModel]) -> None:
     peer, ours = both
@@ -90,6 +91,7 @@ def test_padded_rows(both: tuple[PreTrainedModel, LanguageModel]) -> None:
     torch.testing.assert_close(F.linear(hidden, ours.head)[mask], expected[mask], atol=1e-4, rtol=0)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_rows_packed_one_after_the_other(both: tuple[PreTrainedModel, LanguageModel]) -> None:
     peer, ours = both
@@ -102,6 +104,7 @@ def test_rows_packed_one_after_the_other(both: tuple[PreTrainedModel, LanguageMo
     torch.testing.assert_close(F.linear(hidden, ours.head), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.ci
 def test_gradients(both: tuple[PreTrainedModel, LanguageModel]) -> None:
     peer, ours = both
     for model, logits in ((peer, peer(tokens()).logits), (ours, ours(tokens()))):
@@ -115,6 +118,7 @@ def test_gradients(both: tuple[PreTrainedModel, LanguageModel]) -> None:
         torch.testing.assert_close(parameter.grad, own, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_greedy_tokens_with_a_cache_and_without(both: tuple[PreTrainedModel, LanguageModel]) -> None:
     peer, ours = both
@@ -123,7 +127,7 @@ def test_greedy_tokens_with_a_cache_and_without(both: tuple[PreTrainedModel, Lan
         assert list(generate(ours, prompt, GenerationConfig(max_new_tokens=20))) == following
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @torch.no_grad()
 def test_transformers_reads_what_is_saved(both: tuple[PreTrainedModel, LanguageModel], tmp_path: Path) -> None:
     peer, ours = both
@@ -149,6 +153,7 @@ def small(layers: int = 2) -> Llama:
     return network.eval()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("targets", ["all", "attention", "feed_forward", ["self_attn.v_proj", "mlp.up_proj"]])
 @pytest.mark.parametrize("option", [{}, {"rslora": True}, {"dora": True}])
 def test_adapters_learn_and_merge(targets: Any, option: dict[str, bool]) -> None:

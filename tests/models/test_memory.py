@@ -40,7 +40,6 @@ def use_and_free(size: int = LARGE) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator is glibc's")
 def test_memory_is_kept_until_the_outermost_context_ends() -> None:
     """In a process of its own: above what other tests left in the heap, a hole stays that is filled again."""
@@ -105,7 +104,7 @@ print((most() - before) / sum(parameter.nbytes for parameter in model.parameters
 """
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 def test_weights_that_are_loaded_are_in_memory_once(tmp_path: Path) -> None:
     model = GPT2(GPTSize(layers=6, heads=8, width=1024, context=64), 100)

@@ -125,7 +125,6 @@ def test_a_changed_card_is_refused_in_one_line(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_serving_imports_nothing_that_it_does_not_need(
     tmp_path: Path, model: Classifier, encoding: tiktoken.Encoding
 ) -> None:

@@ -149,7 +149,6 @@ def test_a_changed_card_is_refused_in_one_line(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_answering_imports_nothing_that_it_does_not_need(tmp_path: Path, encoding: tiktoken.Encoding) -> None:
     model = LanguageModel(GPT2(TINY, 257))
     model.initialise(1)

@@ -44,6 +44,7 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.ci
 @needs_gpt2
 def test_gpt2_is_what_tiktoken_gives(gpt2: tiktoken.Encoding) -> None:
     assert gpt2.n_vocab == 50_257
@@ -138,6 +139,7 @@ def test_a_damaged_saved_tokenizer_is_refused(small: Path) -> None:
         read_tokenizer(small.parent)
 
 
+@pytest.mark.ci
 def test_without_network_cache_and_mirror_the_error_says_what_to_set(tmp_path: Path) -> None:
     # A process of its own: tiktoken keeps what it has loaded once, and proxies are read from the environment.
     code = (

@@ -126,7 +126,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "overrides", "message"),
     [
@@ -171,7 +170,6 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_ctrl_c_during_a_download_ends_with_130_and_a_killed_run(server: Server) -> None:
     from prefect.settings import PREFECT_API_URL
 

@@ -142,6 +142,7 @@ def test_where_mlflow_does_not_answer_nothing_is_removed(store: Store) -> None:
     assert (store.root / "work" / UNKNOWN).exists()
 
 
+@pytest.mark.ci
 def test_a_home_with_nothing_in_it_is_no_fault(isolated: Path) -> None:
     assert removable("--delete") == {}
     assert json.loads(gradus("store", "--json").stdout)["home"] == str(isolated)

@@ -56,7 +56,6 @@ def settings(server: OllamaServer, **more: object) -> list[str]:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_another_judge_is_asked_and_all_is_logged_to_the_run(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str], tmp_path: Path
 ) -> None:
@@ -116,7 +115,6 @@ def test_another_judge_is_asked_and_all_is_logged_to_the_run(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_judge_that_cannot_tell_good_from_bad_is_named(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str]
 ) -> None:
@@ -132,7 +130,6 @@ def test_a_judge_that_cannot_tell_good_from_bad_is_named(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_judge_that_dies_half_way_costs_no_verdict(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str]
 ) -> None:
@@ -162,7 +159,6 @@ def lines(server: OllamaServer, name: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_two_judgings_at_once_do_not_get_in_each_others_way(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str]
 ) -> None:
@@ -182,7 +178,6 @@ def test_two_judgings_at_once_do_not_get_in_each_others_way(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_too_many_unreadable_verdicts_are_kept_to_look_at(
     home: Path, make: Make, ollama: OllamaServer, models: dict[str, str]
 ) -> None:

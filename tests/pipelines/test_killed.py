@@ -95,7 +95,6 @@ def check(tmp_path: Path, environment: dict[str, str], moments: list[str], *argu
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_killed_training_goes_on_in_its_run(tmp_path: Path, environment: dict[str, str]) -> None:
     preset = str(write_preset(tmp_path / "data"))
     check(tmp_path, environment, ["components.training.loop:log_step:4:before"], preset)

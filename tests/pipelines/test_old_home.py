@@ -71,6 +71,7 @@ def test_its_runs_are_compared_and_its_models_promoted(kind: str) -> None:
     assert aliases(kind) == {"champion": "2", "candidate": "2", "previous_champion": "1"}
 
 
+@pytest.mark.ci
 def test_its_classifier_predicts_what_it_predicted() -> None:
     expected = table(recorded("spam")[0], KINDS["spam"]).query("split == 'test'").head(5)
     done = gradus("predict", "models:/old-spam@champion", *expected["text"], "--json")
@@ -79,6 +80,7 @@ def test_its_classifier_predicts_what_it_predicted() -> None:
     assert [row["p_spam"] for row in found] == pytest.approx(expected["p_spam"].tolist(), abs=1e-5)
 
 
+@pytest.mark.ci
 def test_its_language_model_responds_as_it_did() -> None:
     expected = table(recorded("instruct")[0], KINDS["instruct"]).iloc[0]
     options = ["--max-new-tokens", "6", "--precision", "fp32", "--device", "cpu"]
@@ -98,7 +100,6 @@ def test_its_responses_are_judged_again() -> None:
 
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_runs_are_continued_from(kind: str) -> None:
     first = recorded(kind)[0]

@@ -73,7 +73,6 @@ def refused(address: str) -> str:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
@@ -97,7 +96,6 @@ def test_a_server_that_is_none_is_named_in_one_line(status: int, body: bytes, sa
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
     message = refused("http://gradus:open-sesame@127.0.0.1:9/api")
     assert message.startswith("Prefect's server at http://127.0.0.1:9/api cannot be used: connection refused")
@@ -105,14 +103,12 @@ def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize("address", ["nonsense", "http://", "http://no-such-host.invalid/api", "ftp://127.0.0.1/api"])
 def test_an_address_that_is_none_is_named(address: str) -> None:
     refused(address)
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_the_command_ends_with_1_and_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from pipelines.cli.start import main; main()", "run", "spam-demo"],
@@ -161,7 +157,6 @@ endless(Nothing()) if sys.argv[1] == "python" else run_with_prefect(endless, Not
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("started_by", ["gradus", pytest.param("python", marks=pytest.mark.slow)])
 def test_flow_and_task_runs_of_a_dead_process_are_closed(started_by: str) -> None:

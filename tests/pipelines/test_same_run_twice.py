@@ -36,7 +36,6 @@ def curves(client: MlflowClient, run_id: str) -> dict[str, list[tuple[int, float
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_two_processes_train_once_and_register_once() -> None:
     from prefect.settings import PREFECT_API_URL
@@ -66,7 +65,6 @@ def test_two_processes_train_once_and_register_once() -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_runs_that_publish_the_same_model_at_once_share_a_version(saved_model: Path, tmp_path: Path) -> None:
     def step(name: str) -> Manifest:
         return Manifest(step=name, key="k", folder=tmp_path, files={}, facts={"name": name})

@@ -37,10 +37,12 @@ def html(found: Findings) -> str:
     return found.pages["report.html"]
 
 
+@pytest.mark.ci
 def test_the_report_stands_alone(html: str) -> None:
     stands_alone(html, images=6)
 
 
+@pytest.mark.ci
 def test_texts_in_the_report_are_escaped(html: str) -> None:
     assert "<script" not in html
     assert "<img src=http" not in html
@@ -114,6 +116,7 @@ def test_figures_that_are_not_defined_are_left_out(classified: Steps) -> None:
     assert len(short_card(ABOUT, long, evidence(long))) == DESCRIPTION_LIMIT
 
 
+@pytest.mark.ci
 def test_what_a_model_goes_on_from_is_in_report_and_cards(classified: Steps) -> None:
     sentence = f"Continues model models:/spam/3 of run nightly {'f' * 32}, which started from random."
     about = replace(ABOUT, lineage=sentence)

@@ -41,6 +41,7 @@ def curves(labels: list[str]) -> pd.DataFrame:
     )
 
 
+@pytest.mark.ci
 def test_two_classes_have_the_model_beside_the_baselines_and_chance() -> None:
     figure = roc_figure(curves(["spam"]), {"ham": 0.75, "spam": 0.25}, "test")
     drawn(figure)
@@ -77,6 +78,7 @@ def bins(classifier: str, rows: list[int], accuracy: list[float]) -> pd.DataFram
     return frame.assign(classifier=classifier, accuracy=accuracy, split="test")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("rows", [[1], [3, 4, 500], [1] * 20])
 def test_calibration_has_a_point_an_interval_and_a_bar_for_each_bin(rows: list[int]) -> None:
     right = [1.0] * len(rows)
@@ -106,6 +108,7 @@ def test_lengths_say_what_is_cut(limit: int) -> None:
     assert said[2] == f"cut at {limit:,} tokens" + (", far to the right" if limit == 1024 else "")
 
 
+@pytest.mark.ci
 def test_a_confusion_matrix_of_many_labels_stays_a_page() -> None:
     labels = [f"a rather long label {place}" for place in range(60)]
     figure = confusion_figure(np.eye(60, dtype=int).tolist(), labels, "test")
@@ -114,6 +117,7 @@ def test_a_confusion_matrix_of_many_labels_stays_a_page() -> None:
     assert max(figure.get_size_inches()) < 17
 
 
+@pytest.mark.ci
 def test_a_threshold_is_chosen_by_cost_and_marked_in_both_panels() -> None:
     thresholds = np.linspace(0, 1, 5)
     table = pd.DataFrame(

@@ -57,6 +57,7 @@ def score_interval(instructed: Steps) -> str:
     return f"{metrics['test/score_low']:.1f} to {metrics['test/score_high']:.1f}"
 
 
+@pytest.mark.ci
 def test_the_table_of_responses_begins_with_the_worst_and_drops_none(found: Findings) -> None:
     responses = found.tables["responses_test.json"]
     assert len(responses) == SPLITS["test"]
@@ -70,11 +71,13 @@ def test_the_table_of_responses_begins_with_the_worst_and_drops_none(found: Find
     assert found.tables["samples.json"]["response"].iloc[-1] == "said at step 50"
 
 
+@pytest.mark.ci
 def test_the_report_stands_alone(html: str, lexical_found: Findings) -> None:
     stands_alone(html, images=4)
     stands_alone(lexical_found.pages["report.html"], images=3)
 
 
+@pytest.mark.ci
 def test_texts_of_others_in_the_report_are_escaped(html: str) -> None:
     assert "<script" not in html
     assert "<img src=http" not in html
@@ -106,6 +109,7 @@ def test_the_report_has_figures_judge_responses_and_recipe(html: str, instructed
     assert ABOUT.run_id in text
 
 
+@pytest.mark.ci
 def test_the_control_of_the_judge_is_told(instructed: Steps, lexical: Steps) -> None:
     control = {"rows": 20, "own": 99.0, "other": 12.34, "tells": True}
     for manifests in (instructed, lexical):
@@ -116,6 +120,7 @@ def test_the_control_of_the_judge_is_told(instructed: Steps, lexical: Steps) -> 
         assert "As a control" not in short_card(ABOUT, without, evidence(without))
 
 
+@pytest.mark.ci
 def test_a_lexical_measure_is_nowhere_called_a_judge(lexical: Steps, lexical_found: Findings) -> None:
     page = Page(lexical_found.pages["report.html"]).text
     card = lexical_found.pages["model_card.md"]
@@ -159,6 +164,7 @@ def test_a_training_that_was_not_evaluated_has_no_perplexity_and_no_curves(instr
     stands_alone(found.pages["report.html"], images=3)
 
 
+@pytest.mark.ci
 def test_limits_follow_the_evidence(instructed: Steps, lexical: Steps) -> None:
     def says(words: str, seen: Steps) -> bool:
         return any(words in sentence for sentence in limits(seen))

@@ -38,6 +38,7 @@ def tasks(count: int) -> pd.DataFrame:
     return frame.assign(score_before=5.0, score=60.0)
 
 
+@pytest.mark.ci
 def test_loss_is_drawn_against_epochs_with_tokens_seen_on_top() -> None:
     figure = loss_figure(history(11), 50, "$a run")
     drawn(figure)
@@ -54,6 +55,7 @@ def test_loss_is_drawn_against_epochs_with_tokens_seen_on_top() -> None:
         assert np.allclose(to_seen(history(11)["epoch"]), history(11)["tokens_seen"])
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("column", [None, "validation_loss", "train_loss"])
 @pytest.mark.parametrize("rows", [1, 2, 100])
 def test_few_evaluations_and_missing_values_are_drawn_without_a_warning(rows: int, column: str | None) -> None:
@@ -63,6 +65,7 @@ def test_few_evaluations_and_missing_values_are_drawn_without_a_warning(rows: in
     assert drawn(loss_figure(frame, 0)).startswith(b"\x89PNG")
 
 
+@pytest.mark.ci
 def test_no_value_lies_outside_its_panel() -> None:
     for frame in (history(1), history(20), history(20).assign(train_loss=0.0), history(2).assign(train_loss=10.9)):
         for axes in loss_figure(frame, 5).axes:
@@ -71,6 +74,7 @@ def test_no_value_lies_outside_its_panel() -> None:
             assert all(low <= value <= high for line in curves for value in line.get_ydata())
 
 
+@pytest.mark.ci
 def test_scores_of_all_three_stand_side_by_side_with_the_unread_apart() -> None:
     metrics = {"test/score": 95.0, "test/score_low": 90.0, "test/score_high": 99.0, "start/test/score": 5.0}
     figure = scores_figure(histogram(unread=3), metrics, "score (0 to 100)", "$ a judge")
@@ -100,7 +104,6 @@ def test_where_all_were_read_the_figure_says_so_and_a_lexical_one_has_no_such_pl
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 8, 60])
 @pytest.mark.parametrize("missing", [[], ["exact_match_before", "score_before"], ["score"]])
 def test_tasks_are_drawn_before_and_after_with_their_baseline(count: int, missing: list[str]) -> None:
@@ -114,6 +117,7 @@ def test_tasks_are_drawn_before_and_after_with_their_baseline(count: int, missin
     assert words(figure) == [*before, "after training", "baseline: the task's most common training response"]
 
 
+@pytest.mark.ci
 def test_lengths_of_responses_say_why_they_end() -> None:
     responses = pd.DataFrame({"new_tokens": [0, 3, 3, 256], "stopped": ["no_room", "end", "marker", "length"]})
     figure = lengths_figure(responses, "x")

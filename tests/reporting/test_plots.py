@@ -36,6 +36,7 @@ def drawn(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.ci
 def test_curves_show_both_splits_against_epochs_with_examples_on_top() -> None:
     figure = curves_figure(history(14), 250, "spam")
     drawn(figure)
@@ -50,6 +51,7 @@ def test_curves_show_both_splits_against_epochs_with_examples_on_top() -> None:
         assert np.allclose(np.array(top.get_xlim()), np.array(axes.get_xlim()) * 131 * 8)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("column", [None, "validation_accuracy", "train_loss"])
 @pytest.mark.parametrize("rows", [1, 2, 100])
 def test_few_points_and_missing_values_are_drawn_without_a_warning(rows: int, column: str | None) -> None:
@@ -66,6 +68,7 @@ def test_no_value_lies_outside_its_panel() -> None:
             assert all(low <= value <= high for line in axes.lines for value in line.get_ydata())
 
 
+@pytest.mark.ci
 def test_a_confusion_matrix_has_counts_and_shares_of_the_row() -> None:
     figure = confusion_figure([[1438, 12], [0, 0]], ["ham", "spam"], "test split")
     drawn(figure)
@@ -76,7 +79,6 @@ def test_a_confusion_matrix_has_counts_and_shares_of_the_row() -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_figures_can_be_drawn_in_threads_and_leave_pyplot_alone(tmp_path: Path) -> None:
     threads = [
         threading.Thread(

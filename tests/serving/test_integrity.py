@@ -41,7 +41,6 @@ def flip(path: Path, place: int = -2) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_what_was_written_is_undamaged_and_every_file_is_known(logged: Path) -> None:
     assert find_damage(logged) is None
     load_model(logged)
@@ -57,6 +56,7 @@ def test_what_was_written_is_undamaged_and_every_file_is_known(logged: Path) -> 
     assert find_damage(logged) is None
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "pattern",
     ["model.safetensors", "vocabulary.tiktoken", "model.json", "tokenizer.json", "code/**/gpt.py", "gradus_model.py"],
@@ -78,6 +78,7 @@ def test_a_flipped_byte_is_named_by_gradus_and_by_mlflow(logged: Path, pattern: 
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.ci
 def test_what_mlflow_itself_may_write_anew_is_no_damage(logged: Path) -> None:
     described = Model.load(logged)
     described.run_id, described.model_id, described.artifact_path = "1" * 32, "m-" + "2" * 32, "/elsewhere"
@@ -89,6 +90,7 @@ def test_what_mlflow_itself_may_write_anew_is_no_damage(logged: Path) -> None:
     assert find_damage(logged) == "requirements.txt has changed"
 
 
+@pytest.mark.ci
 def test_its_description_decides_how_it_is_run_and_is_checked(logged: Path) -> None:
     description = logged / "MLmodel"
     description.write_text(

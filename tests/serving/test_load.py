@@ -13,6 +13,7 @@ from components.tracking.registry.packages import classifier_package
 TEXTS = ["WINNER!!", "see you"]
 
 
+@pytest.mark.ci
 def test_a_saved_classifier_and_a_logged_model_predict_the_same(saved_model: Path, tmp_path: Path) -> None:
     expected = load_classifier(saved_model).predict(TEXTS)
     classifier_package(saved_model, TEXTS).write(tmp_path / "logged", run_id=None)
@@ -29,6 +30,7 @@ def test_the_classifier_in_a_logged_model_may_have_any_folder_name(saved_model: 
     assert saved_folder(tmp_path) == inside
 
 
+@pytest.mark.ci
 def test_either_kind_is_known_by_its_card(saved_model: Path, saved_language_model: Path) -> None:
     assert isinstance(load_model(saved_model), LoadedClassifier)
     responder = load_model(saved_language_model.as_uri())

@@ -61,7 +61,6 @@ def test_a_classifier_answers(saved_model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_language_model_answers(saved_language_model: Path, tmp_path: Path) -> None:
     rows = pd.DataFrame(ENTRIES).to_dict("records")
     language_model_package(saved_language_model, rows).write(tmp_path / "logged", run_id=None)

@@ -92,7 +92,6 @@ def check(found: dict[str, Any], models: list[Path], saved_model: Path, saved_la
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_kinds_load_in_one_process_beside_a_users_own_components(
     classifier: Path, responder: Path, own: Path, saved_model: Path, saved_language_model: Path, reverse: bool
@@ -113,7 +112,6 @@ def test_a_model_alone_imports_nothing_that_is_called_components(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_they_load_beside_gradus(
     classifier: Path, responder: Path, saved_model: Path, saved_language_model: Path
 ) -> None:
@@ -161,6 +159,7 @@ def test_models_of_one_version_share_their_code_also_if_the_first_is_gone(
     assert len(found["private"]) == 2
 
 
+@pytest.mark.ci
 def test_models_of_the_layout_before_load_still(saved_model: Path, classifier: Path, tmp_path: Path) -> None:
     old = shutil.copytree(classifier, tmp_path / "old")
     shutil.rmtree(old / "code")
@@ -172,6 +171,7 @@ def test_models_of_the_layout_before_load_still(saved_model: Path, classifier: P
     assert load_model(old).predict(TEXTS).equals(expected)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", [CLASSIFIER, LANGUAGE_MODEL])
 def test_no_code_in_a_bundle_says_components(kind: Any, tmp_path: Path) -> None:
     bundle = write_bundle(kind.module, tmp_path)

@@ -51,6 +51,7 @@ def test_rows_are_answered_with_their_index_kept(served: Any, saved_language_mod
     assert found.loc[9, "response"] == "", "its prompt alone fills the context"
 
 
+@pytest.mark.ci
 def test_the_step_and_the_served_model_give_the_same_answers(
     served: Any, saved_language_model: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_the_step_and_the_served_model_give_the_same_answers(
         )["response"].tolist() == step  # fmt: skip
 
 
+@pytest.mark.ci
 def test_an_input_may_be_absent_or_missing(served: Any) -> None:
     without = ROWS[["instruction"]]
     empty = served.predict(without.assign(input=""), FP32)
@@ -90,6 +92,7 @@ def test_no_rows_have_no_answers(served: Any) -> None:
     assert served.predict(ROWS.iloc[:0], FP32)["response"].tolist() == []
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("params", [None, {}, {"top_k": None, "top_p": None, "temperature": 0.0}])
 def test_what_is_not_given_is_as_by_default(
     served: Any, saved_language_model: Path, params: dict[str, Any] | None
@@ -117,6 +120,7 @@ def test_what_cannot_be_asked_is_one_line(served: Any, data: Any, params: dict[s
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.ci
 def test_a_logged_model_answers_through_mlflow_and_through_this_installation(
     saved_language_model: Path, tmp_path: Path
 ) -> None:

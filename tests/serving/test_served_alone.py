@@ -68,13 +68,11 @@ def check_responder(found: pd.DataFrame, saved: Path) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_classifier_runs_its_own_code_in_an_empty_folder(classifier: Path, saved_model: Path, tmp_path: Path) -> None:
     check_classifier(predict_alone(Path(sys.executable), classifier, TEXTS, tmp_path / "empty"), saved_model)
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_language_model_runs_its_own_code_in_an_empty_folder(
     responder: Path, saved_language_model: Path, tmp_path: Path
 ) -> None:
@@ -82,6 +80,7 @@ def test_a_language_model_runs_its_own_code_in_an_empty_folder(
     check_responder(found, saved_language_model)
 
 
+@pytest.mark.ci
 def test_a_language_model_brings_what_answering_needs_and_nothing_else(responder: Path) -> None:
     (code,) = (responder / "code").iterdir()
     folders = {path.relative_to(code).parts[0] for path in code.rglob("*.py") if path.parent != code}

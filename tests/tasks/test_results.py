@@ -48,6 +48,7 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.ci
 def test_a_classification_run_leaves_pages_plots_tables_and_files(classified: Steps, home: Path) -> None:
     _, folder = log(classified, home)
     plots = [
@@ -70,6 +71,7 @@ def test_a_classification_run_leaves_pages_plots_tables_and_files(classified: St
     assert set(json.loads((folder / "errors_test.json").read_text())) == {"columns", "data"}
 
 
+@pytest.mark.ci
 def test_an_instruction_run_leaves_pages_plots_tables_and_files(logged: Logged, instructed: Steps) -> None:
     folder = logged[1]
     plots = {f"plots/{name}.png" for name in ("curves", "scores", "tasks", "lengths")}
@@ -89,6 +91,7 @@ def test_a_lexical_run_without_tasks_has_neither_rubric_nor_their_figure(tmp_pat
     assert found >= {"plots/scores.png", "plots/curves.png", "report.html", "verdicts.parquet"}
 
 
+@pytest.mark.ci
 def test_data_metrics_and_description_are_on_the_runs_page(logged: Logged, instructed: Steps) -> None:
     run = logged[0].client.get_run(logged[0].run_id)
     tags = [{tag.key: tag.value for tag in each.tags} for each in run.inputs.dataset_inputs]
@@ -132,6 +135,7 @@ def test_the_curves_of_a_cached_training_are_logged_again(instructed: Steps, hom
     assert "seconds/fine_tune" not in stored
 
 
+@pytest.mark.ci
 def test_a_registered_classifier_carries_the_description_it_is_given(classified: Steps, home: Path) -> None:
     with open_run(QUIET, home, "spam", PARAMS) as run:
         publish_classifier(run, classified, "findings", lambda: "What it is.")
@@ -139,6 +143,7 @@ def test_a_registered_classifier_carries_the_description_it_is_given(classified:
     assert version.description == "What it is."
 
 
+@pytest.mark.ci
 def test_a_language_model_is_registered_once_with_its_short_card(instructed: Steps, home: Path) -> None:
     with open_run(QUIET, home, "instruct", PARAMS) as run:
         card = short_card(about_run(run), instructed, evidence(instructed))

@@ -47,6 +47,7 @@ def database(made: Path, home: Path) -> Path:
     return Path(shutil.copyfile(made / DATABASE, home / DATABASE))
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("harm", HARMS)
 def test_a_damaged_database_is_named_with_what_to_do(
     harm: Callable[[Path], None], isolated: Path, tmp_path: Path

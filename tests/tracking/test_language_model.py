@@ -40,6 +40,7 @@ def folder(logged: tuple[Run, dict[str, Any]], home: Path) -> Path:
     return Path(resolve_model(logged[1]["model_uri"], home))
 
 
+@pytest.mark.ci
 def test_it_is_a_candidate_of_its_kind_with_its_scores(logged: tuple[Run, dict[str, Any]]) -> None:
     run, model = logged
     version = run.client.get_model_version_by_alias(NAME, CANDIDATE)
@@ -51,6 +52,7 @@ def test_it_is_a_candidate_of_its_kind_with_its_scores(logged: tuple[Run, dict[s
     assert "follows instructions" in run.client.get_registered_model(NAME).description
 
 
+@pytest.mark.ci
 def test_what_it_needs_is_inside_and_nothing_else(folder: Path) -> None:
     sources = {path.relative_to(folder).as_posix() for path in (folder / "code").rglob("*.py")}
     (package,) = (path.name for path in (folder / "code").iterdir())
@@ -76,6 +78,7 @@ def imported(code: Path) -> set[str]:
     return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
 
 
+@pytest.mark.ci
 def test_its_signature_names_columns_and_parameters_with_the_defaults_of_serving(folder: Path) -> None:
     from mlflow.models import Model
 
@@ -90,6 +93,7 @@ def test_its_signature_names_columns_and_parameters_with_the_defaults_of_serving
     assert example == {"columns": ["instruction", "input"], "data": [[*row.values()] for row in ROWS]}
 
 
+@pytest.mark.ci
 def test_mlflow_loads_it_without_pickle_and_it_answers_as_before(
     folder: Path, saved_gpt: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def tags_of(run: Run) -> dict[str, str]:
     return dict(run.client.get_run(run.run_id).data.tags)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("weights", ["random", "openai-community/gpt2", "a/folder", "0" * 32])
 def test_what_is_no_earlier_model_leaves_no_trace(home: Path, weights: str) -> None:
     with open_run(QUIET, home, "new", {}) as run:

@@ -20,6 +20,7 @@ def make_runs(home: Path, count: int) -> list[str]:
     return [client.create_run(experiment, run_name=f"run {number}").info.run_id for number in range(count)]
 
 
+@pytest.mark.ci
 def test_runs_know_the_newest_version_that_they_made_and_its_aliases(tmp_path: Path, client: MlflowClient) -> None:
     first, second, third = make_runs(tmp_path, 3)
     client.create_registered_model("it's")
@@ -38,6 +39,7 @@ def test_runs_know_the_newest_version_that_they_made_and_its_aliases(tmp_path: P
     ]
 
 
+@pytest.mark.ci
 def test_many_are_looked_up_and_deleted_ones_too(tmp_path: Path, client: MlflowClient) -> None:
     run_ids = make_runs(tmp_path, AT_ONCE + 2)
     client.delete_run(run_ids[0])

@@ -175,7 +175,6 @@ def synced(home: Path) -> list[str]:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_server_that_never_answers_costs_nothing_but_a_sync(
     expected: dict[str, Any], server: MlflowServer, saved_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -355,6 +354,7 @@ def test_a_server_that_answers_503(
     assert left(server.uri, "503") == expected
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_server_that_refuses_is_an_error_at_once(
     status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -42,6 +42,7 @@ def folder(logged: tuple[Run, dict[str, Any]], home: Path) -> Path:
     return Path(resolve_model(logged[1]["model_uri"], home))
 
 
+@pytest.mark.ci
 def test_it_is_registered_as_candidate_with_its_origin(logged: tuple[Run, dict[str, Any]]) -> None:
     run, model = logged
     version = run.client.get_model_version_by_alias(NAME, CANDIDATE)
@@ -53,6 +54,7 @@ def test_it_is_registered_as_candidate_with_its_origin(logged: tuple[Run, dict[s
     assert "gradus.version" in version.tags
 
 
+@pytest.mark.ci
 def test_its_page_shows_scores_with_their_data_but_no_curves(logged: tuple[Run, dict[str, Any]]) -> None:
     run, model = logged
     entry = run.client.get_logged_model(model["model_uri"].removeprefix("models:/"))
@@ -116,6 +118,7 @@ def test_signature_and_example_are_there(folder: Path) -> None:
     }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "given",
     [
@@ -141,6 +144,7 @@ def test_mlflow_loads_it_without_pickle_and_it_predicts_as_before(
     pd.testing.assert_frame_equal(model.predict(given, params={"batch_size": 1}), expected)
 
 
+@pytest.mark.ci
 def test_input_that_is_no_text_is_refused_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
@@ -163,6 +167,7 @@ def test_the_index_of_the_table_is_kept(folder: Path, monkeypatch: pytest.Monkey
     assert result.index.tolist() == [7, 3]
 
 
+@pytest.mark.ci
 def test_a_second_model_is_a_new_version_and_takes_the_alias(
     logged: tuple[Run, dict[str, Any]], home: Path, saved_model: Path
 ) -> None:
@@ -204,6 +209,7 @@ def _refuse(*_: object) -> None:  # the disk fills up
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.ci
 def test_the_users_own_project_files_stay_out_of_the_model(
     home: Path, saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from components.tracking.runs import open_run
 URL = "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip"
 
 
+@pytest.mark.ci
 def test_the_data_of_a_run_is_known_by_hash_schema_rows_and_source(tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.parquet" for name in ("train", "validation", "test")}
     for rows, path in enumerate(files.values(), start=1):

@@ -30,6 +30,7 @@ def logged(home: Path, saved_model: Path) -> tuple[Run, dict[str, Any]]:
         return run, log_package(run, classifier_package(saved_model, ["a"]), NAME, tags={"digest": "1"})
 
 
+@pytest.mark.ci
 def test_every_way_to_name_a_model_leads_to_the_same_folder(
     logged: tuple[Run, dict[str, Any]], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_run_without_a_model_says_so(home: Path) -> None:
         resolve_model(run.run_id, home)
 
 
+@pytest.mark.ci
 def test_a_run_that_was_cached_leads_to_the_run_it_was_cached_from(
     logged: tuple[Run, dict[str, Any]], home: Path
 ) -> None:
@@ -106,6 +108,7 @@ def test_versions_and_aliases(logged: tuple[Run, dict[str, Any]]) -> None:
     client.delete_registered_model_alias(NAME, "champion")
 
 
+@pytest.mark.ci
 def test_a_model_of_which_the_files_are_gone_does_not_count(home: Path, saved_model: Path) -> None:
     with open_run(QUIET, home, "lost", {}) as run:
         model = log_package(run, classifier_package(saved_model, ["a"]), "lost", tags={"digest": "2"})

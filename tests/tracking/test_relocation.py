@@ -45,6 +45,7 @@ def old(tmp_path: Path, saved_model: Path) -> Path:
     return tmp_path / "old"
 
 
+@pytest.mark.ci
 def test_a_copy_works_in_itself_and_leaves_the_old_home_alone(
     old: Path, saved_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_copy_works_in_itself_and_leaves_the_old_home_alone(
     assert content(old) == before
 
 
+@pytest.mark.ci
 def test_a_home_that_moved_and_one_in_its_place(old: Path, saved_model: Path, tmp_path: Path) -> None:
     use(tmp_path / "other", saved_model)
     moved = old.rename(tmp_path / "moved")
@@ -84,6 +86,7 @@ def test_a_home_that_moved_and_one_in_its_place(old: Path, saved_model: Path, tm
     assert not [line for line in paths(moved) if str(old) in line]
 
 
+@pytest.mark.ci
 def test_a_link_to_a_home_is_the_same_home(
     old: Path, saved_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

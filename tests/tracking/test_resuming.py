@@ -55,7 +55,6 @@ def params(request: pytest.FixtureRequest) -> Params:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_it_has_every_point_and_every_row_once(home: Path, params: Params) -> None:
     run_id = kill_one(home, params)
     with opened(home, params) as run:
@@ -78,7 +77,6 @@ def test_it_has_every_point_and_every_row_once(home: Path, params: Params) -> No
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_it_is_gone_on_in_as_often_as_it_is_killed(home: Path, params: Params) -> None:
     assert len({kill_one(home, params) for _ in range(3)}) == 1
     with opened(home, params) as run:
@@ -88,7 +86,6 @@ def test_it_is_gone_on_in_as_often_as_it_is_killed(home: Path, params: Params) -
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_it_may_have_been_closed_by_a_run_of_another_config_meanwhile(home: Path, params: Params) -> None:
     run_id = kill_one(home, params)
     with opened(home, {"other": params}) as other:
@@ -99,7 +96,6 @@ def test_it_may_have_been_closed_by_a_run_of_another_config_meanwhile(home: Path
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_the_newest_is_gone_on_in_and_none_after_one_that_came_to_its_end(home: Path, params: Params) -> None:
     with opened(home, params) as live:  # so that the first is not gone on in by the second
         first, second = kill_one(home, params), None
@@ -113,6 +109,7 @@ def test_the_newest_is_gone_on_in_and_none_after_one_that_came_to_its_end(home: 
             assert run.run_id not in (first, second, live.run_id)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("ended", [KeyboardInterrupt, ZeroDivisionError])
 def test_a_run_whose_end_was_seen_is_closed_for_good(home: Path, params: Params, ended: type[BaseException]) -> None:
     with pytest.raises(ended), opened(home, params) as run:
@@ -122,7 +119,6 @@ def test_a_run_whose_end_was_seen_is_closed_for_good(home: Path, params: Params,
         assert RESUMED_TAG not in another.client.get_run(another.run_id).data.tags
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_one_that_was_deleted_is_not_gone_on_in_and_that_is_said(
     home: Path, params: Params, caplog: pytest.LogCaptureFixture
@@ -157,6 +153,7 @@ def test_one_of_another_home_that_shares_the_store_is_left_to_it(
         assert run.run_id == run_id
 
 
+@pytest.mark.ci
 def test_one_of_another_torch_is_not_gone_on_in(home: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = kill_one(home, params)
     installed = resuming.library_versions(*resuming.TRAINING)

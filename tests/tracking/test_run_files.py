@@ -54,6 +54,7 @@ def test_what_is_no_file_is_said_and_nothing_is_left(home: Path, run_id: str, pa
     assert not [each for each in (home / "downloads").rglob("*") if each.is_file()]
 
 
+@pytest.mark.ci
 def test_a_preset_of_a_run_trains_on_data_of_a_run(home: Path, run_id: str) -> None:
     config = load_config(f"runs:/{run_id}/again.yaml", ["train.epochs=2"])
     assert isinstance(config, ClassificationConfig)

@@ -50,6 +50,7 @@ def artifact(run: Run, name: str) -> Path:
     return Path(stored(run).info.artifact_uri) / name
 
 
+@pytest.mark.ci
 def test_a_run_that_ends_is_finished_and_holds_what_was_logged(home: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "note.txt").write_text("in a folder")
@@ -78,6 +79,7 @@ def test_a_run_that_ends_is_finished_and_holds_what_was_logged(home: Path, tmp_p
     assert artifact(run, "kept/note.txt").read_text() == "in a folder"
 
 
+@pytest.mark.ci
 def test_the_local_store_is_inside_home_and_no_run_stays_active(home: Path) -> None:
     import mlflow
 
@@ -90,6 +92,7 @@ def test_the_local_store_is_inside_home_and_no_run_stays_active(home: Path) -> N
     assert not run.on_server
 
 
+@pytest.mark.ci
 def test_a_failed_run_says_why_on_one_line(home: Path) -> None:
     with pytest.raises(ZeroDivisionError), opened(home) as run:  # noqa: PT012
         run.metrics({"loss": 1.0}, 1)
@@ -107,6 +110,7 @@ def test_an_error_of_gradus_keeps_its_words() -> None:
     assert describe_error(KeyboardInterrupt()) == "KeyboardInterrupt"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, TerminationSignal])
 def test_an_interrupted_run_is_killed(home: Path, interruption: type[BaseException]) -> None:
     with pytest.raises(interruption), opened(home) as run:
@@ -115,6 +119,7 @@ def test_an_interrupted_run_is_killed(home: Path, interruption: type[BaseExcepti
     assert stored(run).data.tags["gradus.error"] == interruption.__name__
 
 
+@pytest.mark.ci
 def test_a_run_ends_after_its_beginning_though_the_clock_is_set_back(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +162,7 @@ def test_metrics_of_many_steps_and_threads_all_arrive(home: Path) -> None:
         assert [(point.step, point.value) for point in history] == [(step, step / 7) for step in range(700)]
 
 
+@pytest.mark.ci
 def test_a_long_parameter_is_cut_but_whole_in_the_artifact(home: Path) -> None:
     value = "ä" * 7000
     with open_run(QUIET, home, "long", {"a": {"b": value, **{f"k{i}": i for i in range(250)}}}, {}) as run:
@@ -190,6 +196,7 @@ def test_a_run_that_is_open_is_left_to_its_own_process(tmp_path: Path) -> None:
     assert list(sync(tmp_path)) == []
 
 
+@pytest.mark.ci
 def test_a_run_knows_its_process_and_its_code(home: Path) -> None:
     with opened(home) as run:
         tags = stored(run).data.tags
@@ -249,7 +256,6 @@ def child(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_run_whose_process_was_killed_is_closed_by_the_next_and_a_live_one_is_not(home: Path) -> None:
     client, _ = connect(home, "gradus")
     with child(home) as (process, run_id), opened(home) as live:
@@ -318,7 +324,6 @@ def test_a_longer_run_is_sampled_as_it_goes(home: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_opening_is_silent(tmp_path: Path) -> None:
     script = CHILD.replace("time.sleep(600)", "pass")
     command = [sys.executable, "-c", script, str(tmp_path)]
@@ -394,6 +399,7 @@ def test_addresses_are_shown_without_passwords(
     assert shown_store(tmp_path) == shown, "it is written to the outbox"
 
 
+@pytest.mark.ci
 def test_names_that_hold_a_word_that_is_a_secret_too_stay(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PASSWORD", "password")
     config = {"model": {"weights": "models:/password-reset/1"}, "source": {"url": "https://host/a?key=x"}}

@@ -69,6 +69,7 @@ def learnt(entries: Entries, encoding: PretrainedTokenizer, row: int = 0) -> lis
     return [encoding.decode(run) for run in runs if run]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("kind", "name", "named"), [*FAMILIES, BLANK_FIRST])
 def test_the_assistants_turns_and_their_ends_are_learnt_and_nothing_else(
     tmp_path: Path, kind: str, name: str, named: dict[str, str]
@@ -89,6 +90,7 @@ def test_the_assistants_turns_and_their_ends_are_learnt_and_nothing_else(
     assert [learnt(last, encoding, row) for row in range(3)] == [learnt(every, encoding, 1)] * 3
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("kind", "name", "named"), FAMILIES)
 def test_what_is_learnt_is_what_will_be_asked(tmp_path: Path, kind: str, name: str, named: dict[str, str]) -> None:
     """The tokens of training are those of generation, which are the ones of `transformers`."""

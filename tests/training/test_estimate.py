@@ -200,6 +200,7 @@ def test_memory_of_a_llama_is_estimated_within_10_percent(tmp_path: Path, train:
     assert estimated == pytest.approx(taken, rel=0.1)
 
 
+@pytest.mark.ci
 def test_an_adapter_alone_needs_no_copy_of_the_weights_when_it_is_saved() -> None:
     model, config = ModelConfig(size=shape(2, 512), weights="random"), InstructionTrainConfig(trainable="lora")
     whole = writer(model, config, 50_257)
@@ -229,6 +230,7 @@ def held_by(network: nn.Module, objective: Objective, rows: list[int]) -> int:
     return live.peak
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("trainable", ["all", "last_block", "last_two_blocks", "last_layer", "lora"])
 def test_what_is_rehearsed_of_a_classifier_is_what_a_step_takes(trainable: str) -> None:
     model = ModelConfig(size=shape(3, 64), weights="random", dropout=0.1)
@@ -241,6 +243,7 @@ def test_what_is_rehearsed_of_a_classifier_is_what_a_step_takes(trainable: str) 
     assert rehearse(trial, "train", [rows]).peak == pytest.approx(held_by(network, learnt(network), rows), rel=0.001)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "options",
     [
@@ -291,7 +294,6 @@ def learning(layers: int, tie: bool = False, **options: Any) -> int:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_what_is_not_needed_for_gradients_is_not_kept() -> None:
     assert learning(8, trainable="last_block") == learning(3, trainable="last_block")
     # A head that is the embedding has a gradient at the very bottom.
@@ -300,6 +302,7 @@ def test_what_is_not_needed_for_gradients_is_not_kept() -> None:
     assert learning(8, gradient_checkpointing=True) < 0.4 * learning(8)
 
 
+@pytest.mark.ci
 def test_logits_are_those_of_the_tokens_that_are_learnt() -> None:
     """V words at 4 bytes: as they come, as probabilities, and their gradient."""
     config = InstructionTrainConfig(batch_size=4)
@@ -308,6 +311,7 @@ def test_logits_are_those_of_the_tokens_that_are_learnt() -> None:
     assert rehearse(trial, "train", [[0, 1, 2, 3]]).logits == 3 * targets * 3000 * 4
 
 
+@pytest.mark.ci
 def test_gradients_of_the_batches_before_are_held_as_well() -> None:
     config = InstructionTrainConfig(batch_size=4, accumulate=2)
     trial = writer(ModelConfig(size=shape(2, 64), weights="random", tie_embeddings=False), config, 3000)
@@ -353,6 +357,7 @@ def test_the_largest_network_is_estimated_without_being_made() -> None:
     assert memory.total < 1.15 * memory.weights
 
 
+@pytest.mark.ci
 def test_a_sample_is_decoded_with_a_copy_of_the_weights() -> None:
     config = InstructionTrainConfig(trainable="lora", batch_size=1, keep="last")
     plain = replace(writer(ModelConfig(size=shape(6, 512), weights="random"), config, 3000), writes_weights=False)
@@ -362,6 +367,7 @@ def test_a_sample_is_decoded_with_a_copy_of_the_weights() -> None:
     assert memory.total > 2 * memory.weights + memory.optimiser
 
 
+@pytest.mark.ci
 def test_a_training_of_little_takes_most_while_its_weights_are_read() -> None:
     config = InstructionTrainConfig(trainable="lora", batch_size=1, keep="last")
     read = writer(ModelConfig(size=shape(6, 512), weights="a/folder"), config, 3000)
@@ -370,6 +376,7 @@ def test_a_training_of_little_takes_most_while_its_weights_are_read() -> None:
     assert memory.copies == READ_AT_ONCE + 4 * 3000 * 512
 
 
+@pytest.mark.ci
 def test_the_parts_that_are_held_are_all_of_it() -> None:
     model = ModelConfig(size=shape(4, 64), weights="random")
     for options in ({}, {"trainable": "lora"}, {"keep": "last", "gradient_checkpointing": True}):
@@ -384,6 +391,7 @@ def test_the_plan_is_what_training_does() -> None:
     assert plan(config.model_copy(update={"max_steps": 10}), rows=50).evaluations == 3
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["classifier", "language model"])
 def test_time_is_measured_without_touching_the_callers_random_state(kind: str) -> None:
     model = ModelConfig(size=shape(2, 32), weights="random", dropout=0.1)

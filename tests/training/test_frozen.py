@@ -79,7 +79,7 @@ def test_losses_with_class_weights_are_those_of_the_plain_way(tmp_path: Path) ->
         assert found == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_in_bf16_losses_stay_near(tmp_path: Path) -> None:
     both(tmp_path, precision="bf16", learning_rate=1e-3)
     assert open_states(tmp_path / "frozen/train.safetensors").values.dtype == torch.bfloat16
@@ -87,7 +87,7 @@ def test_in_bf16_losses_stay_near(tmp_path: Path) -> None:
         assert found == pytest.approx(expected, abs=0.02)
 
 
-@pytest.mark.long
+@pytest.mark.one_case
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-4), ("bf16", 0.02)])
 def test_probabilities_are_those_of_the_saved_model(tmp_path: Path, precision: str, bound: float) -> None:
     options = {"trainable": "last_block", "precision": precision}
@@ -117,6 +117,7 @@ class StopAt:
             raise Interrupt
 
 
+@pytest.mark.ci
 def test_going_on_after_an_interruption_changes_no_bit(tmp_path: Path) -> None:
     options = {"trainable": "last_block", "keep": "best", "epochs": 2}
     read(tmp_path, trainable="last_block")
@@ -137,6 +138,7 @@ def test_going_on_after_an_interruption_changes_no_bit(tmp_path: Path) -> None:
     assert losses(tmp_path, "whole") == losses(tmp_path, "parts")
 
 
+@pytest.mark.ci
 def test_the_best_weights_are_kept(tmp_path: Path) -> None:
     read(tmp_path, trainable="last_block")
     options = {"trainable": "last_block", "keep": "best", "learning_rate": 1.0, "eval_every": 1, "eval_batches": None}

@@ -30,6 +30,7 @@ def gradients(model: LanguageModel, config: InstructionTrainConfig) -> tuple[flo
     return loss.item(), {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("options", [{}, {"gradient_checkpointing": True}, {"trainable": "last_block"}])
 @pytest.mark.parametrize("tie", [True, False])
 def test_gradients_are_the_same_bit_by_bit(options: dict[str, object], tie: bool) -> None:
@@ -57,6 +58,7 @@ def test_what_trains_is_not_rounded() -> None:
     assert {each.dtype for each in model.parameters()} == {torch.float32}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_weights_that_did_not_train_are_saved_as_they_were(tmp_path: Path, keep: str) -> None:
     instruct(tmp_path, "first", max_steps=2)

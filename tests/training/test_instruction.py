@@ -47,7 +47,7 @@ def trainer(learnt: Instruction) -> Trainer:
     return Trainer(learnt, Recorder(), lambda *_: None, best=None)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("options", [{}, {"batching": "packed"}, {"batching": "padded", "mask_prompt": False}])
 def test_it_learns_and_says_what_it_did(tmp_path: Path, options: dict[str, object]) -> None:
     logger = Recorder()
@@ -67,6 +67,7 @@ def test_it_learns_and_says_what_it_did(tmp_path: Path, options: dict[str, objec
     assert (facts["trained_token_share"] == 1) == ("mask_prompt" in options)
 
 
+@pytest.mark.ci
 def test_a_sample_response_stands_beside_every_evaluation(tmp_path: Path) -> None:
     instruct(tmp_path, epochs=2)
     samples, history = (pd.read_parquet(tmp_path / f"out/{name}.parquet") for name in ("samples", "history"))
@@ -76,6 +77,7 @@ def test_a_sample_response_stands_beside_every_evaluation(tmp_path: Path) -> Non
     assert samples["response"].nunique() == 5, "the model that answers is not the one that learns"
 
 
+@pytest.mark.ci
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     for name in ("one", "two"):
         instruct(tmp_path, name, max_steps=6)
@@ -83,6 +85,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("mask_prompt", [True, False])
 @pytest.mark.parametrize("batching", ["padded", "packed"])
 def test_an_accumulated_step_has_the_gradient_of_the_large_batch(
@@ -107,6 +110,7 @@ def test_an_accumulated_step_has_the_gradient_of_the_large_batch(
         torch.testing.assert_close(other, gradients[0], atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.ci
 def test_gradient_checkpointing_changes_memory_and_nothing_else(tmp_path: Path) -> None:
     kept = []
     for name in (False, True):
@@ -124,7 +128,7 @@ def test_gradient_checkpointing_changes_memory_and_nothing_else(tmp_path: Path) 
     assert count < 0.6 * (len(saved) - count)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_bf16_learns_about_the_same(tmp_path: Path) -> None:
     losses = {}
     for precision in ("fp32", "bf16"):
@@ -136,6 +140,7 @@ def test_bf16_learns_about_the_same(tmp_path: Path) -> None:
     assert all(tensor.dtype == torch.float32 for tensor in model_weights(tmp_path, "bf16").values())
 
 
+@pytest.mark.ci
 def test_merged_adapters_give_the_adapters_logits(tmp_path: Path) -> None:
     learnt = objective(tmp_path, lora=LoraConfig(rank=4, alpha=8), trainable="lora", learning_rate=1e-2, max_steps=8)
     assert all(name.endswith(("lora_a", "lora_b")) for name, p in learnt.model.named_parameters() if p.requires_grad)
@@ -152,6 +157,7 @@ def test_merged_adapters_give_the_adapters_logits(tmp_path: Path) -> None:
     assert (start(tokens) - merged).abs().max() > 1e-2, "the adapters have learnt nothing"
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(("precision", "keep"), [("fp32", "best"), ("bf16", "last")])
 def test_adapters_are_left_apart_as_well(tmp_path: Path, precision: str, keep: str) -> None:
     lora = LoraConfig(rank=4, targets="attention", dora=True)
@@ -171,6 +177,7 @@ def test_adapters_are_left_apart_as_well(tmp_path: Path, precision: str, keep: s
     assert not (tmp_path / "whole/adapter").exists()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("trainable", ["all", "lora", "last_block"])
 def test_what_is_frozen_stays(tmp_path: Path, trainable: str) -> None:
     instruct(tmp_path, max_steps=4, trainable=trainable, keep="last")
@@ -211,6 +218,7 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path, k
         assert (manifest.folder / name).read_bytes() == file.read_bytes(), name
 
 
+@pytest.mark.ci
 def test_an_earlier_model_can_be_gone_on_from(tmp_path: Path) -> None:
     first = instruct(tmp_path, "first", epochs=2, keep="last")
     second = instruct(tmp_path, "second", max_steps=1, weights=tmp_path / "first/model")
@@ -223,6 +231,7 @@ def test_a_run_in_which_nothing_can_be_learnt_is_refused(tmp_path: Path) -> None
     assert instruct(tmp_path, "other", max_length=4, mask_prompt=False, max_steps=2)["truncated_rows"]["train"] == 40
 
 
+@pytest.mark.ci
 def test_steps_of_which_nothing_is_learnt_do_no_harm(tmp_path: Path) -> None:
     """Of the longest prompts nothing is left to learn; a step may have only such."""
     facts = instruct(tmp_path, max_length=22, batch_size=1, epochs=1, keep="last")

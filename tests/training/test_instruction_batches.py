@@ -38,6 +38,7 @@ def test_the_tutorials_example_comes_out_as_in_the_book() -> None:
     assert batch.targets.tolist() == [[1, 2, 3, 4, END], [6, END, -100, -100, -100], [8, 9, END, -100, -100]]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("limit", [None, 4, 2, 1])
 def test_the_collate_function_is_the_tutorials(limit: int | None) -> None:
     ch07 = pytest.importorskip("llms_from_scratch.ch07")
@@ -87,6 +88,7 @@ def test_packed_rows_hold_every_token_once_and_positions_restart() -> None:
     assert packed[1:] == [[*rows[0], *rows[3], 0, 0, 0, 0], [*rows[2], 0, 0, 0, 0, 0, 0]]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("mask_prompt", [True, False])
 def test_packed_and_padded_losses_and_gradients_are_equal(mask_prompt: bool) -> None:
     random = np.random.default_rng(1)

@@ -30,7 +30,6 @@ def kill(folder: Path, recipe: str, moments: int) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_training_that_is_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     kill(tmp_path, "all", 2)
 
@@ -94,7 +93,6 @@ def costs(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_checkpoints_come_every_few_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = costs(tmp_path, monkeypatch, (1.0,), minutes=5)
     assert timed.at == [pytest.approx(301 * count, abs=10) for count in range(1, 25)]
@@ -102,7 +100,6 @@ def test_checkpoints_come_every_few_minutes(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_slow_checkpoints_come_so_rarely_that_they_take_three_per_cent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +146,7 @@ def test_a_disk_without_room_for_a_checkpoint_does_not_stop_a_training(
     assert [path.name for path in (tmp_path / "out/checkpoint").iterdir()] == ["3"], "the last good one, and no half"
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("_often")
 @pytest.mark.parametrize("harm", ["junk", "empty folder"])
 def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_taken(
@@ -172,6 +170,7 @@ def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_taken(
     assert weights(tmp_path, "again")["head.weight"].equal(weights(tmp_path, "whole")["head.weight"])
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("_often")
 def test_what_a_checkpoint_holds_is_not_changed_by_what_training_goes_on_to_do(tmp_path: Path) -> None:
     class Watching(Recorder):

@@ -51,6 +51,7 @@ def write_splits(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("class_weights", [None, [0.5, 3.0]])
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 2), (1, 8), (3, 3)])
 def test_an_accumulated_step_has_the_gradient_of_the_large_batch(
@@ -113,6 +114,7 @@ def test_a_warm_up_as_long_as_the_run_is_refused() -> None:
         learning_rate_factor(TrainConfig(warmup=50), 20)
 
 
+@pytest.mark.ci
 def test_training_stops_when_the_validation_loss_no_longer_falls() -> None:
     # So high a rate that the loss cannot keep falling.
     tuned = trainer(TrainConfig(epochs=50, learning_rate=0.5, eval_every=1, early_stopping=3, batch_size=4))
@@ -123,6 +125,7 @@ def test_training_stops_when_the_validation_loss_no_longer_falls() -> None:
     assert min(losses) == history.best.validation_loss == losses[-4]
 
 
+@pytest.mark.ci
 def test_the_facts_say_that_training_stopped_early(tmp_path: Path) -> None:
     for name, patience in (("patient", None), ("impatient", 1)):
         (tmp_path / name).mkdir()
@@ -135,6 +138,7 @@ def test_the_facts_say_that_training_stopped_early(tmp_path: Path) -> None:
         assert (facts["steps"] < 12) == (patience is not None)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("targets", [["attn.c_attn"], ["attn.c_proj", "mlp.c_fc", "mlp.c_proj", "attn.c_attn"]])
 def test_adapters_train_alone_and_are_merged_into_the_saved_model(tmp_path: Path, targets: list[str]) -> None:
     lora = LoraConfig(rank=4, alpha=8, targets=targets)
@@ -155,6 +159,7 @@ def test_adapters_train_alone_and_are_merged_into_the_saved_model(tmp_path: Path
         assert moved == (name.startswith("head.") or name.endswith(tuple(f"{target}.weight" for target in targets)))
 
 
+@pytest.mark.ci
 def test_the_options_of_an_experiment_are_the_saved_models_too(tmp_path: Path) -> None:
     config = TrainConfig(pooling="mean", causal=False, max_steps=2, trainable="all")
     fine_tune(Splits(*write_splits(tmp_path)), Classes(LABELS), Start(MODEL), config, NoLogger(), tmp_path)
@@ -162,6 +167,7 @@ def test_the_options_of_an_experiment_are_the_saved_models_too(tmp_path: Path) -
     assert (card.pooling, card.causal) == ("mean", False)
 
 
+@pytest.mark.ci
 def test_texts_longer_than_the_context_are_cut_and_counted(tmp_path: Path) -> None:
     paths = write_splits(tmp_path)
     frame = pd.read_parquet(paths[0])

@@ -16,7 +16,7 @@ WITHOUT_DROPOUT = MODEL.model_copy(update={"dropout": 0.0})
 TOLERANCE = {"rtol": 0, "atol": 2e-5}
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("trainable", ["all", "last_block"])
 def test_a_classifier_is_the_same_without_fast_paths(tmp_path: Path, trainable: Trainable) -> None:
     for name, fast in (("fast", True), ("plain", False)):
@@ -27,6 +27,7 @@ def test_a_classifier_is_the_same_without_fast_paths(tmp_path: Path, trainable: 
         torch.testing.assert_close(tensor, plain[name], msg=name, **TOLERANCE)
 
 
+@pytest.mark.ci
 def test_a_language_model_is_the_same_without_fast_paths(tmp_path: Path) -> None:
     model = WITHOUT_DROPOUT.model_copy(update={"size": MODEL.shape.model_copy(update={"context": 64})})
     for name, fast in (("fast", True), ("plain", False)):

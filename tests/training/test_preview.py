@@ -25,6 +25,7 @@ from components.training.planning.preview import (
 ENCODING = load_tokenizer("sample://vocabulary.tiktoken")
 
 
+@pytest.mark.ci
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=80), st.integers(1, 200))
 def test_bars_hold_every_text_once_and_cuts_add_up(lengths: list[int], limit: int) -> None:
     found = describe_lengths("train", np.array(lengths), limit)

@@ -56,6 +56,7 @@ def test_ctrl_c_is_what_ends_it_though_nothing_can_be_written(tmp_path: Path, ca
     assert "the model so far could not be saved" in caplog.text
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize(("keep", "trainable"), [("best", "all"), ("last", "lora")])
 @pytest.mark.parametrize("stop", [1, 7, 10])

@@ -29,6 +29,7 @@ def of(vocab_size: int = 5, **options: Any) -> Trial:
     return Trial(lambda: network, learn)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "options", [{}, {"batching": "padded"}, {"batching": "packed", "accumulate": 2}, {"max_steps": 3}]
 )

@@ -82,7 +82,7 @@ def as_theirs(examples, rows, length, encoding):
     return batch.tokens, batch.labels
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("trainable", ["last_block", pytest.param("all", marks=pytest.mark.slow)])
 def test_losses_and_evaluations_equal_the_tutorials(splits: tuple[Path, Path], tmp_path: Path, trainable: str) -> None:
     small = GPTSize(layers=4, heads=4, width=64, context=1024)

@@ -39,6 +39,7 @@ def write(entries: list[dict[str, str]], path: Path) -> Path:
     return path
 
 
+@pytest.mark.ci
 def test_prompts_and_their_tokens_are_the_tutorials(real_entries: list[dict[str, str]], tmp_path: Path) -> None:
     """Encoded apart, a prompt and its response are the tokens that the tutorial gets of both in one."""
     ch07 = pytest.importorskip("llms_from_scratch.ch07")

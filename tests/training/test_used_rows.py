@@ -20,6 +20,7 @@ def all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch
     return weights(tmp_path, "whole")
 
 
+@pytest.mark.ci
 def test_the_model_is_the_same(tmp_path: Path, all_rows: dict[str, torch.Tensor]) -> None:
     facts = tune(tmp_path, **DECAYING)
     assert facts["parameters"] == sum(each.numel() for each in all_rows.values())
@@ -27,6 +28,7 @@ def test_the_model_is_the_same(tmp_path: Path, all_rows: dict[str, torch.Tensor]
         torch.testing.assert_close(tensor, all_rows[name], rtol=0, atol=1e-6, msg=name)
 
 
+@pytest.mark.ci
 def test_rows_that_no_text_needs_have_decayed(tmp_path: Path) -> None:
     tune(tmp_path, "once", max_steps=1, weight_decay=0.3, learning_rate=0.1, keep="last")
     tune(tmp_path, "still", max_steps=1, weight_decay=0.0, learning_rate=0.1, keep="last")
@@ -35,6 +37,7 @@ def test_rows_that_no_text_needs_have_decayed(tmp_path: Path) -> None:
     assert 0.5 < only_decayed.double().mean() < 1
 
 
+@pytest.mark.ci
 def test_a_token_that_no_text_has_is_an_error() -> None:
     whole = used_rows.Embedding(10, 4)
     torch.nn.init.ones_(whole.weight)

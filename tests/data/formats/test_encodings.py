@@ -48,6 +48,7 @@ def read(folder: Path, content: bytes, name: str = "data.csv", seen: Seen | None
     return pa.Table.from_batches(read_batches(path, source, seen)).to_pydict()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("encoding", TEXTS)
 @pytest.mark.parametrize("kind", ["csv", "json", "jsonl"])
 def test_any_encoding_is_read(tmp_path: Path, encoding: str, kind: str) -> None:
@@ -104,6 +105,7 @@ LONGER = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("encoding", LONGER)
 def test_the_likely_encoding_is_named_and_is_the_right_one(tmp_path: Path, encoding: str) -> None:
     content = LONGER[encoding].encode(encoding)

@@ -120,7 +120,7 @@ def test_a_label_named_twice_in_a_map_is_refused(label_map: dict[Any, str]) -> N
     assert SourceConfig.model_validate({"url": "raw", "label_map": None}).label_map is None
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_records_beyond_a_batch_keep_their_numbers_and_may_start_with_others(tmp_path: Path) -> None:
     records = [{"other": 1, "label": row} for row in range(40_000)] + [{"text": "late", "label": 9}]
     found = read(tmp_path, lines(records), "jsonl")

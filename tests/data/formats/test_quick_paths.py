@@ -35,7 +35,7 @@ PIECES = [
 ]
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES), max_size=40).map("".join),
@@ -98,6 +98,7 @@ TEXTS = st.one_of(
 )
 
 
+@pytest.mark.ci
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(st.none(), TEXTS), max_size=30))
 @example(["".join(map(chr, range(128))), None, "", "ẞ", "A b 1"])

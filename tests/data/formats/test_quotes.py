@@ -152,6 +152,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("case", WRONG)
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
 def test_a_quote_that_is_not_right_is_named_with_its_line(tmp_path: Path, case: str, encoding: str) -> None:
@@ -195,7 +196,7 @@ def test_any_table_of_a_csv_writer_is_read_back(tmp_path: Path) -> None:
     assert notes == []
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_a_huge_field_is_read_and_one_beyond_the_limit_is_named(tmp_path: Path) -> None:
     huge = "long, \n" * 400_000
     rows, _ = check(tmp_path, f'{HEAD}"{huge}",b\nc,d\n')

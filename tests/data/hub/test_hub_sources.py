@@ -47,6 +47,7 @@ def rows(manifest: Manifest) -> pd.DataFrame:
     return pd.read_parquet(manifest.path("table.parquet"))
 
 
+@pytest.mark.ci
 def test_its_splits_are_given_splits_and_its_commit_is_recorded(hub: Hub) -> None:
     files = {"README.md": b"about", "data/train-00000.parquet": parquet(), "data/test.parquet": parquet(10)}
     hub.data_sets["owner/mail"] = mail = DataSet({"main": files})
@@ -97,7 +98,6 @@ def test_one_file_of_it_is_a_source_like_any_other(hub: Hub) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_large_file_goes_by_way_of_a_redirect_and_is_resumed_where_it_broke(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +112,7 @@ def test_a_large_file_goes_by_way_of_a_redirect_and_is_resumed_where_it_broke(
     assert [content.partition("bytes=")[2] for content in contents] == ["", "10000-"]
 
 
+@pytest.mark.ci
 def test_a_hub_that_fails_is_asked_again_and_then_named(hub: Hub) -> None:
     hub.data_sets["owner/mail"] = DataSet({"main": {"train.csv": CSV}})
     hub.failures = [503]
@@ -181,6 +182,7 @@ def test_a_folder_of_the_mirror_stands_for_it(tmp_path: Path, monkeypatch: pytes
     assert source_identity(config(), tmp_path / "mirror") != before
 
 
+@pytest.mark.ci
 def test_a_listing_names_no_place_outside_the_store(hub: Hub) -> None:
     hub.data_sets["owner/mail"] = DataSet({"main": {"../../train.csv": ONE, "train.csv": CSV}})
     assert len(rows(bring())) == 2
@@ -192,6 +194,7 @@ def test_larger_files_than_allowed_are_not_fetched(hub: Hub) -> None:
     assert not any("/resolve/" in request for request in hub.requests)
 
 
+@pytest.mark.ci
 def test_the_librarys_own_variables_are_respected(hub: Hub, tmp_path: Path) -> None:
     hub.data_sets["owner/mail"] = DataSet({"main": {"train.csv": CSV}}, private=True)
     code = (

@@ -67,6 +67,7 @@ def test_the_script_makes_the_committed_entries(tmp_path: Path) -> None:
     assert (tmp_path / "made.json").read_bytes() == SAMPLE.read_bytes()
 
 
+@pytest.mark.ci
 def test_the_script_makes_the_committed_vocabulary(tmp_path: Path) -> None:
     run_script("make_vocabulary", "--instructions", "--out", str(tmp_path / "made.tiktoken"))
     assert (tmp_path / "made.tiktoken").read_bytes() == VOCABULARY.read_bytes()

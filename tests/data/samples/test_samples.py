@@ -59,6 +59,7 @@ def run_script(module: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", f"components.data.samples.{module}", *arguments], check=True, cwd=ROOT)
 
 
+@pytest.mark.ci
 def test_the_script_makes_the_committed_messages(tmp_path: Path) -> None:
     run_script("make_spam", "--out", str(tmp_path / "spam.tsv"))
     assert (tmp_path / "spam.tsv").read_bytes() == SPAM.read_bytes()
@@ -142,6 +143,7 @@ def test_no_text_is_mistaken_for_a_missing_value_or_a_quoted_field(rows: list[tu
     assert not any('"' in text for text in texts)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("seed", range(5))
 def test_a_linear_model_scores_85_to_98_percent(clean: list[tuple[str, str]], seed: int) -> None:
     assert 0.85 <= tfidf_accuracy(clean, seed) <= 0.98
@@ -191,6 +193,7 @@ def test_any_text_survives_encoding(encoding: tiktoken.Encoding, text: str) -> N
     assert encoding.decode(encoding.encode_ordinary(text)) == text
 
 
+@pytest.mark.ci
 def test_random_texts_survive_encoding(encoding: tiktoken.Encoding) -> None:
     rng = random.Random(1)
     points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]

@@ -48,6 +48,7 @@ def files(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return train, test
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("column", [False, True])
 def test_a_given_test_split_is_taken_as_it_is(tmp_path: Path, column: bool) -> None:
     train, test = files(tmp_path)
@@ -90,7 +91,7 @@ def test_both_may_be_given(tmp_path: Path) -> None:
     assert facts["rows"] == {"train": 196, "validation": 30, "test": 40}
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_the_published_split_of_banking77(tmp_path: Path, shared_data: Path) -> None:
     folder = shared_data / "banking77"
     columns = {"text": "text", "label": "category"}

@@ -70,6 +70,7 @@ def test_the_book_cuts_the_file_as_the_tutorial_does(tmp_path: Path, real: pd.Da
     }
 
 
+@pytest.mark.ci
 def test_the_default_leaks_nothing_of_the_real_file(tmp_path: Path, real: pd.DataFrame) -> None:
     facts, parts = run(real, tmp_path)
     assert facts["overlap"] == {"validation": NONE, "test": NONE, "test_validation": NONE}
@@ -89,7 +90,6 @@ TEXTS = st.sampled_from(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     entries=st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(["one", "two", None])), min_size=1, max_size=120),
@@ -122,7 +122,7 @@ def test_no_entry_is_on_two_sides_and_every_row_in_one_split(
         assert counted.fillna(0).to_dict() == frame["task"].value_counts().reindex(counted.index).fillna(0).to_dict()
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @settings(max_examples=20, deadline=None)
 @given(copies=st.lists(st.integers(0, 30), min_size=60, max_size=120), seed=st.integers(0, 99))
 def test_overlap_is_counted_as_it_is(copies: list[int], seed: int) -> None:
@@ -148,6 +148,7 @@ def test_numbers_are_not_folded_and_white_space_is() -> None:
     assert pairs[0] == pairs[2]
 
 
+@pytest.mark.ci
 def test_the_seed_decides_the_split(tmp_path: Path) -> None:
     rows = [run(made_up(300), tmp_path, seed=seed)[1]["test"]["row"].tolist() for seed in (1, 1, 2)]
     assert rows[0] == rows[1] != rows[2]
@@ -237,7 +238,7 @@ def test_a_preset_need_only_say_file() -> None:
     assert InstructionFractions() == InstructionFractions(train=0.85, validation=0.05, test=0.1)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_rows_beyond_a_batch_keep_their_place(tmp_path: Path) -> None:
     facts, parts = run(made_up(60_000), tmp_path, order="file")
     assert facts["rows"] == {"train": 51_000, "validation": 3_000, "test": 6_000}

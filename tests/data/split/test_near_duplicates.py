@@ -55,7 +55,7 @@ def templates(rows: int, seed: int) -> list[str]:
     return [forms[draw.integers(4)].format(*draw.choice(names, 3)) for _ in range(rows)]
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "draw", [partial(varied, 2000, 0), partial(varied, 2000, 1, vocabulary=40), partial(templates, 3000, 2)]
 )
@@ -96,7 +96,7 @@ def test_at_least_999_of_1000_pairs_are_found(tmp_path: Path, draw: Callable[...
     assert (labels[one] == labels[other]).mean() >= 0.999
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.lists(st.integers(0, 14), min_size=1, max_size=16), min_size=0, max_size=40))
 def test_sides_are_those_of_all_pairs(tmp_path_factory: pytest.TempPathFactory, rows: list[list[int]]) -> None:

@@ -54,13 +54,14 @@ def sides(parts: dict[str, pd.DataFrame]) -> pd.Series:
     return pd.concat([part.assign(side=name) for name, part in parts.items()]).set_index("row")["side"].sort_index()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("rows", [800, pytest.param(3000, marks=pytest.mark.slow)])
 def test_tickets_from_templates_are_dealt_like_any_other(tmp_path: Path, rows: int) -> None:
     frame = tickets(rows, 0, forms=rows // 10)
     assert_samples(frame, tmp_path, seeds=5)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_splits_of_the_sms_collection_are_samples_of_it(tmp_path: Path, sms: pd.DataFrame) -> None:
     assert_samples(sms, tmp_path, seeds=2)
 
@@ -88,7 +89,7 @@ def assert_samples(frame: pd.DataFrame, folder: Path, seeds: int) -> None:
             assert max(abs(np.array(found) - SHARES[side])) < 5 * error * seeds**0.5, (name, side)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_small_tables_have_exact_shares_of_every_class(tmp_path: Path) -> None:
     frame = tickets(900, 1)
     for seed in range(5):
@@ -131,7 +132,6 @@ def test_the_near_overlap_is_what_the_check_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_row_keeps_its_split_when_the_table_grows(tmp_path: Path, sms: pd.DataFrame) -> None:
     for frame in (sms, tickets(2000, 3)):
         before = int(len(frame) / 1.1)
@@ -173,6 +173,7 @@ def test_above_200_000_rows_near_duplicates_are_looked_for_on_request(
     assert found[True]["warnings"] == found[False]["warnings"] == []
 
 
+@pytest.mark.ci
 def test_a_class_of_one_group_is_refused_with_the_key_that_helps(tmp_path: Path) -> None:
     frame = tickets(1200, 5)
     frame.loc[frame["label"] == "spam", "text"] = [f"code {n}" for n in range((frame["label"] == "spam").sum())]

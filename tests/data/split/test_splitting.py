@@ -70,7 +70,7 @@ def test_the_book_preset_is_the_tutorials_split_bit_by_bit(tmp_path: Path) -> No
     assert facts["overlap"]["validation"]["exact"] == 13
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_the_spam_preset_leaks_nothing_and_keeps_the_real_class_ratio(tmp_path: Path) -> None:
     frame = sms(csv.QUOTE_NONE)
     facts, parts = run(frame, tmp_path, SplitConfig(), BalanceConfig(method="undersample"))
@@ -89,7 +89,7 @@ def test_the_spam_preset_leaks_nothing_and_keeps_the_real_class_ratio(tmp_path: 
         assert facts["rows_before_balancing"][name] == pytest.approx(5574 * fraction, abs=150)
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("seed", range(5))
 def test_every_row_lands_once_and_groups_stay_together(tmp_path: Path, seed: int) -> None:
     frame = made_up(400, seed)
@@ -133,7 +133,7 @@ def dealt_with_pandas(frame: pd.DataFrame, config: SplitConfig, balance: Balance
     return parts
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),
@@ -221,7 +221,7 @@ def test_a_split_without_a_class_is_refused_with_what_helps(
     assert [path.name for path in tmp_path.iterdir()] == ["table.parquet"]
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @settings(max_examples=50, deadline=None)
 @given(rows=st.integers(1, 60), run_length=st.integers(1, 70), data=st.data())
 def test_rows_are_written_in_any_order_through_files(rows: int, run_length: int, data: st.DataObject) -> None:

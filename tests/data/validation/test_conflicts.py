@@ -51,7 +51,7 @@ def test_each_way_to_settle_them(tmp_path: Path, use: str, left: list[str], orde
     )
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_the_majority_decides_unless_told_otherwise(tmp_path: Path) -> None:
     _, kept = checked(table(*CONFLICT), tmp_path)
     assert kept["label"][:2].tolist() == ["good", "good"]
@@ -60,6 +60,7 @@ def test_the_majority_decides_unless_told_otherwise(tmp_path: Path) -> None:
     assert set(rejected["reason"]) == {"conflicts"}
 
 
+@pytest.mark.ci
 def test_the_first_label_does_not_win_where_copies_are_left_out(tmp_path: Path) -> None:
     tied = [("ok", label) for label in ["good", "bad"] * 15]
     _, kept = checked(table(*tied), tmp_path, duplicates={"max_share": 0.2})
@@ -68,16 +69,19 @@ def test_the_first_label_does_not_win_where_copies_are_left_out(tmp_path: Path) 
     assert kept.loc[kept["text"] == "ok", "label"].tolist() == ["good", "bad"]
 
 
+@pytest.mark.ci
 def test_they_may_stop_the_flow(tmp_path: Path) -> None:
     with pytest.raises(DataRejected, match=r"data rejected by conflicts: .*Correct the labels, or set "):
         checked(table(*CONFLICT), tmp_path, conflicts={"severity": "error"})
 
 
+@pytest.mark.ci
 def test_repeats_with_one_label_are_none(tmp_path: Path) -> None:
     finding, kept = checked(table(*[("ok", "good")] * 9), tmp_path)
     assert (finding["success"], finding["failing_rows"], len(kept)) == (True, 0, 69)
 
 
+@pytest.mark.ci
 def test_given_splits_are_left_as_they_are(tmp_path: Path) -> None:
     frame = table(("ok", "bad"), ("ok", "good"), ("ok", "good")).assign(split="train")
     frame.loc[:1, "split"] = "test"

@@ -123,6 +123,7 @@ def tokens(template: Template, entry: Entry) -> int:
 # What passes
 
 
+@pytest.mark.ci
 def test_a_clean_table_passes_unchanged(case: Case) -> None:
     table = case.write(good())
     facts = case.validate()
@@ -144,6 +145,7 @@ def test_a_clean_table_passes_unchanged(case: Case) -> None:
     json.dumps(facts, allow_nan=False)
 
 
+@pytest.mark.ci
 def test_every_verdict_is_one_of_great_expectations(case: Case) -> None:
     case.validate(good())
     evaluations = json.loads((case.out / "report.json").read_text())["evaluations"]
@@ -153,6 +155,7 @@ def test_every_verdict_is_one_of_great_expectations(case: Case) -> None:
     assert length["arguments"] == {"column": "tokens", "min_value": 1, "max_value": 256}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", list(TEMPLATES))
 def test_tokens_are_those_of_the_template(case: Case, name: str) -> None:
     case.template = PromptConfig(template=name).resolved(None)  # type: ignore[arg-type]
@@ -161,6 +164,7 @@ def test_tokens_are_those_of_the_template(case: Case, name: str) -> None:
     assert facts["tokens"]["longest"] == max(tokens(case.template, entry) for entry in good())
 
 
+@pytest.mark.ci
 def test_tasks_are_counted_and_further_columns_kept(case: Case) -> None:
     tasks = ["sum", "plural", None] * 10
     table = case.write(good(), task=tasks, weight=[0.5 * each for each in range(30)])
@@ -190,6 +194,7 @@ def test_the_page_shows_lengths_and_the_largest_tasks(case: Case) -> None:
 # What fails
 
 
+@pytest.mark.ci
 def test_bad_rows_are_left_out_and_named(case: Case) -> None:
     bad: list[Entry] = [
         (None, "", "a"),
@@ -230,6 +235,7 @@ def test_bad_rows_are_left_out_and_named(case: Case) -> None:
     assert facts["tokens"]["longest"] < 256
 
 
+@pytest.mark.ci
 def test_an_entry_longer_than_the_context_stops_the_flow_if_it_is_to(case: Case) -> None:
     message = case.refuse(with_bad(("e", "long " * 300, "f")), length={"severity": "error"})
     lines = message.splitlines()
@@ -241,6 +247,7 @@ def test_an_entry_longer_than_the_context_stops_the_flow_if_it_is_to(case: Case)
     assert lines[2] == '  row 2  instruction "e"  input "' + ("long " * 8) + '…"  output "f"  length'
 
 
+@pytest.mark.ci
 def test_the_limit_is_to_the_token(case: Case) -> None:
     lengths = [tokens(case.template, entry) for entry in good()]
     case.context = max(lengths)
@@ -264,6 +271,7 @@ def test_a_limit_above_the_context_is_that_of_the_context(case: Case) -> None:
         case.validate(good(), length={"min": 300})
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "name", ["instruction_not_null", "output_not_null", "instruction_not_blank", "output_not_blank"]
 )
@@ -278,6 +286,7 @@ def test_severity_error_stops_the_flow(case: Case, name: str) -> None:
     assert case.rejected() == [(2, name)]
 
 
+@pytest.mark.ci
 def test_copies_of_instruction_and_input(case: Case) -> None:
     entries = [
         *good(),
@@ -296,12 +305,14 @@ def test_copies_of_instruction_and_input(case: Case) -> None:
     assert message.startswith("data rejected by duplicates: 11 of 42 rows fail. Correct the data, or set")
 
 
+@pytest.mark.ci
 def test_an_instruction_and_an_input_are_not_run_together(case: Case) -> None:
     entries = [*good(), ("ab", "c", "1"), ("a", "bc", "2"), ("abc", "", "3")]
     facts = case.validate(entries, duplicates={"max_share": 0})
     assert facts["rejected"] == {}
 
 
+@pytest.mark.ci
 def test_the_share_of_empty_inputs(case: Case) -> None:
     facts = case.validate(good(), empty_inputs={"max_share": 0.5})
     assert of(facts, "empty_inputs") | {"expected": ""} == {
@@ -323,6 +334,7 @@ def test_the_share_of_empty_inputs(case: Case) -> None:
     assert "set validation.empty_inputs.severity=warn to go on all the same" in message
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("entries", [[], [(None, "", "a")] * 3])
 def test_a_table_without_a_row_to_use_always_stops(case: Case, entries: list[Entry]) -> None:
     message = case.refuse(entries, rows={"severity": "warn"})
@@ -330,6 +342,7 @@ def test_a_table_without_a_row_to_use_always_stops(case: Case, entries: list[Ent
     assert "the table is empty" in message if not entries else "every row fails" in message
 
 
+@pytest.mark.ci
 def test_missing_columns(case: Case) -> None:
     table = case.write(good())
     pq.write_table(table.drop_columns(["input"]), case.table)
@@ -358,6 +371,7 @@ def test_a_vocabulary_that_is_not_there(case: Case) -> None:
         )
 
 
+@pytest.mark.ci
 def test_hostile_texts_are_shown_not_run(case: Case) -> None:
     hostile = "<script>alert('x')</script>{{ 7 * 7 }} <|endoftext|>"
     case.write(with_bad((hostile, hostile, " ")), task=[hostile] * 31)
@@ -368,6 +382,7 @@ def test_hostile_texts_are_shown_not_run(case: Case) -> None:
     assert "49 &lt;|endoftext" not in source
 
 
+@pytest.mark.ci
 def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     outputs = []
     for name in ("a", "b"):
@@ -379,7 +394,6 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_parts_are_added_up(case: Case) -> None:
     entries = good(100)
     entries[10] = entries[60] = ("a", "b " * 400, "c")
@@ -425,6 +439,7 @@ def test_the_rules_are_listed_in_the_order_of_reports() -> None:
     assert there == [*NAMES, "expectations"]
 
 
+@pytest.mark.ci
 def test_importing_loads_nothing_heavy() -> None:
     code = (
         "import sys; from components.data import sources;"
@@ -439,6 +454,7 @@ def test_importing_loads_nothing_heavy() -> None:
 # Real data
 
 
+@pytest.mark.ci
 def test_the_tutorials_entries_pass_with_defaults(
     case: Case, shared_data: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:

@@ -101,6 +101,7 @@ def of(facts: Any, name: str) -> dict[str, Any]:
 # What passes
 
 
+@pytest.mark.ci
 def test_a_clean_table_passes_unchanged(case: Case) -> None:
     facts = case.validate(good_rows(30, 12))
     assert case.accepted() == good_rows(30, 12)
@@ -122,6 +123,7 @@ def test_a_clean_table_passes_unchanged(case: Case) -> None:
     json.dumps(facts, allow_nan=False)
 
 
+@pytest.mark.ci
 def test_accepted_rows_keep_order_values_and_further_columns(case: Case) -> None:
     rows = with_rows((" ", "ham"), (None, "spam"))[::-1]
     columns = dict(zip(SCHEMA.names, map(list, zip(*rows, strict=True)), strict=True))
@@ -132,6 +134,7 @@ def test_accepted_rows_keep_order_values_and_further_columns(case: Case) -> None
     assert pq.read_table(case.out / "table.parquet").equals(expected)
 
 
+@pytest.mark.ci
 def test_every_verdict_is_one_of_great_expectations(case: Case) -> None:
     case.validate(good_rows())
     evaluations = case.report()["evaluations"]
@@ -140,6 +143,7 @@ def test_every_verdict_is_one_of_great_expectations(case: Case) -> None:
     assert all(each["expectation"].startswith("expect_") for each in evaluations)
 
 
+@pytest.mark.ci
 def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     outputs = []
     for name in ("a", "b"):
@@ -160,6 +164,7 @@ BAD_ROWS: dict[str, tuple[tuple[str | None, str | None], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", BAD_ROWS)
 def test_rows_that_fail_a_warning_are_left_out(case: Case, name: str) -> None:
     bad, options = BAD_ROWS[name]
@@ -176,6 +181,7 @@ def test_rows_that_fail_a_warning_are_left_out(case: Case, name: str) -> None:
     assert case.report()["verdict"] == "accepted with warnings"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", BAD_ROWS)
 def test_rows_that_fail_an_error_stop_the_flow(case: Case, name: str) -> None:
     bad, options = BAD_ROWS[name]
@@ -191,12 +197,14 @@ def test_rows_that_fail_an_error_stop_the_flow(case: Case, name: str) -> None:
     assert "Data rejected" in (case.out / "report.html").read_text()
 
 
+@pytest.mark.ci
 def test_a_missing_label_is_not_in_the_set(case: Case) -> None:
     message = case.refuse(with_rows(("hello", None)))
     assert "label_in_set: 1 of 41 rows fails" in message
     assert "row 2  label null" in message
 
 
+@pytest.mark.ci
 def test_a_row_can_fail_several_expectations(case: Case) -> None:
     facts = case.validate(
         with_rows(("", "spm"), (None, None)), label_in_set={"severity": "warn"}, text_length={"min": 3}
@@ -209,6 +217,7 @@ def test_a_row_can_fail_several_expectations(case: Case) -> None:
     assert facts["rows_out"] == 40
 
 
+@pytest.mark.ci
 def test_all_expectations_are_named_not_only_the_first_that_fails(case: Case) -> None:
     message = case.refuse(
         with_rows(("hello", "spm"), (None, "ham"), (" ", "ham")),
@@ -228,23 +237,27 @@ def test_all_expectations_are_named_not_only_the_first_that_fails(case: Case) ->
     assert [row[0] for row in case.rejected()] == [2, 4, 6]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("text", ["\n", "\u2028", "\ufeff", "\x85", "\u2003\u200d", ""])
 def test_text_that_shows_nothing_is_blank(case: Case, text: str) -> None:
     facts = case.validate(with_rows((text, "ham")), text_length={"min": 0})
     assert facts["rejected"] == {"text_not_blank": 1}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("text", [".", "\n a", "\u00e9", "\U0001f600", "nan", "None"])
 def test_text_that_shows_something_is_not_blank(case: Case, text: str) -> None:
     assert case.validate(with_rows((text, "ham")))["rejected"] == {}
 
 
+@pytest.mark.ci
 def test_length_counts_characters_not_bytes_and_bounds_are_inclusive(case: Case) -> None:
     rows = with_rows(("\U0001f600" * 20, "ham"), ("\u00e9" * 21, "ham"), ("abcd", "ham"), ("abc", "ham"))
     case.validate(rows, text_length={"min": 4, "max": 20})
     assert [row[0] for row in case.rejected()] == [4, 8]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("labels", [["0", "1"], ["$ham", "${HOME}"], ["a'b", 'c"d'], ["2020-01-01", "nan"]])
 def test_labels_are_taken_as_they_are(case: Case, labels: list[str]) -> None:
     rows: list[Row] = [(number, f"message {number}", labels[number % 2]) for number in range(40)]
@@ -252,6 +265,7 @@ def test_labels_are_taken_as_they_are(case: Case, labels: list[str]) -> None:
     assert facts["class_counts"] == {labels[0]: 20, labels[1]: 20}
 
 
+@pytest.mark.ci
 def test_twenty_rows_are_shown_and_all_are_in_the_file(case: Case) -> None:
     bad = [(f"text {number}", "spm") for number in range(25)] + [(None, "ham")] * 3
     message = case.refuse(with_rows(*bad), text_not_null={"severity": "error"})
@@ -263,6 +277,7 @@ def test_twenty_rows_are_shown_and_all_are_in_the_file(case: Case) -> None:
     assert "20 of 28" in (case.out / "report.html").read_text()
 
 
+@pytest.mark.ci
 def test_a_message_shows_no_control_characters_and_cuts_long_texts(case: Case) -> None:
     message = case.refuse(with_rows(("a\x1b[31m\nb\u202e" + "x" * 100, "\x07spm")))
     (line,) = [line for line in message.splitlines() if line.startswith("  row ")]
@@ -279,6 +294,7 @@ def copies(unique: int, repeated: int) -> list[Row]:
     return [(number, *row) for number, row in enumerate(zip(texts, labels, strict=True), start=1)]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.3, 0.7])
 def test_a_share_of_exactly_the_most_allowed_passes(case: Case, share: float) -> None:
     rows = copies(100 - round(100 * share), round(100 * share))
@@ -288,6 +304,7 @@ def test_a_share_of_exactly_the_most_allowed_passes(case: Case, share: float) ->
     assert case.accepted() == rows
 
 
+@pytest.mark.ci
 def test_later_copies_are_left_out_when_they_are_too_many(case: Case) -> None:
     rows = copies(40, 11)
     facts = case.validate(rows)
@@ -296,11 +313,13 @@ def test_later_copies_are_left_out_when_they_are_too_many(case: Case) -> None:
     assert facts["rejected"] == {"duplicates": 11}
 
 
+@pytest.mark.ci
 def test_copies_that_are_left_out_do_not_count_as_rows(case: Case) -> None:
     message = case.refuse(copies(40, 11), rows={"min": 41})
     assert message.startswith("data rejected by rows: 40 rows. ")
 
 
+@pytest.mark.ci
 def test_too_many_copies_stop_the_flow(case: Case) -> None:
     message = case.refuse(copies(40, 11), duplicates={"severity": "error"})
     assert message.startswith("data rejected by duplicates: 11 of 51 rows fail.")
@@ -308,6 +327,7 @@ def test_too_many_copies_stop_the_flow(case: Case) -> None:
     assert len(case.rejected()) == 11
 
 
+@pytest.mark.ci
 def test_rows_that_are_left_out_anyway_are_not_copies(case: Case) -> None:
     facts = case.validate(with_rows(*[("", "ham")] * 30), duplicates={"max_share": 0})
     assert of(facts, "duplicates")["success"] is True
@@ -324,6 +344,7 @@ TABLES: dict[str, tuple[list[Row], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", TABLES)
 def test_a_warning_about_the_table_leaves_nothing_out(case: Case, name: str) -> None:
     rows, sections = TABLES[name]
@@ -335,6 +356,7 @@ def test_a_warning_about_the_table_leaves_nothing_out(case: Case, name: str) -> 
     assert warning.startswith(f"{name}: ")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", TABLES)
 def test_an_error_about_the_table_stops_the_flow(case: Case, name: str) -> None:
     rows, sections = TABLES[name]
@@ -343,11 +365,13 @@ def test_an_error_about_the_table_stops_the_flow(case: Case, name: str) -> None:
     assert case.rejected() == []
 
 
+@pytest.mark.ci
 def test_more_rows_than_allowed(case: Case) -> None:
     assert "rows: 40 rows. " in case.refuse(good_rows(), rows={"max": 39})
     assert case.validate(good_rows(), rows={"max": 40})["rows_out"] == 40
 
 
+@pytest.mark.ci
 def test_a_ratio_of_exactly_the_most_allowed_passes(case: Case) -> None:
     assert of(case.validate(good_rows(30, 10), class_ratio={"max": 3}), "class_ratio")["observed"] == "3.00"
 
@@ -361,6 +385,7 @@ def test_a_class_without_rows(case: Case) -> None:
     assert case.report()["expectations"] == facts["expectations"]
 
 
+@pytest.mark.ci
 def test_all_rows_of_one_class(case: Case) -> None:
     (first, *rest) = case.refuse(good_rows(40, 0)).splitlines()
     assert first == (
@@ -370,6 +395,7 @@ def test_all_rows_of_one_class(case: Case) -> None:
     assert all(line.startswith(("  rows_per_class (error)", "  class_ratio (warn)")) for line in rest)
 
 
+@pytest.mark.ci
 def test_undeclared_labels_are_named_a_few_of_them(case: Case) -> None:
     first = case.refuse(with_rows(*((f"hello {number}", f"label{number}") for number in range(9)))).splitlines()[0]
     assert (
@@ -378,6 +404,7 @@ def test_undeclared_labels_are_named_a_few_of_them(case: Case) -> None:
     assert "declare the label in validation.labels, or set validation.label_in_set.severity=warn" in first
 
 
+@pytest.mark.ci
 def test_numbers_are_of_the_rows_that_are_left(case: Case) -> None:
     rows = [(number, text if label == "ham" or number > 30 else " ", label) for number, text, label in good_rows()]
     message = case.refuse(rows, rows_per_class={"min": 11})
@@ -391,6 +418,7 @@ def test_an_empty_table_is_rejected_whatever_the_severity(case: Case) -> None:
     assert unsaid == set(NAMES) - {"columns", "rows"}  # what holds for no row at all is no success
 
 
+@pytest.mark.ci
 def test_a_table_of_which_every_row_fails_is_rejected(case: Case) -> None:
     rows: list[Row] = [(number, " ", "ham") for number in range(1, 31)]
     message = case.refuse(rows, rows={"severity": "warn"})
@@ -402,6 +430,7 @@ def test_a_table_of_which_every_row_fails_is_rejected(case: Case) -> None:
 # Columns
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("missing", ["text", "label", "row"])
 def test_a_missing_column_is_a_failed_expectation(case: Case, missing: str) -> None:
     case.write(with_rows((" ", "ham")))
@@ -415,6 +444,7 @@ def test_a_missing_column_is_a_failed_expectation(case: Case, missing: str) -> N
     assert findings["rows"] is True
 
 
+@pytest.mark.ci
 def test_a_missing_column_can_be_a_warning(case: Case) -> None:
     case.write(with_rows((" ", "ham")))
     pq.write_table(pq.read_table(case.table).drop_columns(["row"]), case.table)
@@ -440,6 +470,7 @@ def test_a_column_of_another_type_is_no_table_of_ours(case: Case, column: str, v
         case.validate()
 
 
+@pytest.mark.ci
 def test_other_ways_to_store_text_are_fine(case: Case) -> None:
     case.write(good_rows())
     source = pq.read_table(case.table)
@@ -471,7 +502,6 @@ def test_an_expectation_that_cannot_be_evaluated_is_an_error() -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_nothing_is_left_behind_or_printed(case: Case, tmp_path: Path) -> None:
     case.write(good_rows())
     places = {name: tmp_path / name for name in ("HOME", "TMPDIR", "CWD")}
@@ -545,6 +575,7 @@ def sms(case: Case) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.ci
 def test_the_sms_collection_passes_with_defaults(
     case: Case, sms: pd.DataFrame, record_property: Callable[[str, object], None]
 ) -> None:
@@ -560,6 +591,7 @@ def test_the_sms_collection_passes_with_defaults(
     assert case.accepted() == list(sms.itertuples(index=False, name=None))
 
 
+@pytest.mark.ci
 def test_the_copies_of_the_sms_collection_can_be_left_out(case: Case, sms: pd.DataFrame) -> None:
     facts = case.validate(duplicates={"max_share": 0.05})
     assert facts["rejected"] == {"duplicates": 403}

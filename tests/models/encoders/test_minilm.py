@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @torch.no_grad()
 def test_tokens_and_embeddings_of_20_texts_are_those_of_transformers(shared_data: Path) -> None:
     asked = pd.read_csv(shared_data / "banking77/test.csv")["text"].head(18).tolist()

@@ -101,12 +101,14 @@ def test_hidden_states_of_a_text(both: tuple[PreTrainedModel, Transformer]) -> N
     torch.testing.assert_close(ours(tokens(1)), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_hidden_states_of_padded_texts(both: tuple[PreTrainedModel, Transformer]) -> None:
     peer, ours = both
     torch.testing.assert_close(ours(tokens(), visible=REAL)[REAL], states(peer)[REAL], atol=1e-4, rtol=0)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_hidden_states_without_the_work_for_padding(both: tuple[PreTrainedModel, Transformer]) -> None:
     peer, ours = both
@@ -118,6 +120,7 @@ def test_hidden_states_without_the_work_for_padding(both: tuple[PreTrainedModel,
     torch.testing.assert_close(found[REAL], states(peer)[REAL], atol=1e-4, rtol=0)
 
 
+@pytest.mark.ci
 def test_gradients(both: tuple[PreTrainedModel, Transformer]) -> None:
     peer, ours = both
     torch.manual_seed(1)
@@ -132,6 +135,7 @@ def test_gradients(both: tuple[PreTrainedModel, Transformer]) -> None:
             torch.testing.assert_close(parameter.grad, own, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_transformers_reads_what_is_saved(both: tuple[PreTrainedModel, Transformer], tmp_path: Path) -> None:
     peer, ours = both
@@ -140,6 +144,7 @@ def test_transformers_reads_what_is_saved(both: tuple[PreTrainedModel, Transform
     torch.testing.assert_close(states(again)[REAL], states(peer)[REAL], atol=1e-5, rtol=0)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 @pytest.mark.parametrize("pooling", ["cls", "first_token", "mean", None])
 def test_a_classifier_pools_the_same_padded_or_not(both: tuple[PreTrainedModel, Transformer], pooling: Any) -> None:
@@ -151,6 +156,7 @@ def test_a_classifier_pools_the_same_padded_or_not(both: tuple[PreTrainedModel, 
     torch.testing.assert_close(classify(model, rows, 1, batch_size=1), plain, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_in_bf16_short_attention_is_plain_attention(both: tuple[PreTrainedModel, Transformer]) -> None:
     with torch.autocast("cpu", torch.bfloat16):
@@ -161,6 +167,7 @@ def test_in_bf16_short_attention_is_plain_attention(both: tuple[PreTrainedModel,
     torch.testing.assert_close(fast[REAL].float(), plain[REAL].float(), atol=0.1, rtol=0.1)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 0.3)])
 def test_made_ready_to_run_often_it_says_the_same(
@@ -221,6 +228,7 @@ def test_an_adapter_of_peft_is_read(tmp_path: Path) -> None:
     torch.testing.assert_close(ours(tokens(), LENGTHS), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.one_case
 def test_names_of_earlier_years_and_a_missing_pooler(both: tuple[PreTrainedModel, Transformer], tmp_path: Path) -> None:
     peer, ours = both
     old = {
@@ -250,6 +258,7 @@ def test_what_is_not_known_is_refused_by_its_name(change: dict[str, Any], named:
         size_from_settings({**BertConfig(**BASE).to_dict(), **change}, "weights")
 
 
+@pytest.mark.one_case
 def test_an_encoder_is_no_language_model(both: tuple[PreTrainedModel, Transformer]) -> None:
     with pytest.raises(ConfigError, match="is an encoder"):
         LanguageModel(both[1])

@@ -28,6 +28,7 @@ def learn(folder: Path, tmp_path: Path, name: str = "out", **options: object) ->
     return tune(tmp_path, name, model=ModelConfig(weights=str(folder)), epochs=4, **begun, **options)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("pooling", [None, "cls"])
 @pytest.mark.parametrize("trainable", ["all", "last_block", "last_layer", "lora"])
 def test_what_trains(folder: Path, tmp_path: Path, trainable: str, pooling: str | None) -> None:
@@ -45,7 +46,7 @@ def test_what_trains(folder: Path, tmp_path: Path, trainable: str, pooling: str 
     assert facts["trained_parameters"] > 0
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_what_is_saved_says_the_same_and_is_gone_on_from(folder: Path, tmp_path: Path) -> None:
     learn(folder, tmp_path)
     model = tmp_path / "out/model"
@@ -59,7 +60,7 @@ def test_what_is_saved_says_the_same_and_is_gone_on_from(folder: Path, tmp_path:
     assert load_classifier(tmp_path / "again/model").card.pooling == "cls"
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_frozen_blocks_are_computed_once_with_the_same_losses(folder: Path, tmp_path: Path) -> None:
     write_splits(tmp_path)
     tables = {name: tmp_path / f"{name}.parquet" for name in ("train", "validation")}
@@ -81,7 +82,7 @@ class StopAt(Recorder):
             raise KeyboardInterrupt
 
 
-@pytest.mark.long
+@pytest.mark.ci
 def test_going_on_after_an_interruption_changes_no_bit(folder: Path, tmp_path: Path) -> None:
     learn(folder, tmp_path, "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -92,6 +93,7 @@ def test_going_on_after_an_interruption_changes_no_bit(folder: Path, tmp_path: P
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+@pytest.mark.ci
 def test_a_text_that_is_cut_keeps_what_ends_it(folder: Path, tmp_path: Path) -> None:
     facts = learn(folder, tmp_path, max_length=5)
     assert facts["truncated_rows"] == {"train": 40, "validation": 12}

@@ -45,7 +45,6 @@ def written_file(loaded: LoadedGPT, folder: Path, rounding: Any = "f16") -> Path
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "rounding"), [("gpt2", "q4_0"), *(("llama", each) for each in ROUNDINGS)])
 def test_every_rounding_is_read_back(name: str, rounding: Any, tmp_path: Path) -> None:
     loaded, notes = language_model(DECODERS[name]), list[str]()
@@ -62,7 +61,6 @@ def test_every_rounding_is_read_back(name: str, rounding: Any, tmp_path: Path) -
     assert not notes
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize("name", [name for name in DECODERS if name not in ("gpt2", "llama", "mistral", "qwen2")])
 def test_every_family_is_read_back(name: str, tmp_path: Path) -> None:
@@ -100,7 +98,6 @@ def test_a_sliding_window_shortens_the_context_and_is_noted(tmp_path: Path) -> N
     assert "no sliding window for mistral" in notes[0]
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize("kind", ["gpt2", "smollm", "llama3", "qwen2", "sentencepiece"])
 def test_tokenizers_of_every_kind_are_read_back(kind: str, tmp_path: Path) -> None:
@@ -132,6 +129,7 @@ def test_rows_in_another_order_are_found_out(rounding: Any, tmp_path: Path, monk
         FORMATS["gguf"](Model(language_model(DECODERS["llama"]), rounding), tmp_path)
 
 
+@pytest.mark.ci
 @torch.no_grad()
 def test_a_rounded_copy_holds_what_the_file_holds(tmp_path: Path) -> None:
     loaded = language_model(DECODERS["gpt2"])

@@ -54,6 +54,7 @@ def tokens_of(loaded: Loaded) -> Tensor:
     return torch.randint(2, loaded.encoding.n_vocab, (2, 20), generator=torch.Generator().manual_seed(7))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", [name for name in DECODERS if name != "qwen2"])
 @torch.no_grad()
 def test_a_language_model_of_every_family_is_loaded(name: str, tmp_path: Path) -> None:
@@ -79,6 +80,7 @@ def test_qwen2_is_loaded_with_the_tokenizer_of_its_kind(tmp_path: Path) -> None:
     assert [tokenizer(text)["input_ids"] for text in TEXTS] == encode_whole(loaded.encoding, TEXTS)
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "qwen3"])
 @torch.no_grad()
 def test_a_decoder_that_classifies_is_loaded(name: str, tmp_path: Path) -> None:
@@ -145,6 +147,7 @@ def test_a_model_keeps_the_type_of_what_it_was_trained_from(tmp_path: Path) -> N
     assert settings_of(GPTSize(**BASE), base)["model_type"] == "gpt2"
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("kind", ["gpt2", "smollm", "llama3", "qwen2", "sentencepiece", "sentencepiece-first"])
 def test_tokenizers_of_every_kind_encode_the_same(kind: str, tmp_path: Path) -> None:
     special = trained(kind).get_added_tokens_decoder()[1].content
@@ -157,6 +160,7 @@ def test_tokenizers_of_every_kind_encode_the_same(kind: str, tmp_path: Path) -> 
     assert encode_whole(again, TEXTS) == encode_whole(encoding, TEXTS)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["alpaca", "phi3", "completion"])
 def test_messages_become_the_prompt_of_the_training(name: str, tmp_path: Path) -> None:
     loaded = language_model(DECODERS["gpt2"], template=TEMPLATES[name])

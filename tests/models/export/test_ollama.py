@@ -47,6 +47,7 @@ def written(loaded: object, params: dict[str, str], folder: Path) -> str:
     return (folder / "Modelfile").read_text(encoding="utf-8")
 
 
+@pytest.mark.ci
 def test_an_alpaca_model_is_asked_as_it_was_trained(tmp_path: Path) -> None:
     text = written(language_model(DECODERS["gpt2"]), GENERATION, tmp_path)
     assert text.startswith(f'FROM ./model.gguf\nTEMPLATE """{ALPACA}"""\n')

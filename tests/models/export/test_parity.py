@@ -30,6 +30,7 @@ def largest(original: LoadedGPT) -> float:
     return float(logits_of(original, list(range(100))).abs().max())
 
 
+@pytest.mark.ci
 def test_a_difference_of_more_than_rounding_is_no_export(original: LoadedGPT) -> None:
     assert largest(original) < 10
     assert check_parity(original, apart(original, 5e-5), "hf").difference == pytest.approx(5e-5, rel=0.1)

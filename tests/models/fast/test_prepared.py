@@ -53,6 +53,7 @@ def test_a_linear_layer_gives_what_torchs_own_gives(private: bool, dtype: torch.
         assert torch.allclose(found.float(), expected, atol=1e-4 if dtype == torch.float32 else 0.2)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("length", [5, 150])

@@ -14,6 +14,7 @@ def some_heads(dtype: torch.dtype, length: int) -> list[torch.Tensor]:
     return [each.transpose(1, 2).requires_grad_() for each in drawn]  # (B, H, T, d), as the network has them
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
 @pytest.mark.parametrize("length", [1, 2, 65, SHORT])
 def test_values_and_gradients_are_the_same(dtype: torch.dtype, bound: float, length: int) -> None:

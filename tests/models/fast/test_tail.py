@@ -42,6 +42,7 @@ def read(model: Classifier, tokens: Tensor, lengths: Tensor, blocks: int, precis
     return States(flat, np.concatenate([[0], lengths.cumsum(0).numpy()]), blocks)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("pooling", ["last_token", "first_token", "mean", "last_position", "mean_positions"])
 @pytest.mark.parametrize("trainable", ["last_layer", "last_block", "last_two_blocks"])

@@ -51,6 +51,7 @@ FAMILIES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("family", "values"), FAMILIES)
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_file_gives_the_logits_of_the_network_in_it(
@@ -61,6 +62,7 @@ def test_a_file_gives_the_logits_of_the_network_in_it(
     check_same_logits(model, tmp_path / "model.gguf", unpacked(tmp_path / "model.gguf"))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K"])
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
 def test_rounded_weights_are_read_as_the_library_rounds_them(tmp_path: Path, kind: str, family: str) -> None:
@@ -96,6 +98,7 @@ def test_factors_of_frequencies_are_applied(tmp_path: Path) -> None:
     check_same_logits(model, tmp_path / "model.gguf", unpacked(tmp_path / "model.gguf"))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("scaling", ["linear", "yarn"])
 def test_stretched_positions_are_those_of_the_file(tmp_path: Path, scaling: str) -> None:
     model = peer("qwen2")
@@ -141,6 +144,7 @@ def test_both_the_end_of_a_text_and_that_of_a_turn_end_what_is_generated(tmp_pat
     assert ends_of_text(load_tokenizer(str(tmp_path / "model.gguf"))) == (0, VOCABULARY - 1)
 
 
+@pytest.mark.ci
 def test_what_is_saved_of_it_has_its_tokenizer_and_template_and_serves_transformers(tmp_path: Path) -> None:
     template = "{% for message in messages %}{{ message.content }}<|endoftext|>{% endfor %}"
     write(tmp_path / "model.gguf", peer("qwen3", tied=False), **{"tokenizer.chat_template": template})

@@ -69,6 +69,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Pretraine
 Pairs = dict[str, tuple[PretrainedTokenizer, Tokenizer]]
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=TEXTS)
 def test_ids_are_those_of_the_tokenizer_that_was_converted(pairs: Pairs, kind: str, text: str) -> None:
@@ -98,6 +99,7 @@ def test_a_text_that_spells_a_special_token_is_not_merged_to_it(tmp_path: Path) 
     assert encoding.special_tokens["[1]"] - 1 in encoding.encode_ordinary("[1]")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("kind", "keys", "starts"),
     [

@@ -47,7 +47,7 @@ def ids(library: Tokenizer, text: str) -> list[int]:
     return found
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=150)
 @given(text=TEXTS)
@@ -61,6 +61,7 @@ def test_byte_level_vocabularies_are_encoded_by_tiktoken(pairs: Callable[[str], 
     assert pairs(kind)[0].uses_tiktoken == (kind in BYTE_LEVEL)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["gpt2", "smollm", "llama3"])
 @given(text=TEXTS)
 def test_the_bytes_of_the_tokens_are_the_text(pairs: Callable[[str], Pair], kind: str, text: str) -> None:
@@ -70,6 +71,7 @@ def test_the_bytes_of_the_tokens_are_the_text(pairs: Callable[[str], Pair], kind
     assert encoding.decode(tokens) == text
 
 
+@pytest.mark.ci
 @given(text=TEXTS)
 def test_sentencepiece_gives_the_text_back_after_a_blank(pairs: Callable[[str], Pair], text: str) -> None:
     encoding, _ = pairs("sentencepiece")
@@ -85,7 +87,7 @@ def test_words_of_wordpiece_are_told_from_their_ends(pairs: Callable[[str], Pair
     assert library.decode(tokens) == "the weather is lovely"
 
 
-@pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["gpt2", "smollm", "llama3", "qwen2"])
 @given(text=TEXTS)
 def test_bytes_without_a_token_are_left_out(pairs: Callable[[str], Pair], kind: str, text: str) -> None:
@@ -181,6 +183,7 @@ def test_what_tiktoken_cannot_do_is_left_to_the_library(
         assert encoding.encode_ordinary(text) == ids(library, text)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["gpt2", "qwen2", "sentencepiece"])
 @pytest.mark.parametrize("options", [{}, {"normalized": True}, {"lstrip": True, "rstrip": True}, {"single_word": True}])
 def test_added_tokens_that_are_not_special_are_encoded_in_texts(
@@ -210,6 +213,7 @@ def test_special_tokens_are_no_part_of_a_text_but_of_what_a_template_wrote(pairs
     assert {1, 2} <= set(expected)
 
 
+@pytest.mark.ci
 @given(text=TEXTS)
 def test_hidden_names_are_text_again(pairs: Callable[[str], Pair], text: str) -> None:
     encoding, library = pairs("smollm")

@@ -61,6 +61,7 @@ def entries(shared_data: Path) -> list[dict[str, str]]:
     return found
 
 
+@pytest.mark.ci
 def test_ids_of_all_instructions_are_those_of_transformers(
     encoding: PretrainedTokenizer, peer: PreTrainedTokenizerFast, entries: list[dict[str, str]]
 ) -> None:
@@ -73,6 +74,7 @@ def test_ids_of_all_instructions_are_those_of_transformers(
             assert encoding.decode(tokens) == text
 
 
+@pytest.mark.ci
 def test_prompts_of_all_instructions_are_those_of_its_own_template(
     encoding: PretrainedTokenizer, peer: PreTrainedTokenizerFast, entries: list[dict[str, str]]
 ) -> None:
@@ -84,6 +86,7 @@ def test_prompts_of_all_instructions_are_those_of_its_own_template(
         assert found == peer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
 
 
+@pytest.mark.ci
 def test_it_has_the_shape_and_the_tokens_that_it_was_published_with(encoding: PretrainedTokenizer) -> None:
     assert (encoding.n_vocab, encoding.ends, encoding.starts) == (49_152, (2,), ())
     assert [encoding.special_tokens[name] for name in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")] == [0, 1, 2]
@@ -110,6 +113,7 @@ ASKED = [
 NEW = 32
 
 
+@pytest.mark.ci
 def test_of_a_conversation_its_answers_are_learnt_in_the_tokens_of_its_own_template(
     encoding: PretrainedTokenizer, peer: PreTrainedTokenizerFast, entries: list[dict[str, str]]
 ) -> None:
@@ -129,7 +133,6 @@ def test_of_a_conversation_its_answers_are_learnt_in_the_tokens_of_its_own_templ
         assert encoding.decode(said) == f"{first['output']}<|im_end|>{second['output']}<|im_end|>"
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_it_says_what_it_was_taught_and_what_transformers_says(unpacked: Path) -> None:
     model, encoding = load_language_model(str(unpacked), None, "auto", unpacked.parent)

@@ -14,6 +14,7 @@ KINDS = (*BYTE_LEVEL, "sentencepiece", "sentencepiece-first", "wordpiece")
 TEXTS = ("they'll say 1,234 days\n  안녕 e\u0301 🎉", "<|endoftext|> </s> [MASK]", "".join(map(chr, range(256))))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_is_read_again(tmp_path: Path, kind: str) -> None:
     encoding, _ = small(tmp_path / "from", kind)

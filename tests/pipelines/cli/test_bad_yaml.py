@@ -44,6 +44,7 @@ def test_an_option_that_is_a_bomb() -> None:
     assert "more than 20,000 values" in told
 
 
+@pytest.mark.ci
 def test_a_long_value_is_shown_by_its_beginning_and_its_end() -> None:
     told = one_line(gradus("show", "spam", f"--set=train.epochs={'[1, 2], ' * 3000}".replace("=[", "=[[") + "[9]]"))
     assert told.startswith("gradus: spam: train.epochs: Input should be a valid integer (it is [[1, 2], ")

@@ -60,7 +60,6 @@ def started(code: str, *arguments: str, **environment: str) -> tuple["subprocess
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize("child_code", [OBEDIENT, DEAF], ids=["obedient", "deaf to SIGTERM"])
 def test_a_child_ends_with_a_parent_that_is_killed(child_code: str) -> None:
     parent, child = started(PARENT, child_code)
@@ -71,7 +70,6 @@ def test_a_child_ends_with_a_parent_that_is_killed(child_code: str) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_database_that_is_being_made_is_not_left_half_made(tmp_path: Path) -> None:
     home = tmp_path / "new"
     maker = subprocess.run([sys.executable, "-c", KILLED_MAKER], env=os.environ | {"GRADUS_HOME": str(home)})

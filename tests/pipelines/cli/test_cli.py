@@ -36,7 +36,6 @@ def gradus(*arguments: str, env: dict[str, str] | None = None, stdin: str | None
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_run_and_predictions(environment: dict[str, str], tmp_path: Path) -> None:
     done = gradus("run", "spam-demo", *TINY, "--set=train.max_steps=3", "--json", env=environment)
     assert done.returncode == 0, done.stderr
@@ -68,7 +67,6 @@ def test_a_run_and_predictions(environment: dict[str, str], tmp_path: Path) -> N
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_an_unchanged_run_says_so(environment: dict[str, str], finished: RunSummary) -> None:
     again = gradus("run", "spam-demo", *(f"--set={each}" for each in classifying.TINY), env=environment)
     assert again.returncode == 0
@@ -78,7 +76,6 @@ def test_an_unchanged_run_says_so(environment: dict[str, str], finished: RunSumm
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_rejected_data_exits_with_3_and_shows_the_rows(environment: dict[str, str]) -> None:
     done = gradus(
         "run", "spam-demo", *TINY, "--set=validation.text_not_blank.severity=error", "--json", env=environment
@@ -167,10 +164,12 @@ def test_help_has_examples(arguments: list[str]) -> None:
     assert "gradus " in commands.gradus(*arguments).stdout
 
 
+@pytest.mark.ci
 def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in gradus("run", "nothing", "--debug").stderr
 
 
+@pytest.mark.ci
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['gradus', '--help']\n"

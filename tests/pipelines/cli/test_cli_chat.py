@@ -37,7 +37,6 @@ def expected(model: Path, asked: list[str], system: str | None = None) -> list[s
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_lines_of_a_pipe_are_turns_of_one_conversation(model: Path) -> None:
     start = "from pipelines.cli.start import main; main()"
     command = [sys.executable, "-c", start, "respond", str(model), "--chat", *QUICK]

@@ -50,6 +50,7 @@ def registered(saved_model: Path, copied_databases: None) -> str:
     return run.run_id
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("registered")
 def test_a_registered_model_is_exported_with_its_card_and_the_outcome_is_noted(tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -68,6 +69,7 @@ def test_a_registered_model_is_exported_with_its_card_and_the_outcome_is_noted(t
     assert (parity_tag() or "").startswith("passed: hf: loaded by transformers")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("address", ["{run}", "runs:/{run}", "runs:/{run}/model", "models:/spam/1"])
 def test_every_address_of_a_model_will_do(address: str, registered: str, tmp_path: Path) -> None:
     done = gradus("export", address.format(run=registered), "--to", "hf", "--output", tmp_path / "out")
@@ -96,6 +98,7 @@ def test_a_mismatch_fails_leaves_nothing_and_is_noted(tmp_path: Path, monkeypatc
     assert (parity_tag() or "").startswith("failed: hf: ")
 
 
+@pytest.mark.ci
 def test_a_language_model_is_exported_to_every_format_of_language_models(tmp_path: Path) -> None:
     loaded = language_model(DECODERS["gpt2"])
     (saved := tmp_path / "saved").mkdir()

@@ -120,6 +120,7 @@ def expected(saved_model: Path, texts: list[str] = TEXTS) -> pd.DataFrame:
     return load_classifier(saved_model).predict(texts)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_mapped_column_is_found_in_every_format(model: Model, saved_model: Path, tmp_path: Path, kind: str) -> None:
     rows = [{"id": number, "question": text, "kind": "ham"} for number, text in enumerate(TEXTS)]
@@ -129,6 +130,7 @@ def test_a_mapped_column_is_found_in_every_format(model: Model, saved_model: Pat
     assert found[0].keys() == {"text", "label", "probability", "p_ham", "p_spam"}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_template_is_filled_as_in_training(model: Model, tmp_path: Path, kind: str) -> None:
     rows = [{"title": "Good", "body": text, "stars": 5} for text in TEXTS] + [{"title": None, "body": "x", "stars": 1}]
@@ -153,6 +155,7 @@ def test_a_file_without_a_header_is_read_as_in_training(model: Model, tmp_path: 
     assert [row["text"] for row in found] == ['"hello', 'win" now']
 
 
+@pytest.mark.ci
 def test_delimiter_and_encoding_are_those_of_training_or_given(model: Model, tmp_path: Path) -> None:
     folder = model(MAPPED | {"delimiter": ";", "encoding": "cp949"})
     (tmp_path / "new.csv").write_bytes("question;id\n오늘, 내일;1\n".encode("cp949"))
@@ -166,7 +169,6 @@ def test_delimiter_and_encoding_are_those_of_training_or_given(model: Model, tmp
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_logged_model_is_asked_by_its_address(saved_model: Path, tmp_path: Path) -> None:
     with open_run(TrackingConfig(system_metrics=False), home(), "spam", {}) as run:
         log_package(run, classifier_package(saved_model, ["a"], reading=MAPPED), "mapped")
@@ -199,6 +201,7 @@ def test_what_is_set_is_heeded_where_the_name_says_no_format(model: Model, tmp_p
     assert [row["text"] for row in found] == ["hello, you"], "in the format that was learnt from"
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("learnt", [None, MAPPED | {"format": "jsonl"}])
 def test_the_format_has_to_be_set_too_where_nothing_says_it(
     model: Model, tmp_path: Path, learnt: dict[str, Any] | None
@@ -209,6 +212,7 @@ def test_the_format_has_to_be_set_too_where_nothing_says_it(
     assert "new.txt: its name says no format; also set source.format" in done.stderr
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8"])
 def test_plain_lines_are_read_in_the_encoding_that_is_set(model: Model, tmp_path: Path, encoding: str) -> None:
     texts = ["caf\xe9, 1", "", '"quoted', "last"]
@@ -246,6 +250,7 @@ def test_a_file_without_a_format_is_a_table_if_it_begins_like_the_one_learnt_fro
     assert [row["text"] for row in printed(model(reading), "--file", tmp_path / "collection")] == texts
 
 
+@pytest.mark.ci
 def test_a_parquet_file_is_read_by_position_as_in_training(model: Model, tmp_path: Path) -> None:
     folder = model(READING | {"format": "parquet", "columns": {"text": 0, "label": 1}})
     new = write(tmp_path / "new.parquet", [{"x": text, "y": "ham"} for text in TEXTS])
@@ -423,7 +428,6 @@ def test_what_cannot_be_done_is_one_line(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_an_output_is_complete_or_as_it_was(model: Model, tmp_path: Path) -> None:
     folder, out = model(MAPPED), tmp_path / "out.jsonl"
     out.write_text("before")
@@ -470,6 +474,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, given: str) -> None:
     assert peak(240_000) < 1.3 * small
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("given", ["csv", "tsv", "jsonl", "parquet", "txt"])
 @pytest.mark.parametrize(
     "wanted", [None, "csv", *(pytest.param(each, marks=SLOW) for each in ("json", "jsonl", "parquet"))]
@@ -513,6 +518,7 @@ def answered(tuned: Path, instructions: list[str], inputs: list[str], **options:
     return load_responder(tuned).respond(instructions, inputs, config)["response"].tolist()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("wanted", ["csv", *(pytest.param(each, marks=SLOW) for each in ("jsonl", "parquet"))])
 def test_a_language_model_reads_its_own_columns(tuned: Path, tmp_path: Path, kind: str, wanted: str) -> None:
@@ -559,6 +565,7 @@ def test_rows_without_an_instruction_and_names_that_are_taken(tuned: Path, tmp_p
     assert (found[1]["predicted_response"], found[1]["new_tokens"], found[1]["stopped"]) == (None, None, None)
 
 
+@pytest.mark.ci
 def test_draws_do_not_depend_on_how_many_rows_are_read_at_a_time(
     tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -571,6 +578,7 @@ def test_draws_do_not_depend_on_how_many_rows_are_read_at_a_time(
     assert len(whole.splitlines()) == 7
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("command", ["predict", "respond"])
 def test_a_pipe_is_read_like_a_file(model: Model, tuned: Path, tmp_path: Path, command: str) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -584,6 +592,7 @@ def test_a_pipe_is_read_like_a_file(model: Model, tuned: Path, tmp_path: Path, c
     assert [json.loads(line)[field] for line in done.stdout.splitlines()] == ["hello", "there"], done.stderr
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("command", ["predict", "respond"])
 def test_a_table_may_come_through_a_pipe(model: Model, tuned: Path, tmp_path: Path, command: str, kind: str) -> None:

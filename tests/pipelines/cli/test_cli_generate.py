@@ -15,6 +15,7 @@ def generate(*arguments: str) -> CompletedProcess[str]:
     return gradus("generate", *arguments, COLUMNS="200")
 
 
+@pytest.mark.ci
 def test_it_goes_on_with_the_prompt_the_same_way_each_time() -> None:
     options = [*SMALL, "--max-new-tokens", "8", "--temperature", "1", "--top-p", "0.9"]
     done = generate("random", "Grüße [bold]an alle[/bold]", *options)

@@ -56,6 +56,7 @@ def test_an_instruction_is_answered_and_nothing_else_is_printed(model: Path) -> 
     assert not home().exists()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("form", ["json", "jsonl", "with a mark"])
 def test_a_file_of_entries_is_answered_in_order(model: Path, tmp_path: Path, form: str) -> None:
     file = tmp_path / "entries.json"
@@ -95,6 +96,7 @@ def test_an_empty_file_has_no_answers(model: Path, tmp_path: Path) -> None:
         assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -157,7 +159,6 @@ def test_a_saved_language_model_goes_on_with_a_text(model: Path) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_registered_model_is_asked_by_its_address(model: Path, saved_model: Path) -> None:
     with open_run(TrackingConfig(system_metrics=False), home(), "tuned", {}) as run:
         logged = log_package(run, language_model_package(model, ENTRIES[:1]), "follower")

@@ -64,6 +64,7 @@ def ask(file: Path, out: Path, model: Model, identity: str = "a model") -> Asked
     return asked
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("given", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("wanted", ["csv", "json", "jsonl", "parquet"])
 def test_it_goes_on_where_it_was_and_writes_what_one_call_would(tmp_path: Path, given: str, wanted: str) -> None:
@@ -126,6 +127,7 @@ def gradus(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("command", ["predict", "respond"])
 def test_both_commands_go_on_and_say_so(
     command: str, saved_model: Path, saved_language_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

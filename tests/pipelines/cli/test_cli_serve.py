@@ -101,7 +101,6 @@ def test_whoever_listens_beyond_this_machine_is_warned_unless_there_is_a_key(tmp
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_language_model_is_asked_in_a_process_and_ends_when_it_has_answered(saved_language_model: Path) -> None:
     with served(saved_language_model, "--name=tuned", "--precision=fp32", GRADUS_API_KEY=KEY) as (process, client):
         address = f"{client.base_url}/v1"

@@ -57,7 +57,6 @@ def test_a_filter_that_means_nothing_is_one_line(home: Path, made: list[str]) ->
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_models_are_listed_with_who_is_in_use(home: Path, made: list[str], name: str) -> None:
     listed = commands.gradus("models", GRADUS_HOME=str(home)).stdout
     line = next(line for line in listed.splitlines() if line.startswith(name))
@@ -124,6 +123,7 @@ def test_the_schema_takes_what_presets_say_and_refuses_what_they_may_not() -> No
         assert not check.is_valid({"source": {"url": "a.csv"}, "validation": {}, **wrong})
 
 
+@pytest.mark.ci
 def test_presets_name_their_schema_which_is_the_one_of_this_code() -> None:
     for path in PRESETS:
         named = path.read_text(encoding="utf-8").splitlines()[0].partition("$schema=")[2]

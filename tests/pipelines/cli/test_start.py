@@ -20,6 +20,7 @@ print(json.dumps([sys.argv[1:], sys.flags.utf8_mode, {{name: os.environ.get(name
 """
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(sys.platform != "linux", reason="the libraries are those of Linux")
 @pytest.mark.parametrize(
     ("said", "heard"),

@@ -24,12 +24,14 @@ def said(code: str, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.mark.ci
 def test_a_configuration_is_read_without_large_libraries() -> None:
     modules = said("import sys; from pipelines.config import load_config; load_config('spam', []); print(*sys.modules)")
     assert "pipelines.config" in modules.split()
     assert not LARGE & set(modules.split())
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("asked", "sent"),
     [({}, "None"), pytest.param({"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "40"}, "40", marks=pytest.mark.slow)],

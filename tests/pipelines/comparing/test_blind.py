@@ -25,6 +25,7 @@ def authors(asked: Asked) -> list[str]:
     return [written.author.of for written in asked.written]
 
 
+@pytest.mark.ci
 def test_a_rating_is_an_assessment_as_gradus_rate_keeps_it(home: Path, make: Make) -> None:
     run = make(20)
     found = begin(run, None, "anna", home, seed=1)
@@ -46,6 +47,7 @@ def test_a_rating_is_an_assessment_as_gradus_rate_keeps_it(home: Path, make: Mak
     assert (counted["ratings"], counted["rated"]) == (1, 1), "what the model before training wrote is none of the run's"
 
 
+@pytest.mark.ci
 def test_both_orders_are_drawn(home: Path, make: Make) -> None:
     run = make(21)
     one, again, other = (begin(run, None, "anna", home, seed) for seed in (1, 1, 2))

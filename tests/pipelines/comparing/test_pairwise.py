@@ -47,7 +47,6 @@ def artifacts(home: Path, run_id: str, folder: str, to: Path) -> Path:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_the_judge_sees_both_orders_and_all_is_logged(
     home: Path, both: tuple[str, str], ollama: OllamaServer, tmp_path: Path
 ) -> None:
@@ -96,6 +95,7 @@ def test_a_judge_that_prefers_a_place_flips_with_the_order(
     assert "100.0% of the verdicts flip with the order" in found["sentence"]
 
 
+@pytest.mark.ci
 def test_a_judge_that_prefers_length_wins_less_where_length_is_controlled(
     home: Path, both: tuple[str, str], ollama: OllamaServer
 ) -> None:

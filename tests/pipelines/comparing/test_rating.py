@@ -56,7 +56,6 @@ def test_ratings_become_assessments_of_traces(home: Path, make: Make, tmp_path: 
     assert (changed["changed"], changed["ratings"]) == (1, 3)
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_what_is_rated_in_mlflows_page_is_read_back(home: Path, make: Make) -> None:
     run = make(21)
@@ -72,7 +71,6 @@ def test_what_is_rated_in_mlflows_page_is_read_back(home: Path, make: Make) -> N
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_judges_are_measured_by_people(home: Path, make: Make, tmp_path: Path) -> None:
     """In a run whose first 40 responses are wrong, people say so but for two of them."""
     run = make(40)
@@ -92,7 +90,6 @@ def test_judges_are_measured_by_people(home: Path, make: Make, tmp_path: Path) -
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_comparison_says_whether_the_judge_prefers_what_people_do(home: Path, make: Make, tmp_path: Path) -> None:
     one, other = make(60, "one"), make(20, "other")
     for run, good in ((one, set()), (other, set(range(21, 61)))):
@@ -109,7 +106,6 @@ def test_a_comparison_says_whether_the_judge_prefers_what_people_do(home: Path, 
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_bad_ratings_are_named_and_nothing_is_kept(home: Path, make: Make, tmp_path: Path) -> None:
     run = make(22)
     for name, lines, said, code in (
@@ -133,6 +129,7 @@ def test_bad_ratings_are_named_and_nothing_is_kept(home: Path, make: Make, tmp_p
     assert traces(home, run) == {}
 
 
+@pytest.mark.ci
 def test_rows_may_come_from_a_table_of_their_own_type(home: Path, make: Make, tmp_path: Path) -> None:
     run = make(23)
     pd.DataFrame({"row": [1, 2], "rating": [80.0, 5.0]}).to_parquet(tmp_path / "r.parquet")
@@ -140,7 +137,6 @@ def test_rows_may_come_from_a_table_of_their_own_type(home: Path, make: Make, tm
     assert (done["ratings"], done["people"]) == (2, 1)
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_ratings_and_comparisons_on_a_server(
     mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -89,6 +89,7 @@ def test_each_run_is_compared_with_the_baseline_and_all_is_logged(home: Path, ma
         assert shown in printed.stdout
 
 
+@pytest.mark.ci
 def test_two_runs_are_logged_and_nothing_is_with_no_log(home: Path, make: Make) -> None:
     one, other = make(3), make(4)
     assert gradus(home, "compare", one, other, "--no-log").returncode == 0
@@ -126,6 +127,7 @@ def test_wrong_use_is_said_in_a_line(home: Path, make: Make, tmp_path: Path) -> 
         compare_all([one], home)
 
 
+@pytest.mark.ci
 def test_responses_are_told_apart_by_task_and_length(home: Path, tmp_path: Path) -> None:
     one, other = (answered_run(home, tmp_path / str(wrong), wrong) for wrong in (40, 20))
     details = compare_all([one, other], home).comparisons[0].details

@@ -34,7 +34,6 @@ def entries() -> list[Manifest]:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.usefixtures("instructed")
 def test_whatever_file_of_a_result_is_damaged_it_is_none() -> None:
     store = Store(home() / "store")

@@ -78,7 +78,6 @@ def test_a_whole_run_without_a_network_tries_to_reach_nobody(kind: str, tmp_path
     assert processes >= 2, "the run and its Prefect server"
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_an_attempt_would_be_seen(tmp_path: Path) -> None:
     ask = "import socket; socket.getaddrinfo('localhost', 80); socket.create_connection(('192.0.2.1', 80))"

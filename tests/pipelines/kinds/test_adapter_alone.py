@@ -46,7 +46,6 @@ def saved(address: str) -> Path:
     return next(Path(resolve_model(address, home())).glob("artifacts/*"))
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_a_language_model_that_is_an_adapter_does_all_that_a_whole_one_does(tmp_path: Path, weights: Path) -> None:
     alone = run(tmp_path / "alone", *of(weights), *ALONE)
@@ -84,7 +83,6 @@ def test_a_classifier_that_is_an_adapter_labels_like_a_whole_one(weights: Path) 
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_base_that_is_gone_or_another_is_named(tmp_path: Path, weights: Path) -> None:
     summary = run(tmp_path / "alone", *of(weights), *ALONE, "train.max_steps=1")
     folder = saved(summary.model_uri or "")

@@ -33,7 +33,6 @@ def weights(folder: Path, vocabulary: int = WORDS, context: int = 64) -> Path:
     return folder / "gpt2"
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_everything_about_the_demo() -> None:
     found = check(load_config("spam-demo", [*TINY, "train.padding=train", "train.max_length=30"]))
@@ -56,7 +55,6 @@ def test_everything_about_the_demo() -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_takes_the_data_from_the_check() -> None:
     config = load_config("spam-demo", TINY)
@@ -99,6 +97,7 @@ def test_what_a_run_refuses_is_refused(saved_model: Path) -> None:
         check(load_config("spam-demo", [*TINY, f"model.weights={saved_model}"]))
 
 
+@pytest.mark.ci
 def test_rejected_data_is_rejected_as_in_a_run() -> None:
     with pytest.raises(DataRejected) as caught:
         check(load_config("spam-demo", [*TINY, "validation.text_not_blank.severity=error"]))
@@ -135,6 +134,7 @@ def test_missing_weights_come_last_and_exit_with_1() -> None:
     assert done.stderr.splitlines()[-1] == "gradus: there is no folder ./nowhere; check model.weights"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

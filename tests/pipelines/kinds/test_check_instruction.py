@@ -69,6 +69,7 @@ def config_of(folder: Path, **sections: Any) -> InstructionConfig:
     return config
 
 
+@pytest.mark.ci
 def test_everything_about_a_preset(tmp_path: Path) -> None:
     found = check(config_of(tmp_path, train={"epochs": 3, "eval_every": 10}))
     assert found.missing == []
@@ -109,6 +110,7 @@ def test_everything_about_a_preset(tmp_path: Path) -> None:
     assert (found.judge["is_language_model"], found.judge["verdicts"], found.judge["problem"]) == (False, 24, "")
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_takes_the_data_from_the_check(tmp_path: Path) -> None:
     config = config_of(tmp_path)
@@ -120,6 +122,7 @@ def test_a_run_takes_the_data_from_the_check(tmp_path: Path) -> None:
     assert check(config).data["cached_steps"] == ["download", "validate", "split"]
 
 
+@pytest.mark.ci
 def test_what_truncation_cuts_is_counted(tmp_path: Path) -> None:
     long = [{"instruction": f"Tell it {'again ' * 40}{number}.", "input": "", "output": "yes"} for number in range(6)]
     entries = [{**entry, "task": "echo"} for entry in [*make_entries(54), *long]]
@@ -134,6 +137,7 @@ def test_what_truncation_cuts_is_counted(tmp_path: Path) -> None:
     assert len(whole["ids"]) == 31
 
 
+@pytest.mark.ci
 def test_entries_that_do_not_fit_the_context_show(tmp_path: Path) -> None:
     long = {"instruction": f"Tell it {'again ' * 300}.", "input": "", "output": "yes", "task": "echo"}
     found = check(config_of(tmp_path, entries=[*make_entries(), long]))
@@ -155,6 +159,7 @@ def test_a_run_that_would_learn_nothing_is_refused(tmp_path: Path) -> None:
         check(config_of(tmp_path, train={"warmup": 24}))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("options", [{"trainable": "lora", "gradient_checkpointing": True}, {"batching": "packed"}])
 def test_other_recipes_are_estimated_as_well(tmp_path: Path, options: dict[str, Any]) -> None:
     found = check(config_of(tmp_path, train=options))
@@ -165,6 +170,7 @@ def test_other_recipes_are_estimated_as_well(tmp_path: Path, options: dict[str, 
     assert found.cost.timing is not None
 
 
+@pytest.mark.ci
 def test_missing_weights_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     found = check(config_of(tmp_path, model={"weights": "./nowhere"}))
     assert found.missing == ["there is no folder ./nowhere; check model.weights"]
@@ -179,6 +185,7 @@ def ollama(tmp_path: Path) -> Iterator[OllamaServer]:
         yield server
 
 
+@pytest.mark.ci
 def test_the_judge_is_looked_up_and_asked_nothing(tmp_path: Path, ollama: OllamaServer) -> None:
     asked = {"kind": "ollama", "model": "llama3", "url": ollama.url, "repeats": 2}
     judge = check(config_of(tmp_path, judge=asked)).judge
@@ -221,6 +228,7 @@ def test_what_a_judge_will_take_is_forecast_and_a_limit_that_is_surely_too_low_r
     assert ollama.chats == []
 
 
+@pytest.mark.ci
 def test_a_judge_that_cannot_be_asked_is_a_warning_that_says_what_to_do(tmp_path: Path, ollama: OllamaServer) -> None:
     def problem(model: str) -> str:
         asked = {"kind": "ollama", "model": model, "url": ollama.url, "timeout": 60}
@@ -236,6 +244,7 @@ def test_a_judge_that_cannot_be_asked_is_a_warning_that_says_what_to_do(tmp_path
     assert "`ollama serve`" in problem("llama3")
 
 
+@pytest.mark.ci
 def test_the_command_prints_all_of_it(tmp_path: Path) -> None:
     preset = write_preset(tmp_path)
     down = ("--set", "judge.kind=ollama", "--set", "judge.url=http://127.0.0.1:9")

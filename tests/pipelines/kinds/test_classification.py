@@ -37,6 +37,7 @@ def artifacts(run_id: str, folder: str = "") -> set[str]:
     return {entry.path for entry in client().list_artifacts(run_id, folder)}
 
 
+@pytest.mark.ci
 def test_a_run_leaves_everything_where_it_belongs(finished: RunSummary) -> None:
     summary = finished
     assert summary.status == "FINISHED"
@@ -77,6 +78,7 @@ def test_a_run_leaves_everything_where_it_belongs(finished: RunSummary) -> None:
     assert version.run_id == summary.run_id
 
 
+@pytest.mark.ci
 def test_the_flow_runs_page_has_tables_and_a_link(finished: RunSummary) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.sorting import ArtifactSort
@@ -91,6 +93,7 @@ def test_the_flow_runs_page_has_tables_and_a_link(finished: RunSummary) -> None:
     assert "language model is right on" in newest["metrics"].description
 
 
+@pytest.mark.ci
 def test_metrics_and_baselines_of_all_splits_are_reported(finished: RunSummary) -> None:
     metrics = finished.metrics
     names = ["loss", "accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1", "average_precision"]
@@ -104,7 +107,6 @@ def test_metrics_and_baselines_of_all_splits_are_reported(finished: RunSummary) 
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_test_rows_that_an_earlier_model_learned_are_in_no_figure(finished: RunSummary) -> None:
     first = finished
     again = run(f"model.weights=runs:/{first.run_id}")
@@ -146,6 +148,7 @@ def test_an_unchanged_model_without_a_name_is_not_logged_twice() -> None:
     assert client().get_run(second.run_id).data.tags["cached_from"] == first.run_id
 
 
+@pytest.mark.ci
 def test_results_that_prefect_forgot_are_still_cached(finished: RunSummary) -> None:
     first = finished
     shutil.rmtree(home() / "results")
@@ -166,13 +169,13 @@ def test_another_vocabulary_at_the_same_path_trains_again(tmp_path: Path) -> Non
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_another_recipe_skips_what_comes_before_training(finished: RunSummary) -> None:
     second = run("train.max_steps=3", "train.epochs=2")
     assert second.cached_steps == STEPS[:4]
     assert second.model_uri == "models:/spam-demo/2"
 
 
+@pytest.mark.ci
 def test_a_flipped_byte_runs_that_step_again(finished: RunSummary) -> None:
     (table,) = (home() / "store/split").glob("*/train.parquet")
     raw = bytearray(table.read_bytes())
@@ -183,7 +186,6 @@ def test_a_flipped_byte_runs_that_step_again(finished: RunSummary) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights() -> None:
     weights = []
     for name in ("one", "two"):
@@ -211,7 +213,6 @@ def figures(summary: RunSummary, prefix: str) -> dict[str, float]:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.usefixtures("real_data")
 def test_the_book_preset_on_the_real_data() -> None:
     summary = classification(load_config("spam-book", [*REAL, "train.max_steps=20"]))
@@ -237,7 +238,6 @@ def test_the_spam_preset_on_the_real_data() -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_rejected_data_leaves_a_failed_run_with_its_evidence() -> None:
     with pytest.raises(DataRejected, match="label_in_set") as caught:
         run("validation.label_in_set.severity=error")
@@ -250,7 +250,6 @@ def test_rejected_data_leaves_a_failed_run_with_its_evidence() -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_diverging_training_leaves_a_failed_run_with_the_rows_of_its_step() -> None:
     with pytest.raises(TrainingError, match=r"the loss of step \d+ is .*; lower train.learning_rate") as caught:
         run("train.learning_rate=1", "train.clip=null", "train.max_steps=60", "train.weight_decay=1e8")

@@ -28,7 +28,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_conversations_are_learnt_answered_judged_served_and_gone_on_with(weights: Path, tmp_path: Path) -> None:
     summary = run(tmp_path / "talked", *chat(weights, TURNS), content=conversations())
     assert summary.status == "FINISHED"
@@ -63,6 +62,7 @@ def test_conversations_are_learnt_answered_judged_served_and_gone_on_with(weight
     assert json.loads(done.stdout)["response"] == several["response"][0]
 
 
+@pytest.mark.ci
 def test_a_check_shows_every_answer_as_learnt_and_what_is_cut(weights: Path, tmp_path: Path) -> None:
     found = check(
         config(tmp_path / "check", *chat(weights, TURNS, "train.max_length=140"), content=conversations(40, 6))
@@ -78,7 +78,6 @@ def test_a_check_shows_every_answer_as_learnt_and_what_is_cut(weights: Path, tmp
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_what_is_too_long_is_left_out_where_the_preset_says_so(weights: Path, tmp_path: Path) -> None:
     content = [*conversations(40), *conversations(2, 40)]
     found = check(

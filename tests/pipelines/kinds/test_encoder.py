@@ -22,7 +22,6 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f"model.weights={folder}", "model.size=auto", "model.vocabulary=auto", "train.pooling=null"]
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_leaves_a_model_that_is_served(encoder: list[str]) -> None:

@@ -27,6 +27,7 @@ def test_the_sweep_has_all_of_them() -> None:
     assert list(ROWS) == list(range(1, 20))
 
 
+@pytest.mark.ci
 def test_the_sweep_says_what_was_published(shared_data: Path) -> None:
     """Column by column, what the table of figures says is what the keys set."""
     with (shared_data / "tutorial-spam-experiments.csv").open() as file:
@@ -60,6 +61,7 @@ def test_with_other_weights_what_is_no_row_of_its_own_is_skipped_with_the_reason
     assert all(row.values["model.weights"] != "openai-community/gpt2" for row in rows)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("row", [row if row % 18 == 1 else pytest.param(row, marks=pytest.mark.slow) for row in ROWS])
 def test_each_trains_two_steps(row: int, tmp_path: Path) -> None:
     config = experiment(row)

@@ -30,6 +30,7 @@ def test_a_modelfile_says_what_the_training_said(instructed: tuple[Path, RunSumm
     assert "noted on version tiny/1" in done.stdout
 
 
+@pytest.mark.ci
 def test_a_classifier_of_a_run_is_exported(finished: RunSummary, tmp_path: Path) -> None:
     done = gradus("export", f"runs:/{finished.run_id}", "--to", "hf", "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
@@ -37,7 +38,6 @@ def test_a_classifier_of_a_run_is_exported(finished: RunSummary, tmp_path: Path)
     assert sorted(peer.config.label2id) == ["ham", "spam"]
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize("save", ["merged", "adapter"])
 def test_adapters_are_exported_whether_they_were_merged_or_not(save: str, tmp_path: Path) -> None:

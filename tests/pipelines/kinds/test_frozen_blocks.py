@@ -31,7 +31,6 @@ def config(*overrides: str) -> ClassificationConfig:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_another_learning_rate_finds_what_the_frozen_blocks_made() -> None:
     first = classification(config())
@@ -45,6 +44,7 @@ def test_another_learning_rate_finds_what_the_frozen_blocks_made() -> None:
     assert found["tokens"].keys() == {"train", "validation", "test"}
 
 
+@pytest.mark.ci
 def test_what_the_frozen_blocks_depend_on() -> None:
     table = validate.without_prefect(download.without_prefect(config().source), config().validation)
     splits = split.without_prefect(table, config().split, config().balance)

@@ -37,6 +37,7 @@ def only_run(status: str) -> tuple[str, dict[str, str]]:
     return found.info.run_id, found.data.tags
 
 
+@pytest.mark.ci
 def test_a_run_leaves_everything_where_it_belongs(instructed: tuple[Path, RunSummary]) -> None:
     _, summary = instructed
     assert (summary.status, summary.cached_steps, summary.model_uri) == ("FINISHED", [], "models:/tiny/1")
@@ -65,7 +66,6 @@ def test_a_run_leaves_everything_where_it_belongs(instructed: tuple[Path, RunSum
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_second_run_does_nothing_and_another_recipe_only_what_it_must(instructed: tuple[Path, RunSummary]) -> None:
     folder, first = instructed
     again = run(folder)
@@ -80,7 +80,6 @@ def test_a_second_run_does_nothing_and_another_recipe_only_what_it_must(instruct
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(
     instructed: tuple[Path, RunSummary], tmp_path: Path
 ) -> None:
@@ -96,7 +95,6 @@ def test_new_data_is_added_to_an_earlier_model_and_the_lineage_is_kept(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_run_leaves_its_adapter_and_another_starts_from_it(tmp_path: Path) -> None:
     first = run(tmp_path, "train.trainable=lora")
     assert artifacts(first.run_id, "adapter") == {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
@@ -114,7 +112,6 @@ def test_a_run_leaves_its_adapter_and_another_starts_from_it(tmp_path: Path) -> 
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_test_rows_that_an_earlier_model_learned_are_in_no_figure(tmp_path: Path) -> None:
     many = entries(300)
     first = run(tmp_path, content=many)
@@ -132,7 +129,6 @@ def test_test_rows_that_an_earlier_model_learned_are_in_no_figure(tmp_path: Path
     assert len(learned) == facts["split"]["rows"]["train"]
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_a_real_judge_gives_every_response_its_verdict(tmp_path: Path) -> None:
     with serve(tmp_path / "ollama") as server:
@@ -265,7 +261,6 @@ def test_a_classifier_is_no_start_for_a_language_model(tmp_path: Path, saved_mod
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_another_template_than_the_weights_know_is_said_before_training(
     instructed: tuple[Path, RunSummary], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,6 +274,7 @@ def test_an_unknown_template_variable_is_found_before_anything_runs(tmp_path: Pa
         config(tmp_path, "prompt.template.instruction='Q: {instrction}'")
 
 
+@pytest.mark.ci
 def test_a_run_that_would_learn_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="every target of the 51 train entries is masked"):
         run(tmp_path, "train.max_length=3")

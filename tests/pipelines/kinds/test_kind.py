@@ -22,6 +22,7 @@ OF_ANY_KIND = [
 CONFIGS = {config_class(kind).__name__ for kind in KINDS}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("module", OF_ANY_KIND)
 def test_no_module_that_acts_on_any_kind_names_one(module: str) -> None:
     tree = ast.parse((ROOT / module).read_text())
@@ -80,7 +81,6 @@ def test_a_kind_is_found_with_all_its_parts(name: str) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_an_old_run_that_names_no_kind_is_of_the_first_one(tmp_path: Path) -> None:
     tracking = TrackingConfig(experiment="old", system_metrics=False)
     with open_run(tracking, tmp_path, "old", {"seed": 1}) as run:
@@ -98,6 +98,7 @@ def test_a_kind_that_is_not_known_is_refused_in_one_line(tmp_path: Path) -> None
     assert found.refused == f"not compared: run {run.run_id[:8]} is of the pipeline dreaming, which is not known here"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", KINDS)
 def test_a_run_of_each_kind_without_files_is_shown_with_a_warning(name: str, tmp_path: Path) -> None:
     tracking = TrackingConfig(experiment="kinds", system_metrics=False)
@@ -112,6 +113,7 @@ def test_a_run_of_each_kind_without_files_is_shown_with_a_warning(name: str, tmp
     assert all(f"run {each.run_id[:8]} left no " in warning for each in (run, other))
 
 
+@pytest.mark.ci
 def test_a_key_that_an_older_run_did_not_have_is_a_difference_unless_it_has_its_default(tmp_path: Path) -> None:
     tracking = TrackingConfig(experiment="keys", system_metrics=False)
     runs = []

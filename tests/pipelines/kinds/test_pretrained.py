@@ -27,7 +27,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_run_leaves_a_model_that_talks_as_it_was_taught_and_is_gone_on_from(weights: Path, tmp_path: Path) -> None:
     summary = run(tmp_path / "talked", *chat(weights, "prompt.system=Be brief."))
     assert (summary.status, summary.model_uri) == ("FINISHED", "models:/tiny/1")
@@ -51,7 +50,6 @@ def test_a_run_leaves_a_model_that_talks_as_it_was_taught_and_is_gone_on_from(we
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize("option", ["train.fast=false", "lora.dora=true", "train.batching=packed"])
 def test_other_recipes(weights: Path, tmp_path: Path, option: str) -> None:
     adapters = ("train.trainable=lora", "lora.targets=attention") if option.startswith("lora") else ()
@@ -59,6 +57,7 @@ def test_other_recipes(weights: Path, tmp_path: Path, option: str) -> None:
     assert summary.status == "FINISHED"
 
 
+@pytest.mark.ci
 def test_a_check_shows_the_conversation_and_what_is_learnt(weights: Path, tmp_path: Path) -> None:
     found = check(config(tmp_path / "check", *chat(weights)))
     sample = found.texts["samples"][0]

@@ -81,6 +81,7 @@ def entry(number: int, label: str, **more: str) -> dict[str, Any]:
     return {"row": number + 1, "text": text, "label": label, "suggested": "spam" if given == "ham" else "ham"} | more
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("delimiter", [",", ";"])
 def test_mended_labels_are_put_into_the_data(finished: RunSummary, tmp_path: Path, delimiter: str) -> None:
     hams = [number for number, row in enumerate(sample()) if row[0] == "ham"][:3]
@@ -120,7 +121,6 @@ def test_where_the_source_has_changed_the_rows_of_the_run_are_used(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "line", "named"),
     [
@@ -141,7 +141,6 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_runs_without_labels_or_data_are_named(home: Path, saved_model: Path, name: str, tmp_path: Path) -> None:
     make = partial(labelled_run, home, tmp_path, saved_model, name, 5)
     gradus = partial(commands.gradus, "data", "labels", GRADUS_HOME=str(home))

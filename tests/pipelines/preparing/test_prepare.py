@@ -79,6 +79,7 @@ def test_texts_are_cleaned_and_dealt_and_what_changed_is_reported(tmp_path: Path
     assert {split: sum(found["answers"][split].values()) for split in SPLITS} == found["rows"]
 
 
+@pytest.mark.ci
 def test_the_seed_decides_the_order(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "rows.csv", messages())
     texts = []
@@ -91,6 +92,7 @@ def test_the_seed_decides_the_order(tmp_path: Path) -> None:
     assert sorted(texts[0]) != texts[0]
 
 
+@pytest.mark.ci
 def test_prompts_and_completions_are_as_guides_advise(tmp_path: Path) -> None:
     out, found = prepared(tmp_path, write_csv(tmp_path / "rows.csv", messages()), "classification")
     for split in SPLITS:
@@ -108,6 +110,7 @@ def test_prompts_and_completions_are_as_guides_advise(tmp_path: Path) -> None:
             assert (asked["content"], answer["content"]) == (row["text"], row["label"])
 
 
+@pytest.mark.one_case
 @pytest.mark.parametrize("layout", ["chat", "prompt_completion"])
 def test_labelled_texts_come_back_as_they_were(tmp_path: Path, layout: str) -> None:
     out, _ = prepared(tmp_path, write_csv(tmp_path / "rows.csv", messages()), "classification")
@@ -194,7 +197,6 @@ def test_every_format_of_a_preset_is_read(tmp_path: Path, form: str) -> None:
     assert sum(found["rows"].values()) == len(rows)
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize("form", ["classification", "instruction", "chat"])
 def test_the_preset_passes_the_check(tmp_path: Path, form: str) -> None:

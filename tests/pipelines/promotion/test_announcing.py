@@ -36,7 +36,6 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_promotion_is_posted_and_signed_and_tried_again(
     home: Path, make: Callable[..., str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,7 +56,6 @@ def test_a_promotion_is_posted_and_signed_and_tried_again(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_who_cannot_be_told_undoes_nothing_and_is_one_line(
     home: Path, make: Callable[..., str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,7 +83,6 @@ def test_who_cannot_be_told_undoes_nothing_and_is_one_line(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_prefects_server_gets_an_event_of_each_change(
     prefect_server: None, home: Path, make: Callable[..., str], name: str
 ) -> None:
@@ -158,7 +155,6 @@ def test_where_mlflows_server_tells_the_address_by_itself_nobody_else_does(
 
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.ci
-@pytest.mark.slow
 def test_the_flow_promotes_goes_back_and_says_in_its_state_why_not(
     home: Path, make: Callable[..., str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

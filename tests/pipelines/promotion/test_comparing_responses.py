@@ -29,7 +29,6 @@ def make(home: Path, tmp_path: Path) -> Make:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_the_higher_score_is_named_with_its_evidence(home: Path, make: Make) -> None:
     one, other = make(40, name="a"), make(20, name="b")
     found = compare_runs(one, other, home)
@@ -94,7 +93,6 @@ def gradus_facts(home: Path, run_id: str) -> str:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_verdicts_of_different_judges_are_refused_until_one_judge_has_seen_both(
     home: Path, make: Make, ollama: OllamaServer
 ) -> None:
@@ -118,7 +116,6 @@ def test_verdicts_of_different_judges_are_refused_until_one_judge_has_seen_both(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_another_version_of_the_judges_model_is_another_judge(home: Path, make: Make, ollama: OllamaServer) -> None:
     asked = {"kind": "ollama", "url": ollama.url}
     one = make(10, judge=asked)
@@ -145,6 +142,7 @@ def test_a_classifier_and_an_instruction_run_are_refused_in_one_line(home: Path,
     ]
 
 
+@pytest.mark.ci
 def test_a_run_without_responses_is_shown_with_a_warning(home: Path, make: Make) -> None:
     with open_run(QUIET, home, "empty", {"pipeline": "instruction"}) as empty:
         pass

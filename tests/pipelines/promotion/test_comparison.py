@@ -36,7 +36,6 @@ def gradus(home: Path, *arguments: str) -> CompletedProcess[str]:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_comparison_says_what_differs_and_who_is_better(home: Path, make: Make, name: str) -> None:
     one = make(30, epochs="3", seed="1")
     other = make(5, epochs="4", seed="1", extra="yes")
@@ -62,6 +61,7 @@ def test_a_comparison_says_what_differs_and_who_is_better(home: Path, make: Make
     assert printed == found.model_dump(mode="json")
 
 
+@pytest.mark.ci
 def test_two_that_err_alike_do_not_differ_significantly(home: Path, make: Make) -> None:
     one, other = make(10), make(13)
     found = compare_runs(one, other, home)
@@ -72,7 +72,6 @@ def test_two_that_err_alike_do_not_differ_significantly(home: Path, make: Make) 
     assert (same.test.p_value, same.parameters) == (1.0, {})
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_common_rows_are_compared_without_what_one_was_trained_on(home: Path, make: Make) -> None:
     one, other = make(10), make(0, start=150, train=("TEXT AF", "text bf", "elsewhere"))
@@ -128,6 +127,7 @@ def test_a_run_that_failed_is_shown_with_a_warning(home: Path, make: Make) -> No
     assert "seed" in done.stdout
 
 
+@pytest.mark.ci
 def test_a_run_that_took_everything_from_another_stands_for_it(home: Path, make: Make, name: str) -> None:
     one = make(3)
     model = MlflowClient(f"sqlite:///{home}/mlflow.db").get_run(one).outputs.model_outputs[0].model_id

@@ -42,7 +42,6 @@ def told(home: Path, name: str) -> list[tuple[str, str, str | None]]:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_every_change_of_the_champion_stands_in_its_history(home: Path, make: Make, name: str) -> None:
     promote(make(60), home)
     promote(make(30), home)
@@ -82,7 +81,6 @@ def test_who_was_rolled_back_is_no_measure_for_later_ones(home: Path, make: Make
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_champion_that_was_deleted_is_one_line_and_rollback_the_way_out(
     home: Path, make: Make, name: str, client: MlflowClient
 ) -> None:
@@ -114,7 +112,6 @@ def test_going_back_leaves_out_versions_that_were_deleted(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_version_that_cannot_be_loaded_never_becomes_champion(
     home: Path, make: Make, name: str, client: MlflowClient, tmp_path: Path
 ) -> None:
@@ -186,7 +183,6 @@ def test_an_alias_that_cannot_be_set_leaves_nothing(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_of_two_who_promote_at_once_one_wins(
     home: Path, make: Make, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,6 @@ def make(home: Path, saved_model: Path, name: str, told: pd.DataFrame, tmp_path:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_five_rows_prove_nothing(home: Path, make: Make, name: str) -> None:
     why = r"5 rows can be compared with the majority class, and fewer than 100 are no evidence; test on more rows: .*"
     with pytest.raises(PromotionRefused, match=why + "split.fractions.test; --force"):
@@ -71,6 +70,7 @@ def test_five_rows_prove_nothing(home: Path, make: Make, name: str) -> None:
     assert aliases(home, name) == {"champion": "1"}
 
 
+@pytest.mark.ci
 def test_a_first_champion_must_beat_the_majority_class(home: Path, make: Make, told: pd.DataFrame) -> None:
     ham = np.flatnonzero(told["label"][:500] == "ham")
     _, seldom = (ham, np.setdiff1d(np.arange(500), ham))[:: 1 if len(ham) >= 250 else -1]
@@ -87,7 +87,6 @@ def test_a_first_champion_must_beat_the_majority_class(home: Path, make: Make, t
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_hundred_rows_do_not_show_that_five_points_less_are_not_worse(home: Path, make: Make, name: str) -> None:
     promote(make(0, 100), home)
     for wrong in (5, 10, 0):
@@ -97,7 +96,6 @@ def test_a_hundred_rows_do_not_show_that_five_points_less_are_not_worse(home: Pa
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_small_losses_do_not_add_up(home: Path, make: Make, name: str) -> None:
     promote(make(0), home)
     assert promote(make(30), home, margin=0.02).champion_before == "1"
@@ -118,7 +116,6 @@ def test_where_no_earlier_champion_can_be_measured_nothing_is_promoted(home: Pat
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_force_runs_no_champion(home: Path, make: Make, name: str) -> None:
     promote(make(60, 400), home)
     done = promote(make(20, 400, first=1000), home, force=True, reason="in haste")
@@ -126,7 +123,6 @@ def test_force_runs_no_champion(home: Path, make: Make, name: str) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_who_was_forced_or_rolled_back_is_no_measure_for_later_ones(home: Path, make: Make, name: str) -> None:
     best, good, less = make(0), make(40), make(70)  # a point apart, more or less, each time
     promote(best, home, force=True, reason="it was forced")
@@ -144,7 +140,6 @@ def test_who_was_forced_or_rolled_back_is_no_measure_for_later_ones(home: Path, 
     assert [each.version for each in promote(make(42), home, margin=0.02).measured] == ["4", "2"]
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_the_margin_is_the_registered_models_or_who_promotes_and_never_the_runs(
     home: Path, make: Make, name: str
@@ -167,7 +162,6 @@ def test_the_margin_is_the_registered_models_or_who_promotes_and_never_the_runs(
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_champion_that_was_tested_on_other_rows_is_run_on_the_candidates(home: Path, make: Make, name: str) -> None:
     promote(make(60, 400), home)
     # The champion's model is right on each of these, whatever its own run says.
@@ -184,7 +178,6 @@ def test_a_champion_that_was_tested_on_other_rows_is_run_on_the_candidates(home:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_rows_that_an_earlier_model_has_learned_from_are_left_out(home: Path, make: Make, name: str) -> None:
     first = make(20, 600, train=range(1000, 1100))
     promote(first, home)

@@ -44,7 +44,6 @@ def make(home: Path, saved_language_model: Path, name: str, tmp_path: Path) -> M
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_champion_that_answered_other_rows_is_run_on_the_candidates(home: Path, make: Make) -> None:
     promote(make(20), home)
     # Ten rows are common; on the other 110 the champion says what its untrained network does.
@@ -75,7 +74,6 @@ def test_a_judge_that_is_away_leaves_the_champion_unmeasured(home: Path, make: M
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_judge_that_cannot_tell_promotes_nothing(home: Path, make: Make, ollama: OllamaServer) -> None:
     def controlled(tells: bool) -> str:
         run_id = make(0 if tells else 3, judge={"kind": "ollama", "url": ollama.url})
@@ -96,7 +94,6 @@ def test_a_judge_that_cannot_tell_promotes_nothing(home: Path, make: Make, ollam
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_verdicts_that_cannot_be_read_refuse_above_a_share_and_rules_may_be_softer(
     home: Path, make: Make, tmp_path: Path
 ) -> None:
@@ -137,7 +134,6 @@ def test_rows_that_either_or_one_before_it_learned_from_are_left_out(home: Path,
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_first_champion_must_be_better_than_the_model_that_it_started_from(home: Path, make: Make) -> None:
     with pytest.raises(
         PromotionRefused, match=r"and the model that it started from .*: it is not (shown to be )?better"

@@ -42,7 +42,6 @@ def test_a_champion_registered_by_hand_yields_to_force(home: Path, make: Make, s
     yields_to_force_alone(home, make, name, "no run made that version")
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_a_champion_whose_run_was_purged_yields_to_force(home: Path, make: Make, name: str) -> None:
     promote(gone := make(10), home)
@@ -53,7 +52,6 @@ def test_a_champion_whose_run_was_purged_yields_to_force(home: Path, make: Make,
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_what_cannot_be_promoted_is_one_line(home: Path, make: Make, name: str, tmp_path: Path) -> None:
     with open_run(QUIET, home, "without a model", {}) as bare:
         pass

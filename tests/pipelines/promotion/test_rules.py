@@ -85,7 +85,6 @@ def test_a_file_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_what_the_runs_config_names_is_read_and_what_is_typed_comes_first(
     home: Path, make: Make, tmp_path: Path
 ) -> None:
@@ -153,7 +152,6 @@ def test_a_refused_one_shows_the_table_too(home: Path, make: Make, name: str, tm
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_the_best_baseline_warns_and_may_decide(home: Path, make: Make, tmp_path: Path) -> None:
     run_id = make(10, svm_wrong=10)
     decides = rules_file(tmp_path, {"better_than_best_baseline": {"level": "error"}})
@@ -179,7 +177,6 @@ def test_test_rows_that_it_has_learned_from_warn_and_may_decide(home: Path, make
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_an_export_that_said_something_else_than_the_model_refuses_it(home: Path, make: Make, name: str) -> None:
     run_id = make(10)
     client_of(home).set_model_version_tag(

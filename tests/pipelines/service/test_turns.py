@@ -56,6 +56,7 @@ def test_one_that_was_begun_elsewhere_meanwhile_says_nothing(client: SyncPrefect
     assert client.read_flow_run(seen[0]).state_name == "Running"  # as the other machine has said
 
 
+@pytest.mark.ci
 def test_one_that_fails_after_it_was_begun_elsewhere_says_nothing_either(client: SyncPrefectClient) -> None:
     def work() -> None:
         crash_and_begin(client)

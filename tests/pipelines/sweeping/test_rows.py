@@ -97,6 +97,7 @@ def test_what_has_no_weights_or_no_room_is_skipped_with_the_reason(tmp_path: Pat
     assert "choose a smaller model" in huge.skipped
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", shipped_sweeps())
 def test_every_row_of_a_shipped_sweep_is_a_config(name: str) -> None:
     sweep = load_sweep(name)

@@ -18,6 +18,7 @@ def open_search(folder: Path, trials: int = 3) -> Search:
     return Search(sweep(trials), "mine", folder, maximize=True)
 
 
+@pytest.mark.ci
 def test_a_trial_is_a_row_whose_values_are_within_their_ranges(tmp_path: Path) -> None:
     search = open_search(tmp_path)
     row = search.row(search.ask())
@@ -53,6 +54,7 @@ def test_a_trial_that_failed_or_whose_process_was_killed_stands_in_line_again(tm
     assert again.ask().params != trial.params
 
 
+@pytest.mark.ci
 def test_a_search_that_goes_on_does_not_draw_the_same_again(tmp_path: Path) -> None:
     seen = []
     for _ in range(3):

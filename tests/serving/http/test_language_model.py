@@ -50,6 +50,7 @@ def turn(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
+@pytest.mark.ci
 def test_answers_are_those_of_respond(client: openai.OpenAI, responder: Responder) -> None:
     offline = said(responder, ASKED)
     assert len({row["response"] for row in offline}) > 2
@@ -123,6 +124,7 @@ def test_completions_go_on_with_a_text_as_generate_does(client: openai.OpenAI, r
         assert mine[-1].finish_reason in ("length", "stop")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_text_to_stop_at_is_not_part_of_the_answer(client: openai.OpenAI, responder: Responder, stream: bool) -> None:
     [row] = said(responder, ["Say hello"])
@@ -138,6 +140,7 @@ def test_a_text_to_stop_at_is_not_part_of_the_answer(client: openai.OpenAI, resp
     assert (text, reason) == (row["response"].partition(stop)[0].strip(), "stop")
 
 
+@pytest.mark.ci
 def test_draws_are_those_of_respond_with_the_same_seed(client: openai.OpenAI, responder: Responder) -> None:
     [row] = said(responder, ["Say hello"], temperature=1.2, top_p=0.9, seed=8)
     given: dict[str, Any] = {"model": "tuned", "messages": turn("Say hello"), "max_completion_tokens": 30}

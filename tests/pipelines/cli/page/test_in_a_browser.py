@@ -64,7 +64,6 @@ def filled(isolated: Path, saved_model: Path, saved_language_model: Path, tmp_pa
     return isolated, answered_run(isolated, tmp_path / "answered", 40)
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 @needs_chromium
 def test_every_tab_does_what_it_is_for(filled: tuple[Path, str], tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def test_a_message_has_the_label_that_the_model_gives_and_weights_for_its_words(
         classify("a", "models:/no-such/1", shelf)
 
 
+@pytest.mark.ci
 def test_an_instruction_is_answered_by_those_that_are_there(home: Path, saved_language_model: Path) -> None:
     written_run(home, saved_language_model, "alone")
     assert "alone" in writers(home)
