@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, get_args
 
-from annotated_types import Le, Lt
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -45,8 +44,9 @@ class Config(BaseModel):
     @field_validator("*")
     @classmethod
     def _no_number_is_too_large(cls, value: Any, info: ValidationInfo) -> Any:
-        metadata = cls.model_fields[str(info.field_name)].metadata
-        if type(value) is int and abs(value) > LARGEST and not any(isinstance(each, Le | Lt) for each in metadata):
+        bounds = cls.model_fields[str(info.field_name)].metadata
+        bounded = any(hasattr(each, "le") or hasattr(each, "lt") for each in bounds)
+        if type(value) is int and abs(value) > LARGEST and not bounded:
             raise ValueError(f"no number here is larger than {LARGEST:,}")
         return value
 

@@ -49,7 +49,7 @@ def safetensors() -> list[bytes]:
     """Return the weights of a network, and other kinds of numbers."""
     tensors = tensors_of(network())
     halves = {name: each.half() for name, each in tensors.items()}
-    return [save(tensors), save(halves), save({name: each.to(torch.int8) for name, each in tensors.items()})]
+    return [save(tensors), save(halves), save({name: each.bfloat16() for name, each in tensors.items()})]
 
 
 def read_weights(folder: Path, data: bytes) -> object:
