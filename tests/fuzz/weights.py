@@ -9,7 +9,6 @@ from tempfile import mkdtemp
 
 import gguf
 import numpy as np
-import torch
 from safetensors.torch import save
 
 from components.conversations import Entry
