@@ -158,7 +158,7 @@ def test_malformed_json_deep_in_a_file_names_line_and_column(tmp_path: Path, mar
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "says"),
     [

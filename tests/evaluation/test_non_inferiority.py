@@ -206,7 +206,7 @@ def steps(mean: float) -> list[float]:
     return [worse, 0.15, 0.75 - worse, 0.1]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [100, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (200, 600))])
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in COSTLY else ()) for name in judged(-2)]

@@ -43,7 +43,7 @@ def in_batches(gpt: LanguageModel, prompts: list[list[int]], size: int, most: in
     return [each for start in starts for each in go_on(gpt, prompts[start : start + size], most)]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3, 16])
 @pytest.mark.parametrize("gpt", [TIED, UNTIED], ids=["tied", "untied"])
 def test_a_batch_writes_what_the_uncached_loop_writes_to_the_end_of_the_context(gpt: LanguageModel, size: int) -> None:

@@ -301,7 +301,7 @@ def kept(cache: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM verdicts").fetchone()[0]) if tables else 0
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_judging_that_is_stopped_goes_on_where_it_was(
     ollama: OllamaServer, bench: Bench, blow: signal.Signals

@@ -38,7 +38,7 @@ def said_of(facts: dict[str, Any]) -> list[str]:
     return [line for line in warnings({}, facts) if "good from bad" in line]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
 @pytest.mark.parametrize(("score", "tells"), [("", True), ("100", False), ("0", False), ("random", False)])
 def test_a_judge_that_cannot_tell_good_from_bad_is_found_out(

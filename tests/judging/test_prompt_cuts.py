@@ -21,7 +21,7 @@ def test_no_text_has_fewer_tokens_than_words() -> None:
         assert 5 < fewest_tokens(text) <= len(encoding.encode_ordinary(text))
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @given(st.text())
 def test_words_are_those_between_blanks_with_a_letter_or_digit(text: str) -> None:
     assert fewest_tokens(text) == sum(any(letter.isalnum() for letter in word) for word in text.split())

@@ -221,7 +221,7 @@ def test_a_server_that_cuts_prompts_is_warned_of(ollama: OllamaServer, bench: Be
     assert "num_ctx" in line
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["all", "uncached", "1", ""])
 @pytest.mark.parametrize("words", [1, 100, 500, 2000])
 def test_a_server_that_cuts_nothing_is_not_suspected(ollama: OllamaServer, bench: Bench, how: str, words: int) -> None:

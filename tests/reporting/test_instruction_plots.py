@@ -55,7 +55,7 @@ def test_loss_is_drawn_against_epochs_with_tokens_seen_on_top() -> None:
         assert np.allclose(to_seen(history(11)["epoch"]), history(11)["tokens_seen"])
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("column", [None, "validation_loss", "train_loss"])
 @pytest.mark.parametrize("rows", [1, 2, 100])
 def test_few_evaluations_and_missing_values_are_drawn_without_a_warning(rows: int, column: str | None) -> None:

@@ -51,7 +51,7 @@ def test_curves_show_both_splits_against_epochs_with_examples_on_top() -> None:
         assert np.allclose(np.array(top.get_xlim()), np.array(axes.get_xlim()) * 131 * 8)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("column", [None, "validation_accuracy", "train_loss"])
 @pytest.mark.parametrize("rows", [1, 2, 100])
 def test_few_points_and_missing_values_are_drawn_without_a_warning(rows: int, column: str | None) -> None:

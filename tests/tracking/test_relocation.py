@@ -45,7 +45,7 @@ def old(tmp_path: Path, saved_model: Path) -> Path:
     return tmp_path / "old"
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_copy_works_in_itself_and_leaves_the_old_home_alone(
     old: Path, saved_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -86,7 +86,7 @@ def test_a_home_that_moved_and_one_in_its_place(old: Path, saved_model: Path, tm
     assert not [line for line in paths(moved) if str(old) in line]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_link_to_a_home_is_the_same_home(
     old: Path, saved_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -82,7 +82,7 @@ def test_an_error_stops_with_the_exit_code_of_rejected_data(table: Table) -> Non
     assert "validation.expectations" in first
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(("mostly", "left"), [(0.98, 61), (0.99, 60)])
 def test_whether_most_pass_is_decided_by_all_parts_together(
     table: Table, monkeypatch: pytest.MonkeyPatch, mostly: float, left: int

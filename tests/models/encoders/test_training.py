@@ -28,7 +28,7 @@ def learn(folder: Path, tmp_path: Path, name: str = "out", **options: object) ->
     return tune(tmp_path, name, model=ModelConfig(weights=str(folder)), epochs=4, **begun, **options)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", [None, "cls"])
 @pytest.mark.parametrize("trainable", ["all", "last_block", "last_layer", "lora"])
 def test_what_trains(folder: Path, tmp_path: Path, trainable: str, pooling: str | None) -> None:

@@ -69,7 +69,7 @@ def test_a_registered_model_is_exported_with_its_card_and_the_outcome_is_noted(t
     assert (parity_tag() or "").startswith("passed: hf: loaded by transformers")
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["{run}", "runs:/{run}", "runs:/{run}/model", "models:/spam/1"])
 def test_every_address_of_a_model_will_do(address: str, registered: str, tmp_path: Path) -> None:
     done = gradus("export", address.format(run=registered), "--to", "hf", "--output", tmp_path / "out")

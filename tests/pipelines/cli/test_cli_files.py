@@ -474,7 +474,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, given: str) -> None:
     assert peak(240_000) < 1.3 * small
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("given", ["csv", "tsv", "jsonl", "parquet", "txt"])
 @pytest.mark.parametrize(
     "wanted", [None, "csv", *(pytest.param(each, marks=SLOW) for each in ("json", "jsonl", "parquet"))]
@@ -518,7 +518,7 @@ def answered(tuned: Path, instructions: list[str], inputs: list[str], **options:
     return load_responder(tuned).respond(instructions, inputs, config)["response"].tolist()
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("wanted", ["csv", *(pytest.param(each, marks=SLOW) for each in ("jsonl", "parquet"))])
 def test_a_language_model_reads_its_own_columns(tuned: Path, tmp_path: Path, kind: str, wanted: str) -> None:

@@ -123,7 +123,6 @@ def test_the_schema_takes_what_presets_say_and_refuses_what_they_may_not() -> No
         assert not check.is_valid({"source": {"url": "a.csv"}, "validation": {}, **wrong})
 
 
-@pytest.mark.ci
 def test_presets_name_their_schema_which_is_the_one_of_this_code() -> None:
     for path in PRESETS:
         named = path.read_text(encoding="utf-8").splitlines()[0].partition("$schema=")[2]

@@ -69,7 +69,7 @@ def config_of(folder: Path, **sections: Any) -> InstructionConfig:
     return config
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_everything_about_a_preset(tmp_path: Path) -> None:
     found = check(config_of(tmp_path, train={"epochs": 3, "eval_every": 10}))
     assert found.missing == []
@@ -159,7 +159,7 @@ def test_a_run_that_would_learn_nothing_is_refused(tmp_path: Path) -> None:
         check(config_of(tmp_path, train={"warmup": 24}))
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"trainable": "lora", "gradient_checkpointing": True}, {"batching": "packed"}])
 def test_other_recipes_are_estimated_as_well(tmp_path: Path, options: dict[str, Any]) -> None:
     found = check(config_of(tmp_path, train=options))
