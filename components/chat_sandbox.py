@@ -22,7 +22,7 @@ LONGEST = 10_000_000
 """Characters of a text, or values of a list, that may be made."""
 SIZED = (str, list, tuple)
 TURN, MEASURED, STARTED = "gradus_turn", "gradus_measured", "gradus_started"
-"""What is put into a template: two filters, which cost a tenth of calls, and when the rendering began."""
+"""What is put into a template: two filters, which cost less than calls, and when the rendering began."""
 
 
 def render(source: str, values: Mapping[str, Any]) -> str:
