@@ -1,22 +1,22 @@
 """What tests share: a home of their own, no network, one Prefect server, two tiny models, the real data."""
 
+import gc
 import os
 import random
-import re
 import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadFileScheduling
 
 from tests import patience
+from tests.prefect_server import address_of_server
+from tests.shared import made_once, shared_folder
 
 # Two processes run the tests on two cores, and every one of them starts others. Networks this small gain nothing from a
 # second thread, and lose much by waiting for one that has no core. Read when torch is imported.
@@ -29,40 +29,23 @@ settings.register_profile("explore", deadline=None, suppress_health_check=[Healt
 settings.register_profile("patient", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("patient")
 
-PREFECT = re.compile(r"prefect_server|finished: RunSummary|instructed: tuple|environment: dict")
-"""What a module says whose tests have the fixture `prefect_server`, by itself or through another."""
-WITH_PREFECT, MINUTES = 1, "pytest.mark.minutes"
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """Have one process run a module's tests, and two all modules that need Prefect: its server takes ten seconds.
-
-    One runs those of kinds of pipelines. Those that take minutes start a server of their own.
-    """
-    root = config.rootpath
-
-    class OneStartsPrefect(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            module = nodeid.partition("::")[0]
-            if place_of(root / module) != WITH_PREFECT:
-                return module
-            return "kinds with Prefect" if "/kinds/" in module else "with Prefect"
-
-    return OneStartsPrefect(config, log)
+def pytest_configure() -> None:
+    """Collect no garbage while modules are imported: there is hardly any, and the search takes a seventh of that."""
+    gc.disable()
 
 
-@cache
-def place_of(module: Path) -> int:
-    """Return when a module's turn is where order is kept: first those that take minutes, then those with Prefect."""
-    text = module.read_text(encoding="utf-8")
-    return 0 if MINUTES in text else WITH_PREFECT if PREFECT.search(text) else 2
+def pytest_collection_finish() -> None:
+    """From now on look for it, but not again and again among what all modules hold."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what takes minutes first, and mark what `make test` leaves out, or `make test-unit`: servers, processes."""
-    items.sort(key=lambda item: place_of(item.path))
+    items.sort(key=lambda item: not item.get_closest_marker("minutes"))
     servers = {"prefect_server", "mlflow_server", "ollama"}
     starters = {"subprocess", "Server", "serve"}
     begun = set()
@@ -125,43 +108,50 @@ def heeded() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """Start one real Prefect server with a database of its own for the whole session."""
-    from prefect.settings import (
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        PREFECT_SERVER_ANALYTICS_ENABLED,
-        temporary_settings,
-    )
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Use one real Prefect server, with a database of its own, in all of a session's processes."""
+    import prefect
+    from prefect.context import get_settings_context
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    folder = shared_folder(tmp_path_factory) / "prefect"
+    cache = getattr(request.config, "cache", None)  # there is none where its plugin is switched off
+    migrated = (cache.mkdir("prefect") if cache else folder) / f"empty-{prefect.__version__}.db"
     # The heartbeat thread sleeps for a second at the end of every flow.
-    quick = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-    # The server lives longer than the environment that `isolated` sets for a test.
-    silent = temporary_settings({PREFECT_SERVER_ANALYTICS_ENABLED: False})
-    with silent, prefect_test_harness(server_startup_timeout=1200), quick:
+    settings = {PREFECT_API_URL: address_of_server(folder, migrated), PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(settings), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prefect.context.GLOBAL_SETTINGS_CONTEXT", get_settings_context())  # other threads see this one
         yield
+        # Now, not when Python ends: Prefect would log that it waits, to an output that pytest has closed.
+        APILogWorker.drain_all()
+        EventsWorker.drain_all()
 
 
 @pytest.fixture(scope="session")
 def copied_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Have MLflow copy the first database that it made in this process: its migrations take more than a second.
+    """Have MLflow copy one database that it made for the whole session: its migrations take more than a second.
 
     And wait for whoever writes to one, for longer than the five seconds that SQLite does by itself.
     """
     from mlflow.store.db import utils
     from sqlalchemy import Engine, create_engine, event, inspect
 
-    folder = tmp_path_factory.mktemp("database")
     make = utils._initialize_tables
+
+    def make_template() -> Path:
+        def migrate(folder: Path) -> None:
+            make(create_engine(f"sqlite:///{folder / 'mlflow.db'}"))
+
+        return made_once(tmp_path_factory, "mlflow database", migrate)
 
     def copy(engine: Engine) -> None:
         if engine.dialect.name != "sqlite" or inspect(engine).get_table_names():
             make(engine)
             return
-        template = folder / "mlflow.db"
-        if not template.exists():
-            make(create_engine(f"sqlite:///{template}"))
-        with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(str(engine.url.database))) as target:
+        template, database = make_template() / "mlflow.db", str(engine.url.database)
+        with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(database)) as target:
             source.backup(target)
 
     def wait_longer(dialect: Any, _record: object, _arguments: object, options: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,7 +57,7 @@ class Block:
         end = self.before.rstrip(" :.,")
         return names[-1] if end.endswith(last) or (self.language and self.before.endswith(":")) else None
 
-    @property
+    @cached_property
     def commands(self) -> list[str]:
         """The commands of a shell block, each with the lines that belong to it; no comments, no prompts."""
         return list(_commands(self.text)) if self.is_shell else []
@@ -108,6 +108,7 @@ def read_page(path: Path) -> Page:
     return page
 
 
+@cache
 def pages() -> list[Page]:
     """Return the pages whose commands people copy."""
     names = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md", "mlflow/README.md"]

@@ -11,7 +11,8 @@ _TAKEN: list[socket.socket] = []
 
 def free_port() -> int:
     """Return a port on which nothing listens, and that no other process that asks here gets while this one lives."""
-    for port in random.SystemRandom().sample(OURS, len(OURS)):
+    first = random.SystemRandom().randrange(len(OURS))
+    for port in (*OURS[first:], *OURS[:first]):
         guard = socket.socket(type=socket.SOCK_DGRAM)
         try:
             guard.bind(("127.0.0.1", port))

@@ -1,6 +1,4 @@
-"""A server that speaks Ollama's documented protocol, and misbehaves when told: `python -m tests.judging.ollama_server`.
-
-Its arguments are FOLDER and PORT.
+"""A server that speaks Ollama's documented protocol, and misbehaves when told; `OllamaServer` starts it.
 
 GET /api/version, GET /api/tags, POST /api/show, POST /api/chat (streamed unless `stream` is false), and OpenAI's
 GET /v1/models, POST /v1/chat/completions. It makes FOLDER/ready when it listens. Of each request it adds a line of JSON
@@ -14,7 +12,6 @@ score is 100 if the response in it is the reference, 0 if it is empty, and else 
 
 import json
 import os
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,22 +20,8 @@ from typing import Any
 
 from tests.judging.behaviour import Behaviour, tokens_of, verdict_on
 
-FOLDER = Path(sys.argv[1])
 LOCK = threading.Lock()
-
-
-def behaviour() -> Behaviour:
-    return Behaviour(**json.loads((FOLDER / "behaviour").read_text()))
-
-
 COUNTS = {"faults": 0, "verdicts": 0}
-
-
-def record(name: str, **values: Any) -> None:
-    line = json.dumps(values) + "\n"
-    descriptor = os.open(FOLDER / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(descriptor, line.encode())
-    os.close(descriptor)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,8 +30,8 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # or every answer waits 40 ms for the acknowledgement of its head
 
     def do_GET(self) -> None:
-        self.how = behaviour()
-        record("requests", method="GET", path=self.path, headers=dict(self.headers))
+        self.how = self.server.behaviour()
+        self.server.record("requests", method="GET", path=self.path, headers=dict(self.headers))
         if self.how.key and self.headers.get("Authorization") != f"Bearer {self.how.key}":
             self.answer(401, {"error": f"wrong key: {self.headers.get('Authorization')}"})
         elif self.how.site:
@@ -66,9 +49,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send(404, b"404 page not found", "text/plain")
 
     def do_POST(self) -> None:
-        self.how = behaviour()
+        self.how = self.server.behaviour()
         self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        record("requests", method="POST", path=self.path, headers=dict(self.headers), body=self.body)
+        self.server.record("requests", method="POST", path=self.path, headers=dict(self.headers), body=self.body)
         if self.path == "/api/show":
             self.answer(200, {"model_info": {"llama.context_length": self.how.context}})
         elif self.path != "/api/chat" and "response_format" in self.body and not self.how.schema:
@@ -190,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
     def say(self, reply: str, done: bool = True) -> None:
         # Under the lock nothing is recorded without being sent when the process kills itself.
         with LOCK:
-            record("answers", question=self.question, options=self.body.get("options"), reply=reply)
+            self.server.record("answers", question=self.question, options=self.body.get("options"), reply=reply)
             self.send_reply(reply, done)
             COUNTS["verdicts"] += 1
             if COUNTS["verdicts"] == self.how.dies_after:
@@ -265,19 +248,25 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        self.slots = threading.BoundedSemaphore(behaviour().slots)
+        self.folder = folder
+        self.slots = threading.BoundedSemaphore(self.behaviour().slots)
+
+    def behaviour(self) -> Behaviour:
+        return Behaviour(**json.loads((self.folder / "behaviour").read_text()))
+
+    def record(self, name: str, **values: Any) -> None:
+        line = json.dumps(values) + "\n"
+        descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(descriptor, line.encode())
+        os.close(descriptor)
 
     def handle_error(self, *arguments: object) -> None:
         """Say nothing of clients that hang up."""
 
 
-def main() -> None:
-    server = Server(int(sys.argv[2]))
-    (FOLDER / "ready").touch()
+def main(folder: Path, port: int) -> None:
+    server = Server(folder, port)
+    (folder / "ready").touch()
     server.serve_forever()
-
-
-if __name__ == "__main__":
-    main()

@@ -6,8 +6,7 @@ with serve(tmp_path / "ollama") as ollama:
 """
 
 import json
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,9 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.judging import ollama_server
 from tests.ports import free_port
 
-ROOT = Path(__file__).parents[2]
+# Each is a copy of a process that has imported all it needs: hundreds are started.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([ollama_server.__name__])
 
 
 class OllamaServer:
@@ -37,16 +39,16 @@ class OllamaServer:
     def start(self) -> None:
         """Start the process, each time on the same port."""
         (self.folder / "ready").unlink(missing_ok=True)
-        command = [sys.executable, "-m", "tests.judging.ollama_server", str(self.folder), str(self.port)]
-        self.process = subprocess.Popen(command, cwd=ROOT, stderr=(self.folder / "stderr").open("a"))
+        self.process = PROCESSES.Process(target=ollama_server.main, args=(self.folder, self.port), daemon=True)
+        self.process.start()
         while not (self.folder / "ready").exists():
-            assert self.process.poll() is None, (self.folder / "stderr").read_text()
-            time.sleep(0.02)
+            assert self.process.exitcode is None, "the server has ended"
+            time.sleep(0.002)
 
     def kill(self) -> None:
         """Kill the process as `kill -9` does."""
         self.process.kill()
-        self.process.wait()
+        self.process.join()
 
     def behave(self, **behaviour: Any) -> None:
         """Behave like this from the next request on; what is not named is as it should be."""

@@ -245,7 +245,8 @@ def test_a_server_that_dies_half_way_and_comes_back(ollama: OllamaServer, bench:
     ollama.behave(dies_after=20, delay=0.01)
     with pytest.raises(JudgeUnreachable, match="ollama serve") as failure:
         bench.judge(ollama, also=[], stream=stream)
-    assert ollama.process.wait() == -signal.SIGKILL
+    ollama.process.join()
+    assert ollama.process.exitcode == -signal.SIGKILL
     made, total = made_of(str(failure.value))
     assert total == 40
     assert 20 - 4 <= made <= 20 + 4, "four were under way"

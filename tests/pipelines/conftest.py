@@ -3,7 +3,7 @@
 import base64
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +11,7 @@ import pytest
 
 from pipelines.run import RunSummary
 from tests.judging.serving import OllamaServer, serve
+from tests.shared import made_once
 
 ROOT = Path(__file__).parents[2]
 BLANK = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII=")
@@ -66,14 +67,10 @@ def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OllamaServer]:
 def finished_home(
     prefect_server: None, copied_databases: None, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, RunSummary]:
-    """A home with one finished run of tests.pipelines.classifying: to be copied, not to be used."""
+    """A folder with the home of one finished run of tests.pipelines.classifying: to be copied, not to be used."""
     from tests.pipelines.classifying import run
 
-    home = tmp_path_factory.mktemp("finished") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADUS_HOME", str(home))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        return home, run()
+    return finished_once(tmp_path_factory, "classified", lambda _: run())
 
 
 @pytest.fixture(scope="session")
@@ -83,11 +80,22 @@ def instructed_home(
     """A folder with entries, and with a home in which one run of tests.pipelines.instructing has finished on them."""
     from tests.pipelines.instructing import run
 
-    folder = tmp_path_factory.mktemp("instructed")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADUS_HOME", str(folder / "home"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        return folder, run(folder)
+    return finished_once(tmp_path_factory, "instructed", run)
+
+
+def finished_once(
+    factory: pytest.TempPathFactory, name: str, run: Callable[[Path], RunSummary]
+) -> tuple[Path, RunSummary]:
+    """Return a folder of the session, in whose home a run has finished, and the run."""
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GRADUS_HOME", str(folder / "home"))
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            (folder / "summary.json").write_text(run(folder).model_dump_json())
+
+    folder = made_once(factory, name, make)
+    return folder, RunSummary.model_validate_json((folder / "summary.json").read_text())
 
 
 @pytest.fixture
@@ -101,8 +109,8 @@ def instructed(instructed_home: tuple[Path, RunSummary], isolated: Path) -> tupl
 @pytest.fixture
 def finished(finished_home: tuple[Path, RunSummary], isolated: Path) -> RunSummary:
     """The run that has finished in the home of this test."""
-    original, summary = finished_home
-    copy_home(original, isolated)
+    folder, summary = finished_home
+    copy_home(folder / "home", isolated)
     return summary.model_copy(deep=True)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -21,7 +22,7 @@ from tests.pipelines.labelled_runs import labelled_run
 from tests.pipelines.written_runs import written_run
 
 ROOT = Path(__file__).parents[4]
-pytest.importorskip("gradio", reason="the extra `ui` is not installed")
+needs_gradio = pytest.mark.skipif(not find_spec("gradio"), reason="the extra `ui` is not installed")
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium; .ci/apt.txt names Debian's")
 PASSWORD = "a-password-of-26-characters"
 
@@ -65,6 +66,7 @@ def filled(isolated: Path, saved_model: Path, saved_language_model: Path, tmp_pa
 
 
 @pytest.mark.ci
+@needs_gradio
 @needs_chromium
 def test_every_tab_does_what_it_is_for(filled: tuple[Path, str], tmp_path: Path) -> None:
     home, run = filled
@@ -116,6 +118,7 @@ def rate_one(shown: Browser) -> None:
 
 
 @pytest.mark.slow
+@needs_gradio
 @needs_chromium
 def test_a_home_without_a_run_says_what_to_do_next(isolated: Path, tmp_path: Path) -> None:
     with page(isolated) as (process, address), browser(tmp_path / "chromium", address) as shown:
@@ -128,6 +131,7 @@ def test_a_home_without_a_run_says_what_to_do_next(isolated: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+@needs_gradio
 def test_who_has_no_password_or_asks_by_another_name_sees_nothing(isolated: Path) -> None:
     with page(isolated, GRADUS_UI_PASSWORD=PASSWORD) as (process, address):
         with httpx.Client(base_url=address, trust_env=False, timeout=PATIENCE) as client:
