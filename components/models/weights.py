@@ -23,6 +23,7 @@ from components.models.config import ModelConfig
 from components.models.language_model import LanguageModel
 from components.models.layers import INITIAL_STD, init_normal_
 from components.models.pretrained.files import weight_files
+from components.models.pretrained.numbers import check_numbers
 from components.models.saved.adapter import merge_adapter
 
 PREFIX = "transformer."
@@ -72,7 +73,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     with _readable(folder):
         for name, tensor in _stored(folder, names):
             if (target := _target(name, tensor.shape, targets, names, folder)) is not None:
-                _check_numbers(name, tensor, folder)
+                check_numbers(name, tensor, folder)
                 _assign(target, _transposed(name, tensor, names))
             found.add(name)
     for name in targets.keys() - found:
@@ -203,16 +204,6 @@ def _target(
             "check model.size, model.vocabulary and model.weights"
         )
     return targets[name]
-
-
-def _check_numbers(name: str, tensor: Tensor, folder: Path) -> None:
-    if not tensor.is_floating_point():
-        kind = str(tensor.dtype).removeprefix("torch.")
-        raise WeightsError(f"{name} holds {kind} in {folder}, which are no weights; fetch or save them again")
-    # Not `tensor.isfinite()`, which makes another tensor of that size. Numbers of 8 bits have no order in PyTorch.
-    ends = (tensor if tensor.itemsize > 1 else tensor.float()).aminmax()
-    if not torch.stack(ends).isfinite().all():
-        raise WeightsError(f"{name} holds numbers that are not finite in {folder}; fetch or save them again")
 
 
 def _transposed(name: str, tensor: Tensor, names: WeightNames) -> Tensor:

@@ -281,6 +281,17 @@ def test_an_adapter_that_does_not_fit_is_refused(saved: tuple[Path, Transformer]
     assert "adapts no layer of a gpt2's first block" in refused(saved, tmp_path, others)
 
 
+def test_an_adapter_of_numbers_that_are_none_is_refused(saved: tuple[Path, Transformer], tmp_path: Path) -> None:
+    tensors = load_file(saved[0] / "adapter_model.safetensors")
+    name = "base_model.model.transformer.h.1.mlp.c_fc.lora_B.weight"
+    for value in (float("nan"), float("-inf")):
+        damaged = tensors[name].clone()
+        damaged[-1, -1] = value
+        said = refused(saved, tmp_path, {**tensors, name: damaged})
+        assert "h.1.mlp.c_fc.lora_B.weight holds numbers that are not finite" in said
+    assert "holds int32" in refused(saved, tmp_path, {**tensors, name: tensors[name].int()})
+
+
 def test_damaged_files_and_folders_without_an_adapter_are_refused(
     saved: tuple[Path, Transformer], tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from components.models.config import LoraConfig
 from components.models.language_model import LanguageModel
 from components.models.lora import adapted_layers, add_adapters, is_adapter, merge_adapters
 from components.models.pretrained.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_adapter
+from components.models.pretrained.numbers import check_numbers
 
 PREFIX = "base_model.model."
 """What the names of all tensors begin with."""
@@ -215,5 +216,6 @@ def _copy(name: str, values: Tensor, parameter: Tensor, folder: Path) -> None:
     if values.shape != parameter.shape:
         shapes = f"{tuple(values.shape)} in the adapter in {folder}, the model needs {tuple(parameter.shape)}"
         raise WeightsError(f"{name} has shape {shapes}")
+    check_numbers(name, values, folder)
     with torch.no_grad():
         parameter.copy_(values)
