@@ -43,7 +43,9 @@ def make_transformer(config: ModelConfig, vocab_size: int, weights: Path | None,
     Raises:
         WeightsError: as `load_weights` and `components.models.saved.adapter.load_adapter`.
     """
-    return _adapted(filled(make_network(config.shape, vocab_size, config.dropout), weights, seed), config)
+    network = make_network(config.shape, vocab_size, config.dropout)
+    with _naming_the_source(config, weights):
+        return _adapted(filled(network, weights, seed), config)
 
 
 def make_gpt(config: ModelConfig, vocab_size: int, weights: Path | None, seed: int) -> LanguageModel:
@@ -53,7 +55,8 @@ def make_gpt(config: ModelConfig, vocab_size: int, weights: Path | None, seed: i
         WeightsError: as there.
     """
     network = make_network(config.shape, vocab_size, config.dropout)
-    return _adapted(filled(LanguageModel(network, config.tied), weights, seed), config)
+    with _naming_the_source(config, weights):
+        return _adapted(filled(LanguageModel(network, config.tied), weights, seed), config)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
@@ -154,6 +157,17 @@ def filled(model: Network, weights: Path | None, seed: int) -> Network:
     else:
         load_weights(model, weights)
     return model
+
+
+@contextmanager
+def _naming_the_source(config: ModelConfig, weights: Path | None) -> Iterator[None]:
+    """Name the user's own folder in an error, not the copy of it that a run has taken into its store."""
+    try:
+        yield
+    except WeightsError as error:
+        if weights is None or not Path(config.weights).expanduser().is_dir():
+            raise
+        raise WeightsError(str(error).replace(str(weights), config.weights)) from error
 
 
 def _adapted(model: Network, config: ModelConfig) -> Network:
