@@ -116,6 +116,10 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         edited("config.json", vocab_size=300),
         r"the tokenizer in .* has \d+ tokens and the network knows 300: they do not belong together; fetch both",
     ),
+    "a tokenizer of a much smaller model": (
+        edited("config.json", vocab_size=128_256),
+        r"the tokenizer in .* has \d+ tokens and the network knows 128,256: they do not belong together; fetch both",
+    ),
     "a tokenizer without the token that ends texts": (
         edited("tokenizer_config.json", eos_token="<|over|>"),
         r"texts end with '<\|over\|>' by tokenizer_config\.json, which is no token of tokenizer\.json",
