@@ -174,7 +174,8 @@ class Report:
         reasons = "; ".join(f"{rule.name}: {rule.found}" for rule in self.errors)
         advice = self.errors[0].advice
         if not self.rows_out and self.errors[0].name != "columns":
-            advice = "No row is left to use: correct the data or the rules"
+            refused = ", ".join(f"{rule.failing:,} by {rule.name}" for rule in self.rules if rule.failing)
+            advice = f"No row is left to use{refused and f' (refused {refused})'}: correct the data or the rules"
         lines = [f"data rejected by {reasons}. {advice}."]
         unmet = self.errors + [rule for rule in self.rules if rule.success is False and rule not in self.errors]
         lines += [f"  {rule.name} ({rule.severity}): {rule.found}; expected: {rule.expected}" for rule in unmet]

@@ -338,7 +338,8 @@ def test_the_share_of_empty_inputs(case: Case) -> None:
 @pytest.mark.parametrize("entries", [[], [(None, "", "a")] * 3])
 def test_a_table_without_a_row_to_use_always_stops(case: Case, entries: list[Entry]) -> None:
     message = case.refuse(entries, rows={"severity": "warn"})
-    assert "No row is left to use: correct the data or the rules." in message
+    refused = " (refused 3 by instruction_not_null)" if entries else ""
+    assert f"No row is left to use{refused}: correct the data or the rules." in message
     assert "the table is empty" in message if not entries else "every row fails" in message
 
 

@@ -96,6 +96,13 @@ def test_whether_most_pass_is_decided_by_all_parts_together(
     assert finding["success"] is (left == 61)
 
 
+def test_what_leaves_no_row_is_named_though_it_only_warns(table: Table) -> None:
+    table.texts()
+    with pytest.raises(DataRejected) as raised:
+        table.check(named(REGEX, regex="^nothing like it$"))
+    assert f"(refused 60 by {REGEX}.text)" in str(raised.value).splitlines()[0]
+
+
 @pytest.mark.ci
 def test_expectations_about_several_columns(table: Table) -> None:
     table.texts("ham")
