@@ -6,7 +6,7 @@ import random
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,18 @@ settings.load_profile("patient")
 SHARED = Path(__file__).parents[1].parent / "shared/data"
 
 
-def pytest_configure() -> None:
-    """Collect no garbage while modules are imported: there is hardly any, and the search takes a seventh of that."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while modules are imported: there is hardly any, and the search takes a seventh of that.
+
+    Nor is it looked for, afterwards, again and again among what all modules hold.
+    """
     gc.disable()
-
-
-def pytest_collection_finish() -> None:
-    """From now on look for it, but not again and again among what all modules hold."""
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
