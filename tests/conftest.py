@@ -4,10 +4,8 @@ import gc
 import os
 import random
 import signal
-import sqlite3
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import patience
 from tests.prefect_server import address_of_server
-from tests.shared import made_once, shared_folder
+from tests.shared import copy_database, made_once, shared_folder
 
 # Two processes run the tests on two cores, and every one of them starts others. Networks this small gain nothing from a
 # second thread, and lose much by waiting for one that has no core. Read when torch is imported.
@@ -153,9 +151,7 @@ def copied_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         if engine.dialect.name != "sqlite" or inspect(engine).get_table_names():
             make(engine)
             return
-        template, database = make_template() / "mlflow.db", str(engine.url.database)
-        with closing(sqlite3.connect(template)) as source, closing(sqlite3.connect(database)) as target:
-            source.backup(target)
+        copy_database(make_template() / "mlflow.db", Path(str(engine.url.database)))
 
     def wait_longer(dialect: Any, _record: object, _arguments: object, options: dict[str, Any]) -> None:
         if dialect.name == "sqlite":

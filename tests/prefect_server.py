@@ -9,17 +9,16 @@ import asyncio
 import fcntl
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from tests.patience import eventually
+from tests.shared import copy_database
 
 USERS, ADDRESS, DATABASE = "users", "address", "prefect.db"
 LOOPBACK = "127.0.0.1"
@@ -41,17 +40,18 @@ def address_of_server(folder: Path, migrated: Path) -> str:
         if not address.exists():
             process = start(folder, migrated)
             eventually(lambda: address.exists() or process.poll() is not None)
+            assert address.exists(), f"Prefect's server ended with {process.returncode}; standard error says why"
     return address.read_text()
 
 
 def start(folder: Path, migrated: Path) -> subprocess.Popen[bytes]:
-    environment = os.environ | {
+    from pipelines.cli.prefect_server.temporary import QUIET
+
+    environment = {
+        **os.environ,
+        **QUIET,
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / DATABASE}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # No pages, and only the services that record what happens, as in the server that Prefect starts by itself.
-        "PREFECT_UI_ENABLED": "0",
-        "PREFECT__SERVER_EPHEMERAL": "1",
-        "PREFECT__SERVER_FINAL": "1",
     }
     command = [sys.executable, "-m", "tests.prefect_server", str(folder), str(migrated)]
     return subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[1], start_new_session=True)
@@ -62,7 +62,7 @@ def main(folder: Path, migrated: Path) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    copy_database(folder / DATABASE, migrated)
+    take_database(folder / DATABASE, migrated)
     with socket.socket() as bound:
         bound.bind((LOOPBACK, 0))
         server = uvicorn.Server(uvicorn.Config(create_app(), lifespan="on", log_level="error"))
@@ -71,22 +71,17 @@ def main(folder: Path, migrated: Path) -> None:
         server.run(sockets=[bound])
 
 
-def copy_database(database: Path, migrated: Path) -> None:
+def take_database(database: Path, migrated: Path) -> None:
     """Copy the database that holds nothing, or make it, by Prefect's migrations."""
     from prefect.server.database import provide_database_interface
 
     if migrated.exists():
-        copy(migrated, database)
+        copy_database(migrated, database)
     else:
         asyncio.run(provide_database_interface().create_db())
         draft = migrated.with_suffix(f".{os.getpid()}")
-        copy(database, draft)
+        copy_database(database, draft)
         draft.replace(migrated)
-
-
-def copy(source: Path, target: Path) -> None:
-    with closing(sqlite3.connect(source)) as full, closing(sqlite3.connect(target)) as empty:
-        full.backup(empty)
 
 
 def attend(server: Any, folder: Path, address: str) -> None:
