@@ -81,16 +81,20 @@ def test_a_run_leaves_everything_where_it_belongs(finished: RunSummary) -> None:
 @pytest.mark.ci
 def test_the_flow_runs_page_has_tables_and_a_link(finished: RunSummary) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
     from prefect.client.schemas.sorting import ArtifactSort
 
     summary = run()
+    link = ArtifactFilter(key=ArtifactFilterKey(any_=["mlflow-run"]))
     with get_client(sync_client=True) as prefect:
-        newest = {a.key: a for a in reversed(prefect.read_artifacts(sort=ArtifactSort.UPDATED_DESC, limit=3))}
-    assert newest.keys() == {"validation", "metrics", "mlflow-run"}
-    assert summary.run_id in newest["mlflow-run"].data
-    assert "mlflow ui --backend-store-uri sqlite:" in newest["mlflow-run"].description
-    assert {row["name"] for row in json.loads(newest["validation"].data)} >= {"columns", "duplicates", "class_ratio"}
-    assert "language model is right on" in newest["metrics"].description
+        links = prefect.read_artifacts(artifact_filter=link, sort=ArtifactSort.UPDATED_DESC)
+        (flow_run,) = [each.flow_run_id for each in links if summary.run_id in each.data]
+        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
+        shown = {each.key: each for each in prefect.read_artifacts(artifact_filter=of_run)}
+    assert shown.keys() == {"validation", "metrics", "mlflow-run"}
+    assert "mlflow ui --backend-store-uri sqlite:" in shown["mlflow-run"].description
+    assert {row["name"] for row in json.loads(shown["validation"].data)} >= {"columns", "duplicates", "class_ratio"}
+    assert "language model is right on" in shown["metrics"].description
 
 
 @pytest.mark.ci
