@@ -23,7 +23,7 @@ def read_json(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -
     if not written.strip():
         raise empty(path)
     try:
-        content = json.loads(written)
+        content = json.loads(written, object_pairs_hook=_no_key_twice)
     except json.JSONDecodeError as error:
         hint = "; if it has an object a line, set source.format=jsonl" if error.msg == "Extra data" else ""
         raise TableError(
@@ -54,11 +54,23 @@ def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, object]]:
         if not line.strip():
             continue
         try:
-            yield f"line {number}", json.loads(line.rstrip())
-        except (ValueError, RecursionError) as error:
-            fault = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            yield f"line {number}", json.loads(line.rstrip(), object_pairs_hook=_no_key_twice)
+        except json.JSONDecodeError as error:
+            fault = f"{error.msg} at column {error.colno}"
             hint = "; if the file is one list, set source.format=json" if number == 1 and line.startswith("[") else ""
             raise TableError(f"{path.name}: line {number} is not JSON: {fault}; correct or remove it{hint}") from error
+        except (ValueError, RecursionError) as error:
+            raise TableError(f"{path.name}: line {number} cannot be read: {error}; correct or remove it") from error
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's values by their keys; JSON leaves open which of two values under one key counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {twice!r} more than once")
+    return found
 
 
 def _cells(
