@@ -202,44 +202,36 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a classifier with a byte vocabulary and random weights."""
-    import tiktoken
-
     from components.models.classifier import Classifier
     from components.models.config import GPTSize
     from components.models.gpt2 import GPT2
     from components.models.saved.classifier import save_classifier
+    from tests.byte_tokenizer import VOCABULARY, byte_tokenizer
 
     folder = tmp_path_factory.mktemp("trained") / "model"
     folder.mkdir()
-    ranks = {bytes([index]): index for index in range(256)}
-    special = {"<|endoftext|>": 256}
-    encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
-    transformer = GPT2(GPTSize(layers=1, heads=2, width=16, context=32), 257)
+    transformer = GPT2(GPTSize(layers=1, heads=2, width=16, context=32), VOCABULARY)
     transformer.initialise(seed=0)
     model = Classifier(transformer, 2)
-    save_classifier(folder, model, encoding, ["ham", "spam"], max_length=32)
+    save_classifier(folder, model, byte_tokenizer(), ["ham", "spam"], max_length=32)
     return folder
 
 
 @pytest.fixture(scope="session")
 def saved_gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a language model with a byte vocabulary and random weights."""
-    import tiktoken
-
     from components.models.config import GPTSize
     from components.models.gpt2 import GPT2
     from components.models.language_model import LanguageModel
     from components.models.saved.language_model import save_gpt
     from components.prompts import TEMPLATES
+    from tests.byte_tokenizer import VOCABULARY, byte_tokenizer
 
     folder = tmp_path_factory.mktemp("language model") / "model"
     folder.mkdir()
-    ranks = {bytes([index]): index for index in range(256)}
-    special = {"<|endoftext|>": 256}
-    encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
-    model = LanguageModel(GPT2(GPTSize(layers=1, heads=2, width=16, context=256), 257))
+    model = LanguageModel(GPT2(GPTSize(layers=1, heads=2, width=16, context=256), VOCABULARY))
     model.initialise(seed=0)
-    save_gpt(folder, model, encoding, TEMPLATES["alpaca"])
+    save_gpt(folder, model, byte_tokenizer(), TEMPLATES["alpaca"])
     return folder
 
 

@@ -25,6 +25,7 @@ from components.models.saved.language_model import LanguageModelCard, save_gpt
 from components.models.tokenizer import encode_prompts, read_tokenizer
 from components.models.weights import load_weights, tensors_of
 from components.prompts import TEMPLATES, PromptConfig
+from tests.byte_tokenizer import VOCABULARY, byte_tokenizer
 from tests.fuzz.targets import Target
 
 SIZE = GPTSize(layers=1, heads=2, width=4, context=8)
@@ -140,14 +141,10 @@ def tokenizer_files() -> dict[str, bytes]:
 
 def own_files() -> Mapping[str, bytes]:
     """Return the files of a language model that Gradus saved."""
-    import tiktoken
-
     (folder := scratch() / "own").mkdir(exist_ok=True)
-    ranks = {bytes([byte]): byte for byte in range(256)}
-    encoding = tiktoken.Encoding("own", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 256})
-    model = LanguageModel(GPT2(SIZE, 257))
+    model = LanguageModel(GPT2(SIZE, VOCABULARY))
     model.initialise(seed=0)
-    save_gpt(folder, model, encoding, TEMPLATES["alpaca"])
+    save_gpt(folder, model, byte_tokenizer(), TEMPLATES["alpaca"])
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

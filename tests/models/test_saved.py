@@ -15,6 +15,7 @@ from components.models.config import GPTSize, Pooling
 from components.models.gpt2 import GPT2
 from components.models.saved.classifier import load_classifier, save_classifier
 from components.models.tokenizer import encode, end_of_text
+from tests.byte_tokenizer import VOCABULARY, byte_tokenizer
 
 TINY = GPTSize(layers=2, heads=2, width=16, context=12)
 LABELS = ["ham", "spam", "fraud"]
@@ -23,14 +24,13 @@ TEXTS = ["hello", "", "a text much longer than the context of twelve", "<|endoft
 
 @pytest.fixture
 def encoding() -> tiktoken.Encoding:
-    ranks = {bytes([value]): value for value in range(256)}
-    return tiktoken.Encoding("bytes", pat_str=r".", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 256})
+    return byte_tokenizer()
 
 
 @pytest.fixture
 def model() -> Classifier:
     torch.manual_seed(5)
-    model = Classifier(GPT2(TINY, 257, dropout=0.5), 3)
+    model = Classifier(GPT2(TINY, VOCABULARY, dropout=0.5), 3)
     model.transformer.initialise(1)
     for parameter in model.parameters():
         if parameter.dim() == 2:  # biases at random would outweigh the text

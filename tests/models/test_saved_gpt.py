@@ -18,6 +18,7 @@ from components.models.saved.language_model import load_gpt, save_gpt
 from components.models.tokenizer import encode
 from components.models.weights import make_gpt, make_transformer
 from components.prompts import TEMPLATES, Template
+from tests.byte_tokenizer import VOCABULARY, byte_tokenizer
 
 TINY = GPTSize(layers=2, heads=2, width=16, context=12)
 TEMPLATE = TEMPLATES["alpaca-ko"]
@@ -26,13 +27,12 @@ TOKENS = torch.arange(12)[None]
 
 @pytest.fixture
 def encoding() -> tiktoken.Encoding:
-    ranks = {bytes([value]): value for value in range(256)}
-    return tiktoken.Encoding("bytes", pat_str=r".", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 256})
+    return byte_tokenizer()
 
 
 @pytest.fixture(params=[True, False], ids=["tied", "untied"])
 def model(request: pytest.FixtureRequest) -> LanguageModel:
-    model = LanguageModel(GPT2(TINY, 257, dropout=0.5), tie_embeddings=request.param)
+    model = LanguageModel(GPT2(TINY, VOCABULARY, dropout=0.5), tie_embeddings=request.param)
     model.initialise(1)
     if model.lm_head is not None:
         torch.nn.init.normal_(model.lm_head.weight)
@@ -73,13 +73,13 @@ def test_the_folder_serves_as_weights_of_a_new_run(
     save_gpt(tmp_path, model, encoding, TEMPLATE)
     config = ModelConfig(size=TINY, weights=str(tmp_path), tie_embeddings=tie)
     assert torch.equal(
-        make_transformer(config, 257, tmp_path, 0).eval()(TOKENS), model.transformer(TOKENS)
+        make_transformer(config, VOCABULARY, tmp_path, 0).eval()(TOKENS), model.transformer(TOKENS)
     )  # fmt: skip
     if tie and model.lm_head is not None:
         with pytest.raises(WeightsError, match="have a head of their own"):
-            make_gpt(config, 257, tmp_path, 0)
+            make_gpt(config, VOCABULARY, tmp_path, 0)
     else:
-        assert torch.equal(make_gpt(config, 257, tmp_path, 0).eval()(TOKENS), model(TOKENS))
+        assert torch.equal(make_gpt(config, VOCABULARY, tmp_path, 0).eval()(TOKENS), model(TOKENS))
 
 
 def test_transformers_reads_the_weights(tmp_path: Path, model: LanguageModel, encoding: tiktoken.Encoding) -> None:
@@ -88,7 +88,7 @@ def test_transformers_reads_the_weights(tmp_path: Path, model: LanguageModel, en
     save_gpt(tmp_path, model, encoding, TEMPLATE)
     tied = model.lm_head is None
     config = GPT2Config(
-        vocab_size=257, n_positions=12, n_embd=16, n_layer=2, n_head=2, tie_word_embeddings=tied
+        vocab_size=VOCABULARY, n_positions=12, n_embd=16, n_layer=2, n_head=2, tie_word_embeddings=tied
     )  # fmt: skip
     config.save_pretrained(tmp_path)
     theirs = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
@@ -109,7 +109,7 @@ def test_the_two_kinds_are_told_apart_in_one_line(
     (tmp_path / "gpt").mkdir()
     (tmp_path / "classifier").mkdir()
     save_gpt(tmp_path / "gpt", model, encoding, TEMPLATE)
-    transformer = GPT2(TINY, 257)
+    transformer = GPT2(TINY, VOCABULARY)
     transformer.initialise(0)
     save_classifier(tmp_path / "classifier", Classifier(transformer, 2), encoding, ["a", "b"], max_length=12)
     with pytest.raises(WeightsError, match=r"holds a classifier, not a language model.*gradus predict") as refused:
@@ -150,7 +150,7 @@ def test_a_changed_card_is_refused_in_one_line(
 
 @pytest.mark.ci
 def test_answering_imports_nothing_that_it_does_not_need(tmp_path: Path, encoding: tiktoken.Encoding) -> None:
-    model = LanguageModel(GPT2(TINY, 257))
+    model = LanguageModel(GPT2(TINY, VOCABULARY))
     model.initialise(1)
     save_gpt(tmp_path, model, encoding, TEMPLATES["completion"])
     code = (

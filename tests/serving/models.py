@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import tiktoken
 import torch
 
 from components.models.config import GPTSize
@@ -10,16 +9,14 @@ from components.models.gpt2 import GPT2
 from components.models.language_model import LanguageModel
 from components.models.saved.language_model import save_gpt
 from components.prompts import Template
+from tests.byte_tokenizer import VOCABULARY, byte_tokenizer
 
 TEMPLATE = Template(instruction="Q: {instruction}", input=" ({input})", response=" A:{output}", stop=["Q:"])
 
 
 def save_language_model(folder: Path, context: int = 96, tied: bool = False) -> Path:
     """Write the model into an absent folder, and return it."""
-    ranks = {bytes([index]): index for index in range(256)}
-    special = {"<|endoftext|>": 256}
-    encoding = tiktoken.Encoding("bytes", pat_str=r"\w+|\W", mergeable_ranks=ranks, special_tokens=special)
-    gpt = LanguageModel(GPT2(GPTSize(layers=2, heads=2, width=32, context=context), 257), tie_embeddings=tied)
+    gpt = LanguageModel(GPT2(GPTSize(layers=2, heads=2, width=32, context=context), VOCABULARY), tie_embeddings=tied)
     gpt.initialise(seed=4)
     with torch.no_grad():
         for parameter in gpt.parameters():
@@ -28,5 +25,5 @@ def save_language_model(folder: Path, context: int = 96, tied: bool = False) -> 
         head = gpt.head
         head[[*range(32), *range(127, 256)]] = 0  # it says letters, for the most part
     folder.mkdir(parents=True)
-    save_gpt(folder, gpt, encoding, TEMPLATE)
+    save_gpt(folder, gpt, byte_tokenizer(), TEMPLATE)
     return folder
