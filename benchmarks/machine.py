@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from components.core.peak_memory import peak_memory
+from components.core.process_memory import peak_memory
 
 BUSY = 0.2
 """Share of the cores that other programs may use before figures are worth little."""

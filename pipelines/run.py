@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from components.core.errors import DataRejected, TrainingError
 from components.core.home import home
-from components.core.peak_memory import peak_memory
+from components.core.process_memory import peak_memory
 from components.core.records import Facts, Manifest
 from components.core.remote import stored_at
 from components.core.steps import Step, called, run_logger

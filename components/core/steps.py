@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from components.core.errors import GradusError
 from components.core.home import home
 from components.core.interruptions import interruptions_held_back
+from components.core.process_memory import give_freed_back
 from components.core.records import Facts, Manifest, fingerprint
 from components.core.redaction import EXACT, protect_logs, redact
 from components.core.remote import remote
@@ -128,6 +129,8 @@ class Step(Generic[P]):
                 if not isinstance(error, GradusError) and redact(str(error)) != str(error):
                     raise GradusError(f"{type(error).__name__}: {error}") from None
                 raise
+            finally:
+                give_freed_back()  # as the network of a training: the next step loads one of its own
 
         manifest = _store().produce(self.name, key, write)
         return manifest.model_copy(update={"cached": not wrote})

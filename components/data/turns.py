@@ -140,16 +140,20 @@ def _entry(row: Turns, whole: bool, answered: bool) -> tuple[str | None, str, st
     """Return the instruction, input, output and history of a row, whose turns are `whole`, or those before it."""
     before = [*([{"role": "system", "content": row.system}] if row.system else []), *_turns(row.history, "user")]
     if whole:
-        turns = [*before, *_turns(row.messages, "user"), *_turns(row.output, "assistant")]
+        # Where turns stand as a list, an answer that stands as a text is that text, whatever it looks like.
+        is_text = isinstance(row.messages, list) and isinstance(row.output, str) and row.output
+        answer = [{"role": "assistant", "content": row.output}] if is_text else _turns(row.output, "assistant")
+        turns = [*before, *_turns(row.messages, "user"), *answer]
     else:
         asked = None if row.instruction is None else as_message(row.instruction, row.input or "")
         turns = [*before, {"role": "user", "content": asked}, {"role": "assistant", "content": row.output}]
     if not turns:
         return None, "", None, None
+    given = turns
     if not answered:  # What is asked ends with the user's turn: an answer that stands there is not shown.
         turns = [*(turns[:-1] if turns[-1]["role"] == "assistant" else turns), {"role": "assistant", "content": "-"}]
     if find_fault(turns):
-        return None, "", None, write_history(turns)
+        return None, "", None, write_history(given)
     if whole:
         return turns[-2]["content"], "", turns[-1]["content"], write_history(turns[:-2])
     return row.instruction, row.input or "", row.output, write_history(before)
@@ -163,7 +167,9 @@ def _turns(cell: Any, role: str) -> list[Message]:
     """
     if isinstance(cell, str) and cell.lstrip().startswith("["):
         with suppress(ValueError):
-            cell = load_json(cell)
+            written = load_json(cell)
+            # An answer may be a list for its own sake.
+            cell = written if role == "user" or _are_turns(written) else cell
     if cell is None or cell == "":
         return []
     if isinstance(cell, str):
@@ -173,9 +179,15 @@ def _turns(cell: Any, role: str) -> list[Message]:
     return [turn for each in cell for turn in _turn(each)]
 
 
+def _are_turns(cell: Any) -> bool:
+    return bool(cell) and all(isinstance(each, dict) and not each.keys().isdisjoint(KEYS[0]) for each in cell)
+
+
 def _turn(turn: Any) -> list[Message]:
     if isinstance(turn, dict):
         named, said = (next((turn[key] for key in keys if turn.get(key) is not None), None) for keys in KEYS)
+        if any(turn.get(key) for key in CALLS):
+            said = None  # the text alone would teach to say that something will be done, and not to do it
         return [{"role": ROLES.get(str(named), str(named)), "content": _text(said)}]
     if isinstance(turn, list | tuple) and len(turn) == 2:
         return [{"role": role, "content": _text(said)} for role, said in zip(("user", "assistant"), turn, strict=True)]
@@ -184,6 +196,8 @@ def _turn(turn: Any) -> list[Message]:
 
 KEYS = (("role", "from"), ("content", "value"))
 """What a turn's role and its text are called, in OpenAI's form and ShareGPT's."""
+CALLS = ("tool_calls", "function_call")
+"""Where a turn says which tools it calls."""
 
 
 def _text(said: Any) -> str | None:

@@ -10,8 +10,8 @@ from components.models.language_model import LanguageModel
 from components.models.pretrained.files import SETTINGS, find_local_weights, find_weights, is_pretrained, read_settings
 from components.models.saved.card import LANGUAGE_MODEL, find_saved, kind_of
 from components.models.saved.language_model import load_gpt
-from components.models.sizes import MODEL_TYPES, SIZES, AnySize, size_from_settings
-from components.models.tokenizer import Tokenizer, load_tokenizer
+from components.models.sizes import SIZES, AnySize, UnknownNetwork, size_from_settings
+from components.models.tokenizer import TOKENIZER_FILE, Tokenizer, load_tokenizer
 from components.models.weights import filled
 
 
@@ -51,7 +51,8 @@ def load_language_model(
     settings = read_settings(folder) if folder and (folder / SETTINGS).exists() else {}
     shape = size or _size(settings, model)
     if vocabulary == "auto":
-        vocabulary = "gpt2" if settings.get("model_type", "gpt2") == "gpt2" else model
+        own = settings.get("model_type", "gpt2") != "gpt2" or (Path(model) / TOKENIZER_FILE).is_file()
+        vocabulary = model if own else "gpt2"
     encoding = load_tokenizer(vocabulary, mirror)
     if (tokens := settings.get("vocab_size", encoding.n_vocab)) != encoding.n_vocab:
         raise WeightsError(
@@ -83,7 +84,7 @@ def _size(settings: dict[str, Any], model: str) -> AnySize:
         raise ConfigError(f"{model} has no {SETTINGS}, so that its shape is not known; give --size")
     try:
         return size_from_settings(settings, model)
+    except UnknownNetwork:
+        raise
     except WeightsError as error:
-        if "model_type" in settings and settings["model_type"] not in MODEL_TYPES:
-            raise
         raise ConfigError(f"{error}; give --size") from error

@@ -133,7 +133,7 @@ class LlamaBlock(Block):
             layer(x).view(*x.shape[:2], -1, self.head_width) for layer in (layers.q_proj, layers.k_proj, layers.v_proj)
         )
         if self.qk_norm:
-            query, key = layers.q_norm(query).to(query.dtype), layers.k_norm(key).to(key.dtype)
+            query, key = layers.q_norm(query.float()).to(query.dtype), layers.k_norm(key.float()).to(key.dtype)
         if positions is None:
             positions = torch.arange(x.shape[1], device=x.device)
         heads = torch.cat([query, key], dim=2).transpose(1, 2)  # (B, H + K, T, d): turned at once

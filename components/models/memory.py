@@ -1,10 +1,9 @@
 """How the C library deals with memory that was freed."""
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from components.core.process_memory import glibc
 from components.models.fast import uses
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -24,7 +23,7 @@ def freed_memory_kept() -> Iterator[None]:
     A training step frees and asks for the same hundreds of megabytes again and again. By default glibc gives large
     blocks back at once, and the system clears every page of the next ones, which takes up to a third of a step.
     """
-    library = _glibc()
+    library = glibc()
     if library is None or not uses("kept memory"):
         yield
         return
@@ -39,15 +38,3 @@ def freed_memory_kept() -> Iterator[None]:
             library.mallopt(M_MMAP_MAX, MAPPED_AT_MOST)
             library.mallopt(M_TRIM_THRESHOLD, TRIM_AT)
             library.malloc_trim(0)
-
-
-def give_freed_back() -> None:
-    """Give freed memory back after all, once: where what was freed will not be asked for again in that size."""
-    if library := _glibc():
-        library.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    """Return the C library, or None if it is another: those have no such settings."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return library if hasattr(library, "mallopt") else None

@@ -12,12 +12,38 @@ from components.models.encoders.sizes import BertSize, DebertaSize, ModernBertSi
 from components.models.shape import MOST_LAYERS, DividedSize, Size
 
 
+class UnknownNetwork(WeightsError):
+    """A model asks for something that no network here does."""
+
+
+OF_GPT2: dict[str, tuple[Any, ...]] = {
+    # Three names of the tanh form of GELU.
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+}
+"""What the options of GPT-2 may be."""
+GPT2_EPSILON = 1e-5
+
+
 class GPTSize(DividedSize):
     """The shape of a GPT-2 network."""
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the shape that a model's `config.json` describes."""
+        """Return the shape that a model's `config.json` describes.
+
+        Raises:
+            KeyError: if it does not name it.
+            WeightsError: of options that OpenAI's models do not have.
+        """
+        for name, known in OF_GPT2.items():
+            if (value := settings.get(name, known[0])) not in known:
+                raise WeightsError(f"a GPT-2 with {name}={value} is not known here, only with {known[0]}")
+        epsilon = settings.get("layer_norm_epsilon", GPT2_EPSILON)
+        if not math.isclose(epsilon, GPT2_EPSILON, rel_tol=1e-3):
+            raise WeightsError(f"a GPT-2 with layer_norm_epsilon={epsilon} is not known here, only with {GPT2_EPSILON}")
         names = {"layers": "n_layer", "heads": "n_head", "width": "n_embd", "context": "n_positions"}
         return cls(**{field: settings[name] for field, name in names.items()})
 
@@ -214,14 +240,17 @@ def size_from_settings(settings: Mapping[str, Any], model: str) -> AnySize:
     """Return the shape that the `config.json` of a model describes.
 
     Raises:
-        WeightsError: if it does not say it, or is of a family that is not known.
+        UnknownNetwork: if it is of a family, or has options, that are not known here.
+        WeightsError: if it does not say it.
     """
     kind = str(settings.get("model_type", "gpt2"))
     if kind not in MODEL_TYPES:
         known = ", ".join(MODEL_TYPES)
-        raise WeightsError(f"{model} is a model of the type {kind}; known are {known}; choose another model")
+        raise UnknownNetwork(f"{model} is a model of the type {kind}; known are {known}; choose another model")
     try:
         return MODEL_TYPES[kind].from_settings(settings)
+    except WeightsError as error:
+        raise UnknownNetwork(f"{model}: {error}; choose another model") from error
     except KeyError as error:
         raise WeightsError(
             f"the config.json of {model} does not say {error.args[0]}: its shape is not known"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from components.core.process_memory import give_freed_back
 from components.models.fast import uses
-from components.models.memory import give_freed_back
 
 
 def round_frozen(model: nn.Module) -> None:

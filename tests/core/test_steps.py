@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 from prefect import flow
 
 from components.core.config import Config
 from components.core.errors import DataRejected
+from components.core.process_memory import glibc
 from components.core.records import Facts, Manifest
 from components.core.steps import step
 
@@ -32,6 +34,19 @@ def write_words(out: Path, words: Words = Words(), note: str = "") -> Facts:  # 
 def shout(out: Path, source: Manifest) -> Facts:
     """Write a manifest's text in capitals."""
     (out / "loud.txt").write_text(source.path("words.txt").read_text().upper())
+    return {}
+
+
+ON_TOP: list[bytearray] = []
+SIZE = 256 << 20
+
+
+@step("components.core.store", timeout_seconds=1800)
+def use_memory(out: Path) -> Facts:
+    """Fill memory in blocks that come from the heap, and keep a last one above them."""
+    blocks = [bytearray(b"x") * (64 << 10) for _ in range(SIZE >> 16)]
+    ON_TOP.append(bytearray(b"x") * (64 << 10))
+    (out / "size.txt").write_text(str(len(blocks)))
     return {}
 
 
@@ -124,3 +139,11 @@ def test_a_step_looks_like_its_block() -> None:
     assert write_words.__doc__ == "Write a text."
     with pytest.raises(TypeError, match="unexpected keyword argument 'wrods'"):
         write_words(wrods=Words())  # type: ignore[call-arg]
+
+
+@pytest.mark.skipif(glibc() is None, reason="the C library is not glibc")
+def test_what_a_step_has_freed_is_gone_before_the_next() -> None:
+    before = psutil.Process().memory_info().rss
+    use_memory.without_prefect()
+    assert ON_TOP
+    assert psutil.Process().memory_info().rss - before < SIZE / 4

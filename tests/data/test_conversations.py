@@ -12,12 +12,13 @@ from pydantic import ValidationError
 
 from components.conversations import find_fault, read_history
 from components.core.errors import DataRejected, TableError
+from components.data.asked import PromptSource
 from components.data.download import download
 from components.data.sources import InstructionSourceConfig
 from components.data.split.near_duplicates import NearDuplicates
 from components.data.split.row_index import index_instructions
 from components.data.tables import read_batches
-from components.data.turns import recognised
+from components.data.turns import as_entries, recognised
 from components.prompts import PromptConfig
 
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -26,6 +27,7 @@ LAST = [{"role": "user", "content": "3 + 4?"}, {"role": "assistant", "content": 
 SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 LAST_PAIR = [(turn["role"], turn["content"]) for turn in LAST]
 TURNS = [SYSTEM, *FIRST, *LAST]
+ANSWER_ALONE = LAST[1:]
 
 
 def parts(text: str) -> list[dict[str, str]]:
@@ -81,6 +83,34 @@ def test_single_turns_have_no_history_and_a_prompt_with_its_completion_is_an_ent
     (tmp_path / "plain").mkdir()
     plain = read(tmp_path / "plain", [{"prompt": "Hi", "completion": "Hello"}])
     assert plain.to_dict("list") == {"row": [1], "instruction": ["Hi"], "input": [""], "output": ["Hello"]}
+
+
+@pytest.mark.parametrize("answer", ["[0, 1]", "[]", '[["Paris", "France"]]', json.dumps(LAST[1:])])
+def test_an_answer_that_looks_like_turns_is_a_text_where_turns_are_a_list(tmp_path: Path, answer: str) -> None:
+    table = read(tmp_path, [{"prompt": TURNS[:-1], "completion": answer}])
+    assert (table["instruction"][0], table["output"][0]) == ("3 + 4?", answer)
+
+
+@pytest.mark.parametrize("answer", ["[0, 1]", "[]", '[{"name": "Ann"}]'])
+def test_turns_that_stand_as_text_may_be_answered_with_a_list(tmp_path: Path, answer: str) -> None:
+    rows = [{"said": json.dumps(TURNS[:-1]), "answer": each} for each in (answer, json.dumps(LAST[1:]))]
+    table = read(tmp_path, rows, columns={"messages": "said", "output": "answer"})
+    assert table["output"].tolist() == [answer, "7"]
+
+
+@pytest.mark.parametrize("call", [{"tool_calls": [{"function": {"name": "sum"}}]}, {"function_call": {"name": "sum"}}])
+def test_a_turn_that_calls_a_tool_is_not_learnt_as_its_text(tmp_path: Path, call: dict[str, Any]) -> None:
+    table = read(tmp_path, [{"messages": [*TURNS[:-1], {**TURNS[-1], **call}]}, {"messages": TURNS}])
+    assert table["instruction"].isna().tolist() == [True, False]
+    assert read_history(table["history"][0])[-1] == {"role": "assistant", "content": None}
+
+
+def test_what_is_asked_and_is_no_conversation_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    source = PromptSource(url=str(path), format="jsonl", columns={"messages": "messages"})
+    cells = as_entries(path, source, {"messages": [ANSWER_ALONE, TURNS[:-1]]}, 0)
+    assert cells["instruction"] == [None, "3 + 4?"]
+    assert read_history(cells["history"][0]) == ANSWER_ALONE
 
 
 def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:

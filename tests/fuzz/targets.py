@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from components.core.errors import ConfigError, GradusError, harmless
-from components.core.peak_memory import peak_memory
+from components.core.process_memory import peak_memory
 
 PATIENCE = 20.0  # seconds of the processor's time; none takes one
 LONGEST = 20_000

@@ -1,6 +1,7 @@
 """The Llama family is what `transformers` computes: plain, padded, packed, cached, learnt."""
 
 import copy
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from components.generation.decoding import generate
 from components.models.classifier import Classifier
 from components.models.config import LoraConfig, ModelConfig
 from components.models.fast import without
+from components.models.fast.prepared import prepared
 from components.models.fast.unpadded import hidden_states, places_to_compute
 from components.models.language_model import LanguageModel
 from components.models.llama import Llama
@@ -68,6 +70,15 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[PreTrainedMode
 
 def tokens(rows: int = 2, length: int = 30) -> Tensor:
     return torch.randint(WORDS, (rows, length), generator=torch.Generator().manual_seed(7))
+
+
+@torch.no_grad()
+def test_nothing_is_warned_of_in_bf16(both: tuple[PreTrainedModel, LanguageModel]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with torch.autocast("cpu", torch.bfloat16):
+            both[1](tokens())
+        prepared(both[1].transformer, torch.bfloat16)(tokens())
 
 
 @pytest.mark.ci

@@ -30,7 +30,7 @@ def read_json(path: Path, source: FileSource, keys: Sequence[Key], seen: Seen) -
             f"{path.name} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}{hint}"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{path.name} cannot be read as JSON: {error}") from error
+        raise TableError(f"{path.name} cannot be read as JSON: {_why(error)}") from error
     if not isinstance(content, list):
         lists = [key for key, value in content.items() if isinstance(value, list)] if isinstance(content, dict) else []
         advice = f"write the list under {lists[0]!r} to a file of its own" if lists else "write it as [{...}, {...}]"
@@ -60,7 +60,15 @@ def _objects(path: Path, file: TextIO) -> Iterator[tuple[str, object]]:
             hint = "; if the file is one list, set source.format=json" if number == 1 and line.startswith("[") else ""
             raise TableError(f"{path.name}: line {number} is not JSON: {fault}; correct or remove it{hint}") from error
         except (ValueError, RecursionError) as error:
-            raise TableError(f"{path.name}: line {number} cannot be read: {error}; correct or remove it") from error
+            fault = f"line {number} cannot be read: {_why(error)}; correct or remove it"
+            raise TableError(f"{path.name}: {fault}") from error
+
+
+def _why(error: Exception) -> str:
+    """Return in words of JSON what Python says of its own limits."""
+    if isinstance(error, RecursionError):
+        return "lists and objects stand in one another too deeply"
+    return "a number has thousands of digits" if "digits" in str(error) else str(error)
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

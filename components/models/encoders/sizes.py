@@ -40,11 +40,13 @@ class EncoderSize(DividedSize):
 
         Raises:
             KeyError: if it does not name one.
-            WeightsError: if the activation is not known here.
+            WeightsError: if the activation is not known here, or tokens see only those before them.
         """
         activation = settings.get("hidden_act") or settings.get("hidden_activation", "gelu")
         if activation != "gelu":
             raise WeightsError(f"an encoder with {activation} is not known here, only with gelu")
+        if settings.get("is_decoder"):
+            raise WeightsError("an encoder with is_decoder=true is not known here, only with tokens that see all")
         return {
             "layers": settings["num_hidden_layers"],
             "heads": settings["num_attention_heads"],

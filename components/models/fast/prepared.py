@@ -93,6 +93,6 @@ def _norm(norm: nn.LayerNorm | nn.RMSNorm, dtype: torch.dtype) -> Callable[[Tens
     shape, weight = norm.normalized_shape, norm.weight.detach().float()
     if isinstance(norm, nn.RMSNorm):
         rms_epsilon = norm.eps
-        return lambda x: F.rms_norm(x, shape, weight, rms_epsilon).to(dtype)
+        return lambda x: F.rms_norm(x.float(), shape, weight, rms_epsilon).to(dtype)
     bias, epsilon = None if norm.bias is None else norm.bias.detach().float(), norm.eps
     return lambda x: F.layer_norm(x, shape, weight, bias, epsilon).to(dtype)

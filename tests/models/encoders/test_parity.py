@@ -14,6 +14,7 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     DebertaV2Config,
+    GPT2Config,
     ModernBertConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -242,6 +243,9 @@ def test_names_of_earlier_years_and_a_missing_pooler(both: tuple[PreTrainedModel
     assert all(each.isfinite().all() for each in found.parameters())
 
 
+GPT2 = GPT2Config().to_dict()
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -250,6 +254,11 @@ def test_names_of_earlier_years_and_a_missing_pooler(both: tuple[PreTrainedModel
         ({"hidden_act": "relu"}, "relu"),
         ({"position_embedding_type": "relative_key"}, "relative_key"),
         ({"num_attention_heads": 5}, "heads"),
+        ({"is_decoder": True}, "is_decoder"),
+        ({**GPT2, "activation_function": "relu"}, "weights: .*activation_function=relu .*; choose another model"),
+        ({**GPT2, "layer_norm_epsilon": 1e-3}, "layer_norm_epsilon"),
+        ({**GPT2, "scale_attn_weights": False}, "scale_attn_weights"),
+        ({**GPT2, "scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
         ({"model_type": "modernbert", "local_attention": 8, "rope_parameters": YARN}, "yarn"),
     ],
 )

@@ -107,7 +107,7 @@ def test_an_empty_file_has_no_answers(model: Path, tmp_path: Path) -> None:
         ('[{"instruction": ["a"]}]', "column 'instruction' of record 1 holds a list"),
         ('[{"question": "a"}]', "no column instruction: source.columns.instruction is 'instruction', and the columns"),
         ('[{"messages": 3}]', "record 1 holds a int where source.columns names the turns of a conversation"),
-        ("[" * 100_000, "cannot be read as JSON: maximum recursion depth"),
+        ("[" * 100_000, "cannot be read as JSON: lists and objects stand in one another too deeply"),
         (b"\xff\xfe", "is not utf-8: byte 0"),
     ],
 )
