@@ -13,7 +13,7 @@ from components.models.export.parity import Parity
 from components.models.pretrained.hub import is_hub_id
 from components.models.saved.classifier import LoadedClassifier
 from components.reporting.exported import Export, exported_card
-from components.tracking.registry.exports import adapter_of, card_of, record_parity, run_of, version_of
+from components.tracking.registry.exports import FAILED, PASSED, adapter_of, card_of, record_parity, run_of, version_of
 
 if TYPE_CHECKING:
     from components.models.export.hf import Loaded
@@ -54,10 +54,10 @@ def export(address: str, loaded: "Loaded", to: Format, rounding: Rounding, outpu
             card = _card(address, model, run, to, parity)
             (draft / CARD_FILE).write_text(card, encoding="utf-8")
     except ExportFailed as error:
-        _record(address, f"failed: {error}")
+        _record(address, f"{FAILED}{error}")
         raise
     files = sorted(path.name for path in output.iterdir())
-    version = _record(address, f"passed: {parity}")
+    version = _record(address, f"{PASSED}{parity}")
     return Exported(output=output, files=files, parity=parity, notes=model.notes, version=version)
 
 

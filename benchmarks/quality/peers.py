@@ -45,8 +45,12 @@ class Answered:
 
 
 def peers_of(preset: str) -> list[str]:
-    """Return the names of a preset's peers."""
-    return [who for who in PEERS[load_config(preset).pipeline] if not (preset in ENCODERS and who == UNTOUCHED)]
+    """Return the names of a preset's peers: `transformers` trains all parameters, a batch a step, or nothing."""
+    config = load_config(preset)
+    left_out = {UNTOUCHED} if preset in ENCODERS else set()
+    if config.train.trainable != "all" or config.train.accumulate > 1:
+        left_out.add("transformers")
+    return [who for who in PEERS[config.pipeline] if who not in left_out]
 
 
 def run_peer(preset: str, who: str, seed: int) -> Outcomes:

@@ -203,7 +203,8 @@ CALLS = ("tool_calls", "function_call")
 def _text(said: Any) -> str | None:
     """Return what a turn says, also if it stands there in parts; None if it is no text."""
     if isinstance(said, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in said):
-        said = "".join(str(part.get("text") or "") for part in said)
+        texts = [part.get("text") or "" for part in said]
+        said = "".join(texts) if all(isinstance(text, str) for text in texts) else None
     return said if isinstance(said, str) else None
 
 

@@ -12,6 +12,9 @@ from components.tracking.reading import RecordedRun, Registered, artifacts_of, f
 from components.tracking.registry.finding import RUN_MODEL
 from components.tracking.stores import open_client, tracking_errors
 
+PASSED, FAILED = "passed: ", "failed: "
+"""How what is noted of an export begins."""
+
 CARD = "model_card.md"
 """Artifact of a run: what its model is, what it was made from, how good it is."""
 
@@ -68,11 +71,20 @@ def adapter_of(model: str, run: RecordedRun | None, home: Path) -> Iterator[Path
 
 
 def record_parity(version: Registered, said: str, home: Path) -> None:
-    """Set the tag of a registered version that says what came of its export.
+    """Set the tag of a registered version that says what came of its export: `passed: FORMAT: ...`, or `failed: ...`.
+
+    That one failed stays until one to the same format passes: another format shows nothing about it.
 
     Raises:
         TrackingError: if the store cannot be written.
     """
     client = open_client(home)
     with tracking_errors(f"cannot note the export of {version.name} version {version.number}"):
-        client.set_model_version_tag(version.name, version.number, EXPORT_PARITY_TAG, said)
+        before = client.get_model_version(version.name, version.number).tags.get(EXPORT_PARITY_TAG, "")
+        passed, failed = said.startswith(PASSED), before.startswith(FAILED)
+        if not (passed and failed and _format(before) != _format(said)):
+            client.set_model_version_tag(version.name, version.number, EXPORT_PARITY_TAG, said)
+
+
+def _format(said: str) -> str:
+    return said.split(": ")[1]

@@ -19,6 +19,7 @@ from components.models.tokenizer import read_tokenizer
 from components.models.weights import make_gpt
 from components.prompts import TEMPLATES
 from components.tracking.config import TrackingConfig
+from components.tracking.registry.exports import record_parity, version_of
 from components.tracking.registry.packages import classifier_package
 from components.tracking.registry.publishing import log_package
 from components.tracking.runs import open_run
@@ -96,6 +97,12 @@ def test_a_mismatch_fails_leaves_nothing_and_is_noted(tmp_path: Path, monkeypatc
     assert "logits differ from the model's by" in done.stderr
     assert left(tmp_path / "parent") == []
     assert (parity_tag() or "").startswith("failed: hf: ")
+    version = version_of("models:/spam/1", home())
+    assert version
+    record_parity(version, "passed: gguf f16: loaded by Gradus's own reader", home())
+    assert (parity_tag() or "").startswith("failed: hf: ")
+    record_parity(version, "passed: hf: loaded by transformers", home())
+    assert (parity_tag() or "").startswith("passed: hf: ")
 
 
 @pytest.mark.ci
