@@ -88,11 +88,15 @@ def _first_records(path: Path, source: InstructionSourceConfig) -> list[dict[str
     with suppress(OSError, UnicodeError, RecursionError, pa.ArrowException):
         if source.format == "parquet":
             with pq.ParquetFile(path, pre_buffer=False) as file:
-                empty = dict.fromkeys(file.schema_arrow.names)
+                empty = {field.name: [] if _holds_lists(field.type) else None for field in file.schema_arrow}
                 return [empty, *next(file.iter_batches(LOOKED_AT), pa.table({})).to_pylist()]
         with open_text(path, source.encoding) as text:
             return list(_objects(text.read(PEEKED)))
     return []
+
+
+def _holds_lists(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

@@ -113,6 +113,14 @@ def test_what_is_asked_and_is_no_conversation_stays_as_it_is(tmp_path: Path) -> 
     assert read_history(cells["history"][0]) == ANSWER_ALONE
 
 
+def test_a_history_that_begins_late_in_a_parquet_file_is_read(tmp_path: Path) -> None:
+    entry = {"instruction": "3 + 4?", "input": "", "output": "7"}
+    rows = [{**entry, "history": None}] * 150 + [{**entry, "history": [["Hi", "Hello"]]}]
+    history = read(tmp_path, rows, "parquet")["history"]
+    assert history.isna().sum() == 150
+    assert read_history(history[150])[0] == {"role": "user", "content": "Hi"}
+
+
 def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
     columns = {"messages": "dialogue", "task": "kind"}
     table = read(tmp_path, [{"dialogue": TURNS, "kind": "sums", "id": 1}], columns=columns)
