@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from components.core.errors import ConfigError, WeightsError
 from components.generation.config import GenerationConfig
@@ -17,6 +17,7 @@ from components.models.saved.language_model import save_gpt
 from components.models.tokenizer import encode
 from components.prompts import TEMPLATES
 from tests.generation.models import ENCODING, END, LIKE, WORDS, network, peer, uncached
+from tests.models.pretrained.small_tokenizers import folder_of, trained
 
 STOP = END
 
@@ -137,3 +138,13 @@ def test_a_saved_language_model_knows_its_size_and_vocabulary(tmp_path: Path) ->
     assert encoding._mergeable_ranks == ENCODING._mergeable_ranks
     with pytest.raises(ConfigError, match="leave --size out"):
         load(tmp_path, gpt.transformer.size)
+
+
+def test_a_gpt2_with_a_tokenizer_of_its_own_is_read_with_it(tmp_path: Path) -> None:
+    library = trained("gpt2")
+    words = library.get_vocab_size()
+    shape = GPT2Config(n_layer=1, n_head=2, n_embd=16, n_positions=8, vocab_size=words, bos_token_id=0, eos_token_id=0)
+    GPT2LMHeadModel(shape).save_pretrained(folder_of(tmp_path, library))
+    _, encoding = load_language_model(str(tmp_path), None, "auto", tmp_path / "cache")
+    assert encoding.n_vocab == words
+    assert encoding.encode_ordinary("hello there") == library.encode("hello there").ids
