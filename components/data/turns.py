@@ -88,7 +88,9 @@ def _first_records(path: Path, source: InstructionSourceConfig) -> list[dict[str
     with suppress(OSError, UnicodeError, RecursionError, pa.ArrowException):
         if source.format == "parquet":
             with pq.ParquetFile(path, pre_buffer=False) as file:
-                empty = {field.name: [] if _holds_lists(field.type) else None for field in file.schema_arrow}
+                empty: dict[str, Any] = {
+                    field.name: [] if _holds_lists(field.type) else None for field in file.schema_arrow
+                }
                 return [empty, *next(file.iter_batches(LOOKED_AT), pa.table({})).to_pylist()]
         with open_text(path, source.encoding) as text:
             return list(_objects(text.read(PEEKED)))
