@@ -173,7 +173,9 @@ def tracking_errors(doing: str) -> Iterator[None]:
         if is_full(error):
             raise TrackingError(f"{doing}: {describe_full(error, gradus_home())}") from error
         reason = one_line(error.strerror or error) if isinstance(error, OSError) else one_line(error)
-        raise TrackingError(f"{doing}: {reason}; check MLFLOW_TRACKING_URI and GRADUS_HOME") from error
+        asked = getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE"
+        advice = "correct what is asked for" if asked else "check MLFLOW_TRACKING_URI and GRADUS_HOME"
+        raise TrackingError(f"{doing}: {reason}; {advice}") from error
 
 
 def every(search: "Callable[..., PagedList[Found]]", *what: str | list[str]) -> "Iterator[Found]":

@@ -54,6 +54,7 @@ def test_a_filter_that_means_nothing_is_one_line(home: Path, made: list[str]) ->
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     assert "accuracy is good" in refused.stderr
+    assert refused.stderr.endswith("; correct what is asked for\n")
 
 
 @pytest.mark.ci
