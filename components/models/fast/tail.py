@@ -14,8 +14,9 @@ from components.models.fast.states import States, by_length
 
 AT_ONE: frozenset[Pooling] = frozenset({"last_token", "last_position", "first_token", "cls"})
 """The poolings for which the last block has to say something at one position only."""
-TOKENS = 4096
-"""Tokens of a batch that is only classified."""
+TOKENS = {"cpu": 1024}
+"""Tokens of a batch that is only classified: few enough for a processor's caches."""
+TOKENS_ELSEWHERE = 4096
 
 
 def finish(model: Classifier, states: Tensor, lengths: Tensor, blocks: int) -> Tensor:
@@ -50,7 +51,8 @@ def classify_states(model: Classifier, states: States, rows: range) -> Tensor:
     """Return the logits (N, C) of some texts, in their order: fp32, on the CPU. The model is in evaluation mode."""
     device = model.head.weight.device
     logits = torch.empty(len(rows), model.head.out_features)
-    for batch in by_length(states.lengths[rows.start : rows.stop], TOKENS):
+    tokens = TOKENS.get(device.type, TOKENS_ELSEWHERE)
+    for batch in by_length(states.lengths[rows.start : rows.stop], tokens):
         values, lengths = states.batch([rows[index] for index in batch])
         logits[batch] = finish(model, values.to(device).float(), lengths.to(device), states.blocks).cpu()
     return logits
