@@ -35,8 +35,7 @@ class Exported(BaseModel):
     notes: list[str]
     """What is notable of it."""
     version: str | None
-    """The registered version that carries the tag `gradus.export.parity`, as `NAME/NUMBER`."""
-
+    """The registered version whose tag `gradus.export.parity` says so now, as `NAME/NUMBER`."""
 
 def export(address: str, loaded: "Loaded", to: Format, rounding: Rounding, output: Path) -> Exported:
     """Write a model into the folder `output`, which must not be there, and check it.
@@ -77,9 +76,8 @@ def _card(address: str, model: Model, run: "RecordedRun | None", to: Format, par
 
 
 def _record(address: str, said: str) -> str | None:
-    """Tag the registered version that a model is, if it is one; return which."""
+    """Tag the registered version that a model is, if it is one; return which, unless an older failure stands there."""
     version = version_of(address, home())
-    if version is None:
+    if version is None or not record_parity(version, said, home()):
         return None
-    record_parity(version, said, home())
     return f"{version.name}/{version.number}"

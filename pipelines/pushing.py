@@ -28,7 +28,7 @@ class Pushed(BaseModel):
     parity: Parity
     """How it was compared with the original."""
     version: str | None
-    """The registered version that carries the tag `gradus.export.parity`, as `NAME/NUMBER`."""
+    """The registered version whose tag `gradus.export.parity` says so now, as `NAME/NUMBER`."""
 
 
 def push(address: str, loaded: "Loaded", repository: str, public: bool) -> Pushed:

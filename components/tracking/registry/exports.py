@@ -70,10 +70,11 @@ def adapter_of(model: str, run: RecordedRun | None, home: Path) -> Iterator[Path
     yield next((place for place in places if (place / ADAPTER_CONFIG).is_file()), None)
 
 
-def record_parity(version: Registered, said: str, home: Path) -> None:
+def record_parity(version: Registered, said: str, home: Path) -> bool:
     """Set the tag of a registered version that says what came of its export: `passed: FORMAT: ...`, or `failed: ...`.
 
-    That one failed stays until one to the same format passes: another format shows nothing about it.
+    That one failed stays until one to the same format passes: another format shows nothing about it. Return whether the
+    tag was set.
 
     Raises:
         TrackingError: if the store cannot be written.
@@ -82,8 +83,10 @@ def record_parity(version: Registered, said: str, home: Path) -> None:
     with tracking_errors(f"cannot note the export of {version.name} version {version.number}"):
         before = client.get_model_version(version.name, version.number).tags.get(EXPORT_PARITY_TAG, "")
         passed, failed = said.startswith(PASSED), before.startswith(FAILED)
-        if not (passed and failed and _format(before) != _format(said)):
-            client.set_model_version_tag(version.name, version.number, EXPORT_PARITY_TAG, said)
+        if passed and failed and _format(before) != _format(said):
+            return False
+        client.set_model_version_tag(version.name, version.number, EXPORT_PARITY_TAG, said)
+    return True
 
 
 def _format(said: str) -> str:

@@ -99,9 +99,9 @@ def test_a_mismatch_fails_leaves_nothing_and_is_noted(tmp_path: Path, monkeypatc
     assert (parity_tag() or "").startswith("failed: hf: ")
     version = version_of("models:/spam/1", home())
     assert version
-    record_parity(version, "passed: gguf f16: loaded by Gradus's own reader", home())
+    assert not record_parity(version, "passed: gguf f16: loaded by Gradus's own reader", home())
     assert (parity_tag() or "").startswith("failed: hf: ")
-    record_parity(version, "passed: hf: loaded by transformers", home())
+    assert record_parity(version, "passed: hf: loaded by transformers", home())
     assert (parity_tag() or "").startswith("passed: hf: ")
 
 
