@@ -50,7 +50,7 @@ PEAKS = {
     "saving": "while the model is written",
     "loading": "while the starting weights are read",
 }
-HELD = {"process": "interpreter and libraries", "data": "tokens of the data", "weights": "weights"}
+HELD = {"process": "interpreter and libraries", "data": "data and what was made of it", "weights": "weights"}
 """Parts of the memory that are held all the time."""
 PARTS = {name: name for name in ("gradients", "optimiser", "activations", "logits")} | {"copies": "copies of weights"}
 TIMES = {

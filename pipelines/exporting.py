@@ -37,6 +37,7 @@ class Exported(BaseModel):
     version: str | None
     """The registered version whose tag `gradus.export.parity` says so now, as `NAME/NUMBER`."""
 
+
 def export(address: str, loaded: "Loaded", to: Format, rounding: Rounding, output: Path) -> Exported:
     """Write a model into the folder `output`, which must not be there, and check it.
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from components.generation.decoder import Decoder
-from components.generation.kv_cache import STEP, whole_steps
+from components.generation.kv_cache import STEP
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
 
@@ -49,8 +49,7 @@ class Reader:
         padding = own - lengths
         self.lengths = shared + lengths
         self.caches = [decoder.cache(len(rows), own) for _ in range(decoder.size.layers)]
-        self._free = whole_steps(own) - own
-        self._hiding = self._hide(shared, own, padding)
+        self._free, self._hiding = 0, self._hide(shared, own, padding)
         if shared:
             begun, positions = torch.tensor([rows[0][:shared]]), torch.arange(shared)[None]
             attends = [cache.add_shared for cache in self.caches]
@@ -69,7 +68,7 @@ class Reader:
             self._free = STEP
             self._hiding = F.pad(self._hiding, (0, STEP), value=NEVER)
         column = -self._free
-        self._hiding[:, :, column] = 0
+        self._hiding[:, column] = 0
         attends = [partial(cache.add_turn, column, self._hiding) for cache in self.caches]
         positions = self.lengths.clamp(max=self.decoder.size.context - 1)
         hidden = self.decoder.hidden(tokens[:, None], positions[:, None], attends)
@@ -96,8 +95,7 @@ class Reader:
         columns = int(self.lengths.max())
         for cache, more in zip(self.caches, other.caches, strict=True):
             cache.join(columns, (kept, self._free), more, other._free)
-        self._free = whole_steps(columns) - columns
-        self._hiding = self._hide(0, columns, columns - self.lengths)
+        self._free, self._hiding = 0, self._hide(0, columns, columns - self.lengths)
         self.logits = torch.cat([self.logits[kept], other.logits])
 
     def _read_rows(self, rows: slice, tokens: Tensor, padding: Tensor, shared: int) -> Tensor:
@@ -112,11 +110,11 @@ class Reader:
         return self.decoder.hidden(tokens[:, first:], positions, attends)[:, -1]
 
     def _hide(self, shared: int, own: int, padding: Tensor) -> Tensor:
-        """Return what is added to scores: -inf for padding and columns that are not in use, (B, 1, P + S)."""
-        columns = torch.arange(-shared, whole_steps(own), device=padding.device)
-        seen = (columns < 0) | ((columns >= padding[:, None]) & (columns < own))
+        """Return what is added to scores: -inf for padding, (B, P + S)."""
+        columns = torch.arange(-shared, own, device=padding.device)
+        seen = (columns < 0) | (columns >= padding[:, None])
         hiding = torch.zeros(seen.shape, dtype=self.decoder.type, device=padding.device)
-        return hiding.masked_fill(~seen, NEVER)[:, None]
+        return hiding.masked_fill(~seen, NEVER)
 
 
 class PlainReader:

@@ -2,19 +2,18 @@
 
 What all rows begin with stands here once, and attention to it is one product for all rows (Juravsky et al., "Hydragen:
 High-Throughput LLM Inference with Shared Prefixes", 2024). Prompts written by one template begin alike: with Alpaca's
-23 tokens, of about 44 in all. The rest stands in blocks of columns, so that nothing is copied when more are needed
-(after Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention", 2023).
+23 tokens, of about 44 in all.
 
 With one query a row, attention is as fast as memory is read. On a CPU products of a row and a matrix read it at half of
-the speed of an embedding bag, which is the same sum: of the rows of a table, each with its weight. So a block of keys
-that is full is turned round, and from then on its scores are a bag as well.
+the speed of an embedding bag, which is the same sum: of the rows of a table, each with its weight. So keys are turned
+round, and their scores are a bag as well: all but those of the newest columns, which are turned together, `STEP` at a
+time, since one column of such a table lies in as many places as it has numbers.
 Where several heads share keys and values, these stand here once, and stay in the processor's cache from one head to the
-next.
+next. Everything is sorted by those heads first, so that few of the small operations between have to copy anything.
 Shapes: B rows, H heads, K key-value heads, G = H / K heads that share one, P tokens that all rows share, T columns read
-at once, S columns of the rows' own, d width of a head.
+at once, S columns of the rows' own, N of them in `newest`, d width of a head.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -23,16 +22,15 @@ from torch import Tensor
 
 from components.models.fast import uses
 
-STEP, BLOCK = 32, 64
-"""Columns by which the last block grows, until it is as wide as a block. Attention reads blocks as a whole, hiding what
-is not in use: a slice would not be contiguous, and multiplying it takes eight times as long."""
+STEP = 32
+"""Columns by which a cache grows. Attention reads all that there are, hiding what is not in use."""
 
 
 class KVCache:
     """Keys and values of one layer.
 
-    Values are (K, P, d) of what rows share, and (B, K, S, d) in blocks of what is their own. Keys are (K, d, P) and
-    (B, K, d, S), turned round; those of the last block, `newest`, are (B, K, S, d) as they come.
+    Those that rows share are `shared_keys` (K, d, P) and `shared_values` (K, P, d). Of the rows' own, `values` are
+    (K, B, S, d), and `keys` (K, B, d, S - N), turned round; the last N are `newest` (K, B, N, d), as they come.
 
     Its methods add keys and values (B, K, T, d) of tokens that are read, and return what the queries (B, H, T, d) of
     these tokens see: (B, H, T, d).
@@ -40,62 +38,63 @@ class KVCache:
 
     def __init__(self, rows: int, heads: int, width: int, columns: int, like: Tensor) -> None:
         """Make room for `columns` of each row, `width` numbers a head of the type and on the device of `like`."""
-        room = (rows, heads, whole_steps(columns), width)
-        self.keys, self.newest = [like.new_empty(heads, width, 0)], like.new_zeros(room)
-        self.values = [like.new_empty(heads, 0, width), like.new_zeros(room)]
+        self.shared_keys, self.shared_values = like.new_empty(heads, width, 0), like.new_empty(heads, 0, width)
+        self.keys, self.newest = like.new_zeros(heads, rows, width, columns), like.new_empty(heads, rows, 0, width)
+        self.values = like.new_zeros(heads, rows, columns, width)
 
     def add_shared(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Read what all rows begin with, as a batch of one."""
-        self.keys[0], self.values[0] = keys[0].mT.contiguous(), values[0].contiguous()
+        self.shared_keys, self.shared_values = keys[0].mT.contiguous(), values[0].contiguous()
         return _attend(query, keys, values, None)
 
     def add_rows(
         self, rows: slice, columns: slice, visible: Tensor, query: Tensor, keys: Tensor, values: Tensor
     ) -> Tensor:
         """Read the rest of some of the rows into the first columns; it sees what is shared, and `visible` (B, T, T)."""
-        shared = self.keys[0].shape[2]
-        self.newest[rows, :, columns] = keys
-        self.values[1][rows, :, columns] = values
-        keys = torch.cat([self.keys[0].mT.expand(len(keys), -1, -1, -1), keys], dim=2)
-        values = torch.cat([self.values[0].expand(len(values), -1, -1, -1), values], dim=2)
-        visible = F.pad(visible, (shared, 0), value=True)[:, None]
+        self.keys[:, rows, :, columns] = keys.permute(1, 0, 3, 2)
+        self.values[:, rows, columns] = values.transpose(0, 1)
+        keys = torch.cat([self.shared_keys.mT.expand(len(keys), -1, -1, -1), keys], dim=2)
+        values = torch.cat([self.shared_values.expand(len(values), -1, -1, -1), values], dim=2)
+        visible = F.pad(visible, (self.shared_keys.shape[2], 0), value=True)[:, None]
         return _attend(query, keys, values, visible)
 
     def add_turn(self, column: int, hiding: Tensor, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Read one more token of every row into a column of the last block, counted from its end: one of `STEP`.
+        """Read one more token of every row into a column, counted from the end: one of `STEP`.
 
-        `hiding` (B, 1, P + S) is what is added to the score of a column: 0, or -inf. Fused attention is not made for
+        `hiding` (B, P + S) is what is added to the score of a column: 0, or -inf. Fused attention is not made for
         one query a row: on a CPU in bf16 it takes seven times as long as plain products.
         """
         if column == -STEP:
             self._grow()
-        self.newest[:, :, column] = keys[:, :, 0]
-        self.values[-1][:, :, column] = values[:, :, 0]
-        query = query[:, :, 0] * query.shape[-1] ** -0.5
-        scores = torch.cat([_times(query, block) for block in (*self.keys, self.newest.mT)], dim=2) + hiding
-        weights = scores.softmax(dim=-1).split_with_sizes([block.shape[-2] for block in self.values], dim=2)
-        seen = [_times(share, block) for share, block in zip(weights, self.values, strict=True)]
-        return torch.stack(seen).sum(0)[:, :, None]
+        self.newest[:, :, column] = keys[:, :, 0].transpose(0, 1)
+        self.values[:, :, column] = values[:, :, 0].transpose(0, 1)
+        heads, rows, _, width = self.values.shape
+        group = query.shape[1] // heads
+        grouped = query.view(rows, heads, group, width).transpose(0, 1).flatten(0, 1)  # (K * B, G, d)
+        scores = [grouped.view(heads, -1, width) @ self.shared_keys]
+        scores += [_times(grouped, self.keys.flatten(0, 1)), torch.bmm(grouped, self.newest.flatten(0, 1).mT)]
+        scored = torch.cat([part.view(heads, rows, group, part.shape[-1]) for part in scores], dim=3)
+        weights = torch.add(hiding[:, None], scored, alpha=width**-0.5).softmax(dim=-1)
+        shared, own = weights.split_with_sizes([self.shared_values.shape[1], self.values.shape[2]], dim=3)
+        seen = _times(own.flatten(0, 1), self.values.flatten(0, 1))
+        seen = torch.baddbmm(seen.view(heads, -1, width), shared.flatten(1, 2), self.shared_values)
+        return seen.view(heads, rows, group, width).transpose(0, 1).flatten(1, 2)[:, :, None]
 
     def _grow(self) -> None:
-        """Make room for more columns. They are zero: hidden until they are used, but they must be numbers."""
-        if self.newest.shape[2] < BLOCK:
-            self.newest, self.values[-1] = (F.pad(block, (0, 0, 0, STEP)) for block in (self.newest, self.values[-1]))
-        else:
-            self.keys.append(self.newest.mT.contiguous())
-            self.newest = torch.zeros_like(self.newest[:, :, :STEP])
-            self.values.append(torch.zeros_like(self.newest))
+        """Turn the newest keys, and make room for more. They are zero: hidden until used, but they must be numbers."""
+        if self.newest.shape[2]:
+            self.keys = torch.cat([self.keys, self.newest.mT], dim=3)
+        self.newest = self.newest.new_zeros(*self.newest.shape[:2], STEP, self.newest.shape[3])
+        self.values = F.pad(self.values, (0, 0, 0, STEP))
 
     def keep(self, rows: Tensor) -> None:
         """Forget all rows but these."""
-        self.newest = self.newest[rows]
-        for blocks in (self.keys, self.values):
-            blocks[1:] = [block[rows] for block in blocks[1:]]
+        self.keys, self.newest, self.values = (each[:, rows] for each in (self.keys, self.newest, self.values))
 
     def join(self, columns: int, kept: tuple[Tensor, int], other: "KVCache", other_free: int) -> None:
         """Forget all rows but some, and hold those of another cache behind them; neither has columns that rows share.
 
-        The last `columns` in use are kept, and stand in one block; before what a cache has fewer of there are zeros.
+        The last `columns` in use are kept, all of them turned; before what a cache has fewer of there are zeros.
 
         Args:
             columns: as many as the longest row has tokens.
@@ -104,27 +103,18 @@ class KVCache:
             other_free: how many columns at its end are not in use.
         """
         rows, free = kept
-        room = (len(rows) + len(other.newest), self.newest.shape[1], whole_steps(columns), self.newest.shape[3])
-        keys, values = self.newest.new_zeros(room), self.newest.new_zeros(room)
-        for cache, first, chosen, unused in ((self, 0, rows, free), (other, len(rows), None, other_free)):
-            place = slice(first, first + len(cache.newest if chosen is None else chosen))
-            turned_back = [*(block.mT for block in cache.keys[1:]), cache.newest]
-            _copy_last(turned_back, chosen, unused, keys[place, :, :columns])
-            _copy_last(cache.values[1:], chosen, unused, values[place, :, :columns])
-        self.keys, self.newest = self.keys[:1], keys
-        self.values = [self.values[0], values]
+        self.keep(rows)
+        both = [self._last(columns, free), other._last(columns, other_free)]
+        self.keys, self.values = (torch.cat(parts, dim=1) for parts in zip(*both, strict=True))
+        self.newest = self.newest.new_empty(*self.values.shape[:2], 0, self.values.shape[3])
 
-
-def _copy_last(blocks: Sequence[Tensor], rows: Tensor | None, free: int, target: Tensor) -> None:
-    """Copy the columns in use of some rows of blocks (B, K, ., d) so that the last is the last of `target`."""
-    end = target.shape[2] + free
-    for block in reversed(blocks):
-        start = end - block.shape[2]
-        first, last = max(start, 0), min(end, target.shape[2])
-        if first < last:
-            part = block[:, :, first - start : last - start]
-            target[:, :, first:last] = part if rows is None else part.index_select(0, rows)
-        end = start
+    def _last(self, columns: int, free: int) -> tuple[Tensor, Tensor]:
+        """Return the last columns in use of keys, turned round, and of values."""
+        keys, used = torch.cat([self.keys, self.newest.mT], dim=3), self.values.shape[2] - free
+        first = max(used - columns, 0)
+        before = columns - (used - first)
+        keys, values = keys[..., first:used], self.values[:, :, first:used]
+        return F.pad(keys, (before, 0)), F.pad(values, (0, 0, before, 0))
 
 
 def whole_steps(columns: int) -> int:
@@ -138,22 +128,17 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None)
     return F.scaled_dot_product_attention(query, keys, values, visible, is_causal=visible is None, enable_gqa=shared)
 
 
-def _times(rows: Tensor, block: Tensor) -> Tensor:
-    """Multiply (B, H, n) by (K, n, m), which is the same for all rows, or by (B, K, n, m): (B, H, m)."""
-    heads = block.shape[-3]
-    grouped = rows.view(len(rows), heads, rows.shape[1] // heads, rows.shape[2])  # (B, K, G, n)
-    if block.dim() == 3:
-        product = grouped.transpose(0, 1).flatten(1, 2) @ block  # (K, B * G, m)
-        return product.view(*grouped.transpose(0, 1).shape[:3], block.shape[-1]).transpose(0, 1).flatten(1, 2)
-    if block.is_cpu and block.is_contiguous() and uses("embedding bags"):
-        weights, table = grouped.flatten(0, 2), block.flatten(0, 2)
-        bags = F.embedding_bag(_numbers(grouped.shape), table, mode="sum", per_sample_weights=weights)
-        return bags.view(*rows.shape[:2], -1)
-    return torch.bmm(grouped.flatten(0, 1), block.flatten(0, 1)).view(*rows.shape[:2], -1)
+def _times(rows: Tensor, tables: Tensor) -> Tensor:
+    """Multiply (N, G, n) by (N, n, m): (N, G, m)."""
+    if not (tables.is_cpu and uses("embedding bags")):
+        return torch.bmm(rows, tables)
+    numbers = _numbers(rows.shape)
+    bags = F.embedding_bag(numbers, tables.flatten(0, 1), mode="sum", per_sample_weights=rows.reshape(numbers.shape))
+    return bags.view(*rows.shape[:2], -1)
 
 
 @lru_cache(maxsize=8)
 def _numbers(shape: torch.Size) -> Tensor:
-    """Return which rows of a table of B * K * n are in which bag: (B * K * G, n) for a shape (B, K, G, n)."""
-    rows, heads, _, count = shape
-    return torch.arange(rows * heads * count).view(rows, heads, 1, count).expand(shape).flatten(0, 2)
+    """Return which rows of N tables of n rows are in which bag: (N * G, n) for a shape (N, G, n)."""
+    tables, _, count = shape
+    return torch.arange(tables * count).view(tables, 1, count).expand(shape).flatten(0, 1)

@@ -28,6 +28,8 @@ from components.training.objectives import Split
 
 LARGEST = 8 << 30
 """Bytes of states that are still kept; where there are more, training computes all blocks in every step."""
+KERNELS = {"bf16": 7_800_000, "fp32": 2_400_000}
+"""Bytes that oneDNN keeps of kernels for each number of tokens that goes through the blocks at once, as measured."""
 TIMED = 8
 """Batches that are timed to know how long all of them take."""
 
@@ -101,3 +103,10 @@ def blank_states(data: Prepared, model: ModelConfig, config: TrainConfig, precis
         name: States.blank(state_lengths(split, config, data.length), model.shape.width, precision, blocks)
         for name, split in splits.items()
     }
+
+
+def bytes_left(states: Mapping[Split, States], precision: str) -> int:
+    """Return what is held of these states once they have been computed: files, which are mapped, and kernels."""
+    batches = [each.lengths[rows] for each in states.values() for rows in by_length(each.lengths, TOKENS)]
+    numbers = {len(lengths) * int(lengths.max()) for lengths in batches}
+    return sum(each.values.nbytes for each in states.values()) + KERNELS[precision] * len(numbers)

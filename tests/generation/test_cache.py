@@ -7,7 +7,7 @@ from components.generation.cache import CHUNK, Reader, shared_length
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.decoding import generate
-from components.generation.kv_cache import BLOCK, STEP
+from components.generation.kv_cache import STEP
 from tests.generation.models import END, greedy, network, uncached
 
 GPT = network(context=200)
@@ -70,14 +70,15 @@ def test_rows_that_are_forgotten_do_not_change_the_others() -> None:
     reader.read(torch.tensor([1, 2, 3, 4]))
     reader.keep([1, 3])
     rows = [[*rows[1], 2], [*rows[3], 4]]
-    for turn in range(2 * BLOCK):
+    for turn in range(4 * STEP):
         rows = [[*each, turn] for each in rows]
         logits = reader.read(torch.tensor([turn, turn]))
     assert_like(logits, rows)
     for cache in reader.caches:
-        # 10 columns of their own, one turn, and two blocks' worth after it.
-        assert [tuple(block.shape) for block in cache.values[1:]] == [(2, 2, BLOCK, 16)] * 2 + [(2, 2, STEP, 16)]
-        assert [block.mT.shape for block in cache.keys] + [cache.newest.shape] == [b.shape for b in cache.values]
+        # 10 columns of their own and four steps of columns, all of them turned round, and one turn after these.
+        assert cache.keys.shape == (2, 2, 16, 10 + 4 * STEP)
+        assert cache.newest.shape == (2, 2, STEP, 16)
+        assert cache.values.shape == (2, 2, 10 + 5 * STEP, 16)
 
 
 def test_a_row_beyond_the_context_is_no_trouble_to_the_others() -> None:

@@ -277,6 +277,8 @@ def test_an_adapter_that_does_not_fit_is_refused(saved: tuple[Path, Transformer]
     more = {**tensors, name.replace("h.1", "h.2"): tensors[name].clone()}
     assert "has h.2.mlp.c_fc.lora_B.weight" in refused(saved, tmp_path, more)
     assert "has shape (64, 4)" in refused(saved, tmp_path, {**tensors, name: tensors[name][:64].contiguous()})
+    fewer = refused(saved, tmp_path, target_modules=["c_proj", "mlp.c_fc"])
+    assert "has tensors of attn.c_attn, which its target_modules does not name" in fewer
     others = {key.replace("transformer.h", "model.layers"): value for key, value in tensors.items()}
     assert "adapts no layer of a gpt2's first block" in refused(saved, tmp_path, others)
 

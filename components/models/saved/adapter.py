@@ -7,6 +7,7 @@ What is saved here loads in `peft`, and what `peft` saves loads here.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,7 @@ def _config(settings: dict[str, Any], network: Transformer, tensors: dict[str, T
     every = (*network.attention, *network.feed_forward)
     first = f"{network.names.blocks}.0"
     targets = [each for each in every if f"{first}.{each}.{PARTS['lora_a']}" in tensors]
+    _check_named(targets, settings.get("target_modules"), folder)
     try:
         return LoraConfig(
             rank=settings["r"],
@@ -210,6 +212,15 @@ def _config(settings: dict[str, Any], network: Transformer, tensors: dict[str, T
         raise WeightsError(
             f"the config of the adapter in {folder} is wrong: {key}: {error.errors()[0]['msg']}"
         ) from error
+
+
+def _check_named(targets: Sequence[str], named: Any, folder: Path) -> None:
+    """Refuse layers that a list of names leaves out, whose tensors `peft` ignores: it takes each for the end of one."""
+    if not isinstance(named, list):  # a pattern, or a word for many layers
+        return
+    for each in targets:
+        if not any(f".{each}".endswith(f".{name}") or f".{name}".endswith(f".{each}") for name in named):
+            raise WeightsError(f"the adapter in {folder} has tensors of {each}, which its target_modules does not name")
 
 
 def _copy(name: str, values: Tensor, parameter: Tensor, folder: Path) -> None:

@@ -48,10 +48,11 @@ class Part:
 class Memory:
     """Bytes at the peak of a training, which comes in the phase `peak`.
 
-    On the CPU that of the process: `process` (interpreter and libraries), `data` (all tokens), `weights`, and of
-    `gradients`, the `optimiser`'s moments, `activations`, `logits` (of a language model) and `copies` of weights that
-    are written, read, or made to decode a sample, those that are `held` then. On another device it is what training
-    allocates there. `rest` is what gaps between tensors add, less what is not held at the very same time.
+    On the CPU that of the process: `process` (interpreter and libraries), `data` (all tokens, and what steps before
+    have made of them), `weights`, and of `gradients`, the `optimiser`'s moments, `activations`, `logits` (of a language
+    model) and `copies` of weights that are written, read, or made to decode a sample, those that are `held` then. On
+    another device it is what training allocates there. `rest` is what gaps between tensors add, less what is not held
+    at the very same time.
     """
 
     process: int
@@ -128,7 +129,7 @@ def estimate_memory(trial: Trial, process: int) -> Memory:
         "loading": loaded,
     }
     peak = max(totals, key=lambda phase: totals[phase])
-    data = sum(objective.rows(split).ids.nbytes for split in SPLITS)
+    data = sum(objective.rows(split).ids.nbytes for split in SPLITS) + trial.kept
     process, data = (process, data) if on_cpu else (0, 0)
     on_gpu = objective.device.type == "cuda"
     free = torch.cuda.mem_get_info(objective.device)[0] if on_gpu else psutil.virtual_memory().available

@@ -57,7 +57,8 @@ class Trial:
 
     `outline` makes its network without content, `learn` says what a network learns from which rows, `reads_weights`
     whether it starts from weights in files, `writes_weights` whether it leaves more than an adapter. `converted` are
-    the bytes of the weights that an evaluation's sample is decoded with, beside the network's own.
+    the bytes of the weights that an evaluation's sample is decoded with, beside the network's own, `kept` those of
+    what steps before it have made: of files that are read as if they were memory, and of kernels.
     """
 
     outline: Callable[[], nn.Module]
@@ -65,6 +66,7 @@ class Trial:
     reads_weights: bool = False
     writes_weights: bool = True
     converted: int = 0
+    kept: int = 0
 
     @cached_property
     def objective(self) -> Objective:

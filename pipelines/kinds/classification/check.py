@@ -11,7 +11,7 @@ from components.models.saved.classifier import MODEL_FILE
 from components.models.weights import make_gpt
 from components.tasks import reads_ahead, split, validate
 from components.training.classification import build_classifier, objective_of, prepare, tokenise
-from components.training.frozen import blank_states, state_lengths, time_reading
+from components.training.frozen import blank_states, bytes_left, state_lengths, time_reading
 from components.training.objectives.classification import Classification
 from components.training.planning.preview import describe_lengths, sample_texts
 from components.training.planning.trial import Besides, Trial
@@ -61,7 +61,9 @@ class Check(check.Check):
         self.recipe = (model, self.config.lora, train, len(self.labels), self.encoding.n_vocab)
         self._describe_texts()
         read, written = model.weights != "random", self.config.lora.save == "merged"
-        return Trial(partial(build_classifier, *self.recipe, outline=True), self._learn, read, written)
+        trial = Trial(partial(build_classifier, *self.recipe, outline=True), self._learn, read, written)
+        trial.kept = bytes_left(self.states, self.precision)
+        return trial
 
     def _describe_texts(self) -> None:
         limit, length = self.data.limit, self.data.length

@@ -42,6 +42,9 @@ def test_another_learning_rate_finds_what_the_frozen_blocks_made() -> None:
         found = json.load(file)["read_frozen"]
     assert (found["blocks"], found["kept"]) == (1, True)
     assert found["tokens"].keys() == {"train", "validation", "test"}
+    files = {each.stem: each.stat().st_size for each in (home() / "store/read_frozen").glob("*/*.safetensors")}
+    foretold, without = (check(config(*changed), further=False).cost for changed in ((), ("model.dropout=0.1",)))
+    assert foretold.memory.data - without.memory.data > files["train"] + files["validation"]
 
 
 @pytest.mark.ci
@@ -60,7 +63,7 @@ def test_what_the_frozen_blocks_depend_on() -> None:
     assert len({key(change) for change in other} | {key()}) == len(other) + 1
 
 
-def test_a_check_foretells_the_time_of_the_frozen_blocks() -> None:
+def test_a_check_foretells_the_time_of_the_frozen_blocks_and_what_is_kept_of_them() -> None:
     found, without = check(config()).cost, check(config("model.dropout=0.1")).cost
     assert found is not None
     assert without is not None
@@ -69,4 +72,4 @@ def test_a_check_foretells_the_time_of_the_frozen_blocks() -> None:
     assert found.timing.frozen > 0 == without.timing.frozen
     parts = (found.timing.frozen, found.timing.training, found.timing.evaluating, found.timing.testing)
     assert found.timing.total == pytest.approx(sum(parts))
-    assert found.memory.total > 0
+    assert found.memory.data > without.memory.data
