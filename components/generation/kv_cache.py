@@ -71,7 +71,7 @@ class KVCache:
         heads, rows, _, width = self.values.shape
         group = query.shape[1] // heads
         grouped = query.view(rows, heads, group, width).transpose(0, 1).flatten(0, 1)  # (K * B, G, d)
-        scores = [grouped.view(heads, -1, width) @ self.shared_keys]
+        scores = [grouped.reshape(heads, -1, width) @ self.shared_keys]
         scores += [_times(grouped, self.keys.flatten(0, 1)), torch.bmm(grouped, self.newest.flatten(0, 1).mT)]
         scored = torch.cat([part.view(heads, rows, group, part.shape[-1]) for part in scores], dim=3)
         weights = torch.add(hiding[:, None], scored, alpha=width**-0.5).softmax(dim=-1)

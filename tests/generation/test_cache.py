@@ -3,11 +3,14 @@
 import pytest
 import torch
 
-from components.generation.cache import CHUNK, Reader, shared_length
+from components.generation.cache import CHUNK, Reader, read_anew, shared_length
 from components.generation.config import GenerationConfig
 from components.generation.decoder import Decoder
 from components.generation.decoding import generate
 from components.generation.kv_cache import STEP
+from components.models.language_model import LanguageModel
+from components.models.llama import Llama
+from components.models.sizes import LlamaSize
 from tests.generation.models import END, greedy, network, uncached
 
 GPT = network(context=200)
@@ -40,6 +43,23 @@ def assert_like(logits: torch.Tensor, rows: list[list[int]]) -> None:
 )
 def test_what_rows_share_leaves_a_token_of_each(rows: list[list[int]], shared: int) -> None:
     assert shared_length(rows) == shared
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("shared", [0, 5])
+def test_heads_that_share_keys_see_what_the_plain_network_lets_them_see(kv_heads: int, shared: int) -> None:
+    size = LlamaSize(layers=2, heads=4, kv_heads=kv_heads, head_width=8, width=32, mlp_width=48, context=80)
+    model = LanguageModel(Llama(size, vocab_size=97))
+    model.initialise(seed=3)
+    rows = [[*range(shared), *range(10 * number, 12 * number + 1)] for number in range(1, 4)]
+    reader = Reader(Decoder(model.eval(), "fp32"), rows)
+    for turn in range(STEP + 2):
+        if turn == 3:
+            reader.keep([0, 2])
+            rows = [rows[0], rows[2]]
+        rows = [[*each, turn] for each in rows]
+        logits = reader.read(torch.full((len(rows),), turn))
+    assert torch.allclose(logits, read_anew(model, rows), atol=1e-4)
 
 
 @pytest.mark.ci
