@@ -30,6 +30,8 @@ LARGEST = 8 << 30
 """Bytes of states that are still kept; where there are more, training computes all blocks in every step."""
 KERNELS = {"bf16": 7_800_000, "fp32": 2_400_000}
 """Bytes that oneDNN keeps of kernels for each number of tokens that goes through the blocks at once, as measured."""
+KEPT = 146
+"""Numbers of tokens for which it keeps them at most: 1,024 kernels, seven for each."""
 TIMED = 8
 """Batches that are timed to know how long all of them take."""
 
@@ -109,4 +111,4 @@ def bytes_left(states: Mapping[Split, States], precision: str) -> int:
     """Return what is held of these states once they have been computed: files, which are mapped, and kernels."""
     batches = [each.lengths[rows] for each in states.values() for rows in by_length(each.lengths, TOKENS)]
     numbers = {len(lengths) * int(lengths.max()) for lengths in batches}
-    return sum(each.values.nbytes for each in states.values()) + KERNELS[precision] * len(numbers)
+    return sum(each.values.nbytes for each in states.values()) + KERNELS[precision] * min(len(numbers), KEPT)

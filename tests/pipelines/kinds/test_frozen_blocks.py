@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
 from components.core.home import home
+from components.models.fast.states import States
 from components.tasks import download, fetch_weights, read_frozen, split, validate
+from components.training.frozen import KEPT, bytes_left
 from pipelines.check import check
 from pipelines.config import load_config
 from pipelines.kinds.classification.config import ClassificationConfig
@@ -61,6 +64,16 @@ def test_what_the_frozen_blocks_depend_on() -> None:
     assert {key(change) for change in same} == {key()}
     other = ("train.seed=5", "train.max_length=9", "train.precision=bf16", "train.trainable=last_layer")
     assert len({key(change) for change in other} | {key()}) == len(other) + 1
+
+
+def test_kernels_are_kept_of_so_many_numbers_of_tokens_and_no_more() -> None:
+    lengths = np.arange(1, 1001)
+    few, many, all_of_them = (
+        bytes_left({"train": States.blank(chosen, 1, "fp32", 1)}, "fp32") - 4 * int(chosen.sum())
+        for chosen in (lengths[600:620], lengths[600:760], lengths[260:])
+    )
+    assert few == 20 * (many / KEPT) > 0
+    assert many == all_of_them
 
 
 def test_a_check_foretells_the_time_of_the_frozen_blocks_and_what_is_kept_of_them() -> None:
