@@ -7,7 +7,7 @@ from itertools import cycle
 from typing import Any, NamedTuple
 
 Message = Mapping[str, Any]
-"""A turn: its `role` (`system`, `user`, `assistant`) and its `content`, a text."""
+"""A turn: its `role` (`system`, `user`, `assistant`), its `content`, a text; `weight` 0 if it is not learnt."""
 
 ROLES = ("system", "user", "assistant")
 HISTORY = "history"
@@ -75,7 +75,7 @@ def find_fault(turns: Sequence[Message]) -> str | None:
     """Say what is wrong with a conversation that is to be learnt, None if nothing is.
 
     Roles are known and alternate from the user's on, a system message only comes first, no turn is empty, and the last
-    is the assistant's.
+    is the assistant's, and is learnt.
     """
     due = cycle(ROLES[1:])
     for number, turn in enumerate(turns, 1):
@@ -88,6 +88,8 @@ def find_fault(turns: Sequence[Message]) -> str | None:
             return f"turn {number} is a system message, which may only come first"
         if role != "system" and role != (expected := next(due)):
             return f"turn {number} is the {role}'s where the {expected}'s is due"
+        if turn.get("weight", 1) not in (0, 1):
+            return f"turn {number} has the weight {turn['weight']!r:.20}, which is neither 0 nor 1"
     if not turns or turns[-1]["role"] != "assistant":
         there = any(turn["role"] == "assistant" for turn in turns)
         return (
@@ -95,7 +97,12 @@ def find_fault(turns: Sequence[Message]) -> str | None:
             if there
             else "no turn is the assistant's"
         )
-    return None
+    return None if is_learnt(turns[-1]) else "no answer is to be learnt: the weight of each is 0"
+
+
+def is_learnt(turn: Message) -> bool:
+    """Say whether a turn of the assistant's is to be learnt, as far as its data says so."""
+    return bool(turn.get("weight", 1))
 
 
 def _turns_from(turns: Sequence[Message]) -> int:

@@ -45,8 +45,13 @@ class Answered:
 
 
 def peers_of(preset: str) -> list[str]:
-    """Return the names of a preset's peers: `transformers` trains all parameters, a batch a step, or nothing."""
-    config = load_config(preset)
+    """Return the names of a preset's peers: `transformers` trains all parameters, a batch a step, or nothing.
+
+    A network of random weights has none: there is nothing to ask before, and no other one that begins with the same.
+    """
+    config: Any = load_config(preset)
+    if config.model.weights == "random":
+        return []
     left_out = {UNTOUCHED} if preset in ENCODERS else set()
     if config.train.trainable != "all" or config.train.accumulate > 1:
         left_out.add("transformers")

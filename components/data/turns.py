@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.conversations import Message, as_message, find_fault, write_history
+from components.conversations import Message, as_message, find_fault, is_learnt, write_history
 from components.core.errors import DataRejected, TableError
 from components.core.yaml_loader import load_json
 from components.data.columns import Key
@@ -156,13 +156,22 @@ def _entry(row: Turns, whole: bool, answered: bool) -> tuple[str | None, str, st
     if not turns:
         return None, "", None, None
     given = turns
-    if not answered:  # What is asked ends with the user's turn: an answer that stands there is not shown.
-        turns = [*(turns[:-1] if turns[-1]["role"] == "assistant" else turns), {"role": "assistant", "content": "-"}]
+    if answered:
+        turns = _up_to_learnt(turns)
+    else:  # What is asked ends with the user's turn: an answer that stands there is not shown.
+        asked_last = turns[:-1] if turns[-1]["role"] == "assistant" else turns
+        turns = [*asked_last, {"role": "assistant", "content": "-"}]
     if find_fault(turns):
         return None, "", None, write_history(given)
     if whole:
         return turns[-2]["content"], "", turns[-1]["content"], write_history(turns[:-2])
     return row.instruction, row.input or "", row.output, write_history(before)
+
+
+def _up_to_learnt(turns: list[Message]) -> list[Message]:
+    """Return turns without those after the last answer that is learnt, if there is one."""
+    learnt = [place for place, turn in enumerate(turns, 1) if turn["role"] == "assistant" and is_learnt(turn)]
+    return turns[: learnt[-1]] if learnt and turns[-1]["role"] == "assistant" else turns
 
 
 def _turns(cell: Any, role: str) -> list[Message]:
@@ -194,7 +203,9 @@ def _turn(turn: Any) -> list[Message]:
         named, said = (next((turn[key] for key in keys if turn.get(key) is not None), None) for keys in KEYS)
         if any(turn.get(key) for key in CALLS):
             said = None  # the text alone would teach to say that something will be done, and not to do it
-        return [{"role": ROLES.get(str(named), str(named)), "content": _text(said)}]
+        role, weight = ROLES.get(str(named), str(named)), turn.get("weight")
+        weighed = {"weight": weight} if role == "assistant" and weight not in (None, 1) else {}
+        return [{"role": role, "content": _text(said), **weighed}]
     if isinstance(turn, list | tuple) and len(turn) == 2:
         return [{"role": role, "content": _text(said)} for role, said in zip(("user", "assistant"), turn, strict=True)]
     raise ValueError(f"a list with {turn!r:.60}")

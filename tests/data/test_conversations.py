@@ -25,6 +25,7 @@ SYSTEM = {"role": "system", "content": "Be brief."}
 FIRST = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello 안녕"}]
 LAST = [{"role": "user", "content": "3 + 4?"}, {"role": "assistant", "content": "7"}]
 SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
+USER, ANSWER = FIRST
 LAST_PAIR = [(turn["role"], turn["content"]) for turn in LAST]
 TURNS = [SYSTEM, *FIRST, *LAST]
 ANSWER_ALONE = LAST[1:]
@@ -105,6 +106,14 @@ def test_a_turn_that_calls_a_tool_is_not_learnt_as_its_text(tmp_path: Path, call
     assert read_history(table["history"][0])[-1] == {"role": "assistant", "content": None}
 
 
+def test_answers_of_weight_0_are_not_learnt_and_what_follows_the_last_other_one_is_left_out(tmp_path: Path) -> None:
+    unlearnt = {**ANSWER, "weight": 0}
+    chats = [[USER, unlearnt, *LAST], [*FIRST, LAST[0], {**LAST[1], "weight": 0}], [USER, {**ANSWER, "weight": 1}]]
+    table = read(tmp_path, [{"messages": each} for each in chats])
+    assert table["output"].tolist() == ["7", "Hello 안녕", "Hello 안녕"]
+    assert [read_history(history or None) for history in table["history"].fillna("")] == [[USER, unlearnt], [], []]
+
+
 def test_what_is_asked_and_is_no_conversation_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "chat.jsonl"
     source = PromptSource(url=str(path), format="jsonl", columns={"messages": "messages"})
@@ -158,7 +167,6 @@ def test_whole_conversations_have_no_instruction_besides() -> None:
         InstructionSourceConfig(url="x", columns={"messages": "m", "instruction": "i"})
 
 
-USER, ANSWER = FIRST
 FAULTS = [
     ([], "no turn is the assistant's"),
     ([USER], "no turn is the assistant's"),
@@ -170,6 +178,8 @@ FAULTS = [
     ([USER, {"role": "tool", "content": "x"}, ANSWER], "turn 2 has the role 'tool', which is none of system, user"),
     ([USER, {"role": "assistant", "content": " \n"}], "turn 2, the assistant's, is empty"),
     ([USER, {"role": "assistant", "content": None}], "turn 2, the assistant's, holds no text"),
+    ([USER, {**ANSWER, "weight": 0}], "no answer is to be learnt: the weight of each is 0"),
+    ([USER, {**ANSWER, "weight": 0.5}, *LAST], "turn 2 has the weight 0.5, which is neither 0 nor 1"),
 ]
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.conversations import Entry
@@ -88,6 +89,18 @@ def test_the_assistants_turns_and_their_ends_are_learnt_and_nothing_else(
         )
     last = tokenise(table, template, encoding)
     assert [learnt(last, encoding, row) for row in range(3)] == [learnt(every, encoding, 1)] * 3
+
+
+def test_an_answer_of_weight_0_is_read_and_not_learnt(smollm: tuple[Any, AnyTemplate], tmp_path: Path) -> None:
+    encoding, template = smollm
+    weighed = entry()
+    first = next(place for place, turn in enumerate(weighed.history) if turn["role"] == "assistant")
+    history = [{**turn, "weight": 0} if place == first else turn for place, turn in enumerate(weighed.history)]
+    table = write(tmp_path / "train.parquet", entry(), weighed._replace(history=history))
+    entries = tokenise(table, template, encoding, with_said=True)
+    assert learnt(entries, encoding, 1) == learnt(entries, encoding, 0)[1:]
+    whole, same = np.split(entries.ids, entries.offsets[1:-1])
+    assert whole.tolist() == same.tolist()
 
 
 @pytest.mark.ci

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from components.conversations import Entry
+from components.conversations import Entry, is_learnt
 from components.models.tokenizer import Tokenizer, encode_prompts, encode_turns
 from components.prompts import AnyTemplate
 
@@ -15,7 +15,7 @@ class Prompt:
 
     tokens: list[int]
     said: list[bool]
-    """Which of them the assistant said before, or ended its turns with; empty if that was not asked."""
+    """Which of them the assistant said before, or ended its turns with, and are learnt; empty if that was not asked."""
     turns: int
     """How many turns there are, with the response, and without a system message."""
     cut: bool
@@ -51,10 +51,11 @@ def _fitted(entry: Entry, room: int | None, encode: Callable[[Entry], list[list[
 
     shorter = entry if room is None else entry.shortened(lambda some: sum(map(len, parts(some))) <= room)
     found = parts(shorter)
+    answers = [is_learnt(turn) for turn in shorter.history if turn["role"] == "assistant"]
     # Every second part is the assistant's, if they were told apart.
-    said = [place % 2 == 1 for place, part in enumerate(found) for _ in part] if len(found) > 1 else []
-    answers = sum(turn["role"] == "assistant" for turn in shorter.history)
-    return Prompt([token for part in found for token in part], said, 2 * answers + 2, shorter is not entry)
+    learnt = [said for answer in answers for said in (False, answer)] + [False]
+    said = [mark for part, mark in zip(found, learnt, strict=True) for _ in part] if len(found) > 1 else []
+    return Prompt([token for part in found for token in part], said, 2 * len(answers) + 2, shorter is not entry)
 
 
 def _in_one(encoding: Tokenizer, template: AnyTemplate, entry: Entry) -> list[list[int]]:
