@@ -57,8 +57,8 @@ def export(address: str, loaded: "Loaded", to: Format, rounding: Rounding, outpu
         _record(address, f"{FAILED}{error}")
         raise
     files = sorted(path.name for path in output.iterdir())
-    version = _record(address, f"{PASSED}{parity}")
-    return Exported(output=output, files=files, parity=parity, notes=model.notes, version=version)
+    version, older = _record(address, f"{PASSED}{parity}")
+    return Exported(output=output, files=files, parity=parity, notes=[*model.notes, *older], version=version)
 
 
 def _card(address: str, model: Model, run: "RecordedRun | None", to: Format, parity: Parity) -> str:
@@ -76,9 +76,11 @@ def _card(address: str, model: Model, run: "RecordedRun | None", to: Format, par
     return exported_card(export, card_of(run, home()) if run else None)
 
 
-def _record(address: str, said: str) -> str | None:
-    """Tag the registered version that a model is, if it is one; return which, unless an older failure stands there."""
+def _record(address: str, said: str) -> tuple[str | None, list[str]]:
+    """Tag the registered version that a model is, if it is one; return which, or a note on a failure that stays."""
     version = version_of(address, home())
-    if version is None or not record_parity(version, said, home()):
-        return None
-    return f"{version.name}/{version.number}"
+    if version is None:
+        return None, []
+    name = f"{version.name}/{version.number}"
+    stays = record_parity(version, said, home())
+    return (None, [f"version {name} stays marked: {stays}; export it to that format again"]) if stays else (name, [])

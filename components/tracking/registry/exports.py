@@ -70,11 +70,11 @@ def adapter_of(model: str, run: RecordedRun | None, home: Path) -> Iterator[Path
     yield next((place for place in places if (place / ADAPTER_CONFIG).is_file()), None)
 
 
-def record_parity(version: Registered, said: str, home: Path) -> bool:
+def record_parity(version: Registered, said: str, home: Path) -> str | None:
     """Set the tag of a registered version that says what came of its export: `passed: FORMAT: ...`, or `failed: ...`.
 
-    That one failed stays until one to the same format passes: another format shows nothing about it. Return whether the
-    tag was set.
+    That one failed stays until one to the same format passes: another format shows nothing about it. Return what stays,
+    None where the tag was set.
 
     Raises:
         TrackingError: if the store cannot be written.
@@ -84,9 +84,9 @@ def record_parity(version: Registered, said: str, home: Path) -> bool:
         before = client.get_model_version(version.name, version.number).tags.get(EXPORT_PARITY_TAG, "")
         passed, failed = said.startswith(PASSED), before.startswith(FAILED)
         if passed and failed and _format(before) != _format(said):
-            return False
+            return before
         client.set_model_version_tag(version.name, version.number, EXPORT_PARITY_TAG, said)
-    return True
+    return None
 
 
 def _format(said: str) -> str:

@@ -99,10 +99,21 @@ def test_a_mismatch_fails_leaves_nothing_and_is_noted(tmp_path: Path, monkeypatc
     assert (parity_tag() or "").startswith("failed: hf: ")
     version = version_of("models:/spam/1", home())
     assert version
-    assert not record_parity(version, "passed: gguf f16: loaded by Gradus's own reader", home())
+    assert record_parity(version, "passed: gguf f16: loaded by Gradus's own reader", home()) == parity_tag()
     assert (parity_tag() or "").startswith("failed: hf: ")
-    assert record_parity(version, "passed: hf: loaded by transformers", home())
+    assert record_parity(version, "passed: hf: loaded by transformers", home()) is None
     assert (parity_tag() or "").startswith("passed: hf: ")
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_failure_of_another_format_stays_and_is_named(tmp_path: Path) -> None:
+    version = version_of("models:/spam/1", home())
+    assert version
+    record_parity(version, failure := "failed: gguf f16: token 3 differs", home())
+    done = gradus("export", "models:/spam/1", "--to", "hf", "--output", tmp_path / "out")
+    assert (done.returncode, parity_tag()) == (0, failure)
+    assert "noted on version" not in done.stdout
+    assert f"version spam/1 stays marked: {failure}; export it to that format again" in done.stderr
 
 
 @pytest.mark.ci
