@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from components.models.devices import autocast
 from components.models.fast.prefixes import Distinct, distinct, distinct_states, shares_prefixes
+from components.models.fast.unpadded import MULTIPLE
 from components.models.language_model import LanguageModel
 from components.models.padding import pad
 from components.models.pretrained.turns import Prompt
@@ -112,7 +113,8 @@ class TokenBatch(Movable):
     """Tokens (B, T), what follows each (B, T), `IGNORED` where nothing is learnt, and what is learnt from.
 
     Of its states, flattened, those at `learnt` (N,) predict what is `following` (N,), which stands `times` (N,) in the
-    batch: more than once where rows share a state (`distinct`). There are `targets_in_all` to learn.
+    batch: more than once where rows share a state (`distinct`), not at all where N is rounded up. There are
+    `targets_in_all` to learn.
     Packed, a row holds several entries: `positions` (B, T) begin anew with each, and `visible` (B, T, T) says which
     tokens each one sees.
     """
@@ -134,6 +136,17 @@ class TokenBatch(Movable):
         pairs = torch.stack([distinct.source.flatten()[self.learnt], self.following])
         (learnt, following), times = torch.unique(pairs, dim=1, return_counts=True)
         return replace(self, learnt=learnt, following=following, times=times, distinct=distinct)
+
+    def rounded(self) -> "TokenBatch":
+        """Return the batch with N rounded up to a multiple: oneDNN makes kernels for every new shape, and keeps them.
+
+        Rounded, batches also ask for logits of a few sizes only, so that the memory of one serves the next.
+        """
+        count = len(self.learnt)
+        learnt, following, times = (
+            F.pad(each, (0, -count % MULTIPLE)) for each in (self.learnt, self.following, self.times)
+        )
+        return replace(self, learnt=learnt, following=following, times=times)
 
 
 def collate(tokens: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int) -> TokenBatch:
@@ -212,11 +225,12 @@ class Instruction(ObjectiveOf[LanguageModel, Entries, InstructionTrainConfig]):
         tokens = [entries.tokens(row) for row in rows]
         targets = [entries.targets(row, self.end, self.config.mask_prompt) for row in rows]
         if self.config.batching == "packed":
-            return pack(tokens, targets, self.end, self.model.transformer.size.context).to(self.device)
-        batch = collate(tokens, targets, self.end)
+            batch = pack(tokens, targets, self.end, self.model.transformer.size.context)
+        else:
+            batch = collate(tokens, targets, self.end)
         if self._shares_prefixes:
             batch = batch.sharing(distinct(batch.tokens, torch.from_numpy(entries.lengths[rows])))
-        return batch.to(self.device)
+        return batch.rounded().to(self.device)
 
     @cached_property
     def _shares_prefixes(self) -> bool:
