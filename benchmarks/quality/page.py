@@ -20,12 +20,15 @@ TITLES = {
     "transformers": "fine-tuned by `transformers`, same recipe",
 }
 """Contestants in the order of the tables, and what they are called there."""
-PUBLISHED = {
-    "banking77": "93 to 94 % for fine-tuned encoders: BERT-Large in [Casanueva et al., 2020]"
+REMARKS = {
+    "banking77": "Published: 93 to 94 % for fine-tuned encoders: BERT-Large in [Casanueva et al., 2020]"
     "(https://aclanthology.org/2020.nlp4convai-1.5), and since then ModernBERT-base with 94.0 % in [a model's card]"
-    "(https://huggingface.co/sukhrobnurali/modernbert-base-banking77), ten times as large as MiniLM and more",
+    "(https://huggingface.co/sukhrobnurali/modernbert-base-banking77), ten times as large as MiniLM and more.",
+    "spam-smollm2": "Two blocks are trained; the peer of `transformers` trains all parameters, so it is not among these.",
+    "korean-topics": "The network begins with random weights, so there is nothing to ask before training, and nothing "
+    "that `transformers` could begin with too.",
 }
-"""What others report of a preset's data, on its published split."""
+"""What others report of a preset's data, on its published split, and why somebody is not among the contestants."""
 SCALE = {"chrf": (1.0, "chrF", ""), "accuracy": (100.0, "accuracy", " %")}
 """By metric: what its values are multiplied by, what it is called, and its unit."""
 
@@ -109,9 +112,7 @@ def section(found: Outcomes, wanted: Mapping[str, Sequence[int]]) -> str:
             [_row(found, who, column) for who in TITLES if found.by(who)],
         ),
     ]
-    if published := PUBLISHED.get(found.preset):
-        lines.append(f"Published: {published}.")
-    lines += [_costs(found), _notes(found)]
+    lines += [REMARKS.get(found.preset, ""), _costs(found), _notes(found)]
     missing = {who: [str(seed) for seed in seeds if not found.has(who, seed)] for who, seeds in wanted.items()}
     named = [f"{TITLES[who].strip('*')} (seeds {', '.join(seeds)})" for who, seeds in missing.items() if seeds]
     if named:

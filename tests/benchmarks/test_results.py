@@ -26,6 +26,19 @@ def filed() -> Outcomes:
     return found
 
 
+@pytest.mark.parametrize(
+    ("preset", "peers"),
+    [
+        ("banking77", ["transformers"]),
+        ("spam-smollm2", [UNTOUCHED]),
+        ("korean-topics", []),
+        ("korean-chat", ["3-shot", "transformers"]),
+    ],
+)
+def test_a_preset_is_measured_beside_whoever_can_do_the_same(preset: str, peers: list[str]) -> None:
+    assert results.contestants(preset) == [OURS, *peers]
+
+
 def test_contestants_are_compared_row_by_row_over_the_seeds_that_both_have(filed: Outcomes) -> None:
     filed.add([outcome("transformers", 124, 20, trained_parameters=10)])
     filed.add([outcome("3-shot", 123, 2), outcome("3-shot", 7, 4)])  # here a seed is a choice of examples
