@@ -24,7 +24,7 @@ REMARKS = {
     "banking77": "Published: 93 to 94 % for fine-tuned encoders: BERT-Large in [Casanueva et al., 2020]"
     "(https://aclanthology.org/2020.nlp4convai-1.5), and since then ModernBERT-base with 94.0 % in [a model's card]"
     "(https://huggingface.co/sukhrobnurali/modernbert-base-banking77), ten times as large as MiniLM and more.",
-    "spam-smollm2": "Two blocks are trained; the peer of `transformers` trains all parameters, so it is not among these.",
+    "spam-smollm2": "Two blocks are trained; the peer of `transformers` trains all parameters, so it is none here.",
     "korean-topics": "The network begins with random weights, so there is nothing to ask before training, and nothing "
     "that `transformers` could begin with too.",
 }

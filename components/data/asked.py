@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from components.core.errors import TableError
 from components.data.answered import merged
 from components.data.columns import Key
-from components.data.formats.dialect import DELIMITED, SUFFIXES, Format, is_utf8, open_text
+from components.data.formats.dialect import DELIMITED, SUFFIXES, Format, is_utf8, json_format, open_text
 from components.data.formats.encoding import check_text
 from components.data.formats.readers import columns_there, read_parquet, read_records
 from components.data.formats.reading import BATCH, SPREADSHEETS, Seen, begins_like
@@ -205,14 +205,7 @@ def format_of(file: Path, may_be_json: bool) -> Format | None:
     suffix = file.suffix.lower()
     form: Format | None = "csv" if suffix in SPREADSHEETS else SUFFIXES.get(suffix)  # the first is refused when read
     if form == "json" or (form is None and may_be_json):
-        with file.open("rb") as raw:
-            start = raw.read(1 << 12)
-        # Whatever its encoding: without marks, and without the zeros of UTF-16.
-        start = start.removeprefix(BOM).lstrip(b"\xff\xfe").replace(b"\0", b"").lstrip()
-        if start.startswith(b"["):
-            return "json"
-        if form == "json" or start.startswith(b"{"):
-            return "jsonl"
+        return json_format(file) or ("jsonl" if form else None)
     return form
 
 

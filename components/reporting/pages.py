@@ -7,6 +7,7 @@ is, what it was made from, how good it is, and what it must not be trusted with,
 import base64
 import json
 import math
+import os
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.core.errors import ConfigError
 from components.core.records import Manifest
 from components.core.versions import installed
 from components.reporting.evidence import DECIMAL, NONE, PERCENT, POINTS, SPLITS, Evidence, written
@@ -178,3 +180,26 @@ def short_card(about: About, manifests: Manifests, evidence: Evidence) -> str:
 def description(manifests: Manifests, evidence: Evidence) -> str:
     """Return a run's description in Markdown: the verdict, and the figures that one looks for first."""
     return render("description.jinja", manifests, evidence=evidence).rstrip()
+
+
+def check_place(option: str, path: Path) -> None:
+    """Raise ConfigError where no page can be written to the path that an option names, before anything is computed."""
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}: this is a folder; name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"{option} {path}: there is no folder {path.parent}; make it, or name another file")
+
+
+def write_page(option: str, path: Path, page: str) -> None:
+    """Write a page beside its place, and then put it there.
+
+    Raises:
+        ConfigError: if it cannot be written to the path, which an option names.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise ConfigError(f"{option} {path}: cannot be written ({error.strerror}); name another file") from error

@@ -103,22 +103,14 @@ def _read(client: "MlflowClient") -> _Records:
     from mlflow.entities import ViewType
 
     found = _Records()
-    experiments = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
-    token: str | None = None
-    while token is None or token:
-        page = client.search_runs(experiments, "", ViewType.ALL, page_token=token)
-        for run in page:
-            logged = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
-            found.runs[run.info.run_id] = run
-            found.texts[run.info.run_id] = _text({**run.data.params, **run.data.tags}, logged)
-        token = page.token or ""
-    token = None
-    while token is None or token:
-        models = client.search_logged_models(experiments, page_token=token)
-        for model in models:
-            found.models[model.model_id] = model
-            found.texts[model.model_id] = _text(model.tags, [model.source_run_id or ""])
-        token = models.token or ""
+    experiments = [each.experiment_id for each in every(client.search_experiments, ViewType.ALL)]
+    for run in every(client.search_runs, experiments, "", ViewType.ALL):
+        logged = [output.model_id for output in run.outputs.model_outputs] if run.outputs else []
+        found.runs[run.info.run_id] = run
+        found.texts[run.info.run_id] = _text({**run.data.params, **run.data.tags}, logged)
+    for model in every(client.search_logged_models, experiments):
+        found.models[model.model_id] = model
+        found.texts[model.model_id] = _text(model.tags, [model.source_run_id or ""])
     return found
 
 

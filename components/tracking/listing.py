@@ -114,7 +114,7 @@ def listed_runs(run_ids: Iterable[str], home: Path) -> dict[str, ListedRun]:
 
     client, found = open_client(home), {}
     with tracking_errors("cannot look up runs"):
-        experiments = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
+        experiments = [each.experiment_id for each in every(client.search_experiments, ViewType.ALL)]
         for some in _batches(run_ids):
             for run in client.search_runs(experiments, _with_ids("attributes.run_id", some), ViewType.ALL):
                 found[run.info.run_id] = _listed(run, None)

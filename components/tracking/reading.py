@@ -18,7 +18,7 @@ from components.tracking.registry.finding import (
     get_run,
     unless_absent,
 )
-from components.tracking.stores import open_client, tracking_errors
+from components.tracking.stores import every, open_client, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -189,7 +189,7 @@ def _run_id(client: "MlflowClient", address: str) -> str:
     if match := RUN_MODEL.fullmatch(address):
         return match["run"]
     if PREFIX.fullmatch(address):
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        experiments = [experiment.experiment_id for experiment in every(client.search_experiments)]
         found = client.search_runs(experiments, f"attributes.run_id LIKE '{address}%'", max_results=2)
         if len(found) != 1:
             raise TrackingError(f"{'several runs begin' if found else 'no run begins'} with {address}; {HINT}")

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.core.durable import locked
 from components.core.errors import LONGEST_LINE, TrackingError, causes, shortened
@@ -178,7 +178,7 @@ def tracking_errors(doing: str) -> Iterator[None]:
         raise TrackingError(f"{doing}: {reason}; {advice}") from error
 
 
-def every(search: "Callable[..., PagedList[Found]]", *what: str | list[str]) -> "Iterator[Found]":
+def every(search: "Callable[..., PagedList[Found]]", *what: Any) -> "Iterator[Found]":
     """Yield what a search of MLflow's client finds, however many pages it comes on."""
     token = None
     while token is None or token:

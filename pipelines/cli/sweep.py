@@ -72,12 +72,12 @@ def sweep(
     with console.errors_as_lines(debug):
         if not debug:
             console.quieten()
-        from components.core.errors import ConfigError
+        from components.reporting.pages import check_place, write_page
         from pipelines.sweeping.config import load_sweep
         from pipelines.sweeping.sweep import Plan
 
-        if markdown and not markdown.absolute().parent.is_dir():
-            raise ConfigError(f"--markdown {markdown}: there is no folder {markdown.parent}")
+        if markdown:
+            check_place("--markdown", markdown)
         changes = _changes(grid, ranges, console.limited(overrides, limit))
         given = {"seeds": seeds, "trials": optuna, "metric": metric}
         plan = Plan(load_sweep(preset, changes | {key: value for key, value in given.items() if value}), base)
@@ -88,13 +88,13 @@ def sweep(
             console.print_result(forecast(prepared), as_json, _show_forecast)
             return
         result = _run(prepared, jobs, deployment)
-        if markdown:
-            from pipelines.sweeping.pages import write_markdown
-
-            write_markdown(markdown, result)
         console.print_result(result, as_json, _show)
         for line in result.failed:
             console.say(f"gradus: failed: {line}", style="red")
+        if markdown:
+            from pipelines.sweeping.pages import markdown as written
+
+            write_page("--markdown", markdown, written(result))
         if result.failed:
             raise typer.Exit(1)
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.core.errors import ConfigError
 from components.core.records import fingerprint
 from components.reporting.comparison import CURVES, comparison_page
 from components.tracking.judgements import log_beside
@@ -26,29 +25,6 @@ def page_of(found: Comparisons, home: Path) -> str:
     """
     runs = {side.run_id[:8]: find_run(side.run_id, home) for side in found.runs}
     return comparison_page(found, {name: curves_of(run, CURVES, home) for name, run in runs.items()})
-
-
-def check_place(path: Path) -> None:
-    """Raise ConfigError where no page can be written, before anything is computed."""
-    if path.is_dir():
-        raise ConfigError(f"--html {path}: this is a folder; name a file, as in comparison.html")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--html {path}: there is no folder {path.absolute().parent}; make it, or name another file")
-
-
-def write_page(page: str, path: Path) -> None:
-    """Write a page beside its place, and then put it there.
-
-    Raises:
-        ConfigError: if it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ConfigError(f"--html {path}: cannot be written ({error.strerror}); name another file") from error
 
 
 def log_comparison(found: Comparisons, page: str, home: Path) -> str:

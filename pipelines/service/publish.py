@@ -2,6 +2,7 @@
 
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -40,7 +41,7 @@ def publish(file: Path, preset: str, overrides: list[str]) -> Published:
     with path.open("rb") as opened:
         digest = file_digest(opened, "sha256").hexdigest()
     # The hash as well, so that a worker learns from what was published and from nothing else.
-    where = {"source.url": str(path), "source.sha256": digest, "source.member": None}
+    where: dict[str, Any] = {"source.url": str(path), "source.sha256": digest, "source.member": None, "source.hub": {}}
     keys = [*(override(key, value) for key, value in where.items()), *overrides]
     kind = load_config(preset, keys).pipeline
     found = Published(

@@ -1,13 +1,17 @@
 """Retraining a champion on old and new data: a preset made of the one that its run was trained with."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from components.core.home import home
 from components.core.records import sha256_of
+from components.data.split.config import Fractions
+from components.data.split.given_splits import SPLIT, SPLITS, split_number
 from components.tasks.shared import download
 from components.tracking.reading import RecordedRun, artifacts_of, find_run
 from pipelines.config import PipelineConfig, load_config, override, read_tree
@@ -40,16 +44,17 @@ def first_run(champion: Champion) -> RecordedRun:
 
 
 def from_file(file: Path, rows: int) -> list[str]:
-    """Return the overrides by which a run's preset reads another file, and its rules about numbers of rows warn."""
-    where = {"source.url": str(file.absolute()), "source.sha256": None, "source.member": None, "source.limit": rows}
+    """Return the overrides by which a run's preset reads this file alone, and its rules about numbers of rows warn."""
+    others = dict.fromkeys(("source.sha256", "source.member", "source.validation", "source.test"))
+    where: dict[str, Any] = {"source.url": str(file.absolute()), "source.hub": {}, "source.limit": rows, **others}
     return [override(key, value) for key, value in where.items()]
 
 
 def retraining(champion: Champion, arrived: pd.DataFrame, folder: Path, logged: str) -> Path:
     """Write the preset of a run that continues from the champion on old and new data, and that data beside it.
 
-    Old rows keep their split, since it depends on each row alone; new ones are dealt like them. What either model has
-    learnt from is in no comparison of the two.
+    Old rows keep their split, since it is given or depends on each row alone; new ones are dealt in the same shares.
+    What either model has learnt from is in no comparison of the two.
 
     Args:
         champion: whom the run continues.
@@ -63,16 +68,20 @@ def retraining(champion: Champion, arrived: pd.DataFrame, folder: Path, logged: 
     Raises:
         ConfigError, TrackingError: as `config_of` does.
     """
-    old = pd.read_parquet(download(config_of(champion.run, []).source).path("table.parquet"), columns=["text", "label"])
+    config = config_of(champion.run, [])
+    old = pd.read_parquet(download(config.source).path("table.parquet")).drop(columns="row")
+    new = arrived[["text", "label"]]
+    if SPLIT in old:
+        new = new.assign(**{SPLIT: _dealt(new["text"], config.split.fractions, old[SPLIT].unique())})
     data = folder / "old_and_new.parquet"
-    pd.concat([old, arrived[["text", "label"]]], ignore_index=True).to_parquet(data)
+    pd.concat([old, new], ignore_index=True).to_parquet(data)
     with _config_file(champion.run) as files:
         tree = read_tree(files[CONFIG], CONFIG, "it is the config of a run")
     tree["source"] = {
         "url": f"{logged}/{data.name}",
         "sha256": sha256_of(data),
         "format": "parquet",
-        "columns": {"text": "text", "label": "label"},
+        "columns": {name: name for name in old},
     }
     tree["model"]["weights"] = champion.uri
     tree["validation"].setdefault("rows", {})["max"] = None  # there are more than there were
@@ -84,6 +93,15 @@ def retraining(champion: Champion, arrived: pd.DataFrame, folder: Path, logged: 
     preset = folder / f"{champion.version.name}.yaml"
     preset.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), "utf-8")
     return preset
+
+
+def _dealt(texts: pd.Series, fractions: Fractions, given: Iterable[str]) -> list[str]:
+    """Return a split for each text, which depends on it alone; where a split is not `given`, train has its share."""
+    shares = [getattr(fractions, name) for name in SPLITS]
+    drawn = pd.util.hash_array(texts.to_numpy(), categorize=False) / 2**64
+    dealt = np.searchsorted(np.cumsum(shares)[:-1], drawn, side="right")
+    there = set(map(split_number, given))
+    return [SPLITS[number if number in there else 0] for number in dealt]
 
 
 def _config_file(run: RecordedRun) -> Any:

@@ -1,11 +1,9 @@
 """What is left of a sweep to be looked at: a page that opens offline, plots, and a text in Markdown."""
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import GradusError
 from components.reporting.pages import render
 from components.reporting.sweep_plots import Point, sweep_figures
 from components.tracking.names import NOTE_TAG
@@ -66,18 +64,3 @@ def log(run: Run, found: SweepResult) -> None:
             (folder / "plots" / f"{title}.png").write_bytes(content)
         run.log_file(folder)
     run.set_tags({"gradus.verdict": found.verdict, NOTE_TAG: "\n\n".join(found.sentences())})
-
-
-def write_markdown(path: Path, found: SweepResult) -> None:
-    """Write a file in Markdown, whole or not at all.
-
-    Raises:
-        GradusError: if it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        draft.write_text(markdown(found), encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise GradusError(f"--markdown {path}: cannot be written: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """`gradus gc` and `gradus store` on real homes: what is referred to stays, what is not goes when it is asked for."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -164,3 +165,16 @@ def test_what_takes_how_much_counts_a_file_once(finished: RunSummary, isolated: 
     table = gradus("store").stdout
     assert "store/fine_tune" in table
     assert finished.run_id not in table
+
+
+def test_what_a_run_of_the_oldest_of_many_experiments_took_stays(store: Store, isolated: Path) -> None:
+    let_go()
+    some = client(isolated).create_experiment("some")
+    with sqlite3.connect(isolated / "mlflow.db") as database:
+        names = [row[1] for row in database.execute("PRAGMA table_info(experiments)")]
+        row = database.execute(f"SELECT * FROM experiments WHERE experiment_id = {some}").fetchone()
+        values = dict(zip(names, row, strict=True))
+        for number in range(1000):
+            values |= {"experiment_id": 10_000 + number, "name": f"later {number}"}
+            database.execute(f"INSERT INTO experiments VALUES ({', '.join('?' * len(names))})", [*values.values()])
+    assert set(removable()) == {f"work/{UNKNOWN}", f"work/.{BROKEN}-left"}

@@ -29,6 +29,15 @@ def is_utf8(encoding: str) -> bool:
     return codecs.lookup(encoding).name in UTF_8
 
 
+def json_format(path: Path) -> Literal["json", "jsonl"] | None:
+    """Return which of the two a file is that begins like JSON, in any encoding, with blanks before it; None if none."""
+    with path.open("rb") as raw:
+        start = raw.read(1 << 12)
+    # Without byte order marks, and without the zeros of UTF-16.
+    start = start.removeprefix(codecs.BOM_UTF8).lstrip(b"\xff\xfe").replace(b"\0", b"").lstrip()
+    return "json" if start.startswith(b"[") else "jsonl" if start.startswith(b"{") else None
+
+
 def open_text(path: Path, encoding: str, newline: str = "") -> TextIO:
     """Open a file to read its text; a byte order mark is no part of it."""
     file = path.open(encoding=encoding, newline=newline)

@@ -15,7 +15,7 @@ from components.core.errors import ConfigError, DownloadError, TransientError, d
 from components.core.home import home
 from components.core.records import fingerprint
 from components.data.addresses import is_safe_member
-from components.data.formats.dialect import SUFFIXES
+from components.data.formats.dialect import SUFFIXES, json_format
 from components.data.formats.reading import NAMES_SHOWN
 from components.data.hub.asking import asked
 from components.data.hub.choosing import Splits, as_given, find_converted, find_splits
@@ -89,8 +89,7 @@ def source_of(source: FileSource, path: str, file: Path) -> FileSource:
     """Return how a file of the data set is read: as the source says, in the format that its name tells."""
     form = SUFFIXES.get(PurePosixPath(path).suffix, source.format)
     if form == "json":
-        with file.open("rb") as start:
-            form = "json" if start.read(64).lstrip().startswith(b"[") else "jsonl"
+        form = json_format(file) or "jsonl"
     changed = {"url": f"hf://{name_of(source)}/{path}", "format": form, "hub": {"revision": source.hub.revision}}
     try:
         return type(source).model_validate(source.model_dump(exclude_unset=True) | changed)

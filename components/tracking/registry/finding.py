@@ -157,7 +157,7 @@ def get_run(client: "MlflowClient", run_id: str, hint: str = HINT) -> "RunEntity
     """
     found = unless_absent(lambda: client.get_run(run_id))
     if found is None:
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        experiments = [experiment.experiment_id for experiment in every(client.search_experiments)]
         found = next(iter(client.search_runs(experiments, f"tags.`{KEY_TAG}` = '{run_id}'", max_results=1)), None)
     if found is None:
         raise TrackingError(f"there is no run {run_id} in {without_password(client.tracking_uri)}; {hint}")

@@ -52,11 +52,11 @@ def compare(
     """
     with errors_as_lines(debug):
         from components.core.home import home
-        from pipelines.comparing.page import check_place
+        from components.reporting.pages import check_place
         from pipelines.comparison import compare_all
 
         if html:
-            check_place(html)
+            check_place("--html", html)
         found = compare_all(runs, home(), primary, baseline)
         try:
             # Of two runs, what `--json` prints is what it was before there could be more.
@@ -84,7 +84,8 @@ def _keep(found: "Comparisons", html: Path | None, log: bool) -> None:
     """Write the page, and log it to the runs; what cannot be logged costs no comparison."""
     from components.core.errors import TrackingError
     from components.core.home import home
-    from pipelines.comparing.page import log_comparison, page_of, write_page
+    from components.reporting.pages import write_page
+    from pipelines.comparing.page import log_comparison, page_of
 
     log = log and any(each.compared for each in found.comparisons)
     if not (html or log):
@@ -92,7 +93,7 @@ def _keep(found: "Comparisons", html: Path | None, log: bool) -> None:
     try:
         page = page_of(found, home())
         if html:
-            write_page(page, html)
+            write_page("--html", html, page)
             html = None
         if log:
             log_comparison(found, page, home())

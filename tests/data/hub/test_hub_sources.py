@@ -97,6 +97,13 @@ def test_one_file_of_it_is_a_source_like_any_other(hub: Hub) -> None:
     assert "did you mean 'a/mail.csv'" in refused(DownloadError, "hf://owner/mail/mail.csv")
 
 
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b" " * 100])
+@pytest.mark.parametrize("written", [b'[{"text": "x", "label": "y"}]', b'{"text": "x", "label": "y"}\n'])
+def test_a_file_called_json_is_a_list_or_lines_as_it_begins(hub: Hub, before: bytes, written: bytes) -> None:
+    hub.data_sets["owner/mail"] = DataSet({"main": {"mail.json": before + written}})
+    assert rows(bring("hf://owner/mail/mail.json"))["text"].tolist() == ["x"]
+
+
 @pytest.mark.ci
 def test_a_large_file_goes_by_way_of_a_redirect_and_is_resumed_where_it_broke(
     hub: Hub, monkeypatch: pytest.MonkeyPatch

@@ -22,6 +22,7 @@ from tests.pipelines.commands import gradus
         (["spam-demo", "--grid", "train.epochs=1", "--metric", "test/accuracy"], "metric"),
         (["spam-demo", "--grid", "train.epochs=1", "--set", "train"], "--set 'train' is not KEY=VALUE"),
         (["spam-demo", "--grid", "train.epochs=1", "--markdown", "nowhere/a.md"], "there is no folder nowhere"),
+        (["spam-demo", "--grid", "train.epochs=1", "--markdown", "."], "--markdown .: this is a folder"),
         (["nowhere.yaml"], "nowhere.yaml: cannot be read"),
     ],
 )
