@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from components.core.process_memory import give_freed_back
 from components.generation.decoder import Decoder
 from components.generation.kv_cache import STEP
 from components.models.language_model import LanguageModel
@@ -66,6 +67,7 @@ class Reader:
         """
         if not self._free:
             self._free = STEP
+            give_freed_back()  # tables that have grown are of no size that was freed
             self._hiding = F.pad(self._hiding, (0, STEP), value=NEVER)
         column = -self._free
         self._hiding[:, column] = 0

@@ -30,9 +30,9 @@ class Decoder:
     def __init__(self, model: LanguageModel, precision: str, weights: Weights = "copied") -> None:
         """`precision` is `fp32` or `bf16`, the numbers that are multiplied.
 
-        Of the weights of linear layers there are two, unless the model loses its own (`taken`: from then on it can be
-        run by this decoder alone) or lends them. Those that are lent suffice for a row or two, in evaluation mode; they
-        are copied all the same where anything is not in fp32.
+        Of the weights of linear layers and embeddings there are two, unless the model loses its own (`taken`: from then
+        on it can be run by this decoder alone) or lends them. Those that are lent suffice for a row or two, in
+        evaluation mode; they are copied all the same where anything is not in fp32.
         """
         self.model, self.size = model, model.transformer.size
         # A text that is longer than a window is read by the model itself.
@@ -46,13 +46,17 @@ class Decoder:
     @cached_property
     def _network(self) -> Transformer:
         """The network made ready when it is first used: what reads texts without a cache needs no second copy of it."""
+        _ = self._head  # of the same weights, where they are tied
         return self.model.transformer if self.lends else prepared(self.model.transformer, self.type, self._take)
 
     @cached_property
     def _head(self) -> Callable[[Tensor], Tensor]:
         if self.lends:
             return partial(F.linear, weight=self.model.head)
-        return PackedLinear(self.model.head, None, self.type)
+        packed = PackedLinear(self.model.head, None, self.type)
+        if self._take and self.model.lm_head is not None:
+            self.model.lm_head.weight = None  # type: ignore[assignment]
+        return packed
 
     def sees_all(self, length: int) -> bool:
         """Tell whether every token of a text of such a length sees all before it: a cache has no sliding window."""

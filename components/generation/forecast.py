@@ -82,13 +82,16 @@ def time_decoding(
 def weights_bytes(model: LanguageModel, precision: str) -> int:
     """Return the bytes of a model's weights while the step `respond` decodes: it is converted and, if it may be, taken.
 
-    What is no linear layer stays as it is, and so does all of a network with a window (see `Decoder`).
+    What is neither a linear layer nor an embedding stays as it is, and so does all of a network with a window (see
+    `Decoder`). An embedding that is the head too is there in both forms.
     """
-    weights = sum(parameter.nbytes for parameter in model.parameters())
-    layers = [part for part in model.transformer.modules() if isinstance(part, torch.nn.Linear)]
+    weights, converted = sum(parameter.nbytes for parameter in model.parameters()), dtype_of(precision).itemsize / 4
+    if model.transformer.window is not None:
+        return weights + int(weights * converted)
+    layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear | torch.nn.Embedding)]
     taken = sum(parameter.nbytes for layer in layers for parameter in layer.parameters())
-    left = weights if model.transformer.window is not None else weights - taken
-    return left + weights * dtype_of(precision).itemsize // 4
+    twice = model.head.nbytes if model.lm_head is None else 0
+    return weights - taken + int((weights + twice) * converted)
 
 
 def copied_bytes(model: LanguageModel, precision: str) -> int:
