@@ -12,7 +12,7 @@ from components.evaluation.paired.comparison import Paired, corrected
 from components.evaluation.paired.matching import Pairs
 from components.evaluation.paired.p_values import holm_adjusted, shown
 from components.tracking.reading import RecordedRun, find_run
-from components.tracking.runs import flatten, shorten
+from components.tracking.run import flatten, shorten
 from pipelines.compared import Comparisons, RunComparison, RunSide
 from pipelines.comparing.details import details_of
 from pipelines.comparing.people import people_of

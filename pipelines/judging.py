@@ -21,7 +21,7 @@ from components.judging.config import JudgeConfig
 from components.judging.judge import judge
 from components.prompts import PromptConfig
 from components.reporting.plots import agreement_figure
-from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_judgement
+from components.tracking.judgements import AGREEMENT, JUDGE, SCATTER, VERDICTS, judgement_name, log_beside
 from components.tracking.reading import RecordedRun
 from pipelines.comparing.answered import answered_run, judging_folder
 from pipelines.config import apply_override, explain, quoted
@@ -220,7 +220,9 @@ def _log(result: JudgementResult, responses: pd.DataFrame, of_model: Verdicts, f
     names = (str(result.judge_before["judge"]["name"]), str(result.judge["judge"]["name"]))
     figure = agreement_figure(responses["score"].tolist(), of_model.scores.tolist(), names)
     figure.savefig(folder / SCATTER, dpi=144)
-    log_judgement(result.run_id, judgement_name(result.judge["judge"]), folder, _metrics(result), home)
+    name = judgement_name(result.judge["judge"])
+    metrics = {f"judgement/{name}/{metric}": value for metric, value in _metrics(result).items()}
+    log_beside(result.run_id, folder, result.artifacts, metrics, home)
 
 
 def _metrics(result: JudgementResult) -> dict[str, float]:

@@ -16,10 +16,8 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import LinearSVC
 
-from components.evaluation.labelled import Ids, Probabilities
+from components.evaluation.labelled import Ids, Predict, Probabilities
 
-Baseline = Callable[[list[str]], Probabilities]
-"""Maps N texts to probabilities (N, C)."""
 Embed = Callable[[list[str]], NDArray[np.float32]]
 """Maps N texts to embeddings (N, D)."""
 
@@ -44,7 +42,7 @@ FEATURES = 200_000
 
 def fit_baselines(
     texts: Sequence[str], truth: Ids, shares: Sequence[float], embed: Embed | None = None
-) -> dict[str, Baseline]:
+) -> dict[str, Predict]:
     """Fit all baselines on the training split; `encoder`, logistic regression on embeddings, if `embed` makes such.
 
     `tfidf` is logistic regression on TF-IDF of words, `svm` a linear support vector machine on TF-IDF of words, pairs
@@ -66,7 +64,7 @@ def fit_baselines(
     }
 
 
-def fit_baseline(name: str, texts: Sequence[str], truth: Ids, classes: int) -> Baseline:
+def fit_baseline(name: str, texts: Sequence[str], truth: Ids, classes: int) -> Predict:
     """Fit one of the baselines that read texts and need no embeddings, as `fit_baselines` does.
 
     It returns probabilities of all `classes`; those of which there is no row get 0.
@@ -141,7 +139,7 @@ def draw_evenly(truth: Ids, most: int) -> Ids:
     return np.sort(np.concatenate(drawn))
 
 
-def _spread(model: Pipeline | DummyClassifier, classes: int) -> Baseline:
+def _spread(model: Pipeline | DummyClassifier, classes: int) -> Predict:
     """Return a baseline whose probabilities (N, C) are zeros for classes that training did not see."""
 
     def predict(rows: list[str]) -> Probabilities:

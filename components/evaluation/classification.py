@@ -12,9 +12,9 @@ import torch
 from components.core.progress import progress_bar
 from components.core.records import Facts
 from components.evaluation import curves
-from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, Baseline, fit_baselines
+from components.evaluation.baselines import BASELINE_ROWS, LEARNED, TITLES, fit_baselines
 from components.evaluation.embeddings import Embedder
-from components.evaluation.labelled import Predictions
+from components.evaluation.labelled import Predict, Predictions
 from components.evaluation.metrics import LABELS, bootstrap_intervals, classification_metrics, confusion, per_class
 from components.evaluation.paired.p_values import SIGNIFICANT, mcnemar, shown
 from components.evaluation.scoring import Scored, read_evenly, score, write_predictions
@@ -88,7 +88,7 @@ def evaluate(
 
 
 def _scored(
-    splits: Mapping[str, Path], classifier: LoadedClassifier, baselines: Mapping[str, Baseline], frozen: Path | None
+    splits: Mapping[str, Path], classifier: LoadedClassifier, baselines: Mapping[str, Predict], frozen: Path | None
 ) -> dict[str, Scored]:
     """Return what the model and the baselines say of each split."""
     rows = sum(pq.read_metadata(path).num_rows for path in splits.values())

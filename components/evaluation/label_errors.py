@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from components.core.progress import progress_bar
-from components.evaluation.baselines import BASELINE_ROWS, Baseline, draw_evenly, fit_baseline
-from components.evaluation.labelled import Ids, Probabilities
+from components.evaluation.baselines import BASELINE_ROWS, draw_evenly, fit_baseline
+from components.evaluation.labelled import Ids, Predict, Probabilities
 
 FOLDS = 5
 BASELINE = "svm"
@@ -109,13 +109,13 @@ def _folds(truth: Ids, groups: Ids, seed: int) -> Ids:
     return np.unique(fold_of, return_inverse=True)[1]
 
 
-def _fitted(table: Path, truth: Ids, rows: Ids, classes: int) -> Baseline:
+def _fitted(table: Path, truth: Ids, rows: Ids, classes: int) -> Predict:
     drawn = rows[draw_evenly(truth[rows], BASELINE_ROWS[BASELINE])]
     texts = ds.dataset(table, format="parquet").take(drawn, columns=["text"])["text"].to_pylist()
     return fit_baseline(BASELINE, texts, truth[drawn], classes)
 
 
-def _predict(table: Path, fold_of: Ids, models: list[Baseline], out: Probabilities) -> None:
+def _predict(table: Path, fold_of: Ids, models: list[Predict], out: Probabilities) -> None:
     done = 0
     with pq.ParquetFile(table, pre_buffer=False) as file:
         for batch in file.iter_batches(BATCH, columns=["text"]):

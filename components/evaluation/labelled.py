@@ -1,5 +1,6 @@
 """What a classifier says of rows whose labels are known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,8 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
+Predict = Callable[[list[str]], Probabilities]
+"""Maps N texts to how likely each of C labels is for each (N, C)."""
 
 
 @dataclass(frozen=True)

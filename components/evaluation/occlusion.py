@@ -7,20 +7,18 @@ the same, taking away one of them changes little: a weight near 0 does not say t
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from components.evaluation.labelled import Predict
 
 IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff"
 """Characters of scripts that put no blanks between words: each counts as a word."""
 PIECE = re.compile(rf"\s+|[{IDEOGRAPH}]|[^\s{IDEOGRAPH}]+")
 MOST = 256
 """Words that are weighed at most, the first ones: each costs as much as another text."""
-
-Predict = Callable[[list[str]], NDArray[np.float64]]
-"""From N texts to how likely each of C labels is for each: (N, C)."""
 
 
 @dataclass(frozen=True)

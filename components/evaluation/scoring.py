@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from components.evaluation.labelled import Ids, Predictions, Probabilities
+from components.evaluation.labelled import Ids, Predict, Predictions
 from components.models.fast.states import States
 from components.models.fast.tail import classify_states
 from components.models.saved.classifier import LoadedClassifier
@@ -33,9 +33,6 @@ BESIDE = ("svm", "tfidf", "encoder")
 """The baselines whose predictions stand beside the model's."""
 BLOCK = 8 * READ
 """Rows written at once."""
-
-Predict = Callable[[list[str]], Probabilities]
-"""Maps N texts to probabilities (N, C)."""
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from components.judging.cache import Cache
 from components.judging.clients import Client
 from components.judging.config import JudgeConfig
 from components.judging.replies import Reply, Unreadable
-from components.judging.rubric import Rubric, shipped_rubric
+from components.judging.rubric import Rubric
 from components.judging.spending import LimitReached, Spending, usage_of_reply
 from components.judging.transport import FORBIDDEN, NOT_THIS_PROMPT, explained
-from components.judging.verdicts import ADVICE, REFUSED, Read, Verdict, read_verdict, unparsed, verdict_of
+from components.judging.verdicts import ADVICE, REFUSED, Read, Verdict, unparsed, verdict_of
 
 GRACE = 5.0
 """Seconds that requests under way get to come to an end after one of them has failed."""
@@ -58,11 +58,6 @@ class Form:
     read: Read
 
 
-def grading() -> Form:
-    """Return the form in which responses get scores."""
-    return Form(shipped_rubric(), read_verdict)
-
-
 def ask_all(
     questions: list[Question],
     client: Client,
@@ -72,7 +67,7 @@ def ask_all(
     stop: threading.Event,
     report: Callable[[str, Verdict], bool],
     meanwhile: Iterator[object],
-    form: Form | None = None,
+    form: Form,
 ) -> dict[str, Verdict]:
     """Ask every question, `concurrency` at a time, in any order; return the verdicts that are kept, by key.
 
@@ -188,9 +183,9 @@ def _looked_up(questions: list[Question], cache: Cache) -> Iterator[tuple[Questi
 class Exchange:
     """Asks questions, from any thread, and tells a prompt that is refused from a server that refuses every prompt."""
 
-    def __init__(self, client: Client, spending: Spending, form: Form | None = None) -> None:
+    def __init__(self, client: Client, spending: Spending, form: Form) -> None:
         self._client, self._spending = client, spending
-        self._form = form or grading()
+        self._form = form
         if isinstance(client, Client):
             client.count_requests(spending.send)
         self._answered = False

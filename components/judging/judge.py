@@ -11,7 +11,7 @@ from pathlib import Path
 from components.core.errors import JudgeError, JudgeUnreachable
 from components.core.progress import progress_bar
 from components.core.records import Facts
-from components.judging.asking import Form, Limits, Question, ask_all, grading, why_unparsed
+from components.judging.asking import Form, Limits, Question, ask_all, why_unparsed
 from components.judging.cache import Cache
 from components.judging.clients import connect
 from components.judging.config import JudgeConfig
@@ -22,7 +22,7 @@ from components.judging.prompt_cuts import count_cut, fewest_tokens
 from components.judging.questions import OTHER, REFERENCE, Judged, Prompt, frame, questions_about, read_judged
 from components.judging.rubric import RUBRIC, shipped_rubric
 from components.judging.spending import Spending, Usage, least_usage, refuse_beyond_limits
-from components.judging.verdicts import Verdict, scored
+from components.judging.verdicts import Verdict, read_verdict, scored
 
 VERDICTS = "verdicts.parquet"
 
@@ -116,10 +116,11 @@ def _asked(
     def questions(digest: str | None) -> list[list[Question]]:
         return questions_about(judged, config, prompt, digest)
 
+    form = Form(shipped_rubric(), read_verdict)
     with Cache(cache) as kept:
         measures = []
         measuring = map(measures.append, measure(pairs, kept))
-        asked = ask_judge([each.of for each in judged], questions, config, kept, say, measuring, grading())
+        asked = ask_judge([each.of for each in judged], questions, config, kept, say, measuring, form)
         deque(measuring, maxlen=0)
     return asked, measures
 

@@ -72,15 +72,13 @@ def unparsed(reply: str, why: str = NO_VERDICT) -> Verdict:
     return Verdict(None, _line(why), _storable(reply))
 
 
-def verdict_of(reply: Reply, read: Read | None = None) -> Verdict:
+def verdict_of(reply: Reply, read: Read) -> Verdict:
     """Return the verdict that a judge's reply is, or one without a score that says why it is none.
-
-    `read` finds the verdict in its content: by default `read_verdict`.
 
     A reply that was cut at its limit, or that came with a refusal, is none, whatever it holds: its end is missing.
     """
     whole = not (reply.cut or reply.declined or reply.broken)
-    found = (read or read_verdict)(reply.content) if whole else None
+    found = read(reply.content) if whole else None
     return Verdict(
         *((found.score, found.reason, "") if found else (None, _line(_why(reply)), _storable(reply.content))),
         thinking=_storable(reply.thinking),

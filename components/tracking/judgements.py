@@ -22,25 +22,6 @@ def judgement_name(judge: Mapping[str, Any]) -> str:
     return NOT_IN_A_NAME.sub("-", "-".join(str(judge[key]) for key in ("kind", "model") if judge[key]))
 
 
-def log_judgement(run_id: str, name: str, folder: Path, metrics: Mapping[str, float], home: Path) -> None:
-    """Log a judging to the run whose responses were judged.
-
-    Earlier verdicts of a judge of this name are written over.
-
-    Args:
-        run_id: the run.
-        name: what the judge is called: `judgement_name`.
-        folder: holds `verdicts.parquet`, `agreement.json` and `agreement.png`.
-        metrics: logged as `judgement/<name>/...`.
-        home: the folder of the local store.
-
-    Raises:
-        TrackingError: if the store cannot be written.
-    """
-    values = {f"judgement/{name}/{metric}": value for metric, value in metrics.items()}
-    log_beside(run_id, folder, f"{JUDGEMENTS}/{name}", values, home)
-
-
 def log_beside(run_id: str, folder: Path, name: str, metrics: Mapping[str, float], home: Path) -> None:
     """Log to a run what was found out after its end: the files of a folder as artifacts in `name`, and metrics.
 

@@ -18,13 +18,13 @@ from components.tracking.names import ERROR_TAG, FLOW_RUN_TAG, LOST, NOTE_TAG, O
 from components.tracking.outbox.journal import Outbox
 from components.tracking.outbox.syncing import is_left_to_sync
 from components.tracking.provenance import code_tags, is_orphan, process_tags, user_tags
-from components.tracking.run import TABLE_ROWS, Run, flatten, shorten
+from components.tracking.run import Run
 from components.tracking.stores import every, one_line, open_client, shown_store, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["TABLE_ROWS", "Run", "attached", "describe_error", "flatten", "open_run", "reconcile", "shorten"]
+__all__ = ["Run", "attached", "describe_error", "open_run", "reconcile"]
 
 EVIDENCE_TAG = "gradus.evidence"
 

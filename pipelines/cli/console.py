@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -45,6 +45,9 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Write the rows with the answers: .csv, .tsv, .json, .jsonl or .parquet."),
 ]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run id, 8 or more of its first characters, or a models:/ address.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and everything that Prefect logs.")]
 
@@ -59,6 +62,12 @@ def say(message: str, style: str = "") -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False, soft_wrap=True).print(redact(message), style=style, markup=False)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print lines that a result comes with."""
+    for warning in warnings:
+        say(f"gradus: {warning}", style="yellow")
 
 
 def results() -> "Console":

@@ -8,6 +8,7 @@ from typing import Any
 from components.core.errors import NotComparable
 from components.tracking.reading import RecordedRun, Registered
 from pipelines.kind import Candidate, Kind, Sides, kind_of, left_by, unknown_ancestors
+from pipelines.promoting.champions import unseen
 from pipelines.promoting.evidence import Evidence, judged, name_of, tested_rows
 
 
@@ -49,10 +50,7 @@ def _beside(
 ) -> Evidence:
     """Measure a candidate beside a baseline, which it must be better than."""
     try:
-        if not candidate.counted.any():
-            raise NotComparable(
-                f"run {candidate.run.run_id[:8]}, or a model that it continues, has learned from all of its test rows"
-            )
+        unseen(candidate.rows, candidate.run)
         sides, name = side(candidate)
         notes = unknown_ancestors([candidate.run], [candidate.rows.ancestry])
         return judged(kind.measure(sides, tested_rows(candidate), notes), 0.0, called, name, None)

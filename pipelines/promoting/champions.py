@@ -167,7 +167,7 @@ def _run_anew(champion: Registered, runs: Runs, name: str, kind: Kind[Any, Any],
     theirs = rows_of(other, kind, home)
     with left_by(run, kind, home) as paths:
         rows = kind.read(run, paths, home)
-        candidate = Candidate(run, rows, paths, _unseen(rows, run) & rows.unseen_by(theirs))
+        candidate = Candidate(run, rows, paths, unseen(rows, run) & rows.unseen_by(theirs))
         if not candidate.counted.any():
             raise NotComparable(f"{name} or the new model has learned from all {len(rows):,} test rows of the latter")
         sides = kind.run_anew(champion, name, candidate, home)
@@ -176,7 +176,7 @@ def _run_anew(champion: Registered, runs: Runs, name: str, kind: Kind[Any, Any],
     return replace(kind.measure(sides, where, notes), anew=True)
 
 
-def _unseen(rows: RunRows, run: RecordedRun) -> NDArray[np.bool_]:
+def unseen(rows: RunRows, run: RecordedRun) -> NDArray[np.bool_]:
     """Return which test rows (N) neither a run's model nor one before it has learned from."""
     if not rows.unseen.any():
         raise NotComparable(

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.evaluation import label_errors
-from components.evaluation.baselines import Baseline
 from components.evaluation.label_errors import find_label_errors, ranked_errors
+from components.evaluation.labelled import Predict
 
 WORDS = {0: "meet lunch home tonight walk soon bring", 1: "prize claim cash urgent winner free reply"}
 
@@ -36,7 +36,7 @@ def test_no_row_is_judged_by_a_model_that_has_seen_it_or_its_copy(
 ) -> None:
     seen: list[set[str]] = []
 
-    def remember(name: str, texts: list[str], truth: np.ndarray, classes: int) -> Baseline:
+    def remember(name: str, texts: list[str], truth: np.ndarray, classes: int) -> Predict:
         taught = set(texts)
         seen.append(taught)
 

@@ -19,7 +19,8 @@ from components.tracking.config import TrackingConfig
 from components.tracking.monitoring import system_metrics
 from components.tracking.outbox.syncing import sync
 from components.tracking.provenance import code_tags, is_orphan, process_tags
-from components.tracking.runs import Run, describe_error, flatten, open_run, reconcile, shorten
+from components.tracking.run import flatten, shorten
+from components.tracking.runs import Run, describe_error, open_run, reconcile
 from components.tracking.stores import connect, shown_store, tracking_uri, without_password
 
 QUIET = TrackingConfig(system_metrics=False)

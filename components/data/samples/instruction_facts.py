@@ -7,9 +7,8 @@ what the slots of a phrasing hold and, under `output`, the response.
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise, product
 from random import Random
-from typing import TypeVar
 
-from components.data.samples.make_spam import pick
+from components.data.samples.make_spam import pick, shuffled
 
 GROUPS = ("mammal", "bird", "fruit", "tool", "vehicle", "instrument", "garment", "building")
 ANIMALS = ("mammal", "bird")
@@ -25,18 +24,11 @@ Fact = dict[str, str]
 Lists = dict[str, list[list[str]]]
 """Of every list in the file, its lines, cut into words."""
 Facts = Callable[[Random, Lists], list[Fact]]
-Value = TypeVar("Value")
 
 
 def words(lists: Lists, *names: str) -> list[str]:
     """Return the words of some lists, in the file's order."""
     return [word for name in names for line in lists[name] for word in line]
-
-
-def shuffled(rng: Random, values: Iterable[Value]) -> list[Value]:
-    """Return `values` in an order drawn by `Random.random`."""
-    drawn = [(rng.random(), value) for value in values]
-    return [value for _, value in sorted(drawn, key=lambda pair: pair[0])]
 
 
 def number(rng: Random, low: int, high: int) -> int:

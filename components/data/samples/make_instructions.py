@@ -15,8 +15,8 @@ from pathlib import Path
 from random import Random
 
 from components.data.samples import instruction_facts as facts
-from components.data.samples.instruction_facts import Facts, Lists, number, shuffled
-from components.data.samples.make_spam import HERE, content_lines
+from components.data.samples.instruction_facts import Facts, Lists, number
+from components.data.samples.make_spam import HERE, content_lines, shuffled
 
 SEED = 2026
 ASK = "ask "

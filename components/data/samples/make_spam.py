@@ -13,9 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 HERE = Path(__file__).parent
 SEED = 2026
+Value = TypeVar("Value")
 LABELS = ("ham", "spam")
 SKELETON_CAP = 20
 """Most rows in which the same `GRAM` words may stand in a row, duplicates and dirty rows included."""
@@ -96,10 +98,10 @@ def pick(rng: Random, values: Sequence[str]) -> str:
     return values[int(rng.random() * len(values))]
 
 
-def shuffled(rng: Random, values: Sequence[Message]) -> list[Message]:
+def shuffled(rng: Random, values: Iterable[Value]) -> list[Value]:
     """Return `values` in an order drawn by `Random.random`."""
-    keys = [rng.random() for _ in values]
-    return [values[i] for i in sorted(range(len(values)), key=keys.__getitem__)]
+    drawn = [(rng.random(), value) for value in values]
+    return [value for _, value in sorted(drawn, key=lambda pair: pair[0])]
 
 
 def expand(rng: Random, pattern: str, slots: dict[str, list[str]]) -> str:

@@ -29,13 +29,6 @@ class RowRule(Config):
     """`error` stops the flow; `warn` leaves the failing rows out."""
 
 
-class TableRule(Config):
-    """A rule about the table."""
-
-    severity: Severity = "error"
-    """`error` stops the flow; `warn` goes on."""
-
-
 class Columns(Config):
     """The table has the columns of its kind (`row`, and its texts); further ones are kept."""
 
@@ -133,9 +126,11 @@ class TextLength(RowRule):
     _in_order = model_validator(mode="after")(in_order)
 
 
-class RowsPerClass(TableRule):
+class RowsPerClass(Config):
     """Every one of `labels` has at least `min` rows, counted after rows were left out."""
 
+    severity: Severity = "error"
+    """`error` stops the flow; `warn` goes on."""
     min: int = Field(default=10, ge=1)
     """Fewest rows of a class; with less a split into three parts leaves next to nothing to measure on."""
 

@@ -72,9 +72,10 @@ def send_kept(folder: Path, home: Path) -> Sent | None:
 
 
 def is_left_to_sync(tags: Mapping[str, str]) -> bool:
-    """Tell whether a run that is open in MLflow, and has no process any more, is kept on this machine's disk.
+    """Tell whether a run that is open in MLflow, and has no process any more, needs nobody here to close it.
 
-    If it came to its end, `gradus sync` sends it. What a process that was killed has left is little, and is sent now.
+    If it came to its end and is kept on this machine's disk, `gradus sync` sends it. What a process that was killed has
+    left is little, and is sent now.
     """
     folder = Path(tags.get(OUTBOX_TAG) or os.devnull)
     if not folder.is_dir():

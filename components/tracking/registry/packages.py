@@ -133,9 +133,8 @@ def language_model_package(
     """Return a saved language model with entries (`instruction`, `input`) as the example of its input.
 
     By its signature it takes a table of `instruction` and, if wanted, `input`, or of `messages`, and returns
-    `response`. How it is
-    generated are parameters of a call, with the defaults of `components.serving.language_model`. Without `top_k` and
-    `top_p` no token is left out.
+    `response`. How it is generated are parameters of a call, with the defaults of `components.serving.language_model`.
+    Without `top_k` and `top_p` no token is left out.
     """
     import pandas as pd
     from mlflow.models import infer_signature

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, warn
 
 if TYPE_CHECKING:
     from pipelines.compared import Comparisons
@@ -64,8 +64,7 @@ def compare(
                 print_result(found.comparisons[0], as_json, lambda _: _show(found))
             else:
                 print_result(found, as_json, _show)
-            for warning in found.warnings:
-                say(f"gradus: {warning}", style="yellow")
+            warn(found.warnings)
         finally:  # also for whoever has read enough, such as `head`
             _keep(found, html, log)
         for refused in found.refused:

@@ -4,7 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, stop_cleanly
+from pipelines.cli.console import (
+    AsJson,
+    Debug,
+    RunArgument,
+    errors_as_lines,
+    print_result,
+    results,
+    stop_cleanly,
+    warn,
+)
 
 if TYPE_CHECKING:
     from pipelines.comparing.pairwise import PairwiseResult
@@ -27,9 +36,7 @@ Overrides = Annotated[
 
 
 def judge(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run id, 8 or more of its first characters, or a models:/ address.")
-    ],
+    run: RunArgument,
     against: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="Ask which of both runs' responses is better, in both orders."),
@@ -72,8 +79,7 @@ def judge(
 
             found = judge_run(run, overrides or [], home())
             print_result(found, as_json, _show)
-        for warning in found.warnings:
-            say(f"gradus: {warning}", style="yellow")
+        warn(found.warnings)
 
 
 def _show_pairs(found: "PairwiseResult") -> None:

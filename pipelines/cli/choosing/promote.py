@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, warn
 
 if TYPE_CHECKING:
     from pipelines.promoting.promote import PromotionResult
@@ -63,8 +63,7 @@ def promote(
                 print_result(error.result, as_json, _show_rules)
             raise
         print_result(found, as_json, _show)
-        for warning in found.warnings:
-            say(f"gradus: {warning}", style="yellow")
+        warn(found.warnings)
 
 
 def _show(found: "PromotionResult") -> None:

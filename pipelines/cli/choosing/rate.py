@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result
+from pipelines.cli.console import AsJson, Debug, RunArgument, errors_as_lines, print_result
 
 if TYPE_CHECKING:
     from pipelines.comparing.rating import RatingResult
@@ -19,9 +19,7 @@ gradus rate 0a1b2c3d
 
 
 def rate(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run id, 8 or more of its first characters, or a models:/ address.")
-    ],
+    run: RunArgument,
     file: Annotated[
         Path | None,
         typer.Option(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say
+from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, warn
 
 if TYPE_CHECKING:
     from pipelines.promoting.rollback import HistoryResult
@@ -42,8 +42,7 @@ def rollback(
 
         found = go_back(model, home(), to, reason)
         print_result(found, as_json, lambda found: typer.echo(found.sentence))
-        for warning in found.warnings:
-            say(f"gradus: {warning}", style="yellow")
+        warn(found.warnings)
 
 
 def history(model: Model, as_json: AsJson = False, debug: Debug = False) -> None:

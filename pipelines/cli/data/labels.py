@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.console import AsJson, Debug, errors_as_lines, print_result, results, say, stop_cleanly
+from pipelines.cli.console import (
+    AsJson,
+    Debug,
+    RunArgument,
+    errors_as_lines,
+    print_result,
+    results,
+    say,
+    stop_cleanly,
+)
 from pipelines.cli.data.options import NewFolder
 
 if TYPE_CHECKING:
@@ -23,13 +32,9 @@ gradus data mend models:/spam-demo@candidate wrong.csv --suggested -o mended\n
 gradus run mended/preset.yaml
 """
 
-Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run id, 8 or more of its first characters, or a models:/ address.")
-]
-
 
 def labels(
-    run: Run,
+    run: RunArgument,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A new CSV file.")],
     as_json: AsJson = False,
     debug: Debug = False,
@@ -51,7 +56,7 @@ def labels(
 
 
 def mend(
-    run: Run,
+    run: RunArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `gradus data labels` wrote, with labels changed.")],
     output: NewFolder,
     suggested: Annotated[

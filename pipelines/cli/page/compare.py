@@ -2,16 +2,12 @@
 
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from components.core.errors import ConfigError
 from pipelines.cli.page.shared import MOST_RUNS, in_a_line, note, run_choices
 from pipelines.comparing.page import page_of
 from pipelines.comparison import compare_all
 from pipelines.found import find
-
-if TYPE_CHECKING:
-    pass
 
 NOTHING = note(
     "Two finished runs are compared on the test rows that both have. This makes two, in minutes and offline:",

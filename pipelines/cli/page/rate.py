@@ -3,14 +3,11 @@
 import getpass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.core.errors import ConfigError
 from pipelines.cli.page.shared import TABLE, chosen, in_a_line, note, run_choices
 from pipelines.comparing.blind import Asked, Round, begin, keep, skip, verdicts
-
-if TYPE_CHECKING:
-    pass
 
 NOTHING = note("No run has written responses yet. This makes one in minutes, offline:", "gradus run instruct-demo")
 ITSELF = "the model that training started from"

@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.core.errors import ConfigError, GradusError
 from components.serving.language_model import DEFAULTS
 from components.tracking.reading import find_run
 from pipelines.cli.page.shared import ASKING, MOST_RUNS, Shelf, in_a_line, note, writes
 from pipelines.found import find
-
-if TYPE_CHECKING:
-    pass
 
 ROLES = ("base", "champion", "candidate")
 NOTHING = note("No language model is registered yet. This makes one in minutes, offline:", "gradus run instruct-demo")
