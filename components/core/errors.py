@@ -68,6 +68,12 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def cause_of(error: BaseException) -> str:
+    """Return the first line of the error at the bottom, which says more than those raised around it."""
+    *_, last = causes(error)
+    return (str(last).splitlines() or [""])[0] or type(last).__name__
+
+
 class GradusError(Exception):
     """Base of all errors that are reported to the user as one line, without a traceback.
 

@@ -73,14 +73,18 @@ def sweep(
         if not debug:
             console.quieten()
         from components.reporting.pages import check_place, write_page
-        from pipelines.sweeping.config import load_sweep
+        from pipelines.sweeping.config import load_sweep, parse_grid, parse_set
         from pipelines.sweeping.sweep import Plan
 
         if markdown:
             check_place("--markdown", markdown)
-        changes = _changes(grid, ranges, console.limited(overrides, limit))
-        given = {"seeds": seeds, "trials": optuna, "metric": metric}
-        plan = Plan(load_sweep(preset, changes | {key: value for key, value in given.items() if value}), base)
+        changes: dict[str, Any] = {
+            "grid": dict(map(parse_grid, grid or [])),
+            "ranges": {key: text for key, _, text in (each.partition("=") for each in ranges or [])},
+            "set": dict(map(parse_set, console.limited(overrides, limit))),
+        }
+        changes |= {"seeds": seeds, "trials": optuna, "metric": metric}
+        plan = Plan(load_sweep(preset, changes), base)
         prepared = plan.prepare(here=deployment is None)
         if dry_run:
             from pipelines.sweeping.forecast import forecast
@@ -97,20 +101,6 @@ def sweep(
             write_page("--markdown", markdown, written(result))
         if result.failed:
             raise typer.Exit(1)
-
-
-def _changes(grid: list[str] | None, ranges: list[str] | None, overrides: list[str]) -> dict[str, Any]:
-    """Return what the options add to what a sweep says."""
-    from pipelines.sweeping.config import parse_grid, parse_set
-
-    found: dict[str, Any] = {}
-    if grid:
-        found["grid"] = dict(map(parse_grid, grid))
-    if ranges:
-        found["ranges"] = {key: text for key, _, text in (each.partition("=") for each in ranges)}
-    if overrides:
-        found["set"] = dict(map(parse_set, overrides))
-    return found
 
 
 def _run(prepared: "Prepared", jobs: int, deployment: str | None) -> "SweepResult":

@@ -55,7 +55,7 @@ def sweep(
     def work() -> SweepResult:
         changes: dict[str, Any] = {"grid": grid, "ranges": ranges, "set": dict(map(parse_set, overrides))}
         changes |= {"seeds": seeds, "trials": trials, "metric": metric}
-        plan = Plan(load_sweep(preset, {key: value for key, value in changes.items() if value}), base)
+        plan = Plan(load_sweep(preset, changes), base)
         prepared = plan.prepare(here=deployment is None)
         return run_sweep(prepared, _runner(plan, deployment), jobs, run_logger().info)
 

@@ -173,14 +173,16 @@ def load_sweep(name: str, changes: dict[str, Any] | None = None) -> SweepConfig:
 
     Args:
         name: a preset of a sweep, the file of one, or a preset (or the file of one) that `gradus run` takes.
-        changes: what is set in place of what the file says; a `set` and a `grid` are added to its own.
+        changes: what is set in place of what the file says, unless it is empty; a `set` and a `grid` are added to its
+            own.
 
     Raises:
         ConfigError: naming every key that is wrong.
     """
     tree = _read(name)
     for key, value in (changes or {}).items():
-        tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
+        if value:
+            tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
     try:
         return SweepConfig.model_validate(tree)
     except ValidationError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from components.core.errors import DownloadError, TransientError, causes
+from components.core.errors import DownloadError, TransientError, cause_of, causes
 from components.core.http_client import Transient, retried
 from components.data.hub.config import place_of
 from components.data.sources import FileSource
@@ -66,11 +66,11 @@ def _translated(error: Exception, name: str, revision: str) -> Exception:
     if answered := among.get(errors.HfHubHTTPError):
         return _refused(name, answered)
     if isinstance(error, ValueError) or errors.FileMetadataError in among:
-        return DownloadError(f"{name}: {_last(error)}; check source.url, and HF_ENDPOINT if it is set")
+        return DownloadError(f"{name}: {cause_of(error)}; check source.url, and HF_ENDPOINT if it is set")
     if isinstance(error, OSError) and error.errno and errors.HTTPError not in among:  # type: ignore[attr-defined]
         why = error.strerror or error
         return DownloadError(f"cannot store {name} in the hub's cache: {why}; make room there, or set HF_HOME")
-    return Transient(f"the hub cannot be reached ({_last(error)})")  # or what it sent ended too early
+    return Transient(f"the hub cannot be reached ({cause_of(error)})")  # or what it sent ended too early
 
 
 def _refused(name: str, answered: BaseException) -> Exception:
@@ -80,10 +80,4 @@ def _refused(name: str, answered: BaseException) -> Exception:
         return Transient(f"the hub answered {status}", status)
     if status in (401, 403):
         return DownloadError(f"{name}: the hub answered {status}; check that HF_TOKEN is valid and may read data sets")
-    return DownloadError(f"{name}: the hub answered {status} ({_last(answered)}); check source.url")
-
-
-def _last(error: BaseException) -> str:
-    """Return the first line of the error at the bottom, which says more than those raised around it."""
-    *_, last = causes(error)
-    return (str(last).splitlines() or [""])[0] or type(last).__name__
+    return DownloadError(f"{name}: the hub answered {status} ({cause_of(answered)}); check source.url")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from components.core.errors import WeightsError, WeightsUnreachable
+from components.core.errors import WeightsError, WeightsUnreachable, cause_of
 
 NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -35,13 +35,6 @@ def download(hub_id: str, cache: Path, mirror: Path | None, patterns: list[str])
     except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
         where = mirror or "$GRADUS_MIRROR"
         raise WeightsUnreachable(
-            f"{hub_id} could not be downloaded ({_cause(error)}); connect to the network, "
+            f"{hub_id} could not be downloaded ({cause_of(error)}); connect to the network, "
             f"or put its config.json and model.safetensors in {where}/{hub_id}"
         ) from error
-
-
-def _cause(error: BaseException) -> str:
-    """Return the first line of the error at the bottom, which says more than those raised around it."""
-    while error.__cause__:
-        error = error.__cause__
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
