@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,6 @@ from tests.ports import free_port
 from tests.tracking.mlflow_server import MlflowServer
 
 SECRET = "a-secret-of-forty-characters-0123456789"
-
-
-@pytest.fixture
-def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Callable[..., str]:
-    """A function that makes a finished run which errs on its first `wrong` of 200 test rows."""
-    return partial(labelled_run, home, tmp_path, saved_model, name)
 
 
 @pytest.fixture(autouse=True)

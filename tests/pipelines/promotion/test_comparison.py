@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -20,15 +19,9 @@ from components.tracking.runs import Run, attached, open_run
 from pipelines.promoting.promote import promote
 from tests.pipelines import commands
 from tests.pipelines.commands import compare_runs
-from tests.pipelines.labelled_runs import QUIET, ROWS, aliases, labelled_run
+from tests.pipelines.labelled_runs import QUIET, ROWS, aliases
 
 Make = Callable[..., str]
-
-
-@pytest.fixture
-def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
-    """A function that makes a finished run whose model, registered as `name`, errs on its first `wrong` test rows."""
-    return partial(labelled_run, home, tmp_path, saved_model, name)
 
 
 def gradus(home: Path, *arguments: str) -> CompletedProcess[str]:

@@ -5,7 +5,6 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,9 @@ from pipelines.promoting.promote import PromotionResult, promote
 from pipelines.promoting.rollback import history_of, rollback
 from tests.patience import PATIENCE
 from tests.pipelines.commands import gradus
-from tests.pipelines.labelled_runs import aliases, labelled_run
+from tests.pipelines.labelled_runs import aliases
 
 Make = Callable[..., str]
-
-
-@pytest.fixture
-def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
-    """A function that makes a finished run which errs on its first `wrong` of 200 test rows."""
-    return partial(labelled_run, home, tmp_path, saved_model, name)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Promoting where no run, or none that is left, made the present champion."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,10 @@ from components.core.errors import PromotionRefused
 from components.tracking.runs import open_run
 from pipelines.promoting.promote import promote
 from tests.pipelines.commands import gradus
-from tests.pipelines.labelled_runs import QUIET, aliases, labelled_run
+from tests.pipelines.labelled_runs import QUIET, aliases
 from tests.ports import free_port
 
 Make = Callable[..., str]
-
-
-@pytest.fixture
-def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
-    """A function that makes a finished run which errs on its first `wrong` test rows."""
-    return partial(labelled_run, home, tmp_path, saved_model, name)
 
 
 def yields_to_force_alone(home: Path, make: Make, name: str, why: str) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,9 @@ from pipelines.promoting.promote import promote
 from pipelines.promoting.rules import CHECKS, RuleOutcome
 from tests.pages import ROOT
 from tests.pipelines.commands import gradus
-from tests.pipelines.labelled_runs import aliases, labelled_run
+from tests.pipelines.labelled_runs import aliases
 
 Make = Callable[..., str]
-
-
-@pytest.fixture
-def make(home: Path, saved_model: Path, name: str, tmp_path: Path) -> Make:
-    """A function that makes a finished run which errs on its first `wrong` of 200 test rows."""
-    return partial(labelled_run, home, tmp_path, saved_model, name)
 
 
 def rules_file(folder: Path, text: str | dict[str, Any]) -> str:
