@@ -89,6 +89,7 @@ class Asked:
         kinds: "Mapping[str, pa.DataType]",
         identity: str | None = None,
         at_once: int = AT_ONCE,
+        most: int | None = None,
     ) -> Iterator[tuple[Rows, Answers]]:
         """Yield rows with their answers, and write them.
 
@@ -101,6 +102,7 @@ class Asked:
             identity: what answers depend on besides what is asked; with it, a call with an output that did not come to
                 its end goes on where it was.
             at_once: rows that are asked at once, so many of whose answers may be lost.
+            most: rows that are asked at most, the first ones; by default all.
 
         Raises:
             ConfigError: if the file cannot be read, lacks a column, or the output cannot be written.
@@ -109,7 +111,7 @@ class Asked:
             rows, there = self._rows(learnt)
             with self._resuming(identity) as self.partial, self._writing(there, kinds) as write:
                 asking = _Asking(answer, at_once, self.partial)
-                for each in rows:
+                for each in rows if most is None else _first(rows, most):
                     found = _answered(each, asking, kinds)
                     if write:
                         write({**each.columns, **_renamed(found, each.columns)})
@@ -216,6 +218,14 @@ def _kept(pipe: Path) -> "tuple[tempfile.TemporaryDirectory[str], Path]":
     with pipe.open("rb") as given, copy.open("wb") as file:
         shutil.copyfileobj(given, file)
     return folder, copy
+
+
+def _first(rows: Iterable[Rows], most: int) -> Iterator[Rows]:
+    for each in rows:
+        yield each.head(most)
+        most -= len(each)
+        if most <= 0:
+            return
 
 
 def _answered(rows: Rows, asking: _Asking, kinds: Iterable[str]) -> Answers:

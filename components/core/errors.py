@@ -68,6 +68,11 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def is_panic(error: BaseException) -> bool:
+    """Tell whether a library written in Rust has given up, which it says by an error that is no `Exception`."""
+    return type(error).__name__ == "PanicException"
+
+
 def cause_of(error: BaseException) -> str:
     """Return the first line of the error at the bottom, which says more than those raised around it."""
     *_, last = causes(error)

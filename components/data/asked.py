@@ -60,6 +60,11 @@ class Rows:
     def __len__(self) -> int:
         return len(next(iter(self.texts.values())))
 
+    def head(self, most: int) -> "Rows":
+        """Return the first rows, at most so many."""
+        texts = {field: cells[:most] for field, cells in self.texts.items()}
+        return Rows(texts, {name: cells[:most] for name, cells in self.columns.items()})
+
 
 def find_source(
     kind: Kind, file: Path, learnt: Mapping[str, Any] | None, given: Mapping[str, Any]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import JsonValue
 
 from components.core.errors import ConfigError
@@ -81,15 +82,18 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
             f"source.columns.split names a column, but {source.url} brings its splits as files: leave it out"
         )
     columns = schema([*source.table_columns, *([SPLIT] if given else [])])
-    counts = [0] * len(parts)
+    counts, highest = [0] * len(parts), dict.fromkeys((part.split for part in parts), 0)
     seen = [Seen() for _ in parts]
 
     def batches() -> Iterator[pa.RecordBatch]:
         for number, part in enumerate(parts):
+            before = highest[part.split]
             for batch in read_limited(part.raw, part.source, seen[number]):
                 counts[number] += batch.num_rows
+                rows = pc.add(batch["row"], before)
+                highest[part.split] = max(highest[part.split], pc.max(rows).as_py() or 0)
                 split = [pa.array([part.split] * batch.num_rows, pa.string())] if given else []
-                yield pa.record_batch([*batch.columns, *split], schema=columns)
+                yield pa.record_batch([rows, *batch.columns[1:], *split], schema=columns)
 
     rows = write_batches(batches(), columns, out / "table.parquet")
     own, *others = [{**part.origin, "sha256": sha256_of(part.raw), "bytes": part.raw.stat().st_size} for part in parts]

@@ -30,9 +30,9 @@ class Decoder:
     def __init__(self, model: LanguageModel, precision: str, weights: Weights = "copied") -> None:
         """`precision` is `fp32` or `bf16`, the numbers that are multiplied.
 
-        Of the weights of linear layers and embeddings there are two, unless the model loses its own (`taken`: from then
-        on it can be run by this decoder alone) or lends them. Those that are lent suffice for a row or two, in
-        evaluation mode; they are copied all the same where anything is not in fp32.
+        Of the weights of linear layers, and in bf16 of what stands for tokens, there are two, unless the model loses
+        its own (`taken`: from then on it can be run by this decoder alone) or lends them. Those that are lent suffice
+        for a row or two, in evaluation mode; they are copied all the same where anything is not in fp32.
         """
         self.model, self.size = model, model.transformer.size
         # A text that is longer than a window is read by the model itself.
@@ -46,8 +46,22 @@ class Decoder:
     @cached_property
     def _network(self) -> Transformer:
         """The network made ready when it is first used: what reads texts without a cache needs no second copy of it."""
+        if self.lends:
+            return self.model.transformer
+        network = prepared(self.model.transformer, self.type, self._take)
+        if self.type != torch.float32:
+            setattr(network, network.names.embedding, self._rounded_embedding())
+        return network
+
+    def _rounded_embedding(self) -> Callable[[Tensor], Tensor]:
+        """Return what stands for tokens in the type that is multiplied in: rounded once if taken, else when read."""
         _ = self._head  # of the same weights, where they are tied
-        return self.model.transformer if self.lends else prepared(self.model.transformer, self.type, self._take)
+        embedding = self.model.transformer.embedding
+        weight = embedding.weight.detach()
+        if self._take:
+            embedding.weight = None  # type: ignore[assignment]
+            weight = weight.to(self.type)
+        return lambda tokens: F.embedding(tokens, weight).to(self.type)
 
     @cached_property
     def _head(self) -> Callable[[Tensor], Tensor]:

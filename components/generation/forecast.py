@@ -82,16 +82,17 @@ def time_decoding(
 def weights_bytes(model: LanguageModel, precision: str) -> int:
     """Return the bytes of a model's weights while the step `respond` decodes: it is converted and, if it may be, taken.
 
-    What is neither a linear layer nor an embedding stays as it is, and so does all of a network with a window (see
-    `Decoder`). An embedding that is the head too is there in both forms.
+    What is neither a linear layer nor stands for tokens stays as it is, and so does all of a network with a window (see
+    `Decoder`). What stands for tokens and is the head too is there in both forms.
     """
     weights, converted = sum(parameter.nbytes for parameter in model.parameters()), dtype_of(precision).itemsize / 4
     if model.transformer.window is not None:
         return weights + int(weights * converted)
-    layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear | torch.nn.Embedding)]
+    layers = [part for part in model.modules() if isinstance(part, torch.nn.Linear)]
     taken = sum(parameter.nbytes for layer in layers for parameter in layer.parameters())
-    twice = model.head.nbytes if model.lm_head is None else 0
-    return weights - taken + int((weights + twice) * converted)
+    embedding = model.transformer.embedding.weight.nbytes
+    twice = embedding if model.lm_head is None else 0
+    return weights - taken - embedding + int((weights + twice) * converted)
 
 
 def copied_bytes(model: LanguageModel, precision: str) -> int:

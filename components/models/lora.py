@@ -39,15 +39,18 @@ class LoraLinear(Linear):
         change = self.scale * F.linear(F.linear(dropped, self.lora_a), self.lora_b)
         if self.lora_lengths is None:
             return super().forward(x) + change
-        kept = F.linear(dropped, self.weight) + change
-        # As in the paper's 4.3, no gradient flows through the length of the changed rows.
-        scaled = kept * (self.lora_lengths / self._changed().detach().norm(dim=1)).to(kept.dtype)
-        out: Tensor = scaled if self.bias is None else scaled + self.bias.to(kept.dtype)
-        return out
+        plain = F.linear(x, self.weight)
+        read = F.linear(dropped, self.weight) if self.dropout and self.training else plain
+        # As in the paper's 4.3, no gradient flows through the length of the changed rows. What is dropped are an
+        # adapter's inputs, as in peft: the layer itself reads all of its own.
+        ratio = self.lora_lengths / self._changed().detach().norm(dim=1)
+        out: Tensor = plain + (ratio - 1).to(plain.dtype) * read + ratio.to(plain.dtype) * change
+        return out if self.bias is None else out + self.bias.to(plain.dtype)
 
     def _changed(self) -> Tensor:
-        """Return the weights with what A and B add to them."""
-        changed: Tensor = self.weight + self.scale * self.lora_b @ self.lora_a
+        """Return the weights with what A and B add to them, in fp32 in any precision: their lengths are compared."""
+        with torch.autocast(self.weight.device.type, enabled=False):
+            changed: Tensor = self.weight.float() + self.scale * self.lora_b @ self.lora_a
         return changed
 
     def merged(self) -> Linear:

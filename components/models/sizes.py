@@ -176,7 +176,7 @@ class LlamaSize(Size):
             output_bias=bias,
             mlp_bias=bool(settings.get("mlp_bias", False)),
             qk_norm=kind == "qwen3",
-            window=settings["sliding_window"] if windowed else None,
+            window=settings.get("sliding_window", WINDOW) if windowed else None,
             windowed=windowed,
         )
 
@@ -195,15 +195,19 @@ class LlamaSize(Size):
         return self
 
 
+WINDOW, NOT_WINDOWED = 4096, 28
+"""What `transformers` takes where a config says no `sliding_window`, or no `max_window_layers`."""
+
+
 def _windowed(settings: Mapping[str, Any], kind: str, layers: int) -> tuple[int, ...]:
-    """Return the layers in which a sliding window applies."""
-    if not settings.get("sliding_window") or (kind != "mistral" and not settings.get("use_sliding_window")):
+    """Return the layers in which a sliding window applies; what a config leaves out is as in `transformers`."""
+    if not settings.get("sliding_window", WINDOW) or (kind != "mistral" and not settings.get("use_sliding_window")):
         return ()
-    if kinds := settings.get("layer_types"):
+    if kind != "mistral" and (kinds := settings.get("layer_types")):
         return tuple(layer for layer, each in enumerate(kinds) if each == "sliding_attention")
     if layers > MOST_LAYERS:
         raise ValueError(f"{layers:,} layers")
-    first = settings.get("max_window_layers", 0) if kind != "mistral" else 0
+    first = settings.get("max_window_layers", NOT_WINDOWED) if kind != "mistral" else 0
     return tuple(range(first, layers))
 
 

@@ -16,7 +16,7 @@ import tiktoken
 
 from components.chat import ChatTemplate
 from components.conversations import Entry
-from components.core.errors import WeightsError, WeightsUnreachable
+from components.core.errors import ConfigError, WeightsError, WeightsUnreachable, is_panic
 from components.core.home import home
 from components.core.home import mirror as home_mirror
 from components.core.records import sha256_of
@@ -68,7 +68,12 @@ def load_tokenizer(vocabulary: str, mirror: Path | None = None) -> Tokenizer:
 def encode(encoding: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Return the tokens of each text. Special tokens written out in a text are encoded as ordinary characters."""
     # Not tiktoken's own way for many texts: a task in a pool of threads for each takes longer than to encode it.
-    return [encoding.encode_ordinary(text) for text in texts]
+    try:
+        return [encoding.encode_ordinary(text) for text in texts]
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise ConfigError("a text has more blanks in a row than tiktoken can read, a million or so") from error
 
 
 def encode_whole(encoding: Tokenizer, texts: Sequence[str]) -> list[list[int]]:

@@ -88,9 +88,11 @@ class Gathering(Generic[Answer]):
             asked = [text for texts, _ in gathered for text in texts]
             try:
                 answers = self._answer(asked)
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                # A panic of a library in Rust is none of Python's exceptions, which a future's readers expect.
+                heard = error if isinstance(error, Exception) else RuntimeError(str(error))
                 for _, future in gathered:
-                    future.set_exception(error)
+                    future.set_exception(heard)
                 continue
             self._report(len(asked))
             done = 0

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
+from components.conversations import HISTORY, as_transcript, read_history
 from components.core.errors import ConfigError, TableError
 from components.evaluation.paired.response_pairing import Answers
 from components.evaluation.ratings import FEW, Floats, Kappa, cohen_kappa, good
@@ -160,6 +161,8 @@ def _agreement(name: str, ratings: Floats, scores: Floats, lengths: Floats) -> J
 def response_of(row: Mapping[Any, Any], column: str = "response") -> Response:
     """Return what stands in a row of `responses.parquet`, of whose responses `column` holds."""
     asked = {name: str(row[name]) for name in ("instruction", "input") if row.get(name)}
+    if isinstance(history := row.get(HISTORY), str):
+        asked = {HISTORY: as_transcript(read_history(history))} | asked
     return Response(int(str(row["row"])), asked, str(row[column] or ""))
 
 

@@ -27,8 +27,7 @@ def config_of(run: RecordedRun, overrides: list[str]) -> Any:
         ConfigError: if it is a config of an older version, or does not fit the overrides.
         TrackingError: if the store cannot be read.
     """
-    with _config_file(run) as files:
-        return load_config(str(files[CONFIG]), overrides)
+    return load_config(f"runs:/{run.run_id}/{CONFIG}", overrides)
 
 
 def first_run(champion: Champion) -> RecordedRun:
@@ -75,7 +74,7 @@ def retraining(champion: Champion, arrived: pd.DataFrame, folder: Path, logged: 
         new = new.assign(**{SPLIT: _dealt(new["text"], config.split.fractions, old[SPLIT].unique())})
     data = folder / "old_and_new.parquet"
     pd.concat([old, new], ignore_index=True).to_parquet(data)
-    with _config_file(champion.run) as files:
+    with artifacts_of(champion.run, [CONFIG], home()) as files:
         tree = read_tree(files[CONFIG], CONFIG, "it is the config of a run")
     tree["source"] = {
         "url": f"{logged}/{data.name}",
@@ -83,7 +82,9 @@ def retraining(champion: Champion, arrived: pd.DataFrame, folder: Path, logged: 
         "format": "parquet",
         "columns": {name: name for name in old},
     }
-    tree["model"]["weights"] = champion.uri
+    tree["model"] |= {"weights": champion.uri, "adapter": None}  # which its weights hold already
+    if tree.get("lora", {}).get("save") == "adapter":
+        tree["lora"]["save"] = "merged"  # apart from its base, which is a registered model now, it could not be kept
     tree["validation"].setdefault("rows", {})["max"] = None  # there are more than there were
     tree["tracking"] |= {
         "model_name": champion.version.name,
@@ -102,10 +103,6 @@ def _dealt(texts: pd.Series, fractions: Fractions, given: Iterable[str]) -> list
     dealt = np.searchsorted(np.cumsum(shares)[:-1], drawn, side="right")
     there = set(map(split_number, given))
     return [SPLITS[number if number in there else 0] for number in dealt]
-
-
-def _config_file(run: RecordedRun) -> Any:
-    return artifacts_of(run, [CONFIG], home())
 
 
 def _is_retraining(config: PipelineConfig) -> bool:

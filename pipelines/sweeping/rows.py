@@ -8,11 +8,14 @@ from typing import Any
 
 from components.core.errors import ConfigError, GradusError, WeightsError, did_you_mean
 from components.core.records import fingerprint
+from components.core.redaction import redact_prose
 from components.tracking.run import flatten, shorten
 from pipelines.config import PipelineConfig, load_config, override
 from pipelines.sweeping.config import RowConfig, SweepConfig, Values
 
 MARK = "tracking."
+NO_PART = (MARK, "store.", "promotion.", "description")
+"""Parameters that change no result: by these a run is not known again."""
 """How the keys begin that say how a run is recorded: they are no part of what it is."""
 SIZE = "model.size"
 PLAIN = re.compile(r"[^\w.=+ -]+")
@@ -142,12 +145,14 @@ def children_of(row: Row, seeds: int, parent: str, experiment: str) -> list[Chil
 
 def recorded_params(config: PipelineConfig) -> dict[str, str]:
     """Return the parameters that a run of a config has in MLflow."""
-    return {key: shorten(value) for key, value in flatten(config.recorded()).items()}
+    params = {key: shorten(value) for key, value in flatten(config.recorded()).items()}
+    found: dict[str, str] = redact_prose(params)  # as they are recorded
+    return found
 
 
 def identity_of(params: Mapping[str, str]) -> str:
-    """Return what a run is known again by: a hash of its parameters, but for how it is recorded."""
-    return fingerprint({key: value for key, value in params.items() if not key.startswith(MARK)})[:32]
+    """Return what a run is known again by: a hash of its parameters, but for those that change no result."""
+    return fingerprint({key: value for key, value in params.items() if not key.startswith(NO_PART)})[:32]
 
 
 def with_reasons(rows: Iterable[Row], here: bool) -> list[Row]:

@@ -51,9 +51,12 @@ class Plan:
 
     @property
     def identity(self) -> str:
-        """What the sweep is known again by: not its rows, values or seeds, so that more of them can be added."""
+        """What the sweep is known again by: not its rows, values or seeds, so that more of them can be added.
+
+        Between trials the values of a key stay: Optuna's studies know no others later.
+        """
         sweep = self.sweep
-        varied = [sorted(sweep.grid), sorted(sweep.ranges)]
+        varied = [sorted(sweep.grid.items() if sweep.trials else sweep.grid), sorted(sweep.ranges)]
         return fingerprint([sweep.name, sweep.preset, sweep.set, varied, self.base])[:32]
 
     @property

@@ -9,7 +9,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PreTrainedModel, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from components.core.errors import WeightsError
 from components.generation.config import GenerationConfig
@@ -210,3 +218,19 @@ def test_what_is_not_known_is_refused_by_its_name(change: dict[str, Any], named:
 def test_a_config_without_a_shape_is_refused() -> None:
     with pytest.raises(WeightsError, match="num_hidden_layers"):
         size_from_settings({"model_type": "llama"}, "weights")
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (MistralConfig, {}),
+        (Qwen2Config, {"use_sliding_window": True, "num_hidden_layers": 30}),
+        (Qwen3Config, {"use_sliding_window": True, "num_hidden_layers": 30}),
+    ],
+)
+def test_what_a_config_leaves_out_is_as_in_transformers(config: type[PreTrainedConfig], named: dict[str, Any]) -> None:
+    left_out = {"model_type": config.model_type, **BASE, "max_position_embeddings": 8192, **named}
+    whole = config(**{name: value for name, value in left_out.items() if name != "model_type"}).to_dict()
+    found, expected = size_from_settings(left_out, "weights"), size_from_settings(whole, "weights")
+    assert (found.window, found.windowed) == (expected.window, expected.windowed)
+    assert expected.windowed

@@ -8,7 +8,7 @@ import torch
 from components.models.classifier import Classifier
 from components.models.config import GPTSize, LoraConfig
 from components.models.gpt2 import GPT2
-from components.models.lora import add_adapters, is_adapter, merge_adapters
+from components.models.lora import LoraLinear, add_adapters, is_adapter, merge_adapters
 from components.models.trainable import set_trainable
 
 TINY = GPTSize(layers=3, heads=4, width=32, context=24)
@@ -50,8 +50,16 @@ def test_only_adapters_and_head_change() -> None:
         assert frozen == (name in before and torch.equal(tensor, before[name]))
 
 
-def test_dropout_acts_on_the_adapters_input_while_training_only() -> None:
-    _, adapted = tuned(LoraConfig(dropout=0.5))
+@pytest.mark.parametrize("dora", [False, True])
+def test_without_a_change_yet_the_layer_reads_all_of_its_input_whatever_is_dropped(dora: bool) -> None:
+    base, x = torch.nn.Linear(12, 8), torch.randn(40, 12)
+    layer = LoraLinear(base, LoraConfig(rank=4, dropout=0.5, dora=dora), 0, "layer").train()
+    torch.testing.assert_close(layer(x), base(x))
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_dropout_acts_on_the_adapters_input_while_training_only(dora: bool) -> None:
+    _, adapted = tuned(LoraConfig(dropout=0.5, dora=dora))
     still = [adapted(TOKENS, LENGTHS) for _ in range(2)]
     assert torch.equal(*still)
     adapted.train()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiktoken
 
-from components.core.errors import WeightsError
+from components.core.errors import ConfigError, WeightsError
 from components.models.tokenizer import encode, end_of_text, load_tokenizer, read_tokenizer, write_tokenizer
 
 CACHE = Path(__file__).parents[2].parent / "shared/data/tiktoken-cache"
@@ -153,3 +153,9 @@ def test_without_network_cache_and_mirror_the_error_says_what_to_set(tmp_path: P
     [line] = done.stdout.splitlines()
     assert "set TIKTOKEN_CACHE_DIR" in line
     assert "GRADUS_MIRROR" in line
+
+
+def test_more_blanks_than_tiktoken_can_read_are_one_line(gpt2: tiktoken.Encoding) -> None:
+    assert len(encode(gpt2, ["a" + " " * 100_000 + "b"])[0]) > 2
+    with pytest.raises(ConfigError, match="more blanks in a row than tiktoken can read"):
+        encode(gpt2, ["a" + " " * 2_000_000 + "b"])

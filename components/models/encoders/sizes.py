@@ -137,7 +137,7 @@ class ModernBertSize(EncoderSize):
         layers, every = settings["num_hidden_layers"], settings.get("global_attn_every_n_layers", 3)
         kinds = settings.get("layer_types") or [FAR if layer % every == 0 else NEAR for layer in range(layers)]
         base = settings.get("global_rope_theta", 160_000.0)
-        bases = {FAR: base, NEAR: settings.get("local_rope_theta") or base}
+        bases = {FAR: base, NEAR: settings.get("local_rope_theta", 10_000.0) or base}
         for kind, rope in (settings.get("rope_parameters") or {}).items():
             if (scaling := rope.get("rope_type", "default")) != "default":
                 raise WeightsError(f"an encoder with rotary positions of type {scaling} is not known here")
@@ -149,7 +149,7 @@ class ModernBertSize(EncoderSize):
             norm_epsilon=settings.get("norm_eps", 1e-5),
             rope_base=bases[FAR],
             local_rope_base=bases[NEAR],
-            window=settings["local_attention"],
+            window=settings.get("local_attention", 128),
             local=tuple(layer for layer, kind in enumerate(kinds) if kind == NEAR),
         )
 

@@ -21,9 +21,8 @@ def prepared(module: Part, dtype: torch.dtype, take: bool = False, fuse: bool = 
     """Return a copy of a block, or of a network, without dropout and gradients. It sums in fp32, multiplies in `dtype`.
 
     Adapters are merged. The copy's parts are plain attributes, which are found sooner than modules: decoding a token
-    looks some hundreds of them up. With `take` the original loses the weights of its linear layers and embeddings, so
-    that there are never two of them; else it stays as it is. Without `fuse` a GELU is computed by itself, as in the
-    original.
+    looks some hundreds of them up. With `take` the original loses the weights of its linear layers, so that there are
+    never two of them; else it stays as it is. Without `fuse` a GELU is computed by itself, as in the original.
     """
     copy = type(module).__new__(type(module))
     nn.Module.__init__(copy)
@@ -46,8 +45,6 @@ def _part(part: nn.Module, dtype: torch.dtype, take: bool, fuse: bool, gelu: boo
             return PackedLinear(*_weights(part, take), dtype, gelu)
         case nn.LayerNorm() | nn.RMSNorm():
             return _norm(part, dtype)
-        case nn.Embedding():
-            return _embedding(part, dtype, take)
         case nn.Dropout() | nn.Identity():
             return _unchanged
         case nn.ModuleList():
@@ -84,15 +81,6 @@ def _together(layers: Mapping[str, nn.Linear], dtype: torch.dtype, take: bool) -
         return waiting
 
     return {name: other if place else first for place, name in enumerate(layers)}
-
-
-def _embedding(part: nn.Embedding, dtype: torch.dtype, take: bool) -> Callable[[Tensor], Tensor]:
-    """Return an embedding whose numbers are rounded to a type: once if they are taken, else when they are read."""
-    weight = part.weight.detach()
-    if take:
-        part.weight = None  # type: ignore[assignment]
-        weight = weight.to(dtype)
-    return lambda tokens: F.embedding(tokens, weight).to(dtype)
 
 
 def _unchanged(x: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 MARK, PRIVATE = chr(0x10FFFF), 0x100000
 """How the name of a special token is hidden: what Unicode promises never to be a character, then the token's number
 among them in a plane that is for private use."""
+BLANKS = re.compile(r"\s{100000}")  # more of them overflow the stack on which tiktoken goes back
 HIDDEN = re.compile(f"{MARK}([{chr(PRIVATE)}-{chr(PRIVATE + 0xFFFD)}])")
 
 PROBE = (
@@ -222,9 +223,8 @@ class PretrainedTokenizer:
         assert self._encoding is not None
         normal = self._library.normalizer.normalize_str(text) if self._library.normalizer else text
         raw = normal.encode()
-        if len(raw) != len(raw.translate(None, self._without_token)):  # tiktoken would panic
-            return self._by_library(text)
-        if self._plain.search(text) or self._plain.search(normal):
+        panics = len(raw) != len(raw.translate(None, self._without_token)) or BLANKS.search(normal)
+        if panics or self._plain.search(text) or self._plain.search(normal):
             return self._by_library(text)
         return self._encoding.encode_ordinary(normal)
 

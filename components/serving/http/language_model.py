@@ -118,6 +118,9 @@ class ServedLanguageModel:
         default = DEFAULTS.max_new_tokens if form is CHAT else SHORT
         config = asked.config(default, self._precision, secrets.randbits(32))
         stops = (*stops, *(asked.stop or ()))
+        if len(prompts) > (most := self._scheduler.queue + self._scheduler.most):
+            told = f"{form.param}: {len(prompts):,} prompts at once, of {most:,} at most; ask in parts"
+            raise Refused(400, told, "invalid_value", form.param)
         try:
             rows = self._submit(prompts, config, stops, bool(asked.stream))
         except PromptTooLong as error:

@@ -28,6 +28,8 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
 """Fields that are not supported, each with the values that ask for nothing; null is one of all."""
 MOST_STOPS = 4
 """As many texts to stop at as OpenAI takes."""
+MOST_NUMBER = 2**31 - 1
+"""The largest number that may be asked for."""
 
 LARGEST_BODY = 16 << 20
 """Bytes of a request."""
@@ -62,13 +64,13 @@ class StreamOptions(BaseModel):
 class Written(Asked):
     """A request for a text."""
 
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=MOST_NUMBER)
     """Most tokens of the answer."""
     temperature: float | None = Field(default=None, ge=0, le=2)
     """0 takes the likeliest token every time."""
     top_p: float | None = Field(default=None, ge=0, le=1)
     """Draw from the fewest tokens of this probability."""
-    top_k: int | None = Field(default=None, ge=1)
+    top_k: int | None = Field(default=None, ge=1, le=MOST_NUMBER)
     """Draw from the k likeliest tokens; not one of OpenAI's own fields."""
     seed: int | None = None
     """Seed of the draws."""
@@ -145,7 +147,7 @@ class ChatRequest(Written):
 
     messages: list[ChatMessage] = Field(min_length=1)
     """The turns so far; the last is the user's."""
-    max_completion_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=MOST_NUMBER)
     """The newer name of `max_tokens`."""
 
     @property

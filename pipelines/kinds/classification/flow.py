@@ -25,10 +25,10 @@ def classification(config: ClassificationConfig) -> RunSummary:
         table = run.step(validate, source, config.validation)
         splits = run.step(split, table, config.split, config.balance)
         weights = run.step(fetch_weights, model)
+        named = config.evaluation.encoder_baseline  # fetched before hours of training
+        encoder = fetch_weights(ModelConfig(weights=named, size="auto", vocabulary="auto")) if named else None
         frozen = run.step(read_frozen, splits, weights, model, train) if reads_ahead(model, train) else None
         trained = run.step(fine_tune, splits, weights, model, train, config.lora, run.id, frozen)
-        named = config.evaluation.encoder_baseline
-        encoder = fetch_weights(ModelConfig(weights=named, size="auto", vocabulary="auto")) if named else None
         cost = config.evaluation.miss_cost
         run.step(evaluate, splits, trained, frozen, weights, run.names, encoder, cost)
         run.finish(RESULTS)

@@ -56,7 +56,7 @@ def read_data(config: ClassificationConfig, facts: Mapping[str, Any], prediction
     raw.mkdir()
     try:
         found = download(config.source, home() / "downloads", mirror(), raw)
-        if found["sha256"] == facts["download"]["sha256"]:
+        if _hashes(found) == _hashes(facts["download"]):
             _write_labelled(raw / "table.parquet", labels, folder / TABLE)
             return Labelled(folder / TABLE, raw / "table.parquet", labels, whole=True)
         why = f"{config.source.url} has changed since the run"
@@ -64,6 +64,11 @@ def read_data(config: ClassificationConfig, facts: Mapping[str, Any], prediction
         why = str(error)
     _write_labelled(predictions, labels, folder / TABLE)
     return Labelled(folder / TABLE, predictions, labels, whole=False, why_not=why)
+
+
+def _hashes(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hashes of all files of a source."""
+    return {"": facts["sha256"], **{name: each["sha256"] for name, each in facts.get("files", {}).items()}}
 
 
 def _write_labelled(table: Path, labels: list[str], out: Path) -> None:

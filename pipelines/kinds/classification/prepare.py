@@ -141,7 +141,7 @@ class Labelled(Form):
 
     def preset(self, name: str, source: dict[str, Any], rows: Iterator[Row]) -> dict[str, Any]:
         """Return a preset of a small network."""
-        longest = max(len(row["text"]) for row in rows)
+        longest = max((len(row["text"] or "") for row in rows), default=0)
         rules: dict[str, Any] = {"labels": self.labels, "rows": WARN, "rows_per_class": WARN}
         return {
             "source": source | {"columns": {"text": "text", "label": "label"}},

@@ -76,11 +76,11 @@ class WatchedLanguageModel:
 
         kinds = {"new_tokens": pa.int64(), "stopped": pa.string()}
         learnt = config.source.model_dump(mode="json", include=set(READING))
-        asked = Asked(PromptSource, file, {}, [], None)
-        for read, said in asked.answers(learnt, answer, kinds, at_once=most):
+        found = [pd.DataFrame(columns=["text", "class", "value"])]
+        for read, said in Asked(PromptSource, file, {}, [], None).answers(learnt, answer, kinds, most=most):
             answers = pd.DataFrame(said)
-            return _rows(pd.DataFrame(read.texts), answers)[answers["stopped"].notna()]
-        return pd.DataFrame(columns=["text", "class", "value"])
+            found.append(_rows(pd.DataFrame(read.texts), answers)[answers["stopped"].notna()])
+        return pd.concat(found[1:] or found, ignore_index=True)
 
 
 def _rows(entries: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:

@@ -271,3 +271,8 @@ def test_what_is_not_known_is_refused_by_its_name(change: dict[str, Any], named:
 def test_an_encoder_is_no_language_model(both: tuple[PreTrainedModel, Transformer]) -> None:
     with pytest.raises(ConfigError, match="is an encoder"):
         LanguageModel(both[1])
+
+
+def test_an_encoder_whose_config_leaves_out_local_rotary_positions_has_those_of_transformers() -> None:
+    left_out = size_from_settings({"model_type": "modernbert", **BASE}, "weights")
+    assert left_out.local_rope_base == size_from_settings(ModernBertConfig(**BASE).to_dict(), "weights").local_rope_base

@@ -64,6 +64,15 @@ def ask(file: Path, out: Path, model: Model, identity: str = "a model") -> Asked
     return asked
 
 
+@pytest.mark.parametrize("given", ["csv", "jsonl", "parquet"])
+def test_no_more_rows_are_asked_than_are_wanted(tmp_path: Path, given: str) -> None:
+    model = Model()
+    asked = Asked(TextSource, table(tmp_path, given), {}, [], None)
+    found = [len(read) for read, _ in asked.answers(None, model, KINDS, at_once=4, most=9)]
+    assert sum(found) == 9
+    assert len(model.asked) == 8, "one of them has no text"
+
+
 @pytest.mark.ci
 @pytest.mark.parametrize("given", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("wanted", ["csv", "json", "jsonl", "parquet"])

@@ -11,6 +11,7 @@ from mlflow.entities import AssessmentSource, Feedback
 from mlflow.tracing.client import TracingClient
 
 from components.tracking.ratings import trace_id
+from pipelines.comparing.rating import response_of
 from tests.pipelines.answered_runs import ROWS, answered_run, gradus
 
 Make = Callable[..., str]
@@ -151,3 +152,13 @@ def test_ratings_and_comparisons_on_a_server(
     assert found["people"]["rows"] == 10
     listed = MlflowClient(mlflow_server).list_artifacts(one, f"comparisons/{one[:8]}-{other[:8]}")
     assert len(listed) == 3
+
+
+def test_who_rates_a_conversation_sees_the_turns_before() -> None:
+    turns = [{"role": "user", "content": "Capital of France?"}, {"role": "assistant", "content": "Paris"}]
+    row = {"row": 3, "instruction": "And of Spain?", "input": "", "response": "Madrid", "history": json.dumps(turns)}
+    asked = response_of(row).asked
+    assert list(asked) == ["history", "instruction"]
+    assert "user: Capital of France?" in asked["history"]
+    assert "assistant: Paris" in asked["history"]
+    assert response_of(row | {"history": float("nan")}).asked == {"instruction": "And of Spain?"}

@@ -123,6 +123,13 @@ def test_labelled_texts_come_back_as_they_were(tmp_path: Path, layout: str) -> N
     assert config.source.url == str(tmp_path / "back" / "train.jsonl")
 
 
+def test_texts_that_are_missing_come_back_as_missing(tmp_path: Path) -> None:
+    rows = [{"text": None if number == 3 else f"text {number}", "label": "ab"[number % 2]} for number in range(20)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = gradus("data", "read", tmp_path, "--as", "classification", "-o", tmp_path / "back")
+    assert done.returncode == 0, done.stderr
+
+
 def entries(count: int = 60) -> list[dict[str, str]]:
     tasks = [(noun, verb) for noun in NOUNS for verb in VERBS][:count]
     return [

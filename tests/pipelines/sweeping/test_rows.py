@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from components.core.errors import ConfigError
+from components.core.redaction import redact_prose
+from pipelines.config import load_config
 from pipelines.sweeping.config import load_sweep, parse_grid, shipped_sweeps
 from pipelines.sweeping.rows import children_of, identity_of, recorded_params, rows_of, with_reasons
 
@@ -157,3 +159,12 @@ def test_an_unknown_preset_base_or_file_is_refused(tmp_path: Path) -> None:
         load_sweep("seven-question")
     with pytest.raises(ConfigError, match="no such base, did you mean 'random'"):
         rows_of(load_sweep("spam-experiments"), "randon")
+
+
+def test_a_run_is_known_again_whatever_the_preset_says_of_itself_and_wherever_results_are_shared() -> None:
+    plain = load_config("spam-demo", ["description=''"])
+    other = load_config("spam-demo", ["description=from https://a.org/get?id=228", "store.remote=/shared"])
+    one, two = recorded_params(plain), recorded_params(other)
+    assert one["store.remote"] != two["store.remote"]
+    assert two == redact_prose(two), "as MLflow has them"
+    assert identity_of(one) == identity_of(two)

@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.sweeping.config import SweepConfig, load_sweep
 from pipelines.sweeping.search import STARTUP, Search, Watching
+from pipelines.sweeping.sweep import Plan
 
 
 def sweep(trials: int) -> SweepConfig:
@@ -77,3 +78,12 @@ def test_a_run_is_stopped_when_its_points_are_worse_than_the_median_of_earlier_o
     assert Watching(behind, lambda: [(0, 0.5), (10, 0.6)])()
     search.ended(behind, None, pruned=True)
     assert [pruned for _, pruned in search.rows()] == [*[False] * STARTUP, True]
+
+
+def test_a_study_knows_its_values_so_that_others_are_of_another_sweep() -> None:
+    def identity(values: list[int], trials: int | None) -> str:
+        return Plan(load_sweep("spam-demo", {"trials": trials, "grid": {"train.epochs": values}})).identity
+
+    assert identity([1, 2], 3) == identity([1, 2], 5)
+    assert identity([1, 2], 3) != identity([1, 2, 3], 3)
+    assert identity([1, 2], None) == identity([1, 2, 3], None)

@@ -172,6 +172,8 @@ def test_the_models_that_there_are(client: openai.OpenAI) -> None:
         ({"temperature": "warm"}, 400, "temperature", "number"),
         ({"top_p": 1.5}, 400, "top_p", "less than or equal to 1"),
         ({"max_tokens": 0}, 400, "max_tokens", "greater than or equal to 1"),
+        ({"max_tokens": 10**30}, 400, "max_tokens", "less than or equal to"),
+        ({"top_k": 10**25, "temperature": 1}, 400, "top_k", "less than or equal to"),
         ({"stop": ["a"] * 5}, 400, "stop", "at most 4"),
         ({"stop": ""}, 400, "stop.0", "at least 1"),
         ({"n": 2}, 400, "n", "n is not supported here"),
@@ -190,6 +192,11 @@ def test_what_cannot_be_asked_is_refused_as_openai_does(
     assert says in error["message"]
     assert param is None or error["param"] == param
     assert "\n" not in error["message"]
+
+
+def test_more_prompts_than_may_ever_wait_are_refused_and_not_put_off(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"5,000 prompts at once, of [\d,]+ at most; ask in parts"):
+        client.completions.create(model="tuned", prompt=["a"] * 5000)
 
 
 def test_a_prompt_that_is_too_long_is_refused_with_the_numbers(client: openai.OpenAI) -> None:
@@ -253,9 +260,11 @@ def test_a_client_that_hangs_up_before_it_has_asked_is_no_error(server: Running)
 
 def test_a_full_queue_says_when_to_come_again(responder: Responder) -> None:
     with running(responder, precision="fp32", most=1, queue=0) as server:
-        prompts = ["a", "b"]
-        response = server.ask("/v1/completions", model="tuned", prompt=prompts)
-        assert response.status_code == 429
+        with ThreadPoolExecutor(12) as threads:
+            asked = {"model": "tuned", "prompt": "a", "max_tokens": 60}
+            answers = list(threads.map(lambda _: server.ask("/v1/completions", **asked), range(12)))
+        assert {answer.status_code for answer in answers} == {200, 429}
+        response = next(answer for answer in answers if answer.status_code == 429)
         assert int(response.headers["retry-after"]) >= 1
         assert response.json()["error"]["type"] == "rate_limit_error"
         assert server.ask("/v1/completions", model="tuned", prompt="a").status_code == 200
