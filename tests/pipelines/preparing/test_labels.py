@@ -105,13 +105,16 @@ def test_mended_labels_are_put_into_the_data(finished: RunSummary, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("changed", ["train", "test"])
 def test_where_the_source_has_changed_the_rows_of_the_run_are_used(
-    prefect_server: None, tmp_path: Path, isolated: Path
+    prefect_server: None, tmp_path: Path, isolated: Path, changed: str
 ) -> None:
-    source = tmp_path / "own.tsv"
-    source.write_text(SAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
-    summary = classify(f"source.url={source}")
-    source.write_text("ham\tI am another file now\n")
+    whole = SAMPLE.read_text(encoding="utf-8").splitlines(keepends=True)
+    files = {name: tmp_path / f"{name}.tsv" for name in ("train", "test")}
+    files["train"].write_text("".join(whole[400:]), encoding="utf-8")
+    files["test"].write_text("".join(whole[:400]), encoding="utf-8")
+    summary = classify(f"source.url={files['train']}", f"source.test={files['test']}")
+    files[changed].write_text("ham\tI am another file now\n")
     done = commands.gradus(
         "data", "mend", summary.run_id, write_csv(tmp_path / "mended.csv", []), "-o", tmp_path / "out"
     )
