@@ -63,8 +63,9 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
     """Fetch a source and write `out/raw/<name>` (as it came) and `out/table.parquet` (`source.table_columns`).
 
     Where splits have files of their own, these are in `out/raw/<split>/`, and the table has all rows, those of train
-    first, and a column `split`; `row` counts in each file. The facts are of the source's own file, those of the others
-    in `files`; `rows` counts all. Of a data set of the hub they also hold its `revision` and `commit`.
+    first, and a column `split`; `row` counts in each split, over all files of it. The facts are of the source's own
+    file, those of the others in `files`; `rows` counts all. Of a data set of the hub they also hold its `revision` and
+    `commit`.
 
     Raises:
         DownloadError: if the source cannot be fetched, unpacked, or is not the file declared.
