@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from components.models.config import SIZES, LoraConfig, ModelConfig
+from components.models.fast.unpadded import MULTIPLE
 from components.models.weights import READ_AT_ONCE
 from components.training.batching import Examples
 from components.training.classification import build_classifier
@@ -304,11 +305,12 @@ def test_what_is_not_needed_for_gradients_is_not_kept() -> None:
 
 @pytest.mark.ci
 def test_logits_are_those_of_the_tokens_that_are_learnt() -> None:
-    """V words at 4 bytes: as they come, as probabilities, and their gradient."""
+    """V words at 4 bytes: as they come, as probabilities, and their gradient; as many tokens as a multiple says."""
     config = InstructionTrainConfig(batch_size=4)
     trial = writer(ModelConfig(size=shape(1, 16), weights="random"), config, 3000)
     targets = sum(2 + row % 5 + 1 for row in range(4))
-    assert rehearse(trial, "train", [[0, 1, 2, 3]]).logits == 3 * targets * 3000 * 4
+    rounded = targets + -targets % MULTIPLE
+    assert rehearse(trial, "train", [[0, 1, 2, 3]]).logits == 3 * rounded * 3000 * 4
 
 
 @pytest.mark.ci
