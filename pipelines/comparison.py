@@ -11,6 +11,7 @@ from components.core.errors import ConfigError, NotComparable
 from components.evaluation.paired.comparison import Paired, corrected
 from components.evaluation.paired.matching import Pairs
 from components.evaluation.paired.p_values import holm_adjusted, shown
+from components.tracking.config import OF_A_SWEEP
 from components.tracking.reading import RecordedRun, find_run
 from components.tracking.run import flatten, shorten
 from pipelines.compared import Comparisons, RunComparison, RunSide
@@ -19,8 +20,6 @@ from pipelines.comparing.people import people_of
 from pipelines.kind import Kind, NothingLeft, Runs, Unlike, kind_of_both, left_by, pair_runs, unknown_ancestors
 from pipelines.kinds import KINDS, config_class, kind_named
 
-OF_A_SWEEP = {"tracking.run_name", "tracking.parent", "tracking.keep_model"}
-"""Keys by which a sweep keeps its runs together: they change no model."""
 REMEDY = "run both on the same source and split"
 
 
@@ -167,7 +166,7 @@ def _side(address: str, run: RecordedRun) -> RunSide:
 
 def _differing(given: Sequence[Mapping[str, str]], defaults: Mapping[str, str]) -> dict[str, list[str | None]]:
     """Return what runs have differently; a key that one of them lacks and another has by default is the same."""
-    keys = dict.fromkeys(key for each in given for key in each if key not in OF_A_SWEEP)
+    keys = dict.fromkeys(key for each in given for key in each if key.removeprefix("tracking.") not in OF_A_SWEEP)
     every = {key: [each.get(key) for each in given] for key in keys}
     return {key: row for key, row in every.items() if len({*row}) > 1 and {*row} != {None, defaults.get(key)}}
 

@@ -221,11 +221,10 @@ class Sender:
         self._stopped.set()
 
     def finish(self) -> None:
-        """Delete what was sent: the result is there."""
+        """Delete what was sent, by this attempt or an earlier one: the result is there."""
         self.stop()
         self._thread.join()
-        if self._sent:
-            self._remote.forget_checkpoint(self._step, self._key)
+        self._remote.forget_checkpoint(self._step, self._key)
 
     def _work(self) -> None:
         while not self._stopped.wait(INTERVAL):

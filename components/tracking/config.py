@@ -4,6 +4,9 @@ from pydantic import Field
 
 from components.core.config import Config
 
+OF_A_SWEEP = {"run_name", "parent", "keep_model"}
+"""Keys that a sweep sets to keep its runs together: they change no model."""
+
 
 class TrackingConfig(Config):
     """Where and under which names a run is recorded in MLflow."""

@@ -228,6 +228,7 @@ def train_to_end(trainer: Trainer, splits: Splits, write: Write, out: Path) -> F
 
 def _save(trainer: Trainer, write: Write, out: Path) -> Facts:
     """Write the model with the weights to keep, and the history; a second copy of them is removed."""
+    trainer.release()
     history, best = trainer.history, trainer.best
     last = history.steps[-1].step
     best_step = history.best.step if history.best else last

@@ -31,7 +31,6 @@ def restore_frozen(model: nn.Module, make: Callable[[], nn.Module]) -> None:
 
     Its parameters have the names of the model's, which may have adapters besides.
     """
-    give_freed_back()  # what training needed; the weights need room of their own
     rounded = {name: each for name, each in model.named_parameters() if each.dtype == torch.bfloat16}
     begun = dict(make().named_parameters()) if rounded else {}
     for name, parameter in rounded.items():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from components.core.errors import ConfigError, TrainingError
 from components.core.interruptions import interruptions_held_back
+from components.core.process_memory import give_freed_back
 from components.core.records import Logger
 from components.training.batching import TokenRows, in_batches, steps_per_epoch
 from components.training.config import Recipe, rows_per_step
@@ -113,6 +114,12 @@ class Trainer:
     def total(self) -> int:
         """How many steps there will be, unless training stops early."""
         return total_steps(self.config, self._count)
+
+    def release(self) -> None:
+        """Free gradients and moments once no step follows: weights that are read and written then need the room."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.state.clear()
+        give_freed_back()
 
     def _is_due(self) -> bool:
         return self.taken % self.config.eval_every == 0 or self.taken == self.total

@@ -8,7 +8,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Crashed
 
 from components.core.errors import ConfigError
 from components.tasks.shared import ServerErrors
@@ -25,16 +25,20 @@ class FlowRunJob:
 
     def wait(self, seconds: float) -> bool:
         """Ask the server, or wait so long; tell whether it has ended. A server that is away is asked again."""
-        with suppress(*ServerErrors), get_client(sync_client=True) as client:
-            self._state = client.read_flow_run(self._id).state
-            if self._state and self._state.is_final():
-                return True
+        try:
+            with suppress(*ServerErrors), get_client(sync_client=True) as client:
+                self._state = client.read_flow_run(self._id).state
+                if self._state and self._state.is_final():
+                    return True
+        except ObjectNotFound as error:  # somebody has deleted it
+            self._state = Crashed(message=str(error))
+            return True
         time.sleep(seconds)
         return False
 
     def stop(self) -> None:
         """Have the worker cancel it."""
-        with suppress(*ServerErrors), get_client(sync_client=True) as client:
+        with suppress(ObjectNotFound, *ServerErrors), get_client(sync_client=True) as client:
             client.set_flow_run_state(self._id, Cancelling())
 
     def failure(self) -> str:

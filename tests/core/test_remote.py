@@ -164,8 +164,10 @@ def test_a_checkpoint_is_sent_and_another_machine_goes_on_from_it(place: Remote,
         assert (out / CHECKPOINT / "4/state").read_bytes() == b"four" * 1000
         return write(out)
 
-    done = machine(tmp_path, "b", place).produce("fine_tune", KEY, go_on)
+    fresh = Remote(place.address)
+    done = machine(tmp_path, "b", fresh).produce("fine_tune", KEY, go_on)
     assert sorted(done.files) == ["empty", "model/weights"]
+    assert not fresh.fetch_checkpoint("fine_tune", KEY, folder(tmp_path))
 
 
 def folder(tmp_path: Path) -> Path:

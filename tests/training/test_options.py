@@ -1,5 +1,6 @@
 """The options of a recipe: each does what it says, and what cannot be combined is refused with the way out."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from components.models.tokenizer import load_tokenizer
 from components.training.batching import Examples
 from components.training.classification import Classes, build_classifier, fine_tune
 from components.training.config import TrainConfig
-from components.training.fine_tuning import Splits, Start
+from components.training.fine_tuning import Splits, Start, train_to_end
+from components.training.history import Step
 from components.training.loop import Trainer, learning_rate_factor, total_steps
 from components.training.objectives.classification import Classification
 
@@ -66,6 +68,16 @@ def test_an_accumulated_step_has_the_gradient_of_the_large_batch(
     assert shown[1] == pytest.approx(shown[0], abs=1e-6)
     for one, other in zip(large.model.parameters(), parts.model.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_gradients_and_moments_are_freed_before_the_model_is_written(tmp_path: Path) -> None:
+    trained, held = trainer(TrainConfig(max_steps=3)), []
+
+    def write(_: Path, steps: Sequence[Step]) -> None:
+        held.append((len(steps), len(trained.optimiser.state), [each.grad for each in trained.weights]))
+
+    train_to_end(trained, Splits(*write_splits(tmp_path)), write, tmp_path)
+    assert held == [(3, 0, [None] * len(trained.weights))]
 
 
 def test_accumulation_sees_the_same_rows_in_the_same_steps() -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from components.core.errors import ConfigError
 from components.data.split.given_splits import SPLIT
+from components.tracking.config import OF_A_SWEEP
 from pipelines.kinds.classification.labels import Labelled
 from pipelines.preparing.form import rows_of
 
@@ -72,7 +73,10 @@ def write_mended(data: Labelled, mended: Mended, config: dict[str, Any], out: Pa
         )
     columns = {"text": "text", "label": "label"} | ({SPLIT: SPLIT} if split else {})
     source = {"url": "data.jsonl", "format": "jsonl", "columns": columns, "licence": config["source"].get("licence")}
-    text = yaml.safe_dump(config | {"source": source}, sort_keys=False, allow_unicode=True)
+    preset = config | {"source": source}
+    if config["tracking"].get("parent"):  # a run of a sweep, which this one is not part of
+        preset["tracking"] = {key: value for key, value in config["tracking"].items() if key not in OF_A_SWEEP}
+    text = yaml.safe_dump(preset, sort_keys=False, allow_unicode=True)
     (out / "preset.yaml").write_text(
         f"# The config of a run, for its data with mended labels.\n{text}", encoding="utf-8"
     )

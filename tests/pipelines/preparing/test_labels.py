@@ -7,9 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import yaml
 
 from pipelines.config import load_config
+from pipelines.kinds.classification.labels import Labelled
+from pipelines.kinds.classification.mending import write_mended
 from pipelines.run import RunSummary
 from tests.pipelines import commands
 from tests.pipelines.classifying import run as classify
@@ -102,6 +106,15 @@ def test_mended_labels_are_put_into_the_data(finished: RunSummary, tmp_path: Pat
     assert (config.model.size.width, config.train.max_steps) == (16, 4), "as in the run"
     done = mend("--suggested", "-o", tmp_path / "all")
     assert json.loads(done.stdout)["changed"] == 3
+
+
+def test_mended_data_of_a_sweeps_run_are_for_a_run_of_its_own(tmp_path: Path) -> None:
+    table = tmp_path / "table.parquet"
+    pd.DataFrame({"row": [1], "text": ["see you"], "label": ["ham"]}).to_parquet(table)
+    tracking = {"experiment": "spam", "parent": "a" * 32, "run_name": "row 1", "keep_model": False}
+    config = {"source": {"licence": "MIT"}, "tracking": tracking}
+    write_mended(Labelled(table, table, ["ham", "spam"], whole=True), {}, config, tmp_path)
+    assert yaml.safe_load((tmp_path / "preset.yaml").read_text())["tracking"] == {"experiment": "spam"}
 
 
 @pytest.mark.slow
