@@ -115,8 +115,8 @@ class Check(ABC):
         config = self.config
         refuse_early(config)
         self._bring_data()
-        encoding = self._or_missing(lambda: load_tokenizer(config.model.tokenizer, mirror()))
-        weights = self._or_missing(lambda: fetch_weights.without_prefect(config.model))
+        encoding = self.or_missing(lambda: load_tokenizer(config.model.tokenizer, mirror()))
+        weights = self.or_missing(lambda: fetch_weights.without_prefect(config.model))
         if encoding is None:
             return self.found
         self.encoding, self.end = encoding, end_of_text(encoding)
@@ -162,15 +162,15 @@ class Check(ABC):
         cost = Cost(self.device.type, self.precision, count_parameters(trial.objective.model), trial.plan, memory)
         self.later = memory.process + memory.data + self.bytes_later
         if max(memory.total, self.later) < memory.available:
-            network = self._or_missing(lambda: self.network(self.weights)) or self.network(None)
+            network = self.or_missing(lambda: self.network(self.weights)) or self.network(None)
             cost.timing, besides = time_training(network, trial, lambda token: self.time_besides(network, token))
         elif self.weights:
-            self._or_missing(partial(check_shapes, trial.objective.model, self.weights))
+            self.or_missing(partial(check_shapes, trial.objective.model, self.weights))
         self.found.cost = cost
         self.show(line(f"learning rate {self.config.train.learning_rate:g} at its highest", TITLE))
         self.show(*show_cost(cost, besides.later, self.later if self.bytes_later and cost.timing else 0))
 
-    def _or_missing(self, get: Callable[[], Got]) -> Got | None:
+    def or_missing(self, get: Callable[[], Got]) -> Got | None:
         """Return what `get` gets, or note why it cannot be had, or used, and go on without."""
         try:
             return get()

@@ -9,7 +9,7 @@ from components.models.classifier import Classifier
 from components.models.fast.trunk import Trunk
 from components.models.saved.classifier import MODEL_FILE
 from components.models.weights import make_gpt
-from components.tasks import reads_ahead, split, validate
+from components.tasks import fetch_weights, reads_ahead, split, validate
 from components.training.classification import build_classifier, objective_of, prepare, tokenise
 from components.training.frozen import blank_states, bytes_left, state_lengths, time_reading
 from components.training.objectives.classification import Classification
@@ -59,6 +59,8 @@ class Check(check.Check):
         self.examples = {"train": self.data.train, "validation": self.data.validation, "test": test}
         self.states = blank_states(self.data, model, train, self.precision) if reads_ahead(model, train) else {}
         self.recipe = (model, self.config.lora, train, len(self.labels), self.encoding.n_vocab)
+        if encoder := self.config.evaluation.encoder:
+            self.or_missing(lambda: fetch_weights.without_prefect(encoder))
         self._describe_texts()
         read, written = model.weights != "random", self.config.lora.save == "merged"
         trial = Trial(partial(build_classifier, *self.recipe, outline=True), self._learn, read, written)

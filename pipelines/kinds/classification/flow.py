@@ -2,7 +2,6 @@
 
 from prefect import flow
 
-from components.models.config import ModelConfig
 from components.reporting.classification import evidence, findings, headline_rows
 from components.reporting.evidence import counted
 from components.tasks import download, evaluate, fetch_weights, fine_tune, read_frozen, reads_ahead, split, validate
@@ -25,8 +24,8 @@ def classification(config: ClassificationConfig) -> RunSummary:
         table = run.step(validate, source, config.validation)
         splits = run.step(split, table, config.split, config.balance)
         weights = run.step(fetch_weights, model)
-        named = config.evaluation.encoder_baseline  # fetched before hours of training
-        encoder = fetch_weights(ModelConfig(weights=named, size="auto", vocabulary="auto")) if named else None
+        compared = config.evaluation.encoder  # fetched before hours of training
+        encoder = fetch_weights(compared) if compared else None
         frozen = run.step(read_frozen, splits, weights, model, train) if reads_ahead(model, train) else None
         trained = run.step(fine_tune, splits, weights, model, train, config.lora, run.id, frozen)
         cost = config.evaluation.miss_cost

@@ -48,6 +48,12 @@ def test_a_check_shows_texts_within_what_encloses_them(encoder: list[str]) -> No
     assert {part.name for part in found.cost.parameters} == {"embeddings", "blocks", "head"}
 
 
+def test_a_check_names_an_encoder_that_cannot_be_had(encoder: list[str], tmp_path: Path) -> None:
+    found = check(load_config("spam-demo", [*TINY, *encoder, f"evaluation.encoder_baseline={tmp_path}/none"]))
+    assert len(found.missing) == 1
+    assert f"{tmp_path}/none" in found.missing[0]
+
+
 def test_instructions_are_refused_before_anything_is_learnt(encoder: list[str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is an encoder, which reads texts and writes none"):
         check(instructing.config(tmp_path / "answers", *encoder[:3]))
