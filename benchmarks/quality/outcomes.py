@@ -25,6 +25,8 @@ class Cost(BaseModel):
     peak_gb: float | None = None
     """Most memory that its process held, in GB."""
     cpu: str
+    precision: str = ""
+    """`fp32` or `bf16`; empty where it was not noted."""
     busy: bool
     """Whether other programs ran meanwhile: then the minutes are too many."""
 

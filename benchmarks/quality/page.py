@@ -163,7 +163,7 @@ def _costs(found: Outcomes) -> str:
     rows = [(who, each, each.cost) for who in TITLES for each in found.by(who) if each.cost]
     if not rows:
         return ""
-    head = ("training", "seed", "minutes", "peak memory", "processor", "day", "versions")
+    head = ("training", "seed", "minutes", "peak memory", "processor", "precision", "day", "versions")
     return table(head, [_cost(who, each, cost) for who, each, cost in rows])
 
 
@@ -172,7 +172,7 @@ def _cost(who: str, each: Outcome, cost: Cost) -> tuple[str, ...]:
     peak = NONE if cost.peak_gb is None else f"{cost.peak_gb:.1f} GB"
     shown = ("torch", "transformers") if who == "transformers" else ("torch",)
     versions = ", ".join(f"{name} {each.versions[name]}" for name in shown if name in each.versions)
-    return TITLES[who].strip("*"), str(each.seed), minutes, peak, cost.cpu, each.day, versions
+    return TITLES[who].strip("*"), str(each.seed), minutes, peak, cost.cpu, cost.precision or NONE, each.day, versions
 
 
 def _notes(found: Outcomes) -> str:

@@ -18,6 +18,7 @@ from benchmarks.machine import Machine
 from benchmarks.quality.outcomes import METRIC, OURS, UNTOUCHED, Cost, Outcome, Outcomes
 from components.core.home import home
 from components.judging.lexical import measure
+from components.models.devices import pick_device, pick_precision
 from components.tracking.reading import PREDICTIONS, RESPONSES, RecordedRun, artifacts_of, find_run
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,13 @@ class Ran:
 
     def cost(self, minutes: float | None, trained: bool) -> Cost:
         """Return what a training in it took; the memory is unknown where it only read what an earlier one left."""
-        return Cost(minutes=minutes, peak_gb=self.peak_gb if trained else None, cpu=self.machine.name, busy=self.busy)
+        return Cost(
+            minutes=minutes,
+            peak_gb=self.peak_gb if trained else None,
+            cpu=self.machine.name,
+            precision=pick_precision("auto", pick_device("auto")),  # presets leave both to the machine
+            busy=self.busy,
+        )
 
 
 def run_process(*command: str) -> Ran:

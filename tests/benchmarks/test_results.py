@@ -55,14 +55,14 @@ def test_contestants_are_compared_row_by_row_over_the_seeds_that_both_have(filed
 
 
 def test_the_page_shows_what_is_on_file_and_names_what_is_missing(filed: Outcomes) -> None:
-    cost = Cost(minutes=13.2, peak_gb=5.1, cpu="Some CPU, 2 cores", busy=True)
+    cost = Cost(minutes=13.2, peak_gb=5.1, cpu="Some CPU, 2 cores", precision="bf16", busy=True)
     filed.add([outcome("transformers", 123, 22, cost=cost, versions={"torch": "2.13.0", "transformers": "5.1"})])
     wanted = {OURS: (123, 124, 125), "transformers": (123, 124)}
     text = page([filed], {"instruct-smollm2": wanted}, ["banking77"])
     assert "| 47.0 (44.5 to 49.5; 3 seeds) |" in text
     assert "+24.0 (+24.0 to +24.0)" in text
     assert "45.0 (one seed)" in text
-    assert "13 (busy machine) | 5.1 GB | Some CPU, 2 cores | 2026-11-28 | torch 2.13.0, transformers 5.1 |" in text
+    assert "| 5.1 GB | Some CPU, 2 cores | bf16 | 2026-11-28 | torch 2.13.0, transformers 5.1 |" in text
     assert "Not run to the end: fine-tuned by `transformers`, same recipe (seeds 124)." in text
     assert "No figures of `banking77` yet." in text
 
