@@ -10,6 +10,9 @@ from components.conversations import Entry, Message, as_message
 from components.core.config import Config
 from components.core.errors import ConfigError
 
+SpecialIn = Callable[[str, int], tuple[int, int] | None]
+"""Finds where the next name of a special token in a text begins and ends, from some place on; None if there is none."""
+
 
 class ChatTemplate(Config):
     """The template of a model that was taught to talk: its own, in Jinja, which writes out messages of roles.
@@ -42,14 +45,14 @@ class ChatTemplate(Config):
         system = [{"role": "system", "content": self.system}] if self.system is not None and not own else []
         return [*system, *entry.history, {"role": "user", "content": as_message(entry.instruction, entry.input)}]
 
-    def parts(self, messages: Sequence[Message], end_of_turn: Callable[[str, int], int | None]) -> list[str]:
+    def parts(self, messages: Sequence[Message], special: SpecialIn) -> list[str]:
         """Return what `render` does, cut where the assistant begins and ends: what is read, what it says, and so on.
 
         An answer ends with the token that ends its turn. The last part, after which it answers next, is read.
 
         Args:
             messages: the turns, the last one the user's; no name of a special token stands in them as such.
-            end_of_turn: where the next special token in a text ends, from some place on; None if there is none.
+            special: finds the special token that ends a turn.
 
         Raises:
             ConfigError: if the template writes a turn otherwise once others follow, or does not end it by a token, so
@@ -62,19 +65,30 @@ class ChatTemplate(Config):
             before = self.render(messages[:place])
             if not whole.startswith(before):
                 raise _unlearnable(f"writes what stands before turn {place + 1} otherwise once more turns follow")
-            end = end_of_turn(whole, len(before))
-            if end is None:
+            if not (ends := special(whole, len(before))):
                 raise _unlearnable("does not end the assistant's turns by a special token")
-            said = whole[len(before) : end]
+            said = whole[len(before) : (end := ends[1])]
             if message["content"].strip() not in said:
                 raise _unlearnable(f"leaves out or rewrites what the assistant says in turn {place + 1}")
             found += [whole[done : len(before)], said]
             done = end
         return [*found, whole[done:]]
 
-    def completion(self, output: str) -> str:
-        """Return what follows the prompt; the token that ends a turn is added where tokens are."""
-        return output
+    def answer(self, output: str, special: SpecialIn) -> str:
+        """Return what follows the prompt up to the token that ends the turn: blanks as the template writes them.
+
+        It is `output` as it is where the template writes a turn otherwise than it asks for it, cannot write one that
+        nothing follows, or does not end it by a special token.
+        """
+        asked = self.messages(Entry("?", ""))
+        try:
+            prompt = self.render(asked)
+            whole = self.render([*asked, {"role": "assistant", "content": output}], turn=False)
+        except ConfigError:  # what is wrong with a prompt is said where it is made
+            return output
+        ends = special(whole, len(prompt)) if whole.startswith(prompt) else None
+        said = whole[len(prompt) : ends[0]] if ends else ""
+        return said if output.strip() in said else output
 
     def clean(self, text: str) -> str:
         """Return a generated text without blanks around it."""

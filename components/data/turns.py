@@ -144,13 +144,14 @@ def as_entries(
 
 def _entry(row: Turns, whole: bool, answered: bool) -> tuple[str | None, str, str | None, str | None]:
     """Return the instruction, input, output and history of a row, whose turns are `whole`, or those before it."""
-    before = [*([{"role": "system", "content": row.system}] if row.system else []), *_turns(row.history, "user")]
+    before = _turns(row.history, "user")
     if whole:
         # Where turns stand as a list, an answer that stands as a text is that text, whatever it looks like.
         is_text = isinstance(row.messages, list) and isinstance(row.output, str) and row.output
         answer = [{"role": "assistant", "content": row.output}] if is_text else _turns(row.output, "assistant")
-        turns = [*before, *_turns(row.messages, "user"), *answer]
+        turns = _with_system(row.system, [*before, *_turns(row.messages, "user"), *answer])
     else:
+        before = _with_system(row.system, before)
         asked = None if row.instruction is None else as_message(row.instruction, row.input or "")
         turns = [*before, {"role": "user", "content": asked}, {"role": "assistant", "content": row.output}]
     if not turns:
@@ -166,6 +167,12 @@ def _entry(row: Turns, whole: bool, answered: bool) -> tuple[str | None, str, st
     if whole:
         return turns[-2]["content"], "", turns[-1]["content"], write_history(turns[:-2])
     return row.instruction, row.input or "", row.output, write_history(before)
+
+
+def _with_system(system: Any, turns: list[Message]) -> list[Message]:
+    """Return turns behind a system message, unless there is none, or they bring one."""
+    own = bool(turns) and turns[0]["role"] == "system"
+    return turns if own or not system else [{"role": "system", "content": system}, *turns]
 
 
 def _up_to_learnt(turns: list[Message]) -> list[Message]:

@@ -25,7 +25,7 @@ from components.models.pretrained.byte_pairs import GPT2_PATTERN, printable_byte
 from components.models.pretrained.files import TRACKED, find_local_weights, folder_of, read_settings
 from components.models.pretrained.tokenizer import PretrainedTokenizer
 from components.models.pretrained.tokenizer_files import read_pretrained_tokenizer
-from components.prompts import AnyTemplate
+from components.prompts import AnyTemplate, Template
 
 END_OF_TEXT = "<|endoftext|>"
 SAMPLE = "sample://"
@@ -109,8 +109,18 @@ def encode_turns(encoding: Tokenizer, template: AnyTemplate, entry: Entry) -> li
     """
     if isinstance(encoding, tiktoken.Encoding) or not isinstance(template, ChatTemplate) or not entry.history:
         return encode_prompts(encoding, template, [entry])
-    parts = template.parts(template.messages(_hidden(encoding, entry)), encoding.end_of_special)
+    parts = template.parts(template.messages(_hidden(encoding, entry)), encoding.special_in)
     return [encoding.encode_rendered(part, first=not place) for place, part in enumerate(parts)]
+
+
+def encode_answers(encoding: Tokenizer, template: AnyTemplate, outputs: Sequence[str]) -> list[list[int]]:
+    """Return the tokens of responses as they follow their prompts, each without the token that ends it."""
+    if isinstance(template, Template):
+        return encode(encoding, [template.completion(output) for output in outputs])
+    if isinstance(encoding, tiktoken.Encoding):
+        return encode(encoding, outputs)
+    answers = [template.answer(encoding.hide_special(output), encoding.special_in) for output in outputs]
+    return [encoding.encode_rendered(answer, first=False) for answer in answers]
 
 
 def _hidden(encoding: PretrainedTokenizer, entry: Entry) -> Entry:
@@ -123,6 +133,13 @@ def _hidden(encoding: PretrainedTokenizer, entry: Entry) -> Entry:
 def end_of_text(encoding: Tokenizer) -> int:
     """Return the id of the token that ends a text, such as `<|endoftext|>`; it also pads."""
     return ends_of_text(encoding)[0]
+
+
+def end_of_answer(encoding: Tokenizer, template: AnyTemplate) -> int:
+    """Return the id of the token that a response is taught to end with: that of a turn, where the template has one."""
+    if isinstance(template, Template) or isinstance(encoding, tiktoken.Encoding) or not encoding.turn_ends:
+        return end_of_text(encoding)
+    return encoding.turn_ends[0]
 
 
 def ends_of_text(encoding: Tokenizer) -> tuple[int, ...]:

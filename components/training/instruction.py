@@ -17,7 +17,7 @@ from components.models.lora import merge_adapters
 from components.models.pretrained.turns import Prompt, encode_fitting
 from components.models.saved.card import CLASSIFIER, kind_of
 from components.models.saved.language_model import save_gpt
-from components.models.tokenizer import Tokenizer, encode, end_of_text
+from components.models.tokenizer import Tokenizer, encode_answers, end_of_answer
 from components.models.weights import make_gpt
 from components.prompts import AnyTemplate, PromptConfig
 from components.training import fine_tuning
@@ -66,7 +66,8 @@ def fine_tune(
     data = prepare(*splits, template, encoding, config, start.model.shape.context)
     with fine_tuning.prepared(config):
         gpt = build_gpt(start.model, start.lora, config, encoding.n_vocab, precision, start.weights).to(device)
-        objective = Instruction(gpt, data.train, data.validation, config, device, precision, end=end_of_text(encoding))
+        end = end_of_answer(encoding, template)
+        objective = Instruction(gpt, data.train, data.validation, config, device, precision, end)
 
         def write(folder: Path, _steps: Sequence[Step]) -> None:
             base = fine_tuning.keep_adapter(gpt, start, config, folder)
@@ -149,7 +150,7 @@ def tokenise(
         names = pq.read_schema(path).names
         for batch in read_chunks(path, [name for name in ENTRY if name in names]):
             rows = batch.to_pylist()
-            completions = encode(encoding, [template.completion(row["output"]) for row in rows])
+            completions = encode_answers(encoding, template, [row["output"] for row in rows])
             rooms = [limit and limit - len(completion) for completion in completions]
             prompts = encode_fitting(encoding, template, map(Entry.of, rows), rooms, with_said=with_said)
             yield from zip(prompts, completions, strict=True)

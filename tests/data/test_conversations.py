@@ -40,6 +40,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "messages in parts": {"messages": [{**turn, "content": parts(turn["content"])} for turn in TURNS]},
     "messages as JSON": {"messages": json.dumps(TURNS)},
     "messages, their system message apart": {"system": SYSTEM["content"], "messages": TURNS[1:]},
+    "messages with their system message, and it apart": {"system": "It is told twice.", "messages": TURNS},
     "conversations": {"conversations": [{"from": SHAREGPT[turn["role"]], "value": turn["content"]} for turn in TURNS]},
     "prompt and completion": {"prompt": TURNS[:-1], "completion": TURNS[-1:]},
     "prompt and response": {"prompt": TURNS[:-1], "response": "7"},

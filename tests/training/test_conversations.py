@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from components.conversations import Entry
 from components.core.errors import ConfigError
 from components.models.pretrained.tokenizer import PretrainedTokenizer
 from components.models.pretrained.turns import encode_fitting
-from components.models.tokenizer import encode_prompts, end_of_text
+from components.models.tokenizer import encode_prompts, end_of_answer, end_of_text
 from components.prompts import AnyTemplate, PromptConfig
 from components.training.config import InstructionTrainConfig
 from components.training.instruction import prepare, tokenise
@@ -47,11 +48,11 @@ def entry(system: str | None = None, turns: int = 3) -> Entry:
     return Entry(ASKED[turns - 1], "", history)
 
 
-def write(path: Path, *entries: Entry) -> Path:
+def write(path: Path, *entries: Entry, output: str = SAID[2]) -> Path:
     import pandas as pd
 
     rows = [
-        {**each._asdict(), "row": row, "output": SAID[2], "history": json.dumps(each.history) if each.history else None}
+        {**each._asdict(), "row": row, "output": output, "history": json.dumps(each.history) if each.history else None}
         for row, each in enumerate(entries)
     ]
     pd.DataFrame(rows).to_parquet(path)
@@ -112,6 +113,35 @@ def test_what_is_learnt_is_what_will_be_asked(tmp_path: Path, kind: str, name: s
     for asked in (entry(), entry(turns=2)):
         [prompt] = encode_fitting(encoding, template, [asked], [None], with_said=True)
         assert [prompt.tokens] == encode_prompts(encoding, template, [asked])
+
+
+IN_ROWS = [
+    *(each for each in FAMILIES if each[0] != "sentencepiece"), ("sentencepiece", "MISTRAL", SENTENCEPIECE),
+    ("sentencepiece-first", "LLAMA2", SENTENCEPIECE), ("qwen2", "MISTRAL_WITH_SYSTEM", CHATML),
+    ("smollm", "SMOLLM2", {"eos_token": "<|endoftext|>"}), ("sentencepiece-first", "CHATML_WITHIN", SENTENCEPIECE),
+]  # fmt: skip
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize(("kind", "name", "named"), IN_ROWS)
+def test_the_last_answer_is_learnt_as_transformers_writes_it(
+    tmp_path: Path, kind: str, name: str, named: dict[str, str]
+) -> None:
+    """Also where texts end with another token than turns, and the template puts a blank before an answer, or trims."""
+    encoding = chat_model(tmp_path, kind, name, named)
+    template = PromptConfig(template="chat").resolved(encoding)
+    peer = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"), **encoding.variables)
+    peer.chat_template = encoding.chat_template
+    for answer in ("Once, twice.", " It is 7,\n\nnot 8 ½ 안녕. "):
+        asked = entry(turns=2)
+        turns = [*asked.history, {"role": "user", "content": ASKED[1].split(" <")[0]}]
+        asked = asked._replace(instruction=turns[-1]["content"])
+        turns.append({"role": "assistant", "content": answer})
+        table = write(tmp_path / "train.parquet", asked, output=answer)
+        entries = tokenise(table, template, encoding)
+        ours = [*entries.tokens(0)[:1], *entries.targets(0, end_of_answer(encoding, template), mask_prompt=False)]
+        theirs = peer.apply_chat_template(turns, return_dict=False)
+        assert ours == theirs[: len(ours)]
 
 
 BAD = [

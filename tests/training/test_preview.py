@@ -71,7 +71,7 @@ def written(template: str = "alpaca", outputs: tuple[str, ...] = ("Paris.", "Two
 @pytest.mark.parametrize("limit", [None, 20, 160])
 def test_what_is_shown_as_learnt_is_what_has_a_target(limit: int | None, mask_prompt: bool) -> None:
     entries = written().cut(limit)
-    for sample in sample_entries("train", entries, [0, 1], ENCODING, mask_prompt):
+    for sample in sample_entries("train", entries, [0, 1], ENCODING, END, mask_prompt):
         targets = entries.targets(sample["row"], END, mask_prompt)
         assert sample["learnt"] == [False, *(target != IGNORED for target in targets)]
         learnt = [token for token, known in zip(sample["ids"], sample["learnt"], strict=True) if known]
@@ -86,7 +86,7 @@ def test_what_is_shown_as_learnt_is_what_has_a_target(limit: int | None, mask_pr
 
 
 def test_an_entry_ends_with_the_token_that_ends_it_and_its_response_is_what_is_learnt() -> None:
-    [sample] = sample_entries("train", written(), [0], ENCODING, mask_prompt=True)
+    [sample] = sample_entries("train", written(), [0], ENCODING, END, mask_prompt=True)
     learnt = [piece for piece, known in zip(sample["pieces"], sample["learnt"], strict=True) if known]
     assert "".join(learnt) == "Paris.<|endoftext|>"
     assert sample["lost"] == 0
@@ -94,7 +94,7 @@ def test_an_entry_ends_with_the_token_that_ends_it_and_its_response_is_what_is_l
 
 def test_characters_of_several_tokens_are_shown_whole() -> None:
     entries = written("alpaca-ko", ("파리입니다.",))
-    [sample] = sample_entries("train", entries, [0], ENCODING, mask_prompt=True)
+    [sample] = sample_entries("train", entries, [0], ENCODING, END, mask_prompt=True)
     assert "".join(sample["pieces"]).endswith("### 응답:\n파리입니다.<|endoftext|>")
     assert len(sample["pieces"]) == len(sample["ids"])
     assert "\ufffd" not in "".join(sample["pieces"])
@@ -108,7 +108,7 @@ def test_characters_of_texts_are_shown_whole_wherever_they_are_cut(text: str) ->
         assert text.startswith("".join(sample["pieces"]))
         assert len(sample["pieces"]) == limit
         entries = Entries.of([(list(examples.tokens(0)), [END] * 2)]).cut(limit)
-        [sample] = sample_entries("train", entries, [0], ENCODING, mask_prompt=False)
+        [sample] = sample_entries("train", entries, [0], ENCODING, END, mask_prompt=False)
         assert "\ufffd" not in "".join(sample["pieces"])
     assert sample["pieces"]
 

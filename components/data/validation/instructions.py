@@ -147,7 +147,7 @@ class Instructions(Checks):
     def _tokens(self, part: pd.DataFrame) -> np.ndarray:
         """Return the tokens of every row's example (rows), 0 where there is no instruction or no response."""
         from components.models.pretrained.turns import encode_fitting
-        from components.models.tokenizer import encode
+        from components.models.tokenizer import encode_answers
 
         whole = (part["instruction"].notna() & part["output"].notna()).to_numpy()
         found = np.zeros(len(part), np.int32)
@@ -157,7 +157,7 @@ class Instructions(Checks):
             whole = whole & part["fault"].isna().to_numpy()
         for places in np.array_split(np.flatnonzero(whole), max(1, -(-int(whole.sum()) // AT_A_TIME))):
             rows: list[Any] = part.iloc[places][columns].to_dict("records")
-            responses = encode(self._encoding, [self._template.completion(row["output"]) for row in rows])
+            responses = encode_answers(self._encoding, self._template, [row["output"] for row in rows])
             rooms = [most - len(response) - 1 if most else None for response in responses]
             entries = map(Entry.of, rows)
             prompts = encode_fitting(self._encoding, self._template, entries, rooms)

@@ -16,6 +16,10 @@ OF_DEBERTA_V3 = {
     "pos_att_type": "c2p|p2c", "norm_rel_ebd": "layer_norm", "relative_attention": True,
 }  # fmt: skip
 """What the options of DeBERTa are in v3, and in v2 but for its largest models."""
+UNSAID_BY_DEBERTA = {
+    "position_biased_input": True, "share_att_key": False, "norm_rel_ebd": "none", "relative_attention": False,
+}  # fmt: skip
+"""What `transformers` takes those for that a config leaves out, where that is something else."""
 
 
 class EncoderSize(DividedSize):
@@ -95,8 +99,8 @@ class DebertaSize(EncoderSize):
             KeyError, WeightsError: as `common`; also of options that v3 has not.
         """
         asked = settings.get("pos_att_type") or ()
-        kinds = set(asked.split("|") if isinstance(asked, str) else asked)
-        has = {**settings, "pos_att_type": "|".join(sorted(kinds))}
+        kinds = {each.strip().lower() for each in (asked.split("|") if isinstance(asked, str) else asked)}
+        has = {**UNSAID_BY_DEBERTA, **settings, "pos_att_type": "|".join(sorted(kinds))}
         for name, wanted in OF_DEBERTA_V3.items():
             if (value := has.get(name, wanted)) != wanted:
                 raise WeightsError(f"a DeBERTa with {name}={value} is not known here, only with {wanted}")
@@ -162,5 +166,7 @@ class RobertaSize(BertSize):
 
     @classmethod
     def _own(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        own, offset = super()._own(settings), settings.get("pad_token_id", 1) + 1
+        if (padding := settings.get("pad_token_id", 1)) is None:
+            raise KeyError("pad_token_id")
+        own, offset = super()._own(settings), padding + 1
         return own | {"offset": offset, "context": own["context"] - offset}

@@ -17,9 +17,9 @@ from components.models.classifier import Classifier
 from components.models.config import ModelConfig
 from components.models.export.hf import Loaded
 from components.models.export.parity import Peer
+from components.models.pretrained.byte_pairs import PROBE
 from components.models.pretrained.files import WEIGHTS_FILE
 from components.models.pretrained.gguf import unpack_gguf
-from components.models.pretrained.tokenizer import PROBE
 from components.models.saved.classifier import LoadedClassifier
 from components.models.tokenizer import encode_whole, read_tokenizer
 from components.models.weights import make_gpt, make_transformer

@@ -11,9 +11,9 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
 from components.core.errors import WeightsError
 from components.models.export.templates import name_of
-from components.models.pretrained.byte_pairs import BYTE_OF, GPT2_PATTERN
+from components.models.pretrained.byte_pairs import BYTE_OF, GPT2_PATTERN, PROBE
 from components.models.pretrained.gguf_tokenizer import by_pattern
-from components.models.pretrained.tokenizer import CONFIG_FILE, PROBE, TEMPLATE_FILE, TOKENIZER_FILE
+from components.models.pretrained.tokenizer import CONFIG_FILE, MODEL_FILE, TEMPLATE_FILE, TOKENIZER_FILE
 from components.models.tokenizer import Tokenizer, encode_whole, end_of_text
 
 ANY_CLASS = "PreTrainedTokenizerFast"
@@ -62,13 +62,17 @@ def tokenizer_spec(encoding: Tokenizer) -> dict[str, Any]:
 
 
 def _config_of(encoding: Tokenizer) -> dict[str, Any]:
-    """Return what `tokenizer_config.json` says of special tokens; where none pads, the end of a text does."""
-    config: dict[str, Any] = {}
-    if not isinstance(encoding, tiktoken.Encoding):
-        config = json.loads(encoding.files.get(CONFIG_FILE, "{}"))
+    """Return what `tokenizer_config.json` says of special tokens.
+
+    Where none pads, that of `config.json` does, else the end of a text.
+    """
     end = name_of(encoding, end_of_text(encoding))
+    if isinstance(encoding, tiktoken.Encoding):
+        return {"eos_token": end, "pad_token": end}
+    config, network = (json.loads(encoding.files.get(name, "{}")) for name in (CONFIG_FILE, MODEL_FILE))
+    names = {token: name for name, token in encoding.special_tokens.items()}
     named = {name: value for name, value in config.items() if not (name.endswith("_token") and value is None)}
-    return {"eos_token": end, "pad_token": end, **named}
+    return {"eos_token": end, "pad_token": names.get(network.get("pad_token_id"), end), **named}
 
 
 def pad_token(encoding: Tokenizer, config: Mapping[str, Any]) -> int:

@@ -22,6 +22,24 @@ def printable_bytes() -> dict[str, int]:
 BYTE_OF = printable_bytes()
 """Which byte a character of a byte-level vocabulary stands for."""
 
+PROBE = (
+    "Hello, world! It's 1,234.5 - they'll say; I'D'VE",
+    "  two  spaces\n\n\nthree lines \t\ttabs   \r\n end ",
+    "x = [i**2 for i in range(10)]  # code\n    return {'a': 1}\n",
+    "안녕하세요, 한국어 문장입니다. 값은 3만 5천원!",
+    "Ünïcödé ÅÄÖ ß — “quotes” … ½ ² ٣٤ 五十",
+    "👩‍👩‍👧 emoji 🎉🇰🇷 é (e + accent) \u00a0no-break\u200bzero\u3000wide",
+    "CamelCase HTTPServer 2024-11-28T12:00:00Z a1b22c333d4444 0x7fff 100000",
+    "<|endoftext|> </s> <s> [INST] <|im_start|>user",
+    "".join(map(chr, range(256))),
+    " ".join(map(chr, range(256))),
+    "",
+    " ",
+    "\n",
+    "don't DON'T 'S'T ''' ,,,... !!!??",
+)
+"""Texts on which both libraries have to agree: digits, blanks, scripts, emoji, and what ends up as every byte."""
+
 
 def as_encoding(spec: Mapping[str, Any], name: str) -> tiktoken.Encoding | None:
     """Return the encoding that does what a `tokenizer.json` says, or None where tiktoken cannot.

@@ -39,7 +39,7 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 
 TRACKED = ("runs:/", "models:/")
 """How the address of an earlier run's model begins."""
-UNPACKING = 1
+UNPACKING = 2
 """Grows when GGUF files are unpacked in another way than before."""
 PACKAGED = "package:"
 """How the address of a file in an installed Python package begins."""

@@ -34,6 +34,9 @@ SHARD_BYTES = 2_000_000_000
 ROPE_FACTORS = "rope_freqs.weight"
 """The tensor of what Llama 3's files divide each frequency by."""
 
+SCALES = ("attention.scale", "rope.scaling.attn_factor", "rope.scaling.yarn_log_multiplier")
+"""By what llama.cpp multiplies scores of attention besides, where a file says so."""
+
 
 def unpack_gguf(path: Path, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write what a GGUF file holds into `folder`: `config.json`, safetensors, and the tokenizer's files.
@@ -142,6 +145,9 @@ def read_settings(reader: "GGUFReader", path: Path) -> dict[str, Any]:
     head_width = value("attention.key_length", width // heads)
     if value("rope.dimension_count", head_width) != head_width:
         raise WeightsError(f"{path} has rotary positions of a part of each head, which are not known here")
+    for name in SCALES:
+        if value(name, 1.0) not in (0.0, 1.0):
+            raise WeightsError(f"{path} says {kind}.{name}, which is not known here; choose a model without")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     if "token_embd.weight" not in tensors or len(tensors["token_embd.weight"].shape) != 2:
         raise WeightsError(f"{path} holds no token embedding: it is no whole model; fetch it again")
@@ -187,11 +193,16 @@ def _gpt2(value: Callable[[str], Any], path: Path) -> dict[str, Any]:
 
 def _rope(given: Mapping[str, Any], kind: str, tensors: "Mapping[str, ReaderTensor]") -> dict[str, Any]:
     scaling = f"{kind}.rope.scaling"
+    factor = (
+        given.get(f"{scaling}.factor") or given.get(f"{kind}.rope.scale_linear") or 1.0
+    )  # 0 is none, as in llama.cpp
+    way = str(given.get(f"{scaling}.type", "none" if factor == 1 else "linear"))
     found: dict[str, Any] = {
         "rope_theta": given.get(f"{kind}.rope.freq_base", 10_000.0),
-        "rope_type": {"none": "default"}.get(kind_of := str(given.get(f"{scaling}.type", "none")), kind_of),
+        "rope_type": {"none": "default"}.get(way, way),
+        "factor": factor,
     }
-    named = {"factor": "factor", "original_context_length": "original_max_position_embeddings"}
+    named = {"original_context_length": "original_max_position_embeddings"}
     named |= {"yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"}
     found |= {name: given[f"{scaling}.{key}"] for key, name in named.items() if f"{scaling}.{key}" in given}
     if ROPE_FACTORS in tensors:  # the words of `transformers` for them; the same for short and for long texts

@@ -16,7 +16,7 @@ import tokenizers
 
 from components.chat import ChatTemplate
 from components.core.errors import ConfigError
-from components.models.pretrained.byte_pairs import BYTE_OF, as_encoding
+from components.models.pretrained.byte_pairs import BYTE_OF, PROBE, as_encoding
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -32,24 +32,6 @@ MARK, PRIVATE = chr(0x10FFFF), 0x100000
 among them in a plane that is for private use."""
 BLANKS = re.compile(r"\s{100000}")  # more of them overflow the stack on which tiktoken goes back
 HIDDEN = re.compile(f"{MARK}([{chr(PRIVATE)}-{chr(PRIVATE + 0xFFFD)}])")
-
-PROBE = (
-    "Hello, world! It's 1,234.5 - they'll say; I'D'VE",
-    "  two  spaces\n\n\nthree lines \t\ttabs   \r\n end ",
-    "x = [i**2 for i in range(10)]  # code\n    return {'a': 1}\n",
-    "안녕하세요, 한국어 문장입니다. 값은 3만 5천원!",
-    "Ünïcödé ÅÄÖ ß — “quotes” … ½ ² ٣٤ 五十",
-    "👩‍👩‍👧 emoji 🎉🇰🇷 é (e + accent) \u00a0no-break\u200bzero\u3000wide",
-    "CamelCase HTTPServer 2024-11-28T12:00:00Z a1b22c333d4444 0x7fff 100000",
-    "<|endoftext|> </s> <s> [INST] <|im_start|>user",
-    "".join(map(chr, range(256))),
-    " ".join(map(chr, range(256))),
-    "",
-    " ",
-    "\n",
-    "don't DON'T 'S'T ''' ,,,... !!!??",
-)
-"""Texts on which both libraries have to agree: digits, blanks, scripts, emoji, and what ends up as every byte."""
 
 
 class PretrainedTokenizer:
@@ -141,12 +123,12 @@ class PretrainedTokenizer:
 
     @cached_property
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """What an encoder's tokenizer puts before and behind a text, None with others."""
-        if not (self._config.get("cls_token") and self._config.get("sep_token")):
-            return None
-        whole, plain = (self._library.encode("a", add_special_tokens=each).ids for each in (True, False))
-        place = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
-        return tuple(whole[:place]), tuple(whole[place + len(plain) :])
+        """What an encoder's tokenizer puts before and behind a text, None with others.
+
+        The files of the first encoders name no special token; `tokenizer.json` alone says what belongs there.
+        """
+        cls, sep, start, end = (self._config.get(f"{name}_token") for name in ("cls", "sep", "bos", "eos"))
+        return around(self._library) if (cls and sep) or not (start or end) else None
 
     def encode_ordinary(self, text: str) -> list[int]:
         """Return the tokens of a text, none of them special. What has no token is left out."""
@@ -169,10 +151,10 @@ class PretrainedTokenizer:
                 )
         return tokens
 
-    def end_of_special(self, text: str, start: int) -> int | None:
-        """Return where the next name of a special token in a text ends, from `start` on; None if there is none."""
+    def special_in(self, text: str, start: int) -> tuple[int, int] | None:
+        """Return where the next name of a special token in a text begins and ends, from `start` on, if there is one."""
         found = self._special.search(text, start)
-        return found.end() if found else None
+        return found.span() if found else None
 
     def _encode_within(self, text: str) -> list[int]:
         """Return the tokens of a text that is not the first of its row."""
@@ -281,6 +263,13 @@ def _library(spec: str) -> tokenizers.Tokenizer:
     library.no_truncation()
     library.no_padding()
     return library
+
+
+def around(library: tokenizers.Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the tokens that a tokenizer puts before and behind a text."""
+    whole, plain = (library.encode("a", add_special_tokens=each).ids for each in (True, False))
+    place = next(at for at in range(len(whole)) if whole[at : at + len(plain)] == plain)
+    return tuple(whole[:place]), tuple(whole[place + len(plain) :])
 
 
 def _whole(text: str) -> str:

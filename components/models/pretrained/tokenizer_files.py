@@ -17,6 +17,7 @@ from components.models.pretrained.tokenizer import (
     MODEL_FILE,
     TOKENIZER_FILE,
     PretrainedTokenizer,
+    around,
 )
 
 PROBE = "What is 1 + 1?"
@@ -82,4 +83,6 @@ def _ends(settings: Mapping[str, Mapping[str, Any]], library: tokenizers.Tokeniz
     for name in (GENERATION_FILE, MODEL_FILE):
         given = settings[name].get("eos_token_id")
         found += given if isinstance(given, list) else [given]
+    if not any(each is not None for each in found):  # the files of the first encoders name none
+        found += around(library)[1][-1:]
     return tuple(each for place, each in enumerate(found) if each is not None and each not in found[:place])

@@ -198,7 +198,7 @@ class Instruction(ObjectiveOf[LanguageModel, Entries, InstructionTrainConfig]):
     """A language model and entries whose tokens it learns to predict."""
 
     end: int
-    """The end-of-text token, which also pads."""
+    """The token that ends a response, which also pads."""
     is_language_model = True
 
     def epoch(self, order: torch.Generator) -> Iterator[list[int]]:

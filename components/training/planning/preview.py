@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from components.core.records import Facts
 from components.models.config import Pooling
 from components.models.language_model import LanguageModel
-from components.models.tokenizer import Tokenizer, end_of_text
+from components.models.tokenizer import Tokenizer
 from components.training.batching import Examples, in_batches
 from components.training.config import InstructionTrainConfig
 from components.training.objectives.instruction import IGNORED, Entries, Instruction
@@ -88,14 +88,14 @@ def _read(pooling: Pooling, pieces: list[str], length: int | None) -> str:
 
 
 def sample_entries(
-    split: str, entries: Entries, rows: Sequence[int], encoding: Tokenizer, mask_prompt: bool
+    split: str, entries: Entries, rows: Sequence[int], encoding: Tokenizer, end: int, mask_prompt: bool
 ) -> list[Facts]:
-    """Return `rows` of the entries of a split as the network gets them, each with the token that ends it.
+    """Return `rows` of the entries of a split as the network gets them, each with the `end` that it is taught.
 
     `pieces` are as with `sample_texts`; of each `learnt` says whether the network learns to predict it; `lost` tokens
     are cut off at the end.
     """
-    end, samples = end_of_text(encoding), []
+    samples = []
     for row in rows:
         # The first token is read, and nothing predicts it.
         ids = [*entries.tokens(row)[:1], *entries.targets(row, end, mask_prompt=False)]

@@ -17,6 +17,7 @@ from components.judging.forecast import expected_usage, look_for_judge, refuse_b
 from components.judging.spending import LimitReached, Usage
 from components.models.devices import pick_precision
 from components.models.language_model import LanguageModel
+from components.models.tokenizer import end_of_answer
 from components.tasks.instruction import SAMPLE_TOKENS, split, validate
 from components.training.instruction import build_gpt, prepare, tokenise
 from components.training.objectives.instruction import Instruction
@@ -74,6 +75,7 @@ class Check(check.Check):
         config, model, words = self.config, self.config.model, self.encoding.n_vocab
         train, validation, test = (self.splits.path(f"{name}.parquet") for name in ("train", "validation", "test"))
         template, self.context = config.prompt.resolved(self.encoding), model.shape.context
+        self.end = end_of_answer(self.encoding, template)
         self.data = prepare(train, validation, template, self.encoding, config.train, self.context)
         room = room_for_prompts(model.shape, config.generation)
         self.test = tokenise(test, template, self.encoding, room)
@@ -101,7 +103,9 @@ class Check(check.Check):
             "learn": train.learn,
             "cut_conversations": {name: rows.cut_conversations for name, rows in every.items()},
             "trained_share": data.train.trained_share(train.mask_prompt),
-            "samples": sample_entries("train", data.train, self._shown_rows(), self.encoding, train.mask_prompt),
+            "samples": sample_entries(
+                "train", data.train, self._shown_rows(), self.encoding, self.end, train.mask_prompt
+            ),
             "lengths": {name: describe_entries(name, rows, data.limit) for name, rows in every.items()},
             "cuts": [describe_cuts(name, rows, data.limit, self.context, new_tokens) for name, rows in every.items()],
             "context": self.context,

@@ -244,6 +244,7 @@ def test_names_of_earlier_years_and_a_missing_pooler(both: tuple[PreTrainedModel
 
 
 GPT2 = GPT2Config().to_dict()
+UNSAID = {name: value for name, value in DEBERTA_V3.items() if name != "position_biased_input"}
 
 
 @pytest.mark.parametrize(
@@ -251,6 +252,8 @@ GPT2 = GPT2Config().to_dict()
     [
         ({"model_type": "electra"}, "electra"),
         ({**DEBERTA_V3, "model_type": "deberta-v2", "conv_kernel_size": 3}, "conv_kernel_size"),
+        ({**UNSAID, "model_type": "deberta-v2"}, "position_biased_input=True"),
+        ({"model_type": "roberta", "pad_token_id": None}, "pad_token_id"),
         ({"hidden_act": "relu"}, "relu"),
         ({"position_embedding_type": "relative_key"}, "relative_key"),
         ({"num_attention_heads": 5}, "heads"),
@@ -271,6 +274,12 @@ def test_what_is_not_known_is_refused_by_its_name(change: dict[str, Any], named:
 def test_an_encoder_is_no_language_model(both: tuple[PreTrainedModel, Transformer]) -> None:
     with pytest.raises(ConfigError, match="is an encoder"):
         LanguageModel(both[1])
+
+
+def test_kinds_of_attention_are_read_as_transformers_reads_them() -> None:
+    settings = {**BertConfig(**BASE).to_dict(), **DEBERTA_V3, "model_type": "deberta-v2"}
+    found = size_from_settings({**settings, "pos_att_type": "P2C | c2p"}, "weights")
+    assert found == size_from_settings(settings, "weights")
 
 
 def test_an_encoder_whose_config_leaves_out_local_rotary_positions_has_those_of_transformers() -> None:

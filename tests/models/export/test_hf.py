@@ -101,6 +101,14 @@ def test_an_encoder_that_classifies_is_loaded(name: str, pooling: str, tmp_path:
     same_logits(classifier(ENCODERS[name], encoding, pooling), tmp_path / "hf")
 
 
+@torch.no_grad()
+def test_an_encoder_whose_files_name_no_token_pads_with_that_of_its_network(tmp_path: Path) -> None:
+    encoder_tokenizer(base := tmp_path / "base", "roberta")
+    (base / "tokenizer_config.json").write_text("{}")
+    (base / "config.json").write_text(json.dumps({"eos_token_id": 2, "pad_token_id": 1}))
+    same_logits(classifier(ENCODERS["roberta"], read(base), "cls"), tmp_path / "hf")
+
+
 def same_logits(loaded: Any, folder: Path) -> None:
     """Compare a classifier in a batch with padding, and what its labels are called."""
     export(loaded, folder)

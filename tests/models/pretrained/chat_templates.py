@@ -163,6 +163,13 @@ WITHOUT_THOUGHTS = (
 )
 """Leaves out what was said before, as templates of models that think leave out their thoughts."""
 
+CHATML_WITHIN = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '[INST]' + message['role'] + '\n' + message['content'] + '</s>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[INST]assistant\n' }}{% endif %}"
+)
+"""Where what stands before an answer ends with no special token."""
+
 NO_END = (
     "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"

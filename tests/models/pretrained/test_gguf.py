@@ -99,11 +99,15 @@ def test_factors_of_frequencies_are_applied(tmp_path: Path) -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("scaling", ["linear", "yarn"])
+@pytest.mark.parametrize("scaling", ["linear", "linear, not named", "linear, of old", "yarn"])
 def test_stretched_positions_are_those_of_the_file(tmp_path: Path, scaling: str) -> None:
     model = peer("qwen2")
-    rope = {"rope_type": scaling, "rope_theta": 5000.0, "factor": 4.0}
+    rope = {"rope_type": scaling.partition(",")[0], "rope_theta": 5000.0, "factor": 4.0}
     keys: dict[str, Any] = {"qwen2.rope.scaling.type": scaling, "qwen2.rope.scaling.factor": 4.0}
+    if scaling not in ("linear", "yarn"):  # llama.cpp takes a factor without a type for a linear one
+        del keys["qwen2.rope.scaling.type"]
+    if scaling == "linear, of old":
+        keys = {"qwen2.rope.scale_linear": 4.0}
     if scaling == "yarn":
         rope["original_max_position_embeddings"] = keys["qwen2.rope.scaling.original_context_length"] = 16
     stretched = AutoModelForCausalLM.from_config(
@@ -234,6 +238,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"llama.block_count": None}, r"does not say llama\.block_count"),
     ({"llama.attention.head_count": [4, 2]}, r"layers of several shapes \(llama\.attention\.head_count\)"),
     ({"llama.rope.dimension_count": 8}, "a part of each head"),
+    ({"llama.attention.scale": 0.3}, r"says llama\.attention\.scale"),
+    ({"llama.rope.scaling.attn_factor": 0.5}, r"says llama\.rope\.scaling\.attn_factor"),
     ({"tensors": {"blk.0.attn_sinks.weight": np.ones(4, np.float32)}}, r"tensor blk\.0\.attn_sinks\.weight"),
     ({"tensors": {"token_embd.weight": np.ones(4, np.float32)}}, "token embedding"),
 ]

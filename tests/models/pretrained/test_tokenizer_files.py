@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from components.core.errors import WeightsError
-from components.models.tokenizer import ends_of_text, write_tokenizer
+from components.models.tokenizer import closing, encode_whole, ends_of_text, write_tokenizer
 from tests.models.pretrained.small_tokenizers import BYTE_LEVEL, folder_of, read, small, trained
 
 KINDS = (*BYTE_LEVEL, "sentencepiece", "sentencepiece-first", "wordpiece")
@@ -56,6 +57,26 @@ def test_a_start_is_put_before_a_text_where_the_tokenizer_says_so(tmp_path: Path
     processed = read(folder_of(tmp_path / "processed", library, tokenizer_config=named))
     assert (without.starts, asked.starts, processed.starts) == ((), (0,), (0,))
     assert processed.encode_ordinary("day") == without.encode_ordinary("day")
+
+
+@pytest.mark.parametrize(
+    ("kind", "around", "config"),
+    [
+        ("wordpiece", ("[CLS]", "[SEP]"), {"model_type": "bert", "pad_token_id": 0}),
+        ("sentencepiece", ("<s>", "</s>"), {"model_type": "xlm-roberta", "pad_token_id": 0, "eos_token_id": 2}),
+    ],
+)
+def test_encoders_whose_files_name_no_token_have_those_of_transformers(
+    tmp_path: Path, kind: str, around: tuple[str, str], config: dict[str, Any]
+) -> None:
+    library = trained(kind)
+    ends = [(name, library.token_to_id(name)) for name in around]
+    library.post_processor = TemplateProcessing(single=f"{around[0]} $A {around[1]}", special_tokens=ends)
+    # As bert-base-uncased and roberta-base have it.
+    folder_of(tmp_path, library, tokenizer_config={"do_lower_case": True, "model_max_length": 512}, config=config)
+    encoding, peer = read(tmp_path), PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    assert encode_whole(encoding, ["Hello world"]) == [peer("Hello world")["input_ids"]]
+    assert (closing(encoding), ends_of_text(encoding)) == (1, (ends[1][1],))
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
