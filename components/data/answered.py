@@ -138,7 +138,7 @@ def _array(cells: Any, kind: pa.DataType) -> pa.Array:
     if isinstance(cells, pa.Array):
         return cells.cast(kind)
     if pa.types.is_string(kind):
-        cells = [cell if cell is None or isinstance(cell, str) else as_json(cell) for cell in cells]
+        cells = [None if plain(cell) is None else cell if isinstance(cell, str) else as_json(cell) for cell in cells]
     return pa.array(cells, kind)
 
 

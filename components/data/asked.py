@@ -23,6 +23,8 @@ from components.data.turns import recognised
 
 WRITTEN = ("header", "delimiter", "quoting", "encoding")
 """What a file has in common with the one that was learnt from, if its format is the same."""
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
+"""How files of gzip, bzip2, xz, zip and zstandard begin."""
 
 
 class TextSource(SourceConfig):
@@ -199,6 +201,8 @@ def read_lines(lines: Iterable[bytes], name: str, field: str) -> Iterator[Rows]:
             try:
                 text = (line.removeprefix(BOM) if number == 1 else line).decode()
             except UnicodeDecodeError as error:
+                if number == 1 and line.startswith(COMPRESSED):
+                    raise TableError(f"{name} is compressed; unpack it first") from error
                 where = f"line {number}, byte {error.start} of it"
                 raise TableError(f"{name} is not UTF-8: {where}; convert it first") from error
             texts.append(text.removesuffix("\n").removesuffix("\r"))

@@ -10,6 +10,8 @@ CUT = ("length", "max_tokens", "model_length")
 FILTERED = "content_filter"
 THOUGHTS = ("thinking", "reasoning_content", "reasoning")
 """Where a message may hold the model's thoughts: Ollama's name, and two that OpenAI-compatible servers use."""
+MOST_TOKENS = 2**31 - 1
+"""More than any server counts for one reply."""
 MALFORMED = (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError)
 """What reading an answer raises that is no JSON, or not of its protocol's form."""
 
@@ -130,9 +132,14 @@ def _reply(messages: Iterable[dict[str, Any]], finish_reason: Any, counts: Itera
         "".join(thinking),
         str(finish_reason) if finish_reason else None,
         "".join(refusal),
-        asked if isinstance(asked, int) else None,
-        said if isinstance(said, int) else None,
+        _count(asked),
+        _count(said),
     )
+
+
+def _count(value: Any) -> int | None:
+    """Return a number of tokens; None of what cannot be one."""
+    return value if isinstance(value, int) and 0 <= value <= MOST_TOKENS else None
 
 
 def _objects(text: str) -> Iterator[Any]:

@@ -22,7 +22,8 @@ MOMENT = 0.1
 
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text has."""
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+    # A reply that was cut off may end in half of a character.
+    return -(-len(text.encode(errors="replace")) // BYTES_PER_TOKEN)
 
 
 class LimitReached(JudgeError):

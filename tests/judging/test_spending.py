@@ -1,5 +1,6 @@
 """What a judge costs: counted as its server says, forecast, and never more than the limits allow."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from components.core.errors import JudgeError
 from components.judging.config import JudgeConfig
 from components.judging.forecast import expected_usage, refuse_before_training
-from components.judging.spending import LimitReached, Usage
+from components.judging.replies import read_ollama
+from components.judging.spending import LimitReached, Usage, usage_of_reply
 from tests.judging.bench import ALL, ROWS, Bench
 from tests.judging.serving import OllamaServer
 
@@ -38,6 +40,14 @@ def test_what_no_server_counts_is_estimated_and_said_so(ollama: OllamaServer, be
     assert facts["usage"]["estimated"] == ROWS
     assert facts["usage"]["tokens_in"] == pytest.approx(size / 4, rel=0.01)
     assert f"estimated for {ROWS} replies" in said[0]
+
+
+def test_half_a_character_is_estimated_and_numbers_that_count_nothing_are_no_counts() -> None:
+    said = {"message": {"content": "bad \ud83d"}, "done": True, "done_reason": "stop"}
+    for counts in ({}, {"prompt_eval_count": -5, "eval_count": 2**70}, {"prompt_eval_count": "7"}):
+        reply = read_ollama(json.dumps(said | counts))
+        assert (reply.prompt_tokens, reply.completion_tokens) == (None, None)
+        assert usage_of_reply([{"role": "user", "content": "Judge."}], reply) == Usage(0, 2, 2, estimated=1)
 
 
 @pytest.mark.ci

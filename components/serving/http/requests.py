@@ -4,6 +4,7 @@ A field that OpenAI's protocol does not know is refused, as OpenAI does. One tha
 answer in a way that is not done here is refused by name, unless its value asks for nothing; the rest is ignored.
 """
 
+import asyncio
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
@@ -33,6 +34,11 @@ MOST_NUMBER = 2**31 - 1
 
 LARGEST_BODY = 16 << 20
 """Bytes of a request."""
+
+TO_ARRIVE = 30
+"""Seconds within which the body of a request has to be there."""
+UNIONS = {"text": "a text, or a list of texts", "prompt": "a text or its tokens, or a list of texts or of their tokens"}
+"""What fields are that may be of several kinds."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -182,12 +188,15 @@ async def read(request: Request, kind: type[Body]) -> Body:
     """
     body = bytearray()
     try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > LARGEST_BODY:
-                raise Refused(413, f"the body is larger than {LARGEST_BODY >> 20} MB; ask in parts")
+        async with asyncio.timeout(TO_ARRIVE):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > LARGEST_BODY:
+                    raise Refused(413, f"the body is larger than {LARGEST_BODY >> 20} MB; ask in parts")
     except ClientDisconnect as error:
         raise hung_up() from error
+    except TimeoutError as error:  # else a client that stalls would keep the server from ending
+        raise Refused(408, f"the body has not arrived within {TO_ARRIVE} s") from error
     return parse(bytes(body), kind)
 
 
@@ -228,4 +237,6 @@ def _refusal(error: ValidationError) -> Refused:
         return Refused(400, f"Unrecognized request argument supplied: {name}", "unknown_parameter", name)
     if first["type"] == "missing" and name == "model":
         return Refused(400, "you must provide a model parameter", "missing_required_parameter", name)
+    if names[0] in UNIONS and first["type"] != "missing":
+        return Refused(400, f"{names[0]}: it should be {UNIONS[names[0]]}", "invalid_value", names[0])
     return Refused(400, f"{name}: {first['msg']}", "invalid_value", name)

@@ -1,6 +1,6 @@
 """`gradus runs`: what was run, and how it went."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,7 +23,9 @@ def runs(
         str | None, typer.Argument(metavar="RUN", help="One run alone: its id or the beginning of it, or a model's.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Only runs of this preset.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only those: finished, failed, killed, running.")] = None,
+    status: Annotated[
+        Literal["finished", "failed", "killed", "running"] | None, typer.Option(help="Only those that are so.")
+    ] = None,
     where: Annotated[str | None, typer.Option(metavar="FILTER", help="Only what MLflow's filter finds.")] = None,
     most: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many at most, the newest.")] = 20,
     as_json: AsJson = False,
@@ -45,6 +47,9 @@ def runs(
             _show(found[0])
         else:
             _list(found)
+            if not found:
+                asked = preset or status or where
+                typer.echo(f"no such runs{'' if asked else '; start with: gradus run spam-demo'}", err=True)
 
 
 def _list(found: "list[FoundRun]") -> None:
@@ -57,8 +62,6 @@ def _list(found: "list[FoundRun]") -> None:
             each.run_id[:8], each.name, started, each.took, each.status.lower(), each.primary, each.model or ""
         )
     results().print(table)
-    if not found:
-        typer.echo("no such runs; start with: gradus run spam-demo", err=True)
 
 
 def _show(found: "FoundRun") -> None:

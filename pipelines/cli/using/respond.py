@@ -98,7 +98,7 @@ def respond(
             ends.update(answers["stopped"])
             if other:
                 texts = {field: [text or "" for text in column] for field, column in found.texts.items()}
-                _show_beside(texts, {str(beside): _answerer(other, config)(texts, 0), model: answers})
+                _show_beside(texts, (str(beside), _answerer(other, config)(texts, 0)), (model, answers))
             elif as_json or output is None:
                 _show(found.texts, answers, as_json, alone=file is None)
         rows, context = ends.total(), responder.card.size.context
@@ -173,16 +173,16 @@ def _show(texts: Mapping[str, list[str | None]], answers: "Answers", as_json: bo
             typer.echo(shown(f"{asked}\n{answer['response'] or ''}\n"))
 
 
-def _show_beside(texts: Mapping[str, list[str]], answers: "Mapping[str, Answers]") -> None:
-    """Print a table: an entry a row, and what each model responds."""
+def _show_beside(texts: Mapping[str, list[str]], *answered: "tuple[str, Answers]") -> None:
+    """Print a table: an entry a row, and what each model, by its name, responds."""
     from rich.table import Table
     from rich.text import Text
 
     from components.data.answered import rows_of
     from pipelines.shown import harmless
 
-    table = Table("asked", *answers, show_lines=True)
-    responses = zip(*(each["response"] for each in answers.values()), strict=True)
+    table = Table("asked", *(model for model, _ in answered), show_lines=True)
+    responses = zip(*(answers["response"] for _, answers in answered), strict=True)
     for entry, row in zip(rows_of(texts), responses, strict=True):
         asked = "\n".join(str(text) for text in entry.values() if text)
         table.add_row(*(Text(harmless(str(text or ""))) for text in (asked, *row)))

@@ -1,6 +1,7 @@
 """`gradus predict --file` and `gradus respond --file`: tables in any format, read with the model's own columns."""
 
 import csv
+import gzip
 import json
 import os
 import shutil
@@ -189,6 +190,18 @@ def test_plain_lines_stay_lines(model: Model, tmp_path: Path) -> None:
     done = gradus("predict", folder, "--file", tmp_path / "new.txt")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert "new.txt is not UTF-8: line 2, byte 1 of it; convert it first" in done.stderr
+    (tmp_path / "new.csv.gz").write_bytes(gzip.compress(b"question\nhello\n"))
+    done = gradus("predict", folder, "--file", tmp_path / "new.csv.gz")
+    assert "new.csv.gz is compressed; unpack it first" in done.stderr
+
+
+def test_what_is_no_number_is_missing_in_a_column_of_several_types(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "new.jsonl").write_text(
+        '{"question":"a","n":NaN}\n{"question":"b","n":null}\n{"question":"c","n":"x"}\n'
+    )
+    out = tmp_path / "out.parquet"
+    assert gradus("predict", model(MAPPED), "--file", tmp_path / "new.jsonl", "--output", out).exit_code == 0
+    assert [row["n"] for row in read(out)] == [None, None, "x"]
 
 
 GIVEN = ["--set", "source.columns.text=words", "--set", 'source.delimiter=";"']

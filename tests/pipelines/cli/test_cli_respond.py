@@ -196,6 +196,8 @@ def test_two_models_are_shown_beside_each_other(model: Path, tmp_path: Path) -> 
     head, _, row = done.stdout.partition("[bold]bird[/bold]")
     assert head.index("/other") < head.index("/model")
     assert row.strip()
+    same = gradus("respond", model, "Say hello", "--beside", model, *QUICK)
+    assert same.stdout.partition("Say hello")[0].count("/model") == 2
     refused = gradus("respond", model, "Say hello", "--beside", other, "--json", *QUICK)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "--beside" in refused.stderr

@@ -37,6 +37,9 @@ def test_runs_are_listed_with_their_primary_metric_the_newest_first(home: Path, 
     assert made[1] in [run["run_id"] for run in found]
     assert made[0] not in [run["run_id"] for run in found]
     assert json.loads(gradus("runs", "--status", "failed", "--preset", "no-such", "--json").stdout) == []
+    refused = gradus("runs", "--status", "finishd")
+    assert refused.returncode == 2
+    assert "killed" in refused.stderr
 
 
 def test_one_run_is_shown_whole(home: Path, made: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Who may ask a server: keys, names and pages; and how it ends."""
 
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -64,6 +65,20 @@ def test_what_cannot_be_listened_on_is_one_line() -> None:
             bind("127.0.0.1", port)
     with pytest.raises(ConfigError, match=r"--host no\.such\.host\.invalid: no such address"):
         bind("no.such.host.invalid", 0)
+
+
+def test_a_request_that_does_not_arrive_is_given_up(saved_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.serving.http.requests.TO_ARRIVE", 0.2)
+    with (
+        running(load_classifier(saved_model)) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as client,
+    ):
+        client.settimeout(PATIENCE)
+        client.sendall(b'POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{"te')
+        assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
+        server.server.handle_exit(signal.SIGTERM, None)
+        while client.recv(1000):
+            pass  # the server ends, and with it the connection
 
 
 def test_what_has_begun_is_finished_and_what_is_new_refused(saved_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
