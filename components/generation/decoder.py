@@ -56,12 +56,13 @@ class Decoder:
     def _rounded_embedding(self) -> Callable[[Tensor], Tensor]:
         """Return what stands for tokens in the type that is multiplied in: rounded once if taken, else when read."""
         _ = self._head  # of the same weights, where they are tied
-        embedding = self.model.transformer.embedding
+        embedding, rounded = self.model.transformer.embedding, self.type
         weight = embedding.weight.detach()
         if self._take:
             embedding.weight = None  # type: ignore[assignment]
-            weight = weight.to(self.type)
-        return lambda tokens: F.embedding(tokens, weight).to(self.type)
+            weight = weight.to(rounded)
+        # Not of `self`: in a circle, converted weights would stay until Python looks for such.
+        return lambda tokens: F.embedding(tokens, weight).to(rounded)
 
     @cached_property
     def _head(self) -> Callable[[Tensor], Tensor]:

@@ -1,5 +1,9 @@
 """Weights made ready to decode: the arithmetic is that of the model that they are from, which stays as it is."""
 
+import gc
+import weakref
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -41,6 +45,25 @@ def test_logits_are_the_models_in_fp32_and_its_weights_stay(tied: bool) -> None:
     assert torch.allclose(decoded(gpt), plain(gpt), atol=1e-3, rtol=1e-4)
     assert all(torch.equal(tensor, before[name]) for name, tensor in gpt.state_dict().items())
     assert all(parameter.requires_grad for parameter in gpt.parameters())
+
+
+@pytest.fixture
+def no_search_for_circles() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_search_for_circles")
+@pytest.mark.parametrize("weights", [*USES, "lent"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_converted_weights_go_with_the_last_who_decodes_with_them(precision: str, weights: Weights) -> None:
+    decoder = Decoder(network(), precision, weights)
+    reader = Reader(decoder, ROWS)
+    reader.read(torch.tensor([1, 2, 3]))
+    gone = weakref.ref(decoder)
+    del decoder, reader
+    assert gone() is None
 
 
 def linear_layers(gpt: LanguageModel) -> list[nn.Linear]:
