@@ -181,6 +181,7 @@ def _read(file: Path, by: str, rows: set[int], run: RecordedRun) -> list[Rating]
         raise TableError(f"{file} has no column {lacking[0]}; it has {there}, and needs row and rating")
     if table.empty:
         raise TableError(f"{file} holds no ratings")
+    table = table.astype(object).where(table.notna(), None)  # NaN is truthy, and would be the name of a rater
     records = enumerate(table.to_dict("records"), start=1)
     ratings = [_rating(file, line, cells, by, rows, run) for line, cells in records]
     if len(ratings) > 1 and 0 < (most := max(each.value for each in ratings)) <= OTHER_SCALE:

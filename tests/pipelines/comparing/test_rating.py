@@ -139,6 +139,22 @@ def test_rows_may_come_from_a_table_of_their_own_type(home: Path, make: Make, tm
 
 
 @pytest.mark.ci
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "parquet"])
+def test_where_a_file_names_no_rater_the_rating_is_that_of_who_brings_it(
+    home: Path, make: Make, tmp_path: Path, suffix: str
+) -> None:
+    run, file = make(24), tmp_path / f"r.{suffix}"
+    table = pd.DataFrame({"row": [1, 2], "rating": [80, 5], "rater": ["anna", None], "comment": [None, "short"]})
+    if suffix == "parquet":
+        table.to_parquet(file)
+    else:
+        table.to_json(file, orient="records", lines=suffix == "jsonl")
+    assert gradus(home, "rate", run, "--file", str(file), "--by", "dora").exit_code == 0
+    given = [trace.info.assessments[0] for _, trace in sorted(traces(home, run).items())]  # type: ignore[attr-defined]
+    assert [(each.source.source_id, each.rationale) for each in given] == [("anna", None), ("dora", "short")]
+
+
+@pytest.mark.ci
 def test_ratings_and_comparisons_on_a_server(
     mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
