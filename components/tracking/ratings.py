@@ -5,6 +5,7 @@ So they can be given in MLflow's own page (the experiment's traces) as well as b
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -93,7 +94,7 @@ def offer(run_id: str, responses: Iterable[Response], home: Path, of: str = MODE
 def rate(run_id: str, ratings: Iterable[Rating], home: Path, of: str = MODEL) -> int:
     """Keep ratings of responses that have a trace (`offer`); return how many are new or other than before.
 
-    Somebody's rating of a response replaces what the same person has said of it before.
+    Somebody's rating of a response replaces what the same person has said of it before; the last one counts.
 
     Raises:
         TrackingError: if the store cannot be written.
@@ -101,22 +102,23 @@ def rate(run_id: str, ratings: Iterable[Rating], home: Path, of: str = MODEL) ->
     changed = 0
     with tracking_errors(f"cannot write ratings of run {run_id}"):
         client, experiment = _traces(run_id, home)
-        before = {
-            (int(trace.info.tags[of]), each.source.source_id): each
-            for trace in _of_run(run_id, experiment, home, of)
-            for each in _by_people(trace)
-            if each.name == RATING
-        }
-        for rating in ratings:
-            known, feedback = before.get((rating.row, rating.by)), _feedback(rating)
-            if known and (rating_of(known.value), known.rationale or "") == (rating.value, rating.comment):
-                continue
-            trace = trace_id(run_id, rating.row, of)
-            if known:
-                client.update_assessment(trace, str(known.assessment_id), feedback)
-            else:
+        before = defaultdict(list)
+        for given in _of_run(run_id, experiment, home, of):
+            for each in _by_people(given):
+                if each.name == RATING:
+                    before[int(given.info.tags[of]), each.source.source_id].append(each)
+        last = {(rating.row, rating.by): rating for rating in ratings}
+        for key, rating in last.items():
+            trace, feedback = trace_id(run_id, rating.row, of), _feedback(rating)
+            known = before[key]
+            for twin in known[1:]:
+                client.delete_assessment(trace, str(twin.assessment_id))
+            same = known and (rating_of(known[0].value), known[0].rationale or "") == (rating.value, rating.comment)
+            if not known:
                 client.log_assessment(trace, feedback)
-            changed += 1
+            elif not same:
+                client.update_assessment(trace, str(known[0].assessment_id), feedback)
+            changed += len(known) > 1 or not same
     return changed
 
 

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import AssessmentSource, Feedback
 from mlflow.tracing.client import TracingClient
 
-from components.tracking.ratings import trace_id
+from components.tracking.ratings import read_ratings, trace_id
 from pipelines.comparing.rating import response_of
 from tests.pipelines.answered_runs import ROWS, answered_run, gradus
 
@@ -136,6 +136,28 @@ def test_rows_may_come_from_a_table_of_their_own_type(home: Path, make: Make, tm
     pd.DataFrame({"row": [1, 2], "rating": [80.0, 5.0]}).to_parquet(tmp_path / "r.parquet")
     done = json.loads(gradus(home, "rate", run, "--file", str(tmp_path / "r.parquet"), "--by", "dora", "--json").stdout)
     assert (done["ratings"], done["people"]) == (2, 1)
+
+
+@pytest.mark.ci
+def test_the_last_rating_that_a_person_gives_of_a_response_counts_alone(home: Path, make: Make, tmp_path: Path) -> None:
+    run = make(25)
+    file = write(tmp_path / "r.csv", "row,rating,rater,comment", "1,90,anna,good", "1,50,ben,", "1,10,anna,bad")
+    found = json.loads(gradus(home, "rate", run, "--file", str(file), "--json").stdout)
+    assert (found["changed"], found["ratings"]) == (2, 2)
+    given = {(each.by, each.value, each.comment) for each in read_ratings(run, home)}
+    assert given == {("anna", 10, "bad"), ("ben", 50, "")}
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("rating", [90, 10])
+def test_ratings_that_were_kept_twice_become_one(home: Path, make: Make, tmp_path: Path, rating: int) -> None:
+    run, file = make(26), write(tmp_path / "r.csv", "row,rating,rater", "1,90,anna")
+    assert gradus(home, "rate", run, "--file", str(file)).exit_code == 0
+    twin = Feedback(name="rating", value=50, source=AssessmentSource("HUMAN", "anna"))
+    TracingClient(f"sqlite:///{home}/mlflow.db").log_assessment(trace_id(run, 1), twin)
+    write(file, "row,rating,rater", f"1,{rating},anna")
+    found = json.loads(gradus(home, "rate", run, "--file", str(file), "--json").stdout)
+    assert (found["changed"], [each.value for each in read_ratings(run, home)]) == (1, [rating])
 
 
 @pytest.mark.ci
