@@ -53,10 +53,14 @@ class Plan:
     def identity(self) -> str:
         """What the sweep is known again by: not its rows, values or seeds, so that more of them can be added.
 
-        Between trials the values of a key stay: Optuna's studies know no others later.
+        Optuna's studies know no other values of a key, no other scale of a range and no other direction later: where
+        there are trials, these are part of it.
         """
         sweep = self.sweep
-        varied = [sorted(sweep.grid.items() if sweep.trials else sweep.grid), sorted(sweep.ranges)]
+        varied: list[Any] = [sorted(sweep.grid), sorted(sweep.ranges)]
+        if sweep.trials:
+            scales = sorted((key, each.scale) for key, each in sweep.ranges.items())
+            varied = [sorted(sweep.grid.items()), scales, sweep.metric]
         return fingerprint([sweep.name, sweep.preset, sweep.set, varied, self.base])[:32]
 
     @property

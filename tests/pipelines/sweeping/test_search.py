@@ -87,3 +87,21 @@ def test_a_study_knows_its_values_so_that_others_are_of_another_sweep() -> None:
     assert identity([1, 2], 3) == identity([1, 2], 5)
     assert identity([1, 2], 3) != identity([1, 2, 3], 3)
     assert identity([1, 2], None) == identity([1, 2, 3], None)
+
+
+def test_another_scale_or_metric_is_another_study_and_other_ends_of_a_range_are_not() -> None:
+    def identity(text: str, metric: str | None = None) -> str:
+        changes = {"trials": 3, "ranges": {"train.learning_rate": text}, "metric": metric}
+        return Plan(load_sweep("spam-demo", changes)).identity
+
+    first = identity("1e-5..1e-2:log")
+    assert first == identity("1e-6..1e-2:log")
+    others = [identity("1e-5..1e-2"), identity("1..2:int"), identity("1e-5..1e-2:log", "validation/loss")]
+    assert len({first, *others}) == 4
+
+
+def test_a_sweep_without_trials_is_known_again_whatever_it_is_ranked_by() -> None:
+    def identity(metric: str | None) -> str:
+        return Plan(load_sweep("spam-demo", {"grid": {"train.epochs": [1, 2]}, "metric": metric})).identity
+
+    assert identity(None) == identity("validation/loss") == "8ea6b3d95c2d7ab6c104bfb0b181fa23"
