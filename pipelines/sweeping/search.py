@@ -6,10 +6,12 @@ run is stopped when its best point so far is worse than the median of what earli
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.core.errors import GradusError, cause_of
 from components.core.records import fingerprint
 from pipelines.sweeping.config import SweepConfig
 from pipelines.sweeping.rows import Row, named
@@ -28,6 +30,9 @@ DRAWN = 8
 LOOK = 2.0
 """Seconds between looks at the points of a run."""
 
+STUDY = "optuna.db"
+"""The study's file."""
+
 Points = Callable[[], list[tuple[int, float]]]
 """Returns the points (step, value) of a run that have arrived."""
 
@@ -39,22 +44,40 @@ class Search:
         """Open the study `name` in `folder`, or go on with it: what failed or was interrupted stands in line again.
 
         Nobody else may have it open.
+
+        Raises:
+            GradusError: if its file is damaged or locked; so do all methods.
         """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.sweep, self.file = sweep, folder / STUDY
+        with self._errors():
+            self.study = self._opened(name, maximize)
+            self._stand_in_line_again()
+
+    def _opened(self, name: str, maximize: bool) -> "Study":
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.sweep = sweep
-        self.study: Study = optuna.create_study(
+        study = optuna.create_study(
             study_name=name,
-            storage=f"sqlite:///{folder / 'optuna.db'}",
+            storage=f"sqlite:///{self.file}",
             direction="maximize" if maximize else "minimize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=1),
             load_if_exists=True,
         )
         # Another seed each time, or a search that goes on would draw what it has drawn before.
-        self.study.sampler = optuna.samplers.TPESampler(n_startup_trials=DRAWN, seed=len(self.study.trials))
-        self._stand_in_line_again()
+        study.sampler = optuna.samplers.TPESampler(n_startup_trials=DRAWN, seed=len(study.trials))
+        return study
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except storage_errors() as error:
+            raise GradusError(
+                f"Optuna's study {self.file} cannot be used: {cause_of(error)}; run the sweep again, and if it stays "
+                "so give the sweep another name, or move that file away: its trials are then begun anew"
+            ) from error
 
     def _stand_in_line_again(self) -> None:
         from optuna.trial import TrialState
@@ -80,11 +103,13 @@ class Search:
         """How many trials are still to be run."""
         from optuna.trial import TrialState
 
-        return max(0, (self.sweep.trials or 0) - len(self._in(TrialState.COMPLETE, TrialState.PRUNED)))
+        with self._errors():
+            return max(0, (self.sweep.trials or 0) - len(self._in(TrialState.COMPLETE, TrialState.PRUNED)))
 
     def ask(self) -> "Trial":
         """Return a trial with values for all keys."""
-        return self.study.ask(fixed_distributions=self._distributions())
+        with self._errors():
+            return self.study.ask(fixed_distributions=self._distributions())
 
     def _distributions(self) -> "dict[str, BaseDistribution]":
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -110,9 +135,10 @@ class Search:
         run again counts once."""
         from optuna.trial import TrialState
 
-        over = self._in(TrialState.COMPLETE, TrialState.PRUNED)
+        with self._errors():
+            over, failures = self._in(TrialState.COMPLETE, TrialState.PRUNED), self._in(TrialState.FAIL)
         keys = {self._key(trial) for trial in over}
-        failed = {self._key(trial): trial for trial in self._in(TrialState.FAIL) if trial.params}
+        failed = {self._key(trial): trial for trial in failures if trial.params}
         over += [trial for key, trial in failed.items() if key not in keys]
         return [(self.row(trial), trial.state == TrialState.PRUNED) for trial in over]
 
@@ -120,12 +146,17 @@ class Search:
         """Say what a trial has come to; without a value it has failed, unless it was stopped early."""
         from optuna.trial import TrialState
 
-        if pruned:
-            self.study.tell(trial, state=TrialState.PRUNED)
-        elif value is None:
-            self.study.tell(trial, state=TrialState.FAIL)
-        else:
-            self.study.tell(trial, value)
+        state = TrialState.PRUNED if pruned else TrialState.FAIL if value is None else TrialState.COMPLETE
+        with self._errors():
+            self.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Return what Optuna raises where its database cannot be used."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return OptunaError, SQLAlchemyError
 
 
 class Watching:
@@ -142,11 +173,14 @@ class Watching:
             return False
         self._next = time.monotonic() + LOOK
         self.report()
-        return self._trial.should_prune()
+        with suppress(*storage_errors()):
+            return self._trial.should_prune()
+        return False
 
     def report(self) -> None:
-        """Pass on the points that have arrived since."""
-        for step, value in self._points():
-            if step not in self._reported:
-                self._reported.add(step)
-                self._trial.report(value, step)
+        """Pass on the points that have arrived since; while the study cannot be written they wait for the next look."""
+        with suppress(*storage_errors()):
+            for step, value in self._points():
+                if step not in self._reported:
+                    self._trial.report(value, step)
+                    self._reported.add(step)

@@ -1,12 +1,17 @@
 """Optuna's part: rows from a real study in SQLite, which goes on where it was stopped and stops what falls behind."""
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from components.core.errors import GradusError
 from pipelines.sweeping.config import SweepConfig, load_sweep
 from pipelines.sweeping.search import STARTUP, Search, Watching
 from pipelines.sweeping.sweep import Plan
+from tests import patience
 
 
 def sweep(trials: int) -> SweepConfig:
@@ -78,6 +83,57 @@ def test_a_run_is_stopped_when_its_points_are_worse_than_the_median_of_earlier_o
     assert Watching(behind, lambda: [(0, 0.5), (10, 0.6)])()
     search.ended(behind, None, pruned=True)
     assert [pruned for _, pruned in search.rows()] == [*[False] * STARTUP, True]
+
+
+@contextmanager
+def locked(study: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(study)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked database is waited for no longer than a moment."""
+    monkeypatch.setattr(patience, "LOCKED", 0.2)
+
+
+@pytest.mark.parametrize("harm", ["text", "torn"])
+def test_a_damaged_study_is_named_with_what_to_do(tmp_path: Path, harm: str) -> None:
+    open_search(tmp_path).ask()
+    (study,) = tmp_path.glob("*.db")
+    study.write_bytes(b"no database at all" * 99 if harm == "text" else study.read_bytes()[:10_000])
+    with pytest.raises(GradusError, match="move that file away") as refused:
+        open_search(tmp_path)
+    assert str(study) in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_locked_study_is_named_wherever_it_is_asked(tmp_path: Path) -> None:
+    search = open_search(tmp_path)
+    trial = search.ask()
+    (study,) = tmp_path.glob("*.db")
+    with locked(study):
+        for asked in (search.ask, search.rows, lambda: search.ended(trial, 0.5, pruned=False)):
+            with pytest.raises(GradusError, match=r"database is locked.* run the sweep again") as refused:
+                asked()
+            assert str(study) in str(refused.value)
+    search.ended(trial, 0.5, pruned=False)
+    assert len(search.rows()) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_points_that_a_locked_study_did_not_take_are_passed_on_later(tmp_path: Path) -> None:
+    search = open_search(tmp_path)
+    trial = search.ask()
+    watching = Watching(trial, lambda: [(0, 0.5)])
+    (study,) = tmp_path.glob("*.db")
+    with locked(study):
+        assert not watching()
+    watching.report()
+    (kept,) = search.study.trials
+    assert kept.intermediate_values == {0: 0.5}
 
 
 def test_a_study_knows_its_values_so_that_others_are_of_another_sweep() -> None:
