@@ -107,7 +107,10 @@ def named(values: Values, keys: Iterable[str]) -> str:
 
 
 def _written(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else shorten(value)
+    if not isinstance(value, float):
+        return shorten(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)  # rows that differ must not be called the same
 
 
 def _without_twins(rows: Iterable[Row]) -> Iterator[Row]:

@@ -21,6 +21,15 @@ def test_a_grid_of_a_preset_has_a_row_a_combination_named_after_what_it_sets() -
     ]
 
 
+def test_numbers_that_differ_late_are_called_differently() -> None:
+    sweep = load_sweep("spam-demo", {"grid": {"train.learning_rate": [1e-5, 0.001, 0.0010000001]}})
+    assert [row.name for row in rows_of(sweep)] == [
+        "learning_rate=1e-05",
+        "learning_rate=0.001",
+        "learning_rate=0.0010000001",
+    ]
+
+
 def test_keys_that_end_in_the_same_word_are_named_in_full() -> None:
     (row,) = rows_of(load_sweep("spam-demo", {"grid": {"train.seed": [1], "split.seed": [2]}}))
     assert row.name == "train.seed=1, split.seed=2"
