@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from components.core.errors import ConfigError
+from components.core.errors import ConfigError, NotComparable
 from components.core.home import home
 from components.evaluation.drift import Drift, Sample, drifts
 from components.reporting.drift import drift_figure
@@ -19,6 +19,7 @@ from components.tracking.reading import RecordedRun, Registered, artifacts_of, f
 from components.tracking.registry.finding import resolve_model
 from components.tracking.runs import Run, open_run
 from components.tracking.stores import tracking_uri
+from pipelines.kind import kind_of, rows_of
 from pipelines.kinds import kind_named, part_of
 
 MONITORED_TAG = "gradus.monitored"
@@ -45,7 +46,7 @@ class WatchedKind(Protocol):
     """Whether a champion can be retrained on what has arrived (`pipelines.service.retraining`)."""
 
     def tested(self, path: Path) -> tuple[pd.DataFrame, set[str]]:
-        """Return the rows of the test split, and the words that training had, if they are known."""
+        """Return all rows of the test split, as its kind reads them, and the words that training had, if known."""
 
     def labelled(self, config: Any) -> pd.DataFrame:
         """Return the rows of a config's source, once they are validated."""
@@ -150,6 +151,8 @@ def watch(
 def _tested(champion: Champion) -> tuple[pd.DataFrame, set[str]]:
     """Return what the champion said of its test split, and the words that it learnt, as far as its run has kept them.
 
+    Rows that it or a model before it has learnt from are left out, as they are of every figure, unless all are such.
+
     Raises:
         ConfigError: if it has kept nothing.
     """
@@ -161,7 +164,11 @@ def _tested(champion: Champion) -> tuple[pd.DataFrame, set[str]]:
             f"run {champion.run.run_id}, which made {champion.uri}, has no {how.artifact} that what arrives could be "
             "compared with: run its pipeline again, and promote that"
         )
-    return tested, known
+    try:
+        unseen = rows_of(champion.run, kind_of(champion.run), home()).unseen
+    except NotComparable:  # what an old run has left does not tell
+        return tested, known
+    return tested[unseen] if unseen.any() else tested, known
 
 
 def _log_drifts(run: Run, found: list[Drift], figure: bytes) -> None:
