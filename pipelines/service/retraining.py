@@ -11,9 +11,10 @@ import yaml
 from components.core.home import home
 from components.core.records import sha256_of
 from components.data.split.config import Fractions
+from components.data.split.folding import fold_all
 from components.data.split.given_splits import SPLIT, SPLITS, split_number
 from components.tasks.shared import download
-from components.tracking.reading import RecordedRun, artifacts_of, find_run
+from components.tracking.reading import PREDICTIONS, RecordedRun, artifacts_of, find_run
 from pipelines.config import PipelineConfig, load_config, override, read_tree
 from pipelines.service.watching import RETRAINING, Champion
 
@@ -52,8 +53,8 @@ def from_file(file: Path, rows: int) -> list[str]:
 def retraining(champion: Champion, arrived: pd.DataFrame, folder: Path, logged: str) -> Path:
     """Write the preset of a run that continues from the champion on old and new data, and that data beside it.
 
-    Old rows keep their split, since it is given or depends on each row alone; new ones are dealt in the same shares.
-    What either model has learnt from is in no comparison of the two.
+    Old rows keep their split, which the source gives or the champion's run has left; new ones are dealt in the same
+    shares. What either model has learnt from is in no comparison of the two.
 
     Args:
         champion: whom the run continues.
@@ -70,12 +71,16 @@ def retraining(champion: Champion, arrived: pd.DataFrame, folder: Path, logged: 
     config = config_of(champion.run, [])
     old = pd.read_parquet(download(config.source).path("table.parquet")).drop(columns="row")
     new = arrived[["text", "label"]]
+    with artifacts_of(champion.run, [CONFIG, PREDICTIONS], home()) as files:
+        tree = read_tree(files[CONFIG], CONFIG, "it is the config of a run")
+        if SPLIT not in old and PREDICTIONS in files:
+            old[SPLIT] = _kept(old["text"], files[PREDICTIONS])
+            if tree.get("balance", {}).get("when") == "before_split":
+                tree["balance"]["when"] = "train_only"  # out of splits that are given no rows are taken
     if SPLIT in old:
         new = new.assign(**{SPLIT: _dealt(new["text"], config.split.fractions, old[SPLIT].unique())})
     data = folder / "old_and_new.parquet"
     pd.concat([old, new], ignore_index=True).to_parquet(data)
-    with artifacts_of(champion.run, [CONFIG], home()) as files:
-        tree = read_tree(files[CONFIG], CONFIG, "it is the config of a run")
     tree["source"] = {
         "url": f"{logged}/{data.name}",
         "sha256": sha256_of(data),
@@ -94,6 +99,19 @@ def retraining(champion: Champion, arrived: pd.DataFrame, folder: Path, logged: 
     preset = folder / f"{champion.version.name}.yaml"
     preset.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), "utf-8")
     return preset
+
+
+def _kept(texts: pd.Series, predictions: Path) -> list[str]:
+    """Return the split that each text had in a run, as its `predictions.parquet` says.
+
+    What is the same once folded as a row that was held out is held out with it. All others are of train: what the run
+    left out as damaged, or as a copy, is left out of that again.
+    """
+    rows = pd.read_parquet(predictions, columns=["split", "text"])
+    known: dict[str, str] = {}
+    for name in SPLITS:  # test last, so that it wins
+        known |= dict.fromkeys(fold_all(rows.loc[rows["split"] == name, "text"]), name)
+    return [known.get(folded, SPLITS[0]) for folded in fold_all(texts)]
 
 
 def _dealt(texts: pd.Series, fractions: Fractions, given: Iterable[str]) -> list[str]:

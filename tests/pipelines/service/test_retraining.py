@@ -1,4 +1,4 @@
-"""A champion whose splits were given is watched on what has arrived alone, and retrained with the splits it had."""
+"""A champion is watched on what has arrived alone, and retrained with the splits it had, given or dealt."""
 
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,29 @@ def test_given_splits_stay_and_new_rows_are_dealt_beside_them(files: dict[str, P
     tested = predictions(again.run_id)
     assert set(predictions(first.run_id)) <= set(tested)
     assert set(tested) <= set(data["text"][data["split"] == "test"])
+
+
+@pytest.mark.parametrize("when", ["train_only", "before_split"])
+def test_rows_of_a_small_table_that_were_dealt_keep_their_splits(
+    files: dict[str, Path], tmp_path: Path, when: str
+) -> None:
+    few = tmp_path / "few.tsv"
+    few.write_text("".join(files["train"].read_text().splitlines(keepends=True)[:600]))
+    sets = [*given({**files, "train": few}), "source.test=null", f"balance={{method: undersample, when: {when}}}"]
+    first = classification(load_config("spam-demo", sets))
+    champion = Champion.find("models:/given@candidate")
+    arrived = champion.watched.labelled(config_of(champion.run, from_file(files["arrived"], 400)))
+    preset = retraining(champion, arrived, tmp_path, str(tmp_path))
+
+    data = pd.read_parquet(tmp_path / "old_and_new.parquet")
+    assert len(data) == 600 + len(arrived)
+    with artifacts_of(find_run(first.run_id, home()), [PREDICTIONS], home()) as artifacts:
+        rows: Any = pd.read_parquet(artifacts[PREDICTIONS])
+    split_of = dict(zip(data["text"], data["split"], strict=True))
+    assert all(split_of[text] == split for text, split in zip(rows["text"], rows["split"], strict=True))
+
+    again = run_preset(str(preset), ["train.max_steps=2"])
+    assert set(predictions(first.run_id)) <= set(predictions(again.run_id))
 
 
 def predictions(run_id: str) -> list[str]:
