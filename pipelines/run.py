@@ -16,7 +16,7 @@ from components.core.remote import stored_at
 from components.core.steps import Step, called, run_logger
 from components.tasks import log_results, register, report_failed_training, report_validation
 from components.tasks.results import Results
-from components.tracking.names import FLOW_RUN_TAG, PRESET_TAG, SET_TAG, STEPS_TAG
+from components.tracking.names import FLOW_RUN_TAG, PRESET_TAG, SET_TAG, SOURCE_TAG, STEPS_TAG
 from components.tracking.registry.lineage import log_lineage
 from components.tracking.runs import Run, open_run
 from components.tracking.sweeps import PARENT_TAG
@@ -26,6 +26,7 @@ from pipelines.refusals import refuse_early
 from pipelines.service.events import tell_of_candidate
 from pipelines.service.structured_logs import logs_of_run
 from pipelines.service.turns import say_if_slot_was_lost
+from pipelines.sweeping.sources import fingerprint_of_source
 
 P = ParamSpec("P")
 
@@ -77,6 +78,8 @@ class FlowRun:
             say_if_slot_was_lost(error)
             raise
         self.steps[step.name] = manifest
+        if step.name == "download":
+            self.run.set_tags({SOURCE_TAG: fingerprint_of_source(manifest)})
         if step.name == "validate":
             report_validation(self.id, manifest.folder)
         if step.name == "split":

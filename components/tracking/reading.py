@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.errors import TrackingError
-from components.tracking.names import CACHED_FROM, ERROR_TAG, MODEL_ID_TAG
+from components.tracking.names import CACHED_FROM, ERROR_TAG, MODEL_ID_TAG, SOURCE_TAG
 from components.tracking.registry.finding import (
     LOGGED_MODEL,
     RUN_MODEL,
@@ -49,6 +49,8 @@ class RecordedRun:
     """The run whose steps this one took from the store, if it took all."""
     error: str = ""
     """Why it failed or was killed, if it was."""
+    source: str | None = None
+    """A hash of the files that its source held; None of older runs."""
 
     @classmethod
     def of(cls, run: "Run") -> "RecordedRun":
@@ -64,6 +66,7 @@ class RecordedRun:
             data={each["split"]: each["sha256"] for each in tags if {"split", "sha256"} <= each.keys()},
             cached_from=run.data.tags.get(CACHED_FROM),
             error=run.data.tags.get(ERROR_TAG, ""),
+            source=run.data.tags.get(SOURCE_TAG),
         )
 
     @property

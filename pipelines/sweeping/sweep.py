@@ -30,6 +30,7 @@ from pipelines.sweeping.runners import Runner
 from pipelines.sweeping.running import Running
 from pipelines.sweeping.search import Search
 from pipelines.sweeping.searching import Trials
+from pipelines.sweeping.sources import Sources
 
 VALIDATION = "validation/"
 SWEEPS = "sweeps"
@@ -116,6 +117,7 @@ class Sweep:
         """Why runs failed, by their identities."""
         self.pruned: set[str] = set()
         """The rows that were stopped early."""
+        self.sources = Sources([])
         for row in prepared.rows:
             self.add(row)
 
@@ -133,9 +135,14 @@ class Sweep:
 
     def run(self, running: Running, tell: Tell) -> None:
         """Run what has not finished."""
-        done = self.finished()
         # Two rows may be the same, and are run once.
         every = {child.identity: child for children in self.children.values() for child in children}
+        before = self.finished().keys() & every.keys()
+        if before and running.runner.here:
+            self.sources = Sources(every[identity] for identity in before)
+        done = self.finished()
+        if changed := len(before - done.keys()):
+            tell(f"{changed} of {len(every)} runs are made again: their data has changed")
         missing = [child for identity, child in every.items() if identity not in done]
         if len(missing) < len(every):
             tell(f"{len(every) - len(missing)} of {len(every)} runs have finished before")
@@ -160,9 +167,9 @@ class Sweep:
                 self.pruned.add(row.name)
 
     def finished(self) -> dict[str, RecordedRun]:
-        """Return the runs under the parent that have finished, by their identities."""
+        """Return the runs under the parent that have finished, with the data of now, by their identities."""
         found = by_identity(runs_under(self.parent, home()), identity_of)
-        return {identity: run for identity, run in found.items() if run.finished}
+        return {key: run for key, run in found.items() if run.finished and not self.sources.changed(key, run)}
 
     def score(self, row: Row) -> float | None:
         """Return the validation figure of a row, the mean over the seeds that have finished; None if none has."""

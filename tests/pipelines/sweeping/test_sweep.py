@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -15,6 +16,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
 from components.core.home import home
+from components.tasks import download
+from pipelines.config import load_config
 from pipelines.sweeping.config import load_sweep, parse_set
 from pipelines.sweeping.search import STARTUP, Search
 from pipelines.sweeping.sweep import SWEEPS, Plan, open_parent
@@ -110,6 +113,30 @@ def test_shared_steps_are_run_once_a_failing_run_stops_no_other_and_a_repeated_s
     assert sorted(under(parent).values()) == ["FAILED", "FAILED", "FAILED", "FINISHED", "FINISHED"]
     assert client().get_run(parent).info.status == "FINISHED"
     assert len(steps("split")) == 1
+
+
+def test_runs_whose_file_has_changed_are_made_again(tmp_path: Path) -> None:
+    file, other = tmp_path / "messages.tsv", tmp_path / "other.tsv"
+    sample = load_config("spam-demo").source  # type: ignore[attr-defined]
+    rows = pd.read_parquet(download.without_prefect(sample).path("table.parquet"))[["label", "text"]]
+    for path, some in ((file, rows[:600]), (other, rows[600:1200])):
+        some.to_csv(path, sep="\t", header=False, index=False, quoting=3)
+    options = ["--grid=train.warmup=0", f"--set=source.url={file}", "--set=source.sha256=null"]
+    first, _ = sweep(tmp_path, *options)
+    again, said = sweep(tmp_path, *options)
+    assert "1 of 1 runs have finished before" in said
+    assert again["rows"][0]["runs"] == first["rows"][0]["runs"]
+
+    other.replace(file)
+    changed, said = sweep(tmp_path, *options)
+    assert "1 of 1 runs are made again: their data has changed" in said
+    (run,) = changed["rows"][0]["runs"]
+    assert [run] != first["rows"][0]["runs"]
+    assert list(under(changed["run_id"]).values()) == ["FINISHED", "FINISHED"]
+
+    file.unlink()
+    offline, _ = sweep(tmp_path, *options)
+    assert offline["rows"][0]["runs"] == [run], "what cannot be looked at counts as it was"
 
 
 def test_a_sweep_that_is_killed_or_interrupted_goes_on_when_it_is_repeated(tmp_path: Path) -> None:
