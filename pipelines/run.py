@@ -26,7 +26,6 @@ from pipelines.refusals import refuse_early
 from pipelines.service.events import tell_of_candidate
 from pipelines.service.structured_logs import logs_of_run
 from pipelines.service.turns import say_if_slot_was_lost
-from pipelines.sweeping.sources import fingerprint_of_source
 
 P = ParamSpec("P")
 
@@ -79,7 +78,8 @@ class FlowRun:
             raise
         self.steps[step.name] = manifest
         if step.name == "download":
-            self.run.set_tags({SOURCE_TAG: fingerprint_of_source(manifest)})
+            # Not of its table, which another pyarrow writes otherwise.
+            self.run.set_tags({SOURCE_TAG: manifest.digest_of("raw")})
         if step.name == "validate":
             report_validation(self.id, manifest.folder)
         if step.name == "split":

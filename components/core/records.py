@@ -63,6 +63,11 @@ class Manifest(BaseModel):
         """What later steps depend on: the files' contents and the facts, not where or when."""
         return fingerprint([{name: file.sha256 for name, file in self.files.items()}, self.facts])
 
+    def digest_of(self, folder: str) -> str:
+        """Return a hash of the files in a folder, by their names."""
+        inside = {name: file.sha256 for name, file in self.files.items() if name.startswith(f"{folder}/")}
+        return fingerprint(inside)
+
     def sealed(self) -> "Manifest":
         """Return the manifest with its hash."""
         return self.model_copy(update={"seal": self._hash()})

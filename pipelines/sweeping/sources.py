@@ -3,14 +3,9 @@
 from collections.abc import Iterable
 
 from components.core.errors import GradusError
-from components.core.records import Manifest, fingerprint
+from components.core.records import fingerprint
 from components.tracking.reading import RecordedRun
 from pipelines.sweeping.rows import Child
-
-
-def fingerprint_of_source(downloaded: Manifest) -> str:
-    """Return a hash of the files that `download` brought, by their names; its table is read anew by another pyarrow."""
-    return fingerprint({name: file.sha256 for name, file in downloaded.files.items() if name.startswith("raw/")})
 
 
 class Sources:
@@ -36,6 +31,6 @@ def _held(source: object) -> str | None:
     from components.tasks import download
 
     try:
-        return fingerprint_of_source(download.without_prefect(source))  # type: ignore[arg-type]
+        return download.without_prefect(source).digest_of("raw")  # type: ignore[arg-type]
     except (GradusError, OSError):  # away, or not to be read: what a run says of it is said there
         return None
