@@ -92,7 +92,7 @@ def download(source: FileSource, downloads: Path, mirror: Path | None, out: Path
             for batch in read_limited(part.raw, part.source, seen[number]):
                 counts[number] += batch.num_rows
                 rows = pc.add(batch["row"], before)
-                highest[part.split] = max(highest[part.split], pc.max(rows).as_py() or 0)
+                highest[part.split] = max(highest[part.split], pc.max(rows).as_py() or 0, before + seen[number].last)
                 split = [pa.array([part.split] * batch.num_rows, pa.string())] if given else []
                 yield pa.record_batch([rows, *batch.columns[1:], *split], schema=columns)
 

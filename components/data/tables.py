@@ -49,7 +49,10 @@ def read_limited(path: Path, source: FileSource, seen: Seen) -> Iterator[pa.Reco
     if source.limit is None:
         yield from read_batches(path, source, seen)
         return
-    rows = sum(batch.num_rows for batch in read_batches(path, source))
+    rows = 0
+    for batch in read_batches(path, source):
+        rows += batch.num_rows
+        seen.last = batch["row"][-1].as_py() if batch.num_rows else seen.last
     kept = min(source.limit, rows)
     places, done = np.arange(kept) * rows // max(kept, 1), 0
     seen.notes.append(f"{path.name}: {kept:,} of {rows:,} rows are used, spread evenly (source.limit)")

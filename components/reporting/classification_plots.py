@@ -149,7 +149,8 @@ def roc_figure(curves: "pd.DataFrame", shares: Mapping[str, float], title: str) 
             points = of[of["curve"] == curve]
             if points.empty or (several and name != "model"):
                 continue
-            who = f"{label if several else words} ({area} {points['area'].iloc[0]:.3f})"
+            called = f" {label}" if str(label).startswith("_") else label  # else it would not be in the legend
+            who = f"{called if several else words} ({area} {points['area'].iloc[0]:.3f})"
             line: dict[str, Any] = {"linestyle": dash, "drawstyle": steps, "linewidth": 1.8, "label": who}
             axes.plot(points["x"], points["y"], color=plots.PALETTE[place] if several else colour, **line)
     roc.plot([0, 1], [0, 1], label="chance", **plots.DOTTED)

@@ -63,7 +63,7 @@ def _shares(axes: "Axes", both: Sequence["pd.DataFrame"], classes: list[str], na
     places = np.arange(len(shown))
     for count, side, (label, colour, _width) in zip(counts, (-0.2, 0.2), _styles(), strict=True):
         axes.bar(places + side, count[shown], 0.4, color=colour, label=label)
-    axes.set_xticks(places, list(map(str, shown)), rotation=90 if len(shown) > 4 else 0)
+    axes.set_xticks(places, list(map(str, shown)), rotation=90 if len(shown) > 4 else 0, parse_math=False)
     axes_names(axes, name, "share of the texts")
 
 

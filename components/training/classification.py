@@ -1,4 +1,4 @@
-"""Fine-tuning a GPT as a text classifier: from two splits to a saved model."""
+"""Fine-tuning a network as a text classifier: from two splits to a saved model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

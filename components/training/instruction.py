@@ -1,4 +1,4 @@
-"""Fine-tuning a GPT on instructions: from two splits to a saved language model."""
+"""Fine-tuning a network on instructions: from two splits to a saved language model."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -72,6 +72,11 @@ def test_of_many_classes_the_largest_are_drawn() -> None:
     assert len({line.get_color() for line in figure.axes[0].lines}) == 9
 
 
+def test_a_label_that_begins_with_a_bar_stands_in_the_legend() -> None:
+    figure = roc_figure(curves(["_other", "b"]), {"_other": 0.5, "b": 0.5}, "test")
+    assert {name.split()[0] for name in words(figure.axes[0].get_legend())} == {"_other", "b", "chance"}
+
+
 def bins(classifier: str, rows: list[int], accuracy: list[float]) -> pd.DataFrame:
     low = np.arange(20 - len(rows), 20) / 20
     frame = pd.DataFrame({"low": low, "high": low + 0.05, "rows": rows, "confidence": low + 0.02})

@@ -39,6 +39,8 @@ class Seen:
     """All columns that it has, in its order: names, or positions where it has none."""
     notes: list[str] = field(default_factory=list)
     """Notes on it, a sentence each."""
+    last: int = 0
+    """The number of its last record, where not all are used."""
 
 
 def no_column(path: Path, source: FileSource, key: Key, there: Sequence[object]) -> DataRejected:

@@ -21,7 +21,9 @@ PREFERRED = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 """Of files in several formats those of the first are used; the others are taken for copies."""
 ABOUT = re.compile(r"(^|/)(\.|dataset_infos?\.json$|dataset_dict\.json$|state\.json$)")
 """Files that say something about the data."""
-SPLIT_WORD = re.compile(rf"(?<![a-z0-9])({'|'.join(sorted(NAMES, key=len, reverse=True))})(?![a-z0-9])")
+KNOWN = NAMES | dict.fromkeys(("eval", "evaluation"), SPLITS.index("test"))
+"""What the hub calls splits, and their positions in `SPLITS`."""
+SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(KNOWN, key=len, reverse=True))})(?![a-z])")
 
 
 def find_splits(files: Sequence[str], declared: Any, wanted: HubConfig, name: str) -> Splits:
@@ -58,10 +60,11 @@ def _declared(subset: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _matches(file: str, patterns: Iterable[str]) -> bool:
-    """Tell whether one of the patterns means a file; only `**` crosses folders."""
+    """Tell whether one of the patterns means a file; only `**` crosses folders, or none."""
     return any(
         fnmatchcase(file, pattern) and ("**" in pattern or file.count("/") == pattern.count("/"))
-        for pattern in patterns
+        for each in patterns
+        for pattern in (each, each.replace("**/", ""))
     )
 
 
@@ -115,7 +118,7 @@ def as_given(found: Splits, wanted: HubConfig, name: str) -> Splits:
         if wanted.split not in found:
             raise ConfigError(f"{name} has no split {wanted.split!r}; there are {there}: set source.hub.split")
         return {"": found[wanted.split]}
-    ours = {SPLITS[NAMES[own]]: files for split, files in found.items() if (own := split.casefold()) in NAMES}
+    ours = {SPLITS[KNOWN[own]]: files for split, files in found.items() if (own := split.casefold()) in KNOWN}
     if SPLITS[0] not in ours:
         raise ConfigError(f"{name} has no split train; there are {there}: name one in source.hub.split")
     return {split: ours[split] for split in SPLITS if split in ours} if len(ours) > 1 else {"": ours[SPLITS[0]]}
@@ -129,5 +132,5 @@ def _by_names(files: Sequence[str]) -> Splits:
     alike = sorted(file for file in files if file.endswith(str(suffix)))
     for file in alike:
         if words := SPLIT_WORD.findall(file.casefold()):
-            found.setdefault(SPLITS[NAMES[words[-1]]], []).append(file)
+            found.setdefault(SPLITS[KNOWN[words[-1]]], []).append(file)
     return found or ({SPLITS[0]: alike} if alike else {})

@@ -22,6 +22,17 @@ def test_names_of_files_and_folders_tell_splits() -> None:
     assert found("training/a.jsonl", "dev/a.jsonl") == {"train": ["training/a.jsonl"], "validation": ["dev/a.jsonl"]}
 
 
+def test_numbers_part_words_and_the_hubs_own_words_are_known() -> None:
+    assert found("train1.csv", "my_train2.csv", "eval.csv") == {
+        "train": ["my_train2.csv", "train1.csv"],
+        "test": ["eval.csv"],
+    }
+    used = as_given({"train": ["a.csv"], "evaluation": ["b.csv"]}, HubConfig(), "owner/name")
+    assert used == {"train": ["a.csv"], "test": ["b.csv"]}
+    declared = [{"config_name": "all", "data_files": "**/train.csv"}]
+    assert found("train.csv", "sub/train.csv", declared=declared) == {"train": ["train.csv", "sub/train.csv"]}
+
+
 def test_where_no_name_tells_all_is_train() -> None:
     assert found("b.csv", "a.csv", "notes.txt", ".hidden.csv") == {"train": ["a.csv", "b.csv"]}
 

@@ -82,7 +82,7 @@ def test_one_split_is_used_alone_and_all_files_of_it(hub: Hub) -> None:
     assert table["text"].tolist() == ["hello", "win a prize", "who are you"]
     assert table["row"].tolist() == [1, 2, 3], "a number is one row's, however many files there are"
     trial = rows(bring(hub={"split": "train"}, limit=1))
-    assert trial["row"].is_unique
+    assert trial["row"].tolist() == [1, 3], "as where all are used"
     message = refused(ConfigError, hub={"split": "dev"})
     assert "no split 'dev'" in message
     assert "there are test, train" in message
