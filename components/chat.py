@@ -13,6 +13,9 @@ from components.core.errors import ConfigError
 SpecialIn = Callable[[str, int], tuple[int, int] | None]
 """Finds where the next name of a special token in a text begins and ends, from some place on; None if there is none."""
 
+ASKING = {"system": "the system message (prompt.system, or that of the data)", "user": "what a user says"}
+"""By role, what a template has to write."""
+
 
 class ChatTemplate(Config):
     """The template of a model that was taught to talk: its own, in Jinja, which writes out messages of roles.
@@ -35,7 +38,7 @@ class ChatTemplate(Config):
         """Return everything up to the response: a system message if there is one, the turns before, the entry, a turn.
 
         Raises:
-            ConfigError: if the template cannot be rendered, renders nothing, or leaves out what a user says.
+            ConfigError: as `render`.
         """
         return self.render(self.messages(Entry(instruction, input, history)))
 
@@ -98,7 +101,7 @@ class ChatTemplate(Config):
         """Return messages written out, and after them, if asked for, what an assistant's turn begins with.
 
         Raises:
-            ConfigError: if that fails, gives nothing, or leaves out what a user says.
+            ConfigError: if that fails, gives nothing, or leaves out a system message or what a user says.
         """
         import jinja2
 
@@ -115,11 +118,12 @@ class ChatTemplate(Config):
             ) from error
         if not text.strip():
             raise ConfigError("prompt.template: the model's chat template writes nothing; write one of your own")
-        if any(each["role"] == "user" and not _says(text, each["content"].strip()) for each in messages):
-            raise ConfigError(
-                "prompt.template: the model's chat template leaves out or rewrites what a user says; write one of your "
-                "own"
-            )
+        for each in messages:
+            if each["role"] in ASKING and not _says(text, each["content"].strip()):
+                raise ConfigError(
+                    f"prompt.template: the model's chat template leaves out or rewrites {ASKING[each['role']]}; write "
+                    "one of your own"
+                )
         return text
 
 

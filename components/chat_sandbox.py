@@ -5,8 +5,9 @@ it takes and how much it makes by what is put into it here, before it is compile
 of a macro looks at the clock, and what is joined is measured.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, wraps
 from time import thread_time
 from typing import Any
 
@@ -21,6 +22,8 @@ SECONDS = 5
 LONGEST = 10_000_000
 """Characters of a text, or values of a list, that may be made."""
 SIZED = (str, list, tuple)
+WIDTHS, NUMBER = re.compile(r"[%:][^%{}a-zA-Z]*"), re.compile(r"\d+")
+"""Where a form of texts holds widths, and one of them."""
 TURN, MEASURED, STARTED = "gradus_turn", "gradus_measured", "gradus_started"
 """What is put into a template: two filters, which cost less than calls, and when the rendering began."""
 
@@ -70,10 +73,12 @@ class _Generation(Extension):
 class _Environment(ImmutableSandboxedEnvironment):
     """Makes nothing that is huge at once."""
 
-    intercepted_binops = frozenset(("*", "**"))
+    intercepted_binops = frozenset(("*", "**", "%"))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Multiply, unless that makes too much."""
+        """Multiply, or fill in, unless that makes too much."""
+        if operator == "%" and isinstance(left, str):
+            _bound(grown("%", left, right if isinstance(right, tuple) else (right,)))
         if operator == "**":
             _bound(abs(int(right)) * abs(int(left)).bit_length())
         for many, times in ((left, right), (right, left)):
@@ -82,11 +87,45 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, called: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call, unless with a number that may be a width and is too large for one."""
-        for value in (*args, *kwargs.values()):
-            if isinstance(value, int):
-                _bound(value)
-        return super().call(context, called, *args, **kwargs)
+        """Call, unless that makes too much."""
+        # The sandbox hands `format` on within a function of its own.
+        owner = getattr(getattr(called, "__wrapped__", called), "__self__", None)
+        given = (*args, *kwargs.values())
+        _bound(grown(getattr(called, "__name__", ""), owner if isinstance(owner, str) else "", given))
+        return _measured(super().call(context, called, *args, **kwargs))
+
+
+def grown(name: str, text: str, given: Sequence[Any]) -> int:
+    """Return about how many characters what is called so makes of a text at most, or the largest number given."""
+    most = max((int(value) for value in given if isinstance(value, int)), default=0)
+    texts = [value for value in given if isinstance(value, str)]
+    if name == "replace" and len(texts) > 1:
+        return len(text) + text.count(texts[0]) * len(texts[1])
+    if name == "join":
+        parts = next((value for value in given if isinstance(value, list | tuple)), ())
+        return sum(len(str(part)) for part in parts) + len(parts) * len("".join([text, *texts]))
+    if name in ("%", "format"):
+        widths = NUMBER.findall(" ".join(WIDTHS.findall(text)))
+        return sum(map(int, widths)) + most * (text.count("*") + text.count("{"))
+    lines = text.count("\n") + text.count("\t") + 1
+    return most * (lines if name in ("indent", "expandtabs") else 1)
+
+
+def _bounded(name: str, filtering: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that makes nothing that is huge."""
+    before = int(hasattr(filtering, "jinja_pass_arg"))
+
+    @wraps(filtering)
+    def filtered(*args: Any, **kwargs: Any) -> Any:
+        value, given = args[before], (*args[before + 1 :], *kwargs.values())
+        if name == "join":
+            value = list(value)
+            _bound(grown(name, "", (value, *given)))
+        else:
+            _bound(grown(name, value if isinstance(value, str) else "", given))
+        return _measured(filtering(*args[:before], value, *args[before + 1 :], **kwargs))
+
+    return filtered
 
 
 class _Watched(NodeTransformer):
@@ -128,7 +167,9 @@ def _compiled(source: str) -> jinja2.Template:
     del environment.filters["center"]
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = _now
-    environment.filters |= {"tojson": _json, TURN: _turn, MEASURED: _measured}
+    environment.filters["tojson"] = _json
+    environment.filters = {name: _bounded(name, each) for name, each in environment.filters.items()}
+    environment.filters |= {TURN: _turn, MEASURED: _measured}
     tree = _Watched().visit(environment.parse(source))
     tree.set_environment(environment)
     tree.set_lineno(1)
@@ -136,7 +177,7 @@ def _compiled(source: str) -> jinja2.Template:
     return environment.template_class.from_code(environment, code, environment.make_globals(None))
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str = "it refuses what is said") -> None:
     raise jinja2.TemplateError(message)
 
 

@@ -88,7 +88,7 @@ class Rope(Config):
         Raises:
             WeightsError: if it is a scaling that is not known here.
         """
-        given = dict(settings.get("rope_parameters") or settings.get("rope_scaling") or {})
+        given = dict(settings.get("rope_scaling") or settings.get("rope_parameters") or {})
         kind = str(given.get("rope_type", given.get("type", "default")))
         factors = given.get("long_factor")
         if kind == "longrope" and factors == given.get("short_factor") and given.get("attention_factor") == 1.0:

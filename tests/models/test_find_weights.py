@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from components.core.errors import WeightsError
-from components.models.pretrained.files import find_local_weights, find_weights
+from components.models.pretrained.files import find_local_weights, find_weights, settings_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,11 +147,16 @@ def test_a_hub_id_is_looked_up_in_the_mirror_first(tmp_path: Path, place: str) -
         ("/nothing/at/all", "there is no folder"),
         ("runs:/abc/model", "download it first"),
         ("no such/thing here", "neither a folder nor a repository"),
+        (__file__, "is a file: name the folder that it lies in"),
+        ("file:///tmp/model", "named OWNER/NAME"),
+        ("owner/name@main", "named OWNER/NAME, without .* a revision"),
     ],
 )
 def test_weights_that_cannot_be_are_refused(tmp_path: Path, weights: str, told: str) -> None:
     with pytest.raises(WeightsError, match=told):
         find_weights(weights, tmp_path)
+    with pytest.raises(WeightsError, match="looked up" if weights.startswith("runs:") else told):
+        settings_of(weights)
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:

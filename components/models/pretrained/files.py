@@ -129,13 +129,6 @@ def find_weights(weights: str, cache: Path, mirror: Path | None = None) -> Path 
         raise WeightsError(f"{weights} is a tracked model: download it first and name its folder in model.weights")
     if found := find_local_weights(weights, mirror):
         return _unpacked(found, cache) if found.is_file() else _holding_safetensors(found, weights)
-    if _is_file(Path(weights).expanduser()):
-        raise WeightsError(
-            f"{weights} is a file: name the folder that it lies in, with config.json and {WEIGHTS_FILE}; pickles "
-            "(.bin, .pt) are never read"
-        )
-    if weights.startswith((".", "/", "~")) or weights.count("/") > 1:
-        raise WeightsError(f"there is no folder {weights}; check model.weights")
     return _holding_safetensors(download(weights, cache, mirror, WANTED), weights)
 
 

@@ -1,6 +1,7 @@
 """Repositories of the Hugging Face hub: how they are named, and how their files are fetched."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from components.core.errors import WeightsError, WeightsUnreachable, cause_of
@@ -13,6 +14,23 @@ def is_hub_id(weights: str) -> bool:
     return bool(NAME.fullmatch(weights)) and not weights.endswith(".gguf") and not Path(weights).exists()
 
 
+def _check_name(weights: str) -> None:
+    """Raise WeightsError if what is no folder here cannot be a repository either."""
+    with suppress(OSError):  # one that is too long to be a file's
+        if Path(weights).expanduser().is_file():
+            raise WeightsError(
+                f"{weights} is a file: name the folder that it lies in, with config.json and model.safetensors; "
+                "pickles (.bin, .pt) are never read"
+            )
+    if "://" in weights or "@" in weights:
+        raise WeightsError(
+            f"{weights} is no folder, and a model of the hub is named OWNER/NAME, without more of its address and "
+            "without a revision; check model.weights"
+        )
+    if weights.startswith((".", "/", "~")) or weights.count("/") > 1:
+        raise WeightsError(f"there is no folder {weights}; check model.weights")
+
+
 def download(hub_id: str, cache: Path, mirror: Path | None, patterns: list[str]) -> Path:
     """Return the folder in `cache` with the files of a repository whose names fit `patterns`, fetched if need be.
 
@@ -22,6 +40,7 @@ def download(hub_id: str, cache: Path, mirror: Path | None, patterns: list[str])
     """
     from huggingface_hub import errors, snapshot_download
 
+    _check_name(hub_id)
     try:
         return Path(snapshot_download(hub_id, cache_dir=cache, allow_patterns=patterns))
     except errors.GatedRepoError as error:

@@ -21,6 +21,8 @@ from components.models.pretrained.tokenizer import (
 )
 
 PROBE = "What is 1 + 1?"
+LEAST = 0.75
+"""Share of the tokens that a network knows which its tokenizer has: padded networks know a few per cent more."""
 
 
 def read_pretrained_tokenizer(folder: Path) -> PretrainedTokenizer:
@@ -47,7 +49,7 @@ def _read(folder: Path, _changed: tuple[int, ...]) -> PretrainedTokenizer:
         raise WeightsError(f"{path} is no tokenizer that is known here ({error}); fetch the model again") from error
     known = max(library.get_vocab(with_added_tokens=True).values(), default=-1) + 1
     n_vocab = _number(settings[MODEL_FILE].get("vocab_size") or known, folder)
-    if not n_vocab / 2 <= known <= n_vocab:  # padded networks have a few per cent more
+    if not LEAST * n_vocab <= known <= n_vocab:
         raise WeightsError(
             f"the tokenizer in {folder} has {known:,} tokens and the network knows {n_vocab:,}: they do not belong "
             "together; fetch both from one model"

@@ -7,7 +7,7 @@ What is saved here loads in `peft`, and what `peft` saves loads here.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from components.models.architecture import Transformer, transformer_of
 from components.models.classifier import Classifier
 from components.models.config import LoraConfig
 from components.models.language_model import LanguageModel
-from components.models.lora import adapted_layers, add_adapters, is_adapter, merge_adapters
+from components.models.layers import replace
+from components.models.lora import LoraLinear, adapted_layers, add_adapters, is_adapter, merge_adapters
 from components.models.pretrained.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, find_adapter
 from components.models.pretrained.numbers import check_numbers
 
@@ -34,6 +35,8 @@ PARTS = {"lora_a": "lora_A.weight", "lora_b": "lora_B.weight", "lora_lengths": "
 """What `peft` calls the parts of an adapter."""
 HEADS = ("classifier", "score")
 """What a classifier's head may be called in `transformers`."""
+OUTSIDE = ("pooler.dense", "head.dense")
+"""Layers behind the blocks that encoders have in `transformers` and `peft` adapts with all others."""
 DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(
         (
@@ -91,13 +94,9 @@ def load_adapter(model: nn.Module, folder: Path) -> LoraConfig:
     tensors = _read_tensors(weights_file, network)
     _load_head(model, settings, tensors, folder)
     config = _config(settings, network, tensors, folder)
+    _merge_outside(network, config, tensors, folder)
     add_adapters(network, config, seed=0)
-    targets = {_peft_name(name): each for name, each in network.named_parameters() if is_adapter(name)}
-    for name in sorted(targets.keys() ^ tensors.keys()):
-        wrong = "lacks" if name in targets else "has"
-        raise WeightsError(f"the adapter in {folder} {wrong} {name}, which does not fit the {network.name} it is for")
-    for name, parameter in targets.items():
-        _copy(name, tensors[name], parameter, folder)
+    _fill(network, "", tensors, folder, network.name)
     return config
 
 
@@ -109,6 +108,17 @@ def merge_adapter(model: nn.Module, folder: Path) -> None:
     """
     load_adapter(model, folder)
     merge_adapters(transformer_of(model))
+
+
+def _fill(adapted: nn.Module, name: str, tensors: Mapping[str, Tensor], folder: Path, family: str) -> None:
+    """Copy tensors into the adapters of a module, which is called so, or has no name of its own."""
+    parts = ((_peft_name(f"{name}{part}"), each) for part, each in adapted.named_parameters() if is_adapter(f".{part}"))
+    targets = dict(parts)
+    for each in sorted(targets.keys() ^ tensors.keys()):
+        wrong = "lacks" if each in targets else "has"
+        raise WeightsError(f"the adapter in {folder} {wrong} {each}, which does not fit the {family} it is for")
+    for each, parameter in targets.items():
+        _copy(each, tensors[each], parameter, folder)
 
 
 def _peft_name(name: str) -> str:
@@ -178,14 +188,30 @@ def _load_head(model: nn.Module, settings: dict[str, Any], tensors: dict[str, Te
     if isinstance(model, LanguageModel):
         raise WeightsError(f"the adapter in {folder} is a classifier's (modules_to_save), the model writes texts")
     head = transformer_of(model).names.classifier
-    weight, bias = (tensors.pop(f"{head}.{name}", None) for name in ("weight", "bias"))
+    learnt = {name.removeprefix(f"{head}."): tensors.pop(name) for name in [*tensors] if name.startswith(f"{head}.")}
     if isinstance(model, Classifier):
+        if layers := sorted({name.rpartition(".")[0] for name in learnt} - {""}):
+            raise WeightsError(
+                f"the adapter in {folder} has a head of several layers ({head}.{layers[0]}), which classifiers here "
+                "have not; name it in model.adapter, and a run begins with a head of its own"
+            )
+        weight, bias = learnt.get("weight"), learnt.get("bias")
         if weight is None:
             raise WeightsError(f"the adapter in {folder} lacks {head}.weight, the head that modules_to_save names")
         _copy(f"{head}.weight", weight, model.head.weight, folder)
         # The heads of decoders have none in `transformers`.
         if model.head.bias is not None:
             _copy(f"{head}.bias", torch.zeros(len(weight)) if bias is None else bias, model.head.bias, folder)
+
+
+def _merge_outside(network: Transformer, config: LoraConfig, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Take what stands behind the blocks out of the tensors, into the weights of the layer if the network has it."""
+    for layer in OUTSIDE:
+        own = {name: tensors.pop(name) for name in [*tensors] if name.startswith(f"{layer}.")}
+        if own and (pooler := network.pooler) is not None and layer.startswith("pooler."):
+            adapted = LoraLinear(pooler.get_submodule("dense"), config, 0, layer)  # type: ignore[arg-type]
+            _fill(adapted, f"{layer}.", own, folder, network.name)
+            replace(pooler, "dense", adapted.merged())
 
 
 def _config(settings: dict[str, Any], network: Transformer, tensors: dict[str, Tensor], folder: Path) -> LoraConfig:

@@ -11,6 +11,7 @@ from peft import PeftModel, get_peft_model
 from torch import Tensor
 from transformers import (
     AutoModel,
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     DebertaV2Config,
@@ -227,6 +228,31 @@ def test_an_adapter_of_peft_is_read(tmp_path: Path) -> None:
     load_adapter(ours, tmp_path / "adapter")
     expected = adapted(tokens(), attention_mask=REAL.long()).logits
     torch.testing.assert_close(ours(tokens(), LENGTHS), expected, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_adapter_of_all_linear_layers_of_peft_is_read(family: str, options: dict[str, bool], tmp_path: Path) -> None:
+    """Also of a classifier whose head has several layers, and of those behind the blocks."""
+    peer = with_weights(AutoModelForSequenceClassification.from_config(FAMILIES[family], attn_implementation="eager"))
+    base = getattr(peer, peer.base_model_prefix)
+    base.save_pretrained(tmp_path / "base")
+    config = PeftConfig(task_type="SEQ_CLS", r=4, target_modules="all-linear", **options)
+    adapted = get_peft_model(peer, config).eval()
+    for name, each in adapted.named_parameters():
+        if "lora_B" in name:
+            each.normal_(std=0.2)
+    adapted.save_pretrained(tmp_path / "adapter")
+    ours = read(tmp_path / "base")
+    load_adapter(ours, tmp_path / "adapter")
+    torch.testing.assert_close(ours(tokens(), visible=REAL)[REAL], states(base)[REAL], atol=1e-4, rtol=0)
+    pooled = base(tokens(), attention_mask=REAL.long()).get("pooler_output")
+    if pooled is not None and ours.pooler is not None:
+        torch.testing.assert_close(ours.pooler(ours(tokens(), visible=REAL)[:, 0]), pooled, atol=1e-4, rtol=0)
+    if family in ("roberta", "xlm-r"):
+        with pytest.raises(WeightsError, match=r"head of several layers \(classifier\.dense\)"):
+            load_adapter(Classifier(read(tmp_path / "base"), 2), tmp_path / "adapter")
 
 
 @pytest.mark.one_case

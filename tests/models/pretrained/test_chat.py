@@ -127,7 +127,8 @@ BAD = [
     ("{{ messages.append(1) }}x", "unsafe"),
     ("{{ raise_exception.__globals__ }}", "writes nothing"),
     ("{{ raise_exception.__globals__.os }}", "unsafe"),
-    ("Hello", "leaves out or rewrites what a user says"),
+    ("Hello Be kind.", "leaves out or rewrites what a user says"),
+    ("{% for each in messages if each.role != 'system' %}{{ each.content }}{% endfor %}", "the system message"),
     ("{% for message in messages %}<|{{ message.role }}|>{% endfor %}", "leaves out"),
     ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "does not end within"),
     ("{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(99) }}", "does not end"),
@@ -138,6 +139,24 @@ BAD = [
     ("{{ 9 ** (9 ** 9) }}", "more than"),
     ("{{ 'x'.ljust(99999999999) }}", "more than"),
     ("{{ 'x' | center(99999999999) }}", "center"),
+    ("{{ '%99999999999d' % 1 }}", "more than"),
+    ("{{ '%*d' % (99999999999, 1) }}", "more than"),
+    ("{{ '%99999999999d' | format(1) }}", "more than"),
+    ("{{ '{:>99999999999}'.format(1) }}", "more than"),
+    ("{{ '{:>{}}'.format(1, 9999999) }}{{ '{:>{}}{:>{}}'.format(1, 9999999, 1, 9999999) }}", "more than"),
+    ("{{ 'a\nb' | indent(99999999999) }}", "more than"),
+    ("{{ ('\n' * 9999999) | indent(9999) }}", "more than"),
+    ("{{ [1] | slice(99999999999) | list | length }}", "more than"),
+    (
+        "{% set n = namespace(x='a') %}{% for a in range(60) %}{% set n.x = n.x.replace('a', 'aa') %}{% endfor %}",
+        "more",
+    ),
+    ("{{ ('a' * 999999).replace('a', 'b' * 999999) }}", "more than"),
+    ("{{ ('a' * 999999) | replace('a', 'b' * 999999) }}", "more than"),
+    ("{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = [n.x, n.x] | join %}{% endfor %}", "more"),
+    ("{{ ('a' * 999999).join(['b'] * 999999) }}", "more than"),
+    ("{{ ('\t' * 999999).expandtabs(999999) }}", "more than"),
+    ("{{ raise_exception() }}", "it refuses"),
     ("{{ lipsum() }}", "lipsum"),
 ]
 
@@ -148,7 +167,7 @@ def test_a_template_that_cannot_be_used_is_one_clear_line(
 ) -> None:
     monkeypatch.setattr(chat_sandbox, "SECONDS", 0.2)
     with pytest.raises(ConfigError, match=f"(?i)^prompt.template: .*{told}") as raised:
-        ChatTemplate(jinja=template).prompt("Hi")
+        ChatTemplate(jinja=template, system="Be kind.").prompt("Hi")
     assert "\n" not in str(raised.value)
 
 

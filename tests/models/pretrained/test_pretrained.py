@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import LlamaConfig
 
 from components.core.errors import WeightsError
 from components.models.config import ModelConfig
@@ -177,6 +178,15 @@ def test_settings_that_describe_no_network_are_refused(values: dict[str, Any], t
     with pytest.raises(WeightsError, match=told) as raised:
         size_from_settings({**LLAMA, **values}, "org/model")
     assert "\n" not in str(raised.value)
+
+
+def test_of_two_ways_to_stretch_positions_that_of_transformers_counts() -> None:
+    """Who stretches the positions of a model that `transformers` 5 has saved adds the older key."""
+    stretched = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    both = {**LLAMA, "rope_parameters": {"rope_type": "default", "rope_theta": 5e4}, "rope_scaling": stretched}
+    peer = LlamaConfig(**both).rope_parameters
+    rope = size_from_settings(both, "org/model").rope
+    assert (rope.scaling, rope.factor, rope.base) == (peer["rope_type"], peer["factor"], peer["rope_theta"])
 
 
 @pytest.mark.parametrize("name", ["hidden_size", "num_hidden_layers", "max_position_embeddings"])

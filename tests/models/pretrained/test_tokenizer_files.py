@@ -81,6 +81,7 @@ def test_encoders_whose_files_name_no_token_have_those_of_transformers(
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"config": {"vocab_size": 300}}, "tokens and the network knows 300"),
+    ({"config": {"vocab_size": 800}}, "the network knows 800: they do not belong together"),
     ({"config": {"vocab_size": "many"}}, "'many' is no number"),
     ({"tokenizer_config": {}}, r"which token ends a text \(eos_token in tokenizer_config\.json\)"),
     ({"tokenizer_config": {"eos_token": {}}}, "which token ends a text"),
