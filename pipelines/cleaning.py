@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from components.core.durable import unused
 from components.core.home import home
+from components.core.room import files_in
 from components.core.steps import RESULTS
 from components.core.store import Store
 from components.tracking.cleaning import DeletedRun, purge, references
@@ -161,22 +163,16 @@ def _entries(place: Path) -> int:
     return sum(1 for _ in place.iterdir()) if place.is_dir() else int(place.exists())
 
 
-def _files(places: Iterable[Path]) -> Iterator[Path]:
-    for place in places:
-        yield from (path for path in (place, *place.rglob("*")) if path.is_file() and not path.is_symlink())
-
-
 def _bytes(places: Iterable[Path], seen: set[tuple[int, int]]) -> int:
     """Return the bytes of files that are not `seen` yet, by device and number."""
     total = 0
-    for path in _files(places):
-        about = path.stat()
-        if (number := (about.st_dev, about.st_ino)) not in seen:
+    for file in chain.from_iterable(map(files_in, places)):
+        if (number := (file.st_dev, file.st_ino)) not in seen:
             seen.add(number)
-            total += about.st_size
+            total += file.st_size
     return total
 
 
 def _freed(places: Iterable[Path]) -> int:
     """Return the bytes that removing folders gives back: not those of files that are linked from elsewhere."""
-    return sum(path.stat().st_size for path in _files(places) if path.stat().st_nlink == 1)
+    return sum(file.st_size for file in chain.from_iterable(map(files_in, places)) if file.st_nlink == 1)

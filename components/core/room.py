@@ -4,9 +4,11 @@ import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from components.core.errors import GradusError, NoRoom, OutOfMemory, causes
@@ -126,13 +128,21 @@ def describe_out_of_memory(error: BaseException) -> str:
     return f"out of memory (it asked for another {asked})" if asked else "out of memory"
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of the files in a folder, or of a file; what goes away meanwhile does not count."""
-    total = 0
-    for path in (folder, *folder.rglob("*")):
+def size_of(place: Path) -> int:
+    """Return the bytes of the files in a folder, or of a file."""
+    return sum(file.st_size for file in files_in(place))
+
+
+def files_in(place: Path) -> Iterator[os.stat_result]:
+    """Yield what the system knows of each file in a folder, or of a file, but for links to others.
+
+    What goes away meanwhile is passed over: others work in a home.
+    """
+    walked = (Path(folder, name) for folder, _, names in os.walk(place) for name in names)
+    for path in chain([place], walked):
         with suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+            if stat.S_ISREG((file := path.lstat()).st_mode):
+                yield file
 
 
 def _named(error: BaseException | None) -> Iterator[Path]:

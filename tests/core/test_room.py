@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 
 from components.core.errors import GradusError, NoRoom, TrackingError
-from components.core.room import describe_full, is_full, require_room
+from components.core.room import describe_full, files_in, is_full, require_room, size_of
 from components.core.store import Store
 from components.tracking.stores import tracking_errors
 
@@ -154,6 +154,19 @@ def test_what_is_known_before_is_said_before(tmp_path: Path) -> None:
     require_room(tmp_path, 1)
     with pytest.raises(NoRoom, match=r"needs about 1,000,000\.0 GB"):
         require_room(tmp_path, 10**15)
+
+
+def test_what_goes_away_while_it_is_counted_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("a", "b", "folder/c"):
+        (tmp_path / name).write_bytes(bytes(10))
+    (tmp_path / "link").symlink_to("a")
+    assert size_of(tmp_path) == 30
+    assert size_of(tmp_path / "a") == 10
+    counted = files_in(tmp_path)
+    assert next(counted).st_size == 10
+    shutil.rmtree(tmp_path)
+    assert list(counted) == []
 
 
 @pytest.mark.slow

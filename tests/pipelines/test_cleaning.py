@@ -1,6 +1,8 @@
 """`gradus gc` and `gradus store` on real homes: what is referred to stays, what is not goes when it is asked for."""
 
 import json
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from components.tracking.names import CACHED_FROM, STEPS_TAG
 from components.tracking.registry.finding import resolve_model
 from components.tracking.runs import open_run
 from components.tracking.sweeps import SWEEP_TAG
+from pipelines.cleaning import usage
 from pipelines.run import RunSummary
 from tests.pipelines.commands import gradus
 from tests.pipelines.labelled_runs import labelled_run
@@ -165,6 +168,20 @@ def test_what_takes_how_much_counts_a_file_once(finished: RunSummary, isolated: 
     table = gradus("store").stdout
     assert "store/fine_tune" in table
     assert finished.run_id not in table
+
+
+def test_what_goes_away_while_it_is_counted_is_no_fault(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = os.scandir
+
+    def goes_first(path: str | Path | int) -> object:
+        if isinstance(path, (str, Path)) and Path(path).name == CHECKPOINT:
+            shutil.rmtree(path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", goes_first)
+    parts = {part.name: part for part in usage().parts}
+    assert parts["store/work"].bytes > 2000
+    assert not list(store.root.rglob(CHECKPOINT))
 
 
 def test_what_a_run_of_the_oldest_of_many_experiments_took_stays(store: Store, isolated: Path) -> None:
