@@ -26,7 +26,7 @@ from components.core.config import Address, Config
 from components.core.errors import ConfigError
 from components.core.records import File, Manifest
 from components.core.redaction import redact
-from components.core.room import require_room
+from components.core.room import is_full, require_room
 
 VARIABLE = "GRADUS_STORE_REMOTE"
 CHUNK = 1 << 22
@@ -77,8 +77,12 @@ class Remote:
         """Names of manifests that could not be believed: they are written anew, with all of their files."""
 
     def fetch(self, step: str, key: str, folder: Path) -> Manifest | None:
-        """Bring a result into an empty folder; None if it is not there, or not as it was written."""
-        return self._safely(lambda: self._fetch(f"{step}/{key}.json", _by_hash, folder))
+        """Bring a result into an empty folder; None if it is not there, or not as it was written.
+
+        Raises:
+            NoRoom, OSError: if the disk of that folder is full: what has no room there has none when it is made anew.
+        """
+        return self._safely(lambda: self._fetch(f"{step}/{key}.json", _by_hash, folder), refused=is_full)
 
     def send(self, manifest: Manifest) -> None:
         """Let others have a result, unless it is there already."""
@@ -109,14 +113,19 @@ class Remote:
     def _at(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
 
-    def _safely(self, work: Callable[[], Done]) -> Done | None:
-        """Do what takes the network; what fails is said in a line, and is not tried again at once."""
+    def _safely(self, work: Callable[[], Done], refused: Callable[[Exception], bool] = lambda _: False) -> Done | None:
+        """Do what takes the network; what fails is said in a line, and is not tried again at once.
+
+        What is `refused` is raised: it is not the network's fault.
+        """
         with self._lock:
             if time.monotonic() < self._away_until:
                 return None
             try:
                 return work()
-            except Exception as error:  # noqa: BLE001 - each kind of place has errors of its own
+            except Exception as error:  # each kind of place has errors of its own
+                if refused(error):
+                    raise
                 self._away_until = time.monotonic() + PAUSE
                 reason = redact(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
                 log.warning("store.remote: %s cannot be used, going on without: %s", redact(self.address), reason)
@@ -139,7 +148,7 @@ class Remote:
         if f"{manifest.step}/{manifest.key}" != name.partition(".")[0]:
             log.warning("store.remote: %s is that of something else, and is not taken", name)
             return None
-        require_room(folder, sum(file.bytes for file in manifest.files.values()))
+        require_room(folder.parent, sum(file.bytes for file in manifest.files.values()))
         for each in manifest.files:
             (folder / each).parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):

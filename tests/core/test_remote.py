@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.core import remote as module
-from components.core.errors import ConfigError
+from components.core.errors import ConfigError, NoRoom
 from components.core.records import Facts
 from components.core.remote import Remote, StoreConfig, remote, stored_at
 from components.core.store import CHECKPOINT, Store
@@ -208,6 +208,40 @@ def test_a_file_that_grows_while_it_is_sent_is_whole(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         machine(tmp_path, "a", place).produce("respond", KEY, work)
     assert set((tmp_path / "looking/answers.jsonl").read_bytes().split(b"\n")) == {b"answer", b""}
+
+
+def fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the disk no room for anything that the tests write."""
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5000))
+
+
+def test_where_a_result_has_no_room_it_is_not_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = Remote(str(tmp_path / "shared"))
+    first, second = (machine(tmp_path, name, place) for name in "ab")
+    first.share(first.produce("fine_tune", KEY, write))
+    fill(monkeypatch)
+    with pytest.raises(NoRoom, match=f"no room left in {tmp_path}/b/fine_tune, needs about 10.2 MB"):
+        second.produce("fine_tune", KEY, never)
+    assert not caplog.records
+
+
+def test_where_a_checkpoint_has_no_room_the_work_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Remote(str(tmp_path / "shared"))
+    (tmp_path / "sent/2").mkdir(parents=True)
+    (tmp_path / "sent/2/state").write_bytes(bytes(10_000))
+    place.send_checkpoint("fine_tune", KEY, tmp_path / "sent", {"2/state": 10_000})
+    fill(monkeypatch)
+    seen = []
+
+    def work(out: Path) -> Facts:
+        seen.append((out / CHECKPOINT).exists())
+        return {}
+
+    machine(tmp_path, "a", place).produce("fine_tune", KEY, work)
+    assert seen == [False]
 
 
 def test_one_that_is_away_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
