@@ -9,8 +9,6 @@ its way is not taken at all. One that is away stops nobody: the work is done her
 import hashlib
 import logging
 import os
-import shutil
-import tempfile
 import threading
 import time
 import uuid
@@ -32,8 +30,6 @@ VARIABLE = "GRADUS_STORE_REMOTE"
 CHUNK = 1 << 22
 PAUSE = 60.0
 """Seconds in which one that was away is not asked again."""
-INTERVAL = 10.0
-"""Seconds between two looks for a new checkpoint."""
 S3 = {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}}
 """Its own defaults wait for a server that is gone for minutes."""
 
@@ -213,58 +209,6 @@ def _by_hash(manifest: Manifest, name: str) -> str:
 def _by_place(manifest: Manifest, name: str) -> str:
     """Return where a file of a checkpoint lies: with those of the same one."""
     return f"{manifest.facts['place']}/{name}"
-
-
-class Sender:
-    """Sends the checkpoints of one result from a thread of its own, while the work goes on that writes them."""
-
-    def __init__(self, remote: Remote, step: str, key: str, checkpoint: Path) -> None:
-        self._remote, self._step, self._key, self._checkpoint = remote, step, key, checkpoint
-        self._sent: dict[str, int] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="store.remote", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Send no other; one that is on its way may arrive."""
-        self._stopped.set()
-
-    def finish(self) -> None:
-        """Delete what was sent, by this attempt or an earlier one: the result is there."""
-        self.stop()
-        self._thread.join()
-        self._remote.forget_checkpoint(self._step, self._key)
-
-    def _work(self) -> None:
-        while not self._stopped.wait(INTERVAL):
-            if self._checkpoint.is_dir():
-                with _held(self._checkpoint, f".{self._key}-") as (folder, there):
-                    if there and there != self._sent:
-                        self._remote.send_checkpoint(self._step, self._key, folder, there)
-                        self._sent = there
-
-
-@contextmanager
-def _held(checkpoint: Path, prefix: str) -> Iterator[tuple[Path, dict[str, int]]]:
-    """Keep the files of a checkpoint within reach, though the work deletes them, or writes on at their ends.
-
-    Yields a folder of links to them, beside the draft that they are of, and how long each was. What is called
-    `<name>.part` is not complete.
-    """
-    links = Path(tempfile.mkdtemp(prefix=prefix, dir=checkpoint.parents[1]))
-    there = {}
-    try:
-        for path in sorted(checkpoint.rglob("*")):
-            name = path.relative_to(checkpoint)
-            if not any(part.endswith(".part") for part in name.parts):
-                with suppress(FileNotFoundError):  # deleted meanwhile: there is a newer one
-                    if path.is_file():
-                        (links / name).parent.mkdir(parents=True, exist_ok=True)
-                        os.link(path, links / name)
-                        there[name.as_posix()] = path.stat().st_size
-        yield links, there
-    finally:
-        shutil.rmtree(links, ignore_errors=True)
 
 
 _current: ContextVar[Remote | None] = ContextVar("remote", default=None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core import remote as module
+from components.core import sending
 from components.core.errors import ConfigError, NoRoom
 from components.core.records import Facts
 from components.core.remote import Remote, StoreConfig, remote, stored_at
@@ -46,7 +46,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Remote:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "INTERVAL", 0.05)
+    monkeypatch.setattr(sending, "INTERVAL", 0.05)
 
 
 def write(out: Path) -> Facts:

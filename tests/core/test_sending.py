@@ -1,0 +1,111 @@
+"""Checkpoints are sent whole or not at all, and nothing that goes wrong with it ends the work or the sending."""
+
+import errno
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.core import sending
+from components.core.records import Facts
+from components.core.remote import Remote
+from components.core.store import CHECKPOINT, Store
+from tests.patience import eventually
+
+KEY = "0" * 32
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "INTERVAL", 0.05)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Remote:
+    return Remote(str(tmp_path / "shared"))
+
+
+def write_checkpoint(out: Path, step: int) -> None:
+    part = out / CHECKPOINT / f"{step}.part"
+    part.mkdir(parents=True)
+    for name in ("state", "history"):
+        (part / name).write_text(f"{name} of {step}")
+    part.rename(part.with_suffix(""))
+
+
+def arrived(place: Remote, tmp_path: Path) -> dict[str, str]:
+    """Return the files of the checkpoint that another machine would go on from, with what they say."""
+    folder = tmp_path / "looking"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    Remote(place.address).fetch_checkpoint("fine_tune", KEY, folder)
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def no_link(source: Path, target: Path) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+def test_where_files_cannot_be_linked_they_are_copied(
+    place: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", no_link)
+
+    def work(out: Path) -> Facts:
+        write_checkpoint(out, 2)
+        whole = {"2/state": "state of 2", "2/history": "history of 2"}
+        eventually(lambda: arrived(place, tmp_path) == whole)
+        return {}
+
+    Store(tmp_path / "a", place).produce("fine_tune", KEY, work)
+
+
+def test_where_they_cannot_be_copied_either_it_is_said_once(
+    place: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = []
+
+    def no_copy(source: Path, target: Path) -> None:
+        tried.append(source)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "link", no_link)
+    monkeypatch.setattr(shutil, "copyfile", no_copy)
+
+    def work(out: Path) -> Facts:
+        write_checkpoint(out, 2)
+        eventually(lambda: len(tried) > 2)
+        return {}
+
+    with caplog.at_level(logging.WARNING):
+        Store(tmp_path / "a", place).produce("fine_tune", KEY, work)
+    assert ["No space left" in record.getMessage() for record in caplog.records] == [True]
+    assert [path.name for path in (tmp_path / "a/fine_tune").iterdir() if path.is_dir()] == [KEY]
+
+
+@pytest.mark.parametrize(("call", "times"), [("scandir", 1), ("link", 2)])
+def test_a_checkpoint_that_is_deleted_while_it_is_looked_at_is_not_sent_in_part(
+    call: str, times: int, place: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, sent, seen = getattr(os, call), [], []
+
+    def work(out: Path) -> Facts:
+        def replaced_meanwhile(path: Path, *more: Path) -> object:
+            if str(path).startswith(str(out / CHECKPOINT / "2")):
+                seen.append(path)
+                if len(seen) == times:
+                    monkeypatch.setattr(os, call, system)
+                    write_checkpoint(out, 4)
+                    shutil.rmtree(out / CHECKPOINT / "2")
+            return system(path, *more)
+
+        monkeypatch.setattr(os, call, replaced_meanwhile)
+        write_checkpoint(out, 2)
+        eventually(lambda: sent)
+        return {}
+
+    monkeypatch.setattr(place, "send_checkpoint", lambda *what: sent.append(set(what[-1])))
+    Store(tmp_path / "a", place).produce("fine_tune", KEY, work)
+    assert sent[0] == {"4/state", "4/history"}
