@@ -89,12 +89,12 @@ class Remote:
         name = f"{step}/{key}.checkpoint.json"
         return self._safely(lambda: self._fetch(name, _by_place, folder)) is not None
 
-    def send_checkpoint(self, step: str, key: str, folder: Path, there: dict[str, int]) -> None:
+    def send_checkpoint(self, step: str, key: str, folder: Path, there: dict[str, int]) -> bool:
         """Send files of a folder, by their names and as many of their bytes as were there when they were listed.
 
-        Those before are deleted.
+        Those before are deleted. False if the place cannot be used.
         """
-        self._safely(lambda: self._send_checkpoint(step, key, folder, there))
+        return bool(self._safely(lambda: self._send_checkpoint(step, key, folder, there)))
 
     def forget_checkpoint(self, step: str, key: str) -> None:
         """Delete the checkpoints of what is done."""
@@ -170,7 +170,7 @@ class Remote:
         total = sum(file.bytes for file in manifest.files.values())
         log.info("store.remote: sent %s, %.1f MB in %.1f s", manifest.step, total / 1e6, time.monotonic() - began)
 
-    def _send_checkpoint(self, step: str, key: str, folder: Path, there: dict[str, int]) -> None:
+    def _send_checkpoint(self, step: str, key: str, folder: Path, there: dict[str, int]) -> bool:
         parent = f"{step}/{key}.checkpoint"
         place = f"{parent}/{uuid.uuid4().hex}"
         files = {
@@ -182,6 +182,7 @@ class Remote:
         for each in self._files.ls(self._at(parent), detail=False):
             if PurePosixPath(each).name != PurePosixPath(place).name:
                 self._files.rm(each, recursive=True)
+        return True
 
     def _put(self, path: Path, place: str, size: int) -> str:
         """Send so many bytes of a file, and return their SHA-256."""

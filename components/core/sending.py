@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.core.remote import Remote
+from components.core.remote import PAUSE, Remote
 
 INTERVAL = 10.0
 """Seconds between two looks for a new checkpoint."""
@@ -39,23 +39,28 @@ class Sender:
         self._remote.forget_checkpoint(self._step, self._key)
 
     def _work(self) -> None:
-        while not self._stopped.wait(INTERVAL):
-            try:
-                self._look()
-            except FileNotFoundError:  # deleted meanwhile: the next look finds a newer one
-                pass
-            except OSError as error:
-                if not self._warned:
-                    self._warned = True
-                    log.warning("store.remote: a checkpoint of %s cannot be sent: %s", self._step, error)
+        wait = INTERVAL
+        while not self._stopped.wait(wait):
+            wait = INTERVAL if self._look() else PAUSE
 
-    def _look(self) -> None:
-        if complete_files(self._checkpoint) != self._sent:
+    def _look(self) -> bool:
+        """Send what has not been sent; False if that was to no avail, and is to be tried again."""
+        try:
+            if complete_files(self._checkpoint) == self._sent:
+                return True
             with _held(self._checkpoint, f".{self._key}-") as held:
                 there = complete_files(held)
-                if there:
-                    self._remote.send_checkpoint(self._step, self._key, held, there)
+                if there and not self._remote.send_checkpoint(self._step, self._key, held, there):
+                    return False
                 self._sent = there
+        except FileNotFoundError:  # deleted meanwhile: the next look finds a newer one
+            pass
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                log.warning("store.remote: a checkpoint of %s cannot be sent: %s", self._step, error)
+            return False
+        return True
 
 
 def complete_files(checkpoint: Path) -> dict[str, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core import sending
+from components.core import remote, sending
 from components.core.records import Facts
 from components.core.remote import Remote
 from components.core.store import CHECKPOINT, Store
@@ -20,6 +20,8 @@ KEY = "0" * 32
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "INTERVAL", 0.05)
+    for module in (sending, remote):
+        monkeypatch.setattr(module, "PAUSE", 0.1)
 
 
 @pytest.fixture
@@ -57,6 +59,19 @@ def test_where_files_cannot_be_linked_they_are_copied(
         write_checkpoint(out, 2)
         whole = {"2/state": "state of 2", "2/history": "history of 2"}
         eventually(lambda: arrived(place, tmp_path) == whole)
+        return {}
+
+    Store(tmp_path / "a", place).produce("fine_tune", KEY, work)
+
+
+def test_one_that_did_not_arrive_is_sent_again(place: Remote, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def work(out: Path) -> Facts:
+        shared = Path(place.address)
+        shared.write_text("a file, and no folder")
+        write_checkpoint(out, 2)
+        eventually(lambda: "going on without" in caplog.text)
+        shared.unlink()
+        eventually(lambda: arrived(place, tmp_path))
         return {}
 
     Store(tmp_path / "a", place).produce("fine_tune", KEY, work)
