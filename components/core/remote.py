@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -71,6 +72,7 @@ class Remote:
         self._away_until = 0.0
         self._wrong: set[str] = set()
         """Names of manifests that could not be believed: they are written anew, with all of their files."""
+        self._unsent: list[Manifest] = []
 
     def fetch(self, step: str, key: str, folder: Path) -> Manifest | None:
         """Bring a result into an empty folder; None if it is not there, or not as it was written.
@@ -81,8 +83,16 @@ class Remote:
         return self._safely(lambda: self._fetch(f"{step}/{key}.json", _by_hash, folder), refused=is_full)
 
     def send(self, manifest: Manifest) -> None:
-        """Let others have a result, unless it is there already."""
-        self._safely(lambda: self._send(manifest))
+        """Let others have a result, unless it is there already; then nobody needs its checkpoints.
+
+        One that did not arrive is tried once more, when a later one has arrived.
+        """
+        if not self._safely(partial(self._send, manifest)):
+            self._unsent.append(manifest)
+            return
+        unsent, self._unsent = self._unsent, []
+        for each in unsent:
+            self._safely(partial(self._send, each))
 
     def fetch_checkpoint(self, step: str, key: str, folder: Path) -> bool:
         """Bring the newest checkpoint of what another machine began into an empty folder, if there is one."""
@@ -95,16 +105,6 @@ class Remote:
         Those before are deleted. False if the place cannot be used.
         """
         return bool(self._safely(lambda: self._send_checkpoint(step, key, folder, there)))
-
-    def forget_checkpoint(self, step: str, key: str) -> None:
-        """Delete the checkpoints of what is done."""
-
-        def forget() -> None:
-            if self._files.exists(name := self._at(f"{step}/{key}.checkpoint.json")):
-                self._files.rm(name)
-                self._files.rm(self._at(f"{step}/{key}.checkpoint"), recursive=True)
-
-        self._safely(forget)
 
     def _at(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
@@ -155,18 +155,25 @@ class Remote:
         self._wrong.discard(name)
         return manifest
 
-    def _send(self, manifest: Manifest) -> None:
+    def _send(self, manifest: Manifest) -> bool:
         name = f"{manifest.step}/{manifest.key}.json"
-        anew = name in self._wrong
-        if not anew and self._files.exists(self._at(name)):
-            return
+        if name in self._wrong or not self._files.exists(self._at(name)):
+            self._send_files(manifest, anew=name in self._wrong)
+            self._write(self._at(name), manifest)
+            self._wrong.discard(name)
+        checkpoint = self._at(f"{manifest.step}/{manifest.key}.checkpoint")
+        if self._files.exists(checkpoint):
+            with suppress(FileNotFoundError):  # cut off before the first was complete
+                self._files.rm(f"{checkpoint}.json")
+            self._files.rm(checkpoint, recursive=True)
+        return True
+
+    def _send_files(self, manifest: Manifest, anew: bool) -> None:
         began = time.monotonic()
         for each, file in manifest.files.items():
             there = self._at(_by_hash(manifest, each))
             if anew or not (self._files.exists(there) and self._files.size(there) == file.bytes):
                 self._put(manifest.folder / each, there, file.bytes)
-        self._write(self._at(name), manifest)
-        self._wrong.discard(name)
         total = sum(file.bytes for file in manifest.files.values())
         log.info("store.remote: sent %s, %.1f MB in %.1f s", manifest.step, total / 1e6, time.monotonic() - began)
 

@@ -33,10 +33,9 @@ class Sender:
         self._stopped.set()
 
     def finish(self) -> None:
-        """Delete what was sent, by this attempt or an earlier one: the result is there."""
+        """Send no other, and wait for the one that is on its way."""
         self.stop()
         self._thread.join()
-        self._remote.forget_checkpoint(self._step, self._key)
 
     def _work(self) -> None:
         wait = INTERVAL

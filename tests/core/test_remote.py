@@ -2,12 +2,12 @@
 
 import logging
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from components.core import remote as module
 from components.core import sending
 from components.core.errors import ConfigError, NoRoom
 from components.core.records import Facts
@@ -165,7 +165,10 @@ def test_a_checkpoint_is_sent_and_another_machine_goes_on_from_it(place: Remote,
         return write(out)
 
     fresh = Remote(place.address)
-    done = machine(tmp_path, "b", fresh).produce("fine_tune", KEY, go_on)
+    other = machine(tmp_path, "b", fresh)
+    done = other.produce("fine_tune", KEY, go_on)
+    assert fresh.fetch_checkpoint("fine_tune", KEY, folder(tmp_path)), "nobody else has the result yet"
+    other.share(done)
     assert sorted(done.files) == ["empty", "model/weights"]
     assert not fresh.fetch_checkpoint("fine_tune", KEY, folder(tmp_path))
 
@@ -191,23 +194,16 @@ def test_once_it_is_done_no_checkpoint_is_left(place: Remote, tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "a/fine_tune").iterdir() if path.is_dir()] == [KEY]
 
 
-def test_a_file_that_grows_while_it_is_sent_is_whole(tmp_path: Path) -> None:
-    place = Remote(str(tmp_path / "shared"))
-    done = threading.Event()
-
-    def work(out: Path) -> Facts:
-        (out / CHECKPOINT).mkdir()
-        with (out / CHECKPOINT / "answers.jsonl").open("ab") as file:
-            while not done.is_set():
-                file.write(b"answer\n" * 1000)
-                file.flush()
-                if place.fetch_checkpoint("respond", KEY, folder(tmp_path)):
-                    done.set()
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        machine(tmp_path, "a", place).produce("respond", KEY, work)
-    assert set((tmp_path / "looking/answers.jsonl").read_bytes().split(b"\n")) == {b"answer", b""}
+def test_a_result_that_did_not_arrive_is_sent_with_a_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "shared"
+    store = machine(tmp_path, "a", Remote(str(shared)))
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    shared.write_text("a file, and no folder")
+    first = store.produce("split", KEY, write)
+    store.share(first)
+    shared.unlink()
+    store.share(store.produce("evaluate", KEY, lambda _: {}))
+    assert machine(tmp_path, "b", Remote(str(shared))).produce("split", KEY, never).digest == first.digest
 
 
 def fill(monkeypatch: pytest.MonkeyPatch) -> None:

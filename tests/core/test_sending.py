@@ -77,6 +77,42 @@ def test_one_that_did_not_arrive_is_sent_again(place: Remote, tmp_path: Path, ca
     Store(tmp_path / "a", place).produce("fine_tune", KEY, work)
 
 
+def test_the_checkpoint_stays_until_the_result_has_arrived(place: Remote, tmp_path: Path) -> None:
+    def work(out: Path) -> Facts:
+        write_checkpoint(out, 2)
+        eventually(lambda: arrived(place, tmp_path))
+        (out / "model").write_text("weights")
+        return {}
+
+    store = Store(tmp_path / "a", place)
+    made = store.produce("fine_tune", KEY, work)
+    in_the_way = Path(place.address) / "files"
+    in_the_way.write_text("a file, and no folder")
+    store.share(made)
+    assert arrived(place, tmp_path)
+    in_the_way.unlink()
+
+    def gone() -> bool:
+        store.share(made)
+        return not arrived(place, tmp_path)
+
+    eventually(gone)
+
+
+def test_a_file_that_grows_while_it_is_sent_is_whole(place: Remote, tmp_path: Path) -> None:
+    def work(out: Path) -> Facts:
+        (out / CHECKPOINT).mkdir()
+        with (out / CHECKPOINT / "answers.jsonl").open("ab") as file:
+            while not arrived(place, tmp_path):
+                file.write(b"answer\n" * 1000)
+                file.flush()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "a", place).produce("fine_tune", KEY, work)
+    assert set((tmp_path / "looking/answers.jsonl").read_text().split("\n")) == {"answer", ""}
+
+
 def test_where_they_cannot_be_copied_either_it_is_said_once(
     place: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,7 +140,9 @@ def test_where_they_cannot_be_copied_either_it_is_said_once(
 def test_a_checkpoint_that_is_deleted_while_it_is_looked_at_is_not_sent_in_part(
     call: str, times: int, place: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    system, sent, seen = getattr(os, call), [], []
+    system = getattr(os, call)
+    sent: list[set[str]] = []
+    seen: list[Path] = []
 
     def work(out: Path) -> Facts:
         def replaced_meanwhile(path: Path, *more: Path) -> object:
