@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
@@ -73,6 +73,8 @@ class Remote:
         self._wrong: set[str] = set()
         """Names of manifests that could not be believed: they are written anew, with all of their files."""
         self._unsent: list[Manifest] = []
+        self._replaceable: set[str] = set()
+        """Where checkpoints lie that this one has fetched, or begun to send."""
 
     def fetch(self, step: str, key: str, folder: Path) -> Manifest | None:
         """Bring a result into an empty folder; None if it is not there, or not as it was written.
@@ -80,7 +82,12 @@ class Remote:
         Raises:
             NoRoom, OSError: if the disk of that folder is full: what has no room there has none when it is made anew.
         """
-        return self._safely(lambda: self._fetch(f"{step}/{key}.json", _by_hash, folder), refused=is_full)
+
+        def fetch() -> Manifest | None:
+            found = self._read(f"{step}/{key}.json")
+            return found and self._take(found, f"{step}/{key}.json", _by_hash, folder)
+
+        return self._safely(fetch, refused=is_full)
 
     def send(self, manifest: Manifest) -> None:
         """Let others have a result, unless it is there already; then nobody needs its checkpoints.
@@ -94,15 +101,27 @@ class Remote:
         for each in unsent:
             self._safely(partial(self._send, each))
 
-    def fetch_checkpoint(self, step: str, key: str, folder: Path) -> bool:
-        """Bring the newest checkpoint of what another machine began into an empty folder, if there is one."""
-        name = f"{step}/{key}.checkpoint.json"
-        return self._safely(lambda: self._fetch(name, _by_place, folder)) is not None
+    def fetch_checkpoint(self, step: str, key: str, folder: Path, here: Mapping[str, int] | None = None) -> bool:
+        """Bring the newest checkpoint of what another machine began into an empty folder, if there is one.
+
+        One that is no further than what is `here`, files and how long each is, is left where it is.
+        """
+
+        def fetch() -> Manifest | None:
+            found = self._read(name := f"{step}/{key}.checkpoint.json")
+            if not found or (here and _progress(_lengths(found)) <= _progress(here)):
+                return None
+            taken = self._take(found, name, _by_place, folder)
+            self._replaceable.add(str(found.facts.get("place")))
+            return taken
+
+        return self._safely(fetch) is not None
 
     def send_checkpoint(self, step: str, key: str, folder: Path, there: dict[str, int]) -> bool:
         """Send files of a folder, by their names and as many of their bytes as were there when they were listed.
 
-        Those before are deleted. False if the place cannot be used.
+        Those before are deleted, but for one of another machine that is further and was not fetched: then these are
+        not sent. False if the place cannot be used.
         """
         return bool(self._safely(lambda: self._send_checkpoint(step, key, folder, there)))
 
@@ -127,14 +146,15 @@ class Remote:
                 log.warning("store.remote: %s cannot be used, going on without: %s", redact(self.address), reason)
                 return None
 
-    def _fetch(self, name: str, place: Callable[[Manifest, str], str], folder: Path) -> Manifest | None:
+    def _read(self, name: str) -> Manifest | None:
+        """Return what a manifest says of itself; None if it is not there, or cannot be believed."""
         try:
             told = self._files.cat_file(self._at(name))
         except FileNotFoundError:
             return None
         self._wrong.add(name)  # until it is shown to be right
         try:
-            manifest = Manifest.model_validate_json(told).model_copy(update={"folder": folder})
+            manifest = Manifest.model_validate_json(told)
         except ValueError:
             log.warning("store.remote: %s is no manifest, and is not taken", name)
             return None
@@ -144,6 +164,11 @@ class Remote:
         if f"{manifest.step}/{manifest.key}" != name.partition(".")[0]:
             log.warning("store.remote: %s is that of something else, and is not taken", name)
             return None
+        return manifest
+
+    def _take(self, found: Manifest, name: str, place: Callable[[Manifest, str], str], folder: Path) -> Manifest | None:
+        """Bring the files that a manifest names into a folder; None if they are not as they were written."""
+        manifest = found.model_copy(update={"folder": folder})
         require_room(folder.parent, sum(file.bytes for file in manifest.files.values()))
         for each in manifest.files:
             (folder / each).parent.mkdir(parents=True, exist_ok=True)
@@ -179,15 +204,21 @@ class Remote:
 
     def _send_checkpoint(self, step: str, key: str, folder: Path, there: dict[str, int]) -> bool:
         parent = f"{step}/{key}.checkpoint"
+        if before := self._read(f"{parent}.json"):
+            told = str(before.facts.get("place"))
+            if told not in self._replaceable and _progress(_lengths(before)) > _progress(there):
+                return True
+            self._replaceable.add(told)
         place = f"{parent}/{uuid.uuid4().hex}"
+        self._replaceable.add(place)  # whether all of it arrives or not
         files = {
             name: File(sha256=self._put(folder / name, self._at(f"{place}/{name}"), size), bytes=size)
             for name, size in there.items()
         }
-        told = Manifest(step=step, key=key, folder=folder, files=files, facts={"place": place})
-        self._write(self._at(f"{parent}.json"), told.sealed())
+        manifest = Manifest(step=step, key=key, folder=folder, files=files, facts={"place": place})
+        self._write(self._at(f"{parent}.json"), manifest.sealed())
         for each in self._files.ls(self._at(parent), detail=False):
-            if PurePosixPath(each).name != PurePosixPath(place).name:
+            if f"{parent}/{PurePosixPath(each).name}" in self._replaceable - {place}:
                 self._files.rm(each, recursive=True)
         return True
 
@@ -206,6 +237,16 @@ class Remote:
         self._files.makedirs(str(PurePosixPath(place).parent), exist_ok=True)
         # Where it lay on this machine is nobody's business.
         self._files.pipe_file(place, manifest.model_copy(update={"folder": Path()}).model_dump_json().encode())
+
+
+def _lengths(manifest: Manifest) -> dict[str, int]:
+    return {name: file.bytes for name, file in manifest.files.items()}
+
+
+def _progress(files: Mapping[str, int]) -> tuple[int, int]:
+    """Return how far a checkpoint is (`components.core.store.CHECKPOINT`): its step, and bytes of files that grow."""
+    steps = [int(path.parts[0]) for path in map(PurePosixPath, files) if path.parts[0].isdecimal()]
+    return max(steps, default=0), sum(size for name, size in files.items() if "/" not in name)
 
 
 def _by_hash(manifest: Manifest, name: str) -> str:

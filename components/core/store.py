@@ -16,12 +16,13 @@ from components.core.records import Facts, File, Manifest, sha256_of
 from components.core.redaction import redact_prose
 from components.core.remote import Remote
 from components.core.room import disk_full_as_a_line, is_full, no_room_left
-from components.core.sending import Sender
+from components.core.sending import Sender, complete_files
 
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"
 """Folder in which a block keeps what it goes on from if it is stopped. It must be of use whenever the block is cut off:
-what stands in it under its name is whole."""
+what stands in it under its name is whole. A folder whose name is a number is as far as that, and further than those of
+lower ones; a file only grows."""
 
 ENTRY = re.compile(r"\.?([0-9a-f]{32})(?:$|[.-])")
 """Names of folders of a key: its result, and before a dot or a hyphen what attempts at it have left."""
@@ -123,11 +124,10 @@ class Store:
         if not self.remote:
             yield
             return
-        if not (draft / CHECKPOINT).is_dir():
-            fetched = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))
-            if self.remote.fetch_checkpoint(step, key, fetched):
-                fetched.rename(draft / CHECKPOINT)
-            shutil.rmtree(fetched, ignore_errors=True)
+        fetched = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=draft.parent))
+        if self.remote.fetch_checkpoint(step, key, fetched, complete_files(draft / CHECKPOINT)):
+            _gather([fetched], draft / CHECKPOINT)
+        shutil.rmtree(fetched, ignore_errors=True)
         sender = Sender(self.remote, step, key, draft / CHECKPOINT)
         try:
             yield
@@ -142,7 +142,7 @@ class Store:
         draft = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=folder.parent))
         with publication():
             try:
-                _bring_checkpoint(left, draft)
+                _gather((each / CHECKPOINT for each in left), draft / CHECKPOINT)  # the newest first
                 _sweep(each for each in left if each.name.startswith("."))
                 with disk_full_as_a_line(draft), self._checkpoints_shared(step, key, draft):
                     facts = redact_prose(write(draft))
@@ -220,19 +220,21 @@ def _stopped(folder: Path) -> list[Path]:
     return sorted((kept for kept in folders if kept.is_dir()), key=lambda kept: -kept.stat().st_mtime)
 
 
-def _bring_checkpoint(left: Iterable[Path], draft: Path) -> None:
-    """Move what earlier attempts left to go on from into the draft, the newest of what has the same name.
+def _gather(left: Iterable[Path], checkpoint: Path) -> None:
+    """Move what there is to go on from into one folder; of what has the same name, the longer file or the first folder.
 
     Renaming cannot be cut in two: at any moment it is in one of them, and the next attempt looks into all.
     """
-    for kept in (stopped / CHECKPOINT for stopped in left):
+    for kept in left:
         for each in kept.iterdir() if kept.is_dir() else ():
-            (draft / CHECKPOINT).mkdir(exist_ok=True)
-            if not (draft / CHECKPOINT / each.name).exists():
-                each.rename(draft / CHECKPOINT / each.name)
-    if (draft / CHECKPOINT).is_dir():
-        sync_names(draft / CHECKPOINT)
-        sync_names(draft)
+            checkpoint.mkdir(exist_ok=True)
+            there = checkpoint / each.name
+            longer = each.is_file() and there.is_file() and each.stat().st_size > there.stat().st_size
+            if longer or not there.exists():
+                each.replace(there)
+    if checkpoint.is_dir():
+        sync_names(checkpoint)
+        sync_names(checkpoint.parent)
 
 
 def _sweep(folders: Iterable[Path]) -> None:

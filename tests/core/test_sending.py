@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,68 @@ def arrived(place: Remote, tmp_path: Path) -> dict[str, str]:
 
 def no_link(source: Path, target: Path) -> None:
     raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+def stopped_at(step: int, begun: list[set[str]], place: Remote, tmp_path: Path) -> Callable[[Path], Facts]:
+    """Return work that notes which checkpoints it begins with, leaves one that arrives, and is stopped."""
+
+    def work(out: Path) -> Facts:
+        begun.append({each.name for each in (out / CHECKPOINT).glob("*")})
+        for each in begun[-1]:
+            shutil.rmtree(out / CHECKPOINT / each)
+        write_checkpoint(out, step)
+        eventually(lambda: f"{step}/state" in arrived(place, tmp_path))
+        raise KeyboardInterrupt
+
+    return work
+
+
+def test_an_older_checkpoint_of_its_own_does_not_hide_a_newer_one_of_another_machine(
+    place: Remote, tmp_path: Path
+) -> None:
+    begun: list[set[str]] = []
+    for name, step in (("a", 100), ("b", 500), ("a", 600)):
+        work = stopped_at(step, begun, place, tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            Store(tmp_path / name, Remote(place.address)).produce("fine_tune", KEY, work)
+    assert begun == [set(), {"100"}, {"100", "500"}]
+    lie_in = Path(place.address) / "fine_tune" / f"{KEY}.checkpoint"
+    eventually(lambda: len(list(lie_in.iterdir())) == 1)
+
+
+@pytest.mark.parametrize(("here", "there"), [(10, 30), (30, 10)])
+def test_the_longer_journal_is_gone_on_with(here: int, there: int, place: Remote, tmp_path: Path) -> None:
+    def stopped(out: Path) -> Facts:
+        (out / CHECKPOINT).mkdir()
+        (out / CHECKPOINT / "answers.jsonl").write_text("answer\n" * here)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "a").produce("fine_tune", KEY, stopped)
+    (tmp_path / "answers.jsonl").write_text("answer\n" * there)
+    Remote(place.address).send_checkpoint("fine_tune", KEY, tmp_path, {"answers.jsonl": 7 * there})
+
+    def go_on(out: Path) -> Facts:
+        return {"answers": len((out / CHECKPOINT / "answers.jsonl").read_text().splitlines())}
+
+    assert Store(tmp_path / "a", place).produce("fine_tune", KEY, go_on).facts == {"answers": 30}
+
+
+def test_one_of_another_machine_is_replaced_by_no_earlier_one(place: Remote, tmp_path: Path) -> None:
+    one, other = Remote(place.address), Remote(place.address)
+    for step in (100, 500, 600):
+        write_checkpoint(tmp_path, step)
+
+    def send(from_where: Remote, step: int) -> set[str]:
+        files = {f"{step}/{name}": len(f"{name} of {step}") for name in ("state", "history")}
+        assert from_where.send_checkpoint("fine_tune", KEY, tmp_path / CHECKPOINT, files)
+        return {name.partition("/")[0] for name in arrived(place, tmp_path)}
+
+    assert send(other, 500) == {"500"}
+    assert send(one, 100) == {"500"}
+    assert not one.fetch_checkpoint("fine_tune", KEY, tmp_path, {"500/state": 1}), "it is no further than that"
+    assert send(one, 600) == {"600"}
+    assert send(one, 100) == {"100"}, "it has sent that itself, and has found no use for it"
 
 
 def test_where_files_cannot_be_linked_they_are_copied(
