@@ -11,7 +11,7 @@ from components.core.durable import unused
 from components.core.home import home
 from components.core.room import files_in
 from components.core.steps import RESULTS
-from components.core.store import Store
+from components.core.store import LastUse, Store
 from components.tracking.cleaning import DeletedRun, purge, references
 from components.tracking.stores import DATABASE, tracking_uri, without_password
 from pipelines.sweeping.sweep import SWEEPS
@@ -62,6 +62,8 @@ class Garbage(BaseModel):
     removed: bool = False
     run: DeletedRun | None = Field(default=None, exclude=True)
     folder: Path | None = Field(default=None, exclude=True)
+    used: LastUse | None = Field(default=None, exclude=True)
+    """When a result was last used before anybody asked what refers to it."""
 
 
 class Cleaned(BaseModel):
@@ -105,8 +107,10 @@ def clean(delete: bool) -> Cleaned:
     Raises:
         TrackingError: if MLflow does not answer: then nobody knows what is referred to, and nothing is removed.
     """
+    # Listed first: a run that took one before has it noted by now, and one that takes it later is known by that.
+    idle, sweeps = _idle(), sorted((home() / SWEEPS).glob("*/"))
     found = references(home())
-    garbage = [*_steps(found.steps), *_runs(found.deleted), *_sweeps(found.sweeps)]
+    garbage = [*_steps(idle, found.steps), *_runs(found.deleted), *_sweeps(sweeps, found.sweeps)]
     for each in garbage if delete else ():
         each.removed = _remove(each)
     if delete:
@@ -116,14 +120,17 @@ def clean(delete: bool) -> Cleaned:
     return Cleaned(home=home(), garbage=garbage, deleted=delete, on_server=told)
 
 
-def _steps(kept: frozenset[str]) -> Iterator[Garbage]:
+def _idle() -> list[tuple[str, str, Path, LastUse]]:
+    """Return the step, the key and the folder of each result that no process uses, and when one last did."""
     store = Store(home() / STORE)
-    for step, key, folder in store.folders():
-        with store.idle(step, key) as idle:
-            unwanted = idle and f"{step}/{key}" not in kept
-        if unwanted:
+    return [(*each, used) for each in store.folders() if (used := store.last_use(each[0], each[1]))]
+
+
+def _steps(idle: Iterable[tuple[str, str, Path, LastUse]], kept: frozenset[str]) -> Iterator[Garbage]:
+    for step, key, folder, used in idle:
+        if f"{step}/{key}" not in kept:
             what = "step" if folder.name == key else "attempt"
-            yield Garbage(what=what, name=f"{step}/{folder.name}", bytes=_freed([folder]), folder=folder)
+            yield Garbage(what=what, name=f"{step}/{folder.name}", bytes=_freed([folder]), folder=folder, used=used)
 
 
 def _runs(deleted: Iterable[DeletedRun]) -> Iterator[Garbage]:
@@ -131,8 +138,8 @@ def _runs(deleted: Iterable[DeletedRun]) -> Iterator[Garbage]:
         yield Garbage(what="run", name=f"{run.run_id} {run.name}", bytes=_freed(run.folders), run=run)
 
 
-def _sweeps(kept: frozenset[str]) -> Iterator[Garbage]:
-    for folder in sorted((home() / SWEEPS).glob("*/")):
+def _sweeps(folders: Iterable[Path], kept: frozenset[str]) -> Iterator[Garbage]:
+    for folder in folders:
         if folder.name not in kept:
             yield Garbage(what="sweep", name=folder.name, bytes=_freed([folder]), folder=folder)
 
@@ -148,7 +155,7 @@ def _remove(garbage: Garbage) -> bool:
                 shutil.rmtree(garbage.folder, ignore_errors=True)
             return idle
     step, _, name = garbage.name.partition("/")
-    return Store(home() / STORE).remove(step, name.lstrip(".")[:32], garbage.folder)
+    return Store(home() / STORE).remove(step, name.lstrip(".")[:32], garbage.folder, garbage.used)
 
 
 def _remove_records() -> None:

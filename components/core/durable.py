@@ -57,6 +57,7 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
         except BlockingIOError:
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
+        os.utime(path)
         yield
 
 
@@ -68,9 +69,15 @@ def keep_in_use(path: Path) -> None:
             file = path.open("a")
             fcntl.flock(file, fcntl.LOCK_SH)
             in_use[path] = file
+            os.utime(path)
         in_use.move_to_end(path)
         if len(in_use) > MOST_IN_USE:
             in_use.popitem(last=False)[1].close()
+
+
+def last_use(path: Path) -> int:
+    """Return when a file was last locked or taken into use: a number that changes with it, whatever the clock does."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 @contextmanager

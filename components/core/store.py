@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from components.core.durable import keep_in_use, locked, sync, sync_names, unused
+from components.core.durable import keep_in_use, last_use, locked, sync, sync_names, unused
 from components.core.errors import DataRejected, GradusError, NoRoom
 from components.core.interruptions import hold_until_published, publication
 from components.core.records import Facts, File, Manifest, sha256_of
@@ -26,6 +26,9 @@ lower ones; a file only grows."""
 
 ENTRY = re.compile(r"\.?([0-9a-f]{32})(?:$|[.-])")
 """Names of folders of a key: its result, and before a dot or a hyphen what attempts at it have left."""
+
+LastUse = tuple[int, int]
+"""When a result was last computed, and last taken; different after each."""
 
 log = logging.getLogger(__name__)
 
@@ -79,26 +82,35 @@ class Store:
             if folder.is_dir() and (match := ENTRY.match(folder.name)):
                 yield folder.parent.name, match[1], folder
 
-    @contextmanager
-    def idle(self, step: str, key: str) -> Iterator[bool]:
-        """Tell whether no process uses or computes what stands under a key; if so, none begins to within the block."""
-        result = self.root / step / key
-        with unused(_lock(result)) as computed, unused(_used(result)) as free:
-            yield computed and free
+    def last_use(self, step: str, key: str) -> LastUse | None:
+        """Return when what stands under a key was last taken or computed; None while a process uses or computes it."""
+        with self._idle(step, key) as used:
+            return used
 
-    def remove(self, step: str, key: str, folder: Path) -> bool:
-        """Remove a folder of `folders`, all of it or nothing; False if a process uses or computes what it holds."""
-        with self.idle(step, key) as idle:
-            if idle and folder.is_dir():
+    def remove(self, step: str, key: str, folder: Path, used: LastUse | None) -> bool:
+        """Remove a folder of `folders`, all of it or nothing, if what it holds was last used then.
+
+        False if a process uses or computes it, or has done so since.
+        """
+        with self._idle(step, key) as last:
+            free = last is not None and last == used
+            if free and folder.is_dir():
                 aside = Path(tempfile.mkdtemp(prefix=_drafts(key), dir=folder.parent))
                 folder.rename(aside / "old")
                 shutil.rmtree(aside, ignore_errors=True)
-            return idle
+            return free
 
     def share(self, manifest: Manifest) -> None:
         """Let other machines have a result, where there is a remote store and it has not got it."""
         if self.remote:
             self.remote.send(manifest)
+
+    @contextmanager
+    def _idle(self, step: str, key: str) -> Iterator[LastUse | None]:
+        """Tell when what stands under a key was last used if no process uses it; none begins to within the block."""
+        lock, used = _lock(self.root / step / key), _used(self.root / step / key)
+        with unused(lock) as computed, unused(used) as free:
+            yield (last_use(lock), last_use(used)) if computed and free else None
 
     def _fetch(self, step: str, key: str, folder: Path) -> Manifest | None:
         """Take a result from the remote store, if that has it."""

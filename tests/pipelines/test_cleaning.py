@@ -15,12 +15,13 @@ from mlflow.exceptions import MlflowException
 from components.core.durable import in_use
 from components.core.store import CHECKPOINT, Store
 from components.serving.load import load_model
+from components.tracking.cleaning import References, references
 from components.tracking.config import TrackingConfig
 from components.tracking.names import CACHED_FROM, STEPS_TAG
 from components.tracking.registry.finding import resolve_model
 from components.tracking.runs import open_run
 from components.tracking.sweeps import SWEEP_TAG
-from pipelines.cleaning import usage
+from pipelines import cleaning
 from pipelines.run import RunSummary
 from tests.pipelines.commands import gradus
 from tests.pipelines.labelled_runs import labelled_run
@@ -99,10 +100,41 @@ def test_what_a_process_has_taken_stays_until_it_ends(store: Store) -> None:
         assert process.stdout
         assert process.stdout.readline() == "taken\n"
         assert f"work/{UNKNOWN}" not in removable("--delete")
-        assert store.remove("work", UNKNOWN, store.root / "work" / UNKNOWN) is False
+        assert store.last_use("work", UNKNOWN) is None
+        assert store.remove("work", UNKNOWN, store.root / "work" / UNKNOWN, None) is False
         process.kill()
     let_go()
     assert removable("--delete") == {f"work/{UNKNOWN}": True}
+
+
+@pytest.mark.parametrize("again", ["taken", "tried"])
+def test_what_a_run_has_used_that_ended_meanwhile_stays(
+    again: str, store: Store, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go()
+    result, attempt = f"work/{UNKNOWN}", f"work/.{BROKEN}-left"
+
+    def fails(out: Path) -> dict[str, str]:
+        error = RuntimeError("stopped")
+        error.evidence = out  # type: ignore[attr-defined]
+        raise error
+
+    def slow(home: Path) -> References:
+        found = references(home)
+        if again == "taken":
+            assert store.find("work", UNKNOWN)
+        else:
+            with pytest.raises(RuntimeError, match="stopped"):
+                store.produce("work", BROKEN, fails)
+        run_that_took(isolated, UNKNOWN if again == "taken" else BROKEN)
+        let_go()
+        return found
+
+    monkeypatch.setattr(cleaning, "references", slow)
+    removed = {each.name: each.removed for each in cleaning.clean(delete=True).garbage}
+    assert removed == {result: again == "tried", attempt: again == "taken"}
+    assert (store.root / result / "result.txt").exists() == (again == "taken")
+    assert (store.root / "work" / f"{BROKEN}.failed").exists() == (again == "tried")
 
 
 def test_a_deleted_run_goes_with_its_files_unless_its_model_is_registered_or_a_kept_run_uses_it(
@@ -179,7 +211,7 @@ def test_what_goes_away_while_it_is_counted_is_no_fault(store: Store, monkeypatc
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", goes_first)
-    parts = {part.name: part for part in usage().parts}
+    parts = {part.name: part for part in cleaning.usage().parts}
     assert parts["store/work"].bytes > 2000
     assert not list(store.root.rglob(CHECKPOINT))
 
