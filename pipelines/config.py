@@ -15,7 +15,7 @@ from components.core.config import Config
 from components.core.errors import ConfigError, did_you_mean, shortened
 from components.core.home import home
 from components.core.redaction import MASK, redact
-from components.core.remote import StoreConfig
+from components.core.sharing.remote import StoreConfig
 from components.core.yaml_loader import InvalidYAML, load_yaml, read_yaml
 from components.data.addresses import RUN_FILE, scheme_of
 from components.data.split.given_splits import SPLITS

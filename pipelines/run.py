@@ -12,7 +12,7 @@ from components.core.errors import DataRejected, TrainingError
 from components.core.home import home
 from components.core.process_memory import peak_memory
 from components.core.records import Facts, Manifest
-from components.core.remote import stored_at
+from components.core.sharing.remote import stored_at
 from components.core.steps import Step, called, run_logger
 from components.tasks import log_results, register, report_failed_training, report_validation
 from components.tasks.results import Results

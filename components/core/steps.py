@@ -20,8 +20,8 @@ from components.core.interruptions import interruptions_held_back
 from components.core.process_memory import give_freed_back
 from components.core.records import Facts, Manifest, fingerprint
 from components.core.redaction import EXACT, protect_logs, redact
-from components.core.remote import remote
 from components.core.room import out_of_memory_as_a_line
+from components.core.sharing.remote import remote
 from components.core.store import Store
 from components.core.versions import library_versions, source_version
 

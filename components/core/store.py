@@ -14,9 +14,9 @@ from components.core.errors import DataRejected, GradusError, NoRoom
 from components.core.interruptions import hold_until_published, publication
 from components.core.records import Facts, File, Manifest, sha256_of
 from components.core.redaction import redact_prose
-from components.core.remote import Remote
 from components.core.room import disk_full_as_a_line, is_full, no_room_left
-from components.core.sending import Sender, complete_files
+from components.core.sharing.remote import Remote
+from components.core.sharing.sending import Sender, complete_files
 
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from components.core import remote as module
-from components.core import sending
 from components.core.errors import ConfigError, NoRoom
 from components.core.records import Facts
-from components.core.remote import Remote, StoreConfig, remote, stored_at
+from components.core.sharing import remote as module
+from components.core.sharing import sending
+from components.core.sharing.remote import Remote, StoreConfig, remote, stored_at
 from components.core.store import CHECKPOINT, Store
 from tests.patience import eventually
 from tests.ports import free_port

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components.core import remote, sending
 from components.core.records import Facts
-from components.core.remote import Remote
+from components.core.sharing import remote, sending
+from components.core.sharing.remote import Remote
 from components.core.store import CHECKPOINT, Store
 from tests.patience import eventually
 

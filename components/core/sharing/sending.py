@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.core.remote import PAUSE, Remote
+from components.core.sharing.remote import PAUSE, Remote
 
 INTERVAL = 10.0
 """Seconds between two looks for a new checkpoint."""

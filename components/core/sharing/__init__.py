@@ -1,0 +1,1 @@
+"""What a store shares with those of other machines."""
