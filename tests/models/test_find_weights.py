@@ -155,8 +155,9 @@ def test_a_hub_id_is_looked_up_in_the_mirror_first(tmp_path: Path, place: str) -
 def test_weights_that_cannot_be_are_refused(tmp_path: Path, weights: str, told: str) -> None:
     with pytest.raises(WeightsError, match=told):
         find_weights(weights, tmp_path)
-    with pytest.raises(WeightsError, match="looked up" if weights.startswith("runs:") else told):
-        settings_of(weights)
+    if not weights.startswith("runs:"):  # which tasks know how to find
+        with pytest.raises(WeightsError, match=told):
+            settings_of(weights)
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
