@@ -111,7 +111,7 @@ def _kept(texts: pd.Series, predictions: Path) -> list[str]:
     known: dict[str, str] = {}
     for name in SPLITS:  # test last, so that it wins
         known |= dict.fromkeys(fold_all(rows.loc[rows["split"] == name, "text"]), name)
-    return [known.get(folded, SPLITS[0]) for folded in fold_all(texts)]
+    return [known.get(folded, SPLITS[0]) for folded in fold_all(texts.fillna(""))]
 
 
 def _dealt(texts: pd.Series, fractions: Fractions, given: Iterable[str]) -> list[str]:
