@@ -81,7 +81,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             _bound(grown("%", left, right if isinstance(right, tuple) else (right,)))
         if operator == "**":
             _bound(abs(int(right)) * abs(int(left)).bit_length())
-        for many, times in ((left, right), (right, left)):
+        for many, times in ((left, right), (right, left)) if operator == "*" else ():
             if isinstance(many, SIZED):
                 _bound(len(many) * int(times))
         return super().call_binop(context, operator, left, right)

@@ -171,6 +171,34 @@ def test_a_template_that_cannot_be_used_is_one_clear_line(
     assert "\n" not in str(raised.value)
 
 
+PLAIN = [
+    "{{ '%s: %s' % (message.role, message.content) }}",
+    "{{ '%s' % message.content }}",
+    "{{ '%-9s|%5.2f' % ('a', 1.5) }}",
+    "{{ '%s!' | format(message.content) }}",
+    "{{ '{}: {:>9}'.format(message.content, message.role) }}",
+    "{{ message.content.replace('a', 'bc') | replace('i', 'j') }}",
+    "{{ 7 % 3 }}{{ 2 ** 10 }}{{ 'ab' * 3 }}{{ [1] * 2 }}",
+    "{{ messages | map(attribute='role') | join(', ') }}",
+    "{{ ', '.join(['x', message.role]) }}",
+    "{{ 'abc' | join('-') }}",
+    "{{ message.content | indent(4) | trim | upper | truncate(40) }}",
+    "{{ [1, 2, 3] | slice(2) | list }}",
+    "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}",
+    "{{ {'b': 1, 'a': 2} | dictsort }}",
+    "{{ message.content.split(' ', 1)[0] }}{{ message.content | default('x') | wordcount }}{{ [3, 1] | sort | first }}",
+    "{{ [1, 2] | sum }}{{ range(3) | batch(2) | list }}{{ messages | groupby('role') | length }}{{ 'a b' | title }}",
+]
+
+
+@pytest.mark.parametrize("template", PLAIN)
+def test_what_is_bounded_does_what_it_does_in_transformers(tmp_path: Path, template: str) -> None:
+    whole = "{% for message in messages %}" + template + " {{ message.content }}{% endfor %}"
+    encoding = chat_model(tmp_path, "qwen2", whole)
+    messages = [{"role": "user", "content": "say it 10:20, 5 % of\nall"}]
+    assert prompts(encoding, [(messages[0]["content"], "")]) == [peer_ids(encoding, tmp_path, messages)]
+
+
 @pytest.mark.parametrize("options", ["", "indent=2", "separators=(',', ':')", "sort_keys=true", "ensure_ascii=true"])
 def test_templates_write_json_as_transformers_does(tmp_path: Path, options: str) -> None:
     encoding = chat_model(tmp_path, "qwen2", "{{ messages | tojson(" + options + ") }}")
