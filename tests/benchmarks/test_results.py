@@ -62,7 +62,9 @@ def test_the_page_shows_what_is_on_file_and_names_what_is_missing(filed: Outcome
     assert "| 47.0 (44.5 to 49.5; 3 seeds) |" in text
     assert "+24.0 (+24.0 to +24.0)" in text
     assert "45.0 (one seed)" in text
-    assert "| 5.1 GB | Some CPU, 2 cores | bf16 | 2026-11-28 | torch 2.13.0, transformers 5.1 |" in text
+    assert (
+        "13 (busy machine) | 5.1 GB | Some CPU, 2 cores | bf16 | 2026-11-28 | torch 2.13.0, transformers 5.1 |" in text
+    )
     assert "Not run to the end: fine-tuned by `transformers`, same recipe (seeds 124)." in text
     assert "No figures of `banking77` yet." in text
 

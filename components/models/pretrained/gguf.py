@@ -193,9 +193,8 @@ def _gpt2(value: Callable[[str], Any], path: Path) -> dict[str, Any]:
 
 def _rope(given: Mapping[str, Any], kind: str, tensors: "Mapping[str, ReaderTensor]") -> dict[str, Any]:
     scaling = f"{kind}.rope.scaling"
-    factor = (
-        given.get(f"{scaling}.factor") or given.get(f"{kind}.rope.scale_linear") or 1.0
-    )  # 0 is none, as in llama.cpp
+    # 0 is none, as in llama.cpp.
+    factor = given.get(f"{scaling}.factor") or given.get(f"{kind}.rope.scale_linear") or 1.0
     way = str(given.get(f"{scaling}.type", "none" if factor == 1 else "linear"))
     found: dict[str, Any] = {
         "rope_theta": given.get(f"{kind}.rope.freq_base", 10_000.0),
